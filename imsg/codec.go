@@ -1,0 +1,110 @@
+// Frames: a fixed header and a msgpack body. This file owns the coding and
+// decides alone whether a frame is well formed. It must never hand octets to the
+// msgpack decoder that validate has not passed.
+
+package imsg
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/vmihailenco/msgpack/v5"
+)
+
+// A frame's header: type (2 octets), unused (2, zero), call id (4, zero for what
+// is told), little-endian.
+const headerLen = 8
+
+type header struct {
+	typ Type
+	id  uint32
+}
+
+// ErrBadMessage is wrapped by every complaint about what came over a link.
+var ErrBadMessage = errors.New("bad message")
+
+func bad(format string, args ...any) error {
+	return fmt.Errorf("%w: "+format, append([]any{ErrBadMessage}, args...)...)
+}
+
+// codec is what coding one frame needs, kept for the next.
+type codec struct {
+	buf bytes.Buffer
+	enc *msgpack.Encoder
+	dec *msgpack.Decoder
+	in  bytes.Reader
+}
+
+var codecs = sync.Pool{New: func() any {
+	c := new(codec)
+	c.enc = msgpack.NewEncoder(&c.buf)
+	c.enc.UseArrayEncodedStructs(true)
+	c.enc.UseCompactInts(true)
+	c.dec = msgpack.NewDecoder(&c.in)
+	return c
+}}
+
+func (c *codec) free() {
+	if c.buf.Cap() <= 64<<10 {
+		codecs.Put(c)
+	}
+}
+
+// encode writes a whole frame into c.buf and returns it; it is valid until the
+// codec is used again.
+func (c *codec) encode(m Message, id uint32) ([]byte, error) {
+	e := entry(m.Type())
+	c.buf.Reset()
+	var h [headerLen]byte
+	binary.LittleEndian.PutUint16(h[0:], uint16(m.Type()))
+	binary.LittleEndian.PutUint32(h[4:], id)
+	c.buf.Write(h[:])
+	c.enc.ResetWriter(&c.buf)
+	if err := c.enc.Encode(m); err != nil {
+		return nil, fmt.Errorf("encode %s: %w", e.Name, err)
+	}
+	if n := c.buf.Len() - headerLen; n > e.Max {
+		return nil, fmt.Errorf("encode %s: %d octets, at most %d can be sent", e.Name, n, e.Max)
+	}
+	return c.buf.Bytes(), nil
+}
+
+func parseHeader(frame []byte) (header, error) {
+	if len(frame) < headerLen {
+		return header{}, bad("%d octets are no frame", len(frame))
+	}
+	if binary.LittleEndian.Uint16(frame[2:]) != 0 {
+		return header{}, bad("unused octets in the header are not zero")
+	}
+	return header{Type(binary.LittleEndian.Uint16(frame)), binary.LittleEndian.Uint32(frame[4:])}, nil
+}
+
+// decode reads the body of a message of e's type.
+func (c *codec) decode(e *Entry, body []byte) (m Message, err error) {
+	if len(body) > e.Max {
+		return nil, bad("%s of %d octets, at most %d", e.Name, len(body), e.Max)
+	}
+	if err := validate(body); err != nil {
+		return nil, fmt.Errorf("%s: %w", e.Name, err)
+	}
+	m = e.New()
+	c.in.Reset(body)
+	c.dec.Reset(&c.in)
+	if err := c.dec.Decode(m); err != nil {
+		return nil, bad("%s: %v", e.Name, err)
+	}
+	// One form only: a missing, unknown or over-wide field, a map, a nil in
+	// place of a struct, a number cut to its field's size and trailing octets
+	// all show as a difference here.
+	again, err := c.encode(m, 0)
+	if err != nil {
+		return nil, bad("%s: %v", e.Name, err)
+	}
+	if !bytes.Equal(again[headerLen:], body) {
+		return nil, bad("%s is not in canonical form", e.Name)
+	}
+	return m, nil
+}

@@ -1,0 +1,310 @@
+// What each room is told of the configuration: its slice and nothing else. The
+// parent resolves users, groups and names to numbers before it fills these.
+
+package imsg
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Mode is how a session finds the server its client wanted.
+type Mode uint8
+
+// The modes.
+const (
+	ModeNone Mode = iota
+	ModeFixed
+	ModeFixedXclient
+	ModeRemote
+	ModeRemoteUDP
+	ModeGetsockname
+	ModeNetfilter
+	ModeTproxy
+	ModeTproxyNetfilter
+	ModeIpfw
+	ModeIpfilter
+	ModePf
+)
+
+var modeNames = [...]string{"none", "fixed", "fixed+xclient", "remote", "remote-udp", "getsockname", "netfilter", "tproxy", "tproxy,netfilter", "ipfw", "ipfilter", "pf"}
+
+func (m Mode) String() string { return modeNames[min(int(m), len(modeNames)-1)] }
+
+// Fixed tells whether every session goes to one configured server.
+func (m Mode) Fixed() bool { return m == ModeFixed || m == ModeFixedXclient }
+
+// Remote tells whether targets and idents come from a router.
+func (m Mode) Remote() bool { return m == ModeRemote || m == ModeRemoteUDP }
+
+// LockOn is the set of causes that lock a client out.
+type LockOn uint16
+
+// The bits of lock_on, in the manual's order.
+const (
+	LockVirus LockOn = 1 << iota
+	LockSpam
+	LockMaxHost
+	LockMaxIdent
+	LockDNSBL
+	LockSPF
+	LockRegex
+	LockEarlyTalk
+	LockRateLimit
+)
+
+// LeaveOn is the set of endings after which a spool file is kept.
+type LeaveOn uint8
+
+// The bits of spool_leave_on; none of them is "never".
+const (
+	LeaveError LeaveOn = 1 << iota
+	LeaveSpam
+	LeaveVirus
+	LeaveAlways
+)
+
+// AuthSkip is what an authenticated session is spared.
+type AuthSkip uint8
+
+// The bits of auth_skip; none of them is "none".
+const (
+	SkipDirect AuthSkip = 1 << iota
+	SkipAntivirus
+	SkipAntispam
+	SkipDNSBL
+	SkipRegex
+)
+
+// AuthRequire is whether a client must authenticate before DATA.
+type AuthRequire uint8
+
+// The words of auth_require.
+const (
+	AuthNo AuthRequire = iota
+	AuthIfSupported
+	AuthMandatory
+)
+
+// LogAddress says which envelope addresses are logged, and how.
+type LogAddress uint8
+
+// The bits of log_mail_from and log_rcpt_to, numbered as the old files may have them.
+const (
+	LogAccepted LogAddress = 1 << iota
+	LogRejected
+	LogBase64
+)
+
+// NatHeader is the form of the header that is put before each message.
+type NatHeader uint8
+
+// The words of nat_header_type.
+const (
+	NatNone NatHeader = iota
+	NatGeneric
+	NatIPOnly
+)
+
+// BareNewline is what becomes of CR and LF that stand alone.
+type BareNewline uint8
+
+// The words of bare_newline.
+const (
+	NewlineNormalize BareNewline = iota
+	NewlineReject
+	NewlinePass
+)
+
+// Message numbers one of the configurable texts (options msg_*).
+type Text uint8
+
+// The texts; the option is msg_ and the name in lower case with underscores.
+const (
+	MsgVirusFound Text = iota
+	MsgVirusNoMore
+	MsgVirusLocked
+	MsgSpamFound
+	MsgUnknownVirus
+	MsgScannerFailed
+	MsgMalformedIP
+	MsgCannotConnect
+	MsgSpoolProblem
+	MsgSpoolOpenFail
+	MsgPipelineFull
+	MsgLookupFailed
+	MsgLookupNotfound
+	MsgLookupTimeout
+	MsgLookupMismatch
+	MsgLookupNomem
+	MsgLookupUnknown
+	MsgConnectTimeout
+	MsgConnectFailed
+	MsgSessionTimeout
+	MsgSignOff
+	MsgHello
+	MsgProtoError
+	MsgTransactionFailed
+	MsgUnimplCommand
+	MsgTempUnavail
+	MsgMaxReached
+	MsgMaxPerHost
+	MsgMaxPerIdent
+	MsgSystemLoad
+	MsgNomem
+	MsgUnknownScanner
+	MsgAuthRequired
+	MsgLoopAvoidance
+	MsgSizeLimit
+	MsgFixedXclientFail
+	MsgDNSDBReject
+	MsgSPFReject
+	MsgRateReject
+	MsgRatelimitError
+	MsgRatelimitMessages
+	MsgRatelimitRcptto
+	MsgRatelimitRcpttoRejects
+	MsgRatelimitHelo
+	MsgRatelimitMailfrom
+	MsgRatelimitMailfromRejects
+	MsgRatelimitDst
+	MsgEarlytalker
+	MsgRegexHelo
+	MsgRegexMailFrom
+	MsgRegexRcptTo
+	Texts // how many there are
+)
+
+// SessionConfig is what a session worker is told.
+type SessionConfig struct {
+	ProxyName      string
+	Mode           Mode
+	FixedServer    netip.AddrPort
+	Outgoing       netip.Addr       // source of connections to servers, unspecified: the system decides
+	Listeners      []netip.AddrPort // all of the family, for loop protection
+	MaxConnections int
+	PipelineSize   int
+	TakeoverCmds   int
+	EnfileSleep    time.Duration
+	TimeoutDirect  time.Duration
+	TimeoutLookup  time.Duration
+	TimeoutSession time.Duration
+	TimeoutIdle    time.Duration
+	TimeoutConnect time.Duration
+	TimeoutScan    time.Duration // when to give up on scand, over both engines' own limits
+	ForbidSTARTTLS bool
+	AuthRequire    AuthRequire
+	AuthSkip       AuthSkip
+	EarlyTalk      bool
+	DNSBL          bool
+	SizeLimit      int64 // octets, 0 none
+	Antivirus      bool
+	Antispam       bool
+	ScanMaxSize    int64   // octets
+	SpamMaxSize    int64   // octets
+	SpamThreshold  float64 // score
+	SpamMaxLoad    float64 // 1-minute load average, 0 none
+	IgnoreErrors   bool
+	LockOn         LockOn
+	LockDuration   int    // seconds, -1 for ever, 0 none
+	SpoolPath      string // as configured: the name told to others
+	SpoolPerm      uint32
+	SpoolLeaveOn   LeaveOn
+	NatHeader      string
+	NatHeaderType  NatHeader
+	SpoolHeader    string
+	Abuse          string
+	BareNewline    BareNewline
+	RejectNUL      bool
+	ScanChunks     bool // chunking scan
+	LogHelo        bool
+	LogMailFrom    LogAddress
+	LogRcptTo      LogAddress
+	EmailLength    int
+	Texts          []string // indexed by Text, Texts of them
+}
+
+// LookupdConfig is what lookupd is told.
+type LookupdConfig struct {
+	Mode        Mode
+	Nameservers []netip.AddrPort
+	Zones       []string // DNS block lists
+	Timeout     time.Duration
+}
+
+// Engine is a kind of scanner.
+type Engine uint8
+
+// The engines.
+const (
+	EngineOff Engine = iota
+	EngineBuiltin
+	EngineClamd
+	EngineMksd
+	EngineSpamd
+)
+
+// Method is how a message reaches clamd.
+type Method uint8
+
+// The words of antivirus_method. Auto is FILDES over a UNIX socket, else INSTREAM.
+const (
+	MethodAuto Method = iota
+	MethodFildes
+	MethodInstream
+	MethodScan
+)
+
+// ScandConfig is what scand is told. Addresses of UNIX sockets are relative to
+// the room's root; exactly one of Socket and Address is set for an engine that dials.
+type ScandConfig struct {
+	Antivirus        Engine
+	AntivirusMethod  Method
+	AntivirusSocket  string
+	AntivirusAddress netip.AddrPort
+	AntivirusTimeout time.Duration
+	Antispam         Engine
+	AntispamSocket   string
+	AntispamAddress  netip.AddrPort
+	AntispamTimeout  time.Duration
+	Parallel         int    // messages at once, per engine
+	SpoolPath        string // put before a name that is told to a scanner
+}
+
+// StateFile is a set of forms of the status file.
+type StateFile uint8
+
+// The bits of statefile_type; flat beats human.
+const (
+	StateHuman StateFile = 1 << iota
+	StateFlat
+	StateSlots
+)
+
+// LockdConfig is what lockd is told. It may come again: lockd switches in place.
+type LockdConfig struct {
+	ProxyName      string
+	Mode           Mode
+	MaxConnections int
+	MaxPerHost     int     // 0 none
+	MaxPerIdent    int     // 0 none
+	MaxLoad        float64 // 0 none
+	LockOn         LockOn
+	LockDuration   int    // seconds, -1 for ever, 0 no locking
+	LockPath       string // as configured: the name told to others
+	LockPerm       uint32
+	ActionScript   bool // whether there is one
+	StateFile      StateFile
+	Version        string
+	CompileDate    string
+}
+
+// ActionConfig is what the script runner is told.
+type ActionConfig struct {
+	ProxyName string
+	Script    string // absolute; empty: never asked
+	Directory string // the script's working directory: spool_path
+	SpoolPath string // as configured
+	Timeout   time.Duration
+	Queue     int // scripts waiting at most
+}

@@ -1,0 +1,28 @@
+// Errors that cross a link. They are numbers with one meaning each, so that no
+// room can put words into another's mouth.
+
+package imsg
+
+// Kind is an error as it crosses a link.
+type Kind uint16
+
+// The kinds. Zero is no error.
+const (
+	Internal Kind = iota + 1 // the other room could not do its own work
+	Busy                     // too much is waiting already; try again
+	Timeout                  // no answer in time
+	Gone                     // the other room ended before it answered
+	Invalid                  // what was asked makes no sense
+	NotFound
+	Exists
+	Denied
+	Resource // disk, memory or descriptors ran out
+)
+
+var kindTexts = [...]string{"no error", "internal error", "busy", "timed out", "room gone", "invalid request", "not found", "exists already", "permission denied", "out of resources"}
+
+// Error implements error.
+func (k Kind) Error() string { return kindTexts[min(int(k), len(kindTexts)-1)] }
+
+// Temporary tells whether asking again later may help.
+func (k Kind) Temporary() bool { return k == Busy || k == Timeout || k == Gone || k == Resource }

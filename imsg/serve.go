@@ -1,0 +1,93 @@
+// Receiving: every datagram is held against the table, decoded, and given to the
+// call it answers or to the room's handler.
+
+package imsg
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+)
+
+// Request is a message that arrived. Files are the handler's to close.
+type Request struct {
+	Message Message
+	Files   []*os.File
+
+	conn *Conn
+	id   uint32
+}
+
+// Handler takes what arrives. It runs on the link's reader: it must not block.
+// A Request may be answered later, from any goroutine.
+type Handler func(Request)
+
+// From returns the link the request came by.
+func (r Request) From() *Conn { return r.conn }
+
+// Answer answers an Ask. A peer that does not take its answers is cut off, for
+// no call may wait for ever.
+func (r Request) Answer(m Message) {
+	if err := r.conn.send(m, r.id, nil); err == Busy {
+		r.conn.Close()
+	}
+}
+
+// Fail answers an Ask with an error.
+func (r Request) Fail(k Kind) { r.Answer(&Failure{k}) }
+
+// Close closes the files that came with the request.
+func (r Request) Close() { closeAll(r.Files) }
+
+// Serve reads the link until it ends and returns nil, or until something comes
+// that the table does not allow and returns an error that wraps ErrBadMessage.
+// Either way the link is closed then.
+func (c *Conn) Serve(handle Handler) error {
+	defer c.Close()
+	in := newReader(largest(c.peer, c.self) + headerLen)
+	for {
+		data, files, err := c.receive(in)
+		if err != nil {
+			closeAll(files)
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			return err
+		}
+		if err := c.take(data, files, handle); err != nil {
+			closeAll(files)
+			return fmt.Errorf("from %s: %w", c.peer, err)
+		}
+	}
+}
+
+func (c *Conn) take(data []byte, files []*os.File, handle Handler) error {
+	h, err := parseHeader(data)
+	if err != nil {
+		return err
+	}
+	e := entry(h.typ)
+	if e == nil {
+		return bad("unknown type %d", h.typ)
+	}
+	switch {
+	case !e.From.Has(c.peer) || !e.To.Has(c.self):
+		return bad("%s may not say %s to %s", c.peer, e.Name, c.self)
+	case len(files) != e.Files:
+		return bad("%s with %d files, not %d", e.Name, len(files), e.Files)
+	case (h.id == 0) != (e.Way == Tell):
+		return bad("%s with call id %d", e.Name, h.id)
+	}
+	k := codecs.Get().(*codec)
+	defer k.free()
+	m, err := k.decode(e, data[headerLen:])
+	if err != nil {
+		return err
+	}
+	if e.Way == Answer {
+		return c.settle(h.id, m)
+	}
+	handle(Request{Message: m, Files: files, conn: c, id: h.id})
+	return nil
+}

@@ -1,0 +1,244 @@
+// Package config turns the configuration file, in either syntax, into one
+// Config and tells each room its part of it. It is pure: it opens nothing but
+// the file it is given, resolves no user, asks no kernel and starts nothing.
+//
+// options.go holds the one table of all options. Both parsers, the printer,
+// the default files and the manual pages follow it.
+//
+// This file owns the struct the table fills. It must never know an option's
+// name, default or range.
+package config
+
+import (
+	"cmp"
+	"net/netip"
+	"path/filepath"
+	"time"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+)
+
+// Config is everything the family can be told. Sizes are octets, durations
+// whole seconds. Lists are nil when empty. Get one from Default, Load or Parse.
+type Config struct {
+	Mode            imsg.Mode
+	FixedServer     netip.Addr // invalid: none
+	FixedServerPort uint16
+	OutgoingAddr    netip.Addr // unspecified: the system decides
+	TproxyKeepPort  bool
+	SoMark          uint32 // 0: none
+	RemotePort      uint16
+	RemoteRetries   int
+	RemoteSecret    int64 // 32 bits, signed or not
+
+	BindAddress  netip.Addr
+	Port         uint16
+	Listen       []netip.AddrPort // if any, they stand for BindAddress and Port
+	ConnectQueue int
+
+	ProxyName    string // "*": the host name
+	Workers      int    // 0: by the number of CPUs
+	PidFile      string
+	ChrootPath   string
+	Priority     int // as setpriority(2), 0 leaves it
+	EnfileSleep  time.Duration
+	DrainTimeout time.Duration
+
+	SetUser     string
+	SetGroup    string
+	UserSession string // empty, like the next four: SetUser or a user of our own
+	UserLookup  string
+	UserScan    string
+	UserLock    string
+	UserAction  string
+
+	ControlSocket string // empty: "control" beside PidFile
+	ControlPerm   uint32
+	ControlGroup  string
+
+	StateFile     string
+	StateFilePerm uint32
+	StateFileType imsg.StateFile // without StateHuman: no StateFlat means human
+
+	MaxConnections   int
+	MaxPerHost       int
+	MaxPerIdent      int
+	MaxLoad          float64 // 1-minute load average, 0 off
+	SizeLimit        int64   // 0 off
+	ClientPrefixIPv6 int     // bits
+	LimitCore        int64   // -1, like the next three: as the system has it
+	LimitVirt        int64
+	LimitData        int64
+	LimitFile        int64
+
+	TimeoutConnect time.Duration
+	TimeoutLookup  time.Duration
+	TimeoutIdle    time.Duration
+	TimeoutSession time.Duration
+	TimeoutDirect  time.Duration
+	TimeoutScanner time.Duration
+	TimeoutSpam    time.Duration
+
+	ForbidSTARTTLS bool
+	ScanChunks     bool // chunking: scan
+	BareNewline    imsg.BareNewline
+	RejectNUL      bool // nul: reject
+	EarlyTalker    bool
+	AuthRequire    imsg.AuthRequire
+	AuthSkip       imsg.AuthSkip
+	TakeoverCmds   int
+	PipelineSize   int // 16 or more
+	BufferSize     int64
+
+	DNSBL       []string
+	Nameservers []netip.AddrPort
+	SPF         SPF
+	SPFLogOnly  bool
+	SPFFixedIP  netip.Addr // invalid: none
+
+	RegexEnforceHelo     string
+	RegexRejectHelo      string
+	RegexEnforceMailFrom string
+	RegexRejectMailFrom  string
+	RegexEnforceRcptTo   string
+	RegexRejectRcptTo    string
+
+	IgnoreErrors    bool
+	ScanParallel    int
+	AntivirusType   imsg.Engine
+	AntivirusSocket Socket
+	AntivirusMethod imsg.Method
+	ScanMaxSize     int64 // 0: no scan
+	AntispamType    imsg.Engine
+	AntispamSocket  Socket
+	SpamMaxSize     int64 // 0: no scan
+	SpamThreshold   float64
+	SpamMaxLoad     float64 // 0 off
+
+	SpoolPath    string
+	SpoolPerm    uint32
+	SpoolLeaveOn imsg.LeaveOn
+
+	LockOn       imsg.LockOn
+	LockDuration time.Duration // -1 s: for ever, 0: no locking
+	LockPath     string
+	LockPerm     uint32
+
+	ActionScript  string
+	ActionTimeout time.Duration
+	ActionQueue   int
+
+	RatePath            string
+	RateExpiration      time.Duration // 0: limiter off
+	RateDstExpiration   time.Duration // -1 s: off
+	RateGeneration      int64
+	RateConnections     int64 // 0, like the next six: not counted
+	RateMessages        int64
+	RateRecipients      int64
+	RateBytes           int64
+	RateMailFromRejects int64
+	RateRcptToRejects   int64
+	RateAuthRejects     int64
+
+	NatHeader     string
+	NatHeaderType imsg.NatHeader
+	SpoolHeader   string
+	Abuse         string
+
+	LogLevel    int // as syslog numbers them, 0 emerg to 7 debug
+	LogFacility int // RFC 3164 section 4.1.1, not shifted
+	LogTarget   string
+	LogJSON     bool
+	LogHelo     bool
+	LogMailFrom imsg.LogAddress
+	LogRcptTo   imsg.LogAddress
+	EmailLength int
+
+	PidHashSize  int64
+	HostHashSize int64
+	ScannerPath  string
+	DspamStorage string
+	Locale       string
+
+	Texts [imsg.Texts]string
+}
+
+// SPF is which address is checked against a sender's policy.
+type SPF uint8
+
+// The words of the option spf.
+const (
+	SPFOff SPF = iota
+	SPFIncoming
+	SPFOutgoing
+	SPFFixed
+)
+
+// Socket is where a scanner listens: a UNIX socket if Path is set, else TCP.
+type Socket struct {
+	Path    string
+	Address netip.AddrPort
+}
+
+// Default returns the configuration of an empty file.
+func Default() *Config {
+	c := new(Config)
+	for _, o := range table(c) {
+		o.reset()
+	}
+	return c
+}
+
+// Listeners returns the addresses to listen on.
+func (c *Config) Listeners() []netip.AddrPort {
+	if len(c.Listen) > 0 {
+		return c.Listen
+	}
+	return []netip.AddrPort{netip.AddrPortFrom(c.BindAddress, c.Port)}
+}
+
+// User returns the name of the user a room runs as, empty for a room that has none.
+func (c *Config) User(room imsg.Room) string {
+	switch room {
+	case imsg.Session:
+		return cmp.Or(c.UserSession, c.SetUser, "_smtpgated")
+	case imsg.Lookupd:
+		return cmp.Or(c.UserLookup, c.SetUser, "_smtpgated-lookup")
+	case imsg.Scand:
+		return cmp.Or(c.UserScan, c.SetUser, "_smtpgated-scan")
+	case imsg.Lockd:
+		return cmp.Or(c.UserLock, c.SetUser, "_smtpgated-lock")
+	case imsg.Action:
+		return cmp.Or(c.UserAction, c.SetUser, "_smtpgated-action")
+	}
+	return ""
+}
+
+// Control returns the path of the control socket, without chroot_path.
+func (c *Config) Control() string {
+	return cmp.Or(c.ControlSocket, filepath.Join(filepath.Dir(c.PidFile), "control"))
+}
+
+// Inside returns where a configured path lies in the tree of the parent:
+// below chroot_path, if there is one. An empty path stays empty.
+func (c *Config) Inside(path string) string {
+	if path == "" || c.ChrootPath == "" {
+		return path
+	}
+	return filepath.Join(c.ChrootPath, path)
+}
+
+// Keep puts back the options that need a restart to what the running
+// configuration says, and returns the names of those that had been changed.
+func (c *Config) Keep(running *Config) []string {
+	var changed []string
+	old := table(running)
+	for i, o := range table(c) {
+		if o.Restart && o.Value() != old[i].Value() {
+			changed = append(changed, o.Name)
+			// What one Config prints every other reads.
+			o.read(old[i].Value())
+		}
+	}
+	return changed
+}

@@ -1,0 +1,160 @@
+// What an option's value can be, in general. This file owns how a kind is bound
+// to a field; the kinds themselves stand in numbers.go, words.go and texts.go.
+
+package config
+
+import (
+	"fmt"
+	"strings"
+)
+
+// kind is how values of one sort are read and written.
+type kind[T any] struct {
+	name     string // as the manual calls it
+	accepts  string // in the legacy syntax
+	acceptsT string // in TOML, if that differs
+	multi    bool   // several values: a list in TOML
+	parse    func(text string) (v T, remark string, err error)
+	text     func(T) string        // the inverse of parse
+	decode   func(any) (T, error)  // from TOML; nil: a string (or list) that parse takes
+	toml     func(T) string        // the inverse of decode; nil: what text says, quoted
+	unbuilt  func(T) (word string) // the word in v whose effect is not built, if any; may be nil
+}
+
+// field is one field of a Config with its kind and default. It implements value.
+type field[T any] struct {
+	at   *T
+	init T
+	kind[T]
+}
+
+// value is a field, whatever its type.
+type value interface {
+	reset()
+	read(text string) (remark string, err error)
+	decodeTOML(v any) (remark string, err error)
+	Value() string
+	TOML() string
+	Default() string
+	Kind() string
+	accepted(toml bool) string
+	unbuiltWord() string
+}
+
+func as[T any](at *T, init T, k kind[T]) *field[T] { return &field[T]{at, init, k} }
+
+func (f *field[T]) reset() { *f.at = f.init }
+
+// read takes a value from the legacy syntax. An option may stand empty only if
+// it is empty by default, in both syntaxes: else one could not say what the other says.
+func (f *field[T]) read(text string) (string, error) {
+	if text == "" {
+		if f.text(f.init) != "" {
+			return "", fmt.Errorf("has no value")
+		}
+		*f.at = f.init
+		return "", nil
+	}
+	v, remark, err := f.parse(text)
+	if err != nil {
+		return "", err
+	}
+	*f.at = v
+	return remark, nil
+}
+
+func (f *field[T]) decodeTOML(data any) (string, error) {
+	if f.decode != nil {
+		v, err := f.decode(data)
+		if err != nil {
+			return "", err
+		}
+		*f.at = v
+		return "", nil
+	}
+	text, err := f.plain(data)
+	if err != nil {
+		return "", err
+	}
+	return f.read(strings.Trim(text, blanks))
+}
+
+// plain returns what the legacy syntax would say for a TOML string or list of strings.
+func (f *field[T]) plain(data any) (string, error) {
+	switch data := data.(type) {
+	case string:
+		return data, nil
+	case []any:
+		if !f.multi {
+			return "", fmt.Errorf("takes one value, not a list")
+		}
+		var words []string
+		for _, e := range data {
+			s, ok := e.(string)
+			if !ok {
+				return "", fmt.Errorf("%v is not a string", e)
+			}
+			words = append(words, s)
+		}
+		return strings.Join(words, ","), nil
+	}
+	return "", fmt.Errorf("%v is not a string", data)
+}
+
+// Value is the value as the legacy syntax writes it.
+func (f *field[T]) Value() string { return f.text(*f.at) }
+
+// Default is the default as the legacy syntax writes it.
+func (f *field[T]) Default() string { return f.text(f.init) }
+
+// Kind names the sort of value: UINT, BOOL, FILE and so on.
+func (f *field[T]) Kind() string { return f.name }
+
+// TOML is the value as TOML writes it.
+func (f *field[T]) TOML() string {
+	switch text := f.Value(); {
+	case f.toml != nil:
+		return f.toml(*f.at)
+	case f.multi:
+		var b strings.Builder
+		for i, word := range list(text) {
+			if i > 0 {
+				b.WriteString(", ")
+			}
+			b.WriteString(quoteTOML(word))
+		}
+		return "[" + b.String() + "]"
+	default:
+		return quoteTOML(text)
+	}
+}
+
+func (f *field[T]) accepted(toml bool) string {
+	if toml && f.acceptsT != "" {
+		return f.acceptsT
+	}
+	return f.accepts
+}
+
+func (f *field[T]) unbuiltWord() string {
+	if f.unbuilt == nil {
+		return ""
+	}
+	return f.unbuilt(*f.at)
+}
+
+// blanks separate a name from its value and may surround both.
+const blanks = " \t"
+
+// list splits words joined by commas. Blanks are taken off behind a comma, not
+// before one: there they stay and make the word an unknown one.
+func list(text string) []string {
+	if text == "" {
+		return nil
+	}
+	words := strings.Split(text, ",")
+	for i := range words {
+		words[i] = strings.TrimLeft(words[i], blanks)
+	}
+	return words
+}

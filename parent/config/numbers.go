@@ -1,0 +1,307 @@
+// Kinds of values that are numbers: integers, sizes, durations, load averages,
+// permissions and switches. This file owns how the old files wrote them.
+
+package config
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// leading splits text as strtol(3) in base 0 reads it: blanks are gone already,
+// a sign, 0x for hexadecimal or 0 for octal, and whatever stands behind.
+func leading(text string) (n int64, rest string, err error) {
+	digits := text
+	negative := strings.HasPrefix(digits, "-")
+	if negative || strings.HasPrefix(digits, "+") {
+		digits = digits[1:]
+	}
+	base, set := 10, "0123456789"
+	if len(digits) > 2 && digits[0] == '0' && digits[1]|0x20 == 'x' && strings.ContainsRune("0123456789abcdefABCDEF", rune(digits[2])) {
+		base, set, digits = 16, "0123456789abcdefABCDEF", digits[2:]
+	} else if strings.HasPrefix(digits, "0") {
+		base, set = 8, "01234567"
+	}
+	rest = strings.TrimLeft(digits, set)
+	digits = digits[:len(digits)-len(rest)]
+	if digits == "" {
+		return 0, text, fmt.Errorf("%s is not a number", quoted(text))
+	}
+	if negative {
+		digits = "-" + digits
+	}
+	n, err = strconv.ParseInt(digits, base, 64)
+	if err != nil {
+		return 0, rest, fmt.Errorf("%s is out of range", quoted(text))
+	}
+	return n, rest, nil
+}
+
+// whole reads a whole number and words the warning for what stands behind it.
+func whole(text string, least, most int64) (int64, string, error) {
+	n, rest, err := leading(text)
+	if err != nil {
+		return 0, "", err
+	}
+	if n < least || n > most {
+		return 0, "", fmt.Errorf("%s is out of range", quoted(text))
+	}
+	if rest != "" {
+		return n, fmt.Sprintf("%s is read as %d, what stands behind the number is ignored", quoted(text), n), nil
+	}
+	return n, "", nil
+}
+
+func spanned(what string, least, most int64) string {
+	if most >= math.MaxInt32 {
+		return fmt.Sprintf("%s, %d or more", what, least)
+	}
+	return fmt.Sprintf("%s from %d to %d", what, least, most)
+}
+
+// integer is a whole number from least to most.
+func integer[T ~int | ~int64 | ~uint16 | ~uint32](name string, least, most int64) kind[T] {
+	text := func(v T) string { return strconv.FormatInt(int64(v), 10) }
+	return kind[T]{
+		name:    name,
+		accepts: spanned("a whole number", least, most),
+		parse: func(text string) (T, string, error) {
+			n, remark, err := whole(text, least, most)
+			return T(n), remark, err
+		},
+		text: text,
+		decode: func(data any) (T, error) {
+			n, ok := data.(int64)
+			if !ok {
+				return 0, fmt.Errorf("%v is not a whole number", data)
+			}
+			if n < least || n > most {
+				return 0, fmt.Errorf("%d is out of range", n)
+			}
+			return T(n), nil
+		},
+		toml: text,
+	}
+}
+
+func count(least int64) kind[int]        { return integer[int]("UINT", least, math.MaxInt32) }
+func quota() kind[int64]                 { return integer[int64]("UINT", 0, math.MaxInt64) }
+func port(least int64) kind[uint16]      { return integer[uint16]("PORT", least, math.MaxUint16) }
+func within(least, most int64) kind[int] { return integer[int]("INT", least, most) }
+
+// units of sizes, largest first of each family: that is how sizes are written.
+var units = []struct {
+	name   string
+	octets int64
+}{
+	{"GiB", 1 << 30}, {"GB", 1e9}, {"MiB", 1 << 20}, {"MB", 1e6}, {"KiB", 1 << 10}, {"kB", 1e3}, {"B", 1},
+}
+
+var sized = regexp.MustCompile(`^([0-9]+)[ \t]*([A-Za-z]+)$`)
+
+// size is a number of octets; TOML may add a unit.
+func size(name string, least int64) kind[int64] {
+	k := integer[int64](name, least, math.MaxInt64)
+	k.accepts = spanned("octets", least, math.MaxInt64)
+	k.acceptsT = k.accepts + `, or a string like "10 MB" or "512 KiB"`
+	number := k.decode
+	k.decode = func(data any) (int64, error) {
+		text, ok := data.(string)
+		if !ok {
+			return number(data)
+		}
+		m := sized.FindStringSubmatch(text)
+		if m == nil {
+			return 0, fmt.Errorf("%s is not a size", quoted(text))
+		}
+		n, err := strconv.ParseInt(m[1], 10, 64)
+		for _, u := range units {
+			if !strings.EqualFold(u.name, m[2]) {
+				continue
+			}
+			if err != nil || n > math.MaxInt64/u.octets || n*u.octets < least {
+				return 0, fmt.Errorf("%s is out of range", quoted(text))
+			}
+			return n * u.octets, nil
+		}
+		return 0, fmt.Errorf("%s is no unit of size", quoted(m[2]))
+	}
+	k.toml = func(v int64) string {
+		for _, u := range units {
+			if v >= 10*1000 && v%u.octets == 0 && u.octets > 1 {
+				return fmt.Sprintf(`"%d %s"`, v/u.octets, u.name)
+			}
+		}
+		return strconv.FormatInt(v, 10)
+	}
+	return k
+}
+
+// seconds is a duration of whole seconds, least or more; TOML may add units.
+func seconds(name string, least int64) kind[time.Duration] {
+	const most = math.MaxUint32
+	check := func(n int64) (time.Duration, error) {
+		if n < least || n > most {
+			return 0, fmt.Errorf("%d seconds are out of range", n)
+		}
+		return time.Duration(n) * time.Second, nil
+	}
+	accepts := spanned("seconds", least, most)
+	return kind[time.Duration]{
+		name:     name,
+		accepts:  accepts,
+		acceptsT: accepts + `, or a string like "30s", "5m" or "1h"`,
+		parse: func(text string) (time.Duration, string, error) {
+			n, remark, err := whole(text, least, most)
+			return time.Duration(n) * time.Second, remark, err
+		},
+		text: func(v time.Duration) string { return strconv.FormatInt(int64(v/time.Second), 10) },
+		decode: func(data any) (time.Duration, error) {
+			switch data := data.(type) {
+			case int64:
+				return check(data)
+			case string:
+				d, err := time.ParseDuration(data)
+				if err != nil {
+					return 0, fmt.Errorf("%s is not a duration", quoted(data))
+				}
+				if d%time.Second != 0 {
+					return 0, fmt.Errorf("%s is not a number of whole seconds", quoted(data))
+				}
+				return check(int64(d / time.Second))
+			}
+			return 0, fmt.Errorf("%v is not a duration", data)
+		},
+		toml: func(v time.Duration) string {
+			switch {
+			case v <= 0:
+				return strconv.FormatInt(int64(v/time.Second), 10)
+			case v%time.Hour == 0:
+				return fmt.Sprintf(`"%dh"`, v/time.Hour)
+			case v%time.Minute == 0:
+				return fmt.Sprintf(`"%dm"`, v/time.Minute)
+			}
+			return fmt.Sprintf(`"%ds"`, v/time.Second)
+		},
+	}
+}
+
+// float is a decimal number. It is kept to the six digits that %f prints, so
+// that what is printed is what is in force.
+func float(least, most float64) kind[float64] {
+	text := func(v float64) string { return strconv.FormatFloat(v, 'f', 6, 64) }
+	check := func(v float64) (float64, error) {
+		if !(v >= least && v <= most) {
+			return 0, fmt.Errorf("%g is out of range", v)
+		}
+		v, err := strconv.ParseFloat(text(v), 64)
+		return v + 0, err // turns -0 into 0
+	}
+	return kind[float64]{
+		name:    "FLOAT",
+		accepts: fmt.Sprintf("a number from %g to %g", least, most),
+		parse: func(text string) (float64, string, error) {
+			digits := decimal.FindString(text)
+			v, err := strconv.ParseFloat(digits, 64)
+			if err != nil && !errors.Is(err, strconv.ErrRange) {
+				return 0, "", fmt.Errorf("%s is not a number", quoted(text))
+			}
+			if v, err = check(v); err != nil {
+				return 0, "", err
+			}
+			if digits != text {
+				return v, fmt.Sprintf("%s is read as %s, what stands behind the number is ignored", quoted(text), digits), nil
+			}
+			return v, "", nil
+		},
+		text: text,
+		decode: func(data any) (float64, error) {
+			switch data := data.(type) {
+			case int64:
+				return check(float64(data))
+			case float64:
+				return check(data)
+			}
+			return 0, fmt.Errorf("%v is not a number", data)
+		},
+		toml: func(v float64) string {
+			text := strconv.FormatFloat(v, 'f', -1, 64)
+			if !strings.Contains(text, ".") {
+				text += ".0"
+			}
+			return text
+		},
+	}
+}
+
+var decimal = regexp.MustCompile(`^[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?`)
+
+// permissions are octal. The old syntax needs the leading 0 for that: without
+// it the number is decimal, which hardly anybody means.
+func permissions() kind[uint32] {
+	const most = 0o7777
+	text := func(v uint32) string { return fmt.Sprintf("%#o", v) }
+	return kind[uint32]{
+		name:     "OCT",
+		accepts:  "permissions in octal with a leading 0, like 0660",
+		acceptsT: `a string of octal digits with a leading 0, like "0660"`,
+		parse: func(value string) (uint32, string, error) {
+			n, remark, err := whole(value, 0, most)
+			if err == nil && value[0] != '0' {
+				remark = fmt.Sprintf("%s is decimal and means %s, octal needs a leading 0", quoted(value), text(uint32(n)))
+			}
+			return uint32(n), remark, err
+		},
+		text: text,
+		decode: func(data any) (uint32, error) {
+			// A TOML integer does not tell 0o660 from 432.
+			digits, ok := data.(string)
+			if !ok {
+				return 0, fmt.Errorf("%v is not a string", data)
+			}
+			n, err := strconv.ParseUint(digits, 8, 32)
+			if err != nil || n > most || digits[0] != '0' {
+				return 0, fmt.Errorf("%s are no octal permissions", quoted(digits))
+			}
+			return uint32(n), nil
+		},
+		toml: func(v uint32) string { return `"` + text(v) + `"` },
+	}
+}
+
+// boolean is a switch.
+func boolean() kind[bool] {
+	return kind[bool]{
+		name:     "BOOL",
+		accepts:  "yes or no",
+		acceptsT: "true or false",
+		parse: func(text string) (bool, string, error) {
+			switch strings.ToLower(text) {
+			case "1", "yes", "on", "true":
+				return true, "", nil
+			case "0", "no", "off", "false":
+				return false, "", nil
+			}
+			return false, "", fmt.Errorf("%s is neither", quoted(text))
+		},
+		text: func(v bool) string {
+			if v {
+				return "yes"
+			}
+			return "no"
+		},
+		decode: func(data any) (bool, error) {
+			v, ok := data.(bool)
+			if !ok {
+				return false, fmt.Errorf("%v is neither", data)
+			}
+			return v, nil
+		},
+		toml: strconv.FormatBool,
+	}
+}

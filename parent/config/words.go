@@ -1,0 +1,272 @@
+// Kinds of values that are words out of a list. This file owns the lists; what
+// a word does is told where it acts.
+
+package config
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+)
+
+// word is one accepted word. The old daemon took a value's number as well:
+// numbers it is known to have used stand among the other spellings.
+type word[T any] struct {
+	name    string
+	value   T
+	also    []string
+	unbuilt bool // accepted, but its effect is not built yet
+}
+
+func find[T any](words []word[T], name string) (word[T], bool) {
+	i := slices.IndexFunc(words, func(w word[T]) bool { return w.name == name || slices.Contains(w.also, name) })
+	if i < 0 {
+		return word[T]{}, false
+	}
+	return words[i], true
+}
+
+func names[T any](words []word[T]) []string {
+	var all []string
+	for _, w := range words {
+		all = append(all, w.name)
+	}
+	return all
+}
+
+// one takes exactly one of the words.
+func one[T comparable](words []word[T]) kind[T] {
+	of := func(v T) word[T] {
+		return words[slices.IndexFunc(words, func(w word[T]) bool { return w.value == v })]
+	}
+	return kind[T]{
+		name:    "ENUM [ONE]",
+		accepts: strings.Join(names(words), " | "),
+		parse: func(text string) (v T, _ string, err error) {
+			// One mode has a comma in its name.
+			w, ok := find(words, strings.Join(list(text), ","))
+			if !ok {
+				return v, "", fmt.Errorf("unknown word %s", quoted(text))
+			}
+			return w.value, "", nil
+		},
+		text: func(v T) string { return of(v).name },
+		unbuilt: func(v T) string {
+			if w := of(v); w.unbuilt {
+				return w.name
+			}
+			return ""
+		},
+	}
+}
+
+// many takes any of the words, joined by commas. The first one is the word for none of them.
+func many[T ~uint8 | ~uint16](words []word[T]) kind[T] {
+	return kind[T]{
+		name:    "ENUM [MULTI]",
+		accepts: "any of " + strings.Join(names(words), ", "),
+		multi:   true,
+		parse: func(text string) (set T, _ string, err error) {
+			for _, name := range list(text) {
+				w, ok := find(words, name)
+				if !ok {
+					return 0, "", fmt.Errorf("unknown word %s", quoted(name))
+				}
+				set |= w.value
+			}
+			return set, "", nil
+		},
+		text: func(set T) string {
+			var in []string
+			for _, w := range words {
+				if w.value != 0 && set&w.value == w.value {
+					in = append(in, w.name)
+				}
+			}
+			if in == nil {
+				return words[0].name
+			}
+			return strings.Join(in, ",")
+		},
+		unbuilt: func(set T) string {
+			for _, w := range words {
+				if w.unbuilt && set&w.value != 0 {
+					return w.name
+				}
+			}
+			return ""
+		},
+	}
+}
+
+// summed is many, of which old files may give the sum of the numbers.
+func summed[T ~uint8 | ~uint16](words []word[T]) kind[T] {
+	k := many(words)
+	var all T
+	for _, w := range words {
+		all |= w.value
+	}
+	parse := k.parse
+	k.parse = func(text string) (T, string, error) {
+		if n, err := strconv.ParseUint(text, 10, 16); err == nil && n <= uint64(all) {
+			return T(n), "", nil
+		}
+		return parse(text)
+	}
+	return k
+}
+
+var modes = []word[imsg.Mode]{
+	{name: "none", value: imsg.ModeNone},
+	{name: "fixed", value: imsg.ModeFixed},
+	{name: "fixed+xclient", value: imsg.ModeFixedXclient, unbuilt: true},
+	{name: "remote", value: imsg.ModeRemote, unbuilt: true},
+	{name: "remote-udp", value: imsg.ModeRemoteUDP, unbuilt: true},
+	{name: "getsockname", value: imsg.ModeGetsockname},
+	{name: "netfilter", value: imsg.ModeNetfilter},
+	{name: "tproxy", value: imsg.ModeTproxy, unbuilt: true},
+	{name: "tproxy,netfilter", value: imsg.ModeTproxyNetfilter, unbuilt: true},
+	{name: "ipfw", value: imsg.ModeIpfw, unbuilt: true},
+	{name: "ipfilter", value: imsg.ModeIpfilter, unbuilt: true},
+	{name: "pf", value: imsg.ModePf, unbuilt: true},
+}
+
+// Human is what the state file is unless it is flat, so it is no bit here.
+var stateForms = []word[imsg.StateFile]{
+	{name: "human", value: 0},
+	{name: "flat", value: imsg.StateFlat},
+	{name: "slots", value: imsg.StateSlots},
+}
+
+var lockCauses = []word[imsg.LockOn]{
+	{name: "never", value: 0},
+	{name: "virus", value: imsg.LockVirus},
+	{name: "spam", value: imsg.LockSpam},
+	{name: "maxhost", value: imsg.LockMaxHost},
+	{name: "maxident", value: imsg.LockMaxIdent},
+	{name: "dnsbl", value: imsg.LockDNSBL},
+	{name: "spf", value: imsg.LockSPF},
+	{name: "regex", value: imsg.LockRegex},
+	{name: "earlytalk", value: imsg.LockEarlyTalk, also: []string{"earlytalker"}},
+	{name: "ratelimit", value: imsg.LockRateLimit},
+}
+
+const lockAll = imsg.LockVirus | imsg.LockSpam | imsg.LockMaxHost | imsg.LockMaxIdent | imsg.LockDNSBL |
+	imsg.LockSPF | imsg.LockRegex | imsg.LockEarlyTalk | imsg.LockRateLimit
+
+var leaveCauses = []word[imsg.LeaveOn]{
+	{name: "never", value: 0},
+	{name: "error", value: imsg.LeaveError},
+	{name: "spam", value: imsg.LeaveSpam},
+	{name: "virus", value: imsg.LeaveVirus},
+	{name: "always", value: imsg.LeaveAlways},
+}
+
+var authNeeds = []word[imsg.AuthRequire]{
+	{name: "no", value: imsg.AuthNo, also: []string{"0"}},
+	{name: "ifsupported", value: imsg.AuthIfSupported, also: []string{"1"}},
+	{name: "mandatory", value: imsg.AuthMandatory, also: []string{"2"}},
+}
+
+var authSkips = []word[imsg.AuthSkip]{
+	{name: "none", value: 0},
+	{name: "direct", value: imsg.SkipDirect},
+	{name: "antivir", value: imsg.SkipAntivirus},
+	{name: "antispam", value: imsg.SkipAntispam},
+	{name: "dnsbl", value: imsg.SkipDNSBL},
+	{name: "regex", value: imsg.SkipRegex, unbuilt: true},
+}
+
+var addressLogs = []word[imsg.LogAddress]{
+	{name: "off", value: 0, also: []string{"no", "none"}},
+	{name: "accepted", value: imsg.LogAccepted},
+	{name: "rejected", value: imsg.LogRejected},
+	{name: "base64", value: imsg.LogBase64},
+}
+
+// RFC 5424 table 2 numbers the levels.
+var levels = []word[int]{
+	{name: "emerg", value: 0, also: []string{"0"}},
+	{name: "alert", value: 1, also: []string{"1"}},
+	{name: "crit", value: 2, also: []string{"2"}},
+	{name: "err", value: 3, also: []string{"3"}},
+	{name: "warning", value: 4, also: []string{"4"}},
+	{name: "notice", value: 5, also: []string{"5"}},
+	{name: "info", value: 6, also: []string{"6"}},
+	{name: "debug", value: 7, also: []string{"7"}},
+}
+
+// The other spelling is the constant of syslog(3), which is the code times eight.
+var facilities = []word[int]{
+	{name: "user", value: 1, also: []string{"8"}},
+	{name: "mail", value: 2, also: []string{"16"}},
+	{name: "daemon", value: 3, also: []string{"24"}},
+	{name: "auth", value: 4, also: []string{"32"}},
+	{name: "news", value: 7, also: []string{"56"}},
+	{name: "authpriv", value: 10, also: []string{"80"}},
+	{name: "local0", value: 16, also: []string{"128"}},
+	{name: "local1", value: 17, also: []string{"136"}},
+	{name: "local2", value: 18, also: []string{"144"}},
+	{name: "local3", value: 19, also: []string{"152"}},
+	{name: "local4", value: 20, also: []string{"160"}},
+	{name: "local5", value: 21, also: []string{"168"}},
+	{name: "local6", value: 22, also: []string{"176"}},
+	{name: "local7", value: 23, also: []string{"184"}},
+}
+
+var logForms = []word[bool]{
+	{name: "legacy", value: false},
+	{name: "json", value: true, unbuilt: true},
+}
+
+var natForms = []word[imsg.NatHeader]{
+	{name: "none", value: imsg.NatNone, also: []string{"0"}},
+	{name: "generic", value: imsg.NatGeneric, also: []string{"simple", "1"}},
+	{name: "ip-only", value: imsg.NatIPOnly, also: []string{"2"}},
+}
+
+var antivirusEngines = []word[imsg.Engine]{
+	{name: "off", value: imsg.EngineOff, also: []string{"0"}},
+	{name: "clamd", value: imsg.EngineClamd, also: []string{"1"}},
+	{name: "mksd", value: imsg.EngineMksd, also: []string{"2"}},
+	{name: "builtin", value: imsg.EngineBuiltin},
+}
+
+var antispamEngines = []word[imsg.Engine]{
+	{name: "off", value: imsg.EngineOff, also: []string{"0"}},
+	{name: "spamassassin", value: imsg.EngineSpamd, also: []string{"1"}},
+	{name: "builtin", value: imsg.EngineBuiltin},
+}
+
+var methods = []word[imsg.Method]{
+	{name: "auto", value: imsg.MethodAuto},
+	{name: "fildes", value: imsg.MethodFildes},
+	{name: "instream", value: imsg.MethodInstream},
+	{name: "scan", value: imsg.MethodScan},
+}
+
+var newlines = []word[imsg.BareNewline]{
+	{name: "normalize", value: imsg.NewlineNormalize},
+	{name: "reject", value: imsg.NewlineReject},
+	{name: "pass", value: imsg.NewlinePass},
+}
+
+var nulls = []word[bool]{
+	{name: "strip", value: false},
+	{name: "reject", value: true},
+}
+
+var chunkings = []word[bool]{
+	{name: "scan", value: true, unbuilt: true},
+	{name: "filter", value: false},
+}
+
+var spfs = []word[SPF]{
+	{name: "off", value: SPFOff, also: []string{"none", "0"}},
+	{name: "incoming", value: SPFIncoming, also: []string{"1"}},
+	{name: "outgoing", value: SPFOutgoing, also: []string{"2"}},
+	{name: "fixed", value: SPFFixed, also: []string{"3"}},
+}
