@@ -55,9 +55,9 @@ const (
 	lineStart bodyState = iota // after CRLF, or at the start of the message
 	bareStart                  // nothing written of this line yet, but a dot here is content
 	inLine
-	heldCR     // CR seen, not written
-	heldDot    // lineStart, "." seen, not written
-	heldDotCR  // lineStart, "." CR seen, not written
+	heldCR    // CR seen, not written
+	heldDot   // lineStart, "." seen, not written
+	heldDotCR // lineStart, "." CR seen, not written
 )
 
 // Next consumes octets of in, appends what they become to wire and spool, and
@@ -91,4 +91,165 @@ func (b *Body) Next(in, wire, spool []byte) (n int, wire2, spool2 []byte, ev Bod
 func (b *Body) Span(in []byte) int {
 	at := newMarks()
 	return b.run(in, 0, &at)
+}
+
+// run moves the machine from in[p] over octets that stay as they are and
+// returns where it stopped: at an octet for step, or at the end of in.
+func (b *Body) run(in []byte, p int, at *marks) int {
+	if b.state > inLine {
+		return p
+	}
+	for p < len(in) {
+		if in[p] == '.' && b.state != inLine {
+			return p
+		}
+		at.advance(in, p)
+		q := min(at.cr, at.lf, at.nul)
+		if q > p {
+			b.state = inLine
+		}
+		if q+1 >= len(in) || q != at.cr || in[q+1] != '\n' {
+			return q
+		}
+		p = q + 2
+		b.state = lineStart
+	}
+	return p
+}
+
+// step takes the machine over one octet that needs a decision. It returns false
+// if c is to be looked at again in the new state.
+func (b *Body) step(c byte, out *bodyWriter) (used bool, ev BodyEvent) {
+	switch {
+	case c == 0 && b.NUL == RejectNUL && b.state != heldCR && b.state != heldDotCR:
+		return true, BodyNUL
+	case b.state == heldCR:
+		return b.afterCR(c, out)
+	case b.state == heldDot:
+		return b.afterDot(c, out)
+	case b.state == heldDotCR:
+		if c == '\n' {
+			b.state = lineStart
+			return true, BodyEnd
+		}
+		out.wireOnly(".")
+		b.state = heldCR
+		return false, BodyMore
+	case c == '\r':
+		b.state = heldCR
+	case c == '\n':
+		return true, b.bareLF(out)
+	case c == 0:
+		if b.state == lineStart {
+			b.state = bareStart
+		}
+	case b.state == lineStart: // a dot
+		b.state = heldDot
+	default: // a dot at bareStart
+		out.wireOnly(".")
+		out.text(".")
+		b.state = inLine
+	}
+	return true, BodyMore
+}
+
+// afterCR decides on a CR by the octet behind it.
+func (b *Body) afterCR(c byte, out *bodyWriter) (used bool, ev BodyEvent) {
+	if c == '\n' {
+		out.text("\r\n")
+		b.state = lineStart
+		return true, BodyMore
+	}
+	b.state = inLine
+	switch b.Bare {
+	case RejectBare:
+		return false, BodyBare
+	case PassBare:
+		out.text("\r")
+	default:
+		out.text(" ")
+	}
+	return false, BodyMore
+}
+
+// afterDot decides on a dot at the start of a line by the octet behind it.
+func (b *Body) afterDot(c byte, out *bodyWriter) (used bool, ev BodyEvent) {
+	switch {
+	case c == '\r':
+		b.state = heldDotCR
+		return true, BodyMore
+	case c == '\n' && b.Bare == NormalizeBare:
+		out.wireOnly(".")
+		out.text(".")
+		return true, b.bareLF(out)
+	case c == 0:
+		// The dot was stuffing. Once the NUL is gone it might stand alone, so it goes too.
+		b.state = bareStart
+		return true, BodyMore
+	}
+	out.wireOnly(".")
+	b.state = inLine
+	return false, BodyMore
+}
+
+func (b *Body) bareLF(out *bodyWriter) BodyEvent {
+	switch b.Bare {
+	case RejectBare:
+		return BodyBare
+	case PassBare:
+		out.text("\n")
+		b.state = inLine
+	default:
+		out.text("\r\n")
+		b.state = bareStart
+	}
+	return BodyMore
+}
+
+// bodyWriter appends to the two texts of a message.
+type bodyWriter struct {
+	wire, spool []byte
+	noSpool     bool
+}
+
+func (w *bodyWriter) both(p []byte) {
+	w.wire = append(w.wire, p...)
+	if !w.noSpool {
+		w.spool = append(w.spool, p...)
+	}
+}
+
+func (w *bodyWriter) text(s string) {
+	w.wire = append(w.wire, s...)
+	if !w.noSpool {
+		w.spool = append(w.spool, s...)
+	}
+}
+
+func (w *bodyWriter) wireOnly(s string) { w.wire = append(w.wire, s...) }
+
+// marks remembers the next CR, LF and NUL of an input. Looking each up again
+// from every stop would take quadratic time on input made for it.
+type marks struct{ cr, lf, nul int }
+
+func newMarks() marks { return marks{-1, -1, -1} }
+
+func (m *marks) advance(in []byte, p int) {
+	if m.cr < p {
+		m.cr = indexFrom(in, p, '\r')
+	}
+	if m.lf < p {
+		m.lf = indexFrom(in, p, '\n')
+	}
+	if m.nul < p {
+		m.nul = indexFrom(in, p, 0)
+	}
+}
+
+// indexFrom returns where c stands in in[p:], counted from the start of in, or len(in).
+func indexFrom(in []byte, p int, c byte) int {
+	if i := bytes.IndexByte(in[p:], c); i >= 0 {
+		return p + i
+	}
+	return len(in)
 }

@@ -12,7 +12,7 @@
 //
 //	LineScanner   client octets → lines        ParseCommand  line → verb and argument
 //	Body          DATA octets → what the MSA gets, what the scanners get, the end
-//	ReplyScanner  MSA octets → reply lines     EHLO          keyword lines, masked and noted
+//	ReplyScanner  MSA octets → reply lines     Offer         EHLO lines, masked and noted
 //
 // The one rule behind it all: whatever the machine holds as message went to
 // the spool, whatever it holds as command was parsed; what goes out has one
