@@ -1,0 +1,502 @@
+package imsg
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net/netip"
+	"os"
+	"reflect"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// link returns both ends of a link between two rooms.
+func link(t testing.TB, a, b Room) (*Conn, *Conn) {
+	t.Helper()
+	fa, fb, err := Pair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca, err := NewConn(fa, a, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cb, err := NewConn(fb, b, a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ca.Close(); cb.Close() })
+	return ca, cb
+}
+
+// serve runs the reader of c and returns what ended it.
+func serve(c *Conn, h Handler) <-chan error {
+	end := make(chan error, 1)
+	go func() { end <- c.Serve(h) }()
+	return end
+}
+
+func wait[T any](t testing.TB, c <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-c:
+		return v
+	case <-time.After(10 * time.Second):
+		t.Fatal("waited 10 seconds in vain")
+		panic("unreachable")
+	}
+}
+
+func TestTable(t *testing.T) {
+	for typ := Type(1); typ < types; typ++ {
+		e := &Table[typ]
+		if e.New == nil {
+			t.Fatalf("type %d has no row", typ)
+		}
+		m := e.New()
+		if m.Type() != typ {
+			t.Errorf("%s: Type() = %d, stands in row %d", e.Name, m.Type(), typ)
+		}
+		if name := reflect.TypeOf(m).Elem().Name(); name != e.Name {
+			t.Errorf("row %d is called %s and makes a %s", typ, e.Name, name)
+		}
+		if (e.Way == Ask) != (e.Answer != 0) || e.Way == Ask && Table[e.Answer].Way != Answer {
+			t.Errorf("%s: way %s, answered by type %d", e.Name, e.Way, e.Answer)
+		}
+		if e.From == 0 || e.To == 0 || e.Max == 0 {
+			t.Errorf("%s: incomplete row", e.Name)
+		}
+		if e.Way == Ask {
+			// The answer must be able to go back.
+			a := &Table[e.Answer]
+			if e.To&^a.From != 0 || e.From&^a.To != 0 {
+				t.Errorf("%s goes from %s to %s, but %s from %s to %s", e.Name, e.From, e.To, a.Name, a.From, a.To)
+			}
+		}
+	}
+}
+
+// Nobody but the parent may reconfigure, and the operator reaches lockd only.
+func TestTableWalls(t *testing.T) {
+	for typ := Type(1); typ < types; typ++ {
+		e := &Table[typ]
+		if e.From.Has(Control) && e.To != set(Lockd) {
+			t.Errorf("%s: the operator's tool may talk to %s", e.Name, e.To)
+		}
+		if e.Max == huge && e.From != set(Parent) {
+			t.Errorf("%s: %s may send 1 MiB", e.Name, e.From)
+		}
+		if e.To.Has(Parent) && e.Files > 0 {
+			t.Errorf("%s: the parent takes descriptors from %s", e.Name, e.From)
+		}
+	}
+}
+
+// fill gives every field a value that is not its zero, within its limits.
+func fill(v reflect.Value, n int) {
+	switch v.Kind() {
+	case reflect.Struct:
+		switch v.Interface().(type) {
+		case netip.Addr:
+			v.Set(reflect.ValueOf(netip.MustParseAddr("2001:db8::25")))
+			return
+		case netip.AddrPort:
+			v.Set(reflect.ValueOf(netip.MustParseAddrPort("203.0.113.7:51234")))
+			return
+		}
+		for i := range v.NumField() {
+			fill(v.Field(i), n+i)
+		}
+	case reflect.Slice:
+		v.Set(reflect.MakeSlice(v.Type(), 2, 2))
+		for i := range v.Len() {
+			fill(v.Index(i), n+i)
+		}
+	case reflect.String:
+		v.SetString(fmt.Sprintf("text %d", n))
+	case reflect.Bool:
+		v.SetBool(true)
+	case reflect.Float64:
+		v.SetFloat(math.Pi * float64(n))
+	case reflect.Int, reflect.Int64, reflect.Int32:
+		v.SetInt(-1 << (n % 31))
+	default:
+		v.SetUint(uint64(n%250 + 1))
+	}
+}
+
+func TestCodingEveryMessage(t *testing.T) {
+	for typ := Type(1); typ < types; typ++ {
+		e := &Table[typ]
+		for _, full := range []bool{false, true} {
+			m := e.New()
+			if full {
+				fill(reflect.ValueOf(m).Elem(), 1)
+			}
+			k := new2()
+			frame, err := k.encode(m, 7)
+			if err != nil {
+				t.Fatalf("%s: %v", e.Name, err)
+			}
+			frame = bytes.Clone(frame)
+			h, err := parseHeader(frame)
+			if err != nil || h.typ != typ || h.id != 7 {
+				t.Fatalf("%s: header %+v, %v", e.Name, h, err)
+			}
+			got, err := k.decode(e, frame[headerLen:])
+			if err != nil {
+				t.Fatalf("%s: %v", e.Name, err)
+			}
+			if !reflect.DeepEqual(got, m) {
+				t.Errorf("%s: sent %+v, got %+v", e.Name, m, got)
+			}
+			for i := range frame[headerLen:] {
+				if _, err := k.decode(e, frame[headerLen:headerLen+i]); !errors.Is(err, ErrBadMessage) {
+					t.Errorf("%s cut at %d: %v", e.Name, i, err)
+				}
+			}
+			if _, err := k.decode(e, append(frame[headerLen:len(frame):len(frame)], 0xc0)); !errors.Is(err, ErrBadMessage) {
+				t.Errorf("%s with a trailing octet: %v", e.Name, err)
+			}
+		}
+	}
+}
+
+func new2() *codec { return codecs.New().(*codec) }
+
+func TestStrict(t *testing.T) {
+	leave := &Table[tLeave]
+	for name, body := range map[string][]byte{
+		"nil for a struct":       {0xc0},
+		"missing field":          {0x90},
+		"unknown field":          {0x92, 1, 1},
+		"map":                    {0x81, 0xa6, 'N', 'u', 'm', 'b', 'e', 'r', 1},
+		"number for a struct":    {1},
+		"string for a number":    {0x91, 0xa1, '1'},
+		"wider than needed":      {0x91, 0xcc, 1},
+		"negative for unsigned":  {0x91, 0xff},
+		"float for unsigned":     {0x91, 0xca, 0, 0, 0, 0},
+		"extension":              {0x91, 0xd4, 1, 1},
+		"reserved octet":         {0x91, 0xc1},
+		"16 million elements":    {0xdd, 0x00, 0xff, 0xff, 0xff},
+		"4 GiB of string":        {0x91, 0xdb, 0xff, 0xff, 0xff, 0xff},
+		"nesting":                bytes.Repeat([]byte{0x91}, 1000),
+		"too long for its type":  append([]byte{0x91, 0xda, 0x10, 0}, make([]byte, 4096)...),
+		"empty":                  {},
+		"boolean for an integer": {0x91, 0xc3},
+	} {
+		if m, err := new2().decode(leave, body); !errors.Is(err, ErrBadMessage) {
+			t.Errorf("%s: %+v, %v", name, m, err)
+		}
+	}
+	// 300 does not fit State, a uint8: cutting it to 44 must not pass.
+	live := &Live{Sessions: []LiveSession{{State: 44}}}
+	k := new2()
+	frame, _ := k.encode(live, 0)
+	cut := bytes.Replace(frame[headerLen:], []byte{44}, []byte{0xcd, 0x01, 0x2c}, 1)
+	if _, err := new2().decode(&Table[tLive], cut); !errors.Is(err, ErrBadMessage) {
+		t.Errorf("a number wider than its field: %v", err)
+	}
+}
+
+func TestCall(t *testing.T) {
+	s, l := link(t, Session, Lockd)
+	serve(s, func(Request) {})
+	serve(l, func(r Request) {
+		switch m := r.Message.(type) {
+		case *Enter:
+			r.Answer(&Admission{Number: 42, Load: 0.5, Sessions: int(m.Client.Port())})
+		case *Offence:
+			r.Fail(Resource)
+		}
+	})
+	a, err := s.Call(&Enter{Client: netip.MustParseAddrPort("192.0.2.1:99")}, time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := a.(*Admission); got.Number != 42 || got.Sessions != 99 || got.Load != 0.5 {
+		t.Errorf("got %+v", got)
+	}
+	if _, err := s.Call(&Offence{}, time.Second); err != Resource {
+		t.Errorf("a failure came as %v", err)
+	}
+}
+
+func TestCallTimeoutAndLateAnswer(t *testing.T) {
+	s, l := link(t, Session, Lockd)
+	serve(s, func(Request) {})
+	asked := make(chan Request, 2)
+	serve(l, func(r Request) { asked <- r })
+	if _, err := s.Call(&Enter{}, 10*time.Millisecond); err != Timeout {
+		t.Fatalf("no answer: %v", err)
+	}
+	late := wait(t, asked)
+	late.Answer(&Admission{Number: 1})
+	go func() { wait(t, asked).Answer(&Admission{Number: 2}) }()
+	a, err := s.Call(&Enter{}, 10*time.Second)
+	if err != nil || a.(*Admission).Number != 2 {
+		t.Fatalf("after a late answer: %+v, %v", a, err)
+	}
+}
+
+func TestCallGone(t *testing.T) {
+	s, l := link(t, Session, Lockd)
+	serve(s, func(Request) {})
+	serve(l, func(r Request) { r.From().Close() })
+	if _, err := s.Call(&Enter{}, 10*time.Second); err != Gone {
+		t.Fatalf("the other room ended: %v", err)
+	}
+	if _, err := s.Call(&Enter{}, 10*time.Second); err != Gone {
+		t.Fatalf("after the end: %v", err)
+	}
+	if err := s.Send(&Leave{}); err != Gone {
+		t.Fatalf("telling after the end: %v", err)
+	}
+}
+
+func TestFilesTravel(t *testing.T) {
+	s, c := link(t, Session, Scand)
+	serve(s, func(Request) {})
+	serve(c, func(r Request) {
+		b, _ := io.ReadAll(r.Files[0])
+		r.Close()
+		r.Answer(&Verdict{VirusName: string(b)})
+	})
+	f, err := os.CreateTemp(t.TempDir(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	f.WriteString("what lies in the file")
+	f.Seek(0, 0)
+	a, err := s.Call(&Scan{}, 10*time.Second, f)
+	if err != nil || a.(*Verdict).VirusName != "what lies in the file" {
+		t.Fatalf("%+v, %v", a, err)
+	}
+	if _, err := s.Call(&Scan{}, time.Second); err == nil {
+		t.Error("Scan without its file was sent")
+	}
+}
+
+// raw returns an end that can say anything, and the checked end.
+func raw(t *testing.T, liar, honest Room) (*os.File, *Conn) {
+	fa, fb, err := Pair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := NewConn(fb, honest, liar)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { fa.Close(); c.Close() })
+	return fa, c
+}
+
+func TestLiars(t *testing.T) {
+	frame := func(m Message, id uint32) []byte {
+		b, err := new2().encode(m, id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return bytes.Clone(b)
+	}
+	for name, say := range map[string]struct {
+		data  []byte
+		files int
+	}{
+		"short":                     {data: []byte{1, 2, 3}},
+		"unknown type":              {data: []byte{0xff, 0, 0, 0, 0, 0, 0, 0, 0x90}},
+		"type zero":                 {data: []byte{0, 0, 0, 0, 0, 0, 0, 0, 0x90}},
+		"unused octets":             {data: []byte{byte(tLeave), 0, 1, 0, 0, 0, 0, 0, 0x91, 1}},
+		"a stronger room's words":   {data: frame(&Start{}, 0)},
+		"another room's words":      {data: frame(&Verdict{}, 3)},
+		"the parent's words":        {data: frame(&LockdConfig{}, 0)},
+		"tell with an id":           {data: frame(&Leave{}, 5)},
+		"ask without an id":         {data: frame(&Enter{}, 0)},
+		"a descriptor nobody asked": {data: frame(&Leave{}, 0), files: 1},
+		"many descriptors":          {data: frame(&Leave{}, 0), files: 9},
+		"more than fit":             {data: frame(&Leave{}, 0), files: 40},
+		"longer than the link":      {data: make([]byte, 80<<10)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			liar, honest := raw(t, Session, Lockd)
+			end := serve(honest, func(r Request) { t.Errorf("%T was handled", r.Message) })
+			before := descriptors(t)
+			var oob []byte
+			if say.files > 0 {
+				fds := make([]int, say.files)
+				oob = unix.UnixRights(fds...)
+			}
+			if err := unix.Sendmsg(int(liar.Fd()), say.data, oob, nil, 0); err != nil {
+				t.Fatal(err)
+			}
+			if err := wait(t, end); !errors.Is(err, ErrBadMessage) {
+				t.Errorf("ended with %v", err)
+			}
+			if after := descriptors(t); after >= before+say.files && say.files > 0 {
+				t.Errorf("descriptors leak: %d before, %d after", before, after)
+			}
+		})
+	}
+}
+
+func descriptors(t *testing.T) int {
+	d, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return 0
+	}
+	return len(d)
+}
+
+func TestWrongAnswerType(t *testing.T) {
+	liar, honest := raw(t, Lockd, Session)
+	end := serve(honest, func(Request) {})
+	go func() {
+		buf := make([]byte, 4096)
+		n, _ := liar.Read(buf)
+		h, _ := parseHeader(buf[:n])
+		b, _ := new2().encode(&Done{}, h.id)
+		unix.Sendmsg(int(liar.Fd()), b, nil, nil, 0)
+	}()
+	if _, err := honest.Call(&Enter{}, 10*time.Second); err != Gone {
+		t.Errorf("a wrong answer gave %v", err)
+	}
+	if err := wait(t, end); !errors.Is(err, ErrBadMessage) {
+		t.Errorf("link ended with %v", err)
+	}
+}
+
+// A peer that does not read costs its sender a bounded queue and no waiting;
+// when it reads again nothing is lost or out of order.
+func TestSlowReader(t *testing.T) {
+	s, l := link(t, Session, Lockd)
+	sent := 0
+	for {
+		err := s.Send(&Leave{Number: uint64(sent)})
+		if err == Busy {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if sent++; sent > 100_000 {
+			t.Fatal("the queue is not bounded")
+		}
+	}
+	if sent < maxQueue {
+		t.Errorf("only %d frames were taken", sent)
+	}
+	got := make(chan uint64, sent+1)
+	serve(l, func(r Request) { got <- r.Message.(*Leave).Number })
+	for i := range sent {
+		if n := wait(t, got); n != uint64(i) {
+			t.Fatalf("frame %d came as %d", n, i)
+		}
+	}
+}
+
+func TestLinkIsReplaced(t *testing.T) {
+	var l Link
+	answer := func(n uint64) Handler {
+		return func(r Request) { r.Answer(&Admission{Number: n}) }
+	}
+	ask := func() (uint64, error) {
+		a, err := l.Call(&Enter{}, 10*time.Second)
+		if err != nil {
+			return 0, err
+		}
+		return a.(*Admission).Number, nil
+	}
+	first, other := link(t, Session, Lockd)
+	serve(first, func(Request) {})
+	serve(other, answer(1))
+	go l.Set(first)
+	if n, err := ask(); n != 1 || err != nil {
+		t.Fatalf("waiting for the first: %d, %v", n, err)
+	}
+	other.Close()
+	wait(t, first.Done())
+	second, other := link(t, Session, Lockd)
+	serve(second, func(Request) {})
+	serve(other, answer(2))
+	go l.Set(second)
+	if n, err := ask(); n != 2 || err != nil {
+		t.Fatalf("after the replacement: %d, %v", n, err)
+	}
+	var none Link
+	if _, err := none.Call(&Enter{}, time.Millisecond); err != Gone {
+		t.Errorf("no peer: %v", err)
+	}
+}
+
+func TestManyCallers(t *testing.T) {
+	s, l := link(t, Session, Lockd)
+	serve(s, func(Request) {})
+	serve(l, func(r Request) {
+		go r.Answer(&Admission{Number: uint64(r.Message.(*Enter).Client.Port())})
+	})
+	var wg sync.WaitGroup
+	for i := range 500 {
+		wg.Go(func() {
+			port := uint16(i + 1)
+			a, err := s.Call(&Enter{Client: netip.AddrPortFrom(netip.IPv6Loopback(), port)}, 10*time.Second)
+			if err != nil || a.(*Admission).Number != uint64(port) {
+				t.Errorf("call %d: %+v, %v", i, a, err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func FuzzValidate(f *testing.F) {
+	f.Add([]byte{0x91, 1})
+	f.Add([]byte{0xdd, 0x00, 0xff, 0xff, 0xff})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		n := testing.AllocsPerRun(1, func() { _ = validate(b) })
+		if validate(b) == nil && n > 0 {
+			t.Errorf("validating allocates %v times", n)
+		}
+	})
+}
+
+// FuzzDecode feeds every type's decoder: no panic, and what is taken is exactly
+// what we would have written.
+func FuzzDecode(f *testing.F) {
+	for typ := Type(1); typ < types; typ++ {
+		for _, full := range []bool{false, true} {
+			m := Table[typ].New()
+			if full {
+				fill(reflect.ValueOf(m).Elem(), 1)
+			}
+			frame, err := new2().encode(m, 0)
+			if err != nil {
+				f.Fatal(err)
+			}
+			f.Add(uint16(typ), bytes.Clone(frame[headerLen:]))
+		}
+	}
+	f.Fuzz(func(t *testing.T, typ uint16, body []byte) {
+		e := entry(Type(typ))
+		if e == nil {
+			return
+		}
+		k := new2()
+		m, err := k.decode(e, body)
+		if err != nil {
+			if !errors.Is(err, ErrBadMessage) {
+				t.Errorf("%v is no ErrBadMessage", err)
+			}
+			return
+		}
+		again, err := k.encode(m, 0)
+		if err != nil || !bytes.Equal(again[headerLen:], body) {
+			t.Errorf("%s: took %x, writes %x, %v", e.Name, body, again, err)
+		}
+	})
+}
