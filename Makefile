@@ -1,0 +1,49 @@
+# smtp-gated: build it, see it work, test it, install it.
+
+GO      ?= go
+PREFIX  ?= /usr/local
+SYSCONF ?= /etc/smtp-gated
+SBIN     = $(DESTDIR)$(PREFIX)/sbin
+MAN      = $(DESTDIR)$(PREFIX)/share/man
+ETC      = $(DESTDIR)$(SYSCONF)
+
+# The processes change uid with system calls on all threads: cgo must stay off.
+export CGO_ENABLED = 0
+
+VERSION != git describe --tags --always --dirty 2>/dev/null || echo unknown
+LDFLAGS  = -s -w -X main.version=$(VERSION)
+
+build: bin/smtp-gated bin/smtp-gatectl
+
+bin/smtp-gated bin/smtp-gatectl: always
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/$(@F)
+
+demo: build
+	bin/smtp-gatectl demo $$(test -t 0 -a -t 1 -a -z "$$CI" || echo --once)
+
+test:
+	.ci/packages
+	.ci/lint
+	$(GO) test -count=1 -timeout 20m ./...
+	if command -v $${CC:-gcc} >/dev/null; then CGO_ENABLED=1 $(GO) test -race -count=1 -timeout 20m ./...; fi
+
+lint:
+	.ci/lint
+
+bench:
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+install: build
+	mkdir -p $(SBIN) $(MAN)/man5 $(MAN)/man8 $(ETC)
+	install -m 755 bin/smtp-gated bin/smtp-gatectl $(SBIN)
+	install -m 644 man/*.5 $(MAN)/man5
+	install -m 644 man/*.8 $(MAN)/man8
+	install -m 644 etc/smtp-gated.toml $(ETC)/smtp-gated.toml.default
+	test -e $(ETC)/smtp-gated.toml || install -m 640 etc/smtp-gated.toml $(ETC)/smtp-gated.toml
+
+clean:
+	rm -rf bin
+
+always:
+
+.PHONY: build demo test lint bench install clean always
