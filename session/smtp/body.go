@@ -68,21 +68,20 @@ const (
 func (b *Body) Next(in, wire, spool []byte) (n int, wire2, spool2 []byte, ev BodyEvent) {
 	out := bodyWriter{wire: wire, spool: spool, noSpool: b.NoSpool}
 	at := newMarks()
-	p := 0
-	for {
-		q := b.run(in, p, &at)
-		out.both(in[p:q])
-		if p = q; p == len(in) {
-			return p, out.wire, out.spool, BodyMore
+	for ev == BodyMore {
+		stop := b.run(in, n, &at)
+		out.both(in[n:stop])
+		n = stop
+		if n == len(in) {
+			break
 		}
-		used, ev := b.step(in[p], &out)
+		var used bool
+		used, ev = b.step(in[n], &out)
 		if used {
-			p++
-		}
-		if ev != BodyMore {
-			return p, out.wire, out.spool, ev
+			n++
 		}
 	}
+	return n, out.wire, out.spool, ev
 }
 
 // Span consumes the longest start of in that is the same in input, wire and

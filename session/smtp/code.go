@@ -83,7 +83,10 @@ func AppendReply(dst []byte, c Code, enhanced bool, name, text string) []byte {
 	}
 	dst = appendText(dst, text)
 	if end := start + OwnReplyLimit - len("\r\n"); len(dst) > end {
-		for end > start && !utf8.RuneStart(dst[end]) {
+		for range utf8.UTFMax - 1 {
+			if utf8.RuneStart(dst[end]) {
+				break
+			}
 			end--
 		}
 		dst = dst[:end]
@@ -94,7 +97,7 @@ func AppendReply(dst []byte, c Code, enhanced bool, name, text string) []byte {
 // appendText keeps octets above 0x7f: message texts may be UTF-8.
 func appendText(dst []byte, s string) []byte {
 	for _, c := range []byte(s) {
-		if c < ' ' || c == 0x7f {
+		if isControl(c) {
 			c = '#'
 		}
 		dst = append(dst, c)

@@ -3,10 +3,7 @@
 
 package smtp
 
-import (
-	"bytes"
-	"errors"
-)
+import "errors"
 
 // ErrControl says that a command holds a control character where none may be.
 // The answer is 500, and the command is not forwarded.
@@ -49,26 +46,34 @@ func ParseCommand(line []byte) (Command, error) {
 	for i := 0; i < len(cmd.Arg) && isBlank(cmd.Arg[i]); i++ {
 		cmd.Arg[i] = ' '
 	}
-	if bytes.ContainsFunc(cmd.Line, isControl) {
-		return Command{}, ErrControl
+	for _, c := range cmd.Line {
+		if isControl(c) {
+			return Command{}, ErrControl
+		}
 	}
 	return cmd, nil
 }
 
 // afterColon returns what follows "word:" in arg, or arg if it does not begin
-// so. Blanks before the colon are accepted, as sendmail does.
+// so. A colon that is missing or stands behind blanks is forgiven: servers that
+// do the same must not see an address we do not.
 func afterColon(arg []byte, word string) []byte {
-	if len(arg) > len(word) && equalFold(arg[:len(word)], word) {
-		if rest := trimBlanksLeft(arg[len(word):]); len(rest) > 0 && rest[0] == ':' {
-			return rest[1:]
-		}
+	if len(arg) < len(word) || !equalFold(arg[:len(word)], word) {
+		return arg
+	}
+	rest := trimBlanksLeft(arg[len(word):])
+	switch {
+	case len(rest) > 0 && rest[0] == ':':
+		return rest[1:]
+	case len(arg) == len(word) || isBlank(arg[len(word)]) || rest[0] == '<':
+		return rest
 	}
 	return arg
 }
 
 func isBlank(c byte) bool { return c == ' ' || c == '\t' }
 
-func isControl(c rune) bool { return c < ' ' || c == 0x7f }
+func isControl(c byte) bool { return c < ' ' || c == 0x7f }
 
 func trimBlanksLeft(b []byte) []byte {
 	for len(b) > 0 && isBlank(b[0]) {

@@ -77,9 +77,9 @@ var Extensions = [...]Extension{
 	{"XFORWARD", "Postfix", Pass, 0},
 }
 
-// FindExtension returns the extension whose keyword begins the text of an EHLO
+// findExtension returns the extension whose keyword begins the text of an EHLO
 // line, or nil. Keywords are case-blind; "AUTH=" is another keyword than AUTH.
-func FindExtension(text []byte) *Extension {
+func findExtension(text []byte) *Extension {
 	word, _ := nextWord(text)
 	for i := range Extensions {
 		if equalFold(word, Extensions[i].Keyword) {
@@ -105,7 +105,7 @@ func (o Offer) Append(dst []byte, r Reply) ([]byte, Cap) {
 	at := len(dst) + len(r.Line) - len(r.Text)
 	dst = append(dst, r.Line...)
 	var noted Cap
-	if x := FindExtension(r.Text); x != nil && !r.First {
+	if x := findExtension(r.Text); x != nil && !r.First {
 		noted = x.Cap
 		switch {
 		case o.masks(x.Treatment):

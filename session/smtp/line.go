@@ -51,7 +51,7 @@ type LineScanner struct {
 
 // Next looks for one line at the start of buf and returns it without its line
 // end, the number of octets consumed, and what it found. The line lies in buf;
-// LineTooLong comes without one, LineControl and LineBare with it, for the log.
+// LineControl and LineBare come with it too, for the log; a line over the limit is nil.
 // With LineMore n is 0, or all of buf while an overlong line is swallowed.
 func (s *LineScanner) Next(buf []byte) (line []byte, n int, st LineStatus) {
 	lf := bytes.IndexByte(buf, '\n')
@@ -69,17 +69,17 @@ func (s *LineScanner) Next(buf []byte) (line []byte, n int, st LineStatus) {
 	line, n = buf[:lf], lf+1
 	line, crlf := bytes.CutSuffix(line, crOnly)
 	switch {
+	case len(line)+len("\r\n") > limit:
+		return nil, n, s.tooLong(crlf)
 	case !crlf && s.Bare == RejectBare:
 		return line, n, LineBare
-	case len(line)+len("\r\n") > limit:
-		return nil, n, LineTooLong
 	}
 	st = LineOK
 	for _, c := range line {
 		switch {
 		case c == '\r' && s.Bare == RejectBare:
 			return line, n, LineBare
-		case c < ' ' && c != '\t' || c == 0x7f:
+		case isControl(c) && c != '\t':
 			st = LineControl
 		}
 	}
@@ -98,10 +98,14 @@ func (s *LineScanner) skip(buf []byte, lf int) ([]byte, int, LineStatus) {
 		s.cr = buf[lf-1] == '\r'
 	}
 	s.skipping = false
-	if !s.cr && s.Bare == RejectBare {
-		return nil, lf + 1, LineBare
+	return nil, lf + 1, s.tooLong(s.cr)
+}
+
+func (s *LineScanner) tooLong(crlf bool) LineStatus {
+	if !crlf && s.Bare == RejectBare {
+		return LineBare
 	}
-	return nil, lf + 1, LineTooLong
+	return LineTooLong
 }
 
 // limit returns the limit of the line buf begins with. It looks at the first
