@@ -1,0 +1,145 @@
+// The engine that asks clamd (clamd(8), section COMMANDS). Commands have the form
+// z, ended by NUL, and so have their answers.
+
+package scand
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+)
+
+type clamd struct {
+	at     station
+	method imsg.Method
+	spool  string
+}
+
+func newClamd(at station, method imsg.Method, spool string) (*clamd, error) {
+	switch {
+	case method == imsg.MethodAuto && at.network == "unix":
+		method = imsg.MethodFildes
+	case method == imsg.MethodAuto:
+		method = imsg.MethodInstream
+	case method == imsg.MethodFildes && at.network != "unix":
+		return nil, errors.New("a descriptor can be handed over through a UNIX socket only")
+	}
+	return &clamd{at, method, spool}, nil
+}
+
+func (c *clamd) scan(ctx context.Context, m *message) (finding, error) {
+	var say func(net.Conn) error
+	switch c.method {
+	case imsg.MethodFildes:
+		say = func(conn net.Conn) error { return sayFildes(conn, m) }
+	case imsg.MethodInstream:
+		say = func(conn net.Conn) error { return sayInstream(conn, m) }
+	case imsg.MethodScan:
+		path, err := m.path(c.spool)
+		if err != nil {
+			return finding{}, err
+		}
+		say = func(conn net.Conn) error {
+			_, err := conn.Write([]byte("zSCAN " + path + "\x00"))
+			return err
+		}
+	default:
+		return finding{}, errors.New("unknown method")
+	}
+	answer, said, err := c.at.ask(ctx, -1, say)
+	if err != nil {
+		return finding{}, fmt.Errorf("clamd: %w", err)
+	}
+	f, err := parseClamd(answer)
+	if err == nil && f.outcome != imsg.Caught {
+		err = said
+	}
+	if err != nil {
+		return finding{}, fmt.Errorf("clamd: %w", err)
+	}
+	return f, nil
+}
+
+// sayFildes hands the descriptor over, with one octet behind the command.
+func sayFildes(conn net.Conn, m *message) error {
+	u := conn.(*net.UnixConn)
+	if _, err := u.Write([]byte("zFILDES\x00")); err != nil {
+		return err
+	}
+	// Fd would switch the descriptor's mode under the other engine.
+	raw, err := m.file.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var sent error
+	err = raw.Control(func(fd uintptr) {
+		_, _, sent = u.WriteMsgUnix([]byte{0}, unix.UnixRights(int(fd)), nil)
+	})
+	return errors.Join(err, sent)
+}
+
+// A chunk of INSTREAM is its length in 4 octets, big-endian, and its octets; one
+// of no octets ends the stream.
+const chunkSize = 64 << 10
+
+var chunks = sync.Pool{New: func() any { return new([4 + chunkSize]byte) }}
+
+func sayInstream(conn net.Conn, m *message) error {
+	if _, err := conn.Write([]byte("zINSTREAM\x00")); err != nil {
+		return err
+	}
+	chunk := chunks.Get().(*[4 + chunkSize]byte)
+	defer chunks.Put(chunk)
+	for at := int64(0); at < m.size; {
+		n, err := m.file.ReadAt(chunk[4:4+min(chunkSize, m.size-at)], at)
+		if n == 0 && err == io.EOF {
+			return errShort
+		}
+		if n == 0 {
+			return fmt.Errorf("read the message: %w", err)
+		}
+		binary.BigEndian.PutUint32(chunk[:], uint32(n))
+		if _, err := conn.Write(chunk[:4+n]); err != nil {
+			return err
+		}
+		at += int64(n)
+	}
+	_, err := conn.Write(make([]byte, 4))
+	return err
+}
+
+// parseClamd reads a whole answer: `SUBJECT: OK`, `SUBJECT: NAME FOUND`, or what
+// ends in ERROR, and one NUL.
+func parseClamd(answer []byte) (finding, error) {
+	end := bytes.IndexByte(answer, 0)
+	if end < 0 {
+		return finding{}, fmt.Errorf("cut answer %q", clean(string(answer), maxName))
+	}
+	line := string(answer[:end])
+	if end != len(answer)-1 || strings.ContainsAny(line, "\r\n") {
+		return finding{}, errors.New("more than one answer")
+	}
+	if problem, ok := strings.CutSuffix(line, " ERROR"); ok {
+		return finding{}, errors.New(clean(problem, maxProblem))
+	}
+	if i := strings.LastIndex(line, ": "); i > 0 {
+		word := line[i+2:]
+		if word == "OK" {
+			return finding{outcome: imsg.Clean}, nil
+		}
+		if name, ok := strings.CutSuffix(word, " FOUND"); ok && name != "" {
+			return caught(name), nil
+		}
+	}
+	return finding{}, fmt.Errorf("unknown answer %q", clean(line, maxName))
+}

@@ -1,0 +1,132 @@
+// What an engine is. This file owns the interface, the message an engine gets and
+// the finding it gives, and chooses engines by configuration.
+
+package scand
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+)
+
+const (
+	maxName    = 255 // octets of a virus name
+	maxProblem = 500 // octets that word a failure
+)
+
+// engine looks at messages. scan is called by many goroutines at once and ends
+// soon after ctx does. Whatever is not a finding is an error.
+type engine interface {
+	scan(ctx context.Context, m *message) (finding, error)
+}
+
+// finding is an engine's word on a message. Its zero value is none.
+type finding struct {
+	outcome imsg.Outcome // Clean or Caught
+	name    string       // of the virus that was caught
+	score   float64      // of a spam engine
+}
+
+// message is a spooled message. Two engines share its descriptor and so its
+// offset: it is read at absolute positions only.
+type message struct {
+	file *os.File
+	size int64
+	name string // in the spool directory
+}
+
+// newMessage trusts nothing of what a session says about a message but what the
+// descriptor shows too.
+func newMessage(q *imsg.Scan, f *os.File) (*message, error) {
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("stat the message: %w", err)
+	case !info.Mode().IsRegular():
+		return nil, errors.New("the message is no regular file")
+	case info.Size() < q.Size:
+		return nil, fmt.Errorf("the message has %d octets of %d", info.Size(), q.Size)
+	}
+	return &message{file: f, size: info.Size(), name: q.Spool}, nil
+}
+
+// writeTo sends the whole message; one that has become shorter is an error.
+func (m *message) writeTo(w io.Writer) error {
+	_, err := io.CopyN(w, io.NewSectionReader(m.file, 0, m.size), m.size)
+	if err == io.EOF {
+		return errShort
+	}
+	return err
+}
+
+var errShort = errors.New("the message was cut while it was scanned")
+
+// path returns the message's name as a scanner outside our root knows it. The
+// session's part of it stands in a command, so it must be plain.
+func (m *message) path(spool string) (string, error) {
+	plain := func(c rune) bool {
+		return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '.' || c == '-' || c == '_'
+	}
+	if m.name == "" || m.name[0] == '.' || strings.ContainsFunc(m.name, func(c rune) bool { return !plain(c) }) {
+		return "", errors.New("the message has no name that a scanner could be told")
+	}
+	return strings.TrimSuffix(spool, "/") + "/" + m.name, nil
+}
+
+func newVirusEngine(c *imsg.ScandConfig) (engine, error) {
+	switch c.Antivirus {
+	case imsg.EngineOff:
+		return nil, nil
+	case imsg.EngineBuiltin:
+		return newBuiltin(eicar(), finding{outcome: imsg.Caught, name: eicarName}), nil
+	}
+	at, err := newStation(c.AntivirusSocket, c.AntivirusAddress)
+	if err != nil {
+		return nil, err
+	}
+	switch c.Antivirus {
+	case imsg.EngineClamd:
+		return newClamd(at, c.AntivirusMethod, c.SpoolPath)
+	case imsg.EngineMksd:
+		return &mksd{at, c.SpoolPath}, nil
+	}
+	return nil, errors.New("unknown type")
+}
+
+func newSpamEngine(c *imsg.ScandConfig) (engine, error) {
+	switch c.Antispam {
+	case imsg.EngineOff:
+		return nil, nil
+	case imsg.EngineBuiltin:
+		return newBuiltin(gtube(), finding{outcome: imsg.Clean, score: gtubeScore}), nil
+	case imsg.EngineSpamd:
+		at, err := newStation(c.AntispamSocket, c.AntispamAddress)
+		if err != nil {
+			return nil, err
+		}
+		return &spamd{at}, nil
+	}
+	return nil, errors.New("unknown type")
+}
+
+// caught makes a finding of a virus name as a scanner gave it.
+func caught(name string) finding {
+	return finding{outcome: imsg.Caught, name: clean(name, maxName)}
+}
+
+// clean makes foreign text fit for a log and an SMTP reply: printable ASCII, at
+// most limit octets.
+func clean(s string, limit int) string {
+	b := []byte(s[:min(len(s), limit)])
+	for i, c := range b {
+		if c < ' ' || c > '~' {
+			b[i] = '#'
+		}
+	}
+	return string(b)
+}

@@ -1,0 +1,62 @@
+// The engine that asks mksd, the daemon of mks_vir. It reads the message itself,
+// so it is told a path.
+
+package scand
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strings"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+)
+
+type mksd struct {
+	at    station
+	spool string
+}
+
+func (k *mksd) scan(ctx context.Context, m *message) (finding, error) {
+	path, err := m.path(k.spool)
+	if err != nil {
+		return finding{}, err
+	}
+	answer, said, err := k.at.ask(ctx, '\n', func(conn net.Conn) error {
+		_, err := conn.Write([]byte("MSQ" + path + "\n"))
+		return err
+	})
+	if err == nil {
+		err = said
+	}
+	if err != nil {
+		return finding{}, fmt.Errorf("mksd: %w", err)
+	}
+	f, err := parseMksd(string(answer))
+	if err != nil {
+		return finding{}, fmt.Errorf("mksd: %w", err)
+	}
+	return f, nil
+}
+
+// parseMksd reads one line. CLN and DEL tell of a virus that is no longer there.
+func parseMksd(answer string) (finding, error) {
+	line, rest, _ := strings.Cut(answer, "\n")
+	line = strings.TrimSuffix(line, "\r")
+	word, name, _ := strings.Cut(line, " ")
+	switch {
+	case rest != "":
+		return finding{}, fmt.Errorf("more than one answer")
+	case word == "OK":
+		return finding{outcome: imsg.Clean}, nil
+	case strings.HasPrefix(line, "CLN "), strings.HasPrefix(line, "DEL "):
+		return finding{outcome: imsg.Clean}, nil
+	case word == "VIR":
+		if name, _, _ = strings.Cut(name, " "); name != "" {
+			return caught(name), nil
+		}
+	case word == "ERR":
+		return finding{}, fmt.Errorf("%s", clean(name, maxProblem))
+	}
+	return finding{}, fmt.Errorf("unknown answer %q", clean(line, maxName))
+}

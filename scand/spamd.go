@@ -1,0 +1,113 @@
+// The engine that asks SpamAssassin's spamd (its file PROTOCOL): CHECK with
+// SPAMC/1.2. Only the score is taken from the answer; the threshold is ours.
+
+package scand
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+)
+
+type spamd struct{ at station }
+
+func (s *spamd) scan(ctx context.Context, m *message) (finding, error) {
+	answer, said, err := s.at.ask(ctx, -1, func(conn net.Conn) error {
+		if _, err := fmt.Fprintf(conn, "CHECK SPAMC/1.2\r\nContent-length: %d\r\n\r\n", m.size); err != nil {
+			return err
+		}
+		if err := m.writeTo(conn); err != nil {
+			return err
+		}
+		return conn.(interface{ CloseWrite() error }).CloseWrite()
+	})
+	if err != nil {
+		return finding{}, fmt.Errorf("spamd: %w", err)
+	}
+	score, err := parseSpamd(string(answer))
+	if err == nil {
+		err = said
+	}
+	if err != nil {
+		return finding{}, fmt.Errorf("spamd: %w", err)
+	}
+	return finding{outcome: imsg.Clean, score: score}, nil
+}
+
+// parseSpamd reads a whole answer: a status line, headers, an empty line. A body
+// means nothing here. One Spam header must be among the headers.
+func parseSpamd(answer string) (score float64, err error) {
+	// Without its empty line an answer is cut, and perhaps its score too.
+	head, _, whole := strings.Cut(answer, "\r\n\r\n")
+	if !whole {
+		return 0, fmt.Errorf("cut answer %q", clean(answer, maxName))
+	}
+	status, headers, _ := strings.Cut(head, "\r\n")
+	if err := parseStatus(status); err != nil {
+		return 0, err
+	}
+	seen := false
+	for line := range strings.SplitSeq(headers, "\r\n") {
+		name, value, _ := strings.Cut(line, ":")
+		if !strings.EqualFold(name, "Spam") {
+			continue
+		}
+		if seen {
+			return 0, errors.New("two verdicts in one answer")
+		}
+		seen = true
+		if score, err = parseSpam(value); err != nil {
+			return 0, fmt.Errorf("unknown verdict %q: %w", clean(value, maxName), err)
+		}
+	}
+	if !seen {
+		return 0, errors.New("an answer without a verdict")
+	}
+	return score, nil
+}
+
+// parseStatus passes `SPAMD/VERSION 0 EX_OK`; other codes are those of sysexits.h.
+func parseStatus(line string) error {
+	f := strings.Fields(line)
+	if len(f) < 2 || !strings.HasPrefix(f[0], "SPAMD/") {
+		return fmt.Errorf("unknown answer %q", clean(line, maxName))
+	}
+	if f[1] != "0" {
+		return fmt.Errorf("refused: %q", clean(line, maxName))
+	}
+	return nil
+}
+
+// parseSpam reads `True ; 15.0 / 5.0`.
+func parseSpam(value string) (float64, error) {
+	word, rest, _ := strings.Cut(value, ";")
+	switch strings.ToLower(strings.TrimSpace(word)) {
+	case "true", "false", "yes", "no":
+	default:
+		return 0, errors.New("neither true nor false")
+	}
+	score, threshold, _ := strings.Cut(rest, "/")
+	if _, err := parseScore(threshold); err != nil {
+		return 0, err
+	}
+	return parseScore(score)
+}
+
+// parseScore takes a decimal number and none of the other forms ParseFloat knows:
+// a score that is NaN would be below every threshold.
+func parseScore(s string) (float64, error) {
+	s = strings.TrimSpace(s)
+	if s == "" || strings.Trim(s, "+-.0123456789") != "" {
+		return 0, errors.New("no number")
+	}
+	score, err := strconv.ParseFloat(s, 64)
+	if err != nil {
+		return 0, errors.New("no number")
+	}
+	return score, nil
+}

@@ -1,0 +1,105 @@
+// Where a scanner listens, and one question to it: connect, say, read the answer.
+// This file owns the connections; what is said and what an answer means belongs to
+// the engines.
+
+package scand
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"syscall"
+	"time"
+)
+
+// maxAnswer bounds an answer; a longer one is no answer.
+const maxAnswer = 8 << 10
+
+// station is a scanner's address for net.Dial.
+type station struct{ network, address string }
+
+// newStation takes a UNIX socket's name relative to the room's root, or an address.
+func newStation(socket string, addr netip.AddrPort) (station, error) {
+	switch {
+	case socket != "" && addr.IsValid():
+		return station{}, errors.New("both a socket and an address are given")
+	case socket != "":
+		return station{"unix", socket}, nil
+	case !addr.IsValid():
+		return station{}, errors.New("neither a socket nor an address is given")
+	}
+	// Plain "tcp" would make the runtime probe what the system supports, with
+	// sockets of its own.
+	network := "tcp6"
+	if addr.Addr().Unmap().Is4() {
+		network = "tcp4"
+	}
+	return station{network, netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port()).String()}, nil
+}
+
+// ask opens a connection, has say write the question and reads the answer to its
+// end, or up to the octet end if that is not negative.
+//
+// An answer may come with an error from say: a scanner that refuses a message
+// answers and closes while we still write. Such an answer never makes a message clean.
+func (s station) ask(ctx context.Context, end int, say func(net.Conn) error) (answer []byte, said error, err error) {
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, s.network, s.address)
+	if err != nil {
+		return nil, nil, fmt.Errorf("connect: %w", err)
+	}
+	defer conn.Close()
+	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+
+	if said = say(conn); said != nil {
+		said = fmt.Errorf("send: %w", said)
+	}
+	answer, err = readAnswer(conn, end)
+	switch {
+	case err != nil && said != nil:
+		return nil, nil, said
+	case err != nil:
+		return nil, nil, fmt.Errorf("read the answer: %w", err)
+	case len(answer) == 0 && said != nil:
+		return nil, nil, said
+	case len(answer) == 0:
+		return nil, nil, errors.New("closed without an answer")
+	}
+	return answer, said, nil
+}
+
+func readAnswer(r io.Reader, end int) ([]byte, error) {
+	buf := make([]byte, 0, 512)
+	for {
+		if len(buf) == cap(buf) {
+			buf = append(buf, 0)[:len(buf)]
+		}
+		n, err := r.Read(buf[len(buf):min(cap(buf), maxAnswer+1)])
+		buf = buf[:len(buf)+n]
+		switch {
+		case len(buf) > maxAnswer:
+			return nil, fmt.Errorf("longer than %d octets", maxAnswer)
+		case end >= 0 && bytes.IndexByte(buf[len(buf)-n:], byte(end)) >= 0, err == io.EOF:
+			return buf, nil
+		case err != nil:
+			return nil, err
+		}
+	}
+}
+
+// rootGone tells whether the directory we live in has been removed, as a scanner's
+// restart may do. The sockets of the new one are out of our reach then.
+func rootGone() bool {
+	info, err := os.Stat(".")
+	if err != nil {
+		return errors.Is(err, os.ErrNotExist)
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	return ok && st.Nlink == 0
+}
