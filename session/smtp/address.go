@@ -54,7 +54,7 @@ func ParseSize(params []byte) (int64, bool) {
 	for len(params) > 0 {
 		var word []byte
 		word, params = nextWord(params)
-		key, value, ok := bytes.Cut(word, equals)
+		key, value, ok := bytes.Cut(word, []byte{'='})
 		if ok && equalFold(key, "SIZE") {
 			size, rest := number(value)
 			return size, len(value) > 0 && len(rest) == 0
@@ -62,8 +62,6 @@ func ParseSize(params []byte) (int64, bool) {
 	}
 	return 0, false
 }
-
-var equals = []byte{'='}
 
 // nextWord cuts the first word, which blanks or tabs end, off b.
 func nextWord(b []byte) (word, rest []byte) {

@@ -31,14 +31,16 @@ const EndOfData = ".\r\n"
 // Body reads the text of one message, from behind the 354 to its end, which is
 // CRLF "." CRLF and nothing else (RFC 5321, 4.1.1.4), or "." CRLF at the very
 // start. It makes two texts of it: wire is what the MSA gets, spool what the
-// scanners get. Every line of both ends in CRLF, and an MSA that reads wire, by
-// whatever rule, ends up with spool.
+// scanners get. Unless Bare is PassBare, every line of both ends in CRLF, and an
+// MSA that reads wire, by whatever rule, ends up with spool.
 //
-// One leading dot is removed on the way into the spool, from a line that began
-// after CRLF; on the wire it stays (RFC 5321, 4.5.2). A line that began after a
-// bare LF was no line to its sender, who stuffed nothing: its dot is content,
-// so it stays in the spool and is stuffed on the wire. The same holds for a lone
-// dot that a bare LF ends, and for a dot that only a stripped NUL put first.
+// One leading dot is removed on the way in, from a line that began after CRLF,
+// and a line that then begins with a dot gets one on the way out (RFC 5321,
+// 4.5.2). So no line of wire begins with a single dot, not even one whose sender
+// wrote it so: some servers remove a dot only from two, some take ". " for the
+// end. A line that began after a bare LF was no line to its sender, who stuffed
+// nothing: its dot is content. The same holds for a lone dot that a bare LF
+// ends, and for a dot that only a stripped NUL put first.
 //
 // The zero value stands at the start of a message; each message takes a fresh one.
 type Body struct {
@@ -53,7 +55,7 @@ type bodyState uint8
 
 const (
 	lineStart bodyState = iota // after CRLF, or at the start of the message
-	bareStart                  // nothing written of this line yet, but a dot here is content
+	bareStart                  // nothing written of this line, and a dot here is content
 	inLine
 	heldCR    // CR seen, not written
 	heldDot   // lineStart, "." seen, not written
@@ -119,34 +121,32 @@ func (b *Body) run(in []byte, p int, at *marks) int {
 // step takes the machine over one octet that needs a decision. It returns false
 // if c is to be looked at again in the new state.
 func (b *Body) step(c byte, out *bodyWriter) (used bool, ev BodyEvent) {
-	switch {
-	case c == 0 && b.NUL == RejectNUL && b.state != heldCR && b.state != heldDotCR:
-		return true, BodyNUL
-	case b.state == heldCR:
+	switch b.state {
+	case heldCR:
 		return b.afterCR(c, out)
-	case b.state == heldDot:
+	case heldDot:
 		return b.afterDot(c, out)
-	case b.state == heldDotCR:
+	case heldDotCR:
 		if c == '\n' {
 			b.state = lineStart
 			return true, BodyEnd
 		}
-		out.wireOnly(".")
 		b.state = heldCR
 		return false, BodyMore
+	}
+	switch {
 	case c == '\r':
 		b.state = heldCR
 	case c == '\n':
 		return true, b.bareLF(out)
-	case c == 0:
-		if b.state == lineStart {
-			b.state = bareStart
-		}
-	case b.state == lineStart: // a dot
+	case c == 0 && b.NUL == RejectNUL:
+		return true, BodyNUL
+	case c == 0 && b.state == lineStart:
+		b.state = bareStart
+	case c == '.' && b.state == lineStart:
 		b.state = heldDot
-	default: // a dot at bareStart
-		out.wireOnly(".")
-		out.text(".")
+	case c == '.':
+		out.dot()
 		b.state = inLine
 	}
 	return true, BodyMore
@@ -171,23 +171,19 @@ func (b *Body) afterCR(c byte, out *bodyWriter) (used bool, ev BodyEvent) {
 	return false, BodyMore
 }
 
-// afterDot decides on a dot at the start of a line by the octet behind it.
+// afterDot decides on a dot at the start of a line by the octet behind it. A
+// dot that was stuffing is dropped; what it protected is stuffed anew if it
+// needs to be.
 func (b *Body) afterDot(c byte, out *bodyWriter) (used bool, ev BodyEvent) {
 	switch {
 	case c == '\r':
 		b.state = heldDotCR
 		return true, BodyMore
 	case c == '\n' && b.Bare == NormalizeBare:
-		out.wireOnly(".")
-		out.text(".")
+		out.dot()
 		return true, b.bareLF(out)
-	case c == 0:
-		// The dot was stuffing. Once the NUL is gone it might stand alone, so it goes too.
-		b.state = bareStart
-		return true, BodyMore
 	}
-	out.wireOnly(".")
-	b.state = inLine
+	b.state = bareStart
 	return false, BodyMore
 }
 
@@ -225,7 +221,11 @@ func (w *bodyWriter) text(s string) {
 	}
 }
 
-func (w *bodyWriter) wireOnly(s string) { w.wire = append(w.wire, s...) }
+// dot writes a dot that begins a line.
+func (w *bodyWriter) dot() {
+	w.wire = append(w.wire, '.')
+	w.text(".")
+}
 
 // marks remembers the next CR, LF and NUL of an input. Looking each up again
 // from every stop would take quadratic time on input made for it.

@@ -26,10 +26,10 @@ func TestBody(t *testing.T) {
 		{"second end is a command", Body{}, ".\r\n.\r\n", "", "", 3, BodyEnd},
 		{"empty lines", Body{}, "\r\n\r\n.\r\n", "\r\n\r\n", "\r\n\r\n", -1, BodyEnd},
 		{"stuffed", Body{}, "..\r\n..a\r\n.\r\n", "..\r\n..a\r\n", ".\r\n.a\r\n", -1, BodyEnd},
-		{"not stuffed by its sender", Body{}, ".a\r\n.\r\n", ".a\r\n", "a\r\n", -1, BodyEnd},
+		{"not stuffed by its sender", Body{}, ".a\r\n.\r\n", "a\r\n", "a\r\n", -1, BodyEnd},
 		{"three dots", Body{}, "...\r\n.\r\n", "...\r\n", "..\r\n", -1, BodyEnd},
 		{"dot in a line", Body{}, "a.\r\n.\r\n", "a.\r\n", "a.\r\n", -1, BodyEnd},
-		{"dot and blank", Body{}, ". \r\n.\r\n", ". \r\n", " \r\n", -1, BodyEnd},
+		{"dot and blank", Body{}, ". \r\n.\r\n", " \r\n", " \r\n", -1, BodyEnd},
 
 		{"bare LF", Body{}, "a\nb\r\n.\r\n", "a\r\nb\r\n", "a\r\nb\r\n", -1, BodyEnd},
 		{"bare LFs", Body{}, "\n\n\n.\r\n", "\r\n\r\n\r\n..\r\n", "\r\n\r\n\r\n.\r\n", -1, BodyMore},
@@ -45,8 +45,8 @@ func TestBody(t *testing.T) {
 		{"bare CR", Body{}, "a\rb\r\n.\r\n", "a b\r\n", "a b\r\n", -1, BodyEnd},
 		{"CR CRLF", Body{}, "a\r\r\n.\r\n", "a \r\n", "a \r\n", -1, BodyEnd},
 		{"CR dot CR", Body{}, "a\r.\rb\r\n.\r\n", "a . b\r\n", "a . b\r\n", -1, BodyEnd},
-		{"CRLF dot CR", Body{}, "a\r\n.\rb\r\n.\r\n", "a\r\n. b\r\n", "a\r\n b\r\n", -1, BodyEnd},
-		{"CRLF dot CR CRLF", Body{}, "\r\n.\r\r\nb\r\n.\r\n", "\r\n. \r\nb\r\n", "\r\n \r\nb\r\n", -1, BodyEnd},
+		{"CRLF dot CR", Body{}, "a\r\n.\rb\r\n.\r\n", "a\r\n b\r\n", "a\r\n b\r\n", -1, BodyEnd},
+		{"CRLF dot CR CRLF", Body{}, "\r\n.\r\r\nb\r\n.\r\n", "\r\n \r\nb\r\n", "\r\n \r\nb\r\n", -1, BodyEnd},
 		{"LF CR dot", Body{}, "a\n\r.\r\n.\r\n", "a\r\n .\r\n", "a\r\n .\r\n", -1, BodyEnd},
 		{"CR at the end of input", Body{}, "a\r", "a", "a", -1, BodyMore},
 		{"dot at the end of input", Body{}, "a\r\n.", "a\r\n", "a\r\n", -1, BodyMore},
@@ -60,21 +60,21 @@ func TestBody(t *testing.T) {
 		{"NUL dot NUL", Body{}, "a\r\n\x00.\x00\r\n.\r\n", "a\r\n..\r\n", "a\r\n.\r\n", -1, BodyEnd},
 		{"NUL dot dot", Body{}, "\x00..\r\n.\r\n", "...\r\n", "..\r\n", -1, BodyEnd},
 		{"CR NUL LF", Body{}, "a\r\x00\n.\r\n", "a \r\n..\r\n", "a \r\n.\r\n", -1, BodyMore},
-		{"dot CR NUL LF", Body{}, ".\r\x00\nb\r\n.\r\n", ". \r\nb\r\n", " \r\nb\r\n", -1, BodyEnd},
+		{"dot CR NUL LF", Body{}, ".\r\x00\nb\r\n.\r\n", " \r\nb\r\n", " \r\nb\r\n", -1, BodyEnd},
 		{"dot NUL LF", Body{}, ".\x00\nb\r\n.\r\n", "\r\nb\r\n", "\r\nb\r\n", -1, BodyEnd},
 
 		{"reject: clean", reject, "a\r\n.\r\n", "a\r\n", "a\r\n", -1, BodyEnd},
 		{"reject: LF", reject, "a\nb", "a", "a", 2, BodyBare},
 		{"reject: CR", reject, "a\rb", "a", "a", 2, BodyBare},
-		{"reject: dot LF", reject, "\r\n.\nb", "\r\n.", "\r\n", 4, BodyBare},
-		{"reject: dot CR", reject, "\r\n.\rb", "\r\n.", "\r\n", 4, BodyBare},
+		{"reject: dot LF", reject, "\r\n.\nb", "\r\n", "\r\n", 4, BodyBare},
+		{"reject: dot CR", reject, "\r\n.\rb", "\r\n", "\r\n", 4, BodyBare},
 		{"reject: CR NUL", reject, "a\r\x00\n", "a", "a", 2, BodyBare},
 
 		{"pass: LF and CR", pass, "a\nb\rc\r\n.\r\n", "a\nb\rc\r\n", "a\nb\rc\r\n", -1, BodyEnd},
 		{"pass: LF dot LF", pass, "a\n.\nb\r\n.\r\n", "a\n.\nb\r\n", "a\n.\nb\r\n", -1, BodyEnd},
 		{"pass: LF dot CRLF", pass, "a\n.\r\nb\r\n.\r\n", "a\n.\r\nb\r\n", "a\n.\r\nb\r\n", -1, BodyEnd},
-		{"pass: dot LF", pass, ".\nb\r\n.\r\n", ".\nb\r\n", "\nb\r\n", -1, BodyEnd},
-		{"pass: dot CR", pass, ".\rb\r\n.\r\n", ".\rb\r\n", "\rb\r\n", -1, BodyEnd},
+		{"pass: dot LF", pass, ".\nb\r\n.\r\n", "\nb\r\n", "\nb\r\n", -1, BodyEnd},
+		{"pass: dot CR", pass, ".\rb\r\n.\r\n", "\rb\r\n", "\rb\r\n", -1, BodyEnd},
 
 		{"no NUL: clean", noNUL, "a\r\n.\r\n", "a\r\n", "a\r\n", -1, BodyEnd},
 		{"no NUL: in a line", noNUL, "a\x00b\r\n.\r\n", "a", "a", 2, BodyNUL},
@@ -204,15 +204,13 @@ func slowBody(in string) (result, bool) {
 		if content == "." && afterCRLF && crlf {
 			return result{wire.String(), spool.String(), n, BodyEnd}, true
 		}
-		stuffed := afterCRLF && len(content) > 1 && content[0] == '.'
 		text := content
-		if stuffed {
+		if afterCRLF && len(content) > 1 && content[0] == '.' {
 			text = text[1:]
 		}
-		afterNUL := stuffed && text[0] == 0
 		text = strings.ReplaceAll(strings.ReplaceAll(text, "\r", " "), "\x00", "")
 		spool.WriteString(text + "\r\n")
-		if stuffed && !afterNUL || strings.HasPrefix(text, ".") {
+		if strings.HasPrefix(text, ".") {
 			wire.WriteByte('.')
 		}
 		wire.WriteString(text + "\r\n")
@@ -227,25 +225,13 @@ type server struct {
 	read func(string) (string, int)
 }
 
-// servers are the four ways mail servers have been seen to read a message.
+// servers are the ways mail servers have been seen to read a message.
 var servers = []server{
 	{"strict", func(s string) (string, int) {
-		return readLines(s, func(s string) (line string, n int) {
-			i := strings.Index(s, "\r\n")
-			if i < 0 {
-				return "", 0
-			}
-			return s[:i], i + 2
-		})
+		return readLines(s, cutCRLF, plainDot)
 	}},
 	{"LF-lenient", func(s string) (string, int) {
-		return readLines(s, func(s string) (line string, n int) {
-			i := strings.IndexByte(s, '\n')
-			if i < 0 {
-				return "", 0
-			}
-			return strings.TrimSuffix(s[:i], "\r"), i + 1
-		})
+		return readLines(s, cutLF, plainDot)
 	}},
 	{"CR-lenient", func(s string) (string, int) {
 		return readLines(s, func(s string) (line string, n int) {
@@ -257,21 +243,51 @@ var servers = []server{
 				return s[:i], i + 2
 			}
 			return s[:i], i + 1
-		})
+		}, plainDot)
 	}},
 	{"NUL-truncating", func(s string) (string, int) {
 		return readLines(s, func(s string) (line string, n int) {
-			i := strings.IndexByte(s, '\n')
-			if i < 0 {
-				return "", 0
+			line, n = cutLF(s)
+			line, _, _ = strings.Cut(line, "\x00")
+			return line, n
+		}, plainDot)
+	}},
+	{"blank-trimming", func(s string) (string, int) {
+		return readLines(s, cutLF, func(line string) (string, bool) {
+			return strings.TrimPrefix(line, "."), strings.TrimRight(line, " \t\r") == "."
+		})
+	}},
+	{"two-dots-only", func(s string) (string, int) {
+		return readLines(s, cutCRLF, func(line string) (string, bool) {
+			if strings.HasPrefix(line, "..") {
+				return line[1:], false
 			}
-			line, _, _ = strings.Cut(s[:i], "\x00")
-			return strings.TrimSuffix(line, "\r"), i + 1
+			return line, line == "."
 		})
 	}},
 }
 
-func readLines(s string, next func(string) (string, int)) (string, int) {
+func cutCRLF(s string) (line string, n int) {
+	i := strings.Index(s, "\r\n")
+	if i < 0 {
+		return "", 0
+	}
+	return s[:i], i + 2
+}
+
+func cutLF(s string) (line string, n int) {
+	i := strings.IndexByte(s, '\n')
+	if i < 0 {
+		return "", 0
+	}
+	return strings.TrimSuffix(s[:i], "\r"), i + 1
+}
+
+func plainDot(line string) (text string, end bool) {
+	return strings.TrimPrefix(line, "."), line == "."
+}
+
+func readLines(s string, next func(string) (string, int), dot func(string) (string, bool)) (string, int) {
 	var text strings.Builder
 	for at := 0; ; {
 		line, n := next(s[at:])
@@ -279,10 +295,11 @@ func readLines(s string, next func(string) (string, int)) (string, int) {
 			return text.String(), -1
 		}
 		at += n
-		if line == "." {
+		line, end := dot(line)
+		if end {
 			return text.String(), at
 		}
-		text.WriteString(strings.TrimPrefix(line, ".") + "\r\n")
+		text.WriteString(line + "\r\n")
 	}
 }
 

@@ -5,8 +5,6 @@ package smtp
 
 import "bytes"
 
-var crOnly = []byte{'\r'}
-
 // Limits on a line of a client, in octets with its CRLF.
 const (
 	CommandLimit = 2048  // above RFC 5321, 4.5.3.1.4 (512), to leave room for parameters
@@ -67,7 +65,7 @@ func (s *LineScanner) Next(buf []byte) (line []byte, n int, st LineStatus) {
 		return s.skip(buf, lf)
 	}
 	line, n = buf[:lf], lf+1
-	line, crlf := bytes.CutSuffix(line, crOnly)
+	line, crlf := bytes.CutSuffix(line, []byte{'\r'})
 	switch {
 	case len(line)+len("\r\n") > limit:
 		return nil, n, s.tooLong(crlf)

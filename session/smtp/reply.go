@@ -77,7 +77,7 @@ func (s *ReplyScanner) Next(buf []byte) (r Reply, n int, err error) {
 	if lf < 0 {
 		return Reply{}, 0, nil
 	}
-	line, _ := bytes.CutSuffix(buf[:lf], crOnly)
+	line, _ := bytes.CutSuffix(buf[:lf], []byte{'\r'})
 	r, err = ParseReply(line)
 	if err != nil {
 		return Reply{}, 0, err
