@@ -92,13 +92,13 @@ func (f *field[T]) plain(data any) (string, error) {
 		for _, e := range data {
 			s, ok := e.(string)
 			if !ok {
-				return "", fmt.Errorf("%v is not a string", e)
+				return "", fmt.Errorf("%s is not a string", saw(e))
 			}
 			words = append(words, s)
 		}
 		return strings.Join(words, ","), nil
 	}
-	return "", fmt.Errorf("%v is not a string", data)
+	return "", fmt.Errorf("%s is not a string", saw(data))
 }
 
 // Value is the value as the legacy syntax writes it.

@@ -78,7 +78,7 @@ func integer[T ~int | ~int64 | ~uint16 | ~uint32](name string, least, most int64
 		decode: func(data any) (T, error) {
 			n, ok := data.(int64)
 			if !ok {
-				return 0, fmt.Errorf("%v is not a whole number", data)
+				return 0, fmt.Errorf("%s is not a whole number", saw(data))
 			}
 			if n < least || n > most {
 				return 0, fmt.Errorf("%d is out of range", n)
@@ -175,7 +175,7 @@ func seconds(name string, least int64) kind[time.Duration] {
 				}
 				return check(int64(d / time.Second))
 			}
-			return 0, fmt.Errorf("%v is not a duration", data)
+			return 0, fmt.Errorf("%s is not a duration", saw(data))
 		},
 		toml: func(v time.Duration) string {
 			switch {
@@ -204,7 +204,7 @@ func float(least, most float64) kind[float64] {
 	}
 	return kind[float64]{
 		name:    "FLOAT",
-		accepts: fmt.Sprintf("a number from %g to %g", least, most),
+		accepts: fmt.Sprintf("a number from %.0f to %.0f", least, most),
 		parse: func(text string) (float64, string, error) {
 			digits := decimal.FindString(text)
 			v, err := strconv.ParseFloat(digits, 64)
@@ -227,7 +227,7 @@ func float(least, most float64) kind[float64] {
 			case float64:
 				return check(data)
 			}
-			return 0, fmt.Errorf("%v is not a number", data)
+			return 0, fmt.Errorf("%s is not a number", saw(data))
 		},
 		toml: func(v float64) string {
 			text := strconv.FormatFloat(v, 'f', -1, 64)
@@ -262,7 +262,7 @@ func permissions() kind[uint32] {
 			// A TOML integer does not tell 0o660 from 432.
 			digits, ok := data.(string)
 			if !ok {
-				return 0, fmt.Errorf("%v is not a string", data)
+				return 0, fmt.Errorf("%s is not a string", saw(data))
 			}
 			n, err := strconv.ParseUint(digits, 8, 32)
 			if err != nil || n > most || digits[0] != '0' {
@@ -298,7 +298,7 @@ func boolean() kind[bool] {
 		decode: func(data any) (bool, error) {
 			v, ok := data.(bool)
 			if !ok {
-				return false, fmt.Errorf("%v is neither", data)
+				return false, fmt.Errorf("%s is neither", saw(data))
 			}
 			return v, nil
 		},

@@ -95,3 +95,22 @@ func quoted(text string) string {
 	}
 	return strconv.Quote(text)
 }
+
+// sorted returns the warnings in the order of their lines, those about the whole file last.
+func (r *report) sorted() []Warning {
+	slices.SortStableFunc(r.warnings, func(a, b Warning) int { return cmp.Compare(uint(a.Line-1), uint(b.Line-1)) })
+	return r.warnings
+}
+
+// saw is what TOML had in place of the value that was wanted.
+func saw(data any) string {
+	switch data := data.(type) {
+	case string:
+		return quoted(data)
+	case map[string]any, []map[string]any:
+		return "a section"
+	case []any:
+		return "a list"
+	}
+	return fmt.Sprint(data)
+}

@@ -1,0 +1,121 @@
+// Whether the family can start with a configuration. This file owns what must
+// hold between options, and names the remedy of what does not. It looks at
+// names only: what exists on this machine is the parent's business.
+
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"path/filepath"
+	"strings"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+)
+
+// roomUsers are the options that name the rooms' users.
+var roomUsers = []struct {
+	room   imsg.Room
+	option string
+}{
+	{imsg.Session, "user_session"},
+	{imsg.Lookupd, "user_lookup"},
+	{imsg.Scand, "user_scan"},
+	{imsg.Lockd, "user_lock"},
+	{imsg.Action, "user_action"},
+}
+
+// Check tells why the family cannot start with c. The error joins one *Error
+// for each cause.
+func (c *Config) Check() error {
+	var errs []error
+	wrong := func(option, format string, args ...any) {
+		errs = append(errs, &Error{Option: option, Text: fmt.Sprintf(format, args...)})
+	}
+	c.checkTarget(wrong)
+	c.checkListeners(wrong)
+	c.checkScanners(wrong)
+	c.checkFolders(wrong)
+	if c.SPF == SPFFixed && !c.SPFFixedIP.IsValid() {
+		wrong("spf", "fixed needs an address: set spf_fixed_ip")
+	}
+	for _, r := range roomUsers {
+		if c.User(r.room) == "root" {
+			wrong(r.option, "%s would run as root: set %s or set_user to an unprivileged user", r.room, r.option)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+type complaint = func(option, format string, args ...any)
+
+func (c *Config) checkTarget(wrong complaint) {
+	if c.Mode == imsg.ModeNone {
+		wrong("mode", "is none: set how the server a client wanted is found, as in mode fixed with fixed_server 192.0.2.25")
+	}
+	if w, _ := find(modes, c.Mode.String()); w.unbuilt {
+		wrong("mode", "%s is not part of this version yet", c.Mode)
+	}
+	if !c.Mode.Fixed() {
+		return
+	}
+	if !c.FixedServer.IsValid() {
+		wrong("fixed_server", "is empty: mode %s needs the address of the mail server", c.Mode)
+		return
+	}
+	if c.FixedServer.IsUnspecified() {
+		wrong("fixed_server", "%s is no server's address", c.FixedServer)
+	}
+	if !c.OutgoingAddr.IsUnspecified() && c.OutgoingAddr.Is4() != c.FixedServer.Is4() {
+		wrong("outgoing_addr", "%s cannot reach fixed_server %s: use two addresses of one family", c.OutgoingAddr, c.FixedServer)
+	}
+	for _, l := range c.Listeners() {
+		if l == netip.AddrPortFrom(c.FixedServer, c.FixedServerPort) {
+			wrong("fixed_server", "%s is our own listener: connections would go in a circle", l)
+		}
+	}
+}
+
+func (c *Config) checkListeners(wrong complaint) {
+	all := c.Listeners()
+	for i, a := range all {
+		for _, b := range all[:i] {
+			// One of each family can share a port: IPv6 listeners take IPv6 only.
+			overlap := a.Addr() == b.Addr() || a.Addr().IsUnspecified() || b.Addr().IsUnspecified()
+			if overlap && a.Port() == b.Port() && a.Port() != 0 && a.Addr().Is4() == b.Addr().Is4() {
+				wrong("listen", "%s and %s overlap: leave one out", b, a)
+			}
+		}
+	}
+}
+
+func (c *Config) checkScanners(wrong complaint) {
+	unix := c.AntivirusSocket.Path != ""
+	switch {
+	case c.AntivirusType == imsg.EngineMksd && !unix:
+		wrong("antivirus_path", "%s is not a UNIX socket, mksd needs one: set its path", c.AntivirusSocket.Address)
+	case c.AntivirusType == imsg.EngineClamd && c.AntivirusMethod == imsg.MethodFildes && !unix:
+		wrong("antivirus_method", "fildes needs a UNIX socket: set its path as antivirus_path, or use instream")
+	}
+}
+
+// checkFolders keeps apart the directories that hold nothing else.
+func (c *Config) checkFolders(wrong complaint) {
+	folders := []struct{ option, path string }{
+		{"spool_path", c.SpoolPath}, {"lock_path", c.LockPath}, {"ratelimit_path", c.RatePath},
+	}
+	for i, a := range folders {
+		for j, b := range folders {
+			if i != j && below(a.path, b.path) && (i > j || filepath.Clean(a.path) != filepath.Clean(b.path)) {
+				wrong(a.option, "%s lies in %s %s, which holds nothing else: use a folder beside it", a.path, b.option, b.path)
+			}
+		}
+	}
+}
+
+// below tells whether path is folder or lies below it.
+func below(path, folder string) bool {
+	path, folder = filepath.Clean(path), filepath.Clean(folder)
+	return path == folder || strings.HasPrefix(path, strings.TrimSuffix(folder, "/")+"/")
+}

@@ -1,0 +1,102 @@
+// From a file to a Config. This file owns telling the two syntaxes apart and
+// what is said about a configuration as a whole. It must never judge whether
+// the family could start with it: that is check.go.
+
+package config
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"strings"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+)
+
+// largest is far more than all options with all comments.
+const largest = 256 << 10
+
+// Load reads the file at path. See Parse.
+func Load(path string) (*Config, []Warning, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read configuration: %w", err)
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, largest+1))
+	if err != nil {
+		return nil, nil, fmt.Errorf("read configuration: %w", err)
+	}
+	return Parse(path, text)
+}
+
+// Parse reads a configuration in either syntax. name stands in errors and
+// warnings. The error joins one *Error for each thing that is wrong; the
+// Config is nil then. Whether the family can start with it tells Check.
+func Parse(name string, text []byte) (*Config, []Warning, error) {
+	r := &report{file: name}
+	if len(text) > largest {
+		return nil, nil, &Error{File: name, Text: fmt.Sprintf("is larger than %d octets", largest)}
+	}
+	c := Default()
+	if all := strings.TrimPrefix(string(text), "\ufeff"); isTOML(all) {
+		r.parseTOML(c, all)
+	} else {
+		r.parseLegacy(c, all)
+	}
+	if err := r.err(); err != nil {
+		return nil, r.sorted(), err
+	}
+	r.settle(c)
+	return c, r.sorted(), nil
+}
+
+var tomlLine = regexp.MustCompile(`^(\[|["'A-Za-z0-9_.-]+["']?[ \t]*=)`)
+
+// isTOML decides by the first line that says anything: a section or "key =".
+// The old syntax has neither, and what we print in it begins with mode, which
+// takes no value that begins with "=".
+func isTOML(text string) bool {
+	for row := range strings.SplitSeq(text, "\n") {
+		row = strings.Trim(row, blanks+"\r")
+		if row != "" && row[0] != '#' {
+			return tomlLine.MatchString(row)
+		}
+	}
+	return false
+}
+
+// leastPipeline is what smaller values of pipeline_size become.
+const leastPipeline = 16
+
+const unbuiltText = "without effect in this version: "
+
+// settle puts right what the old daemon put right, and says what an admin
+// should know about options that were changed.
+func (r *report) settle(c *Config) {
+	if c.PipelineSize < leastPipeline {
+		r.warnf(0, "pipeline_size", "%d is too small, %d is used", c.PipelineSize, leastPipeline)
+		c.PipelineSize = leastPipeline
+	}
+	var idle []string
+	for _, o := range table(c) {
+		if o.Value() == o.Default() {
+			continue
+		}
+		if o.Remark != "" && !o.Unbuilt {
+			r.warnf(0, o.Name, "%s", o.Remark)
+		}
+		if o.Unbuilt {
+			idle = append(idle, o.Name)
+		} else if word := o.unbuiltWord(); word != "" {
+			idle = append(idle, o.Name+" "+word)
+		}
+	}
+	if idle != nil {
+		r.warnf(0, "", "%s%s", unbuiltText, strings.Join(idle, ", "))
+	}
+	if u := c.User(imsg.Session); u == c.User(imsg.Lockd) || u == c.User(imsg.Action) || c.User(imsg.Lockd) == c.User(imsg.Action) {
+		r.warnf(0, "", "the rooms for sessions, locks and the action script should have users of their own: set user_session, user_lock and user_action, or leave out set_user")
+	}
+}

@@ -1,0 +1,125 @@
+// A Config as text, in either syntax. What is printed reads back as the same
+// Config. This file owns the layout and nothing about any option.
+
+package config
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"strings"
+)
+
+// style is how much is printed.
+type style struct {
+	title    string
+	messages bool // the texts for clients too
+	comments bool // what each option does and takes
+	inactive bool // every setting commented out
+}
+
+const (
+	inEffect = "the configuration in effect"
+	toChange = `every option with its default. Uncomment what you change.
+#
+# Nothing works without a mode: it says how the server a client wanted is
+# found. Mode fixed, for one server behind the gateway, needs fixed_server.
+# To have mail scanned, choose an engine for viruses and one for spam.
+# smtp-gated -t FILE says whether the file is right and what it amounts to.`
+)
+
+// PrintLegacy writes c in the syntax of the old daemon, an option a line: as -t
+// prints it, with the texts for clients if messages is set, and with a comment
+// for each option if comments is set.
+func (c *Config) PrintLegacy(w io.Writer, messages, comments bool) error {
+	return c.legacy(w, style{title: inEffect, messages: messages, comments: comments})
+}
+
+// PrintTOML is PrintLegacy in TOML.
+func (c *Config) PrintTOML(w io.Writer, messages, comments bool) error {
+	return c.toml(w, style{title: inEffect, messages: messages, comments: comments})
+}
+
+// PrintOne returns the line that PrintLegacy writes for the option name; ok is
+// false if there is no such option.
+func (c *Config) PrintOne(name string) (line string, ok bool) {
+	o, ok := index(table(c))[name]
+	if !ok {
+		return "", false
+	}
+	return o.line(), true
+}
+
+// DefaultLegacy writes the file an admin starts from, in the old daemon's syntax.
+func DefaultLegacy(w io.Writer) error {
+	return Default().legacy(w, style{title: toChange, messages: true, comments: true, inactive: true})
+}
+
+// DefaultTOML writes the file an admin starts from, in TOML.
+func DefaultTOML(w io.Writer) error {
+	return Default().toml(w, style{title: toChange, messages: true, comments: true, inactive: true})
+}
+
+func (c *Config) legacy(w io.Writer, s style) error {
+	b := bufio.NewWriter(w)
+	fmt.Fprintf(b, "# smtp-gated.conf: %s\n", s.title)
+	section := ""
+	for _, o := range table(c) {
+		if o.isMessage() && !s.messages {
+			continue
+		}
+		if s.comments {
+			if next := o.section(); next != section {
+				section = next
+				fmt.Fprintf(b, "\n# --- %s ---\n", strings.ReplaceAll(section, ".", ", "))
+			}
+			fmt.Fprintf(b, "\n# %s\n# %s\n", o.Help, o.legend(o.Accepted()))
+		}
+		fmt.Fprintf(b, "%s%s\n", s.sign(), o.line())
+	}
+	return b.Flush()
+}
+
+func (c *Config) toml(w io.Writer, s style) error {
+	b := bufio.NewWriter(w)
+	fmt.Fprintf(b, "# smtp-gated.toml: %s\n", s.title)
+	section := ""
+	for _, o := range table(c) {
+		if o.isMessage() && !s.messages {
+			continue
+		}
+		if next := o.section(); next != section {
+			section = next
+			fmt.Fprintf(b, "\n[%s]\n", section)
+		}
+		if s.comments {
+			fmt.Fprintf(b, "\n# %s\n# %s\n", o.Help, o.legend(o.AcceptedTOML()))
+		}
+		fmt.Fprintf(b, "%s%s = %s\n", s.sign(), o.key(), o.TOML())
+	}
+	return b.Flush()
+}
+
+func (s style) sign() string {
+	if s.inactive {
+		return "#"
+	}
+	return ""
+}
+
+func (o Option) line() string { return fmt.Sprintf("%-30s %s", o.Name, o.Value()) }
+
+// legend is the second comment line of an option.
+func (o Option) legend(accepts string) string {
+	text := "accepted: " + accepts
+	if o.Restart {
+		text += "; needs a restart"
+	}
+	if o.Remote {
+		text += "; for the remote modes"
+	}
+	if o.Unbuilt {
+		text += "; without effect in this version"
+	}
+	return text
+}

@@ -1,0 +1,175 @@
+// What each room gets to know: its part of the Config, with what the parent
+// found out, in the form that crosses the wire. This file owns that no room
+// is told more than it needs.
+
+package config
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+)
+
+// Facts is what only the parent can know.
+type Facts struct {
+	HostName    string           // for proxy_name "*"
+	Listeners   []netip.AddrPort // as they were bound
+	Nameservers []netip.AddrPort // of the system
+	Version     string
+	CompileDate string
+}
+
+// grace is what scand may take over the engines' own limits before the session
+// that asks gives up on it.
+const grace = 5 * time.Second
+
+func (c *Config) name(f Facts) string {
+	if c.ProxyName == "*" {
+		return f.HostName
+	}
+	return c.ProxyName
+}
+
+func (c *Config) antivirus() bool { return c.AntivirusType != imsg.EngineOff && c.ScanMaxSize > 0 }
+func (c *Config) antispam() bool  { return c.AntispamType != imsg.EngineOff && c.SpamMaxSize > 0 }
+
+func (c *Config) lockSeconds() int { return int(c.LockDuration / time.Second) }
+
+// Session returns what a session worker is told.
+func (c *Config) Session(f Facts) *imsg.SessionConfig {
+	var server netip.AddrPort
+	if c.FixedServer.IsValid() {
+		server = netip.AddrPortFrom(c.FixedServer, c.FixedServerPort)
+	}
+	return &imsg.SessionConfig{
+		ProxyName:      c.name(f),
+		Mode:           c.Mode,
+		FixedServer:    server,
+		Outgoing:       c.OutgoingAddr,
+		Listeners:      f.Listeners,
+		MaxConnections: c.MaxConnections,
+		PipelineSize:   c.PipelineSize,
+		TakeoverCmds:   c.TakeoverCmds,
+		EnfileSleep:    c.EnfileSleep,
+		TimeoutDirect:  c.TimeoutDirect,
+		TimeoutLookup:  c.TimeoutLookup,
+		TimeoutSession: c.TimeoutSession,
+		TimeoutIdle:    c.TimeoutIdle,
+		TimeoutConnect: c.TimeoutConnect,
+		TimeoutScan:    max(c.TimeoutScanner, c.TimeoutSpam) + grace,
+		ForbidSTARTTLS: c.ForbidSTARTTLS,
+		AuthRequire:    c.AuthRequire,
+		AuthSkip:       c.AuthSkip,
+		EarlyTalk:      c.EarlyTalker,
+		DNSBL:          len(c.DNSBL) > 0,
+		SizeLimit:      c.SizeLimit,
+		Antivirus:      c.antivirus(),
+		Antispam:       c.antispam(),
+		ScanMaxSize:    c.ScanMaxSize,
+		SpamMaxSize:    c.SpamMaxSize,
+		SpamThreshold:  c.SpamThreshold,
+		SpamMaxLoad:    c.SpamMaxLoad,
+		IgnoreErrors:   c.IgnoreErrors,
+		LockOn:         c.LockOn,
+		LockDuration:   c.lockSeconds(),
+		SpoolPath:      c.SpoolPath,
+		SpoolPerm:      c.SpoolPerm,
+		SpoolLeaveOn:   c.SpoolLeaveOn,
+		NatHeader:      c.NatHeader,
+		NatHeaderType:  c.NatHeaderType,
+		SpoolHeader:    c.SpoolHeader,
+		Abuse:          c.Abuse,
+		BareNewline:    c.BareNewline,
+		RejectNUL:      c.RejectNUL,
+		ScanChunks:     c.ScanChunks,
+		LogHelo:        c.LogHelo,
+		LogMailFrom:    c.LogMailFrom,
+		LogRcptTo:      c.LogRcptTo,
+		EmailLength:    c.EmailLength,
+		Texts:          c.Texts[:],
+	}
+}
+
+// Lookupd returns what lookupd is told.
+func (c *Config) Lookupd(f Facts) *imsg.LookupdConfig {
+	servers := c.Nameservers
+	if len(servers) == 0 {
+		servers = f.Nameservers
+	}
+	return &imsg.LookupdConfig{Mode: c.Mode, Nameservers: servers, Zones: c.DNSBL, Timeout: c.TimeoutLookup}
+}
+
+// ScannerSockets returns the paths of the UNIX sockets that the engines in use
+// listen on, in the parent's tree. scand's root must hold them.
+func (c *Config) ScannerSockets() []string {
+	var paths []string
+	if c.antivirus() && c.AntivirusType != imsg.EngineBuiltin && c.AntivirusSocket.Path != "" {
+		paths = append(paths, c.Inside(c.AntivirusSocket.Path))
+	}
+	if c.antispam() && c.AntispamType != imsg.EngineBuiltin && c.AntispamSocket.Path != "" {
+		paths = append(paths, c.Inside(c.AntispamSocket.Path))
+	}
+	return paths
+}
+
+// Scand returns what scand is told. local turns a path of ScannerSockets into
+// its name below the room's root.
+func (c *Config) Scand(local func(path string) string) *imsg.ScandConfig {
+	s := &imsg.ScandConfig{Parallel: c.ScanParallel, SpoolPath: c.SpoolPath}
+	if c.antivirus() {
+		s.Antivirus, s.AntivirusMethod, s.AntivirusTimeout = c.AntivirusType, c.AntivirusMethod, c.TimeoutScanner
+		s.AntivirusSocket, s.AntivirusAddress = c.reach(c.AntivirusType, c.AntivirusSocket, local)
+	}
+	if c.antispam() {
+		s.Antispam, s.AntispamTimeout = c.AntispamType, c.TimeoutSpam
+		s.AntispamSocket, s.AntispamAddress = c.reach(c.AntispamType, c.AntispamSocket, local)
+	}
+	return s
+}
+
+func (c *Config) reach(e imsg.Engine, s Socket, local func(path string) string) (string, netip.AddrPort) {
+	switch {
+	case e == imsg.EngineBuiltin:
+		return "", netip.AddrPort{}
+	case s.Path != "":
+		return local(c.Inside(s.Path)), netip.AddrPort{}
+	}
+	return "", s.Address
+}
+
+// Lockd returns what lockd is told.
+func (c *Config) Lockd(f Facts) *imsg.LockdConfig {
+	form := c.StateFileType
+	if form&imsg.StateFlat == 0 {
+		form |= imsg.StateHuman
+	}
+	return &imsg.LockdConfig{
+		ProxyName:      c.name(f),
+		Mode:           c.Mode,
+		MaxConnections: c.MaxConnections,
+		MaxPerHost:     c.MaxPerHost,
+		MaxPerIdent:    c.MaxPerIdent,
+		MaxLoad:        c.MaxLoad,
+		LockOn:         c.LockOn,
+		LockDuration:   c.lockSeconds(),
+		LockPath:       c.LockPath,
+		LockPerm:       c.LockPerm,
+		ActionScript:   c.ActionScript != "",
+		StateFile:      form,
+		Version:        f.Version,
+		CompileDate:    f.CompileDate,
+	}
+}
+
+// Action returns what the script runner is told.
+func (c *Config) Action(f Facts) *imsg.ActionConfig {
+	return &imsg.ActionConfig{
+		ProxyName: c.name(f),
+		Script:    c.Inside(c.ActionScript),
+		Directory: c.Inside(c.SpoolPath),
+		SpoolPath: c.SpoolPath,
+		Timeout:   c.ActionTimeout,
+		Queue:     c.ActionQueue,
+	}
+}
