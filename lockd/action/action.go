@@ -1,0 +1,136 @@
+// Package action is the room that runs the administrator's script for lockd.
+//
+// It holds no privilege but that of starting a program: it has its own user, no
+// chroot, and none of the locks a script could not live with. lockd tells it
+// values; which program runs, where, and under which names the values appear
+// stands in its own configuration and in script.go. No shell is ever involved.
+//
+// This file owns the queue. A script that hangs must never hold up another for
+// longer than the time limit, and none outlives the room.
+package action
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"sync"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+)
+
+// parallel is how many scripts run at once.
+const parallel = 4
+
+// runner is the room's state.
+type runner struct {
+	home *imsg.Home
+	log  *slog.Logger
+
+	// Its end kills the process group of every script that runs.
+	life context.Context
+
+	mu       sync.Mutex
+	config   imsg.ActionConfig
+	waiting  []*imsg.Run
+	running  int
+	draining bool
+	all      sync.WaitGroup
+}
+
+// Main runs the room over f, its link to the parent. It returns nil when the
+// parent has ended, or when the parent has asked it to drain and the last script
+// is through.
+func Main(f *os.File) error {
+	home, err := imsg.Arrive(f, imsg.Action)
+	if err != nil {
+		return err
+	}
+	return serve(home, home.Log())
+}
+
+func serve(home *imsg.Home, log *slog.Logger) error {
+	life, end := context.WithCancel(context.Background())
+	a := &runner{home: home, log: log, life: life}
+	err := home.Serve(a.fromParent)
+	a.mu.Lock()
+	a.waiting, a.draining = nil, true
+	a.mu.Unlock()
+	end()
+	a.all.Wait()
+	return err
+}
+
+func (a *runner) fromParent(r imsg.Request) {
+	switch m := r.Message.(type) {
+	case *imsg.ActionConfig:
+		a.mu.Lock()
+		a.config = *m
+		a.mu.Unlock()
+		a.home.Send(&imsg.Ready{})
+	case *imsg.Peer:
+		if _, err := a.home.Join(r, a.fromLockd); err != nil {
+			a.log.Error("link cannot be made", "error", err)
+		}
+	case *imsg.Drain:
+		a.mu.Lock()
+		a.draining = true
+		a.endIfIdle()
+		a.mu.Unlock()
+	default:
+		r.Close()
+	}
+}
+
+func (a *runner) fromLockd(r imsg.Request) {
+	m, ok := r.Message.(*imsg.Run)
+	if !ok {
+		r.Close()
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch {
+	case a.draining:
+		a.refuse(m, "the room is ending")
+	case a.config.Script == "":
+		a.refuse(m, "none is configured")
+	case a.running < parallel:
+		a.running++
+		a.all.Go(func() { a.work(m) })
+	case len(a.waiting) >= a.config.Queue:
+		a.refuse(m, "the queue is full")
+	default:
+		a.waiting = append(a.waiting, m)
+	}
+}
+
+func (a *runner) refuse(m *imsg.Run, why string) {
+	a.log.Error("action script is not run", imsg.SessionKey, m.Number, "found", m.Found, "src", m.Client.Addr(), "reason", why)
+}
+
+// work runs m and then what waits, until nothing does.
+func (a *runner) work(m *imsg.Run) {
+	for m != nil {
+		a.mu.Lock()
+		config := a.config
+		a.mu.Unlock()
+		a.run(&config, m)
+
+		a.mu.Lock()
+		m = nil
+		if len(a.waiting) > 0 {
+			m, a.waiting = a.waiting[0], a.waiting[1:]
+		} else {
+			a.running--
+			a.endIfIdle()
+		}
+		a.mu.Unlock()
+	}
+}
+
+// endIfIdle ends a draining room that has nothing left to do.
+func (a *runner) endIfIdle() {
+	if a.draining && a.running == 0 && len(a.waiting) == 0 {
+		a.home.Close()
+	}
+}

@@ -1,0 +1,115 @@
+// The control socket: accepts operators' connections. This file owns how many
+// there are, how long one may say nothing, and that each asks one thing at a
+// time. Who may connect is a matter of the socket's mode and group.
+
+package lockd
+
+import (
+	"errors"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+)
+
+const (
+	maxOperators = 16
+	// idleTime is how long a connection may stay without a question.
+	idleTime = time.Minute
+)
+
+type gate struct {
+	mu       sync.Mutex
+	listener net.Listener
+	seats    chan struct{}
+}
+
+func newGate() *gate { return &gate{seats: make(chan struct{}, maxOperators)} }
+
+// open serves the listening socket f, which it takes over. An older one is
+// closed.
+func (g *gate) open(f *os.File, k *keeper) error {
+	l, err := net.FileListener(f)
+	f.Close()
+	if err != nil {
+		return err
+	}
+	g.mu.Lock()
+	old := g.listener
+	g.listener = l
+	g.mu.Unlock()
+	if old != nil {
+		old.Close()
+	}
+	go g.accept(l, k)
+	return nil
+}
+
+func (g *gate) close() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.listener != nil {
+		g.listener.Close()
+	}
+}
+
+func (g *gate) accept(l net.Listener, k *keeper) {
+	for {
+		c, err := l.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			k.log.Error("control connection is not accepted", "error", err)
+			time.Sleep(time.Second) // descriptors or memory ran out: others give some back
+			continue
+		}
+		select {
+		case g.seats <- struct{}{}:
+			go func() {
+				defer func() { <-g.seats }()
+				k.operator(c)
+			}()
+		default:
+			k.log.Warn("control connection is refused: too many")
+			c.Close()
+		}
+	}
+}
+
+// operator serves one connection until it ends or stays silent.
+func (k *keeper) operator(c net.Conn) {
+	f, err := c.(*net.UnixConn).File()
+	c.Close()
+	if err != nil {
+		k.log.Error("control connection is not accepted", "error", err)
+		return
+	}
+	conn, err := imsg.NewConn(f, imsg.Lockd, imsg.Control)
+	if err != nil {
+		k.log.Error("control connection is not accepted", "error", err)
+		return
+	}
+	idle := time.AfterFunc(idleTime, func() { conn.Close() })
+	defer idle.Stop()
+	var asked atomic.Bool
+	err = conn.Serve(func(r imsg.Request) {
+		if !asked.CompareAndSwap(false, true) {
+			r.Fail(imsg.Busy)
+			return
+		}
+		idle.Stop()
+		go func() {
+			m := k.answer(r.Message)
+			asked.Store(false)
+			idle.Reset(idleTime)
+			r.Answer(m)
+		}()
+	})
+	if err != nil {
+		k.log.Warn("control connection is closed", "error", err)
+	}
+}

@@ -1,0 +1,170 @@
+// Package lockd is the room that keeps what all sessions share: which of them
+// are live, who is locked out, what was counted. It decides on admission, and it
+// serves the operator's socket.
+//
+// Its root is the lock directory; every name it opens is relative to that. What
+// workers and operators say is foreign to it: a worker can speak of its own
+// sessions only, and nothing anybody says becomes a file name unchecked. lockd
+// must never wait for a worker: what it tells them is queued, what it asks them
+// is asked aside, with a deadline.
+//
+// This file owns the room's birth and what the parent says.
+package lockd
+
+import (
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+)
+
+// machine is what lockd asks of the computer it runs on.
+type machine struct {
+	now  func() time.Time
+	load func() float64 // average of the last minute, 0 if the system tells none
+	uid  int            // ours
+}
+
+// keeper is the room's state. One lock guards all of it: each decision looks at
+// most of it, and none takes longer than a look into the lock directory.
+type keeper struct {
+	home    *imsg.Home
+	log     *slog.Logger
+	machine machine
+	locks   *locks
+
+	mu       sync.Mutex
+	config   imsg.LockdConfig
+	family   imsg.Family
+	workers  map[*worker]struct{}
+	live     map[uint64]*session
+	hosts    map[netip.Addr][]*session
+	counters *counters
+	action   imsg.Link
+
+	// A fresh lockd may stand in for one that crashed: until the workers have
+	// announced what is live, limits cannot be judged, and who enters waits.
+	settled bool
+	started bool
+	held    []held
+
+	gate *gate
+}
+
+// Main runs the room over f, its link to the parent, in the lock directory. It
+// returns nil when the parent has ended.
+func Main(f *os.File) error {
+	home, err := imsg.Arrive(f, imsg.Lockd)
+	if err != nil {
+		return err
+	}
+	dir, err := os.OpenRoot(".")
+	if err != nil {
+		return fmt.Errorf("open lock directory: %w", err)
+	}
+	defer dir.Close()
+	return newKeeper(home, home.Log(), dir, machine{now: time.Now, load: loadAverage, uid: os.Geteuid()}).serve()
+}
+
+func newKeeper(home *imsg.Home, log *slog.Logger, dir *os.Root, m machine) *keeper {
+	return &keeper{
+		home:     home,
+		log:      log,
+		machine:  m,
+		locks:    &locks{dir: dir, now: m.now, saints: m.uid != 0, log: log},
+		workers:  make(map[*worker]struct{}),
+		live:     make(map[uint64]*session),
+		hosts:    make(map[netip.Addr][]*session),
+		counters: newCounters(log),
+		gate:     newGate(),
+	}
+}
+
+// serve lives until the parent ends.
+func (k *keeper) serve() error {
+	stop := make(chan struct{})
+	saved := make(chan struct{})
+	go func() {
+		k.saveEachSecond(stop)
+		close(saved)
+	}()
+	err := k.home.Serve(k.fromParent)
+	k.gate.close()
+	close(stop)
+	<-saved
+	return err
+}
+
+func (k *keeper) fromParent(r imsg.Request) {
+	switch m := r.Message.(type) {
+	case *imsg.LockdConfig:
+		k.mu.Lock()
+		k.config = *m
+		k.mu.Unlock()
+		k.home.Send(&imsg.Ready{})
+	case *imsg.Ledger:
+		k.mu.Lock()
+		k.counters.open(r.Files[0])
+		k.mu.Unlock()
+	case *imsg.ControlSocket:
+		if err := k.gate.open(r.Files[0], k); err != nil {
+			k.log.Error("control socket cannot be served", "error", err)
+		}
+	case *imsg.Peer:
+		k.meet(r, m)
+	case *imsg.Family:
+		k.mu.Lock()
+		k.family = *m
+		k.mu.Unlock()
+	case *imsg.Start:
+		k.mu.Lock()
+		k.started = true
+		k.settle()
+		k.mu.Unlock()
+	case *imsg.Dump:
+		// Aside: the workers are asked, and the file may lie on a slow disk.
+		go k.dump(r)
+	default:
+		// Drain asks nothing of us: lockd ends with the parent's link, after
+		// the last worker.
+		r.Close()
+	}
+}
+
+func (k *keeper) meet(r imsg.Request, p *imsg.Peer) {
+	switch p.Room {
+	case imsg.Session:
+		k.join(r, p.Member)
+	case imsg.Action:
+		c, err := k.home.Join(r, func(r imsg.Request) { r.Close() })
+		if err != nil {
+			k.log.Error("link cannot be made", "error", err)
+			return
+		}
+		k.action.Set(c)
+	default:
+		r.Close()
+	}
+}
+
+func (k *keeper) saveEachSecond(stop <-chan struct{}) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-stop:
+			k.mu.Lock()
+			k.counters.save()
+			k.mu.Unlock()
+			return
+		}
+		k.mu.Lock()
+		k.counters.save()
+		k.mu.Unlock()
+	}
+}

@@ -1,0 +1,99 @@
+// The live sessions in full: lockd knows which there are and whose, their
+// workers what they are doing. This file owns the asking. It must never run
+// where a worker that stays silent could make anybody wait for admission.
+
+package lockd
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+)
+
+// snapshotTime is how long a worker may take to tell one page.
+const snapshotTime = time.Second
+
+// roll goes through the live sessions page by page. A worker that was silent
+// once is not asked again: its sessions are shown as far as lockd knows them.
+type roll struct {
+	keeper *keeper
+	silent map[*worker]bool
+}
+
+func (k *keeper) roll() *roll { return &roll{k, make(map[*worker]bool)} }
+
+// page returns at most imsg.LivePage sessions with a number above after, in
+// their order, and whether there are more.
+func (l *roll) page(after uint64) (page []imsg.LiveSession, more bool) {
+	known := l.keeper.liveAfter(after)
+	if more = len(known) > imsg.LivePage; more {
+		known = known[:imsg.LivePage]
+	}
+	page = make([]imsg.LiveSession, len(known))
+	owners := make(map[*worker]*imsg.Live)
+	for i, s := range known {
+		page[i] = imsg.LiveSession{
+			Number: s.number, Started: s.started, Client: s.client, Local: s.local, Target: s.target, Ident: s.ident,
+		}
+		if !l.silent[s.worker] {
+			owners[s.worker] = nil
+		}
+	}
+	l.ask(owners, after)
+	for _, told := range owners {
+		if told == nil {
+			continue
+		}
+		for i := range told.Sessions {
+			t := &told.Sessions[i]
+			at, found := slices.BinarySearchFunc(page, t.Number, func(p imsg.LiveSession, n uint64) int { return cmp.Compare(p.Number, n) })
+			if !found || owners[known[at].worker] != told {
+				continue
+			}
+			p := &page[at]
+			p.State, p.Auth = t.State, t.Auth
+			p.Transactions, p.ClientBytes, p.ServerBytes = t.Transactions, t.ClientBytes, t.ServerBytes
+			if target := plain(t.Target); target.IsValid() {
+				p.Target = target
+			}
+		}
+	}
+	return page, more
+}
+
+// ask fills in what the workers say. What of a worker falls on one page is among
+// the first page of its own.
+func (l *roll) ask(owners map[*worker]*imsg.Live, after uint64) {
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	for w := range owners {
+		all.Go(func() {
+			m, err := w.conn.Call(&imsg.Snapshot{After: after}, snapshotTime)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				l.silent[w] = true
+				return
+			}
+			owners[w] = m.(*imsg.Live)
+		})
+	}
+	all.Wait()
+}
+
+// liveAfter returns the live sessions with a number above after, ordered.
+func (k *keeper) liveAfter(after uint64) []*session {
+	k.mu.Lock()
+	list := make([]*session, 0, len(k.live))
+	for n, s := range k.live {
+		if n > after {
+			list = append(list, s)
+		}
+	}
+	k.mu.Unlock()
+	slices.SortFunc(list, func(a, b *session) int { return cmp.Compare(a.number, b.number) })
+	return list
+}

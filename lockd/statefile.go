@@ -1,0 +1,222 @@
+// The state file, as status scripts know it. This file owns its two forms and
+// the table of sessions; the parent owns its name. Only characters of a small
+// set occur in it, so that no script trips over what a client said.
+
+package lockd
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net/netip"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+)
+
+// state is what one state file tells.
+type state struct {
+	config   imsg.LockdConfig
+	family   imsg.Family
+	now      time.Time
+	resource string
+	live     int
+	counters entry
+	sessions []imsg.LiveSession // nil without the slots form
+}
+
+// dump answers Dump: it writes the state file into the descriptor that came.
+func (k *keeper) dump(r imsg.Request) {
+	defer r.Close()
+	k.mu.Lock()
+	s := state{
+		config: k.config, family: k.family, now: k.machine.now(), resource: resource(),
+		live: len(k.live), counters: k.counters.entry,
+	}
+	k.mu.Unlock()
+	if s.config.StateFile&imsg.StateSlots != 0 {
+		roll := k.roll()
+		for after, more := uint64(0), true; more; {
+			var page []imsg.LiveSession
+			page, more = roll.page(after)
+			if len(page) > 0 {
+				after = page[len(page)-1].Number
+			}
+			s.sessions = append(s.sessions, page...)
+		}
+	}
+	if err := s.write(r.Files[0]); err != nil {
+		k.log.Error("state file cannot be written", "error", err)
+		r.Answer(&imsg.Done{Kind: imsg.Resource})
+		return
+	}
+	r.Answer(&imsg.Done{})
+}
+
+// resource is getrusage(2) of this room, in the order maxrss/ixrss/idrss/isrss.
+func resource() string {
+	var u unix.Rusage
+	if unix.Getrusage(unix.RUSAGE_SELF, &u) != nil {
+		return "0/0/0/0"
+	}
+	return fmt.Sprintf("%d/%d/%d/%d", u.Maxrss, u.Ixrss, u.Idrss, u.Isrss)
+}
+
+func (s *state) write(w io.Writer) error {
+	out := bufio.NewWriter(tame{w})
+	if s.config.StateFile&imsg.StateFlat != 0 {
+		s.flat(out)
+	} else {
+		s.human(out)
+	}
+	if err := out.Flush(); err != nil {
+		return fmt.Errorf("write state file: %w", err)
+	}
+	return nil
+}
+
+// tame replaces what may not occur in a state file.
+type tame struct{ w io.Writer }
+
+func (t tame) Write(b []byte) (int, error) {
+	for i, c := range b {
+		if !(c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || strings.IndexByte(":;()/_. -\n", c) >= 0) {
+			b[i] = '_'
+		}
+	}
+	return t.w.Write(b)
+}
+
+// moment is a time as C's %c writes it in the C locale; one that never was is
+// the epoch.
+func moment(nanoseconds int64) string { return time.Unix(0, nanoseconds).Local().Format(time.ANSIC) }
+
+func seconds(nanoseconds int64) int64 { return nanoseconds / int64(time.Second) }
+
+func (s *state) uptime() (ticks int64, text string) {
+	t := seconds(s.now.UnixNano() - s.family.Started)
+	return t, fmt.Sprintf("%dd %dh %dm %ds", t/86400, t/3600%24, t/60%60, t%60)
+}
+
+// count words some counters as a/b/c.
+func (s *state) count(which ...imsg.Counter) string {
+	var b strings.Builder
+	for i, c := range which {
+		if i > 0 {
+			b.WriteByte('/')
+		}
+		fmt.Fprint(&b, s.counters.Counts[c])
+	}
+	return b.String()
+}
+
+func (s *state) human(w io.Writer) {
+	_, uptime := s.uptime()
+	for _, line := range [...][2]string{
+		{"Version:", s.config.Version},
+		{"Compile date:", s.config.CompileDate},
+		{"Dump time:", moment(s.now.UnixNano())},
+		{"Start time:", moment(s.family.Started)},
+		{"Restart time:", moment(s.family.Reloaded)},
+		{"Last crash:", moment(s.family.LastCrash)},
+		{"Last BUG:", moment(s.counters.LastBug)},
+	} {
+		fmt.Fprintf(w, "%-14s%s\n", line[0], line[1])
+	}
+	for _, line := range [...][3]string{
+		{"Uptime:", uptime},
+		{"Resource:", s.resource, "maxrss/ixrss/idrss/isrss"},
+		{"Children:", fmt.Sprintf("%d/%d/%d/%d", s.live, s.counters.Peak, s.family.Crashes, s.counters.Counts[imsg.CountBugs]), "current/max/crashed/bugs"},
+		// Five numbers under six names: scripts count the slashes.
+		{"Found:", s.count(imsg.CountViruses, imsg.CountSpams, imsg.CountNoAuth, imsg.CountSPF, imsg.CountRegex), "viruses/spam/no-auth/spf/regex/earlytalk"},
+		{"Requests:", s.count(imsg.CountTotal, imsg.CountDirect, imsg.CountEmpty), "total/direct/empty"},
+		{"Rejects:", s.count(imsg.CountRejectHost, imsg.CountRejectIdent, imsg.CountRejectLock, imsg.CountRejectDNSBL, imsg.CountRejectRate, imsg.CountRejectRateLimit, imsg.CountRejectOther), "host/ident/lock/dnsbl/rate/ratelimit/other"},
+		{"Errors:", s.count(imsg.CountPipeline), "pipeline"},
+		{"Auth:", s.count(imsg.CountAuthAccepted, imsg.CountAuthRejected), "accepted/rejected"},
+	} {
+		fmt.Fprintf(w, "%-10s%s", line[0], line[1])
+		if line[2] != "" {
+			fmt.Fprintf(w, " (%s)", line[2])
+		}
+		fmt.Fprintln(w)
+	}
+	fmt.Fprint(w, "\nslot pid state flags time source target trns cli_rx srv_rx kbps ident\n")
+	for i, l := range s.sessions {
+		age := max(0, seconds(s.now.UnixNano()-l.Started))
+		fmt.Fprintf(w, "%d %d %s %s %02d:%02d %s %s %d %d %d %.1f %s\n", i, l.Number, l.State, flags(l.Auth), age/60, age%60,
+			l.Client.Addr(), target(l.Target), l.Transactions, l.ClientBytes, l.ServerBytes,
+			float64(l.ClientBytes)/128/float64(max(1, age)), strings.ReplaceAll(l.Ident, " ", "_"))
+	}
+}
+
+// flags is A for an authenticated session, a for one whose server offered it.
+func flags(a imsg.AuthFlags) string {
+	switch {
+	case a&imsg.AuthAccepted != 0:
+		return "A"
+	case a&imsg.AuthSupported != 0:
+		return "a"
+	}
+	return "."
+}
+
+func target(a netip.AddrPort) string {
+	if !a.IsValid() {
+		return "0.0.0.0"
+	}
+	return a.Addr().String()
+}
+
+func (s *state) flat(w io.Writer) {
+	line := func(key string, value any) { fmt.Fprintf(w, "%s: %v\n", key, value) }
+	at := func(key string, nanoseconds int64) {
+		line(key+".unix", seconds(nanoseconds))
+		line(key+".string", moment(nanoseconds))
+	}
+	count := func(key string, c imsg.Counter) { line(key, s.counters.Counts[c]) }
+	ticks, uptime := s.uptime()
+
+	line("version", s.config.Version)
+	at("time.dump", s.now.UnixNano())
+	at("time.start", s.family.Started)
+	at("time.restart", s.family.Reloaded)
+	line("uptime.ticks", ticks)
+	line("uptime.string", uptime)
+	fmt.Fprintf(w, "%-10s%s (maxrss/ixrss/idrss/isrss)\n", "Resource:", s.resource)
+	line("children.current", s.live)
+	line("children.max", s.counters.Peak)
+	line("children.crashes", s.family.Crashes)
+	line("children.crash_last", seconds(s.family.LastCrash))
+	count("children.bugs", imsg.CountBugs)
+	line("children.bug_last", seconds(s.counters.LastBug))
+	count("found.viruses", imsg.CountViruses)
+	count("found.spams", imsg.CountSpams)
+	count("found.noauths", imsg.CountNoAuth)
+	count("found.spf", imsg.CountSPF)
+	count("found.regex", imsg.CountRegex)
+	count("found.earlytalk", imsg.CountEarlyTalk)
+	count("requests.total", imsg.CountTotal)
+	count("requests.direct", imsg.CountDirect)
+	count("requests.empty", imsg.CountEmpty)
+	count("rejects.host", imsg.CountRejectHost)
+	count("rejects.ident", imsg.CountRejectIdent)
+	count("rejects.lock", imsg.CountRejectLock)
+	count("rejects.dnsbl", imsg.CountRejectDNSBL)
+	count("rejects.rate", imsg.CountRejectRate)
+	count("rejects.ratelimit", imsg.CountRejectRateLimit)
+	count("rejects.other", imsg.CountRejectOther)
+	count("errors.pipeline", imsg.CountPipeline)
+	count("auth.accepts", imsg.CountAuthAccepted)
+	count("auth.rejects", imsg.CountAuthRejected)
+	for i, l := range s.sessions {
+		slot := fmt.Sprintf("slot.%d.", i)
+		line(slot+"pid", l.Number)
+		at(slot+"start", l.Started)
+		line(slot+"state", l.State)
+		line(slot+"src.ip", l.Client.Addr())
+		line(slot+"flags", flags(l.Auth))
+	}
+}

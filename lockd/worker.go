@@ -1,0 +1,196 @@
+// One link to a session worker: what comes by it, and its end. This file owns
+// the rule that a worker speaks of its own sessions only, and the wait of a
+// fresh lockd for what was live before it.
+
+package lockd
+
+import (
+	"slices"
+	"time"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+)
+
+const (
+	// announceTime is how long admission waits for workers to say what is live.
+	announceTime = 2 * time.Second
+	// maxHeld bounds the connections of one worker that wait meanwhile.
+	maxHeld = 256
+)
+
+// worker is one link to a session room.
+type worker struct {
+	member    int
+	conn      *imsg.Conn
+	sessions  int  // live ones
+	announced bool // it said all, or its time was up
+	last      bool // it said the last
+	gone      bool
+}
+
+// held is a question for admission that waits until all is known.
+type held struct {
+	w *worker
+	r imsg.Request
+	m *imsg.Enter
+}
+
+func (k *keeper) join(r imsg.Request, member int) {
+	w := &worker{member: member}
+	k.mu.Lock()
+	defer k.mu.Unlock() // the handler waits until w.conn is known
+	conn, err := k.home.Join(r, func(r imsg.Request) { k.fromWorker(w, r) })
+	if err != nil {
+		k.log.Error("link cannot be made", "error", err)
+		return
+	}
+	w.conn = conn
+	k.workers[w] = struct{}{}
+	late := time.AfterFunc(announceTime, func() { k.overdue(w) })
+	go func() {
+		<-conn.Done()
+		late.Stop()
+		k.lost(w)
+	}()
+}
+
+func (k *keeper) fromWorker(w *worker, r imsg.Request) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if w.gone {
+		r.Close()
+		return
+	}
+	switch m := r.Message.(type) {
+	case *imsg.Enter:
+		if !m.Client.IsValid() {
+			r.Fail(imsg.Invalid)
+			return
+		}
+		if k.settled && w.announced {
+			r.Answer(k.admit(w, m))
+			return
+		}
+		if k.heldBy(w) >= maxHeld {
+			r.Fail(imsg.Busy)
+			return
+		}
+		k.held = append(k.held, held{w, r, m})
+	case *imsg.Announce:
+		k.announce(w, m)
+	case *imsg.Leave:
+		// A session that is not here any more has been forgotten with a crash,
+		// or was never admitted.
+		if s := k.live[m.Number]; s != nil && s.worker == w {
+			k.remove(s)
+		}
+	case *imsg.Counts:
+		if len(m.Add) > int(imsg.Counters) {
+			k.expel(w, "adds to counters that do not exist")
+			return
+		}
+		k.counters.addAll(m.Add, k.machine.now())
+	case *imsg.Offence:
+		s := k.live[m.Number]
+		if s == nil || s.worker != w {
+			r.Fail(imsg.NotFound)
+			return
+		}
+		r.Answer(&imsg.Done{Kind: k.offend(s, m)})
+	}
+}
+
+func (k *keeper) heldBy(w *worker) (n int) {
+	for _, h := range k.held {
+		if h.w == w {
+			n++
+		}
+	}
+	return n
+}
+
+// announce takes up sessions that were admitted by a lockd before us.
+func (k *keeper) announce(w *worker, m *imsg.Announce) {
+	if w.last {
+		k.expel(w, "announces sessions twice")
+		return
+	}
+	for i := range m.Sessions {
+		l := &m.Sessions[i]
+		// A number nobody gave out, or that is taken, would let a worker speak
+		// of sessions that are not its own.
+		if !k.counters.given(l.Number) || k.live[l.Number] != nil || !l.Client.IsValid() || w.sessions >= k.config.MaxConnections {
+			k.log.Warn("announced session is not taken up", "number", l.Number, "member", w.member)
+			continue
+		}
+		k.add(&session{
+			number: l.Number, worker: w, started: l.Started,
+			client: plain(l.Client), local: plain(l.Local), ident: clip(l.Ident, maxIdent),
+		})
+	}
+	if m.Last {
+		w.announced, w.last = true, true
+		k.settle()
+	}
+}
+
+// overdue ends the wait for a worker that does not announce.
+func (k *keeper) overdue(w *worker) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if w.gone || w.announced && k.settled {
+		return
+	}
+	if !w.announced {
+		k.log.Warn("worker did not announce its sessions in time", "member", w.member)
+	}
+	w.announced, k.started = true, true
+	k.settle()
+}
+
+// settle looks whether all is known that admission needs, and lets in who waits.
+func (k *keeper) settle() {
+	if !k.settled {
+		if !k.started {
+			return
+		}
+		for w := range k.workers {
+			if !w.announced {
+				return
+			}
+		}
+		k.settled = true
+	}
+	k.held = slices.DeleteFunc(k.held, func(h held) bool {
+		if !h.w.announced {
+			return false
+		}
+		h.r.Answer(k.admit(h.w, h.m))
+		return true
+	})
+}
+
+// lost forgets a worker that ended, and its sessions with it.
+func (k *keeper) lost(w *worker) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	w.gone = true
+	delete(k.workers, w)
+	k.held = slices.DeleteFunc(k.held, func(h held) bool { return h.w == w })
+	if w.sessions > 0 {
+		for _, s := range k.live {
+			if s.worker == w {
+				k.remove(s)
+			}
+		}
+	}
+	k.settle()
+}
+
+// expel ends the link to a worker that said what makes no sense, or that does
+// not take what it is told; the parent replaces it.
+func (k *keeper) expel(w *worker, why string) {
+	k.log.Error("link closed", "peer", imsg.Session, "member", w.member, "reason", why)
+	k.home.Send(&imsg.BadPeer{Room: imsg.Session, Member: w.member})
+	w.conn.Close()
+}
