@@ -150,22 +150,22 @@ func appendUnquoted(to, p []byte) (out, cut []byte) {
 		}
 		to, p = append(to, p[:i]...), p[i:]
 		switch {
-		case len(p) == 1, len(p) == 2 && (p[1] == '\r' || hex(p[1]) >= 0):
+		case len(p) == 1, len(p) == 2 && (p[1] == '\r' || hexValue(p[1]) >= 0):
 			return to, p
 		case p[1] == '\n':
 			p = p[2:]
 		case p[1] == '\r' && p[2] == '\n':
 			p = p[3:]
-		case hex(p[1]) >= 0 && len(p) > 2 && hex(p[2]) >= 0:
-			to, p = append(to, byte(hex(p[1])<<4|hex(p[2]))), p[3:]
+		case hexValue(p[1]) >= 0 && len(p) > 2 && hexValue(p[2]) >= 0:
+			to, p = append(to, byte(hexValue(p[1])<<4|hexValue(p[2]))), p[3:]
 		default:
 			to, p = append(to, '='), p[1:]
 		}
 	}
 }
 
-// hex returns the value of a hexadecimal digit, or -1.
-func hex(c byte) int {
+// hexValue returns the value of a hexadecimal digit, or -1.
+func hexValue(c byte) int {
 	switch {
 	case c >= '0' && c <= '9':
 		return int(c - '0')

@@ -1,0 +1,323 @@
+package scand
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+)
+
+// patience bounds every wait of the tests for what must happen.
+const patience = 20 * time.Second
+
+// house is a parent and its sessions around one running scand.
+type house struct {
+	t      testing.TB
+	parent *imsg.Conn
+	ready  chan struct{}
+	ended  chan error // what Main returned
+}
+
+// open starts the room with c.
+func open(t testing.TB, c *imsg.ScandConfig) *house {
+	t.Helper()
+	ours, theirs, err := imsg.Pair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &house{t: t, ready: make(chan struct{}, 1), ended: make(chan error, 1)}
+	if h.parent, err = imsg.NewConn(ours, imsg.Parent, imsg.Scand); err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		h.parent.Serve(func(r imsg.Request) {
+			if _, ok := r.Message.(*imsg.Ready); ok {
+				h.ready <- struct{}{}
+			}
+		})
+	}()
+	left := make(chan struct{})
+	go func() {
+		defer close(left)
+		h.ended <- Main(theirs)
+	}()
+	t.Cleanup(func() {
+		h.parent.Close()
+		await(t, "the room's end", left)
+		await(t, "the parent's end of the link", served)
+	})
+	if err := h.parent.Send(c); err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+// session links a session worker to the room.
+func (h *house) session() *imsg.Conn {
+	h.t.Helper()
+	ours, theirs, err := imsg.Pair()
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	defer theirs.Close()
+	if err := h.parent.Send(&imsg.Peer{Room: imsg.Session, Member: 1}, theirs); err != nil {
+		h.t.Fatal(err)
+	}
+	c, err := imsg.NewConn(ours, imsg.Session, imsg.Scand)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	go c.Serve(func(r imsg.Request) { r.Close() })
+	h.t.Cleanup(func() { c.Close() })
+	return c
+}
+
+func await[T any](t testing.TB, what string, c <-chan T) (v T) {
+	t.Helper()
+	select {
+	case v = <-c:
+	case <-time.After(patience):
+		t.Fatalf("waited in vain for %s", what)
+	}
+	return v
+}
+
+// short makes a directory whose name leaves room for a socket's.
+func short(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "scand")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
+// spool writes a message and opens it for reading.
+func spool(t testing.TB, text string) *os.File {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "1.2")
+	if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return f
+}
+
+// ask has both engines look at text.
+func ask(t testing.TB, c *imsg.Conn, text string) *imsg.Verdict {
+	t.Helper()
+	return askFile(t, c, spool(t, text), &imsg.Scan{Size: int64(len(text)), Virus: true, Spam: true, Spool: "1.2"})
+}
+
+func askFile(t testing.TB, c *imsg.Conn, f *os.File, q *imsg.Scan) *imsg.Verdict {
+	t.Helper()
+	m, err := c.Call(q, patience, f)
+	if err != nil {
+		t.Fatalf("scan: %v", err)
+	}
+	return m.(*imsg.Verdict)
+}
+
+// builtins is a configuration that needs nothing.
+func builtins() *imsg.ScandConfig {
+	return &imsg.ScandConfig{
+		Antivirus: imsg.EngineBuiltin, AntivirusTimeout: patience,
+		Antispam: imsg.EngineBuiltin, AntispamTimeout: patience, Parallel: 4,
+	}
+}
+
+func TestVerdicts(t *testing.T) {
+	c := open(t, builtins()).session()
+	for _, tt := range []struct {
+		name, text string
+		virus      imsg.Outcome
+		score      float64
+	}{
+		{"clean", "Subject: a\r\n\r\nb\r\n", imsg.Clean, 0},
+		{"empty", "", imsg.Clean, 0},
+		{"eicar", "Subject: a\r\n\r\n" + string(eicar()) + "\r\n", imsg.Caught, 0},
+		{"gtube", "Subject: a\r\n\r\n" + string(gtube()) + "\r\n", imsg.Clean, 1000},
+		{"both", string(eicar()) + "\r\n" + string(gtube()) + "\r\n", imsg.Caught, 1000},
+	} {
+		v := ask(t, c, tt.text)
+		if v.Virus != tt.virus || v.Spam != imsg.Clean || v.Score != tt.score || (tt.virus == imsg.Caught) != (v.VirusName == eicarName) {
+			t.Errorf("%s: %+v", tt.name, v)
+		}
+	}
+}
+
+func TestOnlyWhatIsAsked(t *testing.T) {
+	conf := builtins()
+	conf.Antispam = imsg.EngineOff
+	c := open(t, conf).session()
+	f := spool(t, string(eicar()))
+
+	if v := askFile(t, c, f, &imsg.Scan{Virus: true}); v.Virus != imsg.Caught || v.Spam != imsg.NotAsked {
+		t.Errorf("virus alone: %+v", v)
+	}
+	if v := askFile(t, c, f, &imsg.Scan{Spam: true}); v.Virus != imsg.NotAsked || v.Spam != imsg.Failed || v.SpamProblem == "" {
+		t.Errorf("an engine that is off: %+v", v)
+	}
+	if v := askFile(t, c, f, &imsg.Scan{}); v.Virus != imsg.NotAsked || v.Spam != imsg.NotAsked {
+		t.Errorf("nothing asked: %+v", v)
+	}
+}
+
+func TestMessageThatIsNone(t *testing.T) {
+	c := open(t, builtins()).session()
+	dir, err := os.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	writeOnly, err := os.OpenFile(filepath.Join(t.TempDir(), "w"), os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer writeOnly.Close()
+	fmt.Fprint(writeOnly, "text")
+	for _, tt := range []struct {
+		name string
+		file *os.File
+		size int64
+	}{
+		{"directory", dir, 0}, {"pipe", r, 0}, {"shorter than said", spool(t, "ab"), 3}, {"write-only", writeOnly, 4},
+	} {
+		v := askFile(t, c, tt.file, &imsg.Scan{Virus: true, Size: tt.size})
+		if v.Virus != imsg.Failed || v.VirusProblem == "" {
+			t.Errorf("%s: %+v", tt.name, v)
+		}
+	}
+}
+
+func TestBadConfiguration(t *testing.T) {
+	for name, change := range map[string]func(*imsg.ScandConfig){
+		"no address":     func(c *imsg.ScandConfig) { c.Antivirus = imsg.EngineClamd },
+		"spamd as virus": func(c *imsg.ScandConfig) { c.Antivirus, c.AntivirusSocket = imsg.EngineSpamd, "s" },
+		"clamd as spam":  func(c *imsg.ScandConfig) { c.Antispam, c.AntispamSocket = imsg.EngineClamd, "s" },
+		"fildes over TCP": func(c *imsg.ScandConfig) {
+			c.Antivirus, c.AntivirusMethod, c.AntivirusAddress = imsg.EngineClamd, imsg.MethodFildes, loopback(1)
+		},
+		"both addresses": func(c *imsg.ScandConfig) {
+			c.Antispam, c.AntispamSocket, c.AntispamAddress = imsg.EngineSpamd, "s", loopback(1)
+		},
+	} {
+		conf := builtins()
+		change(conf)
+		if err := await(t, name, open(t, conf).ended); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+}
+
+func TestDrain(t *testing.T) {
+	h := open(t, builtins())
+	c := h.session()
+	ask(t, c, "a")
+	h.parent.Send(&imsg.Drain{})
+	// A draining session still needs its scans.
+	if v := ask(t, c, string(eicar())); v.Virus != imsg.Caught {
+		t.Errorf("while draining: %+v", v)
+	}
+	c.Close()
+	if err := await(t, "the end", h.ended); err != nil {
+		t.Errorf("Main: %v", err)
+	}
+}
+
+func TestParentEnds(t *testing.T) {
+	h := open(t, builtins())
+	c := h.session()
+	ask(t, c, "a")
+	h.parent.Close()
+	if err := await(t, "the end", h.ended); err != nil {
+		t.Errorf("Main: %v", err)
+	}
+	await(t, "the session's link to end", c.Done())
+}
+
+// descriptors counts ours.
+func descriptors(t testing.TB) int {
+	t.Helper()
+	all, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Skip("descriptors can be counted under /proc only: ", err)
+	}
+	return len(all)
+}
+
+func TestNoLeak(t *testing.T) {
+	const scans, callers = 10_000, 20
+	c := open(t, builtins()).session()
+	f := spool(t, strings.Repeat("line\r\n", 20))
+	askFile(t, c, f, &imsg.Scan{Virus: true, Spam: true})
+	before := descriptors(t)
+
+	failed := make(chan error, callers)
+	for range callers {
+		go func() {
+			for range scans / callers {
+				m, err := c.Call(&imsg.Scan{Virus: true, Spam: true, Size: 120}, patience, f)
+				if err == nil && m.(*imsg.Verdict).Virus != imsg.Clean {
+					err = fmt.Errorf("%+v", m)
+				}
+				if err != nil {
+					failed <- err
+					return
+				}
+			}
+			failed <- nil
+		}()
+	}
+	for range callers {
+		if err := await(t, "the scans", failed); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if after := descriptors(t); after > before {
+		t.Errorf("%d descriptors before, %d after %d scans", before, after, scans)
+	}
+}
+
+func TestClean(t *testing.T) {
+	if got := clean("a\x00b\xffc\r\n~", 255); got != "a#b#c##~" {
+		t.Errorf("%q", got)
+	}
+	if got := clean(strings.Repeat("x", 300), maxName); len(got) != maxName {
+		t.Errorf("%d octets", len(got))
+	}
+}
+
+// BenchmarkRoom measures scans through the room, both engines, a message of 4 KB.
+func BenchmarkRoom(b *testing.B) {
+	c := open(b, builtins()).session()
+	f := spool(b, string(bytes.Repeat([]byte("All work and no play makes Jack a dull boy.\r\n"), 91)))
+	b.SetParallelism(8)
+	b.RunParallel(func(p *testing.PB) {
+		for p.Next() {
+			if m, err := c.Call(&imsg.Scan{Virus: true, Spam: true}, patience, f); err != nil || m.(*imsg.Verdict).Virus != imsg.Clean {
+				b.Errorf("%+v %v", m, err)
+				return
+			}
+		}
+	})
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "scans/s")
+}
