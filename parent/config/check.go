@@ -14,18 +14,6 @@ import (
 	"github.com/smtp-gated/smtp-gated/imsg"
 )
 
-// roomUsers are the options that name the rooms' users.
-var roomUsers = []struct {
-	room   imsg.Room
-	option string
-}{
-	{imsg.Session, "user_session"},
-	{imsg.Lookupd, "user_lookup"},
-	{imsg.Scand, "user_scan"},
-	{imsg.Lockd, "user_lock"},
-	{imsg.Action, "user_action"},
-}
-
 // Check tells why the family cannot start with c. The error joins one *Error
 // for each cause.
 func (c *Config) Check() error {
@@ -40,9 +28,12 @@ func (c *Config) Check() error {
 	if c.SPF == SPFFixed && !c.SPFFixedIP.IsValid() {
 		wrong("spf", "fixed needs an address: set spf_fixed_ip")
 	}
-	for _, r := range roomUsers {
-		if c.User(r.room) == "root" {
-			wrong(r.option, "%s would run as root: set %s or set_user to an unprivileged user", r.room, r.option)
+	for _, u := range []struct{ option, name string }{
+		{"set_user", c.SetUser}, {"user_session", c.UserSession}, {"user_lookup", c.UserLookup},
+		{"user_scan", c.UserScan}, {"user_lock", c.UserLock}, {"user_action", c.UserAction},
+	} {
+		if u.name == "root" {
+			wrong(u.option, "no room runs as root: name an unprivileged user")
 		}
 	}
 	return errors.Join(errs...)
@@ -109,6 +100,7 @@ func (c *Config) checkFolders(wrong complaint) {
 		for j, b := range folders {
 			if i != j && below(a.path, b.path) && (i > j || filepath.Clean(a.path) != filepath.Clean(b.path)) {
 				wrong(a.option, "%s lies in %s %s, which holds nothing else: use a folder beside it", a.path, b.option, b.path)
+				break
 			}
 		}
 	}

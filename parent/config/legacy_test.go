@@ -140,7 +140,7 @@ func TestLegacyValues(t *testing.T) {
 		{text: "msg_hello ", err: "has no value"},
 		{text: "msg_dnsbl_reject no", want: "no"},
 		{text: "nat_header X-A:", err: "header field"},
-		{text: "nat_header 3", want: "3"},
+		{text: "nat_header 3", err: "header field"},
 		{text: "set_user mail", want: "mail", warning: "users of their own"},
 		{text: "set_user a:b", err: "name of a user"},
 		{text: "log_target /var/log/x", want: "/var/log/x"},

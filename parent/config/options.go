@@ -1,6 +1,9 @@
 // The one table of all options. Whoever reads, prints, explains or checks the
 // configuration follows it; nothing about an option is said anywhere else.
 //
+// The default files in etc follow it too: after a change here run
+// go test ./parent/config -update.
+//
 // Texts for clients have a table of their own in messages.go, names that old
 // files may still use another in renamed.go.
 
@@ -63,7 +66,7 @@ func table(c *Config) []Option {
 
 		{Name: "bind_address", Path: "listen.address", Help: "address to listen on", value: as(&c.BindAddress, anyIPv4, address())},
 		{Name: "port", Path: "listen.port", Help: "port to listen on, 0: one the system picks", value: as(&c.Port, 9199, port(0))},
-		{Name: "listen", Path: "listen.on", Help: "addresses with ports to listen on, in place of the two above", value: as(&c.Listen, nil, endpoints("ip:port or [v6]:port, several joined by commas", 0, 0))},
+		{Name: "listen", Path: "listen.on", Help: "addresses with ports to listen on, in place of the two above", value: as(&c.Listen, nil, endpoints("ip:port or [v6]:port", 0, 0))},
 		{Name: "connect_queue", Path: "listen.queue", Help: "connections that may wait to be accepted, as listen(2)", value: as(&c.ConnectQueue, 16, within(0, 1<<31-1))},
 
 		{Name: "proxy_name", Path: "server.name", Help: "name the gateway calls itself in replies and headers, *: the host name", value: as(&c.ProxyName, "*", line())},
@@ -121,7 +124,7 @@ func table(c *Config) []Option {
 		{Name: "buffer_size", Path: "smtp.buffer", Help: "octets read at once", value: as(&c.BufferSize, 1516, size("UINT", 0))},
 
 		{Name: "dnsbl", Path: "policy.dnsbl", Help: "DNS block lists clients are looked up in", value: as(&c.DNSBL, nil, zones())},
-		{Name: "nameservers", Path: "policy.nameservers", Help: "name servers to ask, empty: those of /etc/resolv.conf", value: as(&c.Nameservers, nil, endpoints("IP addresses, each with or without a port, joined by commas", 1, 53))},
+		{Name: "nameservers", Path: "policy.nameservers", Help: "name servers to ask, empty: those of /etc/resolv.conf", value: as(&c.Nameservers, nil, endpoints("ip, ip:port or [v6]:port", 1, 53))},
 		{Name: "spf", Path: "policy.spf", Help: "which address is held against the sender's SPF record", Unbuilt: true, value: as(&c.SPF, 0, one(spfs))},
 		{Name: "spf_log_only", Path: "policy.spf_log_only", Help: "log what SPF says but refuse nothing", Unbuilt: true, value: as(&c.SPFLogOnly, false, boolean())},
 		{Name: "spf_fixed_ip", Path: "policy.spf_fixed_ip", Help: "the address of spf fixed", Unbuilt: true, value: as(&c.SPFFixedIP, nowhere, address())},

@@ -23,7 +23,7 @@ const (
 	toChange = `every option with its default. Uncomment what you change.
 #
 # Nothing works without a mode: it says how the server a client wanted is
-# found. Mode fixed, for one server behind the gateway, needs fixed_server.
+# found. Mode fixed, for one server behind the gateway, needs its address.
 # To have mail scanned, choose an engine for viruses and one for spam.
 # smtp-gated -t FILE says whether the file is right and what it amounts to.`
 )

@@ -32,7 +32,7 @@ func drawn(t *rapid.T) *Config {
 		case "BOOL":
 			g = rapid.SampledFrom([]string{"yes", "no"})
 		case "ENUM":
-			all := words.FindAllString(strings.TrimPrefix(o.Accepted(), "any of "), -1)
+			all := words.FindAllString(strings.TrimSuffix(strings.TrimPrefix(o.Accepted(), "any of "), ", joined by commas"), -1)
 			for i := range all {
 				all[i] = strings.Trim(all[i], ",")
 			}
@@ -81,7 +81,7 @@ func same(t interface {
 		if !reflect.DeepEqual(c, back) {
 			for i, o := range table(back) {
 				if was := table(c)[i]; o.Value() != was.Value() {
-					t.Fatalf("%s was %q, reads back as %q\n%s", o.Name, was.Value(), o.Value(), text)
+					t.Fatalf("%s was %q, reads back as %q", o.Name, was.Value(), o.Value())
 				}
 			}
 			t.Fatalf("reads back different:\n%s", text)
@@ -178,7 +178,7 @@ func TestDefaultFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 		if !bytes.Equal(text, b.Bytes()) {
-			t.Errorf("%s differs from the option table: go test ./parent/config -update", path)
+			t.Errorf("%s differs from the option table: go test ./parent/config -update writes it anew", path)
 		}
 		c, warnings, err := Load(path)
 		if err != nil || len(warnings) > 0 || !reflect.DeepEqual(c, Default()) {

@@ -66,10 +66,11 @@ func message() kind[string] {
 	return k
 }
 
-// word of header field names, RFC 5322 section 2.2.
+// headerName is the name of a header field, RFC 5322 section 2.2, but no
+// number: nat_header with a number means something else to the old syntax.
 func headerName() kind[string] {
 	return texts("STRING", "the name of a header field, without colon", func(text string) error {
-		if strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' || r == ':' }) {
+		if strings.Trim(text, "0123456789") == "" || strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' || r == ':' }) {
 			return fmt.Errorf("%s is no name of a header field", quoted(text))
 		}
 		return nil
@@ -152,11 +153,12 @@ func address() kind[netip.Addr] {
 }
 
 // endpoints are addresses with ports.
-func endpoints(accepts string, least, otherwise uint16) kind[[]netip.AddrPort] {
+func endpoints(each string, least, otherwise uint16) kind[[]netip.AddrPort] {
 	return kind[[]netip.AddrPort]{
-		name:    "IP:PORT [MULTI]",
-		accepts: accepts,
-		multi:   true,
+		name:     "IP:PORT [MULTI]",
+		accepts:  each + ", joined by commas",
+		acceptsT: "a list of " + each,
+		multi:    true,
 		parse: func(text string) (all []netip.AddrPort, _ string, err error) {
 			for _, word := range list(text) {
 				e, err := parseEndpoint(word, least, otherwise)
@@ -210,9 +212,10 @@ const mostZones = 32
 // zones are names of DNS block lists.
 func zones() kind[[]string] {
 	return kind[[]string]{
-		name:    "ZONE [MULTI]",
-		accepts: fmt.Sprintf("up to %d names of DNS zones", mostZones),
-		multi:   true,
+		name:     "ZONE [MULTI]",
+		accepts:  fmt.Sprintf("up to %d names of DNS zones, joined by commas", mostZones),
+		acceptsT: fmt.Sprintf("a list of up to %d names of DNS zones", mostZones),
+		multi:    true,
 		parse: func(text string) ([]string, string, error) {
 			all := list(text)
 			if len(all) > mostZones {

@@ -87,14 +87,23 @@ func (t *tomlReader) option(o Option, data any, line int) {
 	}
 }
 
-// locate returns what stands behind a key, and in which line.
-func (t *tomlReader) locate(p toml.Primitive) (any, int) {
+// locate returns what stands behind a key, and in which line. A section that is
+// only a part of longer names begins where the first of them stands.
+func (t *tomlReader) locate(p toml.Primitive) (data any, line int) {
 	var c catcher
 	err := t.meta.PrimitiveDecode(p, &c)
 	if e := (toml.ParseError{}); errors.As(err, &e) {
-		return c.data, e.Position.Line
+		line = e.Position.Line
 	}
-	return c.data, 0
+	var inner map[string]toml.Primitive
+	if _, ok := c.data.(map[string]any); ok && line == 0 && t.meta.PrimitiveDecode(p, &inner) == nil {
+		for _, part := range inner {
+			if _, at := t.locate(part); line == 0 || at < line {
+				line = at
+			}
+		}
+	}
+	return c.data, line
 }
 
 // catcher takes any value and fails, since the library tells a key's line only

@@ -1,0 +1,72 @@
+package config
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestCheck(t *testing.T) {
+	const good = "mode fixed\nfixed_server 192.0.2.25\n"
+	for _, tc := range []struct{ text, want string }{
+		{good, ""},
+		{"mode getsockname\n", ""},
+		{"mode netfilter\nlisten 0.0.0.0:9199, [::]:9199\n", ""},
+		{"", "mode: is none: set how"},
+		{"mode fixed\n", "fixed_server: is empty"},
+		{good + "fixed_server 0.0.0.0\n", "no server's address"},
+		{good + "outgoing_addr 2001:db8::1\n", "one family"},
+		{good + "outgoing_addr ::\n", ""},
+		{good + "listen 192.0.2.25:25\n", "our own listener"},
+		{good + "fixed_server 127.0.0.1\nfixed_server_port 9199\nbind_address 127.0.0.1\n", "our own listener"},
+		{good + "listen 127.0.0.1:25,127.0.0.1:25\n", "listen: 127.0.0.1:25 and 127.0.0.1:25 overlap"},
+		{good + "listen 0.0.0.0:25,127.0.0.1:25\n", "overlap"},
+		{good + "listen [::1]:25,[::]:25\n", "overlap"},
+		{good + "listen 127.0.0.1:0,127.0.0.1:0\n", ""},
+		{good + "listen 127.0.0.1:25,127.0.0.2:25\n", ""},
+		{good + "antivirus_type mksd\nantivirus_path 127.0.0.1:1\n", "antivirus_path: 127.0.0.1:1 is not a UNIX socket"},
+		{good + "antivirus_type clamd\nantivirus_method fildes\nantivirus_path 127.0.0.1:1\n", "fildes needs a UNIX socket"},
+		{good + "antivirus_type clamd\nantivirus_path 127.0.0.1:1\n", ""},
+		{good + "antivirus_method fildes\nantivirus_path 127.0.0.1:1\n", ""},
+		{good + "lock_path /var/spool/smtp-gated/msg\n", "lock_path: /var/spool/smtp-gated/msg lies in spool_path"},
+		{good + "lock_path /var/spool/smtp-gated/msg/lock/\n", "lock_path: "},
+		{good + "spool_path /var/spool/smtp-gated\n", "lies in spool_path /var/spool/smtp-gated,"},
+		{good + "spool_path /var/spool/smtp-gated/msg2\n", ""},
+		{good + "spf fixed\n", "set spf_fixed_ip"},
+		{good + "spf fixed\nspf_fixed_ip 192.0.2.1\n", ""},
+		{good + "set_user root\nuser_scan scan\n", "set_user: no room runs as root"},
+		{good + "user_lock root\n", "user_lock: no room runs as root"},
+	} {
+		c, _, err := Parse("f", []byte(tc.text))
+		if err != nil {
+			t.Errorf("%s: %v", tc.text, err)
+			continue
+		}
+		err = c.Check()
+		if tc.want == "" && err != nil || tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want)) {
+			t.Errorf("%s: %v, want %q", tc.text, err, tc.want)
+		}
+	}
+}
+
+// TestUnbuiltModesDoNotStart holds whatever modes are built.
+func TestUnbuiltModesDoNotStart(t *testing.T) {
+	for _, m := range modes {
+		c, _, err := Parse("f", []byte("fixed_server 192.0.2.25\nmode "+m.name+"\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = c.Check()
+		if refused := err != nil && strings.Contains(err.Error(), "not part of this version"); refused != m.unbuilt {
+			t.Errorf("mode %s: %v", m.name, err)
+		}
+	}
+}
+
+func TestCheckCollects(t *testing.T) {
+	c := Default()
+	c.SpoolPath, c.SPF = c.LockPath, SPFFixed
+	err := c.Check()
+	if n := strings.Count(err.Error(), "\n") + 1; n != 3 {
+		t.Errorf("%d errors:\n%v", n, err)
+	}
+}

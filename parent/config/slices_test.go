@@ -1,0 +1,143 @@
+package config
+
+import (
+	"net/netip"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+)
+
+var facts = Facts{
+	HostName:    "gate.example.net",
+	Listeners:   []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:25")},
+	Nameservers: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.53:53")},
+	Version:     "2.0",
+	CompileDate: "today",
+}
+
+func parsed(t *testing.T, text string) *Config {
+	t.Helper()
+	c, _, err := Parse("f", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// TestSlicesAreFilled sets everything and looks for a field that was forgotten.
+func TestSlicesAreFilled(t *testing.T) {
+	c := parsed(t, `
+mode fixed+xclient
+fixed_server 192.0.2.25
+forbid_starttls yes
+auth_require mandatory
+auth_skip direct
+dnsbl a.example
+size_limit 1
+antivirus_type clamd
+antispam_type spamassassin
+antispam_path 127.0.0.1:783
+ignore_errors yes
+abuse x
+bare_newline reject
+nul reject
+log_helo yes
+log_mail_from accepted
+log_rcpt_to accepted
+antivirus_method fildes
+action_script /x
+`)
+	local := func(path string) string { return filepath.Base(path) }
+	for _, slice := range []any{c.Session(facts), c.Lookupd(facts), c.Scand(local), c.Lockd(facts), c.Action(facts)} {
+		v := reflect.ValueOf(slice).Elem()
+		for i := range v.NumField() {
+			name := v.Type().Field(i).Name
+			if v.Field(i).IsZero() && name != "AntivirusAddress" && name != "AntispamSocket" {
+				t.Errorf("%s.%s is empty", v.Type().Name(), name)
+			}
+		}
+	}
+}
+
+func TestSessionSlice(t *testing.T) {
+	s := Default().Session(facts)
+	if s.ProxyName != "gate.example.net" || s.FixedServer.IsValid() || s.DNSBL || s.Antivirus || s.Antispam || s.LockDuration != 3600 {
+		t.Errorf("%+v", s)
+	}
+	if len(s.Texts) != int(imsg.Texts) || s.Texts[imsg.MsgHello] != "Hello" {
+		t.Errorf("texts: %q", s.Texts)
+	}
+	c := parsed(t, "proxy_name mail\nlock_duration -1\nantivirus_type builtin\nscan_max_size 0\nantispam_type builtin\ntimeout_spam 90\nchroot_path /jail\n")
+	s = c.Session(facts)
+	if s.ProxyName != "mail" || s.LockDuration != -1 || s.Antivirus || !s.Antispam || s.TimeoutScan < 90*time.Second || s.SpoolPath != "/var/spool/smtp-gated/msg" {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestLookupdSlice(t *testing.T) {
+	c := Default()
+	if s := c.Lookupd(facts); !slices.Equal(s.Nameservers, facts.Nameservers) {
+		t.Errorf("%v", s.Nameservers)
+	}
+	c = parsed(t, "nameservers 127.0.0.1\n")
+	if s := c.Lookupd(facts); len(s.Nameservers) != 1 || s.Nameservers[0].String() != "127.0.0.1:53" {
+		t.Errorf("%v", s.Nameservers)
+	}
+}
+
+func TestScandSlice(t *testing.T) {
+	local := func(path string) string {
+		name, err := filepath.Rel("/jail/run", path)
+		if err != nil {
+			t.Error(err)
+		}
+		return name
+	}
+	c := parsed(t, "chroot_path /jail\nantivirus_type clamd\nantivirus_path /run/clamd.ctl\nantispam_type spamassassin\nantispam_path [::1]:783\n")
+	if got := c.ScannerSockets(); !slices.Equal(got, []string{"/jail/run/clamd.ctl"}) {
+		t.Errorf("sockets: %v", got)
+	}
+	s := c.Scand(local)
+	if s.Antivirus != imsg.EngineClamd || s.AntivirusSocket != "clamd.ctl" || s.AntivirusAddress.IsValid() ||
+		s.Antispam != imsg.EngineSpamd || s.AntispamSocket != "" || s.AntispamAddress.String() != "[::1]:783" {
+		t.Errorf("%+v", s)
+	}
+	c = parsed(t, "antivirus_type builtin\nantispam_type builtin\n")
+	s = c.Scand(local)
+	if s.Antivirus != imsg.EngineBuiltin || s.AntivirusSocket != "" || s.Antispam != imsg.EngineBuiltin || len(c.ScannerSockets()) != 0 {
+		t.Errorf("%+v", s)
+	}
+	if s = Default().Scand(local); s.Antivirus != imsg.EngineOff || s.Antispam != imsg.EngineOff || s.AntivirusSocket != "" {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestLockdSlice(t *testing.T) {
+	for text, want := range map[string]imsg.StateFile{
+		"human":       imsg.StateHuman,
+		"slots":       imsg.StateHuman | imsg.StateSlots,
+		"flat,human":  imsg.StateFlat,
+		"flat, slots": imsg.StateFlat | imsg.StateSlots,
+	} {
+		if s := parsed(t, "statefile_type "+text+"\n").Lockd(facts); s.StateFile != want {
+			t.Errorf("%s: %v, want %v", text, s.StateFile, want)
+		}
+	}
+	if s := Default().Lockd(facts); s.ActionScript || s.ProxyName != "gate.example.net" {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestActionSlice(t *testing.T) {
+	s := parsed(t, "chroot_path /jail\naction_script /bin/lock\nspool_path /spool\n").Action(facts)
+	if s.Script != "/jail/bin/lock" || s.Directory != "/jail/spool" || s.SpoolPath != "/spool" || s.Timeout != time.Minute {
+		t.Errorf("%+v", s)
+	}
+	if s = Default().Action(facts); s.Script != "" {
+		t.Errorf("%+v", s)
+	}
+}
