@@ -1,0 +1,147 @@
+// The control socket, seen from the operator's side. This file owns how the
+// daemon is reached and how its refusals are worded. It must never print.
+
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/parent/config"
+)
+
+const (
+	defaultSocket = "/var/run/smtp-gated/control"
+	// answerTime is for questions lockd answers by itself; it asks each worker
+	// for at most a second.
+	answerTime = 10 * time.Second
+	// reloadTime is for a reload, which ends when the new rooms are ready.
+	reloadTime = 2 * time.Minute
+)
+
+// control is a connection to the daemon.
+type control struct {
+	*imsg.Conn
+	ended chan error // what ended the link; nil for a plain end
+}
+
+// path returns the control socket's path, as the command line has it.
+func (t *tool) path() (string, error) {
+	if t.config == "" {
+		return cmp.Or(t.socket, defaultSocket), nil
+	}
+	c, _, err := config.Load(t.config)
+	if err != nil {
+		return "", fmt.Errorf("%w:\n%w", errConfig, err)
+	}
+	return c.Inside(c.Control()), nil
+}
+
+// dial connects to the daemon.
+func (t *tool) dial() (*control, error) {
+	path, err := t.path()
+	if err != nil {
+		return nil, err
+	}
+	return dial(path)
+}
+
+func dial(path string) (*control, error) {
+	s, err := net.DialUnix("unixpacket", nil, &net.UnixAddr{Name: path, Net: "unixpacket"})
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+		return nil, fmt.Errorf("smtp-gated is not running: nobody listens at %s", path)
+	case errors.Is(err, fs.ErrPermission):
+		return nil, fmt.Errorf("no permission to use %s: be root, or in the group that control_group names", path)
+	case errors.Is(err, syscall.EPROTOTYPE):
+		return nil, fmt.Errorf("%s is no control socket of smtp-gated", path)
+	case err != nil:
+		return nil, fmt.Errorf("connect to %s: %w", path, err)
+	}
+	defer s.Close()
+	f, err := s.File()
+	if err != nil {
+		return nil, fmt.Errorf("connect to %s: %w", path, err)
+	}
+	return newControl(f)
+}
+
+// newControl makes f, which it takes over, a connection to the daemon.
+func newControl(f *os.File) (*control, error) {
+	conn, err := imsg.NewConn(f, imsg.Control, imsg.Lockd)
+	if err != nil {
+		return nil, err
+	}
+	c := &control{Conn: conn, ended: make(chan error, 1)}
+	go func() {
+		c.ended <- conn.Serve(func(r imsg.Request) { r.Close() })
+	}()
+	return c, nil
+}
+
+// ask puts a question whose answer is of type T.
+func ask[T imsg.Message](c *control, m imsg.Message, timeout time.Duration) (T, error) {
+	var none T
+	answer, err := c.Call(m, timeout)
+	if err != nil {
+		return none, c.explain(err)
+	}
+	a, ok := answer.(T)
+	if !ok {
+		return none, fmt.Errorf("the daemon answered with %T", answer)
+	}
+	return a, nil
+}
+
+// order asks for something to be done and returns what the daemon says of it.
+func (c *control) order(m imsg.Message, timeout time.Duration) (detail string, err error) {
+	done, err := ask[*imsg.Done](c, m, timeout)
+	if err != nil {
+		return "", err
+	}
+	if done.Kind == 0 {
+		return done.Detail, nil
+	}
+	if done.Detail == "" {
+		return "", done.Kind
+	}
+	return "", refused{done.Kind, done.Detail}
+}
+
+// refused is a refusal with the daemon's own words.
+type refused struct {
+	kind   imsg.Kind
+	detail string
+}
+
+func (r refused) Error() string { return cleanText(r.detail) }
+func (r refused) Unwrap() error { return r.kind }
+
+// explain words what went wrong with a question.
+func (c *control) explain(err error) error {
+	switch err {
+	case imsg.Gone:
+		// The link's own end says more than the open question's.
+		select {
+		case cause := <-c.ended:
+			c.ended <- cause
+			if errors.Is(cause, imsg.ErrBadMessage) {
+				return fmt.Errorf("the daemon speaks otherwise than this smtp-gatectl %s: use the one installed with it (%w)", programVersion(), cause)
+			}
+		case <-time.After(time.Second):
+		}
+		return fmt.Errorf("the daemon hung up before it answered: it ended, has too many operators, or is not of this version (%s): %w", programVersion(), err)
+	case imsg.Timeout:
+		return fmt.Errorf("the daemon did not answer: %w", err)
+	case imsg.Busy:
+		return fmt.Errorf("the daemon is busy, try again: %w", err)
+	}
+	return err
+}

@@ -1,0 +1,286 @@
+// The daemon of the demonstration: its temporary folder, its configuration and
+// its process. This file owns all three and their end.
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/parent/config"
+)
+
+// startTime is how long the family may take to get ready, endTime to end.
+const (
+	startTime = 30 * time.Second
+	endTime   = 5 * time.Second
+)
+
+type daemon struct {
+	dir     string
+	socket  string // control socket
+	port    int
+	process *exec.Cmd
+	ended   chan struct{} // closed when the process has ended
+	err     error         // how, once ended is closed
+}
+
+func startDaemon(ctx context.Context, program string, server int) (*daemon, error) {
+	program, err := daemonPath(program)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", "smtp-gated-demo-")
+	if err != nil {
+		return nil, fmt.Errorf("make a folder: %w", err)
+	}
+	d := &daemon{dir: dir, socket: filepath.Join(dir, "run", "control"), ended: make(chan struct{})}
+	if err := d.start(ctx, program, server); err != nil {
+		return nil, errors.Join(err, d.lastWords(), d.stop())
+	}
+	return d, nil
+}
+
+// daemonPath finds the program to run.
+func daemonPath(program string) (string, error) {
+	if program == "" {
+		self, err := os.Executable()
+		if err != nil {
+			return "", fmt.Errorf("find smtp-gated: %w", err)
+		}
+		program = filepath.Join(filepath.Dir(self), "smtp-gated")
+	}
+	if _, err := os.Stat(program); err != nil {
+		return "", fmt.Errorf("find smtp-gated: %w (say where it is with --daemon)", err)
+	}
+	return filepath.Abs(program)
+}
+
+func (d *daemon) start(ctx context.Context, program string, server int) error {
+	// The rooms run under other users than ours; they must get through.
+	if err := os.Chmod(d.dir, 0o755); err != nil {
+		return fmt.Errorf("prepare %s: %w", d.dir, err)
+	}
+	if err := os.Mkdir(filepath.Join(d.dir, "run"), 0o755); err != nil {
+		return fmt.Errorf("prepare %s: %w", d.dir, err)
+	}
+	port, err := freePort()
+	if err != nil {
+		return err
+	}
+	d.port = port
+	files := map[string]string{
+		"smtp-gated.toml": d.configuration(server),
+		"clean.eml":       cleanMail(),
+		"virus.eml":       eicarMail(),
+		"spam.eml":        gtubeMail(),
+	}
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(d.dir, name), []byte(text), 0o644); err != nil {
+			return fmt.Errorf("write %s: %w", name, err)
+		}
+	}
+	notify := filepath.Join(d.dir, "ready")
+	ready, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: notify, Net: "unixgram"})
+	if err != nil {
+		return fmt.Errorf("wait for smtp-gated: %w", err)
+	}
+	defer ready.Close()
+	log, err := os.Create(filepath.Join(d.dir, "log"))
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+
+	d.process = exec.Command(program, "-f", filepath.Join(d.dir, "smtp-gated.toml"))
+	d.process.Stderr = log
+	d.process.Env = append(os.Environ(), "NOTIFY_SOCKET="+notify)
+	// Ctrl-C is for us: we end the daemon in our own time.
+	d.process.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := d.process.Start(); err != nil {
+		d.process = nil
+		return fmt.Errorf("start smtp-gated: %w", err)
+	}
+	go func() {
+		d.err = d.process.Wait()
+		close(d.ended)
+		ready.Close()
+	}()
+	defer context.AfterFunc(ctx, func() { ready.Close() })()
+	return d.await(ctx, ready)
+}
+
+// await waits for what sd_notify(3) calls READY=1.
+func (d *daemon) await(ctx context.Context, ready *net.UnixConn) error {
+	ready.SetReadDeadline(time.Now().Add(startTime))
+	state := make([]byte, 4096)
+	for {
+		n, err := ready.Read(state)
+		switch {
+		case err == nil && bytes.Contains(state[:n], []byte("READY=1")):
+			return nil
+		case err == nil:
+			continue
+		case ctx.Err() != nil:
+			return errInterrupted
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return fmt.Errorf("smtp-gated was not ready after %v", startTime)
+		}
+		<-d.ended
+		return fmt.Errorf("smtp-gated ended at its start: %w", d.err)
+	}
+}
+
+// configuration is the file of the demonstration: short enough to be shown.
+func (d *daemon) configuration(server int) string {
+	users := ""
+	if os.Geteuid() == 0 && !ownUsers() {
+		users = "\n[users] # those of the package do not exist here\nuser = \"nobody\"\n"
+	}
+	return fmt.Sprintf(`# Made by smtp-gatectl demo.
+[target]
+mode = "fixed"
+server = "127.0.0.1"
+port = %d
+
+[listen]
+address = "127.0.0.1"
+port = %d
+
+[server]
+name = "gateway.demo"
+pid_file = %q
+
+[control]
+socket = %q
+
+[status]
+file = %q
+
+[log]
+target = "stderr"
+
+[limits]
+load = 0 # a busy machine shall not spoil it
+
+[scan.antivirus]
+engine = "builtin"
+
+[scan.antispam]
+engine = "builtin"
+max_load = 0
+
+[spool]
+path = %q
+
+[lock]
+on = ["virus", "spam"]
+path = %q
+%s`, server, d.port, d.file("run/pid"), d.socket, d.file("run/state"), d.file("spool"), d.file("lock"), users)
+}
+
+func (d *daemon) file(name string) string { return filepath.Join(d.dir, name) }
+
+func (d *daemon) address() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(d.port)) }
+
+// ownUsers tells whether every room finds the user made for it.
+func ownUsers() bool {
+	c := config.Default()
+	for _, r := range []imsg.Room{imsg.Session, imsg.Lookupd, imsg.Scand, imsg.Lockd, imsg.Action} {
+		if _, err := user.Lookup(c.User(r)); err != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// freePort finds a port nobody uses.
+func freePort() (int, error) {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		return 0, fmt.Errorf("find a free port: %w", err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port, nil
+}
+
+// manyLoopbacks tells whether all of 127/8 is this machine, as on Linux.
+func manyLoopbacks() bool {
+	l, err := net.Listen("tcp4", "127.0.0.2:0")
+	if err != nil {
+		return false
+	}
+	l.Close()
+	return true
+}
+
+// lastWords is the end of the daemon's log, as an error to be shown.
+func (d *daemon) lastWords() error {
+	text, err := os.ReadFile(d.file("log"))
+	if err != nil || len(text) == 0 {
+		return nil
+	}
+	lines := bytes.Split(bytes.TrimRight(text, "\n"), []byte("\n"))
+	lines = lines[max(0, len(lines)-30):]
+	return fmt.Errorf("the end of its log:\n%s", cleanText(string(bytes.Join(lines, []byte("\n")))))
+}
+
+// stop ends the daemon, gently first, and removes the folder.
+func (d *daemon) stop() error {
+	var err error
+	if d.process != nil {
+		err = d.end()
+	}
+	return errors.Join(err, os.RemoveAll(d.dir))
+}
+
+func (d *daemon) end() error {
+	// The second TERM ends running sessions.
+	for range 2 {
+		d.process.Process.Signal(syscall.SIGTERM)
+		select {
+		case <-d.ended:
+			return nil
+		case <-time.After(endTime):
+		}
+	}
+	d.process.Process.Kill()
+	<-d.ended
+	return fmt.Errorf("smtp-gated did not end within %v and was killed", 2*endTime)
+}
+
+// explain says what can be tried by hand.
+func (d *daemon) explain(w io.Writer, ink ink) {
+	self, err := os.Executable()
+	if err != nil {
+		self = "smtp-gatectl"
+	}
+	fmt.Fprintln(w, ink.title("\nNow try it yourself, in another terminal"))
+	tw := columns(w)
+	for _, line := range [][2]string{
+		{"talk to it", fmt.Sprintf("telnet 127.0.0.1 %d", d.port)},
+		{"send a clean mail", fmt.Sprintf("swaks -s 127.0.0.1 -p %d -f me@client.demo -t you@mail.demo -d @%s", d.port, d.file("clean.eml"))},
+		{"send the virus", fmt.Sprintf("swaks -s 127.0.0.1 -p %d -f me@client.demo -t you@mail.demo -d @%s", d.port, d.file("virus.eml"))},
+		{"see the rooms", fmt.Sprintf("%s --socket %s status", self, d.socket)},
+		{"see who is locked", fmt.Sprintf("%s --socket %s lock list", self, d.socket)},
+		{"let yourself in again", fmt.Sprintf("%s --socket %s lock remove 127.0.0.1", self, d.socket)},
+		{"read the log", "tail -f " + d.file("log")},
+		{"read the configuration", "cat " + d.file("smtp-gated.toml")},
+	} {
+		fmt.Fprintf(tw, "   %s\t%s\n", line[0], line[1])
+	}
+	tw.Flush()
+	fmt.Fprintln(w, "\nCtrl-C ends it and removes everything.")
+}

@@ -1,0 +1,191 @@
+// The mail server of the demonstration: it takes every mail and remembers what
+// became of each connection.
+
+package main
+
+import (
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/emersion/go-smtp"
+)
+
+// fate is what the mail server saw of a client.
+type fate int
+
+const (
+	untouched fate = iota // no connection
+	connected             // one, without a message
+	cutOff                // a message that broke off before its end
+	delivered
+)
+
+func (f fate) String() string {
+	return [...]string{"no connection", "no mail", "nothing: cut off", "the mail"}[f]
+}
+
+type mailServer struct {
+	*smtp.Server
+	port int
+
+	mu     sync.Mutex
+	fates  []fate // of each connection
+	open   int
+	change chan struct{} // closed at each change
+	last   []string      // NAT header of the last mail, a string a line
+}
+
+func startServer() (*mailServer, error) {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("start the mail server: %w", err)
+	}
+	m := &mailServer{port: l.Addr().(*net.TCPAddr).Port, change: make(chan struct{})}
+	m.Server = smtp.NewServer(m)
+	m.Domain = "mail.demo"
+	m.ReadTimeout = 5 * time.Minute
+	m.MaxMessageBytes = 64 << 20
+	m.ErrorLog = log.New(io.Discard, "", 0)
+	go m.Serve(listener{l, m})
+	return m, nil
+}
+
+// listener and its connections tell the server of their coming and going: the
+// library speaks of a session only after EHLO.
+type listener struct {
+	net.Listener
+	server *mailServer
+}
+
+func (l listener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	t := &tapped{Conn: c, server: l.server}
+	l.server.note(func() {
+		t.n = len(l.server.fates)
+		l.server.fates = append(l.server.fates, connected)
+		l.server.open++
+	})
+	return t, nil
+}
+
+type tapped struct {
+	net.Conn
+	server *mailServer
+	n      int // index of its fate
+	once   sync.Once
+}
+
+func (t *tapped) Close() error {
+	t.once.Do(func() { t.server.note(func() { t.server.open-- }) })
+	return t.Conn.Close()
+}
+
+func (m *mailServer) note(what func()) {
+	m.mu.Lock()
+	what()
+	close(m.change)
+	m.change = make(chan struct{})
+	m.mu.Unlock()
+}
+
+// seen is how many connections there have been.
+func (m *mailServer) seen() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.fates)
+}
+
+// since returns the best that came of the connections after the first n.
+func (m *mailServer) since(n int) fate {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	best := untouched
+	for _, f := range m.fates[n:] {
+		best = max(best, f)
+	}
+	return best
+}
+
+// received is the header field that the gateway put before the last mail.
+func (m *mailServer) received() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.last
+}
+
+// settle waits, with patience but not for ever, until the connections are over
+// and at least one came, if one is due.
+func (m *mailServer) settle(before int, due fate) {
+	patience := time.After(5 * time.Second)
+	for {
+		m.mu.Lock()
+		over := m.open == 0 && (due == untouched || len(m.fates) > before)
+		change := m.change
+		m.mu.Unlock()
+		if over {
+			return
+		}
+		select {
+		case <-change:
+		case <-patience:
+			return
+		}
+	}
+}
+
+// NewSession implements smtp.Backend.
+func (m *mailServer) NewSession(c *smtp.Conn) (smtp.Session, error) {
+	t, ok := c.Conn().(*tapped)
+	if !ok {
+		return nil, fmt.Errorf("%T is no connection of the demonstration", c.Conn())
+	}
+	return &mailSession{m, t.n}, nil
+}
+
+// mailSession is one connection to the mail server.
+type mailSession struct {
+	server *mailServer
+	n      int // index of its fate
+}
+
+func (s *mailSession) Mail(string, *smtp.MailOptions) error { return nil }
+func (s *mailSession) Rcpt(string, *smtp.RcptOptions) error { return nil }
+func (s *mailSession) Reset()                               {}
+func (s *mailSession) Logout() error                        { return nil }
+
+func (s *mailSession) Data(r io.Reader) error {
+	text, err := io.ReadAll(r)
+	s.server.note(func() {
+		if err != nil {
+			s.server.fates[s.n] = max(s.server.fates[s.n], cutOff)
+			return
+		}
+		s.server.fates[s.n] = delivered
+		s.server.last = natHeader(string(text))
+	})
+	return err
+}
+
+// natHeader returns the gateway's header field with the lines that continue it.
+func natHeader(mail string) []string {
+	var field []string
+	for line := range strings.SplitSeq(mail, "\r\n") {
+		if field == nil && strings.HasPrefix(line, "X-Nat-Received:") ||
+			field != nil && (strings.HasPrefix(line, "\t") || strings.HasPrefix(line, " ")) {
+			field = append(field, line)
+			continue
+		}
+		if field != nil || line == "" {
+			break
+		}
+	}
+	return field
+}

@@ -1,0 +1,375 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+)
+
+// lockdAt plays lockd on a control socket and returns its path.
+func lockdAt(t *testing.T, handle imsg.Handler) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "control")
+	l, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: path, Net: "unixpacket"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			s, err := l.AcceptUnix()
+			if err != nil {
+				return
+			}
+			f, err := s.File()
+			s.Close()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			c, err := imsg.NewConn(f, imsg.Lockd, imsg.Control)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			go c.Serve(handle)
+		}
+	}()
+	return path
+}
+
+// gatectl runs the command line.
+func gatectl(args ...string) (code int, out, errs string) {
+	var o, e bytes.Buffer
+	code = run(args, strings.NewReader(""), &o, &e)
+	return code, o.String(), e.String()
+}
+
+const hour = int64(time.Hour)
+
+func fakeStatus(r imsg.Request) {
+	counters := make([]uint64, imsg.Counters)
+	counters[imsg.CountTotal] = 12
+	counters[imsg.CountViruses] = 3
+	counters[imsg.CountClientBytes] = 5 << 20
+	start := time.Date(2026, 5, 4, 3, 2, 1, 0, time.Local).UnixNano()
+	r.Answer(&imsg.StatusReport{
+		Family: imsg.Family{
+			Version: "1.2\x1b[31m", Config: "/etc/gate.toml", Generation: 2, Started: start, Reloaded: start + hour, Crashes: 1, LastCrash: start + 2*hour,
+			Rooms: []imsg.Member{
+				{Room: imsg.Parent, PID: os.Getpid(), Generation: 1, State: imsg.Running, Started: start},
+				{Room: imsg.Session, Member: 3, PID: 1 << 30, Generation: 2, State: imsg.Draining, Started: start + hour},
+			},
+		},
+		Now: start + 30*hour, Sessions: 5, Limit: 64, Load: 0.25, Locks: 7, Counters: counters,
+	})
+}
+
+func TestStatus(t *testing.T) {
+	socket := lockdAt(t, fakeStatus)
+	code, out, errs := gatectl("status", "--socket", socket)
+	if code != exitOK || errs != "" {
+		t.Fatalf("exit %d: %s", code, errs)
+	}
+	for _, want := range []string{
+		"smtp-gated  1.2#[31m, up 1d06h since 2026-05-04 03:02:01\n",
+		"config      /etc/gate.toml, generation 2, reloaded 1d05h ago\n",
+		"sessions    5 of 64\n",
+		"crashes     1, the last 1d04h ago\n",
+		"seen        12 connections, ",
+		"found       3 viruses, ",
+		"octets      5.0 MiB from clients, 0 B from servers\n",
+		"ROOM     PID ",
+		"parent   ",
+		"session  1073741824  -    ",
+		"draining  1d05h\n",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in\n%s", want, out)
+		}
+	}
+
+	code, out, errs = gatectl("--json", "--socket", socket, "status")
+	if code != exitOK {
+		t.Fatalf("exit %d: %s", code, errs)
+	}
+	var s map[string]any
+	if err := json.Unmarshal([]byte(out), &s); err != nil {
+		t.Fatal(err)
+	}
+	for key, want := range map[string]any{"sessions": 5.0, "max_connections": 64.0, "locks": 7.0, "generation": 2.0, "crashes": 1.0} {
+		if s[key] != want {
+			t.Errorf("%s is %v, want %v", key, s[key], want)
+		}
+	}
+	if c := s["counters"].(map[string]any); c["viruses"] != 3.0 || len(c) != int(imsg.Counters) {
+		t.Errorf("counters are %v", c)
+	}
+	if rooms := s["rooms"].([]any); len(rooms) != 2 || rooms[1].(map[string]any)["room"] != "session" {
+		t.Errorf("rooms are %v", rooms)
+	}
+}
+
+// TestSessions follows pages of a list to its end.
+func TestSessions(t *testing.T) {
+	const all = 3*imsg.LivePage + 7
+	socket := lockdAt(t, func(r imsg.Request) {
+		list := new(imsg.SessionList)
+		for n := r.Message.(*imsg.Sessions).After + 1; n <= all && len(list.Sessions) < imsg.LivePage; n++ {
+			list.Sessions = append(list.Sessions, imsg.LiveSession{
+				Number: n, State: imsg.StateData, Auth: imsg.AuthSupported | imsg.AuthAccepted, Started: time.Now().UnixNano(),
+				Client: netip.MustParseAddrPort("[2001:db8::1]:4242"), ClientBytes: 1536, Ident: "bob\n\xff",
+			})
+			list.More = n < all
+		}
+		list.Silent = 1
+		r.Answer(list)
+	})
+	code, out, errs := gatectl("sessions", "--socket", socket)
+	if code != exitOK || !strings.Contains(errs, "1 worker did not answer") {
+		t.Fatalf("exit %d: %s", code, errs)
+	}
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	if len(lines) != all+1 {
+		t.Fatalf("%d lines, want a title and %d sessions", len(lines), all)
+	}
+	if f := strings.Fields(lines[all]); f[0] != fmt.Sprint(all) || f[1] != "data" || f[2] != "accepted" || f[4] != "[2001:db8::1]:4242" || f[5] != "-" || f[len(f)-1] != "bob##" {
+		t.Errorf("the last line is %q", lines[all])
+	}
+
+	_, out, _ = gatectl("sessions", "--socket", socket, "--json")
+	var list []session
+	if err := json.Unmarshal([]byte(out), &list); err != nil || len(list) != all {
+		t.Errorf("JSON has %d sessions, error %v", len(list), err)
+	}
+}
+
+// TestPageLoop refuses a list that goes round in a circle.
+func TestPageLoop(t *testing.T) {
+	socket := lockdAt(t, func(r imsg.Request) {
+		switch r.Message.(type) {
+		case *imsg.Sessions:
+			r.Answer(&imsg.SessionList{Sessions: []imsg.LiveSession{{Number: 1}}, More: true})
+		case *imsg.Locks:
+			r.Answer(&imsg.LockList{Locks: []imsg.LockEntry{{Name: "192.0.2.1"}}, More: true})
+		}
+	})
+	for _, args := range [][]string{{"sessions"}, {"lock", "list"}} {
+		if code, _, errs := gatectl(append(args, "--socket", socket)...); code != exitFailed || !strings.Contains(errs, "came behind") {
+			t.Errorf("%v: exit %d: %s", args, code, errs)
+		}
+	}
+}
+
+func TestLocks(t *testing.T) {
+	now := time.Now().UnixNano()
+	pages := map[string]*imsg.LockList{
+		"":           {Locks: []imsg.LockEntry{{Name: "192.0.2.1", Cause: "VIRUS", Created: now, Expires: now + hour + hour/60}}, More: true},
+		"192.0.2.1":  {Locks: []imsg.LockEntry{{Name: "192.0.2.2-b", Cause: "a\tb", Created: now}, {Name: "192.0.2.3", Saint: true, Created: now}}},
+		"everything": nil,
+	}
+	socket := lockdAt(t, func(r imsg.Request) { r.Answer(pages[r.Message.(*imsg.Locks).After]) })
+	code, out, errs := gatectl("lock", "list", "--socket", socket)
+	if code != exitOK {
+		t.Fatalf("exit %d: %s", code, errs)
+	}
+	for i, want := range []string{"CLIENT", "in 1h0", "a#b", "belongs to root"} {
+		if line := strings.Split(out, "\n")[i]; !strings.Contains(line, want) {
+			t.Errorf("no %q in line %q", want, line)
+		}
+	}
+}
+
+// TestOrders checks what is asked, what is said of the answer, and the exit status.
+func TestOrders(t *testing.T) {
+	tests := []struct {
+		args   string
+		ask    string // what lockd is asked
+		answer imsg.Message
+		code   int
+		says   string // on stdout if the code is 0, else on stderr
+	}{
+		{"lock add 192.0.2.1", "&imsg.Lock{Name:\"192.0.2.1\", Cause:\"OPERATOR\"}", &imsg.Done{}, exitOK, "192.0.2.1 locked\n"},
+		{"lock add ::ffff:192.0.2.1-bob --cause TEST", "&imsg.Lock{Name:\"192.0.2.1-bob\", Cause:\"TEST\"}", &imsg.Done{}, exitOK, "192.0.2.1-bob locked\n"},
+		{"lock add 2001:DB8:0::1", "&imsg.Lock{Name:\"2001:db8::1\", Cause:\"OPERATOR\"}", &imsg.Done{}, exitOK, "2001:db8::1 locked\n"},
+		{"lock add 192.0.2.1", "", &imsg.Done{Kind: imsg.Exists}, exitFailed, "192.0.2.1 is locked already"},
+		{"lock add example.org", "", nil, exitUsage, "neither an address nor address-ident"},
+		{"lock add fe80::1%eth0", "", nil, exitUsage, "neither an address nor address-ident"},
+		{"lock add", "", nil, exitUsage, "accepts 1 arg"},
+		{"lock remove 192.0.2.1", "&imsg.Unlock{Name:\"192.0.2.1\"}", &imsg.Done{}, exitOK, "192.0.2.1 unlocked\n"},
+		{"lock remove 192.0.2.1", "", &imsg.Failure{Kind: imsg.NotFound}, exitFailed, "192.0.2.1 is not locked"},
+		{"lock", "", nil, exitUsage, "which command?"},
+		{"lock frob", "", nil, exitUsage, "unknown command"},
+		{"reload", "&imsg.ReloadNow{}", &imsg.Done{Detail: "generation 2"}, exitOK, "reloaded: generation 2\n"},
+		{"reload", "", &imsg.Done{Kind: imsg.Invalid, Detail: "gate.conf:3: mode: bad\x07"}, exitUsage, "stays in force:\ngate.conf:3: mode: bad#\n"},
+		{"reload", "", &imsg.Done{Kind: imsg.Internal, Detail: "no room"}, exitFailed, "smtp-gatectl: no room\n"},
+		{"reload --json", "", &imsg.Done{}, exitOK, "{\n  \"result\": \"reloaded\"\n}\n"},
+		{"stop", "&imsg.StopNow{Now:false}", &imsg.Done{}, exitOK, "stopping: "},
+		{"stop --now", "&imsg.StopNow{Now:true}", &imsg.Done{}, exitOK, "stopped\n"},
+		{"stop --now", "", nil, exitOK, "stopped\n"},
+		{"stop", "", nil, exitFailed, "the daemon hung up"},
+		{"status", "", &imsg.Failure{Kind: imsg.Busy}, exitFailed, "busy, try again"},
+		{"", "", nil, exitUsage, "which command?"},
+		{"frob", "", nil, exitUsage, "unknown command"},
+		{"status --frob", "", nil, exitUsage, "unknown flag"},
+		{"status --config /etc/x", "", nil, exitUsage, "both name a control socket"},
+	}
+	for _, test := range tests {
+		asked := make(chan string, 1)
+		socket := lockdAt(t, func(r imsg.Request) {
+			asked <- fmt.Sprintf("%#v", r.Message)
+			if test.answer == nil {
+				r.From().Close()
+				return
+			}
+			r.Answer(test.answer)
+		})
+		code, out, errs := gatectl(append(strings.Fields(test.args), "--socket", socket)...)
+		said := errs
+		if test.code == exitOK {
+			said = out
+		}
+		if code != test.code || !strings.Contains(said, test.says) {
+			t.Errorf("%s: exit %d, want %d; it says %q, want %q", test.args, code, test.code, said, test.says)
+		}
+		if test.ask != "" {
+			if got := <-asked; got != test.ask {
+				t.Errorf("%s: asked %s, want %s", test.args, got, test.ask)
+			}
+		}
+	}
+}
+
+func TestNoDaemon(t *testing.T) {
+	dir := t.TempDir()
+	stale := filepath.Join(dir, "stale")
+	l, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: stale, Net: "unixpacket"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.SetUnlinkOnClose(false)
+	l.Close()
+	stream := filepath.Join(dir, "stream")
+	s, err := net.Listen("unix", stream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for path, want := range map[string]string{
+		filepath.Join(dir, "none"): "is not running",
+		stale:                      "is not running",
+		stream:                     "no control socket",
+	} {
+		if code, _, errs := gatectl("status", "--socket", path); code != exitFailed || !strings.Contains(errs, want) {
+			t.Errorf("%s: exit %d: %s", path, code, errs)
+		}
+	}
+}
+
+// TestOtherVersion meets a daemon whose table of messages is not ours.
+func TestOtherVersion(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "control")
+	l, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: path, Net: "unixpacket"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		s, err := l.AcceptUnix()
+		if err != nil {
+			return
+		}
+		defer s.Close()
+		s.Read(make([]byte, 1024))
+		s.Write([]byte{0xff, 0xff, 0, 0, 1, 0, 0, 0, 0x90})
+		s.Read(make([]byte, 1))
+	}()
+	if code, _, errs := gatectl("status", "--socket", path); code != exitFailed || !strings.Contains(errs, "use the one installed with it") {
+		t.Errorf("exit %d: %s", code, errs)
+	}
+}
+
+// TestSocketOfConfig finds the control socket through the configuration.
+func TestSocketOfConfig(t *testing.T) {
+	socket := lockdAt(t, fakeStatus)
+	file := filepath.Join(t.TempDir(), "gate.conf")
+	if err := os.WriteFile(file, []byte("pidfile "+filepath.Dir(socket)+"/pid\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if code, out, errs := gatectl("status", "--config", file); code != exitOK || !strings.Contains(out, "sessions    5 of 64") {
+		t.Errorf("exit %d: %s%s", code, out, errs)
+	}
+	if err := os.WriteFile(file, []byte("frob 1\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, errs := gatectl("status", "--config", file); code != exitUsage || !strings.Contains(errs, file+":1: frob") {
+		t.Errorf("exit %d: %s", code, errs)
+	}
+}
+
+func TestCheck(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "gate.conf")
+	tests := []struct {
+		text string
+		code int
+		says []string
+	}{
+		{"mode fixed\nfixed_server 192.0.2.25\n", exitOK, []string{file + ": good"}},
+		{"mode fixed\nfixed_server 192.0.2.25\nmax_procs 7\n", exitOK, []string{"warning: " + file + ":3: max_procs", "good, 1 warning\n"}},
+		{"mode fixed\nport x\nfrob 1\n", exitUsage, []string{"error: " + file + ":2: port", "error: " + file + ":3: frob"}},
+		{"", exitUsage, []string{"error: mode"}},
+	}
+	for _, test := range tests {
+		if err := os.WriteFile(file, []byte(test.text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		code, out, errs := gatectl("check", file)
+		if code != test.code {
+			t.Errorf("%q: exit %d, want %d: %s%s", test.text, code, test.code, out, errs)
+		}
+		for _, want := range test.says {
+			if !strings.Contains(out, want) {
+				t.Errorf("%q: no %q in %q", test.text, want, out)
+			}
+		}
+		_, out, _ = gatectl("check", "--json", file)
+		var result struct {
+			Good   bool
+			Errors []remark
+		}
+		if err := json.Unmarshal([]byte(out), &result); err != nil || result.Good != (test.code == exitOK) || result.Good != (len(result.Errors) == 0) {
+			t.Errorf("%q: JSON is %s, error %v", test.text, out, err)
+		}
+	}
+	if code, _, _ := gatectl("check", file+".none"); code != exitUsage {
+		t.Errorf("a file that is not there: exit %d", code)
+	}
+}
+
+func TestForms(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		-time.Second: "0s", 0: "0s", 59 * time.Second: "59s", 61 * time.Second: "1m01s",
+		time.Hour: "1h00m", 25 * time.Hour: "1d01h", 1000 * time.Hour: "41d16h",
+	} {
+		if got := span(d); got != want {
+			t.Errorf("span(%v) is %q, want %q", d, got, want)
+		}
+	}
+	for n, want := range map[int64]string{0: "0 B", 1023: "1023 B", 1024: "1.0 KiB", 1 << 20: "1.0 MiB", 5 << 40: "5.0 TiB", 1 << 62: "4194304.0 TiB"} {
+		if got := octets(n); got != want {
+			t.Errorf("octets(%d) is %q, want %q", n, got, want)
+		}
+	}
+	if got := clean("a\x1b\n\xc3\xa9\x7f~"); got != "a#####~" {
+		t.Errorf("clean gives %q", got)
+	}
+}

@@ -1,0 +1,149 @@
+// The commands of lock: who is locked out, and changing that by hand.
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+)
+
+func (t *tool) lockCommand() *cobra.Command {
+	lock := &cobra.Command{
+		Use:   "lock",
+		Short: "List, add and remove locks",
+		Args:  cobra.NoArgs,
+		RunE:  commandMissing,
+	}
+	list := &cobra.Command{
+		Use:   "list",
+		Short: "List the clients that are locked out, and those that never are",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			c, err := t.dial()
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			locks, err := c.locks()
+			if err != nil {
+				return err
+			}
+			if t.json {
+				return printJSON(t.out, locks)
+			}
+			return printLocks(t.out, locks, time.Now())
+		},
+	}
+	var cause string
+	add := &cobra.Command{
+		Use:   "add CLIENT",
+		Short: "Lock a client out: an address, or address-ident",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			name, err := lockName(args[0])
+			if err != nil {
+				return err
+			}
+			err = t.order(&imsg.Lock{Name: name, Cause: cause}, "locked", name)
+			if errors.Is(err, imsg.Exists) {
+				return fmt.Errorf("%s is locked already: %w", name, err)
+			}
+			return err
+		},
+	}
+	add.Flags().StringVar(&cause, "cause", "OPERATOR", "what the lock file says")
+	remove := &cobra.Command{
+		Use:     "remove CLIENT",
+		Aliases: []string{"rm"},
+		Short:   "Let a client in again",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			name, err := lockName(args[0])
+			if err != nil {
+				return err
+			}
+			err = t.order(&imsg.Unlock{Name: name}, "unlocked", name)
+			if errors.Is(err, imsg.NotFound) {
+				return fmt.Errorf("%s is not locked: %w", name, err)
+			}
+			return err
+		},
+	}
+	lock.AddCommand(list, add, remove)
+	return lock
+}
+
+// lockName brings the address of a lock's name into the form lock files have.
+func lockName(arg string) (string, error) {
+	address, ident, found := strings.Cut(arg, "-")
+	a, err := netip.ParseAddr(address)
+	if err != nil || a.Zone() != "" {
+		return "", fmt.Errorf("%w: %q is neither an address nor address-ident", errUsage, arg)
+	}
+	name := a.Unmap().String()
+	if found {
+		name += "-" + ident
+	}
+	return name, nil
+}
+
+// lock is a LockEntry as it is printed: its fields are the JSON form.
+type lock struct {
+	Name        string    `json:"name"`
+	Cause       string    `json:"cause"`
+	Created     time.Time `json:"created"`
+	Expires     time.Time `json:"expires,omitzero"`
+	Whitelisted bool      `json:"whitelisted"`
+}
+
+// locks asks for all pages.
+func (c *control) locks() ([]lock, error) {
+	list := []lock{}
+	after := ""
+	for {
+		page, err := ask[*imsg.LockList](c, &imsg.Locks{After: after}, answerTime)
+		if err != nil {
+			return nil, fmt.Errorf("ask for the locks: %w", err)
+		}
+		for _, l := range page.Locks {
+			if l.Name <= after {
+				return nil, fmt.Errorf("ask for the locks: %q came behind %q", l.Name, after)
+			}
+			after = l.Name
+			list = append(list, lock{Name: clean(l.Name), Cause: clean(l.Cause), Created: moment(l.Created), Expires: moment(l.Expires), Whitelisted: l.Saint})
+		}
+		if !page.More || len(page.Locks) == 0 {
+			return list, nil
+		}
+	}
+}
+
+func printLocks(w io.Writer, list []lock, now time.Time) error {
+	if len(list) == 0 {
+		_, err := fmt.Fprintln(w, "no locks")
+		return err
+	}
+	tw := columns(w)
+	fmt.Fprintln(tw, "CLIENT\tCAUSE\tSINCE\tENDS")
+	for _, l := range list {
+		ends := "never"
+		switch {
+		case l.Whitelisted:
+			ends = "never locked: the file belongs to root"
+		case !l.Expires.IsZero() && l.Expires.Before(now):
+			ends = "at its next connection"
+		case !l.Expires.IsZero():
+			ends = "in " + span(l.Expires.Sub(now))
+		}
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\n", l.Name, or(l.Cause, "-"), stamp(l.Created), ends)
+	}
+	return tw.Flush()
+}

@@ -1,0 +1,122 @@
+// Command smtp-gatectl is the operator's tool: it shows what the family does,
+// steers it over the control socket, checks a configuration before it is put in
+// force, and demonstrates the whole on one machine.
+//
+// This file owns the command line and the exit status. It must never speak to
+// the daemon itself: that is control.go.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+)
+
+// Exit statuses.
+const (
+	exitOK     = 0
+	exitFailed = 1 // the daemon is not there, or did not do what was asked
+	exitUsage  = 2 // the command line or the checked configuration is wrong
+)
+
+// version is set by the linker.
+var version string
+
+func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
+
+// errConfig is wrapped by complaints about a configuration, errUsage by those
+// about an argument.
+var (
+	errConfig = errors.New("configuration is wrong")
+	errUsage  = errors.New("wrong argument")
+)
+
+// tool is what all commands share.
+type tool struct {
+	in       io.Reader
+	out, err io.Writer
+	json     bool
+	socket   string // control socket, if given
+	config   string // configuration that names it, if given
+	started  bool   // a command has begun: errors are no longer about usage
+}
+
+// run is main without the process around it.
+func run(args []string, in io.Reader, out, errs io.Writer) int {
+	t := &tool{in: in, out: out, err: errs}
+	root := t.command()
+	root.SetArgs(args)
+	root.SetIn(in)
+	root.SetOut(out)
+	root.SetErr(errs)
+	c, err := root.ExecuteC()
+	switch {
+	case err == nil:
+		return exitOK
+	case !t.started || errors.Is(err, errUsage):
+		fmt.Fprintf(errs, "smtp-gatectl: %v\nTry `%s --help`.\n", err, c.CommandPath())
+		return exitUsage
+	case errors.Is(err, errConfig):
+		fmt.Fprintf(errs, "smtp-gatectl: %v\n", err)
+		return exitUsage
+	}
+	fmt.Fprintf(errs, "smtp-gatectl: %v\n", err)
+	return exitFailed
+}
+
+func (t *tool) command() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "smtp-gatectl",
+		Short: "Look at and steer a running smtp-gated",
+		Long: `smtp-gatectl looks at and steers a running smtp-gated over its control socket.
+
+Exit status: 0 all went well, 1 the daemon is not there or refused,
+2 the command line or the checked configuration is wrong.`,
+		Version:       programVersion(),
+		Args:          cobra.NoArgs,
+		RunE:          commandMissing,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			t.started = true
+			if t.socket != "" && t.config != "" {
+				return fmt.Errorf("%w: --socket and --config both name a control socket", errUsage)
+			}
+			return nil
+		},
+	}
+	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
+	flags := root.PersistentFlags()
+	flags.StringVar(&t.socket, "socket", "", "control socket (default: the one --config names, else "+defaultSocket+")")
+	flags.StringVar(&t.config, "config", "", "configuration of the daemon to talk to")
+	flags.BoolVar(&t.json, "json", false, "print JSON for machines")
+	root.AddCommand(
+		t.statusCommand(),
+		t.sessionsCommand(),
+		t.lockCommand(),
+		t.reloadCommand(),
+		t.stopCommand(),
+		t.checkCommand(),
+		t.demoCommand(),
+	)
+	return root
+}
+
+// commandMissing runs where only a command's name was given that has others below it.
+func commandMissing(*cobra.Command, []string) error {
+	return fmt.Errorf("%w: which command?", errUsage)
+}
+
+func programVersion() string {
+	if version != "" {
+		return version
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "unknown"
+}

@@ -1,0 +1,103 @@
+// How things look: columns for people, JSON for machines. This file owns the
+// forms of times, sizes and foreign strings.
+
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/netip"
+	"text/tabwriter"
+	"time"
+)
+
+// columns aligns cells separated by tabs.
+func columns(w io.Writer) *tabwriter.Writer { return tabwriter.NewWriter(w, 0, 8, 2, ' ', 0) }
+
+func printJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
+
+// clean makes a client's string safe for a terminal, as the log has it.
+func clean(s string) string {
+	return cleaned(s, func(c byte) bool { return c >= ' ' && c < 0x7f })
+}
+
+// cleanText is clean for text of several lines.
+func cleanText(s string) string {
+	return cleaned(s, func(c byte) bool { return c >= ' ' && c < 0x7f || c == '\n' })
+}
+
+func cleaned(s string, good func(byte) bool) string {
+	b := []byte(s)
+	for i, c := range b {
+		if !good(c) {
+			b[i] = '#'
+		}
+	}
+	return string(b)
+}
+
+// or gives an empty cell a mark of its own.
+func or(s, empty string) string {
+	if s == "" {
+		return empty
+	}
+	return s
+}
+
+func endpoint(a netip.AddrPort) string {
+	if !a.IsValid() {
+		return ""
+	}
+	return a.String()
+}
+
+// moment returns the time of Unix nanoseconds, the zero time for 0.
+func moment(nanoseconds int64) time.Time {
+	if nanoseconds == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, nanoseconds)
+}
+
+func stamp(t time.Time) string { return t.Format(time.DateTime) }
+
+// span words a duration by its two largest units.
+func span(d time.Duration) string {
+	s := int64(d.Round(time.Second) / time.Second)
+	switch {
+	case s < 0:
+		return "0s"
+	case s < 60:
+		return fmt.Sprintf("%ds", s)
+	case s < 3600:
+		return fmt.Sprintf("%dm%02ds", s/60, s%60)
+	case s < 86400:
+		return fmt.Sprintf("%dh%02dm", s/3600, s%3600/60)
+	}
+	return fmt.Sprintf("%dd%02dh", s/86400, s%86400/3600)
+}
+
+// octets words a size in powers of 1024.
+func octets(n int64) string {
+	if n < 1024 {
+		return fmt.Sprintf("%d B", n)
+	}
+	size, unit := float64(n)/1024, 0
+	for size >= 1024 && unit < 3 {
+		size /= 1024
+		unit++
+	}
+	return fmt.Sprintf("%.1f %s", size, [...]string{"KiB", "MiB", "GiB", "TiB"}[unit])
+}
+
+func plural(n int, one string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %ss", n, one)
+}

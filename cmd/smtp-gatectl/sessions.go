@@ -1,0 +1,107 @@
+// The command sessions: who is connected and what they do.
+
+package main
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+)
+
+func (t *tool) sessionsCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "sessions",
+		Short: "List the live sessions",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			c, err := t.dial()
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			list, silent, err := c.sessions()
+			if err != nil {
+				return err
+			}
+			if silent > 0 {
+				fmt.Fprintf(t.err, "smtp-gatectl: %s did not answer in time: its sessions are missing here\n", plural(silent, "worker"))
+			}
+			if t.json {
+				return printJSON(t.out, list)
+			}
+			return printSessions(t.out, list, time.Now())
+		},
+	}
+}
+
+// session is a LiveSession as it is printed: its fields are the JSON form.
+type session struct {
+	Number       uint64    `json:"number"`
+	State        string    `json:"state"`
+	Auth         string    `json:"auth"`
+	Started      time.Time `json:"started"`
+	Client       string    `json:"client"`
+	Local        string    `json:"local"`
+	Target       string    `json:"target"`
+	Transactions int       `json:"transactions"`
+	ClientBytes  int64     `json:"client_bytes"`
+	ServerBytes  int64     `json:"server_bytes"`
+	Ident        string    `json:"ident"`
+}
+
+// sessions asks for all pages. silent counts the workers that did not answer.
+func (c *control) sessions() (list []session, silent int, err error) {
+	list = []session{}
+	after := uint64(0)
+	for {
+		page, err := ask[*imsg.SessionList](c, &imsg.Sessions{After: after}, answerTime)
+		if err != nil {
+			return nil, 0, fmt.Errorf("ask for the sessions: %w", err)
+		}
+		silent = max(silent, page.Silent)
+		for _, s := range page.Sessions {
+			if s.Number <= after {
+				return nil, 0, fmt.Errorf("ask for the sessions: number %d came behind %d", s.Number, after)
+			}
+			after = s.Number
+			list = append(list, session{
+				Number: s.Number, State: s.State.String(), Auth: authWord(s.Auth), Started: moment(s.Started),
+				Client: endpoint(s.Client), Local: endpoint(s.Local), Target: endpoint(s.Target),
+				Transactions: s.Transactions, ClientBytes: s.ClientBytes, ServerBytes: s.ServerBytes, Ident: clean(s.Ident),
+			})
+		}
+		if !page.More || len(page.Sessions) == 0 {
+			return list, silent, nil
+		}
+	}
+}
+
+func authWord(f imsg.AuthFlags) string {
+	switch {
+	case f&imsg.AuthAccepted != 0:
+		return "accepted"
+	case f&imsg.AuthRejected != 0:
+		return "rejected"
+	case f&imsg.AuthSupported != 0:
+		return "offered"
+	}
+	return "none"
+}
+
+func printSessions(w io.Writer, list []session, now time.Time) error {
+	if len(list) == 0 {
+		_, err := fmt.Fprintln(w, "no live sessions")
+		return err
+	}
+	tw := columns(w)
+	fmt.Fprintln(tw, "NUMBER\tSTATE\tAUTH\tTIME\tCLIENT\tTARGET\tMAILS\tFROM CLIENT\tFROM SERVER\tIDENT")
+	for _, s := range list {
+		fmt.Fprintf(tw, "%d\t%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\t%s\n", s.Number, s.State, s.Auth, span(now.Sub(s.Started)),
+			s.Client, or(s.Target, "-"), s.Transactions, octets(s.ClientBytes), octets(s.ServerBytes), or(s.Ident, "-"))
+	}
+	return tw.Flush()
+}

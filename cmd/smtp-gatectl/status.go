@@ -1,0 +1,174 @@
+// The command status: the family at a glance.
+
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+)
+
+func (t *tool) statusCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "status",
+		Short: "Show the rooms, the load and what was counted",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			c, err := t.dial()
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			s, err := c.status()
+			if err != nil {
+				return err
+			}
+			if t.json {
+				return printJSON(t.out, s)
+			}
+			return s.print(t.out)
+		},
+	}
+}
+
+// status is a StatusReport as it is printed: its fields are the JSON form.
+type status struct {
+	Version    string            `json:"version"`
+	Config     string            `json:"config"`
+	Generation int               `json:"generation"`
+	Now        time.Time         `json:"now"`
+	Started    time.Time         `json:"started"`
+	Reloaded   time.Time         `json:"reloaded,omitzero"`
+	Crashes    int               `json:"crashes"`
+	LastCrash  time.Time         `json:"last_crash,omitzero"`
+	Sessions   int               `json:"sessions"`
+	Limit      int               `json:"max_connections"`
+	Load       float64           `json:"load"`
+	Locks      int               `json:"locks"`
+	Rooms      []room            `json:"rooms"`
+	Counters   map[string]uint64 `json:"counters"`
+}
+
+// room is one process of the family. UID and Root are what the kernel says of
+// it, where we may ask.
+type room struct {
+	Name       string    `json:"room"`
+	Member     int       `json:"member"`
+	PID        int       `json:"pid"`
+	UID        *int      `json:"uid"`
+	Root       string    `json:"root,omitempty"`
+	Generation int       `json:"generation"`
+	State      string    `json:"state"`
+	Started    time.Time `json:"started"`
+}
+
+func (c *control) status() (*status, error) {
+	r, err := ask[*imsg.StatusReport](c, &imsg.Status{}, answerTime)
+	if err != nil {
+		return nil, fmt.Errorf("ask for the status: %w", err)
+	}
+	f := r.Family
+	s := &status{
+		Version: clean(f.Version), Config: clean(f.Config), Generation: f.Generation,
+		Now: moment(r.Now), Started: moment(f.Started), Reloaded: moment(f.Reloaded),
+		Crashes: f.Crashes, LastCrash: moment(f.LastCrash),
+		Sessions: r.Sessions, Limit: r.Limit, Load: r.Load, Locks: r.Locks,
+		Rooms: []room{}, Counters: make(map[string]uint64),
+	}
+	for _, m := range f.Rooms {
+		uid, root := lookAt(m.PID)
+		s.Rooms = append(s.Rooms, room{
+			Name: m.Room.String(), Member: m.Member, PID: m.PID, UID: uid, Root: clean(root),
+			Generation: m.Generation, State: m.State.String(), Started: moment(m.Started),
+		})
+	}
+	for i, n := range r.Counters {
+		if i < int(imsg.Counters) {
+			s.Counters[imsg.Counter(i).String()] = n
+		}
+	}
+	return s, nil
+}
+
+// counted are the counters as people read them, a line a group.
+var counted = []struct {
+	title  string
+	counts []imsg.Counter
+}{
+	{"seen", []imsg.Counter{imsg.CountTotal, imsg.CountMessages, imsg.CountRecipients, imsg.CountDirect, imsg.CountEmpty}},
+	{"found", []imsg.Counter{imsg.CountViruses, imsg.CountSpams, imsg.CountNoAuth, imsg.CountSPF, imsg.CountRegex, imsg.CountEarlyTalk}},
+	{"refused", []imsg.Counter{imsg.CountRejectHost, imsg.CountRejectIdent, imsg.CountRejectLock, imsg.CountRejectDNSBL, imsg.CountRejectRate, imsg.CountRejectRateLimit, imsg.CountRejectOther}},
+	{"login", []imsg.Counter{imsg.CountAuthAccepted, imsg.CountAuthRejected}},
+	{"trouble", []imsg.Counter{imsg.CountScanFailed, imsg.CountUnscanned, imsg.CountPipeline, imsg.CountBugs}},
+}
+
+// counterWords are what people read; the others are called as in JSON.
+var counterWords = map[imsg.Counter]string{
+	imsg.CountTotal:           "connections",
+	imsg.CountDirect:          "passed on blind",
+	imsg.CountEmpty:           "without mail",
+	imsg.CountSpams:           "spam",
+	imsg.CountNoAuth:          "not authenticated",
+	imsg.CountEarlyTalk:       "early talkers",
+	imsg.CountRejectHost:      "per host",
+	imsg.CountRejectIdent:     "per ident",
+	imsg.CountRejectLock:      "locked",
+	imsg.CountRejectDNSBL:     "DNS lists",
+	imsg.CountRejectRate:      "rate",
+	imsg.CountRejectRateLimit: "rate of rejects",
+	imsg.CountRejectOther:     "limits",
+	imsg.CountAuthAccepted:    "accepted",
+	imsg.CountAuthRejected:    "rejected",
+	imsg.CountScanFailed:      "scans failed",
+	imsg.CountPipeline:        "pipelines full",
+}
+
+func (s *status) print(w io.Writer) error {
+	tw := columns(w)
+	fmt.Fprintf(tw, "smtp-gated\t%s, up %s since %s\n", s.Version, span(s.Now.Sub(s.Started)), stamp(s.Started))
+	reloaded := "never reloaded"
+	if !s.Reloaded.IsZero() {
+		reloaded = "reloaded " + span(s.Now.Sub(s.Reloaded)) + " ago"
+	}
+	fmt.Fprintf(tw, "config\t%s, generation %d, %s\n", s.Config, s.Generation, reloaded)
+	fmt.Fprintf(tw, "sessions\t%d of %d\n", s.Sessions, s.Limit)
+	fmt.Fprintf(tw, "locks\t%d\n", s.Locks)
+	fmt.Fprintf(tw, "load\t%.2f\n", s.Load)
+	crashes := "none"
+	if s.Crashes > 0 {
+		crashes = fmt.Sprintf("%d, the last %s ago", s.Crashes, span(s.Now.Sub(s.LastCrash)))
+	}
+	fmt.Fprintf(tw, "crashes\t%s\n", crashes)
+	for _, g := range counted {
+		words := make([]string, len(g.counts))
+		for i, c := range g.counts {
+			words[i] = fmt.Sprintf("%d %s", s.Counters[c.String()], or(counterWords[c], c.String()))
+		}
+		fmt.Fprintf(tw, "%s\t%s\n", g.title, strings.Join(words, ", "))
+	}
+	fmt.Fprintf(tw, "octets\t%s from clients, %s from servers\n",
+		octets(int64(s.Counters[imsg.CountClientBytes.String()])), octets(int64(s.Counters[imsg.CountServerBytes.String()])))
+	if err := tw.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintln(w)
+	return printRooms(w, s.Rooms, s.Now)
+}
+
+func printRooms(w io.Writer, rooms []room, now time.Time) error {
+	tw := columns(w)
+	fmt.Fprintln(tw, "ROOM\tPID\tUID\tROOT\tGEN\tSTATE\tUP")
+	for _, r := range rooms {
+		uid := "-"
+		if r.UID != nil {
+			uid = fmt.Sprint(*r.UID)
+		}
+		fmt.Fprintf(tw, "%s\t%d\t%s\t%s\t%d\t%s\t%s\n", r.Name, r.PID, uid, or(r.Root, "-"), r.Generation, r.State, span(now.Sub(r.Started)))
+	}
+	return tw.Flush()
+}
