@@ -7,7 +7,6 @@ package config
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"path/filepath"
 	"strings"
 
@@ -62,8 +61,9 @@ func (c *Config) checkTarget(wrong complaint) {
 		wrong("outgoing_addr", "%s cannot reach fixed_server %s: use two addresses of one family", c.OutgoingAddr, c.FixedServer)
 	}
 	for _, l := range c.Listeners() {
-		if l == netip.AddrPortFrom(c.FixedServer, c.FixedServerPort) {
-			wrong("fixed_server", "%s is our own listener: connections would go in a circle", l)
+		everywhere := l.Addr().IsUnspecified() && l.Addr().Is4() == c.FixedServer.Is4() && c.FixedServer.IsLoopback()
+		if l.Port() == c.FixedServerPort && (everywhere || l.Addr() == c.FixedServer) {
+			wrong("fixed_server", "%s port %d is our own listener: connections would go in a circle", c.FixedServer, l.Port())
 		}
 	}
 }

@@ -18,6 +18,8 @@ func TestCheck(t *testing.T) {
 		{good + "outgoing_addr ::\n", ""},
 		{good + "listen 192.0.2.25:25\n", "our own listener"},
 		{good + "fixed_server 127.0.0.1\nfixed_server_port 9199\nbind_address 127.0.0.1\n", "our own listener"},
+		{good + "fixed_server ::1\nlisten [::]:25\n", "our own listener"},
+		{good + "fixed_server ::1\nlisten 0.0.0.0:25\n", ""},
 		{good + "listen 127.0.0.1:25,127.0.0.1:25\n", "listen: 127.0.0.1:25 and 127.0.0.1:25 overlap"},
 		{good + "listen 0.0.0.0:25,127.0.0.1:25\n", "overlap"},
 		{good + "listen [::1]:25,[::]:25\n", "overlap"},

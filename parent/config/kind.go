@@ -10,15 +10,15 @@ import (
 
 // kind is how values of one sort are read and written.
 type kind[T any] struct {
-	name     string // as the manual calls it
-	accepts  string // in the legacy syntax
-	acceptsT string // in TOML, if that differs
-	multi    bool   // several values: a list in TOML
-	parse    func(text string) (v T, remark string, err error)
-	text     func(T) string        // the inverse of parse
-	decode   func(any) (T, error)  // from TOML; nil: a string (or list) that parse takes
-	toml     func(T) string        // the inverse of decode; nil: what text says, quoted
-	unbuilt  func(T) (word string) // the word in v whose effect is not built, if any; may be nil
+	name        string // as the manual calls it
+	accepts     string // in the legacy syntax
+	acceptsTOML string // in TOML, if that differs
+	multi       bool   // several values: a list in TOML
+	parse       func(text string) (v T, remark string, err error)
+	text        func(T) string        // the inverse of parse
+	decode      func(any) (T, error)  // from TOML; nil: a string (or list) that parse takes
+	toml        func(T) string        // the inverse of decode; nil: what text says, quoted
+	unbuilt     func(T) (word string) // the word in v whose effect is not built, if any; may be nil
 }
 
 // field is one field of a Config with its kind and default. It implements value.
@@ -130,8 +130,8 @@ func (f *field[T]) TOML() string {
 }
 
 func (f *field[T]) accepted(toml bool) string {
-	if toml && f.acceptsT != "" {
-		return f.acceptsT
+	if toml && f.acceptsTOML != "" {
+		return f.acceptsTOML
 	}
 	return f.accepts
 }

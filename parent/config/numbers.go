@@ -108,7 +108,7 @@ var sized = regexp.MustCompile(`^([0-9]+)[ \t]*([A-Za-z]+)$`)
 func size(name string, least int64) kind[int64] {
 	k := integer[int64](name, least, math.MaxInt64)
 	k.accepts = spanned("octets", least, math.MaxInt64)
-	k.acceptsT = k.accepts + `, or a string like "10 MB" or "512 KiB"`
+	k.acceptsTOML = k.accepts + `, or a string like "10 MB" or "512 KiB"`
 	number := k.decode
 	k.decode = func(data any) (int64, error) {
 		text, ok := data.(string)
@@ -153,9 +153,9 @@ func seconds(name string, least int64) kind[time.Duration] {
 	}
 	accepts := spanned("seconds", least, most)
 	return kind[time.Duration]{
-		name:     name,
-		accepts:  accepts,
-		acceptsT: accepts + `, or a string like "30s", "5m" or "1h"`,
+		name:        name,
+		accepts:     accepts,
+		acceptsTOML: accepts + `, or a string like "30s", "5m" or "1h"`,
 		parse: func(text string) (time.Duration, string, error) {
 			n, remark, err := whole(text, least, most)
 			return time.Duration(n) * time.Second, remark, err
@@ -247,9 +247,9 @@ func permissions() kind[uint32] {
 	const most = 0o7777
 	text := func(v uint32) string { return fmt.Sprintf("%#o", v) }
 	return kind[uint32]{
-		name:     "OCT",
-		accepts:  "permissions in octal with a leading 0, like 0660",
-		acceptsT: `a string of octal digits with a leading 0, like "0660"`,
+		name:        "OCT",
+		accepts:     "permissions in octal with a leading 0, like 0660",
+		acceptsTOML: `a string of octal digits with a leading 0, like "0660"`,
 		parse: func(value string) (uint32, string, error) {
 			n, remark, err := whole(value, 0, most)
 			if err == nil && value[0] != '0' {
@@ -277,9 +277,9 @@ func permissions() kind[uint32] {
 // boolean is a switch.
 func boolean() kind[bool] {
 	return kind[bool]{
-		name:     "BOOL",
-		accepts:  "yes or no",
-		acceptsT: "true or false",
+		name:        "BOOL",
+		accepts:     "yes or no",
+		acceptsTOML: "true or false",
 		parse: func(text string) (bool, string, error) {
 			switch strings.ToLower(text) {
 			case "1", "yes", "on", "true":

@@ -155,10 +155,10 @@ func address() kind[netip.Addr] {
 // endpoints are addresses with ports.
 func endpoints(each string, least, otherwise uint16) kind[[]netip.AddrPort] {
 	return kind[[]netip.AddrPort]{
-		name:     "IP:PORT [MULTI]",
-		accepts:  each + ", joined by commas",
-		acceptsT: "a list of " + each,
-		multi:    true,
+		name:        "IP:PORT [MULTI]",
+		accepts:     each + ", joined by commas",
+		acceptsTOML: "a list of " + each,
+		multi:       true,
 		parse: func(text string) (all []netip.AddrPort, _ string, err error) {
 			for _, word := range list(text) {
 				e, err := parseEndpoint(word, least, otherwise)
@@ -212,10 +212,10 @@ const mostZones = 32
 // zones are names of DNS block lists.
 func zones() kind[[]string] {
 	return kind[[]string]{
-		name:     "ZONE [MULTI]",
-		accepts:  fmt.Sprintf("up to %d names of DNS zones, joined by commas", mostZones),
-		acceptsT: fmt.Sprintf("a list of up to %d names of DNS zones", mostZones),
-		multi:    true,
+		name:        "ZONE [MULTI]",
+		accepts:     fmt.Sprintf("up to %d names of DNS zones, joined by commas", mostZones),
+		acceptsTOML: fmt.Sprintf("a list of up to %d names of DNS zones", mostZones),
+		multi:       true,
 		parse: func(text string) ([]string, string, error) {
 			all := list(text)
 			if len(all) > mostZones {

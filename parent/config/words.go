@@ -66,10 +66,10 @@ func one[T comparable](words []word[T]) kind[T] {
 // many takes any of the words, joined by commas. The first one is the word for none of them.
 func many[T ~uint8 | ~uint16](words []word[T]) kind[T] {
 	return kind[T]{
-		name:     "ENUM [MULTI]",
-		accepts:  "any of " + strings.Join(names(words), ", ") + ", joined by commas",
-		acceptsT: "a list of any of " + strings.Join(names(words), ", "),
-		multi:    true,
+		name:        "ENUM [MULTI]",
+		accepts:     "any of " + strings.Join(names(words), ", ") + ", joined by commas",
+		acceptsTOML: "a list of any of " + strings.Join(names(words), ", "),
+		multi:       true,
 		parse: func(text string) (set T, _ string, err error) {
 			for _, name := range list(text) {
 				w, ok := find(words, name)
