@@ -1,0 +1,222 @@
+// What becomes of a client's command. This file owns the checks and their order;
+// each command ends here as forwarded, answered or the end of the relay.
+
+package session
+
+import (
+	"math"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/session/smtp"
+)
+
+// takeLine decides on the next line of commands.
+func (s *session) takeLine(out *[]byte) step {
+	in := s.client.bytes()
+	if s.skip > 0 {
+		n := min(s.skip, int64(len(in)))
+		s.skip -= n
+		s.client.consume(int(n))
+		return goOn
+	}
+	authing := s.isAuthing()
+	s.lines.Limit = 0
+	if authing {
+		s.lines.Limit = smtp.AuthLimit
+	}
+	line, n, status := s.lines.Next(in)
+	if status == smtp.LineMore {
+		s.client.consume(n)
+		return starve
+	}
+	if s.w.cfg.EarlyTalk && !s.greeted.Load() {
+		return s.earlyTalk()
+	}
+	next := goOn
+	switch {
+	case status == smtp.LineBare:
+		next = s.giveUp(out, smtp.CodeRejected, s.text(imsg.MsgProtoError))
+	case authing:
+		next = s.response(out, line, status)
+	case status != smtp.LineOK:
+		next = s.reply(smtp.CodeSyntax, s.text(imsg.MsgProtoError))
+	default:
+		cmd, err := smtp.ParseCommand(line)
+		if err != nil {
+			next = s.reply(smtp.CodeSyntax, s.text(imsg.MsgProtoError))
+			break
+		}
+		next = s.command(out, cmd, len(in) > n)
+	}
+	s.client.consume(n)
+	return next
+}
+
+func (s *session) isAuthing() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.authing
+}
+
+// response forwards a line of an AUTH exchange (RFC 4954, 4). One that cannot be
+// forwarded cancels it, or the server would take the next command for it.
+func (s *session) response(out *[]byte, line []byte, status smtp.LineStatus) step {
+	if status != smtp.LineOK {
+		line = []byte("*")
+	}
+	s.mu.Lock()
+	s.authing = false
+	s.mu.Unlock()
+	return s.forward(out, line, entry{kind: auth}, true)
+}
+
+// command decides on one command; more tells that octets follow it already.
+func (s *session) command(out *[]byte, cmd smtp.Command, more bool) step {
+	cfg := s.w.cfg
+	e := entry{kind: kinds[cmd.Verb]}
+	hold := false
+	switch cmd.Verb {
+	case smtp.HELO, smtp.EHLO:
+		s.state.Store(uint32(imsg.StateHelo))
+		s.helo = clean(cmd.Arg)
+		if cfg.LogHelo {
+			s.always(cmd.Verb.String(), "src", s.src.Addr(), "ident", "", "helo", s.helo)
+		}
+	case smtp.MAIL:
+		addr, params := smtp.Address(cmd.Arg)
+		if size, ok := smtp.ParseSize(params); ok && cfg.SizeLimit > 0 && size > cfg.SizeLimit {
+			return s.reply(smtp.CodeSize, s.text(imsg.MsgSizeLimit))
+		}
+		e.text = clean(addr)
+	case smtp.RCPT:
+	case smtp.DATA:
+		if !s.mayMail() {
+			s.w.count(imsg.CountNoAuth, 1)
+			s.info("DATA:AUTH_REQUIRED")
+			return s.reply(smtp.CodeAuthRequired, s.text(imsg.MsgAuthRequired))
+		}
+		s.debug("DATA:REQUEST")
+		if err := s.begin(); err != nil {
+			s.log().Error("spool cannot be made", "error", err)
+			return s.leaveServer(out, smtp.CodeSpool, s.text(imsg.MsgSpoolOpenFail)+": "+problem(err))
+		}
+		hold = true
+	case smtp.BDAT:
+		s.filtered("BDAT")
+		size, _, _ := smtp.ParseBDAT(cmd.Arg)
+		if size == math.MaxInt64 {
+			return s.giveUp(out, smtp.CodeUnsupported, s.text(imsg.MsgUnimplCommand))
+		}
+		s.skip = size
+		return s.reply(smtp.CodeUnsupported, s.text(imsg.MsgUnimplCommand))
+	case smtp.BURL, smtp.XEXCH50:
+		s.filtered(cmd.Verb.String())
+		return s.reply(smtp.CodeUnsupported, s.text(imsg.MsgUnimplCommand))
+	case smtp.XCLIENT:
+		if cfg.Mode == imsg.ModeFixedXclient {
+			s.filtered("XCLIENT")
+			return s.reply(smtp.CodeUnsupported, s.text(imsg.MsgUnimplCommand))
+		}
+	case smtp.STARTTLS:
+		if cfg.ForbidSTARTTLS {
+			s.filtered("STARTTLS")
+			return s.reply(smtp.CodeUnsupported, s.text(imsg.MsgUnimplCommand))
+		}
+		// Whatever comes in clear behind it could only be taken for
+		// something said under TLS (RFC 3207, 4.2; CVE-2011-0411).
+		if more || s.client.pending() {
+			return s.giveUp(out, smtp.CodeRejected, s.text(imsg.MsgProtoError))
+		}
+		s.info("STARTTLS:REQUEST")
+		if next := s.forward(out, cmd.Line, e, true); next != goOn {
+			return next
+		}
+		// Nothing is read until the server has decided.
+		if _, ok := s.turnTo(out); !ok {
+			return stop
+		}
+		return goOn
+	case smtp.AUTH:
+		hold = true
+	case smtp.RSET:
+		s.state.Store(uint32(imsg.StateRset))
+	case smtp.QUIT:
+		s.state.Store(uint32(imsg.StateQuit))
+	}
+	return s.forward(out, cmd.Line, e, hold)
+}
+
+// forward queues a command and hands its line to the server. A held one stops
+// the reading of what follows until its reply is there.
+func (s *session) forward(out *[]byte, line []byte, e entry, hold bool) step {
+	places := 1
+	if e.kind == data {
+		places = 2 // its end of data takes the other
+	}
+	s.mu.Lock()
+	if s.queue.len()+places >= s.w.cfg.PipelineSize {
+		s.mu.Unlock()
+		s.w.count(imsg.CountPipeline, 1)
+		s.info("pipeline full", "size", s.w.cfg.PipelineSize)
+		s.say(smtp.CodeQueueFull, s.text(imsg.MsgPipelineFull))
+		s.cut(out)
+		return s.takeover(s.text(imsg.MsgPipelineFull))
+	}
+	s.queue.push(e)
+	s.held = hold
+	s.mu.Unlock()
+	*out = append(*out, line...)
+	*out = append(*out, '\r', '\n')
+	return goOn
+}
+
+// mayMail tells whether auth_require lets the client send.
+func (s *session) mayMail() bool {
+	flags := imsg.AuthFlags(s.auth.Load())
+	switch s.w.cfg.AuthRequire {
+	case imsg.AuthIfSupported:
+		return flags&imsg.AuthSupported == 0 || flags&imsg.AuthAccepted != 0
+	case imsg.AuthMandatory:
+		return flags&imsg.AuthAccepted != 0
+	}
+	return true
+}
+
+// reply answers a command ourselves, in its turn.
+func (s *session) reply(code smtp.Code, text string) step {
+	if !s.answer(code, text) {
+		s.end("client")
+		return stop
+	}
+	return goOn
+}
+
+// giveUp says why and closes both sides.
+func (s *session) giveUp(out *[]byte, code smtp.Code, text string) step {
+	if !s.flush(out) {
+		return stop
+	}
+	s.drained()
+	s.say(code, text)
+	s.finish("error")
+	return stop
+}
+
+// earlyTalk ends a client that did not wait for the greeting.
+func (s *session) earlyTalk() step {
+	s.info("FOUND:EARLYTALK src=" + s.src.Addr().String() + " ident=")
+	s.w.count(imsg.CountEarlyTalk, 1)
+	s.offend(imsg.FoundEarlyTalk, "", 0, "")
+	s.say(smtp.CodeRejected, s.text(imsg.MsgEarlytalker))
+	s.finish("error")
+	return stop
+}
+
+func (s *session) filtered(verb string) {
+	s.info(verb+":FILTERED", "src", s.src.Addr(), "ident", "")
+}
+
+func (s *session) debug(msg string, attrs ...any) { s.log().Debug(msg, attrs...) }
+
+// clean makes a foreign string fit for logs and environments.
+func clean(b []byte) string { return string(smtp.AppendPrintable(nil, b)) }

@@ -1,0 +1,374 @@
+// One client's life, from the accepted socket to CLOSE: admission, target,
+// connection, relay, end. What happens in between stands in relay.go, command.go,
+// reply.go, data.go, takeover.go and direct.go.
+
+package session
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/session/smtp"
+)
+
+// lingering is how long a client has to take our last words and close.
+const lingering = 2 // seconds
+
+// session is one client and its server. The client's goroutine reads the client
+// and is the only one that writes to the server; the server's goroutine reads the
+// server. Both write to the client, under clientOut. Fields without a word on
+// them belong to the client's goroutine.
+type session struct {
+	w       *worker
+	number  uint64
+	started time.Time
+	src     netip.AddrPort
+	local   netip.AddrPort
+	dst     netip.AddrPort // set before the relay starts
+
+	client stream
+	server stream
+
+	// Read by anybody.
+	state    atomic.Uint32 // imsg.State
+	auth     atomic.Uint32 // imsg.AuthFlags
+	trns     atomic.Int32  // transactions, a DATA with 354 each
+	alive    atomic.Int64  // worker's clock at the last sign of life
+	patience atomic.Int64  // seconds without one until the end
+	locked   atomic.Bool   // the client got locked meanwhile
+	offered  atomic.Uint32 // smtp.Cap of the last EHLO reply
+	greeted  atomic.Bool   // the server has said something
+	expired  atomic.Bool
+	users    atomic.Int32 // goroutines at work; the last one out ends the session
+
+	clientOut sync.Mutex // who writes to the client
+
+	mu      sync.Mutex
+	turn    sync.Cond // signalled when a held command got its reply, or at the end
+	queue   queue
+	held    bool // a command whose reply decides what the client's octets mean is open
+	phase   phase
+	ended   bool
+	by      string // who ended it: client, server, timeout, admin, error
+	taken   bool   // the server is gone and we play its part
+	mail    string // MAIL FROM's address, once the server took it
+	rcpts   int    // recipients the server took, whole session
+	authing bool   // the client's next line is an AUTH response
+
+	lines   smtp.LineScanner
+	helo    string
+	skip    int64 // octets of a refused chunk still to come
+	message message
+	spool   spool
+
+	replies  smtp.ReplyScanner // of the server's goroutine
+	offering smtp.Cap          // of the EHLO reply under way; the server's goroutine
+}
+
+// phase is how the client's octets are to be read.
+type phase uint8
+
+const (
+	commands phase = iota
+	text           // between 354 and the end of the message
+	direct         // nobody looks any more
+)
+
+// serve is the life of an accepted connection.
+func (w *worker) serve(conn *net.TCPConn) {
+	s := &session{w: w, started: time.Now()}
+	s.turn.L = &s.mu
+	s.users.Store(1)
+	defer s.leave()
+	if err := s.client.open(conn); err != nil {
+		conn.Close()
+		s.by = "error"
+		return
+	}
+	s.src, s.local = addrPort(conn.RemoteAddr()), addrPort(conn.LocalAddr())
+	s.lines.Bare = smtp.BareNewline(w.cfg.BareNewline)
+	w.count(imsg.CountTotal, 1)
+	if !s.admit() {
+		return
+	}
+	if !s.connect() {
+		return
+	}
+	// The relay runs on fresh stacks: what set-up needed of this one goes
+	// with it.
+	s.users.Add(2)
+	go s.fromClient()
+	go s.fromServer()
+}
+
+func addrPort(a net.Addr) netip.AddrPort {
+	ap := a.(*net.TCPAddr).AddrPort()
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+}
+
+// admit asks everybody who may refuse the connection, in the contract's order.
+func (s *session) admit() bool {
+	w := s.w
+	var problem error
+	s.dst, problem = target(w.cfg, s.client.conn, s.local)
+	a, err := s.enter()
+	if err != nil {
+		w.count(imsg.CountRejectOther, 1)
+		w.log.Error("no admission", "from", s.src, "error", err)
+		s.refuse(smtp.CodeTimeout, imsg.MsgTempUnavail, "")
+		return false
+	}
+	s.number = a.Number
+	s.info("ACCEPT:", "from", s.src)
+	if a.Refusal != imsg.Admitted {
+		s.refused(a)
+		return false
+	}
+	s.patience.Store(seconds(w.cfg.TimeoutIdle))
+	s.touch()
+	w.mu.Lock()
+	w.sessions[s.number] = s
+	w.mu.Unlock()
+	if problem != nil {
+		s.info("LOOKUP:FAILED", "src", s.src.Addr(), "error", problem)
+		s.turnAway(s.text(imsg.MsgLookupFailed) + ": " + s.text(imsg.MsgLookupUnknown))
+		return false
+	}
+	s.always("NEW ("+strconv.Itoa(a.Sessions)+"/"+strconv.Itoa(a.Same)+")",
+		"on", s.local, "src", s.src, "ident", "", "dst", s.dst, "id", s.id())
+	if w.cfg.DNSBL && w.cfg.AuthSkip&imsg.SkipDNSBL == 0 && s.listed() {
+		return false
+	}
+	if loops(w.cfg, s.src, s.local, s.dst) {
+		s.info("loop refused", "src", s.src, "dst", s.dst)
+		s.refuse(smtp.CodeRejected, imsg.MsgLoopAvoidance, "")
+		return false
+	}
+	return true
+}
+
+// enter asks lockd; one that is just being replaced is asked again.
+func (s *session) enter() (*imsg.Admission, error) {
+	deadline := time.Now().Add(admissionWait)
+	for {
+		m, err := s.w.lockd.Call(&imsg.Enter{Client: s.src, Local: s.local, Target: s.dst}, time.Until(deadline))
+		if err == nil {
+			return m.(*imsg.Admission), nil
+		}
+		if err != imsg.Gone || time.Now().After(deadline) {
+			return nil, err
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+func (s *session) refused(a *imsg.Admission) {
+	w := s.w
+	why := "Rejecting"
+	text := imsg.MsgTempUnavail
+	counter := imsg.CountRejectOther
+	attrs := []any{}
+	switch a.Refusal {
+	case imsg.RefusedConnections:
+		why, text = "Rejecting ("+strconv.Itoa(a.Sessions)+")", imsg.MsgMaxReached
+	case imsg.RefusedLoad:
+		text = imsg.MsgSystemLoad
+		attrs = append(attrs, "load", strconv.FormatFloat(a.Load, 'f', 6, 64))
+	case imsg.RefusedHost:
+		why, text, counter = "Rejecting (host "+strconv.Itoa(a.Same)+")", imsg.MsgMaxPerHost, imsg.CountRejectHost
+	case imsg.RefusedIdent:
+		why, text, counter = "Rejecting (ident "+strconv.Itoa(a.Same)+")", imsg.MsgMaxPerIdent, imsg.CountRejectIdent
+	case imsg.RefusedLocked:
+		text, counter = imsg.MsgVirusLocked, imsg.CountRejectLock
+	}
+	w.count(counter, 1)
+	if a.Refusal != imsg.RefusedLocked { // lockd logs LOCK:LOCKED itself
+		s.info(join(why+" connection from "+s.src.String(), attrs), attrs...)
+	}
+	s.refuse(smtp.CodeRejected, text, "")
+}
+
+// join puts the comma between a message and its attributes where the old
+// daemon's line has one.
+func join(message string, attrs []any) string {
+	if len(attrs) > 0 {
+		return message + ","
+	}
+	return message
+}
+
+// refuse says one line in place of a greeting and closes.
+func (s *session) refuse(code smtp.Code, text imsg.Text, detail string) {
+	line := smtp.AppendReply(nil, code, false, s.w.cfg.ProxyName, s.text(text)+detail)
+	s.client.conn.SetDeadline(time.Now().Add(lingering * time.Second))
+	s.client.write(line)
+	s.client.conn.CloseWrite()
+	s.swallow()
+	s.end("error")
+}
+
+// swallow reads what the client still sends until it closes: a socket closed
+// over unread octets answers with a reset, and our last line would be lost.
+func (s *session) swallow() {
+	for {
+		if s.client.fill() != nil {
+			return
+		}
+		s.client.consume(len(s.client.bytes()))
+	}
+}
+
+// connect reaches the server, or plays one that says why it cannot.
+func (s *session) connect() bool {
+	s.state.Store(uint32(imsg.StateConnect))
+	d := net.Dialer{Timeout: s.w.cfg.TimeoutConnect, KeepAlive: -1}
+	network := "tcp4"
+	if s.dst.Addr().Is6() {
+		network = "tcp6"
+	}
+	if out := s.w.cfg.Outgoing; out.IsValid() && !out.IsUnspecified() && out.Is6() == s.dst.Addr().Is6() {
+		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(out, 0))
+	}
+	// TimeoutConnect bounds the attempt, not timeout_idle.
+	s.patience.Store(forever)
+	conn, err := d.DialContext(context.Background(), network, s.dst.String())
+	s.touch()
+	s.patience.Store(seconds(s.w.cfg.TimeoutIdle))
+	if err == nil {
+		if err = s.server.open(conn.(*net.TCPConn)); err == nil {
+			s.state.Store(uint32(imsg.StatePre))
+			s.queue.push(entry{kind: greeting})
+			return true
+		}
+		conn.Close()
+	}
+	reason := s.text(imsg.MsgCannotConnect) + " [" + s.dst.Addr().String() + "]: " + problem(err)
+	if os.IsTimeout(err) {
+		reason = s.text(imsg.MsgConnectTimeout) + " [" + s.dst.Addr().String() + "]"
+	}
+	s.turnAway(reason)
+	return false
+}
+
+// turnAway greets in the server's place and takes over: there is no server.
+func (s *session) turnAway(reason string) {
+	if s.say(smtp.CodeGreeting, "SMTP") == nil {
+		s.takeover(reason)
+		s.swallow()
+	}
+}
+
+// forever is a patience no clock reaches.
+const forever = 1 << 40
+
+func seconds(d time.Duration) int64 { return int64((d + time.Second - 1) / time.Second) }
+
+// touch is a sign of life.
+func (s *session) touch() { s.alive.Store(s.w.now.Load()) }
+
+// expire ends a session whose time is over: a takeover says so first, a relay
+// ends without a word. Called by the worker's clock.
+func (s *session) expire() {
+	s.mu.Lock()
+	taken := s.taken
+	s.mu.Unlock()
+	if taken && !s.expired.Swap(true) {
+		s.client.expire()
+		return
+	}
+	s.end("timeout")
+}
+
+// end cuts both connections and wakes whoever waits. The first one to call it
+// says why.
+func (s *session) end(by string) {
+	s.mu.Lock()
+	if !s.ended {
+		s.ended, s.by = true, by
+	}
+	s.turn.Broadcast()
+	s.mu.Unlock()
+	// The client comes last, so that TIME_WAIT stays with it where it may.
+	if s.server.conn != nil {
+		s.server.conn.Close()
+	}
+	s.client.conn.Close()
+}
+
+// leave is deferred by each goroutine of the session; the last one buries it.
+func (s *session) leave() {
+	if v := recover(); v != nil {
+		s.w.recovered(s, v)
+		s.end("error")
+	}
+	if s.users.Add(-1) > 0 {
+		return
+	}
+	w := s.w
+	defer w.closed()
+	if s.client.conn == nil {
+		return
+	}
+	s.end("error")
+	s.spool.drop()
+	w.mu.Lock()
+	admitted := w.sessions[s.number] == s
+	delete(w.sessions, s.number)
+	w.mu.Unlock()
+	if !admitted {
+		return
+	}
+	s.logClose()
+	w.count(imsg.CountClientBytes, uint64(s.client.got.Load()))
+	w.count(imsg.CountServerBytes, uint64(s.server.got.Load()))
+	if s.trns.Load() == 0 {
+		w.count(imsg.CountEmpty, 1)
+	}
+	w.lockd.Send(&imsg.Leave{Number: s.number})
+}
+
+func (s *session) logClose() {
+	spent := int64(time.Since(s.started) / time.Second)
+	rcv := strconv.FormatInt(s.client.got.Load(), 10) + "/" + strconv.FormatInt(s.server.got.Load(), 10)
+	switch {
+	case s.taken:
+		s.always("CLOSE:TAKEN")
+	case s.phase == direct:
+		s.always("CLOSE:DIRECT", "by", s.by+" rcv="+rcv, "time", spent, "src", s.src.Addr(), "ident", "")
+	default:
+		s.always("CLOSE", "by", s.by, "rcv", rcv, "trns", s.trns.Load(), "rcpts", s.rcpts,
+			"auth", s.auth.Load(), "time", spent, "src", s.src.Addr(), "ident", "")
+	}
+}
+
+// id is the session's name in logs, headers and the spool.
+func (s *session) id() string {
+	return strconv.FormatInt(s.started.Unix(), 10) + "." + strconv.FormatUint(s.number, 10)
+}
+
+func (s *session) live() imsg.LiveSession {
+	return imsg.LiveSession{
+		Number: s.number, State: imsg.State(s.state.Load()), Auth: imsg.AuthFlags(s.auth.Load()),
+		Started: s.started.UnixNano(), Client: s.src, Local: s.local, Target: s.dst,
+		Transactions: int(s.trns.Load()), ClientBytes: s.client.got.Load(), ServerBytes: s.server.got.Load(),
+	}
+}
+
+func (s *session) text(t imsg.Text) string { return s.w.cfg.Texts[t] }
+
+func (s *session) log() *slog.Logger { return s.w.log.With(imsg.SessionKey, s.number) }
+
+func (s *session) info(msg string, attrs ...any) { s.log().Info(msg, attrs...) }
+
+// always logs a line that log parsers count on at any log_level.
+func (s *session) always(msg string, attrs ...any) {
+	s.log().Log(context.Background(), imsg.LevelAlways, msg, attrs...)
+}

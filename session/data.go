@@ -1,0 +1,329 @@
+// A message on its way: to the server, to the spool, and its end held back until
+// the verdict. This file decides alone whether the end goes out.
+
+package session
+
+import (
+	"errors"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/session/smtp"
+)
+
+// message is what lives from DATA to the end of the text.
+type message struct {
+	body   smtp.Body
+	open   bool  // its end has not been read yet
+	headed bool  // the NAT header has gone out
+	spool  bool  // the text goes to the spool
+	lost   bool  // it should have, but could not
+	size   int64 // octets, without our own headers
+}
+
+// begin prepares for a message before DATA is forwarded, so that a spool that
+// cannot be made is known in time.
+func (s *session) begin() error {
+	m := &s.message
+	*m = message{}
+	m.body.Bare = smtp.BareNewline(s.w.cfg.BareNewline)
+	if s.w.cfg.RejectNUL {
+		m.body.NUL = smtp.RejectNUL
+	}
+	m.spool = s.mayScan(0, imsg.SkipAntivirus) || s.mayScan(0, imsg.SkipAntispam) || s.w.cfg.SpoolLeaveOn&imsg.LeaveAlways != 0
+	if !m.spool {
+		return nil
+	}
+	err := s.spool.begin(s)
+	if err != nil && s.w.cfg.IgnoreErrors {
+		m.spool, m.lost = false, true
+		s.log().Error("message will pass unscanned: spool cannot be made", "error", err)
+		return nil
+	}
+	return err
+}
+
+// mayScan tells whether an engine will look at a message of this size, as far as
+// it can be told without asking anybody.
+func (s *session) mayScan(size int64, engine imsg.AuthSkip) bool {
+	cfg := s.w.cfg
+	on, limit := cfg.Antivirus, cfg.ScanMaxSize
+	if engine == imsg.SkipAntispam {
+		on, limit = cfg.Antispam, cfg.SpamMaxSize
+	}
+	return on && limit > 0 && size <= limit && !s.spared(engine)
+}
+
+// spared tells whether auth_skip spares this session an engine.
+func (s *session) spared(engine imsg.AuthSkip) bool {
+	return s.w.cfg.AuthSkip&engine != 0 && imsg.AuthFlags(s.auth.Load())&imsg.AuthAccepted != 0
+}
+
+// takeText moves what is buffered of a message.
+func (s *session) takeText(out *[]byte) step {
+	m := &s.message
+	m.open = true
+	if !m.headed {
+		m.headed = true
+		*out = s.appendNATHeader(*out)
+	}
+	m.body.NoSpool = !m.spool
+	var spooled *[]byte
+	var text []byte
+	if m.spool {
+		spooled = outputs.Get().(*[]byte)
+		defer outputs.Put(spooled)
+		text = (*spooled)[:0]
+	}
+	before := len(*out)
+	n, wire, text, ev := m.body.Next(s.client.bytes(), *out, text)
+	*out = wire
+	s.client.consume(n)
+	if m.spool {
+		m.size += int64(len(text))
+		if next := s.spoolText(text); next != goOn {
+			return next
+		}
+	} else {
+		m.size += int64(len(wire) - before)
+	}
+	if limit := s.w.cfg.SizeLimit; limit > 0 && m.size > limit {
+		m.open = ev != smtp.BodyEnd
+		s.info("message over size_limit", "size", m.size, "src", s.src.Addr(), "ident", "")
+		return s.refuseText(smtp.CodeSize, s.text(imsg.MsgSizeLimit))
+	}
+	switch ev {
+	case smtp.BodyEnd:
+		m.open = false
+		return s.endText(out)
+	case smtp.BodyBare, smtp.BodyNUL:
+		s.cut(nil)
+		s.say(smtp.CodeRejected, s.text(imsg.MsgProtoError))
+		s.finish("error")
+		return stop
+	}
+	return goOn
+}
+
+// spoolText writes to the spool, and gives it up once no engine would look any
+// more.
+func (s *session) spoolText(text []byte) step {
+	m := &s.message
+	cfg := s.w.cfg
+	if err := s.spool.write(text); err != nil {
+		s.log().Error("spool cannot be written", "error", err)
+		s.spool.drop()
+		m.spool, m.lost = false, true
+		if !cfg.IgnoreErrors {
+			return s.refuseText(smtp.CodeSpool, s.text(imsg.MsgSpoolProblem))
+		}
+	}
+	if !s.mayScan(m.size, imsg.SkipAntivirus) && !s.mayScan(m.size, imsg.SkipAntispam) && cfg.SpoolLeaveOn&imsg.LeaveAlways == 0 {
+		s.spool.drop()
+		m.spool = false
+	}
+	return goOn
+}
+
+// refuseText cuts the server off in the middle of a message and takes over.
+func (s *session) refuseText(code smtp.Code, text string) step {
+	s.cut(nil)
+	if s.say(code, text) != nil {
+		s.end("client")
+		return stop
+	}
+	return s.takeover(text)
+}
+
+// endText has the message judged and releases its end, or does not.
+func (s *session) endText(out *[]byte) step {
+	if s.message.spool || s.message.lost {
+		if !s.flush(out) {
+			return stop
+		}
+		if next := s.judge(); next != goOn {
+			return next
+		}
+	} else {
+		s.skipped()
+	}
+	if s.locked.Load() {
+		s.w.count(imsg.CountRejectLock, 1)
+		s.info("LOCK:LOCKED", "src", s.src.Addr(), "ident", "")
+		s.cut(nil)
+		s.say(smtp.CodeLateLock, s.text(imsg.MsgVirusLocked))
+		s.finish("error")
+		return stop
+	}
+	*out = append(*out, smtp.EndOfData...)
+	s.mu.Lock()
+	s.queue.push(entry{kind: endOfData})
+	s.phase = commands
+	s.mu.Unlock()
+	return goOn
+}
+
+// skipped logs why engines that are on did not look.
+func (s *session) skipped() {
+	cfg, size := s.w.cfg, s.message.size
+	if cfg.Antivirus {
+		s.logSkipped("SCAN:SKIPPED", imsg.SkipAntivirus, size)
+	}
+	if cfg.Antispam {
+		s.logSkipped("SPAM:SKIPPED", imsg.SkipAntispam, size)
+	}
+}
+
+func (s *session) logSkipped(word string, engine imsg.AuthSkip, size int64) {
+	if s.spared(engine) {
+		s.info(word + " reason=auth")
+		return
+	}
+	s.info(word, "size", size, "src", s.src.Addr(), "ident", "")
+}
+
+// judge asks the scanners and acts on what they say. It returns goOn if the end
+// of the message may go out.
+func (s *session) judge() step {
+	m, cfg := &s.message, s.w.cfg
+	if m.lost {
+		s.w.count(imsg.CountUnscanned, 1)
+		s.log().Warn("SCAN:FAILED", "size", m.size, "src", s.src.Addr(), "ident", "", "result", "no spool, message passes unscanned")
+		return goOn
+	}
+	virus := s.mayScan(m.size, imsg.SkipAntivirus)
+	spam := s.mayScan(m.size, imsg.SkipAntispam)
+	load := 0.0
+	if spam && cfg.SpamMaxLoad > 0 {
+		load = imsg.Load()
+		spam = load <= cfg.SpamMaxLoad
+	}
+	if cfg.Antivirus && !virus {
+		s.logSkipped("SCAN:SKIPPED", imsg.SkipAntivirus, m.size)
+	}
+	if cfg.Antispam && !spam {
+		if load > cfg.SpamMaxLoad && cfg.SpamMaxLoad > 0 {
+			s.info("SPAM:SKIPPED", "size", m.size, "src", s.src.Addr(), "ident", "", "load", float(load))
+		} else {
+			s.logSkipped("SPAM:SKIPPED", imsg.SkipAntispam, m.size)
+		}
+	}
+	keep := cfg.SpoolLeaveOn & imsg.LeaveAlways
+	defer func() { s.spool.finish(keep != 0) }()
+	if !virus && !spam {
+		return goOn
+	}
+
+	s.info("DATA:SCANNING", "size", m.size, "src", s.src.Addr(), "ident", "")
+	s.state.Store(uint32(imsg.StateScan))
+	// The client waits for us: no silence of its own.
+	s.patience.Store(forever)
+	v := s.scan(virus, spam)
+	s.touch()
+	s.patience.Store(seconds(cfg.TimeoutIdle))
+
+	if virus {
+		switch v.Virus {
+		case imsg.Clean:
+			s.info("SCAN:CLEAN", "size", m.size, "time", secs(v.VirusTime), "src", s.src.Addr(), "ident", "")
+		case imsg.Caught:
+			name := v.VirusName
+			if name == "" {
+				name = s.text(imsg.MsgUnknownVirus)
+			}
+			s.w.count(imsg.CountViruses, 1)
+			s.info("SCAN:VIRUS", "size", m.size, "time", secs(v.VirusTime), "src", s.src.Addr(), "ident", "", "virus", name)
+			keep |= cfg.SpoolLeaveOn & imsg.LeaveVirus
+			s.spool.finish(keep != 0)
+			s.offend(imsg.FoundVirus, name, 0, s.spool.kept)
+			return s.refuseText(smtp.CodeRefused, s.text(imsg.MsgVirusFound)+" ("+name+")")
+		default:
+			s.w.count(imsg.CountScanFailed, 1)
+			keep |= cfg.SpoolLeaveOn & imsg.LeaveError
+			s.log().Warn("SCAN:"+failure(v.Virus), "size", m.size, "time", secs(v.VirusTime), "src", s.src.Addr(), "ident", "", "result", v.VirusProblem)
+			if !cfg.IgnoreErrors {
+				s.spool.finish(keep != 0)
+				return s.refuseText(smtp.CodeScanner, s.text(imsg.MsgScannerFailed))
+			}
+			s.w.count(imsg.CountUnscanned, 1)
+			s.log().Warn("message passes unscanned: ignore_errors", "src", s.src.Addr())
+		}
+	}
+	if !spam {
+		return goOn
+	}
+	if v.Spam != imsg.Clean {
+		s.w.count(imsg.CountScanFailed, 1)
+		keep |= cfg.SpoolLeaveOn & imsg.LeaveError
+		s.log().Warn("SPAM:"+failure(v.Spam), "size", m.size, "time", secs(v.SpamTime), "src", s.src.Addr(), "ident", "", "result", v.SpamProblem)
+		return goOn
+	}
+	word := "SPAM:CLEAN"
+	if v.Score >= cfg.SpamThreshold {
+		word = "SPAM:FOUND"
+	}
+	s.info(word, "size", m.size, "time", secs(v.SpamTime), "src", s.src.Addr(), "ident", "", "score", float(v.Score))
+	if v.Score < cfg.SpamThreshold {
+		return goOn
+	}
+	s.w.count(imsg.CountSpams, 1)
+	keep |= cfg.SpoolLeaveOn & imsg.LeaveSpam
+	if cfg.LockOn&imsg.LockSpam == 0 {
+		return goOn
+	}
+	s.spool.finish(keep != 0)
+	s.offend(imsg.FoundSpam, "", v.Score, s.spool.kept)
+	return s.refuseText(smtp.CodeRefused, s.text(imsg.MsgSpamFound)+" ["+float(v.Score)+"]")
+}
+
+// scan asks scand. Whatever keeps it from answering is a failure of what was
+// asked, never a clean message.
+func (s *session) scan(virus, spam bool) *imsg.Verdict {
+	start := time.Now()
+	f, err := s.spool.reader()
+	if err == nil {
+		defer f.Close()
+		var m imsg.Message
+		m, err = s.w.scand.Call(&imsg.Scan{Number: s.number, Size: s.spool.size, Virus: virus, Spam: spam, Spool: s.spool.name}, s.w.cfg.TimeoutScan, f)
+		if err == nil {
+			return m.(*imsg.Verdict)
+		}
+	}
+	outcome := imsg.Failed
+	if err == imsg.Timeout {
+		outcome = imsg.TimedOut
+	}
+	spent := time.Since(start)
+	text := problem(err)
+	return &imsg.Verdict{Virus: outcome, VirusProblem: text, VirusTime: spent, Spam: outcome, SpamProblem: text, SpamTime: spent}
+}
+
+func failure(o imsg.Outcome) string {
+	if o == imsg.TimedOut {
+		return "TIMEOUT"
+	}
+	return "FAILED"
+}
+
+func float(f float64) string { return strconv.FormatFloat(f, 'f', 6, 64) }
+
+// secs writes a duration as the log's time= field, in whole seconds.
+func secs(d time.Duration) string { return strconv.FormatInt(int64(d/time.Second), 10) }
+
+func itoa(n int) string { return strconv.Itoa(n) }
+
+// problem words an error for a client or a log: the system's text for it,
+// without paths and addresses.
+func problem(err error) string {
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		return errno.Error()
+	}
+	var kind imsg.Kind
+	if errors.As(err, &kind) {
+		return kind.Error()
+	}
+	return "internal error"
+}

@@ -1,0 +1,52 @@
+// The headers we add: one for the server, one for the scanners. What a foreigner
+// chose in them is made header-safe.
+
+package session
+
+import (
+	"strconv"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+)
+
+// appendNATHeader appends the header that names the client to the server.
+func (s *session) appendNATHeader(b []byte) []byte {
+	cfg := s.w.cfg
+	if cfg.NatHeaderType == imsg.NatNone || cfg.NatHeader == "" {
+		return b
+	}
+	b = append(append(b, cfg.NatHeader...), ": "...)
+	if cfg.NatHeaderType == imsg.NatIPOnly {
+		b = s.src.Addr().AppendTo(b)
+		return append(b, "\r\n"...)
+	}
+	b = append(b, "from ["...)
+	b = s.src.Addr().AppendTo(b)
+	b = append(b, "]:"...)
+	b = strconv.AppendUint(b, uint64(s.src.Port()), 10)
+	b = append(b, " [ident-empty]\r\n\tby "...)
+	b = append(b, cfg.ProxyName...)
+	b = append(b, " with TPROXY id "...)
+	b = append(b, s.id()...)
+	b = append(b, "\r\n"...)
+	if cfg.Abuse != "" {
+		b = append(b, "\tabuse-to "...)
+		b = append(b, cfg.Abuse...)
+		b = append(b, "\r\n"...)
+	}
+	return b
+}
+
+// appendSpoolHeader appends the header that only the scanners see.
+func (s *session) appendSpoolHeader(b []byte) []byte {
+	if s.w.cfg.SpoolHeader == "" {
+		return b
+	}
+	b = append(append(b, s.w.cfg.SpoolHeader...), ": src="...)
+	b = s.src.AppendTo(b)
+	b = append(b, ", ident=, dst="...)
+	b = s.dst.AppendTo(b)
+	b = append(b, ", trns="...)
+	b = strconv.AppendInt(b, int64(s.trns.Load()), 10)
+	return append(b, "\r\n"...)
+}

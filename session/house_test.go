@@ -1,0 +1,365 @@
+package session
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+)
+
+// house is a session worker with everybody it talks to played by the test.
+type house struct {
+	t      *testing.T
+	addr   string
+	parent *imsg.Conn
+	lockd  *imsg.Conn
+	scand  *imsg.Conn
+	ended  chan error
+
+	mu       sync.Mutex
+	refusal  imsg.Refusal
+	verdict  imsg.Verdict
+	scanned  []string
+	offences []*imsg.Offence
+	left     []uint64
+	counts   [imsg.Counters]uint64
+	number   uint64
+	onScan   func(number uint64)
+	silent   bool // scand does not answer
+}
+
+// texts names those messages that a test waits for.
+func texts() []string {
+	list := make([]string, imsg.Texts)
+	for text, name := range map[imsg.Text]string{
+		imsg.MsgVirusFound:        "msg_virus_found",
+		imsg.MsgVirusLocked:       "msg_virus_locked",
+		imsg.MsgSpamFound:         "msg_spam_found",
+		imsg.MsgScannerFailed:     "msg_scanner_failed",
+		imsg.MsgCannotConnect:     "msg_cannot_connect",
+		imsg.MsgPipelineFull:      "msg_pipeline_full",
+		imsg.MsgSessionTimeout:    "msg_session_timeout",
+		imsg.MsgSignOff:           "msg_sign_off",
+		imsg.MsgHello:             "msg_hello",
+		imsg.MsgProtoError:        "msg_proto_error",
+		imsg.MsgTransactionFailed: "msg_transaction_failed",
+		imsg.MsgUnimplCommand:     "msg_unimpl_command",
+		imsg.MsgTempUnavail:       "msg_temp_unavail",
+		imsg.MsgMaxReached:        "msg_max_reached",
+		imsg.MsgMaxPerHost:        "msg_max_per_host",
+		imsg.MsgSystemLoad:        "msg_system_load",
+		imsg.MsgAuthRequired:      "msg_auth_required",
+		imsg.MsgSizeLimit:         "msg_size_limit",
+		imsg.MsgEarlytalker:       "msg_earlytalker",
+	} {
+		list[text] = name
+	}
+	return list
+}
+
+// config is what most tests start from: fixed mode, both engines on.
+func config(server string) *imsg.SessionConfig {
+	return &imsg.SessionConfig{
+		ProxyName: "gate.example", Mode: imsg.ModeFixed, FixedServer: netip.MustParseAddrPort(server),
+		MaxConnections: 64, PipelineSize: 128, TakeoverCmds: 10,
+		TimeoutDirect: 60 * time.Second, TimeoutLookup: 5 * time.Second, TimeoutSession: 20 * time.Second,
+		TimeoutIdle: 60 * time.Second, TimeoutConnect: 5 * time.Second, TimeoutScan: 10 * time.Second,
+		EarlyTalk: true, Antivirus: true, Antispam: true, ScanMaxSize: 10 << 20, SpamMaxSize: 10 << 20, SpamThreshold: 7,
+		LockOn: imsg.LockVirus | imsg.LockSpam, LockDuration: 3600,
+		SpoolPath: "/spool", SpoolPerm: 0o600, SpoolLeaveOn: imsg.LeaveError,
+		NatHeader: "X-Nat-Received", NatHeaderType: imsg.NatGeneric, SpoolHeader: "X-Proxy-Spool-Info",
+		Texts: texts(), EmailLength: 64,
+	}
+}
+
+// newHouse starts a worker in front of server.
+func newHouse(t *testing.T, server string, change func(*imsg.SessionConfig)) *house {
+	t.Helper()
+	t.Chdir(t.TempDir())
+	near, far, err := imsg.Pair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &house{t: t, ended: make(chan error, 1), number: 100}
+	h.verdict = imsg.Verdict{Virus: imsg.Clean, Spam: imsg.Clean}
+	if h.parent, err = imsg.NewConn(near, imsg.Parent, imsg.Session); err != nil {
+		t.Fatal(err)
+	}
+	ready := make(chan bool, 1)
+	go h.parent.Serve(func(r imsg.Request) {
+		if _, ok := r.Message.(*imsg.Ready); ok {
+			ready <- true
+		}
+	})
+	go func() { h.ended <- Main(far) }()
+
+	cfg := config(server)
+	if change != nil {
+		change(cfg)
+	}
+	sink, err := os.OpenFile(t.TempDir()+"/log", os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			b, _ := os.ReadFile(sink.Name())
+			t.Logf("log:\n%s", b)
+		}
+	})
+	h.tell(&imsg.Sink{Kind: imsg.SinkStream, Level: -8}, sink)
+	h.tell(cfg)
+	wait(t, ready)
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.addr = l.Addr().String()
+	lf, err := l.(*net.TCPListener).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	h.tell(&imsg.Listener{Address: netip.MustParseAddrPort(h.addr)}, lf)
+	h.lockd = h.peer(imsg.Lockd, h.asLockd)
+	h.scand = h.peer(imsg.Scand, h.asScand)
+	h.tell(&imsg.Start{})
+	t.Cleanup(func() {
+		h.parent.Close()
+		if err := wait(t, h.ended); err != nil {
+			t.Errorf("the worker ended with %v", err)
+		}
+	})
+	return h
+}
+
+func (h *house) tell(m imsg.Message, files ...*os.File) {
+	h.t.Helper()
+	if err := h.parent.Send(m, files...); err != nil {
+		h.t.Fatal(err)
+	}
+	for _, f := range files {
+		f.Close()
+	}
+}
+
+// peer gives the worker a link to a room that the test plays.
+func (h *house) peer(room imsg.Room, play imsg.Handler) *imsg.Conn {
+	near, far, err := imsg.Pair()
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	c, err := imsg.NewConn(near, room, imsg.Session)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	go c.Serve(play)
+	h.tell(&imsg.Peer{Room: room}, far)
+	return c
+}
+
+func (h *house) asLockd(r imsg.Request) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch m := r.Message.(type) {
+	case *imsg.Enter:
+		h.number++
+		r.Answer(&imsg.Admission{Number: h.number, Refusal: h.refusal, Sessions: 1, Same: 1})
+	case *imsg.Offence:
+		h.offences = append(h.offences, m)
+		r.Answer(&imsg.Done{})
+	case *imsg.Leave:
+		h.left = append(h.left, m.Number)
+	case *imsg.Counts:
+		for i, n := range m.Add {
+			h.counts[i] += n
+		}
+	}
+}
+
+func (h *house) asScand(r imsg.Request) {
+	m := r.Message.(*imsg.Scan)
+	info, _ := r.Files[0].Stat()
+	b, _ := io.ReadAll(io.NewSectionReader(r.Files[0], 0, info.Size()))
+	r.Close()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.scanned = append(h.scanned, string(b))
+	if h.onScan != nil {
+		h.onScan(m.Number)
+	}
+	v := h.verdict
+	if !m.Virus {
+		v.Virus = imsg.NotAsked
+	}
+	if !m.Spam {
+		v.Spam = imsg.NotAsked
+	}
+	if !h.silent {
+		r.Answer(&v)
+	}
+}
+
+func (h *house) set(f func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	f()
+}
+
+// seen waits until the test's rooms have heard something.
+func (h *house) seen(what string, ok func() bool) {
+	h.t.Helper()
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(2 * time.Millisecond) {
+		h.mu.Lock()
+		done := ok()
+		h.mu.Unlock()
+		if done {
+			return
+		}
+		if time.Now().After(end) {
+			h.t.Fatalf("waited 10 seconds in vain for %s", what)
+		}
+	}
+}
+
+func wait[T any](t testing.TB, c <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-c:
+		return v
+	case <-time.After(10 * time.Second):
+		t.Fatal("waited 10 seconds in vain")
+		panic("unreachable")
+	}
+}
+
+// peer is one side of a dialogue, with a deadline on everything.
+type talker struct {
+	t    testing.TB
+	name string
+	conn net.Conn
+	r    *bufio.Reader
+}
+
+func (h *house) dial() *talker {
+	h.t.Helper()
+	c, err := net.Dial("tcp4", h.addr)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return newTalker(h.t, "client", c)
+}
+
+func newTalker(t testing.TB, name string, c net.Conn) *talker {
+	c.SetDeadline(time.Now().Add(20 * time.Second))
+	t.Cleanup(func() { c.Close() })
+	return &talker{t, name, c, bufio.NewReader(c)}
+}
+
+func (p *talker) say(s string) {
+	p.t.Helper()
+	if _, err := io.WriteString(p.conn, s); err != nil {
+		p.t.Fatalf("%s says %q: %v", p.name, s, err)
+	}
+}
+
+// hears reads exactly this text.
+func (p *talker) hears(want string) {
+	p.t.Helper()
+	b := make([]byte, len(want))
+	n, err := io.ReadFull(p.r, b)
+	if string(b[:n]) != want {
+		more := make([]byte, p.r.Buffered())
+		p.r.Read(more)
+		p.t.Fatalf("%s hears %q, %v (then %q)\nwant %q", p.name, b[:n], err, more, want)
+	}
+}
+
+// line reads one line, whatever it is, without CRLF.
+func (p *talker) line() string {
+	p.t.Helper()
+	s, err := p.r.ReadString('\n')
+	if err != nil {
+		p.t.Fatalf("%s hears %q: %v", p.name, s, err)
+	}
+	return strings.TrimSuffix(s, "\r\n")
+}
+
+// end expects the connection to end without another octet.
+func (p *talker) end() {
+	p.t.Helper()
+	b, err := io.ReadAll(p.r)
+	if len(b) > 0 || err != nil && !strings.Contains(err.Error(), "reset") {
+		p.t.Fatalf("%s should hear the end, hears %q, %v", p.name, b, err)
+	}
+}
+
+// rig is a house with one session under way and its server in the test's hands.
+type rig struct {
+	*house
+	client, server *talker
+}
+
+func newRig(t *testing.T, change func(*imsg.SessionConfig)) *rig {
+	t.Helper()
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	r := &rig{house: newHouse(t, l.Addr().String(), change)}
+	accepted := make(chan net.Conn, 1)
+	go func() {
+		if c, err := l.Accept(); err == nil {
+			accepted <- c
+		}
+	}()
+	r.client = r.dial()
+	r.server = newTalker(t, "server", wait(t, accepted))
+	return r
+}
+
+// both has one side say something and the other hear it unchanged.
+func (r *rig) toServer(s string) { r.t.Helper(); r.client.say(s); r.server.hears(s) }
+func (r *rig) toClient(s string) { r.t.Helper(); r.server.say(s); r.client.hears(s) }
+
+// ready brings the session to the point where the client may send its message.
+func (r *rig) ready() {
+	r.t.Helper()
+	r.toClient("220 mx.example ESMTP\r\n")
+	r.toServer("EHLO client.example\r\n")
+	r.toClient("250-mx.example\r\n250-PIPELINING\r\n250 ENHANCEDSTATUSCODES\r\n")
+	r.toServer("MAIL FROM:<a@client.example>\r\n")
+	r.toClient("250 2.1.0 Ok\r\n")
+	r.toServer("RCPT TO:<b@mx.example>\r\n")
+	r.toClient("250 2.1.5 Ok\r\n")
+}
+
+func (r *rig) data() {
+	r.t.Helper()
+	r.ready()
+	r.toServer("DATA\r\n")
+	r.toClient("354 go ahead\r\n")
+}
+
+// natHeader is what the server gets before the message.
+func (r *rig) natHeader() {
+	r.t.Helper()
+	local := r.client.conn.LocalAddr().(*net.TCPAddr)
+	if got, want := r.server.line(), fmt.Sprintf("X-Nat-Received: from [127.0.0.1]:%d [ident-empty]", local.Port); got != want {
+		r.t.Fatalf("server hears %q\nwant %q", got, want)
+	}
+	got := r.server.line()
+	var start, number int64
+	if n, err := fmt.Sscanf(got, "\tby gate.example with TPROXY id %d.%d", &start, &number); n != 2 {
+		r.t.Fatalf("server hears %q: %v", got, err)
+	}
+}

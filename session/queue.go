@@ -1,0 +1,68 @@
+// What the client is owed: one entry for each command without a reply, and our
+// own replies that wait for their turn among them.
+
+package session
+
+import "github.com/smtp-gated/smtp-gated/session/smtp"
+
+// kind tells what a reply answers.
+type kind uint8
+
+const (
+	other kind = iota
+	greeting
+	helo
+	ehlo
+	mail
+	rcpt
+	data
+	endOfData
+	auth
+	starttls
+	rset
+	quit
+	own // no reply will come: text is ours
+)
+
+var kinds = map[smtp.Verb]kind{
+	smtp.HELO: helo, smtp.EHLO: ehlo, smtp.MAIL: mail, smtp.RCPT: rcpt, smtp.DATA: data,
+	smtp.AUTH: auth, smtp.STARTTLS: starttls, smtp.RSET: rset, smtp.QUIT: quit,
+}
+
+type entry struct {
+	kind kind
+	text string // mail and rcpt: the address; own: the reply
+}
+
+// queue is a first-in first-out of entries that holds no memory when it is empty.
+type queue struct {
+	list []entry
+	head int
+}
+
+func (q *queue) len() int { return len(q.list) - q.head }
+
+func (q *queue) push(e entry) {
+	if q.head > 0 && len(q.list) == cap(q.list) {
+		n := copy(q.list, q.list[q.head:])
+		clear(q.list[n:])
+		q.list, q.head = q.list[:n], 0
+	}
+	q.list = append(q.list, e)
+}
+
+// at returns the i-th oldest entry.
+func (q *queue) at(i int) *entry { return &q.list[q.head+i] }
+
+func (q *queue) pop() entry {
+	e := q.list[q.head]
+	q.list[q.head] = entry{}
+	q.head++
+	if q.head == len(q.list) {
+		q.list, q.head = q.list[:0], 0
+		if cap(q.list) > 8 {
+			q.list = nil
+		}
+	}
+	return e
+}

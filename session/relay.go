@@ -1,0 +1,200 @@
+// The relay: two loops, each reads one side, decides, and writes to the other.
+// What is decided stands in command.go, data.go and reply.go.
+
+package session
+
+import (
+	"errors"
+	"io"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/session/smtp"
+)
+
+// step is what a decision leaves to do.
+type step uint8
+
+const (
+	goOn   step = iota
+	starve      // what is buffered is the start of a line: read more
+	stop        // the client's goroutine has nothing left to relay
+)
+
+// fromClient reads the client until the session ends.
+func (s *session) fromClient() {
+	defer s.leave()
+	for {
+		if err := s.client.fill(); err != nil {
+			s.clientGone(err)
+			return
+		}
+		s.touch()
+		out := outputs.Get().(*[]byte)
+		on := s.take(out)
+		*out = (*out)[:0]
+		outputs.Put(out)
+		if !on {
+			s.swallow()
+			return
+		}
+	}
+}
+
+// take decides on all that is buffered of the client. What goes to the server is
+// collected in out, and flushed before anything is waited for. False: the relay
+// is over.
+func (s *session) take(out *[]byte) bool {
+	for len(s.client.bytes()) > 0 {
+		phase, ok := s.turnTo(out)
+		if !ok {
+			return false
+		}
+		next := stop
+		switch phase {
+		case commands:
+			next = s.takeLine(out)
+		case text:
+			next = s.takeText(out)
+		case direct:
+			s.directFromClient()
+		}
+		if next == stop {
+			return false
+		}
+		if next == starve {
+			break
+		}
+	}
+	return s.flush(out)
+}
+
+// turnTo tells how the next octets are to be read. While a command is held that
+// depends on its reply. False: the relay is over.
+func (s *session) turnTo(out *[]byte) (phase, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.held && len(*out) > 0 {
+		s.mu.Unlock()
+		ok := s.flush(out)
+		s.mu.Lock()
+		if !ok {
+			return 0, false
+		}
+	}
+	for s.held && !s.ended {
+		s.turn.Wait()
+	}
+	return s.phase, !s.ended
+}
+
+// flush writes what was collected for the server.
+func (s *session) flush(out *[]byte) bool {
+	if len(*out) == 0 {
+		return true
+	}
+	err := s.server.write(*out)
+	*out = (*out)[:0]
+	if err != nil {
+		s.end("server")
+		return false
+	}
+	return true
+}
+
+// clientGone ends the session at the client's end. One that closed its writing
+// half only still gets the replies it is owed; a message without an end goes no
+// further.
+func (s *session) clientGone(err error) {
+	s.mu.Lock()
+	direct, owed := s.phase == direct, s.phase == commands && s.queue.len() > 0
+	s.mu.Unlock()
+	switch {
+	case direct:
+		s.server.conn.CloseWrite()
+	case errors.Is(err, io.EOF) && owed:
+		s.server.conn.CloseWrite()
+	case isClosed(err):
+		s.end("client")
+	default:
+		s.end("timeout")
+	}
+}
+
+// fromServer reads the server until it closes, or until it is cut off.
+func (s *session) fromServer() {
+	defer s.leave()
+	for {
+		if s.server.fill() != nil {
+			s.serverGone()
+			return
+		}
+		s.touch()
+		s.greeted.Store(true)
+		out := outputs.Get().(*[]byte)
+		next := s.takeReplies(out)
+		*out = (*out)[:0]
+		outputs.Put(out)
+		switch next {
+		case relayDirect:
+			s.directFromServer()
+			return
+		case relayOver:
+			return
+		}
+	}
+}
+
+// serverGone ends the session at the server's end, unless we cut it off ourselves.
+func (s *session) serverGone() {
+	s.mu.Lock()
+	over := s.taken || s.ended
+	s.mu.Unlock()
+	if !over {
+		s.finish("server")
+	}
+}
+
+// hangUp closes our half towards the client. Its goroutine goes on reading, and
+// ends with the client's own close or when lingering is over.
+func (s *session) hangUp() {
+	s.touch()
+	s.patience.Store(lingering)
+	s.client.conn.CloseWrite()
+}
+
+// say writes one reply of our own to the client, at once.
+func (s *session) say(code smtp.Code, text string) error {
+	var buf [smtp.OwnReplyLimit]byte
+	line := smtp.AppendReply(buf[:0], code, s.enhanced() && code != smtp.CodeGreeting, s.w.cfg.ProxyName, text)
+	return s.sayLine(line)
+}
+
+func (s *session) sayLine(line []byte) error {
+	s.clientOut.Lock()
+	defer s.clientOut.Unlock()
+	return s.client.write(line)
+}
+
+func (s *session) enhanced() bool {
+	return smtp.Cap(s.offered.Load())&smtp.CapEnhancedStatus != 0
+}
+
+// answer gives a reply of our own when its turn has come: behind the replies the
+// server still owes.
+func (s *session) answer(code smtp.Code, text string) bool {
+	line := smtp.AppendReply(nil, code, s.enhanced(), s.w.cfg.ProxyName, text)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.queue.len() > 0 {
+		s.queue.push(entry{kind: own, text: string(line)})
+		return true
+	}
+	return s.sayLine(line) == nil
+}
+
+// protocolError ends a session whose server talks nonsense.
+func (s *session) protocolError(err error) {
+	s.log().Warn("protocol error of the server", "dst", s.dst, "error", err)
+	s.say(smtp.CodeTimeout, s.text(imsg.MsgProtoError))
+	s.finish("error")
+}

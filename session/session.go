@@ -1,0 +1,320 @@
+// Package session is the room that talks SMTP: it accepts clients on the shared
+// listeners, relays each to its server, spools what passes, and acts on the
+// verdicts of the other rooms. It runs chrooted into the spool directory, holds
+// no privilege, asks no DNS and starts no program.
+package session
+
+import (
+	"errors"
+	"log/slog"
+	"net"
+	"os"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/session/smtp"
+)
+
+// admissionWait bounds how long a client waits for lockd to let it in.
+const admissionWait = 5 * time.Second
+
+// worker is this process: what all its sessions share.
+type worker struct {
+	home    *imsg.Home
+	log     *slog.Logger
+	cfg     *imsg.SessionConfig
+	offer   smtp.Offer // what a client gets to see of an EHLO reply
+	lockd   imsg.Link
+	scand   imsg.Link
+	lookupd imsg.Link
+
+	now    atomic.Int64 // seconds since the worker started, renewed by tick
+	counts [imsg.Counters]atomic.Uint64
+
+	mu        sync.Mutex
+	sessions  map[uint64]*session // admitted
+	listeners []*net.TCPListener
+	started   bool
+	draining  bool
+	idle      *sync.Cond // signalled when places may have become free
+	open      int
+	full      atomic.Bool // descriptors ran out and it was logged
+}
+
+// Main is the life of a session worker; f is its link to the parent.
+func Main(f *os.File) error {
+	home, err := imsg.Arrive(f, imsg.Session)
+	if err != nil {
+		return err
+	}
+	w := newWorker(home, home.Log())
+	go w.tick()
+	return home.Serve(w.fromParent)
+}
+
+func newWorker(home *imsg.Home, log *slog.Logger) *worker {
+	w := &worker{home: home, log: log, sessions: make(map[uint64]*session)}
+	w.idle = sync.NewCond(&w.mu)
+	return w
+}
+
+func (w *worker) fromParent(r imsg.Request) {
+	switch m := r.Message.(type) {
+	case *imsg.SessionConfig:
+		w.configure(m)
+		if err := sweep(w.log); err != nil {
+			w.log.Error("sweep the spool", "error", err)
+		}
+		w.home.Send(&imsg.Ready{})
+	case *imsg.Listener:
+		w.listen(m, r.Files[0])
+	case *imsg.Peer:
+		w.join(m, r)
+	case *imsg.Start:
+		w.start()
+	case *imsg.Drain:
+		w.drain()
+	default:
+		r.Close()
+	}
+}
+
+func (w *worker) configure(cfg *imsg.SessionConfig) {
+	w.cfg = cfg
+	w.offer = smtp.Offer{
+		NoChunking: true,
+		NoStartTLS: cfg.ForbidSTARTTLS,
+		NoXClient:  cfg.Mode == imsg.ModeFixedXclient,
+		SizeLimit:  cfg.SizeLimit,
+	}
+}
+
+func (w *worker) join(m *imsg.Peer, r imsg.Request) {
+	link := map[imsg.Room]*imsg.Link{imsg.Lockd: &w.lockd, imsg.Scand: &w.scand, imsg.Lookupd: &w.lookupd}[m.Room]
+	if link == nil {
+		r.Close()
+		return
+	}
+	conn, err := w.home.Join(r, w.fromPeer)
+	if err != nil {
+		w.log.Error("join", "peer", m.Room, "error", err)
+		return
+	}
+	if m.Room == imsg.Lockd {
+		// A fresh lockd hears of everybody before it admits anybody.
+		if err := w.announce(conn); err != nil {
+			w.log.Error("announce live sessions", "error", err)
+		}
+	}
+	link.Set(conn)
+}
+
+func (w *worker) fromPeer(r imsg.Request) {
+	switch m := r.Message.(type) {
+	case *imsg.Locked:
+		if s := w.session(m.Number); s != nil {
+			s.locked.Store(true)
+		}
+	case *imsg.Snapshot:
+		w.flushCounts()
+		live, more := w.live(m.After)
+		r.Answer(&imsg.Live{Sessions: live, More: more})
+	}
+}
+
+func (w *worker) listen(m *imsg.Listener, f *os.File) {
+	defer f.Close()
+	l, err := net.FileListener(f)
+	if err != nil {
+		w.log.Error("take listener", "address", m.Address, "error", err)
+		return
+	}
+	tcp, ok := l.(*net.TCPListener)
+	if !ok {
+		l.Close()
+		w.log.Error("take listener: not TCP", "address", m.Address)
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.listeners = append(w.listeners, tcp)
+	if w.started && !w.draining {
+		go w.accept(tcp)
+	}
+}
+
+func (w *worker) start() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.started = true
+	for _, l := range w.listeners {
+		go w.accept(l)
+	}
+}
+
+// drain stops accepting; the process ends with its last session.
+func (w *worker) drain() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.draining {
+		return
+	}
+	w.draining = true
+	for _, l := range w.listeners {
+		l.Close()
+	}
+	w.idle.Broadcast()
+	go func() {
+		w.mu.Lock()
+		for w.open > 0 {
+			w.idle.Wait()
+		}
+		w.mu.Unlock()
+		w.flushCounts()
+		w.home.Close()
+	}()
+}
+
+// limit is how many connections this worker holds at most, refused ones on
+// their way out included: the descriptors it was given allow no more.
+func (w *worker) limit() int { return w.cfg.MaxConnections + w.cfg.MaxConnections/2 + 32 }
+
+// accept serves one listener until the worker drains. No error of accept ends it.
+func (w *worker) accept(l *net.TCPListener) {
+	for {
+		w.mu.Lock()
+		for w.open >= w.limit() && !w.draining {
+			w.idle.Wait()
+		}
+		if w.draining {
+			w.mu.Unlock()
+			return
+		}
+		w.open++
+		w.mu.Unlock()
+
+		conn, err := l.AcceptTCP()
+		if err != nil {
+			w.closed()
+			if errors.Is(err, net.ErrClosed) {
+				return
+			}
+			w.acceptFailed(err)
+			continue
+		}
+		w.full.Store(false)
+		go w.serve(conn)
+	}
+}
+
+// acceptFailed pauses when descriptors or memory ran out, and says so once.
+func (w *worker) acceptFailed(err error) {
+	exhausted := errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) ||
+		errors.Is(err, syscall.ENOBUFS) || errors.Is(err, syscall.ENOMEM)
+	if !exhausted {
+		w.log.Debug("accept", "error", err)
+		return
+	}
+	if !w.full.Swap(true) {
+		w.log.Error("accept pauses", "error", err, "pause", w.cfg.EnfileSleep)
+	}
+	time.Sleep(max(w.cfg.EnfileSleep, 100*time.Millisecond))
+}
+
+// closed gives a connection's place back.
+func (w *worker) closed() {
+	w.mu.Lock()
+	w.open--
+	w.mu.Unlock()
+	w.idle.Broadcast()
+}
+
+func (w *worker) session(number uint64) *session {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.sessions[number]
+}
+
+// live returns a page of the live sessions above a number, in order.
+func (w *worker) live(after uint64) (page []imsg.LiveSession, more bool) {
+	w.mu.Lock()
+	numbers := make([]uint64, 0, len(w.sessions))
+	for n := range w.sessions {
+		if n > after {
+			numbers = append(numbers, n)
+		}
+	}
+	slices.Sort(numbers)
+	if more = len(numbers) > imsg.LivePage; more {
+		numbers = numbers[:imsg.LivePage]
+	}
+	for _, n := range numbers {
+		page = append(page, w.sessions[n].live())
+	}
+	w.mu.Unlock()
+	return page, more
+}
+
+func (w *worker) announce(conn *imsg.Conn) error {
+	after := uint64(0)
+	for {
+		page, more := w.live(after)
+		if err := conn.Send(&imsg.Announce{Sessions: page, Last: !more}); err != nil || !more {
+			return err
+		}
+		after = page[len(page)-1].Number
+	}
+}
+
+// count adds to one of the family's counters.
+func (w *worker) count(c imsg.Counter, n uint64) { w.counts[c].Add(n) }
+
+// flushCounts sends what was counted since the last time.
+func (w *worker) flushCounts() {
+	add := make([]uint64, imsg.Counters)
+	any := false
+	for i := range add {
+		add[i] = w.counts[i].Swap(0)
+		any = any || add[i] > 0
+	}
+	if !any {
+		return
+	}
+	if w.lockd.Send(&imsg.Counts{Add: add}) != nil {
+		for i := range add {
+			w.counts[i].Add(add[i])
+		}
+	}
+}
+
+// tick is the worker's clock: it renews the time sessions stamp their activity
+// with, ends those whose time is over, and sends the counters. Its resolution of
+// a second is what the time-outs have.
+func (w *worker) tick() {
+	start := time.Now()
+	t := time.NewTicker(time.Second)
+	for range t.C {
+		now := int64(time.Since(start) / time.Second)
+		w.now.Store(now)
+		w.mu.Lock()
+		for _, s := range w.sessions {
+			if now-s.alive.Load() > s.patience.Load() {
+				s.expire()
+			}
+		}
+		w.mu.Unlock()
+		w.flushCounts()
+	}
+}
+
+// recovered ends one session at a panic, not the worker.
+func (w *worker) recovered(s *session, v any) {
+	buf := make([]byte, 16<<10)
+	w.count(imsg.CountBugs, 1)
+	s.log().Error("BUG: a session panicked", "panic", v, "stack", string(buf[:runtime.Stack(buf, false)]))
+}

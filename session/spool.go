@@ -1,0 +1,127 @@
+// The spool: one file for a session, in the worker's root, used again for each
+// message. This file owns its name and its end; nothing else may lie there.
+
+package session
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// partial ends the name of a file that may be removed once nobody holds its lock.
+const partial = ".part"
+
+type spool struct {
+	file  *os.File
+	name  string // START.N.part
+	size  int64  // octets written for this message, our header included
+	kept  string // START.N if this message was kept
+	dirty bool
+}
+
+// begin empties the file, or makes it, and writes the spool header.
+func (p *spool) begin(s *session) error {
+	p.size, p.kept, p.dirty = 0, "", true
+	if p.file == nil {
+		name := s.id() + partial
+		f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL|syscall.O_NOFOLLOW, fs.FileMode(s.w.cfg.SpoolPerm))
+		if err != nil {
+			return fmt.Errorf("make spool: %w", err)
+		}
+		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+			f.Close()
+			os.Remove(name)
+			return fmt.Errorf("lock spool: %w", err)
+		}
+		p.file, p.name = f, name
+	}
+	if err := p.write(s.appendSpoolHeader(nil)); err != nil {
+		p.drop()
+		return err
+	}
+	return nil
+}
+
+// write appends to the message.
+func (p *spool) write(b []byte) error {
+	n, err := p.file.WriteAt(b, p.size)
+	p.size += int64(n)
+	if err != nil {
+		return fmt.Errorf("write spool: %w", err)
+	}
+	return nil
+}
+
+// reader opens what was written a second time, for reading only: a scanner that
+// holds it can change nothing.
+func (p *spool) reader() (*os.File, error) {
+	f, err := os.OpenFile(p.name, os.O_RDONLY|syscall.O_NOFOLLOW, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open spool: %w", err)
+	}
+	return f, nil
+}
+
+// finish ends a message: the file keeps its name for good, or is emptied for the
+// next one. Only the first call counts.
+func (p *spool) finish(keep bool) {
+	if !p.dirty || p.file == nil {
+		return
+	}
+	p.dirty = false
+	if !keep {
+		if p.file.Truncate(0) != nil {
+			p.drop()
+		}
+		return
+	}
+	name := strings.TrimSuffix(p.name, partial)
+	if os.Rename(p.name, name) == nil {
+		p.kept = name
+		p.file.Close()
+		p.file = nil
+	}
+}
+
+// drop removes the file.
+func (p *spool) drop() {
+	if p.file != nil {
+		os.Remove(p.name)
+		p.file.Close()
+		p.file = nil
+	}
+}
+
+// sweep removes what workers that died left behind: unfinished files whose lock
+// is free.
+func sweep(log *slog.Logger) error {
+	entries, err := os.ReadDir(".")
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if !strings.HasSuffix(e.Name(), partial) || !e.Type().IsRegular() {
+			continue
+		}
+		f, err := os.OpenFile(e.Name(), os.O_RDWR|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+		if err != nil {
+			if !errors.Is(err, fs.ErrNotExist) {
+				log.Warn("left-over spool file", "file", e.Name(), "error", err)
+			}
+			continue
+		}
+		if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
+			os.Remove(e.Name())
+			log.Info("left-over spool file removed", "file", e.Name())
+		}
+		f.Close()
+	}
+	return nil
+}

@@ -1,0 +1,169 @@
+// The takeover: the server is gone and we play its part until the client quits,
+// its time is over, or it has tried too often.
+
+package session
+
+import (
+	"errors"
+	"os"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/session/smtp"
+)
+
+// cut ends the server's side. At a command, where out is given, it gets what was
+// collected for it and a QUIT; in a message it is closed without, so that it
+// throws away what it has.
+func (s *session) cut(out *[]byte) {
+	s.mu.Lock()
+	s.taken = true
+	s.mu.Unlock()
+	if s.server.conn == nil {
+		return
+	}
+	if out != nil {
+		*out = append(*out, "QUIT\r\n"...)
+		s.server.write(*out)
+		*out = (*out)[:0]
+	}
+	s.server.conn.Close()
+}
+
+// leaveServer answers a command with a refusal, in its turn, and takes over.
+func (s *session) leaveServer(out *[]byte, code smtp.Code, text string) step {
+	if !s.flush(out) {
+		return stop
+	}
+	s.drained()
+	s.cut(out)
+	if s.say(code, text) != nil {
+		s.end("client")
+		return stop
+	}
+	return s.takeover(text)
+}
+
+// takeover plays the server. The session is over when it returns.
+func (s *session) takeover(reason string) step {
+	s.mu.Lock()
+	s.taken = true
+	ended := s.ended
+	s.mu.Unlock()
+	if ended {
+		return stop
+	}
+	s.state.Store(uint32(imsg.StateTaken))
+	s.info("SESSION TAKEOVER:", "src", s.src.Addr(), "ident", "", "trns", s.trns.Load(), "reason", reason)
+	s.touch()
+	s.patience.Store(seconds(s.w.cfg.TimeoutSession))
+	s.lines.Limit = 0
+	for count := 0; ; {
+		line, err := s.nextLine()
+		if err != nil {
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				s.say(smtp.CodeTimeout, s.text(imsg.MsgSessionTimeout))
+			}
+			s.finish("timeout")
+			return stop
+		}
+		if line == nil {
+			continue
+		}
+		if count++; count > s.w.cfg.TakeoverCmds {
+			s.say(smtp.CodeRejected, s.text(imsg.MsgTransactionFailed))
+			s.finish("error")
+			return stop
+		}
+		quit, err := s.play(line.verb, line.hasArg, reason)
+		if quit || err != nil {
+			s.finish("client")
+			return stop
+		}
+	}
+}
+
+// played is what a takeover needs to know of a command.
+type played struct {
+	verb   smtp.Verb
+	hasArg bool
+}
+
+// nextLine waits for the client's next command; nil is something that was
+// swallowed. The rest of a message that was refused on its way is read to its
+// end first: it is no command.
+func (s *session) nextLine() (*played, error) {
+	if len(s.client.bytes()) == 0 {
+		if err := s.client.fill(); err != nil {
+			return nil, err
+		}
+	}
+	for {
+		in := s.client.bytes()
+		switch {
+		case s.skip > 0:
+			n := min(s.skip, int64(len(in)))
+			s.skip -= n
+			s.client.consume(int(n))
+			return nil, nil
+		case s.message.open:
+			out := outputs.Get().(*[]byte)
+			s.message.body.NoSpool = true
+			n, _, _, ev := s.message.body.Next(in, (*out)[:0], nil)
+			outputs.Put(out)
+			s.client.consume(n)
+			s.message.open = ev != smtp.BodyEnd
+			return nil, nil
+		}
+		line, n, status := s.lines.Next(in)
+		if status == smtp.LineMore {
+			s.client.consume(n)
+			if err := s.client.fill(); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		p := new(played)
+		if cmd, err := smtp.ParseCommand(line); status == smtp.LineOK && err == nil {
+			*p = played{cmd.Verb, len(cmd.Arg) > 0}
+			if cmd.Verb == smtp.BDAT {
+				s.skip, _, _ = smtp.ParseBDAT(cmd.Arg)
+			}
+		}
+		s.client.consume(n)
+		return p, nil
+	}
+}
+
+// play answers one command as a server that refuses to work would.
+func (s *session) play(v smtp.Verb, hasArg bool, reason string) (quit bool, err error) {
+	switch {
+	case v == smtp.QUIT:
+		return true, s.say(smtp.CodeBye, s.text(imsg.MsgSignOff))
+	case v == smtp.NOOP, v == smtp.RSET:
+		return false, s.say(smtp.CodeOK, "OK")
+	case (v == smtp.HELO || v == smtp.EHLO) && hasArg:
+		// RFC 2034, 4: no enhanced code in a reply to EHLO.
+		var buf [smtp.OwnReplyLimit]byte
+		return false, s.sayLine(smtp.AppendReply(buf[:0], smtp.CodeOK, false, s.w.cfg.ProxyName, s.text(imsg.MsgHello)))
+	case v == smtp.MAIL:
+		return false, s.say(smtp.CodeTakeover, reason)
+	case v == smtp.RCPT, v == smtp.DATA:
+		return false, s.say(smtp.CodeSequence, s.text(imsg.MsgTransactionFailed))
+	}
+	return false, s.say(smtp.CodeUnsupported, s.text(imsg.MsgUnimplCommand))
+}
+
+// finish ends the session after our last words: the server is cut off, the
+// client has time to read them and to close.
+func (s *session) finish(by string) {
+	s.mu.Lock()
+	if !s.ended {
+		s.ended, s.by = true, by
+	}
+	s.turn.Broadcast()
+	s.mu.Unlock()
+	if s.server.conn != nil {
+		s.server.conn.Close()
+	}
+	s.hangUp()
+}

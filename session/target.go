@@ -1,0 +1,47 @@
+// Where a client wanted to go. This file owns the answers that need no other
+// room: a configured server, the socket's own address, the kernel's memory of it.
+
+package session
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+)
+
+var errMode = errors.New("this mode finds no targets")
+
+// target returns the server of an accepted connection.
+func target(cfg *imsg.SessionConfig, conn *net.TCPConn, local netip.AddrPort) (netip.AddrPort, error) {
+	switch cfg.Mode {
+	case imsg.ModeFixed:
+		return cfg.FixedServer, nil
+	case imsg.ModeGetsockname:
+		return local, nil
+	case imsg.ModeNetfilter:
+		return originalDst(conn, local.Addr().Is6())
+	}
+	return netip.AddrPort{}, errMode
+}
+
+// loops tells whether a session would come back to us: its target is one of our
+// own listeners, or its client is its server. In fixed mode a client may well
+// run on the server's host.
+func loops(cfg *imsg.SessionConfig, src, local, dst netip.AddrPort) bool {
+	if !cfg.Mode.Fixed() && src.Addr() == dst.Addr() {
+		return true
+	}
+	for _, l := range cfg.Listeners {
+		if l == dst {
+			return true
+		}
+		// A wildcard listener takes every local address; the one this
+		// client reached us by is certainly one.
+		if l.Addr().IsUnspecified() && l.Port() == dst.Port() && (dst.Addr() == local.Addr() || dst.Addr().IsLoopback()) {
+			return true
+		}
+	}
+	return false
+}

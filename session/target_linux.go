@@ -1,0 +1,42 @@
+package session
+
+import (
+	"encoding/binary"
+	"net"
+	"net/netip"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// originalDst asks netfilter where a redirected connection was going
+// (linux/netfilter_ipv4.h and linux/netfilter_ipv6/ip6_tables.h: option 80 for
+// both). A connection that was not redirected yields its own local address.
+func originalDst(conn *net.TCPConn, six bool) (dst netip.AddrPort, err error) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return dst, err
+	}
+	const originalDst = 80
+	cerr := raw.Control(func(fd uintptr) {
+		if six {
+			var info *unix.IPv6MTUInfo
+			if info, err = unix.GetsockoptIPv6MTUInfo(int(fd), unix.SOL_IPV6, originalDst); err == nil {
+				// The port stands in network order in a native field.
+				var port [2]byte
+				binary.NativeEndian.PutUint16(port[:], info.Addr.Port)
+				dst = netip.AddrPortFrom(netip.AddrFrom16(info.Addr.Addr), binary.BigEndian.Uint16(port[:]))
+			}
+			return
+		}
+		var m *unix.IPv6Mreq
+		if m, err = unix.GetsockoptIPv6Mreq(int(fd), unix.SOL_IP, originalDst); err == nil {
+			// struct sockaddr_in: family, port, address.
+			dst = netip.AddrPortFrom(netip.AddrFrom4([4]byte(m.Multiaddr[4:8])), binary.BigEndian.Uint16(m.Multiaddr[2:4]))
+		}
+	})
+	if cerr != nil {
+		return dst, cerr
+	}
+	return dst, os.NewSyscallError("getsockopt", err)
+}

@@ -1,0 +1,13 @@
+//go:build !linux
+
+package session
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+)
+
+func originalDst(*net.TCPConn, bool) (netip.AddrPort, error) {
+	return netip.AddrPort{}, errors.New("mode netfilter needs Linux")
+}
