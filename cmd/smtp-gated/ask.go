@@ -1,0 +1,69 @@
+// What the command line asks of a daemon that runs already: a signal to the
+// process in the pid file, and for -s the state file it writes then.
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/smtp-gated/smtp-gated/parent"
+)
+
+// stateWithin is how long a daemon may take to write its state file.
+const stateWithin = 10 * time.Second
+
+func (inv *invocation) ask() int {
+	if inv.do == 'L' {
+		return complain(errors.New("this version keeps no rate limits, so there is no record to print"))
+	}
+	c, err := inv.load()
+	if err != nil {
+		return badConfig(err)
+	}
+	pid, err := parent.ReadPid(c.Inside(c.PidFile))
+	if err != nil {
+		return complain(fmt.Errorf("no daemon runs: %w", err))
+	}
+	state := c.Inside(c.StateFile)
+	before, _ := os.Stat(state)
+	if err := unix.Kill(pid, map[byte]unix.Signal{'r': unix.SIGHUP, 'K': unix.SIGTERM, 's': unix.SIGUSR1, 'S': unix.SIGUSR1}[inv.do]); err != nil {
+		return complain(fmt.Errorf("signal process %d: %w", pid, err))
+	}
+	if inv.do != 's' && inv.do != 'S' {
+		return 0
+	}
+	if err := written(state, before); err != nil {
+		return complain(err)
+	}
+	if inv.do == 'S' {
+		fmt.Println(state)
+		return 0
+	}
+	f, err := os.Open(state)
+	if err != nil {
+		return complain(err)
+	}
+	defer f.Close()
+	if _, err := io.Copy(os.Stdout, f); err != nil {
+		return complain(err)
+	}
+	return 0
+}
+
+// written waits until path is another file than before. A rename has no other
+// sign that could be waited for on all systems.
+func written(path string, before os.FileInfo) error {
+	for end := time.Now().Add(stateWithin); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		now, err := os.Stat(path)
+		if err == nil && (before == nil || !os.SameFile(now, before) || !now.ModTime().Equal(before.ModTime())) {
+			return nil
+		}
+	}
+	return fmt.Errorf("no new state in %s after %v: the daemon's log says why", path, stateWithin)
+}

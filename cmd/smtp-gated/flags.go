@@ -1,0 +1,197 @@
+// The command line of the old daemon, letter by letter. This file owns what the
+// letters mean and their exit statuses.
+
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/parent/config"
+)
+
+const usage = `usage: smtp-gated [-f] [-C name | -K | -L file | -r | -s | -S | -t | -T | -v | -V | -h] file
+
+  -f        stay in the foreground and log to stderr
+  -t        check the file and print the configuration in effect
+  -T        the same with the texts for clients and the accepted values
+  -C name   print one option
+  -r        have the running daemon read its file again
+  -K        have it stop after the last session
+  -s        have it write its state file, and print that
+  -S        have it write its state file, and print the name
+  -L file   print a rate limit record
+  -v        print the version
+  -V        print the version and what is built in
+  -h        print this
+`
+
+const (
+	letters   = "fhKrsStTvVC:L:" // a colon: takes an argument
+	exclusive = "hKrsStTvVCL"
+)
+
+// invocation is a command line.
+type invocation struct {
+	foreground bool
+	do         byte   // one of exclusive, 0 to start
+	argument   string // of -C and -L
+	file       string // empty: none named
+}
+
+// parse reads a command line as getopt(3) does: letters may be joined, options
+// may follow the file. many tells that more than one thing was asked for.
+func parse(args []string) (inv invocation, many bool, err error) {
+	for i := 0; i < len(args); i++ {
+		a := args[i]
+		if a == "--" {
+			for _, file := range args[i+1:] {
+				if err := inv.name(file); err != nil {
+					return inv, false, err
+				}
+			}
+			break
+		}
+		if len(a) < 2 || a[0] != '-' {
+			if err := inv.name(a); err != nil {
+				return inv, false, err
+			}
+			continue
+		}
+		for j := 1; j < len(a); j++ {
+			at := strings.IndexByte(letters, a[j])
+			if at < 0 || a[j] == ':' {
+				return inv, false, fmt.Errorf("there is no option -%c", a[j])
+			}
+			if a[j] == 'f' {
+				inv.foreground = true
+				continue
+			}
+			many = many || inv.do != 0 && inv.do != a[j]
+			inv.do = a[j]
+			if at+1 == len(letters) || letters[at+1] != ':' {
+				continue
+			}
+			if inv.argument = a[j+1:]; inv.argument == "" {
+				if i++; i == len(args) {
+					return inv, false, fmt.Errorf("option -%c needs an argument", inv.do)
+				}
+				inv.argument = args[i]
+			}
+			break
+		}
+	}
+	return inv, many, nil
+}
+
+func (inv *invocation) name(file string) error {
+	if inv.file != "" {
+		return fmt.Errorf("one configuration file is enough")
+	}
+	inv.file = file
+	return nil
+}
+
+// command does what a command line asks for and returns the exit status.
+func command(args []string) int {
+	inv, many, err := parse(args)
+	switch {
+	case err != nil:
+		complain(err)
+		io.WriteString(os.Stderr, usage)
+		return exitFailure
+	case many:
+		fmt.Fprintln(os.Stderr, "smtp-gated: one of -"+exclusive+" at a time")
+		return exitManyAsked
+	}
+	switch inv.do {
+	case 'h':
+		io.WriteString(os.Stdout, usage)
+		return exitHelp
+	case 'v':
+		fmt.Println("smtp-gated", programVersion())
+		return 0
+	case 'V':
+		printBuild(os.Stdout)
+		return 0
+	case 't', 'T', 'C':
+		return inv.printConfig()
+	}
+	if inv.file == "" {
+		fmt.Fprintln(os.Stderr, "smtp-gated: no configuration file is named")
+		io.WriteString(os.Stderr, usage)
+		return exitFailure
+	}
+	if inv.do == 0 {
+		return start(inv.file, inv.foreground)
+	}
+	return inv.ask()
+}
+
+// load reads the file if one is named; the defaults are a configuration too.
+func (inv *invocation) load() (*config.Config, error) {
+	if inv.file == "" {
+		return config.Default(), nil
+	}
+	c, warnings, err := config.Load(inv.file)
+	for _, w := range warnings {
+		fmt.Fprintln(os.Stderr, "smtp-gated: warning:", w)
+	}
+	return c, err
+}
+
+func (inv *invocation) printConfig() int {
+	c, err := inv.load()
+	if err != nil {
+		return badConfig(err)
+	}
+	switch inv.do {
+	case 'C':
+		line, ok := c.PrintOne(inv.argument)
+		if !ok {
+			fmt.Fprintf(os.Stderr, "smtp-gated: there is no option %q\n", inv.argument)
+			return exitNoOption
+		}
+		_, err = fmt.Println(line)
+	case 't':
+		err = c.PrintLegacy(os.Stdout, false, false)
+	case 'T':
+		err = c.PrintLegacy(os.Stdout, true, true)
+	}
+	if err != nil {
+		return complain(err)
+	}
+	return 0
+}
+
+// printBuild lists what scripts of the old daemon look for, and what it is made of.
+func printBuild(w io.Writer) {
+	for _, line := range [][2]string{
+		{"version", programVersion()},
+		{"compile date", programDate()},
+		{"USE_NAT", strings.Join(modes(), ",")},
+		{"USE_SPF", "no"},
+		{"USE_REGEX", "no"},
+		{"FILTER_CHUNKING", "yes"},
+		{"SCANNER_LIBDSPAM", "no"},
+		{"CONN_REJ_CODE", "554"},
+	} {
+		fmt.Fprintf(w, "  %-20s : %s\n", line[0], line[1])
+	}
+}
+
+// modes are those the family can start in.
+func modes() []string {
+	var all []string
+	c := config.Default()
+	for c.Mode = imsg.ModeFixed; c.Mode <= imsg.ModePf; c.Mode++ {
+		// Check may complain of other things that a mode needs.
+		if err := c.Check(); err == nil || !strings.Contains(err.Error(), "not part of this version") {
+			all = append(all, c.Mode.String())
+		}
+	}
+	return all
+}

@@ -1,0 +1,150 @@
+// The runtime would keep the control group's CPU files open in every room.
+//go:debug containermaxprocs=0
+
+// Command smtp-gated is the gateway's daemon. Started plainly it is the parent of
+// the family; started by the parent, with -x, it is one of the rooms.
+//
+// This file owns which of them it becomes. It is the only place that knows all
+// the rooms.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/lockd"
+	"github.com/smtp-gated/smtp-gated/lockd/action"
+	"github.com/smtp-gated/smtp-gated/lookupd"
+	"github.com/smtp-gated/smtp-gated/parent"
+	"github.com/smtp-gated/smtp-gated/parent/config"
+	"github.com/smtp-gated/smtp-gated/scand"
+	"github.com/smtp-gated/smtp-gated/session"
+)
+
+// Set by the linker. A build without it asks the module's own records.
+var (
+	version     string
+	compileDate string
+)
+
+// The exit statuses of the old daemon.
+const (
+	exitFailure   = 1 // bad usage too
+	exitBadConfig = 2
+	exitManyAsked = 3
+	exitHelp      = 10
+	exitNoOption  = 255
+)
+
+var rooms = map[imsg.Room]func(*os.File) error{
+	imsg.Session: session.Main,
+	imsg.Lookupd: lookupd.Main,
+	imsg.Scand:   scand.Main,
+	imsg.Lockd:   lockd.Main,
+	imsg.Action:  action.Main,
+}
+
+func main() {
+	if len(os.Args) > 2 && os.Args[1] == "-x" {
+		os.Exit(inside(os.Args[2:]))
+	}
+	os.Exit(command(os.Args[1:]))
+}
+
+// inside is a process the parent or Detach has started.
+func inside(args []string) int {
+	if args[0] == imsg.Parent.String() {
+		if len(args) != 2 {
+			return exitFailure
+		}
+		return run(args[1], false, os.NewFile(3, "started"))
+	}
+	room, link, err := parent.Enter(args)
+	if err == nil {
+		err = rooms[room](link)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return exitFailure
+	}
+	return 0
+}
+
+// start runs the daemon, in the background unless foreground.
+func start(file string, foreground bool) int {
+	file, err := filepath.Abs(file)
+	if err != nil {
+		return complain(err)
+	}
+	if foreground {
+		return run(file, true, nil)
+	}
+	// What is wrong with the file is best said before anything is started.
+	c, warnings, err := config.Load(file)
+	if err == nil {
+		err = c.Check()
+	}
+	if err != nil {
+		return badConfig(err)
+	}
+	for _, w := range warnings {
+		fmt.Fprintln(os.Stderr, "smtp-gated: warning:", w)
+	}
+	status, err := parent.Detach(file)
+	if err != nil {
+		return complain(err)
+	}
+	return status
+}
+
+func run(file string, foreground bool, started *os.File) int {
+	err := parent.Run(parent.Options{
+		Config: file, Foreground: foreground, Started: started,
+		Version: programVersion(), CompileDate: programDate(),
+	})
+	if bad := new(parent.BadConfig); errors.As(err, &bad) {
+		return badConfig(bad.Err)
+	}
+	if err != nil {
+		return complain(err)
+	}
+	return 0
+}
+
+func complain(err error) int {
+	fmt.Fprintln(os.Stderr, "smtp-gated:", err)
+	return exitFailure
+}
+
+func badConfig(err error) int {
+	fmt.Fprintln(os.Stderr, err)
+	return exitBadConfig
+}
+
+func programVersion() string {
+	if version != "" {
+		return version
+	}
+	if b, ok := debug.ReadBuildInfo(); ok && b.Main.Version != "" {
+		return b.Main.Version
+	}
+	return "unknown"
+}
+
+func programDate() string {
+	if compileDate != "" {
+		return compileDate
+	}
+	if b, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range b.Settings {
+			if s.Key == "vcs.time" {
+				return s.Value
+			}
+		}
+	}
+	return "unknown"
+}

@@ -1,0 +1,81 @@
+// The state file: lockd writes it, into a file opened here; the parent renames it
+// when it is complete, so that nobody ever reads half of one.
+
+package parent
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+)
+
+const dumpTimeout = 10 * time.Second
+
+// dump asks for a fresh state file. One that is asked for meanwhile follows.
+func (p *Parent) dump() {
+	if p.dumping {
+		p.dumpWanted = true
+		return
+	}
+	keeper := p.keeper()
+	if keeper == nil {
+		p.log.Warn("no state file: nobody keeps the state just now")
+		return
+	}
+	path := p.current.cfg.Inside(p.current.cfg.StateFile)
+	f, err := openDump(path+".tmp", fs.FileMode(p.current.cfg.StateFilePerm))
+	if err != nil {
+		p.log.Error("write state file", "error", err)
+		return
+	}
+	p.dumping = true
+	go func() {
+		answer, err := keeper.conn.Call(&imsg.Dump{}, dumpTimeout, f)
+		if err == nil && answer.(*imsg.Done).Kind != 0 {
+			err = answer.(*imsg.Done).Kind
+		}
+		if cerr := f.Close(); err == nil {
+			err = cerr
+		}
+		if err == nil {
+			err = os.Rename(path+".tmp", path)
+		} else {
+			os.Remove(path + ".tmp")
+		}
+		p.post(func() { p.dumped(err) })
+	}()
+}
+
+func (p *Parent) dumped(err error) {
+	p.dumping = false
+	if err != nil {
+		p.log.Error("write state file", "error", err)
+	}
+	if p.dumpWanted {
+		p.dumpWanted = false
+		p.dump()
+	}
+}
+
+// openDump makes a fresh file: an old one may be half written, or a trap.
+func openDump(path string, perm fs.FileMode) (*os.File, error) {
+	os.Remove(path)
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm)
+	if err != nil {
+		return nil, fmt.Errorf("make state file: %w", err)
+	}
+	return f, nil
+}
+
+// keeper returns lockd if it is at work.
+func (p *Parent) keeper() *member {
+	for _, m := range p.members {
+		if m.lasting && m.state == imsg.Running && !m.going {
+			return m
+		}
+	}
+	return nil
+}

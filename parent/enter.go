@@ -1,0 +1,218 @@
+// What a room does before anything else: it goes into its sandbox. This file
+// owns the order of the steps. It runs in the room's process, before the room
+// has read one byte from anybody; all it knows comes as arguments.
+
+package parent
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+)
+
+// quarters is where a room lives and as whom.
+type quarters struct {
+	room   imsg.Room
+	root   string // becomes / if chroot, else only the working directory
+	chroot bool
+	nofile uint64    // 0: as it is
+	who    *identity // nil: stays who it is
+}
+
+// args is the form in which quarters pass the exec.
+func (q *quarters) args() []string {
+	a := []string{q.room.String(), "root=" + q.root}
+	if q.chroot {
+		a = append(a, "chroot=yes")
+	}
+	if q.nofile > 0 {
+		a = append(a, "nofile="+strconv.FormatUint(q.nofile, 10))
+	}
+	if q.who != nil {
+		a = append(a, "uid="+strconv.Itoa(q.who.uid), "gid="+strconv.Itoa(q.who.gid), "groups="+joinInts(q.who.groups))
+	}
+	return a
+}
+
+func parseQuarters(args []string) (*quarters, error) {
+	if len(args) == 0 {
+		return nil, fmt.Errorf("no room named")
+	}
+	r, ok := imsg.ParseRoom(args[0])
+	if !ok || row(r) == nil {
+		return nil, fmt.Errorf("no room is called %q", args[0])
+	}
+	q := &quarters{room: r}
+	seen := map[string]bool{}
+	for _, a := range args[1:] {
+		key, value, _ := strings.Cut(a, "=")
+		var err error
+		switch key {
+		case "root":
+			q.root = value
+		case "chroot":
+			q.chroot = value == "yes"
+		case "nofile":
+			q.nofile, err = strconv.ParseUint(value, 10, 32)
+		case "uid", "gid", "groups":
+			if q.who == nil {
+				q.who = new(identity)
+			}
+			err = q.who.set(key, value)
+		default:
+			err = fmt.Errorf("unknown argument")
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%q: %w", a, err)
+		}
+		seen[key] = true
+	}
+	if !strings.HasPrefix(q.root, "/") || q.who != nil && !(seen["uid"] && seen["gid"]) {
+		return nil, fmt.Errorf("incomplete arguments")
+	}
+	return q, nil
+}
+
+func (i *identity) set(key, value string) error {
+	n, err := splitInts(value)
+	switch {
+	case err != nil:
+		return err
+	case key == "groups":
+		i.groups = n
+		return nil
+	case len(n) != 1:
+		return fmt.Errorf("one number is wanted")
+	case key == "uid":
+		i.uid = n[0]
+	default:
+		i.gid = n[0]
+	}
+	return nil
+}
+
+func splitInts(s string) ([]int, error) {
+	var all []int
+	for part := range strings.SplitSeq(s, ",") {
+		if part == "" {
+			continue
+		}
+		n, err := strconv.ParseUint(part, 10, 31)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, int(n))
+	}
+	return all, nil
+}
+
+func joinInts(all []int) string {
+	var s []string
+	for _, n := range all {
+		s = append(s, strconv.Itoa(n))
+	}
+	return strings.Join(s, ",")
+}
+
+// Enter takes this process into the room that args, what followed -x, describe,
+// and returns the room's link to the parent. After an error the process must end.
+func Enter(args []string) (imsg.Room, *os.File, error) {
+	q, err := parseQuarters(args)
+	if err != nil {
+		return 0, nil, fmt.Errorf("enter: %w", err)
+	}
+	if err := q.enter(); err != nil {
+		return 0, nil, fmt.Errorf("enter %s: %w", q.room, err)
+	}
+	return q.room, os.NewFile(3, "link to parent"), nil
+}
+
+func (q *quarters) enter() error {
+	spec := row(q.room)
+	setName(spec.comm)
+	unix.CloseOnExec(3)
+	if q.nofile > 0 {
+		if err := setLimit(unix.RLIMIT_NOFILE, q.nofile); err != nil {
+			return fmt.Errorf("limit of %d descriptors: %w", q.nofile, err)
+		}
+	}
+	if !spec.scripts {
+		if err := setLimit(unix.RLIMIT_CORE, 0); err != nil {
+			return fmt.Errorf("no core dumps: %w", err)
+		}
+	}
+	// The time zone's file is out of reach after chroot.
+	time.Now().Zone()
+
+	root := q.root
+	if q.chroot {
+		if err := unix.Chroot(root); err != nil {
+			return fmt.Errorf("chroot to %s: %w", root, err)
+		}
+		root = "/"
+	}
+	if err := os.Chdir(root); err != nil {
+		return fmt.Errorf("work in %s: %w", q.root, err)
+	}
+	if !spec.scripts {
+		if err := giveUpFuture(); err != nil {
+			return err
+		}
+	}
+	if q.who != nil {
+		if err := q.who.become(); err != nil {
+			return err
+		}
+	}
+	return giveUpPresent(spec.scripts)
+}
+
+// become changes to the identity for good.
+func (i *identity) become() error {
+	if err := setGroups(append([]int{i.gid}, i.groups...)); err != nil {
+		return fmt.Errorf("set groups: %w", err)
+	}
+	if err := setGID(i.gid); err != nil {
+		return fmt.Errorf("set group %d: %w", i.gid, err)
+	}
+	if err := setUID(i.uid); err != nil {
+		return fmt.Errorf("set user %d: %w", i.uid, err)
+	}
+	return i.verify()
+}
+
+// verify makes sure that there is no way back.
+func (i *identity) verify() error {
+	if os.Getuid() != i.uid || os.Geteuid() != i.uid || os.Getgid() != i.gid || os.Getegid() != i.gid {
+		return fmt.Errorf("the kernel says we are still user %d group %d", os.Geteuid(), os.Getegid())
+	}
+	have, err := os.Getgroups()
+	if err != nil {
+		return fmt.Errorf("get groups: %w", err)
+	}
+	for _, g := range have {
+		if g != i.gid && !slices.Contains(i.groups, g) {
+			return fmt.Errorf("group %d is still ours", g)
+		}
+	}
+	if i.uid != 0 && setUID(0) == nil {
+		return fmt.Errorf("user 0 could be regained")
+	}
+	if i.uid != 0 && i.gid != 0 && setGID(0) == nil {
+		return fmt.Errorf("group 0 could be regained")
+	}
+	return nil
+}
+
+func setLimit(which int, n uint64) error {
+	var l unix.Rlimit
+	setRlimit(&l, n)
+	return unix.Setrlimit(which, &l)
+}

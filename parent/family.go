@@ -1,0 +1,306 @@
+// The life of one room as the parent sees it: what it is told and when, who it is
+// made known to, and what is done when it dies. This file owns the order of these
+// things; it reads nothing a room says but that it is there, ready, or wants the
+// family reloaded or stopped.
+
+package parent
+
+import (
+	"slices"
+	"time"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+)
+
+const (
+	readyWithin = 20 * time.Second // from a room's start to Ready
+	settled     = 10 * time.Second // a room that lived so long is no early death
+	firstPause  = 100 * time.Millisecond
+	longPause   = 30 * time.Second
+	maxSpread   = 8 // reports about stronger rooms that are heard
+)
+
+// expect ends a room that does not get ready.
+func (p *Parent) expect(m *member) {
+	time.AfterFunc(readyWithin, func() {
+		p.post(func() {
+			if !m.ready && !m.going && slices.Contains(p.members, m) {
+				p.log.Error("room does not get ready", "room", m.Room, "member", m.number)
+				m.kill()
+			}
+		})
+	})
+}
+
+// take hears what a room says.
+func (p *Parent) take(m *member, r imsg.Request) {
+	switch msg := r.Message.(type) {
+	case *imsg.Hello:
+		p.greet(m, msg)
+	case *imsg.Ready:
+		p.isReady(m)
+	case *imsg.BadPeer:
+		p.accused(m, msg)
+	case *imsg.Reload:
+		p.reload(func(err error) { r.Answer(outcome(err)) })
+	case *imsg.Stop:
+		r.Answer(&imsg.Done{})
+		p.say(imsg.LevelNotice, "asked to stop", "now", msg.Now)
+		p.stop(msg.Now)
+	}
+}
+
+// outcome is how an operator is told of an error.
+func outcome(err error) *imsg.Done {
+	if err == nil {
+		return &imsg.Done{}
+	}
+	text := err.Error()
+	return &imsg.Done{Kind: imsg.Invalid, Detail: text[:min(len(text), 4000)]}
+}
+
+// greet briefs a room that has entered its sandbox.
+func (p *Parent) greet(m *member, h *imsg.Hello) {
+	if m.greeted || h.Room != m.Room || h.PID != m.cmd.Process.Pid || h.Fingerprint != imsg.Fingerprint() {
+		p.log.Error("room is not who it should be", "room", m.Room, "member", m.number)
+		m.kill()
+		return
+	}
+	m.greeted = true
+	s := p.sink
+	if m.gen == p.coming {
+		s = m.gen.sink
+	}
+	p.tell(m, &s.Sink, s.file)
+	facts := p.facts(m.gen)
+	c := m.gen.cfg
+	switch m.Room {
+	case imsg.Session:
+		p.tell(m, c.Session(facts))
+		for _, l := range m.gen.listeners {
+			p.tell(m, &imsg.Listener{Address: l.bound, Name: l.name}, l.file)
+		}
+	case imsg.Lookupd:
+		p.tell(m, c.Lookupd(facts))
+	case imsg.Scand:
+		p.tell(m, c.Scand(func(path string) string { return m.local[path] }))
+	case imsg.Lockd:
+		p.tell(m, c.Lockd(facts))
+		p.tell(m, &imsg.ControlSocket{}, p.control)
+		p.tell(m, &imsg.Ledger{}, p.ledger)
+	case imsg.Action:
+		p.tell(m, c.Action(facts))
+	}
+}
+
+// isReady passes the barrier: a generation starts when all its rooms are ready,
+// a replacement at once.
+func (p *Parent) isReady(m *member) {
+	if m.ready || m.going || !m.greeted {
+		return
+	}
+	m.ready = true
+	if m.gen != p.coming {
+		p.commission(m)
+		return
+	}
+	for _, other := range p.of(m.gen) {
+		if !other.ready {
+			return
+		}
+	}
+	p.install(m.gen)
+}
+
+// commission makes a ready room known to those it may talk to, and them to it,
+// and lets it work.
+func (p *Parent) commission(m *member) {
+	for _, other := range p.members {
+		if other != m && other.state != imsg.Starting && !other.going && p.together(m, other) {
+			p.link(m, other)
+		}
+	}
+	m.state = imsg.Running
+	p.tell(m, &imsg.Start{})
+	p.unsaid = true
+}
+
+// together tells whether two rooms share a link. Rooms of one generation talk to
+// each other and to the lasting room; only the newest script runner gets work.
+func (p *Parent) together(a, b *member) bool {
+	if !a.linked(b.Room) {
+		return false
+	}
+	if a.Room == imsg.Action || b.Room == imsg.Action {
+		return a.gen == p.current && b.gen == p.current
+	}
+	return a.lasting || b.lasting || a.gen == b.gen
+}
+
+func (p *Parent) link(a, b *member) {
+	one, two, err := imsg.Pair()
+	if err != nil {
+		p.log.Error("link rooms", "one", a.name(), "other", b.name(), "error", err)
+		a.kill() // its replacement gets another try
+		return
+	}
+	p.tell(a, &imsg.Peer{Room: b.Room, Member: b.number}, one)
+	p.tell(b, &imsg.Peer{Room: a.Room, Member: a.number}, two)
+	one.Close()
+	two.Close()
+}
+
+// accused hears that a room said what it may not. It is ended and replaced,
+// unless the report comes from a weaker one: that gets a fresh link, a few times.
+func (p *Parent) accused(by *member, msg *imsg.BadPeer) {
+	for _, m := range p.members {
+		if m.Room != msg.Room || m.number != msg.Member || !p.together(by, m) {
+			continue
+		}
+		p.log.Error("room reported for a bad message", "room", m.Room, "member", m.number, "by", by.name())
+		if rank(by.Room) < rank(m.Room) {
+			m.kill()
+			return
+		}
+		if by.spread++; by.spread > maxSpread {
+			by.kill()
+			return
+		}
+		p.link(by, m)
+		return
+	}
+}
+
+// linkEnded follows up on a room's link that is no more.
+func (p *Parent) linkEnded(m *member, err error) {
+	if m.going || !slices.Contains(p.members, m) {
+		return
+	}
+	if err != nil {
+		p.log.Error("room ended for a bad message", "room", m.Room, "member", m.number, "error", err)
+		m.kill()
+		return
+	}
+	time.AfterFunc(grace, m.kill)
+}
+
+// ended follows up on a room's end.
+func (p *Parent) ended(m *member, err error) {
+	p.members = slices.DeleteFunc(p.members, func(o *member) bool { return o == m })
+	m.conn.Close()
+	p.unsaid = true
+	if m.going || m.state == imsg.Draining && err == nil {
+		p.log.Debug("room ended", "room", m.Room, "member", m.number, "cause", cause(err))
+		return
+	}
+	p.crashes++
+	p.lastCrash = time.Now()
+	p.say(imsg.LevelCrit, "room ended unasked", "room", m.Room, "member", m.number, "pid", m.cmd.Process.Pid, "cause", cause(err))
+	m.going = true
+	switch {
+	case m.gen == p.coming:
+		p.failed(m.gen, shortly(err, m))
+	case p.needed(m):
+		p.replace(m, p.fails(m))
+	}
+}
+
+// needed tells whether a room that died must be replaced.
+func (p *Parent) needed(m *member) bool {
+	switch {
+	case p.hurried:
+		return false
+	case m.gen == p.current && !p.stopping:
+		return true
+	case m.Room == imsg.Session:
+		return false // it was on its way out
+	case m.lasting || m.Room == imsg.Action:
+		return m.gen == p.current && p.sessions(nil) > 0
+	}
+	return p.sessions(m.gen) > 0
+}
+
+// fails counts the early deaths in a row, m's included.
+func (p *Parent) fails(m *member) int {
+	if time.Since(m.started) > settled {
+		return 0
+	}
+	return m.fails + 1
+}
+
+// replace starts another in the place of m: at once, or with a pause that grows.
+func (p *Parent) replace(m *member, fails int) {
+	pause := time.Duration(0)
+	if fails > 0 {
+		pause = min(firstPause<<min(fails-1, 16), longPause)
+	}
+	p.log.Info("room will be replaced", "room", m.Room, "member", m.number, "pause", pause)
+	time.AfterFunc(pause, func() {
+		p.post(func() {
+			if !p.needed(m) {
+				return
+			}
+			n, err := p.start(m.room, m.gen)
+			if err != nil {
+				p.log.Error("replace room", "room", m.Room, "error", err)
+				p.replace(m, fails+1)
+				return
+			}
+			n.fails = fails
+		})
+	})
+}
+
+// sessions counts the session workers of a generation, nil: of all.
+func (p *Parent) sessions(g *generation) int {
+	n := 0
+	for _, m := range p.members {
+		if m.Room == imsg.Session && (g == nil || m.gen == g) {
+			n++
+		}
+	}
+	return n
+}
+
+// drain has a room take no new work and end after its last.
+func (p *Parent) drain(m *member) {
+	if m.going || m.state == imsg.Draining {
+		return
+	}
+	if m.state == imsg.Starting {
+		p.dismiss(m)
+		return
+	}
+	m.state = imsg.Draining
+	p.unsaid = true
+	p.tell(m, &imsg.Drain{})
+}
+
+// sayFamily tells lockd who is there, for those who ask it.
+func (p *Parent) sayFamily() {
+	if !p.unsaid || p.current == nil {
+		return
+	}
+	f := &imsg.Family{
+		Version: p.Version, Config: p.Config, Generation: p.current.number,
+		Started: p.begun.UnixNano(), Crashes: p.crashes,
+	}
+	if !p.reloaded.IsZero() {
+		f.Reloaded = p.reloaded.UnixNano()
+	}
+	if !p.lastCrash.IsZero() {
+		f.LastCrash = p.lastCrash.UnixNano()
+	}
+	for _, m := range p.members {
+		f.Rooms = append(f.Rooms, imsg.Member{
+			Room: m.Room, Member: m.number, PID: m.cmd.Process.Pid,
+			Generation: m.gen.number, State: m.state, Started: m.started.UnixNano(),
+		})
+	}
+	for _, m := range p.members {
+		if m.lasting && m.state == imsg.Running && !m.going {
+			p.tell(m, f)
+			p.unsaid = false
+		}
+	}
+}

@@ -1,0 +1,243 @@
+// A generation: the rooms that live by one reading of the configuration. This
+// file owns how one is prepared, put in force, and given up.
+
+package parent
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/parent/config"
+)
+
+type generation struct {
+	number    int
+	cfg       *config.Config
+	sink      *sink
+	listeners []*listener
+	who       map[imsg.Room]*identity // empty without root
+	done      func(error)             // told how it went, may be nil
+}
+
+// begin prepares a generation and starts its rooms. It comes into force when all
+// of them are ready. done is told then, or when it fails later than here.
+func (p *Parent) begin(c *config.Config, done func(error)) error {
+	p.numbered++
+	g := &generation{number: p.numbered, cfg: c, who: map[imsg.Room]*identity{}, done: done}
+	p.coming = g
+	err := p.furnish(g)
+	if err == nil {
+		err = p.people(g)
+	}
+	if err != nil {
+		g.done = nil
+		p.giveUp(g)
+	}
+	return err
+}
+
+// furnish opens and makes what the rooms of g need.
+func (p *Parent) furnish(g *generation) (err error) {
+	g.sink, err = openSink(g.cfg, p.Foreground)
+	if err != nil && p.current == nil && g.cfg.LogTarget == "auto" {
+		// No syslog is no reason not to run; watchSink finds it later.
+		p.log.Warn("no log yet", "error", err)
+		g.sink, err = blindSink(g.cfg, p.Foreground)
+	}
+	if err != nil {
+		return err
+	}
+	if p.sink == nil {
+		p.useSink(g.sink)
+	}
+	if p.rooted {
+		for i := range rooms {
+			if g.who[rooms[i].Room], err = resolve(g.cfg, &rooms[i]); err != nil {
+				return err
+			}
+		}
+	}
+	if err := errors.Join(
+		// The script's user must pass through the spool; only its own may list it.
+		makeFolder("spool_path", g.cfg.Inside(g.cfg.SpoolPath), 0o711, g.who[imsg.Session]),
+		makeFolder("lock_path", g.cfg.Inside(g.cfg.LockPath), 0o750, g.who[imsg.Lockd]),
+		makeFolder("pidfile", emptyFolder(g.cfg), 0o755, nil),
+	); err != nil {
+		return err
+	}
+	return p.listen(g)
+}
+
+// listen gives g its listeners: those that are open already, and new ones.
+func (p *Parent) listen(g *generation) error {
+	if len(p.given) > 0 {
+		g.listeners = p.given
+		return nil
+	}
+	for _, a := range g.cfg.Listeners() {
+		l := p.listeners[a]
+		if l == nil {
+			var err error
+			if l, err = listen(a, g.cfg.ConnectQueue); err != nil {
+				return err
+			}
+			p.listeners[a] = l
+		}
+		g.listeners = append(g.listeners, l)
+	}
+	return nil
+}
+
+// unlisten closes the listeners g does not use; nil uses none.
+func (p *Parent) unlisten(g *generation) {
+	for a, l := range p.listeners {
+		if g == nil || !slices.Contains(g.listeners, l) {
+			l.file.Close()
+			delete(p.listeners, a)
+		}
+	}
+}
+
+// people starts the rooms of g. The lasting one is there already, but for the
+// first time.
+func (p *Parent) people(g *generation) error {
+	for i := range rooms {
+		r := &rooms[i]
+		if r.lasting && p.current != nil {
+			continue
+		}
+		for range r.count(g.cfg) {
+			if _, err := p.start(r, g); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// start starts one room of g.
+func (p *Parent) start(r *room, g *generation) (*member, error) {
+	q, local := p.quarters(r, g)
+	m, err := p.spawn(r, g, q)
+	if err != nil {
+		return nil, err
+	}
+	m.local = local
+	p.unsaid = true
+	p.expect(m)
+	return m, nil
+}
+
+// quarters says where a room lives, and for scand how its sockets are called there.
+func (p *Parent) quarters(r *room, g *generation) (*quarters, map[string]string) {
+	q := &quarters{room: r.Room, who: g.who[r.Room], chroot: p.rooted, nofile: p.affordable(r, r.files(g.cfg))}
+	var local map[string]string
+	switch r.lives {
+	case inSpool:
+		q.root = g.cfg.Inside(g.cfg.SpoolPath)
+	case inSpoolOnly:
+		q.root, q.chroot = g.cfg.Inside(g.cfg.SpoolPath), false
+	case inLocks:
+		q.root = g.cfg.Inside(g.cfg.LockPath)
+	case inEmpty:
+		q.root = emptyFolder(g.cfg)
+	case atScanners:
+		q.root, local = scannerFolder(g.cfg.ScannerSockets())
+		if q.root == "" {
+			q.root = emptyFolder(g.cfg)
+		}
+		if q.root == "/" && q.chroot {
+			q.chroot = false
+			p.log.Warn("no directory but / holds all scanner sockets: scand gets no chroot", "sockets", fmt.Sprint(g.cfg.ScannerSockets()))
+		}
+	}
+	return q, local
+}
+
+// giveUp ends what never came into force.
+func (p *Parent) giveUp(g *generation) {
+	if p.coming == g {
+		p.coming = nil
+	}
+	for _, m := range p.of(g) {
+		p.dismiss(m)
+	}
+	p.unlisten(p.current)
+	if g.sink != nil && g.sink != p.sink {
+		g.sink.file.Close()
+	}
+}
+
+// failed is giveUp for a reason that came up after begin.
+func (p *Parent) failed(g *generation, err error) {
+	p.giveUp(g)
+	if p.current == nil {
+		p.fail(err)
+	}
+	if g.done != nil {
+		g.done(err)
+	}
+}
+
+// install puts a generation in force, all of whose rooms are ready.
+func (p *Parent) install(g *generation) {
+	old := p.current
+	p.current, p.coming = g, nil
+	if g.sink != p.sink {
+		p.useSink(g.sink)
+	}
+	for _, m := range p.members {
+		if m.lasting && m.gen != g {
+			m.gen = g
+			if m.greeted {
+				p.tell(m, g.cfg.Lockd(p.facts(g)))
+			}
+		}
+	}
+	for i := range rooms {
+		for _, m := range p.of(g) {
+			if m.room == &rooms[i] && m.ready && m.state == imsg.Starting {
+				p.commission(m)
+			}
+		}
+	}
+	if old != nil {
+		p.draining = append(p.draining, old)
+		for _, m := range p.of(old) {
+			if m.Room == imsg.Session || m.Room == imsg.Action {
+				p.drain(m)
+			}
+		}
+	}
+	p.unlisten(g)
+	for _, l := range g.listeners {
+		if err := l.requeue(g.cfg.ConnectQueue); err != nil && !l.given {
+			p.log.Warn("connect_queue", "error", err)
+		}
+	}
+	p.unsaid = true
+	var addresses []netip.AddrPort
+	for _, l := range g.listeners {
+		addresses = append(addresses, l.bound)
+	}
+	p.say(imsg.LevelNotice, "ready", "generation", g.number, "version", p.Version, "listen", fmt.Sprint(addresses))
+	p.notify.ready("serving")
+	p.startedWell()
+	if g.done != nil {
+		g.done(nil)
+	}
+}
+
+// of returns the members of a generation.
+func (p *Parent) of(g *generation) []*member {
+	var all []*member
+	for _, m := range p.members {
+		if m.gen == g {
+			all = append(all, m)
+		}
+	}
+	return all
+}

@@ -1,0 +1,294 @@
+// Package parent starts the rooms of smtp-gated and keeps them going. It reads
+// the configuration, opens what needs privilege, and hands each room what it
+// needs; it reads no octet that came from a client, a mail server, a scanner, the
+// DNS or a script.
+//
+// This file owns the loop: one goroutine owns everything a Parent holds, all
+// others post to it what has happened. It must never wait for a room.
+package parent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"os/signal"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/parent/config"
+)
+
+// watchSink is how often the log's name is looked after.
+const watchSink = 10 * time.Second
+
+// Options is what the command line says.
+type Options struct {
+	Config      string   // path of the configuration file, absolute
+	Foreground  bool     // log to stderr
+	Version     string   // of the program
+	CompileDate string   // of the program, empty if unknown
+	Started     *os.File // where one octet tells a starter that all is well, nil for none
+}
+
+// Parent is the family's head.
+type Parent struct {
+	Options
+	self   string // program to execute for a room
+	rooted bool   // rooms get users and roots of their own
+
+	events chan func()
+	over   chan struct{} // closed when the loop has ended
+	done   bool          // ends the loop
+	err    error         // why, if not as wished
+
+	output *imsg.Log
+	log    *slog.Logger
+	sink   *sink
+	notify *notifier
+
+	members    []*member
+	counts     map[imsg.Room]int // rooms ever started, by kind
+	current    *generation       // in force; nil until the first is ready
+	coming     *generation       // not yet ready
+	draining   []*generation
+	numbered   int  // generations ever
+	wanted     bool // one more reload, as soon as it may be
+	asked      []func(error)
+	stopping   bool
+	hurried    bool // end without waiting for sessions
+	unsaid     bool // lockd has not heard yet who is there
+	dumping    bool
+	dumpWanted bool
+
+	listeners map[netip.AddrPort]*listener // by configured address
+	given     []*listener
+	control   *os.File
+	pid       *pidFile
+	ledger    *os.File
+
+	begun     time.Time
+	reloaded  time.Time
+	crashes   int
+	lastCrash time.Time
+}
+
+// Run starts the family and returns after its end. An error says why it did not
+// start, or why it had to end.
+func Run(o Options) error {
+	p := &Parent{
+		Options: o, rooted: os.Geteuid() == 0, begun: time.Now(),
+		events: make(chan func(), 64), over: make(chan struct{}),
+		counts: map[imsg.Room]int{}, listeners: map[netip.AddrPort]*listener{},
+	}
+	defer close(p.over)
+	c, warnings, err := config.Load(o.Config)
+	if err == nil {
+		err = c.Check()
+	}
+	if err != nil {
+		return &BadConfig{err}
+	}
+	if err := p.prepare(c); err != nil {
+		p.cleanUp()
+		return err
+	}
+	p.warn(warnings)
+	defer p.output.Flush()
+	defer p.cleanUp()
+	if err := p.begin(c, nil); err != nil {
+		p.fail(err)
+	}
+	p.loop()
+	return p.err
+}
+
+// BadConfig is the error of a configuration the family cannot start with.
+type BadConfig struct{ Err error }
+
+func (b *BadConfig) Error() string { return b.Err.Error() }
+
+// Unwrap returns the errors found, one for each cause.
+func (b *BadConfig) Unwrap() error { return b.Err }
+
+// prepare opens what lasts from the first generation to the last.
+func (p *Parent) prepare(c *config.Config) (err error) {
+	if p.self, err = self(); err != nil {
+		return fmt.Errorf("find our own program: %w", err)
+	}
+	if p.given, err = givenListeners(); err != nil {
+		return err
+	}
+	hideInherited()
+	p.output = imsg.NewLog(imsg.Parent)
+	p.log = p.output.Logger()
+	if p.notify, err = newNotifier(); err != nil {
+		p.log.Warn("no service manager", "error", err)
+	}
+	for _, f := range []struct{ option, path string }{
+		{"pidfile", c.PidFile}, {"control_socket", c.Control()}, {"statefile", c.StateFile},
+	} {
+		if err := os.MkdirAll(dirOf(c.Inside(f.path)), 0o755); err != nil {
+			return fmt.Errorf("%s: %w", f.option, err)
+		}
+	}
+	if p.pid, err = writePidFile(c.Inside(c.PidFile)); err != nil {
+		return err
+	}
+	if p.control, err = openControl(c); err != nil {
+		return err
+	}
+	if p.ledger, err = newLedger(); err != nil {
+		return err
+	}
+	if !p.rooted {
+		p.say(imsg.LevelNotice, "started without root: the rooms keep this user and see the whole tree")
+	}
+	return nil
+}
+
+// cleanUp takes away what others find us by.
+func (p *Parent) cleanUp() {
+	p.pid.remove()
+	if p.control != nil {
+		if c := p.config(); c != nil {
+			os.Remove(c.Inside(c.Control()))
+		}
+		p.control.Close()
+	}
+}
+
+// config is the configuration in force, or the one about to be.
+func (p *Parent) config() *config.Config {
+	switch {
+	case p.current != nil:
+		return p.current.cfg
+	case p.coming != nil:
+		return p.coming.cfg
+	}
+	return nil
+}
+
+// post hands the loop something that has happened.
+func (p *Parent) post(f func()) {
+	select {
+	case p.events <- f:
+	case <-p.over:
+	}
+}
+
+func (p *Parent) loop() {
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, unix.SIGHUP, unix.SIGUSR1, unix.SIGTERM, unix.SIGQUIT, unix.SIGINT)
+	defer signal.Stop(signals)
+	watch := time.NewTicker(watchSink)
+	defer watch.Stop()
+	var alive <-chan time.Time
+	if p.notify.alive > 0 {
+		t := time.NewTicker(p.notify.alive)
+		defer t.Stop()
+		alive = t.C
+	}
+	for !p.done {
+		select {
+		case f := <-p.events:
+			f()
+		case s := <-signals:
+			p.signalled(s)
+		case <-watch.C:
+			p.watchSink()
+		case <-alive:
+			p.notify.sayAlive()
+		}
+		p.advance()
+	}
+}
+
+func (p *Parent) signalled(s os.Signal) {
+	switch s {
+	case unix.SIGHUP:
+		p.reload(nil)
+	case unix.SIGUSR1:
+		p.dump()
+	default:
+		p.say(imsg.LevelNotice, "asked to stop", "signal", s)
+		p.stop(p.stopping)
+	}
+}
+
+// fail ends the family before it has begun.
+func (p *Parent) fail(err error) {
+	if p.err == nil {
+		p.err = err
+	}
+	p.stop(true)
+}
+
+func (p *Parent) warn(warnings []config.Warning) {
+	for _, w := range warnings {
+		p.log.Warn(w.String())
+	}
+}
+
+// watchSink opens the log again when its name leads to another one.
+func (p *Parent) watchSink() {
+	if p.sink == nil || p.current == nil || !p.sink.moved() {
+		return
+	}
+	s, err := openSink(p.current.cfg, p.Foreground)
+	if err != nil {
+		return // it will be there at a later look
+	}
+	p.useSink(s)
+	p.say(imsg.LevelNotice, "log opened again")
+}
+
+// useSink has everybody write to s from now on.
+func (p *Parent) useSink(s *sink) {
+	old := p.sink
+	p.sink = s
+	own, err := duplicate(s.file)
+	if err == nil {
+		p.output.SetSink(&s.Sink, own)
+	}
+	for _, m := range p.members {
+		if m.state != imsg.Starting {
+			p.tell(m, &s.Sink, s.file)
+		}
+	}
+	if old != nil && old != s {
+		old.file.Close()
+	}
+}
+
+// startedWell tells whoever waits for our start, and lets go of its terminal.
+func (p *Parent) startedWell() {
+	if p.Started == nil {
+		return
+	}
+	if null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0); err == nil {
+		dup2(int(null.Fd()), 2)
+		null.Close()
+	}
+	p.Started.Write([]byte{1})
+	p.Started.Close()
+	p.Started = nil
+}
+
+// shortly words the cause of a failed start for one line.
+func shortly(err error, m *member) error {
+	if len(m.words) > 0 {
+		return errors.New(strings.Join(m.words, "; "))
+	}
+	return fmt.Errorf("%s ended before it was ready: %s", m.name(), cause(err))
+}
+
+// say logs at one of the levels slog has no method for.
+func (p *Parent) say(l slog.Level, text string, args ...any) {
+	p.log.Log(context.Background(), l, text, args...)
+}

@@ -1,0 +1,78 @@
+// Reload: the file is read first, and only if all of it is right a new generation
+// is started beside the old one, which ends with its last session.
+
+package parent
+
+import (
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/parent/config"
+)
+
+// maxGenerations bounds how many live at once.
+const maxGenerations = 8
+
+// The answers to a reload that does not begin.
+var (
+	errStopping = errors.New("the family is about to end")
+	errCrowded  = errors.New("too many old generations still have sessions: the reload waits until one of them has ended")
+)
+
+// reload is asked for by a signal or by an operator; done, if not nil, is told
+// how it went.
+func (p *Parent) reload(done func(error)) {
+	if done == nil {
+		done = func(error) {}
+	}
+	switch {
+	case p.stopping:
+		done(errStopping)
+	case len(p.draining)+1 >= maxGenerations:
+		p.wanted = true
+		p.log.Warn("reload waits", "cause", errCrowded)
+		done(errCrowded)
+	case p.coming != nil:
+		p.wanted = true
+		p.asked = append(p.asked, done)
+	default:
+		p.asked = append(p.asked, done)
+		p.readAgain()
+	}
+}
+
+func (p *Parent) readAgain() {
+	asked := p.asked
+	p.wanted, p.asked = false, nil
+	p.notify.reloading()
+	done := func(err error) {
+		if err != nil {
+			p.log.Error("reload failed, nothing has changed", "error", strings.ReplaceAll(err.Error(), "\n", "; "))
+			p.notify.ready("serving; the last reload failed")
+		} else {
+			p.reloaded = time.Now()
+			p.unsaid = true
+		}
+		for _, f := range asked {
+			f(err)
+		}
+	}
+	c, warnings, err := config.Load(p.Config)
+	if err == nil {
+		err = c.Check()
+	}
+	if err != nil {
+		done(err)
+		return
+	}
+	p.say(imsg.LevelNotice, "reloading", "file", p.Config)
+	p.warn(warnings)
+	for _, name := range c.Keep(p.current.cfg) {
+		p.log.Warn("this option needs a restart, its change is ignored", "option", name)
+	}
+	if err := p.begin(c, done); err != nil {
+		done(err)
+	}
+}

@@ -1,0 +1,180 @@
+// The family: every room, who it runs as, where, with whom it may talk, and what
+// it may do and why. This file owns the table; it starts nothing.
+
+package parent
+
+import (
+	"fmt"
+	"io"
+	"runtime"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/parent/config"
+)
+
+// room is one row of the table.
+type room struct {
+	imsg.Room
+	comm    string // its name in /proc/PID/comm, 15 octets at most
+	count   func(*config.Config) int
+	lives   lives
+	files   func(*config.Config) uint64 // RLIMIT_NOFILE, 0: as it is
+	threads int                         // GOMAXPROCS, 0: the runtime decides
+	links   []imsg.Room
+	groups  bool // keeps its user's supplementary groups
+	lasting bool // one for all generations; switches to a new configuration in place
+	scripts bool // starts the administrator's programs, which inherit what binds it
+	may     []permission
+}
+
+// lives says what a room's root directory is.
+type lives uint8
+
+const (
+	inSpool     lives = iota // spool_path
+	inLocks                  // lock_path
+	inEmpty                  // a directory with nothing in it
+	atScanners               // the smallest directory that holds the scanners' sockets
+	inSpoolOnly              // works in spool_path, but sees the whole tree
+)
+
+func (l lives) String() string {
+	return [...]string{"spool_path", "lock_path", "an empty directory", "the scanners' directory", "no chroot, works in spool_path"}[l]
+}
+
+// permission is a word of pledge(2) and why the room needs it.
+type permission struct{ word, why string }
+
+// rooms is the family, the strongest first: a room's word is never enough to
+// have one above it ended. The parent stands over all of them.
+var rooms = []room{
+	{
+		Room: imsg.Lockd, comm: "smtp-gated-lock", lives: inLocks, lasting: true, threads: 2,
+		count: one, files: fixed(1024),
+		links: []imsg.Room{imsg.Session, imsg.Action},
+		may: []permission{
+			{"stdio", "memory, clock, links"},
+			{"recvfd", "control socket, ledger and state file come from the parent"},
+			{"rpath", "lock files are the truth, asked each time"},
+			{"wpath", "a lock file's cause"},
+			{"cpath", "lock files are created and removed"},
+			{"unix", "accepts on the control socket"},
+		},
+	},
+	{
+		Room: imsg.Action, comm: "smtp-gated-acti", lives: inSpoolOnly, scripts: true,
+		count: one, files: fixed(0),
+		links: []imsg.Room{imsg.Lockd},
+		may: []permission{
+			{"stdio", "memory, clock, links"},
+			{"recvfd", "links come from the parent"},
+			{"rpath", "looks at the script before it runs it"},
+			{"proc", "ends a script's process group at its time limit"},
+			{"exec", "runs the script"},
+		},
+	},
+	{
+		Room: imsg.Scand, comm: "smtp-gated-scan", lives: atScanners, groups: true, threads: 2,
+		count: one, files: fixed(4096),
+		links: []imsg.Room{imsg.Session},
+		may: []permission{
+			{"stdio", "memory, clock, links"},
+			{"recvfd", "spool files come from the sessions"},
+			{"sendfd", "clamd reads the spool file itself"},
+			{"rpath", "tells a scanner that is away from a directory that was replaced"},
+			{"unix", "scanners on UNIX sockets"},
+			{"inet", "scanners on TCP"},
+		},
+	},
+	{
+		Room: imsg.Lookupd, comm: "smtp-gated-look", lives: inEmpty, threads: 2,
+		count: one, files: fixed(1024),
+		links: []imsg.Room{imsg.Session},
+		may: []permission{
+			{"stdio", "memory, clock, links"},
+			{"recvfd", "links come from the parent"},
+			{"inet", "name servers and routers"},
+		},
+	},
+	{
+		Room: imsg.Session, comm: "smtp-gated-sess", lives: inSpool, threads: 2,
+		count: workers, files: sessionFiles,
+		links: []imsg.Room{imsg.Lockd, imsg.Scand, imsg.Lookupd},
+		may: []permission{
+			{"stdio", "memory, clock, links"},
+			{"recvfd", "listeners and links come from the parent"},
+			{"sendfd", "spool files go to the scanning room"},
+			{"rpath", "a second, read-only descriptor of a spool file"},
+			{"wpath", "the spool"},
+			{"cpath", "spool files are created, renamed and removed"},
+			{"flock", "a spool file in use is locked"},
+			{"inet", "clients and mail servers"},
+		},
+	},
+}
+
+func one(*config.Config) int { return 1 }
+
+func fixed(n uint64) func(*config.Config) uint64 {
+	return func(*config.Config) uint64 { return n }
+}
+
+func workers(c *config.Config) int {
+	if c.Workers > 0 {
+		return c.Workers
+	}
+	return min(max(runtime.NumCPU()/2, 2), 8)
+}
+
+// sessionFiles lets any worker take all sessions: two sockets, a spool file and
+// its second descriptor, two pipes.
+func sessionFiles(c *config.Config) uint64 { return uint64(6*c.MaxConnections + 64) }
+
+// row returns a room's row.
+func row(r imsg.Room) *room {
+	for i := range rooms {
+		if rooms[i].Room == r {
+			return &rooms[i]
+		}
+	}
+	return nil
+}
+
+// rank orders the rooms by strength, 0 is the strongest.
+func rank(r imsg.Room) int {
+	for i := range rooms {
+		if rooms[i].Room == r {
+			return i
+		}
+	}
+	return len(rooms)
+}
+
+func (r *room) linked(other imsg.Room) bool {
+	for _, l := range r.links {
+		if l == other {
+			return true
+		}
+	}
+	return false
+}
+
+// PrintRooms writes the table for people.
+func PrintRooms(w io.Writer) error {
+	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(tw, "room\troot\ttalks to\tmay")
+	for i := range rooms {
+		r := &rooms[i]
+		var links, words []string
+		for _, l := range r.links {
+			links = append(links, l.String())
+		}
+		for _, m := range r.may {
+			words = append(words, m.word)
+		}
+		fmt.Fprintf(tw, "%s\t%s\tparent, %s\t%s\n", r.Room, r.lives, strings.Join(links, ", "), strings.Join(words, " "))
+	}
+	return tw.Flush()
+}

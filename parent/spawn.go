@@ -1,0 +1,195 @@
+// Making one room: ourselves, executed again with one descriptor and a written
+// order where to live. This file owns a room's process and its link; what it is
+// told, and when, is decided in family.go.
+
+package parent
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+)
+
+const (
+	grace      = 5 * time.Second // for a room to end after its link has
+	maxWords   = 300             // lines of a crash that are logged
+	maxWord    = 1000            // octets of such a line
+	lateCrash  = time.Second     // for the rest of a crash text after the end
+	firstWords = 3               // lines that word a start that failed
+)
+
+// member is one running room.
+type member struct {
+	*room
+	number  int
+	gen     *generation
+	cmd     *exec.Cmd
+	conn    *imsg.Conn
+	state   imsg.MemberState
+	started time.Time
+	fails   int               // early deaths of its predecessors in a row
+	greeted bool              // has said who it is
+	ready   bool              // has said so
+	going   bool              // its end is wanted
+	spread  int               // reports about stronger rooms
+	words   []string          // the first it said on stderr
+	local   map[string]string // scand: the sockets' names below its root
+}
+
+func (m *member) name() string { return fmt.Sprintf("%s %d", m.Room, m.number) }
+
+// spawn starts a room's process. Its first message will be Hello.
+func (p *Parent) spawn(r *room, g *generation, q *quarters) (*member, error) {
+	ours, theirs, err := imsg.Pair()
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", r.Room, err)
+	}
+	defer theirs.Close()
+	conn, err := imsg.NewConn(ours, imsg.Parent, r.Room)
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", r.Room, err)
+	}
+	crash, stderr, err := os.Pipe()
+	if err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("start %s: %w", r.Room, err)
+	}
+	defer stderr.Close()
+
+	cmd := exec.Command(p.self)
+	cmd.Args = append([]string{"smtp-gated", "-x"}, q.args()...)
+	cmd.Dir = "/"
+	cmd.Env = r.environment()
+	cmd.Stderr = stderr
+	cmd.ExtraFiles = []*os.File{theirs} // descriptor 3
+	// A session of its own: what is typed at our terminal is not for rooms.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		conn.Close()
+		crash.Close()
+		return nil, fmt.Errorf("start %s: %w", r.Room, err)
+	}
+	p.counts[r.Room]++
+	m := &member{room: r, number: p.counts[r.Room], gen: g, cmd: cmd, conn: conn, state: imsg.Starting, started: time.Now()}
+	p.members = append(p.members, m)
+	go p.attend(m, crash)
+	return m, nil
+}
+
+// self is the program to execute: on Linux the very file we run, even if
+// another has taken its name since.
+func self() (string, error) {
+	if runtime.GOOS == "linux" {
+		return "/proc/self/exe", nil
+	}
+	return os.Executable()
+}
+
+// environment is all a room is told by its environment. Scripts get the daemon's.
+func (r *room) environment() []string {
+	if r.scripts {
+		return os.Environ()
+	}
+	env := []string{"GOTRACEBACK=single"}
+	if r.threads > 0 {
+		env = append(env, "GOMAXPROCS="+strconv.Itoa(r.threads))
+	}
+	if tz, ok := os.LookupEnv("TZ"); ok {
+		env = append(env, "TZ="+tz)
+	}
+	return env
+}
+
+// attend follows a room until its end, outside the loop.
+func (p *Parent) attend(m *member, crash *os.File) {
+	heard := make(chan struct{})
+	go func() {
+		defer close(heard)
+		defer crash.Close()
+		p.listenTo(m, crash)
+	}()
+	go func() {
+		err := m.conn.Serve(func(r imsg.Request) { p.post(func() { p.take(m, r) }) })
+		p.post(func() { p.linkEnded(m, err) })
+	}()
+	err := m.cmd.Wait()
+	crash.SetReadDeadline(time.Now().Add(lateCrash))
+	<-heard
+	p.post(func() { p.ended(m, err) })
+}
+
+// listenTo logs what a room writes to its stderr: the text of a crash, or why it
+// could not start.
+func (p *Parent) listenTo(m *member, crash *os.File) {
+	in := bufio.NewReaderSize(crash, maxWord)
+	for n := 0; ; {
+		line, err := in.ReadSlice('\n')
+		if err != nil && !errors.Is(err, bufio.ErrBufferFull) && len(line) == 0 {
+			return
+		}
+		text := strings.TrimRight(string(line), "\n")
+		if text == "" {
+			continue
+		}
+		if n++; n <= maxWords {
+			p.post(func() {
+				if len(m.words) < firstWords {
+					m.words = append(m.words, text)
+				}
+				p.log.Error("room said", "room", m.Room, "member", m.number, "text", text)
+			})
+		}
+	}
+}
+
+// tell sends, and ends a room that does not take what it is told.
+func (p *Parent) tell(m *member, msg imsg.Message, files ...*os.File) {
+	err := m.conn.Send(msg, files...)
+	if err == nil || errors.Is(err, imsg.Gone) {
+		return
+	}
+	p.log.Error("room does not listen", "room", m.Room, "member", m.number, "error", err)
+	m.kill()
+}
+
+// dismiss ends a room that has no work left: it ends by itself when its link does.
+func (p *Parent) dismiss(m *member) {
+	if m.going {
+		return
+	}
+	m.going = true
+	m.conn.Close()
+	time.AfterFunc(grace, m.kill)
+}
+
+// kill ends a room at once. After its end it does nothing.
+func (m *member) kill() { m.cmd.Process.Kill() }
+
+// cause words how a room ended.
+func cause(err error) string {
+	if err == nil {
+		return "exit status 0"
+	}
+	return err.Error()
+}
+
+// affordable keeps a limit within what we may give without privilege.
+func (p *Parent) affordable(r *room, n uint64) uint64 {
+	var have unix.Rlimit
+	if p.rooted || n == 0 || unix.Getrlimit(unix.RLIMIT_NOFILE, &have) != nil || n <= uint64(have.Max) {
+		return n
+	}
+	p.log.Warn("fewer descriptors than max_connections needs", "room", r.Room, "wanted", n, "limit", uint64(have.Max))
+	return uint64(have.Max)
+}
