@@ -68,6 +68,7 @@ func (k *keeper) status() imsg.Message {
 	if err != nil {
 		k.log.Error("status is incomplete", "error", err)
 	}
+	k.roll().refresh()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return &imsg.StatusReport{

@@ -1,6 +1,6 @@
-// The family's counters and the numbers of sessions. This file owns the ledger,
-// an unlinked file of the parent's in which both outlive a crash of lockd. It
-// must never give a number twice.
+// The family's counters, which the workers count and we keep, and the numbers of
+// sessions. This file owns the ledger, an unlinked file of the parent's in which
+// both outlive a crash of lockd. It must never give a number twice.
 
 package lockd
 
@@ -116,16 +116,12 @@ func (c *counters) number() uint64 {
 // given tells whether a number may have been given out, by us or a lockd before.
 func (c *counters) given(n uint64) bool { return n > 0 && n <= c.Reserved }
 
-func (c *counters) add(i imsg.Counter, n uint64) {
-	c.Counts[i] += n
-	c.dirty = true
-}
-
-// addAll adds what a worker counted.
-func (c *counters) addAll(add []uint64, now time.Time) {
+// add adds what a worker counted.
+func (c *counters) add(add []uint64, now time.Time) {
 	for i, n := range add {
-		c.add(imsg.Counter(i), n)
+		c.Counts[i] += n
 	}
+	c.dirty = true
 	if len(add) > int(imsg.CountBugs) && add[imsg.CountBugs] > 0 {
 		c.LastBug = now.UnixNano()
 	}

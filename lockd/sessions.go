@@ -54,18 +54,12 @@ func (k *keeper) admit(w *worker, m *imsg.Enter) *imsg.Admission {
 		Same:     len(k.hosts[s.client.Addr()]) + 1,
 		Load:     k.machine.load(),
 	}
-	k.counters.add(imsg.CountTotal, 1)
 	a.Refusal = k.judge(s, a)
 	switch a.Refusal {
 	case imsg.Admitted:
 		k.add(s)
-	case imsg.RefusedConnections, imsg.RefusedLoad:
-		k.counters.add(imsg.CountRejectOther, 1)
 	case imsg.RefusedHost:
-		k.counters.add(imsg.CountRejectHost, 1)
 		k.offend(s, maxHost(s))
-	case imsg.RefusedLocked:
-		k.counters.add(imsg.CountRejectLock, 1)
 	}
 	return a
 }

@@ -6,6 +6,8 @@ package lockd
 
 import (
 	"cmp"
+	"maps"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -64,12 +66,24 @@ func (l *roll) page(after uint64) (page []imsg.LiveSession, more bool) {
 	return page, more
 }
 
+// refresh has the workers say what they have counted so far: they do so before
+// they answer for a page, and behind the largest number stands an empty one.
+func (l *roll) refresh() {
+	owners := make(map[*worker]*imsg.Live)
+	l.keeper.mu.Lock()
+	for w := range l.keeper.workers {
+		owners[w] = nil
+	}
+	l.keeper.mu.Unlock()
+	l.ask(owners, math.MaxUint64)
+}
+
 // ask fills in what the workers say. What of a worker falls on one page is among
 // the first page of its own.
 func (l *roll) ask(owners map[*worker]*imsg.Live, after uint64) {
 	var mu sync.Mutex
 	var all sync.WaitGroup
-	for w := range owners {
+	for _, w := range slices.Collect(maps.Keys(owners)) {
 		all.Go(func() {
 			m, err := w.conn.Call(&imsg.Snapshot{After: after}, snapshotTime)
 			mu.Lock()

@@ -31,6 +31,8 @@ type state struct {
 // dump answers Dump: it writes the state file into the descriptor that came.
 func (k *keeper) dump(r imsg.Request) {
 	defer r.Close()
+	roll := k.roll()
+	roll.refresh()
 	k.mu.Lock()
 	s := state{
 		config: k.config, family: k.family, now: k.machine.now(), resource: resource(),
@@ -38,7 +40,6 @@ func (k *keeper) dump(r imsg.Request) {
 	}
 	k.mu.Unlock()
 	if s.config.StateFile&imsg.StateSlots != 0 {
-		roll := k.roll()
 		for after, more := uint64(0), true; more; {
 			var page []imsg.LiveSession
 			page, more = roll.page(after)
@@ -148,8 +149,18 @@ func (s *state) human(w io.Writer) {
 		age := max(0, seconds(s.now.UnixNano()-l.Started))
 		fmt.Fprintf(w, "%d %d %s %s %02d:%02d %s %s %d %d %d %.1f %s\n", i, l.Number, l.State, flags(l.Auth), age/60, age%60,
 			l.Client.Addr(), target(l.Target), l.Transactions, l.ClientBytes, l.ServerBytes,
-			float64(l.ClientBytes)/128/float64(max(1, age)), strings.ReplaceAll(l.Ident, " ", "_"))
+			float64(l.ClientBytes)/128/float64(max(1, age)), oneWord(l.Ident))
 	}
+}
+
+// oneWord keeps what a router calls an ident from making columns or lines.
+func oneWord(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r <= ' ' {
+			return '_'
+		}
+		return r
+	}, s)
 }
 
 // flags is A for an authenticated session, a for one whose server offered it.

@@ -89,7 +89,7 @@ func (k *keeper) fromWorker(w *worker, r imsg.Request) {
 			k.expel(w, "adds to counters that do not exist")
 			return
 		}
-		k.counters.addAll(m.Add, k.machine.now())
+		k.counters.add(m.Add, k.machine.now())
 	case *imsg.Offence:
 		s := k.live[m.Number]
 		if s == nil || s.worker != w {

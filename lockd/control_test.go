@@ -1,0 +1,258 @@
+package lockd
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+)
+
+func TestStatus(t *testing.T) {
+	h := open(t, plan{config: usual(), load: 0.5})
+	w := h.worker(0)
+	w.enter("192.0.2.7")
+	w.say(&imsg.Counts{Add: []uint64{imsg.CountTotal: 2}})
+	w.enter("192.0.2.7")
+	w.unsaid = []uint64{imsg.CountViruses: 2}
+	h.write("192.0.2.9", "VIRUS\n")
+	h.tell(&imsg.Family{Version: "2.0", Rooms: []imsg.Member{{Room: imsg.Lockd, PID: 1}}})
+	h.parent.Call(&imsg.Dump{}, patience, tempFile(t)) // behind Family
+	s := ask[*imsg.StatusReport](t, h.operators()(), &imsg.Status{})
+	if s.Sessions != 2 || s.Limit != 10000 || s.Load != 0.5 || s.Locks != 1 || s.Counters[imsg.CountViruses] != 2 ||
+		s.Counters[imsg.CountTotal] != 2 || len(s.Counters) != int(imsg.Counters) || len(s.Family.Rooms) != 1 || s.Now != h.clock.now().UnixNano() {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestSessionsArePaged(t *testing.T) {
+	h := open(t, plan{config: usual()})
+	one, two, mute := h.worker(0), h.worker(1), h.worker(2)
+	mute.mute = true
+	long := strings.Repeat("i", maxIdent)
+	enter := func(w *hand, state imsg.State) {
+		a := w.enter("2001:db8::ffff:ffff:ffff:ffff")
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.live = append(w.live, imsg.LiveSession{Number: a.Number, State: state, Ident: long, Target: netip.MustParseAddrPort("192.0.2.25:25")})
+	}
+	for range 1400 {
+		enter(one, imsg.StateData)
+		enter(two, imsg.StateScan)
+	}
+	for range 200 {
+		enter(mute, imsg.StateQuit)
+	}
+	one.mu.Lock() // a lie about another's session is not believed
+	one.live = append(one.live[:0:0], one.live...)
+	one.live[0].Number = 2
+	one.mu.Unlock()
+
+	c := h.operators()()
+	var all []imsg.LiveSession
+	silent, pages := 0, 0
+	for after, more := uint64(0), true; more; pages++ {
+		l := ask[*imsg.SessionList](t, c, &imsg.Sessions{After: after})
+		all = append(all, l.Sessions...)
+		after, more = l.Sessions[len(l.Sessions)-1].Number, l.More
+		silent += l.Silent
+		if len(l.Sessions) > imsg.LivePage {
+			t.Errorf("page of %d", len(l.Sessions))
+		}
+	}
+	if len(all) != 3000 || pages != 12 {
+		t.Fatalf("%d sessions on %d pages", len(all), pages)
+	}
+	states := make(map[imsg.State]int)
+	for i, s := range all {
+		if s.Number != uint64(i+1) {
+			t.Fatalf("session %d is numbered %d", i, s.Number)
+		}
+		states[s.State]++
+	}
+	if states[imsg.StateData] != 1399 || states[imsg.StateScan] != 1400 || states[imsg.StateStart] != 201 || silent == 0 {
+		t.Errorf("%v, %d silent", states, silent)
+	}
+}
+
+func TestAdmissionDoesNotWaitForSnapshots(t *testing.T) {
+	h := open(t, plan{config: usual()})
+	w := h.worker(0)
+	w.mute = true
+	w.enter("192.0.2.7")
+	c := h.operators()()
+	listed := make(chan struct{})
+	go func() {
+		ask[*imsg.SessionList](t, c, &imsg.Sessions{})
+		close(listed)
+	}()
+	start := time.Now()
+	for n := 0; ; n++ {
+		w.enter("192.0.2.7")
+		select {
+		case <-listed:
+			if n < 100 {
+				t.Errorf("only %d admitted in %v", n, time.Since(start))
+			}
+			return
+		default:
+		}
+	}
+}
+
+func TestLocksArePaged(t *testing.T) {
+	h := open(t, plan{config: usual()})
+	const many = 2*lockPage + 5
+	cause := strings.Repeat("c", maxCause)
+	for i := range many {
+		h.write(fmt.Sprintf("10.0.%d.%d-%s", i/256, i%256, strings.Repeat("i", maxIdent)), cause+"\nmore\n")
+	}
+	os.Symlink("/etc/passwd", filepath.Join(h.dir, "10.9.9.9"))
+	c := h.operators()()
+	seen := make(map[string]bool)
+	pages := 0
+	for after, more := "", true; more; pages++ {
+		l := ask[*imsg.LockList](t, c, &imsg.Locks{After: after})
+		for _, e := range l.Locks {
+			if e.Name <= after || seen[e.Name] || e.Cause != cause || e.Expires-e.Created != int64(time.Hour) || e.Saint {
+				t.Fatalf("%+v", e)
+			}
+			seen[e.Name], after = true, e.Name
+		}
+		more = l.More
+	}
+	if len(seen) != many || pages != 3 {
+		t.Errorf("%d locks on %d pages", len(seen), pages)
+	}
+}
+
+func TestLockByHand(t *testing.T) {
+	config := usual()
+	h := open(t, plan{config: config})
+	runs := h.script()
+	w := h.worker(0)
+	a := w.enter("192.0.2.7")
+	c := h.operators()()
+	kind := func(m imsg.Message) imsg.Kind {
+		t.Helper()
+		d := ask[*imsg.Done](t, c, m)
+		if (d.Kind == 0) != (d.Detail == "") {
+			t.Errorf("%+v", d)
+		}
+		return d.Kind
+	}
+	for _, row := range []struct {
+		m    imsg.Message
+		want imsg.Kind
+	}{
+		{&imsg.Lock{Name: "::ffff:192.0.2.7", Cause: "told\nso"}, 0},
+		{&imsg.Lock{Name: "192.0.2.7"}, imsg.Exists},
+		{&imsg.Lock{Name: "192.0.2.7-joe"}, imsg.Invalid},
+		{&imsg.Lock{Name: "../192.0.2.7"}, imsg.Invalid},
+		{&imsg.Lock{Name: "192.0.2.7-../x"}, imsg.Invalid},
+		{&imsg.Lock{Name: ""}, imsg.Invalid},
+		{&imsg.Unlock{Name: "/etc/passwd"}, imsg.Invalid},
+		{&imsg.Unlock{Name: "192.0.2.8"}, imsg.NotFound},
+		{&imsg.Unlock{Name: "192.0.2.9-joe"}, imsg.NotFound},
+		{&imsg.Lock{Name: "2001:DB8::1"}, 0},
+		{&imsg.Unlock{Name: "2001:db8:0::1"}, 0},
+	} {
+		if got := kind(row.m); got != row.want {
+			t.Errorf("%+v: %v, want %v", row.m, got, row.want)
+		}
+	}
+	if n := receive(t, w.locked); n != a.Number {
+		t.Errorf("told %d", n)
+	}
+	if h.read("192.0.2.7") != "told#so\n" || h.read("2001:db8::1") != "" {
+		t.Error("lock files are not as said")
+	}
+	silent(t, runs)
+	if a := w.enter("192.0.2.7"); a.Refusal != imsg.RefusedLocked {
+		t.Errorf("%+v", a)
+	}
+	kind(&imsg.Unlock{Name: "192.0.2.7"})
+	if a := w.enter("192.0.2.7"); a.Refusal != imsg.Admitted {
+		t.Errorf("%+v", a)
+	}
+	h.log.has(t, "LOCK:REMOVED (/locks/192.0.2.7)")
+
+	os.Symlink("/etc/passwd", filepath.Join(h.dir, "192.0.2.66"))
+	if k := kind(&imsg.Unlock{Name: "192.0.2.66"}); k != imsg.Invalid {
+		t.Error(k)
+	}
+
+	config.Mode = imsg.ModeRemote
+	h.tell(&config)
+	h.next()
+	if k := kind(&imsg.Lock{Name: "192.0.2.7"}); k != imsg.Invalid {
+		t.Error(k)
+	}
+	if k := kind(&imsg.Lock{Name: "192.0.2.7-"}); k != 0 || h.read("192.0.2.7-") != "by hand\n" {
+		t.Error(k)
+	}
+	config.LockDuration = 0
+	h.tell(&config)
+	h.next()
+	if k := kind(&imsg.Lock{Name: "192.0.2.8-"}); k != imsg.Invalid {
+		t.Error(k)
+	}
+}
+
+func TestSaintByHand(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root can make a file of uid 0")
+	}
+	h := open(t, plan{config: usual(), uid: 65534})
+	h.write("192.0.2.7", "")
+	c := h.operators()()
+	for _, m := range []imsg.Message{&imsg.Lock{Name: "192.0.2.7"}, &imsg.Unlock{Name: "192.0.2.7"}} {
+		if d := ask[*imsg.Done](t, c, m); d.Kind != imsg.Denied {
+			t.Errorf("%T: %+v", m, d)
+		}
+	}
+	l := ask[*imsg.LockList](t, c, &imsg.Locks{})
+	if len(l.Locks) != 1 || !l.Locks[0].Saint || l.Locks[0].Expires != 0 {
+		t.Errorf("%+v", l)
+	}
+}
+
+func TestReloadAndStop(t *testing.T) {
+	h := open(t, plan{config: usual()})
+	h.answer = imsg.Done{Kind: imsg.Invalid, Detail: "gate.conf:3: what?"}
+	c := h.operators()()
+	if d := ask[*imsg.Done](t, c, &imsg.ReloadNow{}); *d != h.answer {
+		t.Errorf("%+v", d)
+	}
+	if _, ok := receive(t, h.asked).(*imsg.Reload); !ok {
+		t.Error("no Reload")
+	}
+	ask[*imsg.Done](t, c, &imsg.StopNow{Now: true})
+	if s, ok := receive(t, h.asked).(*imsg.Stop); !ok || !s.Now {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestOperatorsAreBounded(t *testing.T) {
+	h := open(t, plan{config: usual()})
+	connect := h.operators()
+	var all []*imsg.Conn
+	for range maxOperators {
+		c := connect()
+		ask[*imsg.StatusReport](t, c, &imsg.Status{})
+		all = append(all, c)
+	}
+	extra := connect()
+	if _, err := extra.Call(&imsg.Status{}, patience); err != imsg.Gone {
+		t.Errorf("one too many: %v", err)
+	}
+	all[0].Close()
+	eventually(t, "a free seat", func() bool {
+		_, err := connect().Call(&imsg.Status{}, patience)
+		return err == nil
+	})
+}

@@ -1,0 +1,404 @@
+// A lockd in this process, and the test as its parent, workers, script runner
+// and operators.
+
+package lockd
+
+import (
+	"bytes"
+	"cmp"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+)
+
+const patience = 10 * time.Second
+
+func TestMain(m *testing.M) {
+	time.Local = time.UTC
+	os.Exit(m.Run())
+}
+
+// journal keeps what was logged.
+type journal struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (j *journal) Write(b []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.buf.Write(b)
+}
+
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.buf.String()
+}
+
+func (j *journal) has(t *testing.T, text string) {
+	t.Helper()
+	if !strings.Contains(j.String(), text) {
+		t.Errorf("log does not say %q:\n%s", text, j)
+	}
+}
+
+func (j *journal) hasNot(t *testing.T, text string) {
+	t.Helper()
+	if strings.Contains(j.String(), text) {
+		t.Errorf("log says %q:\n%s", text, j)
+	}
+}
+
+// clock is a time that moves by hand.
+type clock struct {
+	mu sync.Mutex
+	t  time.Time
+}
+
+func (c *clock) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.t
+}
+
+func (c *clock) move(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.t = c.t.Add(d)
+}
+
+type house struct {
+	t      testing.TB
+	keeper *keeper
+	parent *imsg.Conn
+	told   chan imsg.Message // Ready, BadPeer
+	asked  chan imsg.Message // Reload, Stop
+	answer imsg.Done         // to those
+	dir    string
+	log    *journal
+	clock  *clock
+	ended  chan error
+}
+
+// plan is how a test wants its house.
+type plan struct {
+	config  imsg.LockdConfig
+	dir     string // empty: a fresh one
+	ledger  *os.File
+	uid     int
+	load    float64
+	waiting bool // do not lift the barrier
+}
+
+// usual is a configuration that refuses nobody in a test of something else.
+func usual() imsg.LockdConfig {
+	return imsg.LockdConfig{
+		ProxyName: "gate", Mode: imsg.ModeFixed, MaxConnections: 10000,
+		LockOn: imsg.LockVirus | imsg.LockSpam | imsg.LockMaxHost, LockDuration: 3600,
+		LockPath: "/locks", LockPerm: 0o660, ActionScript: true, StateFile: imsg.StateHuman | imsg.StateSlots,
+		Version: "2.0", CompileDate: "Jan  2 2026 03:04:05",
+	}
+}
+
+func open(t testing.TB, p plan) *house {
+	t.Helper()
+	h := &house{
+		t: t, dir: p.dir, log: new(journal), ended: make(chan error, 1),
+		told: make(chan imsg.Message, 64), asked: make(chan imsg.Message, 64),
+		clock: &clock{t: time.Now()},
+	}
+	if h.dir == "" {
+		h.dir = t.TempDir()
+	}
+	near, far := pair(t)
+	parent, err := imsg.NewConn(near, imsg.Parent, imsg.Lockd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.parent = parent
+	go parent.Serve(func(r imsg.Request) {
+		switch r.Message.(type) {
+		case *imsg.Hello:
+		case *imsg.Reload, *imsg.Stop:
+			h.asked <- r.Message
+			r.Answer(&h.answer)
+		default:
+			h.told <- r.Message
+		}
+	})
+	home, err := imsg.Arrive(far, imsg.Lockd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err := os.OpenRoot(h.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.keeper = newKeeper(home, slog.New(slog.NewTextHandler(h.log, nil)), dir, machine{
+		now: h.clock.now, load: func() float64 { return p.load }, uid: p.uid,
+	})
+	go func() {
+		h.ended <- h.keeper.serve()
+		dir.Close()
+	}()
+	t.Cleanup(h.close)
+
+	h.tell(&p.config)
+	if _, ok := h.next().(*imsg.Ready); !ok {
+		t.Fatal("no Ready")
+	}
+	if p.ledger != nil {
+		h.tell(&imsg.Ledger{}, p.ledger)
+	}
+	if !p.waiting {
+		h.tell(&imsg.Start{})
+	}
+	return h
+}
+
+func pair(t testing.TB) (near, far *os.File) {
+	t.Helper()
+	near, far, err := imsg.Pair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return near, far
+}
+
+// close ends the parent's link, as the parent's death does, and waits for lockd.
+func (h *house) close() {
+	h.parent.Close()
+	select {
+	case err := <-h.ended:
+		h.ended <- nil
+		if err != nil {
+			h.t.Errorf("lockd ended with %v", err)
+		}
+	case <-time.After(patience):
+		h.t.Error("lockd does not end with its parent")
+	}
+}
+
+func (h *house) tell(m imsg.Message, files ...*os.File) {
+	h.t.Helper()
+	if err := h.parent.Send(m, files...); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+func (h *house) next() imsg.Message {
+	h.t.Helper()
+	return receive(h.t, h.told)
+}
+
+func receive[T any](t testing.TB, from <-chan T) (v T) {
+	t.Helper()
+	select {
+	case v = <-from:
+	case <-time.After(patience):
+		t.Fatal("nothing came")
+	}
+	return v
+}
+
+// hand is a session worker.
+type hand struct {
+	*imsg.Conn
+	t      testing.TB
+	locked chan uint64
+	mu     sync.Mutex
+	live   []imsg.LiveSession // told at Snapshot
+	mute   bool               // does not answer it
+	unsaid []uint64           // counted, and said before Snapshot is answered
+}
+
+// hire joins a worker that has said nothing yet.
+func (h *house) hire(member int) *hand {
+	h.t.Helper()
+	near, far := pair(h.t)
+	h.tell(&imsg.Peer{Room: imsg.Session, Member: member}, far)
+	far.Close()
+	c, err := imsg.NewConn(near, imsg.Session, imsg.Lockd)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	w := &hand{Conn: c, t: h.t, locked: make(chan uint64, 4096)}
+	go c.Serve(func(r imsg.Request) {
+		switch m := r.Message.(type) {
+		case *imsg.Locked:
+			w.locked <- m.Number
+		case *imsg.Snapshot:
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			if w.mute {
+				return
+			}
+			if w.unsaid != nil {
+				w.say(&imsg.Counts{Add: w.unsaid})
+				w.unsaid = nil
+			}
+			i, found := slices.BinarySearchFunc(w.live, m.After, func(l imsg.LiveSession, n uint64) int { return cmp.Compare(l.Number, n) })
+			if found {
+				i++
+			}
+			rest := w.live[i:]
+			n := min(len(rest), imsg.LivePage)
+			r.Answer(&imsg.Live{Sessions: rest[:n], More: n < len(rest)})
+		}
+	})
+	h.t.Cleanup(func() { c.Close() })
+	return w
+}
+
+// worker joins one that has nothing to announce.
+func (h *house) worker(member int) *hand {
+	h.t.Helper()
+	w := h.hire(member)
+	w.say(&imsg.Announce{Last: true})
+	return w
+}
+
+func (w *hand) say(m imsg.Message) {
+	w.t.Helper()
+	if err := w.Send(m); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *hand) enter(client string) *imsg.Admission {
+	w.t.Helper()
+	m, err := w.Call(entering(client), patience)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return m.(*imsg.Admission)
+}
+
+func entering(client string) *imsg.Enter {
+	return &imsg.Enter{Client: at(client), Local: netip.MustParseAddrPort("192.0.2.1:9199"), Target: netip.MustParseAddrPort("192.0.2.25:25")}
+}
+
+// at is an address with a port of its own.
+func at(client string) netip.AddrPort { return netip.AddrPortFrom(netip.MustParseAddr(client), 51234) }
+
+func (w *hand) offend(o imsg.Offence) imsg.Kind {
+	w.t.Helper()
+	m, err := w.Call(&o, patience)
+	if err != nil {
+		return err.(imsg.Kind)
+	}
+	return m.(*imsg.Done).Kind
+}
+
+// script joins a script runner and returns what it is asked to run.
+func (h *house) script() <-chan *imsg.Run {
+	h.t.Helper()
+	near, far := pair(h.t)
+	h.tell(&imsg.Peer{Room: imsg.Action}, far)
+	far.Close()
+	c, err := imsg.NewConn(near, imsg.Action, imsg.Lockd)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	runs := make(chan *imsg.Run, 64)
+	go c.Serve(func(r imsg.Request) { runs <- r.Message.(*imsg.Run) })
+	h.t.Cleanup(func() { c.Close() })
+	return runs
+}
+
+// operators opens the control socket and returns a way to connect.
+func (h *house) operators() func() *imsg.Conn {
+	h.t.Helper()
+	name := filepath.Join(h.t.TempDir(), "control")
+	l, err := net.ListenUnix("unixpacket", &net.UnixAddr{Net: "unixpacket", Name: name})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.t.Cleanup(func() { l.Close() })
+	f, err := l.File()
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.tell(&imsg.ControlSocket{}, f)
+	f.Close()
+	return func() *imsg.Conn {
+		h.t.Helper()
+		u, err := net.Dial("unixpacket", name)
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		f, err := u.(*net.UnixConn).File()
+		u.Close()
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		c, err := imsg.NewConn(f, imsg.Control, imsg.Lockd)
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		go c.Serve(func(imsg.Request) {})
+		h.t.Cleanup(func() { c.Close() })
+		return c
+	}
+}
+
+func ask[T imsg.Message](t testing.TB, c *imsg.Conn, m imsg.Message) T {
+	t.Helper()
+	answer, err := c.Call(m, patience)
+	if err != nil {
+		t.Fatalf("%T: %v", m, err)
+	}
+	return answer.(T)
+}
+
+// eventually waits for what no message tells.
+func eventually(t testing.TB, what string, is func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); !is(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("never: %s", what)
+		}
+	}
+}
+
+func (h *house) liveCount() int {
+	h.keeper.mu.Lock()
+	defer h.keeper.mu.Unlock()
+	return len(h.keeper.live)
+}
+
+func (h *house) write(name, content string) {
+	h.t.Helper()
+	if err := os.WriteFile(filepath.Join(h.dir, name), []byte(content), 0o600); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+func (h *house) read(name string) string {
+	b, err := os.ReadFile(filepath.Join(h.dir, name))
+	if err != nil {
+		return ""
+	}
+	return string(b)
+}
+
+// silent complains about what waits in a channel, after all that was said on its
+// link has been dealt with.
+func silent[T any](t testing.TB, from <-chan T) {
+	t.Helper()
+	select {
+	case v := <-from:
+		t.Errorf("unexpected: %+v", v)
+	default:
+	}
+}

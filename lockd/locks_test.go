@@ -1,0 +1,222 @@
+package lockd
+
+import (
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+)
+
+// shelf is a lock directory on its own.
+func shelf(t testing.TB, saints bool) (*locks, string, *journal) {
+	t.Helper()
+	path := t.TempDir()
+	dir, err := os.OpenRoot(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { dir.Close() })
+	log := new(journal)
+	return &locks{dir: dir, now: time.Now, saints: saints, log: slog.New(slog.NewTextHandler(log, nil))}, path, log
+}
+
+var somebody = &session{number: 7, client: at("192.0.2.7")}
+
+func TestLook(t *testing.T) {
+	const name = "192.0.2.7"
+	file := func(owner int, age time.Duration) func(t *testing.T, path string) {
+		return func(t *testing.T, path string) {
+			if os.Getuid() != 0 && owner != os.Getuid() {
+				t.Skip("only root can give a file away")
+			}
+			when := time.Now().Add(-age)
+			if err := os.WriteFile(path, []byte("VIRUS\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Chown(path, owner, -1); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Chtimes(path, when, when); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	us := os.Getuid()
+	for _, row := range []struct {
+		name     string
+		make     func(t *testing.T, path string)
+		saints   bool
+		duration int
+		want     mark
+		stays    bool
+		log      string
+	}{
+		{"no file", func(*testing.T, string) {}, false, 3600, unlocked, false, ""},
+		{"young", file(us, time.Minute), false, 3600, locked, true, ""},
+		{"just too old", file(us, time.Hour), false, 3600, unlocked, false, "LOCK:EXPIRED"},
+		{"judged by today's duration", file(us, time.Hour), false, 7200, locked, true, ""},
+		{"from the future", file(us, -time.Hour), false, 3600, locked, true, ""},
+		{"old, for ever", file(us, 10000*time.Hour), false, -1, locked, true, ""},
+		{"no locking", file(us, 10000*time.Hour), false, 0, unlocked, true, ""},
+		{"somebody else's", file(12345, time.Minute), true, 3600, locked, true, ""},
+		{"somebody else's, old", file(12345, time.Hour), true, 3600, unlocked, false, "LOCK:EXPIRED"},
+		{"uid 0", file(0, time.Minute), true, 3600, saint, true, "LOCK:SAINT"},
+		{"uid 0, old", file(0, 10000*time.Hour), true, 3600, saint, true, "LOCK:SAINT"},
+		{"uid 0, no locking", file(0, time.Minute), true, 0, saint, true, "LOCK:SAINT"},
+		{"uid 0, and so are we", file(0, time.Minute), false, 3600, locked, true, ""},
+		{"directory", func(t *testing.T, path string) { os.Mkdir(path, 0o700) }, false, 3600, unlocked, true, "not a regular file"},
+		{"symbolic link", func(t *testing.T, path string) { os.Symlink("/etc/passwd", path) }, true, 3600, unlocked, true, "not a regular file"},
+		{"link to nothing", func(t *testing.T, path string) { os.Symlink("nothing", path) }, false, 3600, unlocked, true, "not a regular file"},
+		{"pipe", func(t *testing.T, path string) { syscall.Mkfifo(path, 0o600) }, false, 3600, unlocked, true, "not a regular file"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			l, dir, log := shelf(t, row.saints)
+			path := filepath.Join(dir, name)
+			row.make(t, path)
+			if got := l.look(name, row.duration, somebody); got != row.want {
+				t.Errorf("mark %d, want %d", got, row.want)
+			}
+			if _, err := os.Lstat(path); (err == nil) != row.stays {
+				t.Errorf("file stays: %v, want %v", err == nil, row.stays)
+			}
+			if row.log == "" {
+				log.hasNot(t, "msg=")
+			} else {
+				log.has(t, row.log)
+			}
+		})
+	}
+}
+
+func TestCreate(t *testing.T) {
+	l, dir, _ := shelf(t, false)
+	old := syscall.Umask(0o027)
+	defer syscall.Umask(old)
+	if err := l.create("192.0.2.7", "Bad\nName\x00\xff", 0o666); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(filepath.Join(dir, "192.0.2.7"))
+	if err != nil || string(b) != "Bad#Name##\n" {
+		t.Errorf("%q, %v", b, err)
+	}
+	if info, err := os.Stat(filepath.Join(dir, "192.0.2.7")); err != nil || info.Mode() != 0o640 {
+		t.Errorf("lock_perm goes through the umask: %v, %v", info.Mode(), err)
+	}
+
+	// What stands there already is not touched, nor what it points to.
+	outside := filepath.Join(t.TempDir(), "outside")
+	os.Symlink(outside, filepath.Join(dir, "192.0.2.8"))
+	os.Symlink("inside", filepath.Join(dir, "192.0.2.9"))
+	for _, name := range []string{"192.0.2.7", "192.0.2.8", "192.0.2.9"} {
+		if err := l.create(name, "again", 0o660); !os.IsExist(underlying(err)) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, path := range []string{outside, filepath.Join(dir, "inside")} {
+		if _, err := os.Stat(path); err == nil {
+			t.Errorf("%s was made through a link", path)
+		}
+	}
+}
+
+func underlying(err error) error {
+	for {
+		u, ok := err.(interface{ Unwrap() error })
+		if !ok {
+			return err
+		}
+		err = u.Unwrap()
+	}
+}
+
+func TestCreateAtTheSameTime(t *testing.T) {
+	l, _, _ := shelf(t, false)
+	var made atomic.Int32
+	var all sync.WaitGroup
+	for range 16 {
+		all.Go(func() {
+			if l.create("2001:db8::1", "VIRUS", 0o660) == nil {
+				made.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	if made.Load() != 1 {
+		t.Errorf("%d made the same lock", made.Load())
+	}
+}
+
+func TestLockNames(t *testing.T) {
+	for _, row := range []struct {
+		mode          imsg.Mode
+		client, ident string
+		want          string
+	}{
+		{imsg.ModeFixed, "192.0.2.7", "joe", "192.0.2.7"},
+		{imsg.ModeFixed, "2001:DB8:0::1", "", "2001:db8::1"},
+		{imsg.ModeRemote, "192.0.2.7", "", "192.0.2.7-"},
+		{imsg.ModeRemote, "192.0.2.7", "Joe-9=+:", "192.0.2.7-Joe-9=+:"},
+		{imsg.ModeRemoteUDP, "2001:db8::1", "../../etc/passwd", "2001:db8::1-______etc_passwd"},
+		{imsg.ModeRemote, "192.0.2.7", "a b\x00\n.\xff", "192.0.2.7-a_b____"},
+		{imsg.ModeRemote, "192.0.2.7", strings.Repeat("x", 300), "192.0.2.7-" + strings.Repeat("x", maxIdent)},
+	} {
+		k := &keeper{config: imsg.LockdConfig{Mode: row.mode}}
+		got := k.lockName(&session{client: at(row.client), ident: row.ident})
+		if got != row.want {
+			t.Errorf("%s %q: %q, want %q", row.client, row.ident, got, row.want)
+		}
+		client, ident, remote, ok := parseName(got)
+		if again := client.String() + map[bool]string{true: "-" + ident}[remote]; !ok || again != got {
+			t.Errorf("%q parses to %q, %v", got, again, ok)
+		}
+	}
+}
+
+func FuzzParseName(f *testing.F) {
+	for _, s := range []string{"192.0.2.7", "2001:db8::1-joe", "fe80::1%eth0", "../x", "192.0.2.7-a/b", "", "-", "::ffff:192.0.2.7"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		client, ident, _, ok := parseName(s)
+		if !ok {
+			return
+		}
+		name := client.String() + "-" + ident
+		if strings.ContainsAny(name, "/\x00%") || len(name) > 255 || client != client.Unmap() || !filepath.IsLocal(name) {
+			t.Errorf("%q makes %q", s, name)
+		}
+		if again, err := netip.ParseAddr(client.String()); err != nil || again != client {
+			t.Errorf("%q: %v, %v", s, again, err)
+		}
+	})
+}
+
+func TestForeignFilesAreNoLocks(t *testing.T) {
+	l, dir, _ := shelf(t, false)
+	for _, name := range []string{"192.0.2.7", "2001:db8::1-joe", ".hidden", "README", "192.0.2.7.bak", "192.0.2.7-a b", "fe80::1%eth0", "192.0.2.007"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	names, err := l.names()
+	if want := []string{"192.0.2.7", "2001:db8::1-joe"}; err != nil || !slices.Equal(names, want) {
+		t.Errorf("%q, %v", names, err)
+	}
+}
+
+func BenchmarkLook(b *testing.B) {
+	l, _, _ := shelf(b, false)
+	b.ReportAllocs()
+	for b.Loop() {
+		l.look("192.0.2.7", 3600, somebody)
+	}
+}

@@ -1,0 +1,259 @@
+package lockd
+
+import (
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+)
+
+func TestOffence(t *testing.T) {
+	h := open(t, plan{config: usual()})
+	runs := h.script()
+	one, two := h.worker(0), h.worker(1)
+	a := one.enter("192.0.2.7")
+	b := one.enter("192.0.2.7")
+	c := two.enter("192.0.2.7")
+	two.enter("192.0.2.8")
+	o := imsg.Offence{
+		Number: a.Number, Transaction: 2, Found: imsg.FoundVirus, Virus: "Eicar-Test", Score: 1.5,
+		Target: netip.MustParseAddrPort("192.0.2.25:25"), Helo: "pc", MailFrom: "joe@example.com", Recipients: 3, Size: 68, Auth: imsg.AuthAccepted, Spool: "1.1",
+	}
+	if k := one.offend(o); k != 0 {
+		t.Fatal(k)
+	}
+	// The word to the same worker stood before the answer in its queue.
+	select {
+	case n := <-one.locked:
+		if n != b.Number {
+			t.Errorf("locked %d, want %d", n, b.Number)
+		}
+	default:
+		t.Error("answered before the other session was told")
+	}
+	if n := receive(t, two.locked); n != c.Number {
+		t.Errorf("locked %d, want %d", n, c.Number)
+	}
+	if got := h.read("192.0.2.7"); got != "Eicar-Test\n" {
+		t.Errorf("lock file %q", got)
+	}
+	h.log.has(t, `msg="LOCK:CREATED (/locks/192.0.2.7): Eicar-Test" session=1`)
+
+	r := receive(t, runs)
+	o.Target = r.Target
+	if r.Offence != o || r.Client != at("192.0.2.7") || r.IdentCount != 3 || r.LockFile != "/locks/192.0.2.7" ||
+		r.LockDuration != 3600 || r.Started == 0 || r.Local.Port() != 9199 {
+		t.Errorf("%+v", r)
+	}
+
+	// A repeat counts once; another transaction finds the lock in force.
+	one.offend(o)
+	o.Transaction++
+	one.offend(o)
+	if a := one.enter("192.0.2.7"); a.Refusal != imsg.RefusedLocked {
+		t.Errorf("%+v", a)
+	}
+	h.log.has(t, "msg=LOCK:LOCKED session=5 src=192.0.2.7 ident=")
+	if a := one.enter("192.0.2.8"); a.Refusal != imsg.Admitted {
+		t.Errorf("%+v", a)
+	}
+	silent(t, runs)
+	for len(two.locked) > 0 {
+		if n := <-two.locked; n != c.Number {
+			t.Errorf("another client's session %d was told", n)
+		}
+	}
+}
+
+func TestOffenceNotInLockOn(t *testing.T) {
+	c := usual()
+	c.LockOn = imsg.LockSpam
+	h := open(t, plan{config: c})
+	runs := h.script()
+	w := h.worker(0)
+	a, _ := w.enter("192.0.2.7"), w.enter("192.0.2.7")
+	if k := w.offend(imsg.Offence{Number: a.Number, Transaction: 1, Found: imsg.FoundVirus}); k != 0 {
+		t.Error(k)
+	}
+	silent(t, w.locked)
+	silent(t, runs)
+	if h.read("192.0.2.7") != "" {
+		t.Error("locked without lock_on")
+	}
+}
+
+func TestWithoutLockingEachEventRunsTheScript(t *testing.T) {
+	c := usual()
+	c.LockDuration = 0
+	h := open(t, plan{config: c})
+	runs := h.script()
+	w := h.worker(0)
+	a, _ := w.enter("192.0.2.7"), w.enter("192.0.2.7")
+	for i := range 3 {
+		w.offend(imsg.Offence{Number: a.Number, Transaction: i + 1, Found: imsg.FoundSpam, Score: 9})
+		if r := receive(t, runs); r.Transaction != i+1 || r.LockDuration != 0 {
+			t.Errorf("%+v", r)
+		}
+		w.offend(imsg.Offence{Number: a.Number, Transaction: i + 1, Found: imsg.FoundSpam, Score: 9}) // a repeat
+	}
+	silent(t, runs)
+	silent(t, w.locked)
+	if h.read("192.0.2.7") != "" {
+		t.Error("lock made with lock_duration 0")
+	}
+}
+
+func TestSaintIsSpared(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root can make a file of uid 0")
+	}
+	h := open(t, plan{config: usual(), uid: 65534})
+	runs := h.script()
+	w := h.worker(0)
+	h.write("192.0.2.7", "")
+	a, _ := w.enter("192.0.2.7"), w.enter("192.0.2.7")
+	if a.Refusal != imsg.Admitted {
+		t.Fatalf("%+v", a)
+	}
+	w.offend(imsg.Offence{Number: a.Number, Transaction: 1, Found: imsg.FoundVirus})
+	silent(t, runs)
+	silent(t, w.locked)
+	h.log.has(t, "msg=LOCK:SAINT session=1 src=192.0.2.7")
+	h.log.hasNot(t, "LOCK:CREATED")
+}
+
+func TestExpiredLockIsMadeAgain(t *testing.T) {
+	h := open(t, plan{config: usual()})
+	runs := h.script()
+	w := h.worker(0)
+	h.write("192.0.2.7", "SPAM\n")
+	h.clock.move(time.Hour + time.Second)
+	a := w.enter("192.0.2.7")
+	if a.Refusal != imsg.Admitted || h.read("192.0.2.7") != "" {
+		t.Errorf("%+v", a)
+	}
+	h.log.has(t, "LOCK:EXPIRED")
+	w.offend(imsg.Offence{Number: a.Number, Transaction: 1, Found: imsg.FoundSpam})
+	receive(t, runs)
+	if h.read("192.0.2.7") != "SPAM\n" {
+		t.Error("not locked again")
+	}
+	// The owner removes it by hand: that counts at once.
+	os.Remove(filepath.Join(h.dir, "192.0.2.7"))
+	if a := w.enter("192.0.2.7"); a.Refusal != imsg.Admitted {
+		t.Errorf("%+v", a)
+	}
+}
+
+func TestMaxHost(t *testing.T) {
+	c := usual()
+	c.MaxPerHost = 2
+	h := open(t, plan{config: c})
+	runs := h.script()
+	w := h.worker(0)
+	first, second := w.enter("2001:db8::7"), w.enter("2001:db8::7")
+	third := w.enter("2001:db8::7")
+	if third.Refusal != imsg.RefusedHost || third.Number == 0 {
+		t.Fatalf("%+v", third)
+	}
+	r := receive(t, runs)
+	if r.Found != imsg.FoundMaxHost || r.Number != third.Number || r.Target.IsValid() || r.Local.String() != "[::]:9199" || r.IdentCount != 3 || r.Transaction != 1 {
+		t.Errorf("%+v", r)
+	}
+	told := []uint64{receive(t, w.locked), receive(t, w.locked)}
+	slices.Sort(told)
+	if !slices.Equal(told, []uint64{first.Number, second.Number}) {
+		t.Errorf("told %v", told)
+	}
+	if h.read("2001:db8::7") != "MAX_HOST\n" {
+		t.Error("not locked")
+	}
+	// The limit stands before the lock.
+	if a := w.enter("2001:db8::7"); a.Refusal != imsg.RefusedHost {
+		t.Errorf("%+v", a)
+	}
+	silent(t, runs)
+	if k := w.offend(imsg.Offence{Number: third.Number, Transaction: 1, Found: imsg.FoundVirus}); k != imsg.NotFound {
+		t.Errorf("a refused session offends: %v", k)
+	}
+}
+
+func TestLongWordsDoNotSpareTheScript(t *testing.T) {
+	h := open(t, plan{config: usual()})
+	runs := h.script()
+	w := h.worker(0)
+	a := w.enter("192.0.2.7")
+	long := strings.Repeat("x", 3900)
+	if k := w.offend(imsg.Offence{Number: a.Number, Transaction: 1, Found: imsg.FoundVirus, Helo: long, MailFrom: long}); k != 0 {
+		t.Fatal(k)
+	}
+	if r := receive(t, runs); len(r.Helo) != maxWord {
+		t.Errorf("%d octets", len(r.Helo))
+	}
+}
+
+func TestOffencesOfASessionAreBounded(t *testing.T) {
+	h := open(t, plan{config: usual()})
+	w := h.worker(0)
+	a := w.enter("192.0.2.7")
+	for i := range maxOffences {
+		if k := w.offend(imsg.Offence{Number: a.Number, Transaction: i, Found: imsg.FoundSPF}); k != 0 {
+			t.Fatal(i, k)
+		}
+	}
+	if k := w.offend(imsg.Offence{Number: a.Number, Transaction: maxOffences, Found: imsg.FoundSPF}); k != imsg.Busy {
+		t.Error(k)
+	}
+}
+
+func TestOffenceWithoutScriptRunner(t *testing.T) {
+	h := open(t, plan{config: usual()})
+	w := h.worker(0)
+	a := w.enter("192.0.2.7")
+	if k := w.offend(imsg.Offence{Number: a.Number, Transaction: 1, Found: imsg.FoundVirus}); k != 0 {
+		t.Error(k)
+	}
+	h.log.has(t, "action script is not run")
+}
+
+func TestWorkerThatDoesNotListen(t *testing.T) {
+	h := open(t, plan{config: usual()})
+	near, far := pair(t)
+	h.tell(&imsg.Peer{Room: imsg.Session, Member: 5}, far)
+	far.Close()
+	deaf, err := imsg.NewConn(near, imsg.Session, imsg.Lockd) // nobody serves it
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer deaf.Close()
+	deaf.Send(&imsg.Announce{Last: true})
+	go deaf.Call(entering("192.0.2.7"), patience)
+	eventually(t, "the deaf worker's session", func() bool { return h.liveCount() == 1 })
+
+	w := h.worker(0)
+	c := usual()
+	c.LockDuration = 1
+	h.tell(&c)
+	h.next()
+	// Each round locks afresh, and tells the deaf one.
+	for range 2000 {
+		h.clock.move(2 * time.Second)
+		a := w.enter("192.0.2.7")
+		w.offend(imsg.Offence{Number: a.Number, Transaction: 1, Found: imsg.FoundVirus})
+		w.say(&imsg.Leave{Number: a.Number})
+		select {
+		case m := <-h.told:
+			if b, ok := m.(*imsg.BadPeer); !ok || b.Member != 5 {
+				t.Fatalf("%+v", m)
+			}
+			return
+		default:
+		}
+	}
+	t.Error("a worker that takes no word was not reported")
+}

@@ -1,0 +1,250 @@
+package lockd
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+)
+
+func TestAdmissionOrder(t *testing.T) {
+	// All four limits are passed at first; each row lifts one more.
+	all := usual()
+	all.MaxConnections, all.MaxLoad, all.MaxPerHost = 1, 2, 1
+	connections, load, host, lock := all, all, all, all
+	connections.MaxConnections = 2
+	load = connections
+	load.MaxLoad = 0
+	host = load
+	host.MaxPerHost = 0
+	lock = host
+	lock.LockDuration = 0
+	remote := host
+	remote.Mode = imsg.ModeRemote
+
+	for _, row := range []struct {
+		name   string
+		config imsg.LockdConfig
+		want   imsg.Refusal
+	}{
+		{"connections first", all, imsg.RefusedConnections},
+		{"then load", connections, imsg.RefusedLoad},
+		{"then host", load, imsg.RefusedHost},
+		{"then lock", host, imsg.RefusedLocked},
+		{"no locking", lock, imsg.Admitted},
+		{"remote: ident not known yet", remote, imsg.Admitted},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			first := usual()
+			h := open(t, plan{config: first, load: 2.5})
+			w := h.worker(0)
+			w.enter("192.0.2.7")
+			h.write("192.0.2.7", "VIRUS\n")
+			row.config.LockOn = 0
+			h.tell(&row.config) // in place: judges by the new rules at once
+			h.next()
+			a := w.enter("192.0.2.7")
+			if a.Refusal != row.want || a.Number != 2 || a.Sessions != 2 || a.Same != 2 || a.Load != 2.5 {
+				t.Errorf("%+v, want refusal %d", a, row.want)
+			}
+			if want := map[bool]int{true: 2, false: 1}[row.want == imsg.Admitted]; h.liveCount() != want {
+				t.Errorf("%d live, want %d", h.liveCount(), want)
+			}
+		})
+	}
+}
+
+func TestHostsAreCountedInOneForm(t *testing.T) {
+	h := open(t, plan{config: usual()})
+	w := h.worker(0)
+	w.enter("192.0.2.7")
+	if a := w.enter("::ffff:192.0.2.7"); a.Same != 2 {
+		t.Errorf("an IPv4 address inside IPv6 is another host: %+v", a)
+	}
+	w.enter("fe80::1")
+	if a := w.enter("fe80::1%../../etc/passwd"); a.Same != 2 {
+		t.Errorf("a zone makes another host: %+v", a)
+	}
+}
+
+func TestWorkersSpeakOfTheirOwn(t *testing.T) {
+	h := open(t, plan{config: usual()})
+	runs := h.script()
+	mine, other := h.worker(0), h.worker(1)
+	a := mine.enter("192.0.2.7")
+	other.say(&imsg.Leave{Number: a.Number})
+	if k := other.offend(imsg.Offence{Number: a.Number, Transaction: 1, Found: imsg.FoundVirus}); k != imsg.NotFound {
+		t.Errorf("offence for another worker's session: %v", k)
+	}
+	if h.liveCount() != 1 || h.read("192.0.2.7") != "" {
+		t.Error("a worker disposed of another's session")
+	}
+	silent(t, runs)
+	mine.say(&imsg.Leave{Number: a.Number})
+	mine.say(&imsg.Leave{Number: a.Number})
+	if a := mine.enter("192.0.2.7"); a.Sessions != 1 || a.Same != 1 {
+		t.Errorf("after Leave: %+v", a)
+	}
+}
+
+func TestEndOfWorkerEndsItsSessions(t *testing.T) {
+	h := open(t, plan{config: usual()})
+	one, two := h.worker(0), h.worker(1)
+	for range 50 {
+		one.enter("192.0.2.7")
+		two.enter("192.0.2.7")
+	}
+	one.Close()
+	eventually(t, "50 live", func() bool { return h.liveCount() == 50 })
+	if a := two.enter("192.0.2.7"); a.Same != 51 {
+		t.Errorf("%+v", a)
+	}
+	two.Close()
+	eventually(t, "none live", func() bool { return h.liveCount() == 0 })
+	h.keeper.mu.Lock()
+	defer h.keeper.mu.Unlock()
+	if len(h.keeper.hosts) != 0 || len(h.keeper.workers) != 0 {
+		t.Errorf("%d hosts and %d workers are left", len(h.keeper.hosts), len(h.keeper.workers))
+	}
+}
+
+func TestNonsenseFromAWorker(t *testing.T) {
+	for name, say := range map[string]func(*hand){
+		"too many counters": func(w *hand) { w.say(&imsg.Counts{Add: make([]uint64, imsg.Counters+1)}) },
+		"announces again":   func(w *hand) { w.say(&imsg.Announce{Last: true}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := open(t, plan{config: usual()})
+			w := h.worker(3)
+			w.enter("192.0.2.7")
+			say(w)
+			if b, ok := h.next().(*imsg.BadPeer); !ok || b.Room != imsg.Session || b.Member != 3 {
+				t.Errorf("%+v", b)
+			}
+			receive(t, w.Done())
+			eventually(t, "its session gone", func() bool { return h.liveCount() == 0 })
+		})
+	}
+	h := open(t, plan{config: usual()})
+	w := h.worker(0)
+	if _, err := w.Call(&imsg.Enter{}, patience); err != imsg.Invalid {
+		t.Errorf("Enter without a client: %v", err)
+	}
+}
+
+func TestEnterWaitsForWhatIsLive(t *testing.T) {
+	h := open(t, plan{config: usual(), waiting: true})
+	one, two := h.hire(0), h.hire(1)
+	one.say(&imsg.Announce{Last: true})
+	admitted := make(chan *imsg.Admission, 1)
+	go func() { admitted <- one.enter("192.0.2.7") }()
+	eventually(t, "one waits", func() bool {
+		h.keeper.mu.Lock()
+		defer h.keeper.mu.Unlock()
+		return len(h.keeper.held) == 1
+	})
+	h.tell(&imsg.Start{})
+	two.say(&imsg.Announce{Sessions: []imsg.LiveSession{{Number: 9, Client: at("192.0.2.7")}}}) // never given out
+	silent(t, admitted)
+	two.say(&imsg.Announce{Last: true})
+	if a := receive(t, admitted); a.Refusal != imsg.Admitted || a.Same != 1 {
+		t.Errorf("%+v", a)
+	}
+	h.log.has(t, "announced session is not taken up")
+}
+
+func TestWaitForWorkersIsBounded(t *testing.T) {
+	t.Parallel()
+	h := open(t, plan{config: usual(), waiting: true})
+	h.hire(0) // never says a word
+	w := h.worker(1)
+	start := time.Now()
+	if a := w.enter("192.0.2.7"); a.Refusal != imsg.Admitted {
+		t.Errorf("%+v", a)
+	}
+	if d := time.Since(start); d > 2*announceTime {
+		t.Errorf("waited %v", d)
+	}
+	h.log.has(t, "did not announce")
+}
+
+func TestCrash(t *testing.T) {
+	ledger := tempFile(t)
+	dir := t.TempDir()
+	c := usual()
+	c.MaxPerHost = 2
+	h := open(t, plan{config: c, dir: dir, ledger: ledger})
+	w := h.worker(0)
+	a, b := w.enter("192.0.2.7"), w.enter("192.0.2.7")
+	other := w.enter("192.0.2.8")
+	w.offend(imsg.Offence{Number: other.Number, Transaction: 1, Found: imsg.FoundVirus, Virus: "Eicar"})
+	w.say(&imsg.Counts{Add: []uint64{imsg.CountViruses: 3, imsg.CountBugs: 1}})
+	w.enter("192.0.2.9")
+	h.close()
+
+	h = open(t, plan{config: c, dir: dir, ledger: ledger})
+	runs := h.script()
+	w = h.hire(0)
+	w.say(&imsg.Announce{Sessions: []imsg.LiveSession{
+		{Number: a.Number, Client: at("192.0.2.7")},
+		{Number: b.Number, Client: at("192.0.2.7")},
+		{Number: other.Number, Client: at("192.0.2.8")},
+	}, Last: true})
+	if r := w.enter("192.0.2.7"); r.Refusal != imsg.RefusedHost || r.Number <= 4 {
+		t.Errorf("after the crash: %+v", r)
+	}
+	receive(t, runs) // MAX_HOST
+	// The worker had no answer and asks again: the lock stands, no second script.
+	if k := w.offend(imsg.Offence{Number: other.Number, Transaction: 1, Found: imsg.FoundVirus, Virus: "Eicar"}); k != 0 {
+		t.Error(k)
+	}
+	silent(t, runs)
+	if r := w.enter("192.0.2.8"); r.Refusal != imsg.RefusedLocked {
+		t.Errorf("the lock did not outlive the crash: %+v", r)
+	}
+	h.keeper.mu.Lock()
+	defer h.keeper.mu.Unlock()
+	e := h.keeper.counters.entry
+	if e.Counts[imsg.CountViruses] != 3 || e.Peak != 4 || e.LastBug == 0 {
+		t.Errorf("ledger %+v", e)
+	}
+	if strings.Contains(h.log.String(), "not taken up") {
+		t.Error(h.log)
+	}
+}
+
+func TestAnnounceIsBounded(t *testing.T) {
+	c := usual()
+	c.MaxConnections = 2
+	ledger := tempFile(t)
+	h := open(t, plan{config: c, ledger: ledger})
+	h.worker(0).enter("192.0.2.7")
+	h.close()
+	h = open(t, plan{config: c, ledger: ledger})
+	w := h.hire(0)
+	m := &imsg.Announce{Last: true}
+	for n := range uint64(10) {
+		m.Sessions = append(m.Sessions, imsg.LiveSession{Number: n + 1, Client: at("192.0.2.7")})
+	}
+	w.say(m)
+	if a := w.enter("192.0.2.7"); a.Refusal != imsg.RefusedConnections || a.Sessions != 3 {
+		t.Errorf("%+v", a)
+	}
+}
+
+func BenchmarkEnterLeave(b *testing.B) {
+	c := usual()
+	c.MaxConnections = 20000
+	c.MaxPerHost = 20000
+	h := open(b, plan{config: c})
+	w := h.worker(0)
+	for i := range 10000 {
+		w.enter(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}).String())
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		w.say(&imsg.Leave{Number: w.enter("192.0.2.7").Number})
+	}
+}
