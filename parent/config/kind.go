@@ -1,5 +1,6 @@
 // What an option's value can be, in general. This file owns how a kind is bound
-// to a field; the kinds themselves stand in numbers.go, words.go and texts.go.
+// to a field; the kinds themselves stand in numbers.go, quantities.go,
+// words.go, strings.go and addresses.go.
 
 package config
 

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"regexp"
 	"strings"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
@@ -52,17 +51,18 @@ func Parse(name string, text []byte) (*Config, []Warning, error) {
 	return c, r.sorted(), nil
 }
 
-var tomlLine = regexp.MustCompile(`^(\[|["'A-Za-z0-9_.-]+["']?[ \t]*=)`)
-
 // isTOML decides by the first line that says anything: a section or "key =".
 // The old syntax has neither, and what we print in it begins with mode, which
 // takes no value that begins with "=".
 func isTOML(text string) bool {
 	for row := range strings.SplitSeq(text, "\n") {
 		row = strings.Trim(row, blanks+"\r")
-		if row != "" && row[0] != '#' {
-			return tomlLine.MatchString(row)
+		if row == "" || row[0] == '#' {
+			continue
 		}
+		key, _, equals := strings.Cut(row, "=")
+		key = strings.TrimRight(key, blanks)
+		return row[0] == '[' || equals && key != "" && !strings.ContainsAny(key, blanks)
 	}
 	return false
 }

@@ -1,5 +1,5 @@
-// Kinds of values that are numbers: integers, sizes, durations, load averages,
-// permissions and switches. This file owns how the old files wrote them.
+// Kinds of values that are bare numbers: integers, load averages, permissions
+// and switches. This file owns how the old files wrote them.
 
 package config
 
@@ -7,10 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"regexp"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // leading splits text as strtol(3) in base 0 reads it: blanks are gone already,
@@ -94,103 +92,6 @@ func quota() kind[int64]                 { return integer[int64]("UINT", 0, math
 func port(least int64) kind[uint16]      { return integer[uint16]("PORT", least, math.MaxUint16) }
 func within(least, most int64) kind[int] { return integer[int]("INT", least, most) }
 
-// units of sizes, largest first of each family: that is how sizes are written.
-var units = []struct {
-	name   string
-	octets int64
-}{
-	{"GiB", 1 << 30}, {"GB", 1e9}, {"MiB", 1 << 20}, {"MB", 1e6}, {"KiB", 1 << 10}, {"kB", 1e3}, {"B", 1},
-}
-
-var sized = regexp.MustCompile(`^([0-9]+)[ \t]*([A-Za-z]+)$`)
-
-// size is a number of octets; TOML may add a unit.
-func size(name string, least int64) kind[int64] {
-	k := integer[int64](name, least, math.MaxInt64)
-	k.accepts = spanned("octets", least, math.MaxInt64)
-	k.acceptsTOML = k.accepts + `, or a string like "10 MB" or "512 KiB"`
-	number := k.decode
-	k.decode = func(data any) (int64, error) {
-		text, ok := data.(string)
-		if !ok {
-			return number(data)
-		}
-		m := sized.FindStringSubmatch(text)
-		if m == nil {
-			return 0, fmt.Errorf("%s is not a size", quoted(text))
-		}
-		n, err := strconv.ParseInt(m[1], 10, 64)
-		for _, u := range units {
-			if !strings.EqualFold(u.name, m[2]) {
-				continue
-			}
-			if err != nil || n > math.MaxInt64/u.octets || n*u.octets < least {
-				return 0, fmt.Errorf("%s is out of range", quoted(text))
-			}
-			return n * u.octets, nil
-		}
-		return 0, fmt.Errorf("%s is no unit of size", quoted(m[2]))
-	}
-	k.toml = func(v int64) string {
-		for _, u := range units {
-			if v >= 10*1000 && v%u.octets == 0 && u.octets > 1 {
-				return fmt.Sprintf(`"%d %s"`, v/u.octets, u.name)
-			}
-		}
-		return strconv.FormatInt(v, 10)
-	}
-	return k
-}
-
-// seconds is a duration of whole seconds, least or more; TOML may add units.
-func seconds(name string, least int64) kind[time.Duration] {
-	const most = math.MaxUint32
-	check := func(n int64) (time.Duration, error) {
-		if n < least || n > most {
-			return 0, fmt.Errorf("%d seconds are out of range", n)
-		}
-		return time.Duration(n) * time.Second, nil
-	}
-	accepts := spanned("seconds", least, most)
-	return kind[time.Duration]{
-		name:        name,
-		accepts:     accepts,
-		acceptsTOML: accepts + `, or a string like "30s", "5m" or "1h"`,
-		parse: func(text string) (time.Duration, string, error) {
-			n, remark, err := whole(text, least, most)
-			return time.Duration(n) * time.Second, remark, err
-		},
-		text: func(v time.Duration) string { return strconv.FormatInt(int64(v/time.Second), 10) },
-		decode: func(data any) (time.Duration, error) {
-			switch data := data.(type) {
-			case int64:
-				return check(data)
-			case string:
-				d, err := time.ParseDuration(data)
-				if err != nil {
-					return 0, fmt.Errorf("%s is not a duration", quoted(data))
-				}
-				if d%time.Second != 0 {
-					return 0, fmt.Errorf("%s is not a number of whole seconds", quoted(data))
-				}
-				return check(int64(d / time.Second))
-			}
-			return 0, fmt.Errorf("%s is not a duration", saw(data))
-		},
-		toml: func(v time.Duration) string {
-			switch {
-			case v <= 0:
-				return strconv.FormatInt(int64(v/time.Second), 10)
-			case v%time.Hour == 0:
-				return fmt.Sprintf(`"%dh"`, v/time.Hour)
-			case v%time.Minute == 0:
-				return fmt.Sprintf(`"%dm"`, v/time.Minute)
-			}
-			return fmt.Sprintf(`"%ds"`, v/time.Second)
-		},
-	}
-}
-
 // float is a decimal number. It is kept to the six digits that %f prints, so
 // that what is printed is what is in force.
 func float(least, most float64) kind[float64] {
@@ -206,10 +107,9 @@ func float(least, most float64) kind[float64] {
 		name:    "FLOAT",
 		accepts: fmt.Sprintf("a number from %.0f to %.0f", least, most),
 		parse: func(text string) (float64, string, error) {
-			digits := decimal.FindString(text)
-			v, err := strconv.ParseFloat(digits, 64)
-			if err != nil && !errors.Is(err, strconv.ErrRange) {
-				return 0, "", fmt.Errorf("%s is not a number", quoted(text))
+			v, digits, err := leadingFloat(text)
+			if err != nil {
+				return 0, "", err
 			}
 			if v, err = check(v); err != nil {
 				return 0, "", err
@@ -239,7 +139,16 @@ func float(least, most float64) kind[float64] {
 	}
 }
 
-var decimal = regexp.MustCompile(`^[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?`)
+// leadingFloat returns the longest beginning of text that is a decimal number.
+func leadingFloat(text string) (v float64, digits string, err error) {
+	digits = text[:len(text)-len(strings.TrimLeft(text, "0123456789+-.eE"))]
+	for ; digits != ""; digits = digits[:len(digits)-1] {
+		if v, err = strconv.ParseFloat(digits, 64); err == nil || errors.Is(err, strconv.ErrRange) {
+			return v, digits, nil
+		}
+	}
+	return 0, "", fmt.Errorf("%s is not a number", quoted(text))
+}
 
 // permissions are octal. The old syntax needs the leading 0 for that: without
 // it the number is decimal, which hardly anybody means.
