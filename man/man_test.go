@@ -1,0 +1,188 @@
+// Package man holds the manual pages. What they say of options and messages is
+// generated from the tables that decide it, between two marks in each page:
+//
+//	go test ./man -update
+package man
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/parent/config"
+)
+
+var update = flag.Bool("update", false, "write the generated parts into the pages")
+
+// TestGenerated compares the generated part of each page with the table it comes from.
+func TestGenerated(t *testing.T) {
+	for page, part := range map[string]string{
+		"smtp-gated.conf.5": options(legacy),
+		"smtp-gated.toml.5": options(toml),
+		"smtp-gated.8":      messages(),
+	} {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		const begin, end = ".\\\" Generated: go test ./man -update\n", ".\\\" End of what is generated\n"
+		head, rest, ok1 := strings.Cut(string(text), begin)
+		_, tail, ok2 := strings.Cut(rest, end)
+		if !ok1 || !ok2 {
+			t.Errorf("%s: the marks of the generated part are missing", page)
+			continue
+		}
+		if want := head + begin + part + end + tail; want != string(text) {
+			if !*update {
+				t.Errorf("%s is not what the table says: run go test ./man -update", page)
+			} else if err := os.WriteFile(page, []byte(want), 0o644); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
+// TestLint has mandoc judge the pages.
+func TestLint(t *testing.T) {
+	if _, err := exec.LookPath("mandoc"); err != nil {
+		if os.Getenv("GATED_REQUIRE") == "all" {
+			t.Fatal("mandoc is not installed")
+		}
+		t.Skip("mandoc is not installed")
+	}
+	pages, err := filepath.Glob("*.[1-9]")
+	if err != nil || len(pages) < 4 {
+		t.Fatalf("pages are %v, error %v", pages, err)
+	}
+	// References to pages that are not installed here are no fault of ours.
+	out, _ := exec.Command("mandoc", append([]string{"-Tlint"}, pages...)...).CombinedOutput()
+	for line := range bytes.Lines(out) {
+		if !bytes.Contains(line, []byte("referenced manual not found")) {
+			t.Errorf("%s", bytes.TrimSpace(line))
+		}
+	}
+}
+
+// syntax is one of the two an option can be set in.
+type syntax struct {
+	name     func(config.Option) string
+	title    func(section string) string
+	accepted func(config.Option) string
+	init     func(config.Option) string
+	other    func(config.Option) string
+}
+
+var legacy = syntax{
+	name:     func(o config.Option) string { return o.Name },
+	title:    func(section string) string { return strings.ReplaceAll(section, ".", ", ") },
+	accepted: config.Option.Accepted,
+	init:     config.Option.Default,
+	other: func(o config.Option) string {
+		if len(o.Also) == 0 {
+			return ""
+		}
+		return "Also spelled\n.Ic " + strings.Join(o.Also, " , ") + " .\n"
+	},
+}
+
+var toml = syntax{
+	name:     func(o config.Option) string { return o.Path[strings.LastIndexByte(o.Path, '.')+1:] },
+	title:    func(section string) string { return "[" + section + `]\&` },
+	accepted: config.Option.AcceptedTOML,
+	init:     config.Option.TOML,
+	other:    func(o config.Option) string { return "In the old syntax\n.Ic " + o.Name + " .\n" },
+}
+
+// options describes every option, a subsection for each section.
+func options(s syntax) string {
+	var b strings.Builder
+	section := ""
+	for _, o := range config.Options() {
+		if next := o.Path[:strings.LastIndexByte(o.Path, '.')]; next != section {
+			if section != "" {
+				b.WriteString(".El\n")
+			}
+			section = next
+			fmt.Fprintf(&b, ".Ss %s\n.Bl -tag -width Ds\n", s.title(section))
+		}
+		fmt.Fprintf(&b, ".It Ic %s\n", roff(s.name(o)))
+		b.WriteString(wrap(sentence(o.Help)))
+		if section != "messages" {
+			b.WriteString(wrap("Accepted: " + s.accepted(o) + "."))
+		}
+		if o.Restart {
+			b.WriteString("A change needs a restart.\n")
+		}
+		if o.Remote {
+			b.WriteString("For the remote modes.\n")
+		}
+		if o.Unbuilt {
+			b.WriteString("Without effect in this version.\n")
+		}
+		b.WriteString(s.other(o))
+		if init := s.init(o); init != "" && init != `""` && init != "[]" {
+			b.WriteString("Default:\n" + wrap(init))
+		}
+	}
+	b.WriteString(".El\n")
+	return b.String()
+}
+
+// messages lists who says what to whom.
+func messages() string {
+	var b strings.Builder
+	b.WriteString(".Bl -column \"SessionConfig\" \"parent, session\" \"parent, session, lockd, control\"\n")
+	b.WriteString(".It Sy message Ta Sy from Ta Sy to Ta Sy answer\n")
+	for _, e := range imsg.Table {
+		if e.Name == "" {
+			continue
+		}
+		answer := "\\-"
+		if e.Way == imsg.Ask {
+			answer = imsg.Table[e.Answer].Name
+		}
+		fmt.Fprintf(&b, ".It %s Ta %s Ta %s Ta %s\n", e.Name, e.From, e.To, answer)
+	}
+	b.WriteString(".El\n")
+	return b.String()
+}
+
+func sentence(s string) string { return strings.ToUpper(s[:1]) + s[1:] + "." }
+
+// roff keeps text from being taken for something else.
+func roff(s string) string {
+	s = strings.NewReplacer(`\`, `\e`, `"`, `\(dq`).Replace(s)
+	if strings.HasPrefix(s, ".") || strings.HasPrefix(s, "'") {
+		s = `\&` + s
+	}
+	return s
+}
+
+// wrap breaks text into lines that a diff shows well; a sentence begins a line.
+func wrap(text string) string {
+	var b strings.Builder
+	n := 0
+	words := strings.Fields(text)
+	for i, w := range words {
+		w = roff(w)
+		last := i == len(words)-1
+		b.WriteString(w)
+		n += len(w)
+		switch {
+		case last || n > 64 || strings.HasSuffix(w, ".") && !slices.Contains([]string{"e.g.", "i.e."}, w):
+			b.WriteByte('\n')
+			n = 0
+		default:
+			b.WriteByte(' ')
+			n++
+		}
+	}
+	return b.String()
+}
