@@ -62,7 +62,7 @@ func isTOML(text string) bool {
 		}
 		key, _, equals := strings.Cut(row, "=")
 		key = strings.TrimRight(key, blanks)
-		return row[0] == '[' || equals && key != "" && !strings.ContainsAny(key, blanks)
+		return row[0] == '[' || equals && key != "" && !strings.ContainsAny(key, blanks+";")
 	}
 	return false
 }

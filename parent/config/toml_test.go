@@ -105,6 +105,7 @@ func TestSyntaxIsToldByContent(t *testing.T) {
 		"":                           false,
 		"# only a comment\n":         false,
 		"; old comment\n[lock]\n":    false,
+		";port=25\nport 26\n":        false,
 		"port 25\n":                  false,
 		"\tmode = 1\n":               true,
 		"\ufeff[lock]\n":             true,
