@@ -357,7 +357,9 @@ func descriptors(t *testing.T) int {
 func TestWrongAnswerType(t *testing.T) {
 	liar, honest := raw(t, Lockd, Session)
 	end := serve(honest, func(Request) {})
+	lied := make(chan bool)
 	go func() {
+		defer close(lied)
 		buf := make([]byte, 4096)
 		n, _ := liar.Read(buf)
 		h, _ := parseHeader(buf[:n])
@@ -370,6 +372,7 @@ func TestWrongAnswerType(t *testing.T) {
 	if err := wait(t, end); !errors.Is(err, ErrBadMessage) {
 		t.Errorf("link ended with %v", err)
 	}
+	wait(t, lied)
 }
 
 // A peer that does not read costs its sender a bounded queue and no waiting;

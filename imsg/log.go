@@ -56,7 +56,7 @@ func (l *Log) Logger() *slog.Logger { return slog.New(&handler{log: l}) }
 // Flush waits, at most for a second, for what is queued to be written.
 func (l *Log) Flush() {
 	l.mu.Lock()
-	if len(l.queue) == 0 && !l.writing {
+	if l.sink == nil || len(l.queue) == 0 && !l.writing {
 		l.mu.Unlock()
 		return
 	}

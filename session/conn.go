@@ -243,7 +243,10 @@ func (s *session) connect() bool {
 	s.touch()
 	s.patience.Store(seconds(s.w.cfg.TimeoutIdle))
 	if err == nil {
-		if err = s.server.open(conn.(*net.TCPConn)); err == nil {
+		s.mu.Lock()
+		err = s.server.open(conn.(*net.TCPConn))
+		s.mu.Unlock()
+		if err == nil {
 			s.state.Store(uint32(imsg.StatePre))
 			s.queue.push(entry{kind: greeting})
 			return true
@@ -294,11 +297,12 @@ func (s *session) end(by string) {
 	if !s.ended {
 		s.ended, s.by = true, by
 	}
+	server := s.server.conn
 	s.turn.Broadcast()
 	s.mu.Unlock()
 	// The client comes last, so that TIME_WAIT stays with it where it may.
-	if s.server.conn != nil {
-		s.server.conn.Close()
+	if server != nil {
+		server.Close()
 	}
 	s.client.conn.Close()
 }

@@ -214,6 +214,15 @@ func (h *house) set(f func()) {
 	f()
 }
 
+// offence returns the first offence the worker reported.
+func (h *house) offence() *imsg.Offence {
+	h.t.Helper()
+	h.seen("an offence", func() bool { return len(h.offences) > 0 })
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.offences[0]
+}
+
 // seen waits until the test's rooms have heard something.
 func (h *house) seen(what string, ok func() bool) {
 	h.t.Helper()

@@ -19,9 +19,8 @@ const (
 )
 
 var (
-	errUnasked  = errors.New("a reply nobody asked for")
-	errBare354  = errors.New("354 to another command than DATA")
-	errNoAnswer = errors.New("354 without a message")
+	errUnasked      = errors.New("a reply nobody asked for")
+	errIntermediate = errors.New("an intermediate reply to a command that has none")
 )
 
 // takeReplies relays every complete line that is buffered, collected in out, and
@@ -39,8 +38,8 @@ func (s *session) takeReplies(out *[]byte) relayState {
 		if err == nil {
 			last, err = s.owed(out, &done)
 		}
-		if err == nil && r.Code == 354 && last.kind != data {
-			err = errBare354
+		if err == nil && r.Code/100 == 3 && !(r.Code == 354 && last.kind == data) && !(r.Code == 334 && last.kind == auth) {
+			err = errIntermediate
 		}
 		if err != nil && r.Code != 421 {
 			s.sendClient(out)

@@ -27,7 +27,10 @@ func TestCleanMail(t *testing.T) {
 	r.server.conn.Close()
 	r.client.end()
 	r.seen("Leave", func() bool { return len(r.left) == 1 && r.left[0] == 101 })
-	head, body, _ := strings.Cut(r.scanned[0], "\r\n")
+	r.mu.Lock()
+	scanned := r.scanned[0]
+	r.mu.Unlock()
+	head, body, _ := strings.Cut(scanned, "\r\n")
 	if want := "Subject: hello\r\n\r\n.stuffed\r\nlast line\r\n"; body != want {
 		t.Errorf("scanned %q\nwant %q", body, want)
 	}
@@ -68,7 +71,7 @@ func TestVirusIsCutOff(t *testing.T) {
 		"250 2.0.0 gate.example OK\r\n250 2.0.0 gate.example OK\r\n250 gate.example msg_hello\r\n" +
 		"502 5.5.2 gate.example msg_unimpl_command\r\n502 5.5.2 gate.example msg_unimpl_command\r\n221 2.0.0 gate.example msg_sign_off\r\n")
 	r.client.end()
-	o := r.offences[0]
+	o := r.offence()
 	if o.Found != imsg.FoundVirus || o.Virus != "Eicar" || o.MailFrom != "a@client.example" || o.Helo != "client.example" ||
 		o.Recipients != 1 || o.Transaction != 1 || o.Size != 6 || o.Spool != "" || o.Number != 101 {
 		t.Errorf("offence %+v", o)
@@ -226,8 +229,8 @@ func TestEarlyTalk(t *testing.T) {
 	r.client.hears("554 gate.example msg_earlytalker\r\n")
 	r.client.end()
 	r.server.end()
-	if r.offences[0].Found != imsg.FoundEarlyTalk {
-		t.Errorf("offence %+v", r.offences[0])
+	if r.offence().Found != imsg.FoundEarlyTalk {
+		t.Errorf("offence %+v", r.offence())
 	}
 }
 
@@ -369,9 +372,11 @@ func TestAuth(t *testing.T) {
 	r.client.say("unscanned\r\n.\r\n")
 	r.natHeader()
 	r.server.hears("unscanned\r\n.\r\n")
-	if len(r.scanned) > 0 {
-		t.Errorf("scanned %q", r.scanned)
-	}
+	r.set(func() {
+		if len(r.scanned) > 0 {
+			t.Errorf("scanned %q", r.scanned)
+		}
+	})
 }
 
 func TestAuthDirect(t *testing.T) {
@@ -431,7 +436,7 @@ func TestSpoolIsKept(t *testing.T) {
 	r.data()
 	r.client.say("evil\r\n.\r\n")
 	r.client.hears("550 5.7.1 gate.example msg_virus_found (V)\r\n")
-	name := r.offences[0].Spool
+	name := r.offence().Spool
 	b, err := os.ReadFile(name)
 	if err != nil || !strings.HasSuffix(string(b), "\r\nevil\r\n") {
 		t.Errorf("kept %q: %q, %v", name, b, err)
