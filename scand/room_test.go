@@ -89,7 +89,8 @@ func await[T any](t testing.TB, what string, c <-chan T) (v T) {
 	return v
 }
 
-// short makes a directory whose name leaves room for a socket's.
+// short makes a directory whose name leaves room for a socket's, and that a scanner
+// may enter as the user it chooses.
 func short(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "scand")
@@ -97,6 +98,9 @@ func short(t testing.TB) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
 	return dir
 }
 

@@ -47,6 +47,9 @@ func parseSpamd(answer string) (score float64, err error) {
 	if !whole {
 		return 0, fmt.Errorf("cut answer %q", clean(answer, maxName))
 	}
+	if strings.ContainsAny(strings.ReplaceAll(head, "\r\n", ""), "\r\n\x00") {
+		return 0, errors.New("an answer with broken lines")
+	}
 	status, headers, _ := strings.Cut(head, "\r\n")
 	if err := parseStatus(status); err != nil {
 		return 0, err

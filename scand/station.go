@@ -87,6 +87,9 @@ func readAnswer(r io.Reader, end int) ([]byte, error) {
 			return nil, fmt.Errorf("longer than %d octets", maxAnswer)
 		case end >= 0 && bytes.IndexByte(buf[len(buf)-n:], byte(end)) >= 0, err == io.EOF:
 			return buf, nil
+		case len(buf) > 0 && errors.Is(err, syscall.ECONNRESET):
+			// A scanner that refuses the rest of a message closes with that unread.
+			return buf, nil
 		case err != nil:
 			return nil, err
 		}

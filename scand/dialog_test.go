@@ -1,0 +1,413 @@
+package scand
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+)
+
+const mail = "Subject: a\r\n\r\nb\r\n"
+
+// look has e look at text.
+func look(t *testing.T, e engine, text string, limit time.Duration) (finding, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	return e.scan(ctx, &message{file: spool(t, text), size: int64(len(text)), name: "1.2"})
+}
+
+func TestClamdIsTold(t *testing.T) {
+	long := strings.Repeat("0123456789abcde\n", 20_000) // several chunks
+	for _, tt := range []struct {
+		network string
+		method  imsg.Method
+		command string
+		text    string
+	}{
+		{"unix", imsg.MethodAuto, "zFILDES\x00\x00", long},
+		{"unix", imsg.MethodFildes, "zFILDES\x00\x00", mail},
+		{"tcp4", imsg.MethodAuto, "zINSTREAM\x00", long},
+		{"tcp4", imsg.MethodInstream, "zINSTREAM\x00", ""},
+		{"unix", imsg.MethodScan, "zSCAN /spool/1.2\x00", ""},
+		{"tcp4", imsg.MethodScan, "zSCAN /spool/1.2\x00", ""},
+	} {
+		told := make(chan string, 2)
+		at := fake(t, tt.network, func(c net.Conn) {
+			command, text, err := readClamd(c)
+			if err != nil {
+				t.Errorf("%s: %v", tt.command, err)
+			}
+			told <- command
+			told <- text
+			io.WriteString(c, "x: OK\x00")
+		})
+		e, err := newClamd(stationOf(at), tt.method, "/spool/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := look(t, e, tt.text, patience)
+		if err != nil || f.outcome != imsg.Clean {
+			t.Errorf("%q: %+v %v", tt.command, f, err)
+		}
+		if got := await(t, "the command", told); got != tt.command {
+			t.Errorf("command %q, want %q", got, tt.command)
+		}
+		if got := await(t, "the message", told); got != tt.text && tt.method != imsg.MethodScan {
+			t.Errorf("%q: %d octets of %d", tt.command, len(got), len(tt.text))
+		}
+	}
+}
+
+func TestSpamdIsTold(t *testing.T) {
+	for _, network := range []string{"unix", "tcp4"} {
+		told := make(chan string, 1)
+		at := fake(t, network, func(c net.Conn) {
+			text, err := readSpamd(c)
+			if err != nil {
+				t.Error(err)
+			}
+			told <- text
+			io.WriteString(c, "SPAMD/1.1 0 EX_OK\r\nSpam: False ; -1.5 / 5.0\r\n\r\n")
+		})
+		f, err := look(t, &spamd{stationOf(at)}, mail, patience)
+		if err != nil || f.outcome != imsg.Clean || f.score != -1.5 {
+			t.Errorf("%+v %v", f, err)
+		}
+		want := fmt.Sprintf("CHECK SPAMC/1.2\r\nContent-length: %d\r\n\r\n%s", len(mail), mail)
+		if got := await(t, "the question", told); got != want {
+			t.Errorf("%q", got)
+		}
+	}
+}
+
+func TestMksdIsTold(t *testing.T) {
+	at := fake(t, "unix", func(c net.Conn) {
+		buf := make([]byte, 100)
+		if n, _ := c.Read(buf); string(buf[:n]) != "MSQ/spool/1.2\n" {
+			t.Errorf("%q", buf[:n])
+		}
+		io.WriteString(c, "VIR Eicar x\n")
+		io.Copy(io.Discard, c) // it does not close first
+	})
+	f, err := look(t, &mksd{stationOf(at), "/spool"}, mail, patience)
+	if err != nil || f.outcome != imsg.Caught || f.name != "Eicar" {
+		t.Errorf("%+v %v", f, err)
+	}
+}
+
+// TestBadScanners: whatever a scanner does wrong, the message is not clean.
+func TestBadScanners(t *testing.T) {
+	drain := func(c net.Conn) { io.Copy(io.Discard, c) }
+	good := map[string]string{"clamd": "fd[1]: OK\x00", "instream": "stream: OK\x00", "spamd": "SPAMD/1.1 0 EX_OK\r\nSpam: False ; 0 / 5\r\n\r\n", "mksd": "OK\n"}
+	for name, serve := range map[string]func(c net.Conn, good string){
+		"closes at once": func(net.Conn, string) {},
+		"closes unread":  func(c net.Conn, _ string) { c.Read(make([]byte, 1)) },
+		"garbage":        func(c net.Conn, _ string) { c.Write([]byte("\x00\xff\x00garbage\r\n\r\n\x00")) },
+		"cut answer":     func(c net.Conn, good string) { c.Write([]byte(good[:1])) },
+		"huge answer": func(c net.Conn, good string) {
+			for range 1000 {
+				if _, err := c.Write([]byte(strings.Repeat("x", 1000))); err != nil {
+					return
+				}
+			}
+			c.Write([]byte(good))
+		},
+		"endless": func(c net.Conn, _ string) {
+			for {
+				if _, err := c.Write([]byte("xxxx")); err != nil {
+					return
+				}
+			}
+		},
+		"silent": func(c net.Conn, _ string) { drain(c) },
+		"one octet, then silent": func(c net.Conn, good string) {
+			c.Write([]byte(good[:1]))
+			drain(c)
+		},
+	} {
+		for kind, answer := range good {
+			at := fake(t, map[bool]string{true: "tcp4", false: "unix"}[kind == "instream"], func(c net.Conn) { serve(c, answer) })
+			e := map[string]engine{
+				"clamd":    &clamd{stationOf(at), imsg.MethodFildes, ""},
+				"instream": &clamd{stationOf(at), imsg.MethodInstream, ""},
+				"spamd":    &spamd{stationOf(at)},
+				"mksd":     &mksd{stationOf(at), "/spool"},
+			}[kind]
+			f, err := look(t, e, mail, 300*time.Millisecond)
+			if err == nil {
+				t.Errorf("%s %s: %+v", kind, name, f)
+			}
+		}
+	}
+}
+
+// TestVerdictOnHalf: a scanner that stops reading has not seen the message, but a
+// refusal or a find it gives first is heard.
+func TestVerdictOnHalf(t *testing.T) {
+	big := strings.Repeat("0123456789abcde\n", 1<<20) // more than any socket buffer takes
+	for _, tt := range []struct {
+		network, answer string
+		want            imsg.Outcome
+		problem         string
+	}{
+		{"tcp4", "stream: OK\x00", imsg.Failed, "send"},
+		{"tcp4", "INSTREAM size limit exceeded. ERROR\x00", imsg.Failed, "size limit exceeded"},
+		{"tcp4", "stream: V FOUND\x00", imsg.Caught, ""},
+		{"unix", "SPAMD/1.1 0 EX_OK\r\nSpam: False ; 0 / 5\r\n\r\n", imsg.Failed, "send"},
+	} {
+		at := fake(t, tt.network, func(c net.Conn) {
+			io.ReadFull(c, make([]byte, 200_000))
+			io.WriteString(c, tt.answer)
+			c.(interface{ CloseRead() error }).CloseRead()
+		})
+		var e engine = &clamd{stationOf(at), imsg.MethodInstream, ""}
+		if tt.network == "unix" {
+			e = &spamd{stationOf(at)}
+		}
+		f, err := look(t, e, big, patience)
+		if err != nil {
+			f.outcome = imsg.Failed
+		}
+		if f.outcome != tt.want || err != nil && !strings.Contains(err.Error(), tt.problem) {
+			t.Errorf("%q: %+v %v", tt.answer, f, err)
+		}
+	}
+}
+
+func TestCutMessage(t *testing.T) {
+	instream := fake(t, "tcp4", func(c net.Conn) {
+		readClamd(c)
+		io.WriteString(c, "stream: OK\x00")
+	})
+	spam := fake(t, "tcp4", func(c net.Conn) {
+		readSpamd(c)
+		io.WriteString(c, "SPAMD/1.1 0 EX_OK\r\nSpam: False ; 0 / 5\r\n\r\n")
+	})
+	for _, e := range []engine{
+		&clamd{stationOf(instream), imsg.MethodInstream, ""},
+		&spamd{stationOf(spam)},
+		newBuiltin(eicar(), finding{}),
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+		f, err := e.scan(ctx, &message{file: spool(t, mail), size: int64(len(mail)) + 1})
+		cancel()
+		if err == nil {
+			t.Errorf("%T: %+v", e, f)
+		}
+	}
+}
+
+func TestMessageNames(t *testing.T) {
+	for name, ok := range map[string]bool{
+		"1700000000.7": true, "1700000000.7.part": true, "": false, ".": false, "..": false, ".x": false,
+		"../lock/1": false, "a/b": false, "a\nSHUTDOWN": false, "a\x00b": false, "a b": false, "ä": false,
+	} {
+		path, err := (&message{name: name}).path("/var/spool/msg/")
+		if (err == nil) != ok || ok && path != "/var/spool/msg/"+name {
+			t.Errorf("%q: %q %v", name, path, err)
+		}
+	}
+}
+
+// TestSideBySide: each engine answers only once the other has been asked.
+func TestSideBySide(t *testing.T) {
+	virus, spam := make(chan struct{}), make(chan struct{})
+	av := fake(t, "unix", func(c net.Conn) {
+		readClamd(c)
+		close(virus)
+		await(t, "the spam engine", spam)
+		io.WriteString(c, "fd[1]: OK\x00")
+	})
+	as := fake(t, "unix", func(c net.Conn) {
+		text, _ := readSpamd(c)
+		close(spam)
+		await(t, "the virus engine", virus)
+		if !strings.HasSuffix(text, mail) {
+			t.Errorf("%q", text)
+		}
+		io.WriteString(c, "SPAMD/1.1 0 EX_OK\r\nSpam: True ; 7.5 / 5\r\n\r\n")
+	})
+	conf := builtins()
+	conf.Antivirus, conf.AntivirusSocket = imsg.EngineClamd, av.String()
+	conf.Antispam, conf.AntispamSocket = imsg.EngineSpamd, as.String()
+	v := ask(t, open(t, conf).session(), mail)
+	if v.Virus != imsg.Clean || v.Spam != imsg.Clean || v.Score != 7.5 {
+		t.Errorf("%+v", v)
+	}
+}
+
+// silent is clamd that never answers; started and gone tell of its connections.
+func silent(t *testing.T) (conf *imsg.ScandConfig, started, gone chan struct{}) {
+	started, gone = make(chan struct{}, 100), make(chan struct{}, 100)
+	at := fake(t, "unix", func(c net.Conn) {
+		readClamd(c)
+		started <- struct{}{}
+		io.Copy(io.Discard, c)
+		gone <- struct{}{}
+	})
+	conf = builtins()
+	conf.Antivirus, conf.AntivirusSocket = imsg.EngineClamd, at.String()
+	return conf, started, gone
+}
+
+func TestDeadlines(t *testing.T) {
+	conf, started, gone := silent(t)
+	conf.AntivirusTimeout = 200 * time.Millisecond
+	conf.Parallel = 1
+	c := open(t, conf).session()
+	v := ask(t, c, mail)
+	if v.Virus != imsg.TimedOut || v.VirusProblem == "" || v.VirusTime < conf.AntivirusTimeout || v.Spam != imsg.Clean {
+		t.Errorf("%+v", v)
+	}
+	await(t, "the question", started)
+	await(t, "its end", gone)
+
+	// The wait for a place counts too: the second never reaches the scanner.
+	answers := make(chan *imsg.Verdict, 2)
+	for range 2 {
+		f := spool(t, mail)
+		go func() {
+			m, err := c.Call(&imsg.Scan{Virus: true}, patience, f)
+			if err != nil {
+				t.Error(err)
+				m = new(imsg.Verdict)
+			}
+			answers <- m.(*imsg.Verdict)
+		}()
+	}
+	for range 2 {
+		if v := await(t, "an answer", answers); v.Virus != imsg.TimedOut || v.VirusTime > 2*time.Second {
+			t.Errorf("%+v", v)
+		}
+	}
+}
+
+func TestSessionGone(t *testing.T) {
+	conf, started, gone := silent(t)
+	h := open(t, conf)
+	c := h.session()
+	before := descriptors(t)
+	ended := make(chan error, 1)
+	f := spool(t, mail)
+	go func() {
+		_, err := c.Call(&imsg.Scan{Virus: true}, patience, f)
+		ended <- err
+	}()
+	await(t, "the question", started)
+	c.Close()
+	if err := await(t, "the call's end", ended); err != imsg.Gone {
+		t.Errorf("call: %v", err)
+	}
+	await(t, "the scan to be cancelled", gone)
+	h.parent.Close()
+	await(t, "the end", h.ended)
+	f.Close()
+	until(t, "descriptors are closed", func() bool { return descriptors(t) <= before })
+}
+
+// until polls for what nothing tells of.
+func until(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("waited in vain until %s", what)
+		}
+	}
+}
+
+func TestBusy(t *testing.T) {
+	conf, _, _ := silent(t)
+	h := open(t, conf)
+	f := spool(t, mail)
+	got := make(chan error, 3*256)
+	for range 3 { // a link has 256 calls open at most
+		c := h.session()
+		for range 256 {
+			go func() {
+				_, err := c.Call(&imsg.Scan{Virus: true}, patience, f)
+				got <- err
+			}()
+		}
+	}
+	for range 3*256 - maxHeld {
+		if err := await(t, "a refusal", got); err != imsg.Busy {
+			t.Fatalf("%v", err)
+		}
+	}
+}
+
+func TestScannerAbsent(t *testing.T) {
+	conf := builtins()
+	conf.Antivirus, conf.AntivirusSocket = imsg.EngineClamd, filepath.Join(short(t), "none")
+	conf.Antispam, conf.AntispamAddress = imsg.EngineSpamd, loopback(1)
+	v := ask(t, open(t, conf).session(), mail)
+	if v.Virus != imsg.Failed || !strings.Contains(v.VirusProblem, "no such file") || v.Spam != imsg.Failed || !strings.Contains(v.SpamProblem, "refused") {
+		t.Errorf("%+v", v)
+	}
+}
+
+// TestRootReplaced: a scanner's restart removes the directory we live in.
+func TestRootReplaced(t *testing.T) {
+	dir := short(t)
+	t.Chdir(dir)
+	conf := builtins()
+	conf.Antivirus, conf.AntivirusSocket = imsg.EngineClamd, "clamd.ctl"
+	h := open(t, conf)
+	c := h.session()
+	if v := ask(t, c, mail); v.Virus != imsg.Failed {
+		t.Errorf("without a scanner: %+v", v)
+	}
+	if err := os.Remove(dir); err != nil {
+		t.Fatal(err)
+	}
+	f := spool(t, mail)
+	if m, err := c.Call(&imsg.Scan{Virus: true}, patience, f); err == nil && m.(*imsg.Verdict).Virus != imsg.Failed {
+		t.Errorf("without a directory: %+v", m)
+	}
+	if err := await(t, "the room's end", h.ended); err != errReplace {
+		t.Errorf("Main: %v", err)
+	}
+}
+
+// broken panics, as a bug would.
+type broken struct{}
+
+func (broken) scan(context.Context, *message) (finding, error) { panic("a bug") }
+
+// idle gives its zero value for a verdict.
+type idle struct{}
+
+func (idle) scan(context.Context, *message) (finding, error) { return finding{}, nil }
+
+func TestBrokenEngines(t *testing.T) {
+	home, err := imsg.Arrive(pipe(t), imsg.Scand)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer home.Close()
+	s := &room{home: home}
+	for _, e := range []engine{broken{}, idle{}} {
+		r := s.run(t.Context(), newLane(e, 1, 0), &imsg.Scan{}, spool(t, mail))
+		if r.outcome != imsg.Failed || r.problem == "" {
+			t.Errorf("%T: %+v", e, r)
+		}
+	}
+}
+
+// pipe is a link to a parent that does not listen.
+func pipe(t *testing.T) *os.File {
+	ours, theirs, err := imsg.Pair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ours.Close() })
+	return theirs
+}

@@ -1,0 +1,205 @@
+package scand
+
+import (
+	"bytes"
+	"encoding/hex"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+)
+
+// need returns the path of a program, or skips; with GATED_REQUIRE=all its absence
+// is a failure.
+func need(t testing.TB, program string) string {
+	t.Helper()
+	for _, name := range []string{program, "/usr/sbin/" + program, "/usr/local/sbin/" + program} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path
+		}
+	}
+	if os.Getenv("GATED_REQUIRE") == "all" {
+		t.Fatalf("%s is not installed", program)
+	}
+	t.Skipf("%s is not installed", program)
+	return ""
+}
+
+// launch runs a daemon until the test ends and waits until it listens.
+func launch(t testing.TB, network, address string, program string, args ...string) {
+	t.Helper()
+	cmd := exec.Command(program, args...)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	// A group of its own: spamd has children.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		cmd.Wait()
+		close(ended)
+	}()
+	t.Cleanup(func() {
+		syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM)
+		select {
+		case <-ended:
+		case <-time.After(patience):
+		}
+		syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		<-ended
+		if t.Failed() {
+			t.Logf("%s said: %s", program, out.String())
+		}
+	})
+	for end := time.Now().Add(60 * time.Second); ; {
+		c, err := net.Dial(network, address)
+		if err == nil {
+			c.Close()
+			return
+		}
+		select {
+		case <-ended:
+			t.Fatalf("%s ended: %s", program, out.String())
+		case <-time.After(20 * time.Millisecond):
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%s does not listen: %v", program, err)
+		}
+	}
+}
+
+// freePort returns a loopback port that was free a moment ago.
+func freePort(t testing.TB) netip.AddrPort {
+	t.Helper()
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).AddrPort()
+}
+
+// realClamd starts clamd with a data base of one signature.
+func realClamd(t testing.TB) (socket string, addr netip.AddrPort) {
+	program := need(t, "clamd")
+	dir := short(t)
+	socket, addr = filepath.Join(dir, "clamd.ctl"), freePort(t)
+	db := filepath.Join(dir, "db")
+	if err := os.Mkdir(db, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(db, "test.ndb"), "Eicar-Test-Signature:0:*:"+hex.EncodeToString(eicar())+"\n")
+	conf := filepath.Join(dir, "clamd.conf")
+	write(t, conf, fmt.Sprintf("Foreground yes\nDatabaseDirectory %s\nLocalSocket %s\nTCPAddr 127.0.0.1\nTCPSocket %d\nStreamMaxLength 1M\nConcurrentDatabaseReload no\n", db, socket, addr.Port()))
+	launch(t, "unix", socket, program, "-c", conf)
+	return socket, addr
+}
+
+// realSpamd starts spamd with local tests alone.
+func realSpamd(t testing.TB) (socket string, addr netip.AddrPort) {
+	program := need(t, "spamd")
+	dir := short(t)
+	socket, addr = filepath.Join(dir, "spamd.sock"), freePort(t)
+	site := filepath.Join(dir, "site")
+	if err := os.Mkdir(site, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(site, "init.pre"), "loadplugin Mail::SpamAssassin::Plugin::Check\n")
+	write(t, filepath.Join(site, "local.cf"), "use_bayes 0\n")
+	common := []string{"-L", "-x", "-m", "2", "--min-children=1", "-s", "stderr", "--siteconfigpath=" + site, "-H", dir}
+	launch(t, "unix", socket, program, append(common, "--socketpath="+socket, "-r", filepath.Join(dir, "pid1"))...)
+	launch(t, "tcp4", addr.String(), program, append(common, "-i", "127.0.0.1", "-p", fmt.Sprint(addr.Port()), "-r", filepath.Join(dir, "pid2"))...)
+	return socket, addr
+}
+
+func write(t testing.TB, name, text string) {
+	t.Helper()
+	if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestRealClamd(t *testing.T) {
+	socket, addr := realClamd(t)
+	infected := "From: a@b\r\nSubject: a\r\n\r\n" + string(eicar()) + "\r\n"
+	coded := "MIME-Version: 1.0\r\nContent-Type: application/octet-stream\r\nContent-Transfer-Encoding: base64\r\n\r\n" + lines([]byte("pad "+string(eicar())))
+	for _, method := range []imsg.Method{imsg.MethodFildes, imsg.MethodInstream, imsg.MethodScan} {
+		for _, network := range []string{"unix", "tcp"} {
+			if method == imsg.MethodFildes && network == "tcp" {
+				continue
+			}
+			t.Run(fmt.Sprint(network, " method ", method), func(t *testing.T) {
+				dir := short(t)
+				conf := builtins()
+				conf.Antivirus, conf.AntivirusMethod, conf.SpoolPath = imsg.EngineClamd, method, dir
+				if network == "unix" {
+					conf.AntivirusSocket = socket
+				} else {
+					conf.AntivirusAddress = addr
+				}
+				c := open(t, conf).session()
+				for i, tt := range []struct {
+					text string
+					want imsg.Outcome
+				}{{mail, imsg.Clean}, {infected, imsg.Caught}, {coded, imsg.Caught}, {strings.Repeat("0123456789abcde\n", 20_000), imsg.Clean}} {
+					name := fmt.Sprint("1.", i)
+					write(t, filepath.Join(dir, name), tt.text)
+					f, err := os.Open(filepath.Join(dir, name))
+					if err != nil {
+						t.Fatal(err)
+					}
+					defer f.Close()
+					v := askFile(t, c, f, &imsg.Scan{Virus: true, Size: int64(len(tt.text)), Spool: name})
+					if v.Virus != tt.want || tt.want == imsg.Caught && !strings.HasPrefix(v.VirusName, eicarName) {
+						t.Errorf("%d: %+v", i, v)
+					}
+				}
+				if method == imsg.MethodInstream {
+					v := ask(t, c, strings.Repeat("0123456789abcde\n", 200_000))
+					if v.Virus != imsg.Failed || !strings.Contains(v.VirusProblem, "size limit exceeded") {
+						t.Errorf("over StreamMaxLength: %+v", v)
+					}
+				}
+				if method == imsg.MethodScan {
+					v := askFile(t, c, spool(t, mail), &imsg.Scan{Virus: true, Spool: "9.9"})
+					if v.Virus != imsg.Failed || !strings.Contains(v.VirusProblem, "No such file") {
+						t.Errorf("absent: %+v", v)
+					}
+				}
+			})
+		}
+	}
+}
+
+func TestRealSpamd(t *testing.T) {
+	socket, addr := realSpamd(t)
+	head := "From: a@example.com\r\nTo: b@example.com\r\nSubject: a\r\nDate: Mon, 01 Jan 2024 10:00:00 +0000\r\nMessage-Id: <1@example.com>\r\n\r\n"
+	for _, network := range []string{"unix", "tcp"} {
+		t.Run(network, func(t *testing.T) {
+			conf := builtins()
+			conf.Antispam, conf.AntispamTimeout = imsg.EngineSpamd, patience
+			if network == "unix" {
+				conf.AntispamSocket = socket
+			} else {
+				conf.AntispamAddress = addr
+			}
+			c := open(t, conf).session()
+			if v := ask(t, c, head+"Hello.\r\n"); v.Spam != imsg.Clean || v.Score > 5 {
+				t.Errorf("ham: %+v", v)
+			}
+			if v := ask(t, c, head+string(gtube())+"\r\n"); v.Spam != imsg.Clean || v.Score < 900 {
+				t.Errorf("GTUBE: %+v", v)
+			}
+		})
+	}
+}
