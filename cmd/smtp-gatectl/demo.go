@@ -201,15 +201,25 @@ func (c *control) forgive(client string) error {
 
 func printOutcomes(w io.Writer, ink ink, outcomes []outcome) {
 	tw := columns(w)
-	fmt.Fprintln(tw, "\tMAIL\tFROM\tEXPECTED\tMAIL SERVER GOT\tREPLY TO THE CLIENT")
+	// The writer counts the octets of a colour too: all cells of a column have one.
+	fmt.Fprintf(tw, "%s\tMAIL\tFROM\tEXPECTED\tMAIL SERVER GOT\tREPLY TO THE CLIENT\n", ink.paint("39", "     "))
 	for _, o := range outcomes {
 		mark := ink.good("right")
 		if !o.Right {
 			mark = ink.bad("WRONG")
 		}
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\n", mark, o.What, o.Client, o.Expected, o.Server, o.Reply)
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\n", mark, o.What, o.Client, o.Expected, o.Server, short(o.Reply))
 	}
 	tw.Flush()
+}
+
+// short cuts a reply for the table; the dialogue has it in full.
+func short(s string) string {
+	const most = 60
+	if len(s) <= most {
+		return s
+	}
+	return s[:most] + "..."
 }
 
 // ink colours words, on a terminal only.

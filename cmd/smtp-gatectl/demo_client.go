@@ -110,7 +110,7 @@ func cleanMail() string { return mailText("Lunch", "Shall we meet at noon?") }
 // looks at this program shall not take it for what it carries.
 
 func eicarMail() string {
-	return mailText("An invoice", strings.Join([]string{`X5O!P%@AP[4\PZX54(P^)7CC)7}`, `EICAR-STANDARD-ANTIVIRUS-TEST-FILE`, `!$H+H*`}, "$"))
+	return mailText("An invoice", strings.Join([]string{`X5O!P%@AP[4\PZX54(P^)7CC)7}`, `EICAR-STANDARD-ANTIVIRUS-TEST-FILE!`, `H+H*`}, "$"))
 }
 
 func gtubeMail() string {
