@@ -1,0 +1,389 @@
+package action
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+)
+
+const patience = 10 * time.Second
+
+func TestMain(m *testing.M) {
+	time.Local = time.UTC
+	os.Exit(m.Run())
+}
+
+// journal keeps what was logged.
+type journal struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (j *journal) Write(b []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.buf.Write(b)
+}
+
+func (j *journal) count(text string) int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return strings.Count(j.buf.String(), text)
+}
+
+// shop is the room in this process, and the test as its parent and lockd.
+type shop struct {
+	t      *testing.T
+	dir    string // the scripts' working directory
+	parent *imsg.Conn
+	lockd  *imsg.Conn
+	log    *journal
+	ended  chan error
+}
+
+// open starts the room with a script; its text goes behind #!/bin/sh.
+func open(t *testing.T, text string, config imsg.ActionConfig) *shop {
+	t.Helper()
+	s := &shop{t: t, dir: t.TempDir(), log: new(journal), ended: make(chan error, 1)}
+	if config.Script == "" {
+		config.Script = filepath.Join(t.TempDir(), "script")
+		if err := os.WriteFile(config.Script, []byte("#!/bin/sh\n"+text), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	config.Directory = s.dir
+	if config.Timeout == 0 {
+		config.Timeout = patience
+	}
+	ready := make(chan struct{}, 1)
+	near, far := pair(t)
+	var err error
+	if s.parent, err = imsg.NewConn(near, imsg.Parent, imsg.Action); err != nil {
+		t.Fatal(err)
+	}
+	go s.parent.Serve(func(r imsg.Request) {
+		if _, ok := r.Message.(*imsg.Ready); ok {
+			ready <- struct{}{}
+		}
+	})
+	home, err := imsg.Arrive(far, imsg.Action)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { s.ended <- serve(home, slog.New(slog.NewTextHandler(s.log, nil))) }()
+	t.Cleanup(func() {
+		s.parent.Close()
+		s.wait()
+	})
+	s.tell(&config)
+	select {
+	case <-ready:
+	case <-time.After(patience):
+		t.Fatal("no Ready")
+	}
+
+	near, far = pair(t)
+	s.tell(&imsg.Peer{Room: imsg.Lockd}, far)
+	far.Close()
+	if s.lockd, err = imsg.NewConn(near, imsg.Lockd, imsg.Action); err != nil {
+		t.Fatal(err)
+	}
+	go s.lockd.Serve(func(imsg.Request) {})
+	t.Cleanup(func() { s.lockd.Close() })
+	return s
+}
+
+func pair(t *testing.T) (near, far *os.File) {
+	t.Helper()
+	near, far, err := imsg.Pair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return near, far
+}
+
+func (s *shop) tell(m imsg.Message, files ...*os.File) {
+	s.t.Helper()
+	if err := s.parent.Send(m, files...); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *shop) run(m *imsg.Run) {
+	s.t.Helper()
+	if err := s.lockd.Send(m); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// wait waits for the room's end.
+func (s *shop) wait() {
+	s.t.Helper()
+	select {
+	case err := <-s.ended:
+		s.ended <- nil
+		if err != nil {
+			s.t.Errorf("the room ended with %v", err)
+		}
+	case <-time.After(patience):
+		s.t.Error("the room does not end")
+	}
+}
+
+func eventually(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); !is(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("never: %s", what)
+		}
+	}
+}
+
+// file waits for a file that ends in a line feed and returns what is in it.
+func (s *shop) file(name string) string {
+	s.t.Helper()
+	var b []byte
+	eventually(s.t, "file "+name, func() bool {
+		b, _ = os.ReadFile(filepath.Join(s.dir, name))
+		return bytes.HasSuffix(b, []byte("\n"))
+	})
+	return strings.TrimSuffix(string(b), "\n")
+}
+
+func example() *imsg.Run {
+	return &imsg.Run{
+		Offence: imsg.Offence{
+			Number: 7, Transaction: 2, Found: imsg.FoundSpam, Score: 7.25, Target: netip.MustParseAddrPort("192.0.2.25:25"),
+			Helo: "pc $(touch owned) `touch owned`", MailFrom: "joe@example.com\nFOUND=x\x00y", Recipients: 3, Size: 4711,
+			Auth: imsg.AuthSupported | imsg.AuthAccepted, Spool: "1700000000.7",
+		},
+		Started: time.Date(2026, 3, 4, 5, 6, 7, 8, time.UTC).UnixNano(),
+		Client:  netip.MustParseAddrPort("[2001:db8::1]:51234"), Local: netip.MustParseAddrPort("192.0.2.1:9199"),
+		Ident: "joe", IdentCount: 2, LockFile: "/locks/2001:db8::1", LockDuration: 3600,
+	}
+}
+
+func TestEnvironmentAndArguments(t *testing.T) {
+	t.Setenv("FOUND", "of the daemon")
+	t.Setenv("DAEMON", "its own")
+	s := open(t, `
+env -0 | tr '\n\0' '@\n' > environment.part
+printf '%s|' "$0" "$@" > arguments.part; echo >> arguments.part
+pwd > directory
+mv environment.part environment
+mv arguments.part arguments
+`, imsg.ActionConfig{ProxyName: "gate", SpoolPath: "/spool", Queue: 1})
+	s.run(example())
+	arguments := strings.Split(s.file("arguments"), "|")
+	if want := []string{"SPAM", "2001:db8::1", "joe", "192.0.2.25", ""}; !slices.Equal(arguments[1:], want) || filepath.Base(arguments[0]) != "script" {
+		t.Errorf("%q", arguments)
+	}
+	environment := strings.Split(s.file("environment"), "\n")
+	for _, want := range []string{
+		"DAEMON=its own", "PROXY_NAME=gate", "FOUND=SPAM", "VIRUS_NAME=", "SPAM_SCORE=7.250",
+		"SOURCE_IP=2001:db8::1", "SOURCE_PORT=51234", "TARGET_IP=192.0.2.25", "TARGET_PORT=25", "LOCAL_IP=192.0.2.1", "LOCAL_PORT=9199",
+		"IDENT=joe", "IDENT_COUNT=2", "HELO=pc $(touch owned) `touch owned`", "MAIL_FROM=joe@example.com#FOUND=x#y",
+		"RCPTS_TOTAL=3", "SIZE=4711", "TRANSACTION=2", "AUTH=3", "SPOOL_NAME=/spool/1700000000.7",
+		"LOCK_FILE=/locks/2001:db8::1", "LOCK_DURATION=3600", "TIME=Wed Mar  4 05:06:07 2026", "UNIXTIME=1772600767",
+	} {
+		if !slices.Contains(environment, want) {
+			t.Errorf("environment has no %q:\n%s", want, strings.Join(environment, "\n"))
+		}
+	}
+	if got := s.file("directory"); got != s.dir {
+		t.Errorf("works in %s, want %s", got, s.dir)
+	}
+	eventually(t, "log of the end", func() bool { return s.log.count(`msg="action script ended" session=7 found=SPAM src=2001:db8::1`) == 1 })
+	if _, err := os.Stat(filepath.Join(s.dir, "owned")); err == nil {
+		t.Error("a client's words were run")
+	}
+}
+
+func TestAbsentValues(t *testing.T) {
+	s := open(t, `
+{ for name in PROXY_NAME FOUND VIRUS_NAME SPAM_SCORE SOURCE_IP SOURCE_PORT TARGET_IP TARGET_PORT LOCAL_IP LOCAL_PORT IDENT IDENT_COUNT \
+	HELO MAIL_FROM RCPTS_TOTAL SIZE TRANSACTION AUTH SPOOL_NAME LOCK_FILE LOCK_DURATION TIME UNIXTIME; do
+	eval "echo $name=\${$name-unset}"
+done; printf '%s|' "$@"; echo; } > out.part
+mv out.part out
+`, imsg.ActionConfig{})
+	s.run(&imsg.Run{
+		Offence: imsg.Offence{Found: imsg.FoundMaxHost, Transaction: 1, Spool: "../../etc/passwd"},
+		Client:  netip.MustParseAddrPort("192.0.2.7:5"), Local: netip.MustParseAddrPort("0.0.0.0:9199"), IdentCount: 9,
+	})
+	want := `PROXY_NAME=
+FOUND=MAX_HOST
+VIRUS_NAME=
+SPAM_SCORE=0.000
+SOURCE_IP=192.0.2.7
+SOURCE_PORT=5
+TARGET_IP=
+TARGET_PORT=0
+LOCAL_IP=0.0.0.0
+LOCAL_PORT=9199
+IDENT=
+IDENT_COUNT=9
+HELO=
+MAIL_FROM=
+RCPTS_TOTAL=0
+SIZE=0
+TRANSACTION=1
+AUTH=0
+SPOOL_NAME=passwd
+LOCK_FILE=
+LOCK_DURATION=0
+TIME=Thu Jan 1 00:00:00 1970
+UNIXTIME=0
+MAX_HOST|192.0.2.7|-||`
+	if got := s.file("out"); got != want {
+		t.Errorf("got:\n%s\nwant:\n%s", got, want)
+	}
+}
+
+func TestDescriptorsAndSession(t *testing.T) {
+	if _, err := os.Stat("/proc/self/fd"); err != nil {
+		t.Skip("needs /proc: ", err)
+	}
+	s := open(t, `
+ls -l /proc/$$/fd > out.part
+cut -d' ' -f6 /proc/$$/stat >> out.part
+echo $$ >> out.part
+mv out.part out
+`, imsg.ActionConfig{})
+	s.run(example())
+	lines := strings.Split(s.file("out"), "\n")
+	for _, l := range lines[1 : len(lines)-2] {
+		link, to, _ := strings.Cut(l, " -> ")
+		fd, _ := strconv.Atoi(link[strings.LastIndexByte(link, ' ')+1:])
+		// The shell holds its script open, and redirects what lists this. What
+		// this test program was started with is not the room's.
+		if to == "/dev/null" || fd == 1 && strings.HasSuffix(to, "/out.part") || fd > 2 && strings.HasSuffix(to, "/script") || fd > 2 && inherited(fd) {
+			continue
+		}
+		t.Errorf("descriptor %d is %s", fd, to)
+	}
+	if session, pid := lines[len(lines)-2], lines[len(lines)-1]; session != pid {
+		t.Errorf("session %s of process %s", session, pid)
+	}
+}
+
+// inherited tells whether a descriptor of ours passes every exec.
+func inherited(fd int) bool {
+	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+	return err == nil && flags&unix.FD_CLOEXEC == 0
+}
+
+func alive(pid int) bool {
+	if syscall.Kill(pid, 0) != nil {
+		return false
+	}
+	// A grandchild whose new parent does not reap it is dead all the same.
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err != nil || !strings.Contains(string(stat), ") Z ")
+}
+
+// Starts a child of its own, and both never end.
+const hanging = "sleep 1000 & echo $! > child.part; mv child.part child; echo $$ > leader; wait\n"
+
+func (s *shop) pids() (leader, child int) {
+	s.t.Helper()
+	leader, _ = strconv.Atoi(s.file("leader"))
+	child, _ = strconv.Atoi(s.file("child"))
+	if leader <= 1 || child <= 1 {
+		s.t.Fatal("no process ids")
+	}
+	return leader, child
+}
+
+func TestTimeLimit(t *testing.T) {
+	s := open(t, hanging, imsg.ActionConfig{Timeout: 300 * time.Millisecond})
+	s.run(example())
+	leader, child := s.pids()
+	eventually(t, "killed", func() bool { return !alive(leader) && !alive(child) })
+	eventually(t, "log of it", func() bool { return s.log.count("killed at its time limit") == 1 })
+}
+
+func TestEndOfTheRoomEndsScripts(t *testing.T) {
+	s := open(t, hanging, imsg.ActionConfig{Timeout: time.Hour})
+	s.run(example())
+	leader, child := s.pids()
+	s.parent.Close()
+	s.wait()
+	eventually(t, "killed", func() bool { return !alive(leader) && !alive(child) })
+}
+
+func TestQueue(t *testing.T) {
+	s := open(t, "echo $$ >> started\nuntil [ -e go ]; do sleep 0.01; done\n", imsg.ActionConfig{Queue: 3})
+	for range parallel + 3 + 2 {
+		s.run(example())
+	}
+	eventually(t, "two refused", func() bool { return s.log.count(`reason="the queue is full"`) == 2 })
+	eventually(t, "some started", func() bool { return strings.Count(s.file("started"), "\n")+1 == parallel })
+	if err := os.WriteFile(filepath.Join(s.dir, "go"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "all ended", func() bool { return s.log.count("action script ended") == parallel+3 })
+}
+
+func TestDrain(t *testing.T) {
+	s := open(t, "echo $$ >> started\nuntil [ -e go ]; do sleep 0.01; done\n", imsg.ActionConfig{Queue: 10})
+	for range parallel + 2 {
+		s.run(example())
+	}
+	s.file("started")
+	s.tell(&imsg.Drain{})
+	eventually(t, "no new work", func() bool {
+		s.run(example())
+		return s.log.count("the room is ending") > 0
+	})
+	os.WriteFile(filepath.Join(s.dir, "go"), nil, 0o600)
+	s.wait()
+	if n := s.log.count("action script ended"); n < parallel+2 {
+		t.Errorf("%d scripts ended", n)
+	}
+}
+
+func TestDrainWithNothingToDo(t *testing.T) {
+	s := open(t, "", imsg.ActionConfig{})
+	s.tell(&imsg.Drain{})
+	s.wait()
+}
+
+func TestScriptsThatCannotRun(t *testing.T) {
+	plain := filepath.Join(t.TempDir(), "plain")
+	if err := os.WriteFile(plain, []byte("#!/bin/sh\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for script, want := range map[string]string{
+		"/no/such/script": "no such file",
+		plain:             "permission denied",
+		"/":               "cannot be started",
+	} {
+		s := open(t, "", imsg.ActionConfig{Script: script})
+		s.run(example())
+		s.run(example()) // the room goes on
+		eventually(t, script+" in the log", func() bool { return s.log.count(want) == 2 })
+	}
+}
+
+func TestExitStatusIsLogged(t *testing.T) {
+	s := open(t, "exit 3\n", imsg.ActionConfig{})
+	s.run(example())
+	eventually(t, "status", func() bool {
+		return s.log.count(`msg="action script failed" session=7 found=SPAM src=2001:db8::1 status="exit status 3"`) == 1
+	})
+}
