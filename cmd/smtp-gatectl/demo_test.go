@@ -1,0 +1,243 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// programs builds both programs into a folder that every user can read.
+func programs(t *testing.T) string {
+	t.Helper()
+	if _, err := exec.LookPath("go"); err != nil {
+		absent(t, "go is not on PATH")
+	}
+	dir, err := os.MkdirTemp("", "gatectl-test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	build := exec.Command("go", "build", "-o", dir, ".", "../smtp-gated")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	return dir
+}
+
+// absent skips a test for want of something, or fails it where nothing may be wanting.
+func absent(t *testing.T, what string) {
+	t.Helper()
+	if os.Getenv("GATED_REQUIRE") == "all" {
+		t.Fatal(what)
+	}
+	t.Skip(what)
+}
+
+// TestDemo runs the demonstration as whoever we are and, if that is root, as nobody.
+func TestDemo(t *testing.T) {
+	dir := programs(t)
+	users := map[string]*syscall.Credential{"self": nil}
+	if os.Geteuid() == 0 {
+		users["nobody"] = &syscall.Credential{Uid: 65534, Gid: 65534}
+	} else {
+		t.Log("not root: not tried as root")
+	}
+	for name, user := range users {
+		t.Run(name, func(t *testing.T) {
+			tmp := t.TempDir()
+			for d := tmp; d != os.TempDir() && d != "/"; d = filepath.Dir(d) {
+				if err := os.Chmod(d, 0o777); err != nil {
+					t.Fatal(err)
+				}
+			}
+			ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+			defer cancel()
+			demo := exec.CommandContext(ctx, filepath.Join(dir, "smtp-gatectl"), "demo", "--once")
+			demo.Dir = dir
+			demo.Env = []string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + tmp}
+			if user != nil {
+				demo.SysProcAttr = &syscall.SysProcAttr{Credential: user}
+			}
+			out, err := demo.CombinedOutput()
+			if err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			for _, want := range []string{"S: 220 mail.demo", "C: EHLO client.demo", "S: 550 ", "(Eicar-Test-Signature)", "S: 554 gateway.demo", "X-Nat-Received: from ", "\nsession  ", "\nlockd "} {
+				if !bytes.Contains(out, []byte(want)) {
+					t.Errorf("no %q in\n%s", want, out)
+				}
+			}
+			if n := bytes.Count(out, []byte("\nright  ")); n != len(trials()) || bytes.Contains(out, []byte("WRONG")) || bytes.Contains(out, []byte("\x1b")) {
+				t.Errorf("%d verdicts are right, want %d, without colours:\n%s", n, len(trials()), out)
+			}
+			left, err := os.ReadDir(tmp)
+			if err != nil || len(left) > 0 {
+				t.Errorf("%v is left behind, error %v", left, err)
+			}
+		})
+	}
+}
+
+// TestDemoStays lets the demonstration stay up, uses what it says can be used,
+// and ends it as Ctrl-C does.
+func TestDemoStays(t *testing.T) {
+	dir := programs(t)
+	tmp := t.TempDir()
+	gatectl := filepath.Join(dir, "smtp-gatectl")
+	demo := exec.Command(gatectl, "demo")
+	demo.Env = append(os.Environ(), "TMPDIR="+tmp)
+	out, err := demo.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	demo.Stderr = os.Stderr
+	if err := demo.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer demo.Process.Kill()
+	kill := time.AfterFunc(2*time.Minute, func() { demo.Process.Kill() })
+	defer kill.Stop()
+
+	var text []byte
+	piece := make([]byte, 4096)
+	for !bytes.Contains(text, []byte("Ctrl-C ends it")) {
+		n, err := out.Read(piece)
+		if text = append(text, piece[:n]...); err != nil {
+			t.Fatalf("the demonstration ended: %v\n%s", err, text)
+		}
+	}
+	for line := range strings.Lines(string(text)) {
+		_, args, ok := strings.Cut(line, gatectl+" ")
+		if !ok {
+			continue
+		}
+		said, err := exec.Command(gatectl, strings.Fields(args)...).CombinedOutput()
+		// Nobody has sent a virus from 127.0.0.1 yet.
+		if err != nil && !strings.Contains(args, "lock remove") {
+			t.Errorf("%s: %v\n%s", args, err, said)
+		}
+		if strings.Contains(args, "lock list") && bytes.Count(said, []byte("127.0.0.")) != 2 && manyLoopbacks() {
+			t.Errorf("two clients should be locked:\n%s", said)
+		}
+	}
+	if err := demo.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	io.Copy(io.Discard, out)
+	if err := demo.Wait(); err != nil {
+		t.Errorf("after the interrupt: %v", err)
+	}
+	if left, err := os.ReadDir(tmp); err != nil || len(left) > 0 {
+		t.Errorf("%v is left behind, error %v", left, err)
+	}
+}
+
+// TestDemoOneAddress plays a system with a single loopback address.
+func TestDemoOneAddress(t *testing.T) {
+	dir := programs(t)
+	server, err := startServer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	d, err := startDaemon(t.Context(), filepath.Join(dir, "smtp-gated"), server.port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := d.stop(); err != nil {
+			t.Error(err)
+		}
+	}()
+	c, err := dial(d.socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	outcomes, err := new(tool).try(t.Context(), io.Discard, false, d, c, server, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range outcomes {
+		if !o.Right || o.Client != "127.0.0.1" {
+			t.Errorf("%+v", o)
+		}
+	}
+	if locks, err := c.locks(); err != nil || len(locks) != 0 {
+		t.Errorf("locks are %v, error %v", locks, err)
+	}
+}
+
+// TestDemoWithoutGateway has the judge see no gateway at all: a mail server that
+// takes everything must not pass for a good verdict.
+func TestDemoWithoutGateway(t *testing.T) {
+	if !manyLoopbacks() {
+		t.Skip("needs several loopback addresses")
+	}
+	server, err := startServer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	var show bytes.Buffer
+	outcomes, err := new(tool).try(t.Context(), &show, false, &daemon{port: server.port}, nil, server, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var right []bool
+	for _, o := range outcomes {
+		right = append(right, o.Right)
+	}
+	if !slices.Equal(right, []bool{true, false, false, false}) {
+		t.Errorf("right are %v:\n%s", right, &show)
+	}
+}
+
+func TestDemoFails(t *testing.T) {
+	none := filepath.Join(t.TempDir(), "none")
+	if code, _, errs := gatectl("demo", "--once", "--daemon", none); code != exitFailed || !strings.Contains(errs, "--daemon") {
+		t.Errorf("no daemon: exit %d: %s", code, errs)
+	}
+	t.Setenv("TMPDIR", t.TempDir())
+	script := filepath.Join(t.TempDir(), "daemon")
+	if err := os.WriteFile(script, []byte("#!/bin/sh\necho no luck today >&2\nexit 3\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	code, _, errs := gatectl("demo", "--once", "--daemon", script)
+	for _, want := range []string{"ended at its start: exit status 3", "no luck today"} {
+		if code != exitFailed || !strings.Contains(errs, want) {
+			t.Errorf("exit %d, no %q in: %s", code, want, errs)
+		}
+	}
+	if left, err := os.ReadDir(os.Getenv("TMPDIR")); err != nil || len(left) > 0 {
+		t.Errorf("%v is left behind, error %v", left, err)
+	}
+}
+
+func TestDemoJSON(t *testing.T) {
+	dir := programs(t)
+	code, out, errs := gatectl("demo", "--json", "--daemon", filepath.Join(dir, "smtp-gated"))
+	var outcomes []outcome
+	if err := json.Unmarshal([]byte(out), &outcomes); err != nil || code != exitOK || len(outcomes) != len(trials()) {
+		t.Errorf("exit %d, error %v:\n%s%s", code, err, out, errs)
+	}
+	for i, o := range outcomes {
+		if !strings.HasPrefix(o.Reply, strconv.Itoa(trials()[i].code)) {
+			t.Errorf("%+v", o)
+		}
+	}
+}
