@@ -5,7 +5,7 @@
 package lockd
 
 import (
-	"bufio"
+	"bytes"
 	"fmt"
 	"io"
 	"net/netip"
@@ -67,28 +67,24 @@ func resource() string {
 }
 
 func (s *state) write(w io.Writer) error {
-	out := bufio.NewWriter(tame{w})
+	var out bytes.Buffer
 	if s.config.StateFile&imsg.StateFlat != 0 {
-		s.flat(out)
+		s.flat(&out)
 	} else {
-		s.human(out)
+		s.human(&out)
 	}
-	if err := out.Flush(); err != nil {
+	if _, err := w.Write(bytes.Map(tame, out.Bytes())); err != nil {
 		return fmt.Errorf("write state file: %w", err)
 	}
 	return nil
 }
 
 // tame replaces what may not occur in a state file.
-type tame struct{ w io.Writer }
-
-func (t tame) Write(b []byte) (int, error) {
-	for i, c := range b {
-		if !(c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || strings.IndexByte(":;()/_. -\n", c) >= 0) {
-			b[i] = '_'
-		}
+func tame(r rune) rune {
+	if r >= '0' && r <= '9' || r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z' || strings.ContainsRune(":;()/_. -\n", r) {
+		return r
 	}
-	return t.w.Write(b)
+	return '_'
 }
 
 // moment is a time as C's %c writes it in the C locale; one that never was is
