@@ -19,7 +19,7 @@ bin/smtp-gated bin/smtp-gatectl: always
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/$(@F)
 
 demo: build
-	bin/smtp-gatectl demo $$(test -t 0 -a -t 1 -a -z "$$CI" || echo --once)
+	if [ -t 0 ] && [ -t 1 ] && [ -z "$$CI" ]; then bin/smtp-gatectl demo; else bin/smtp-gatectl demo --once; fi
 
 test:
 	.ci/packages

@@ -126,6 +126,9 @@ func (t *tool) demo(ctx context.Context, program string, once bool) (err error) 
 		printRooms(show, s.Rooms, s.Now)
 		fmt.Fprintln(show, ink.title("\nThe verdicts"))
 		printOutcomes(show, ink, outcomes)
+		if right {
+			fmt.Fprintln(show, ink.good(fmt.Sprintf("\nAll %d mails were treated as they should be.", len(outcomes))))
+		}
 	}
 	if !once && ctx.Err() == nil {
 		// A control connection left alone for long is the daemon's to close.

@@ -113,6 +113,7 @@ var counterWords = map[imsg.Counter]string{
 	imsg.CountDirect:          "passed on blind",
 	imsg.CountEmpty:           "without mail",
 	imsg.CountSpams:           "spam",
+	imsg.CountSPF:             "SPF",
 	imsg.CountNoAuth:          "not authenticated",
 	imsg.CountEarlyTalk:       "early talkers",
 	imsg.CountRejectHost:      "per host",
