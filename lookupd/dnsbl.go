@@ -14,12 +14,18 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 )
 
-// maxQueries bounds the queries on their way; each has a socket.
-const maxQueries = 512
+const (
+	// maxQueries bounds the queries on their way; each has a socket.
+	maxQueries = 512
+	// retry is when a datagram counts as lost. The standard resolver waits 5 s,
+	// which is half of what a lookup may take.
+	retry = 2 * time.Second
+)
 
 var (
 	// RFC 5782 section 2.1: list entries are in this network. An answer outside
@@ -116,9 +122,24 @@ func (b *blocklists) resolver() *net.Resolver {
 				family = "4"
 			}
 			var d net.Dialer
-			return d.DialContext(ctx, network+family, server.String())
+			conn, err := d.DialContext(ctx, network+family, server.String())
+			if u, ok := conn.(*net.UDPConn); ok {
+				return hurried{u}, err
+			}
+			return conn, err
 		},
 	}
+}
+
+// hurried is a query that gives up in time for another. It stays a PacketConn, by
+// which the resolver knows that it must send datagrams.
+type hurried struct{ *net.UDPConn }
+
+func (h hurried) SetDeadline(t time.Time) error {
+	if soon := time.Now().Add(retry); soon.Before(t) {
+		t = soon
+	}
+	return h.UDPConn.SetDeadline(t)
 }
 
 // listName returns the name under which zone would list client: octets in reverse

@@ -147,10 +147,12 @@ func (l *room) take(ctx context.Context, r imsg.Request) {
 		return
 	}
 	go func() {
-		ctx, cancel := context.WithTimeout(ctx, l.limit)
-		listing := l.lists.ask(ctx, q.Client)
+		limited, cancel := context.WithTimeout(ctx, l.limit)
+		listing := l.lists.ask(limited, q.Client)
 		cancel()
 		<-l.held
-		r.Answer(&listing)
+		if ctx.Err() == nil { // else our own end cut the question short
+			r.Answer(&listing)
+		}
 	}()
 }

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"runtime/debug"
 	"sync"
@@ -169,7 +170,9 @@ func (s *room) take(ctx context.Context, r imsg.Request) {
 		// getting it finds one.
 		r.Close()
 		<-s.held
-		r.Answer(v)
+		if ctx.Err() == nil { // else our own end cut the scan short
+			r.Answer(v)
+		}
 	}()
 }
 
@@ -212,6 +215,7 @@ func (s *room) run(ctx context.Context, l *lane, q *imsg.Scan, f *os.File) (r re
 	ctx, cancel := context.WithTimeout(ctx, l.limit)
 	defer cancel()
 	found, err := l.scan(ctx, q, f)
+	var late net.Error
 	switch {
 	case err == nil && (found.outcome == imsg.Clean || found.outcome == imsg.Caught):
 		return report{finding: found}
@@ -222,7 +226,7 @@ func (s *room) run(ctx context.Context, l *lane, q *imsg.Scan, f *os.File) (r re
 		s.stop(errReplace)
 	}
 	r = report{finding{outcome: imsg.Failed}, clean(err.Error(), maxProblem)}
-	if ctx.Err() == context.DeadlineExceeded {
+	if errors.As(err, &late) && late.Timeout() {
 		r.outcome = imsg.TimedOut
 	}
 	return r
