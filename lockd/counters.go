@@ -40,11 +40,10 @@ var slot = binary.Size(entry{}) + crc32.Size
 
 type counters struct {
 	entry
-	last  uint64 // number given out last
-	file  *os.File
-	dirty bool
-	log   *slog.Logger
-	sick  bool // writing failed; said once
+	last uint64 // number given out last
+	file *os.File
+	log  *slog.Logger
+	sick bool // writing failed; said once
 }
 
 func newCounters(log *slog.Logger) *counters { return &counters{log: log} }
@@ -84,9 +83,10 @@ func decodeEntry(b []byte, e *entry) bool {
 	return binary.Read(bytes.NewReader(body), binary.LittleEndian, e) == nil
 }
 
-// save writes the ledger if something changed.
+// save writes the ledger. A worker says what it counted once a second, so that
+// this may happen each time.
 func (c *counters) save() {
-	if c.file == nil || !c.dirty {
+	if c.file == nil {
 		return
 	}
 	c.Serial++
@@ -99,7 +99,6 @@ func (c *counters) save() {
 		c.log.Error("counters would not survive a crash", "error", err)
 	}
 	c.sick = err != nil
-	c.dirty = err != nil
 }
 
 // number gives out the next session's number.
@@ -107,7 +106,6 @@ func (c *counters) number() uint64 {
 	c.last++
 	if c.last > c.Reserved {
 		c.Reserved = c.last + numberBlock - 1
-		c.dirty = true
 		c.save()
 	}
 	return c.last
@@ -121,16 +119,11 @@ func (c *counters) add(add []uint64, now time.Time) {
 	for i, n := range add {
 		c.Counts[i] += n
 	}
-	c.dirty = true
 	if len(add) > int(imsg.CountBugs) && add[imsg.CountBugs] > 0 {
 		c.LastBug = now.UnixNano()
 	}
+	c.save()
 }
 
-// peak notes how many sessions are live.
-func (c *counters) peak(n int) {
-	if int64(n) > c.Peak {
-		c.Peak = int64(n)
-		c.dirty = true
-	}
-}
+// peak notes how many sessions are live. It is written with the next counts.
+func (c *counters) peak(n int) { c.Peak = max(c.Peak, int64(n)) }

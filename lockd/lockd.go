@@ -86,17 +86,8 @@ func newKeeper(home *imsg.Home, log *slog.Logger, dir *os.Root, m machine) *keep
 
 // serve lives until the parent ends.
 func (k *keeper) serve() error {
-	stop := make(chan struct{})
-	saved := make(chan struct{})
-	go func() {
-		k.saveEachSecond(stop)
-		close(saved)
-	}()
-	err := k.home.Serve(k.fromParent)
-	k.gate.close()
-	close(stop)
-	<-saved
-	return err
+	defer k.gate.close()
+	return k.home.Serve(k.fromParent)
 }
 
 func (k *keeper) fromParent(r imsg.Request) {
@@ -148,23 +139,5 @@ func (k *keeper) meet(r imsg.Request, p *imsg.Peer) {
 		k.action.Set(c)
 	default:
 		r.Close()
-	}
-}
-
-func (k *keeper) saveEachSecond(stop <-chan struct{}) {
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-		case <-stop:
-			k.mu.Lock()
-			k.counters.save()
-			k.mu.Unlock()
-			return
-		}
-		k.mu.Lock()
-		k.counters.save()
-		k.mu.Unlock()
 	}
 }

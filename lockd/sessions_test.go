@@ -180,8 +180,9 @@ func TestCrash(t *testing.T) {
 	a, b := w.enter("192.0.2.7"), w.enter("192.0.2.7")
 	other := w.enter("192.0.2.8")
 	w.offend(imsg.Offence{Number: other.Number, Transaction: 1, Found: imsg.FoundVirus, Virus: "Eicar"})
-	w.say(&imsg.Counts{Add: []uint64{imsg.CountViruses: 3, imsg.CountBugs: 1}})
 	w.enter("192.0.2.9")
+	w.say(&imsg.Counts{Add: []uint64{imsg.CountViruses: 3, imsg.CountBugs: 1}})
+	w.enter("192.0.2.10")
 	h.close()
 
 	h = open(t, plan{config: c, dir: dir, ledger: ledger})
