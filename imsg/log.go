@@ -26,6 +26,7 @@ type Log struct {
 	queue   []*record
 	lost    int
 	sink    *sink
+	retired []*sink       // the writer may still be at one
 	writing bool          // the writer holds records it took off the queue
 	idle    chan struct{} // closed when nothing waits; nil if nobody asked
 	wake    chan struct{}
@@ -41,12 +42,11 @@ func NewLog(room Room) *Log {
 // SetSink changes where the records go. It takes f over.
 func (l *Log) SetSink(s *Sink, f *os.File) {
 	l.mu.Lock()
-	old := l.sink
+	if l.sink != nil {
+		l.retired = append(l.retired, l.sink)
+	}
 	l.sink = &sink{Sink: *s, file: f, room: l.room}
 	l.mu.Unlock()
-	if old != nil {
-		old.file.Close()
-	}
 	l.signal()
 }
 
@@ -126,6 +126,10 @@ func (l *Log) write() {
 func (l *Log) take() (batch []*record, to *sink, lost int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	for _, s := range l.retired {
+		s.file.Close()
+	}
+	l.retired = nil
 	if l.sink == nil {
 		return nil, nil, 0
 	}
