@@ -16,9 +16,23 @@ import (
 
 const controlQueue = 16
 
+// controlSocket is the listening socket with its name.
+type controlSocket struct {
+	*os.File
+	path string // empty once removed
+}
+
+// remove takes the socket's name away; lockd goes on to serve those who are connected.
+func (c *controlSocket) remove() {
+	if c != nil && c.path != "" {
+		os.Remove(c.path)
+		c.path = ""
+	}
+}
+
 // openControl makes the socket. One that another daemon serves is an error, one
 // that nobody does is replaced.
-func openControl(c *config.Config) (*os.File, error) {
+func openControl(c *config.Config) (*controlSocket, error) {
 	path := c.Inside(c.Control())
 	f, err := bindControl(path)
 	if err != nil {
@@ -29,7 +43,7 @@ func openControl(c *config.Config) (*os.File, error) {
 		os.Remove(path)
 		return nil, fmt.Errorf("control_socket %s: %w", path, err)
 	}
-	return f, nil
+	return &controlSocket{f, path}, nil
 }
 
 func bindControl(path string) (*os.File, error) {

@@ -80,7 +80,14 @@ func everyThread(call, a, b, c uintptr) error {
 }
 
 // hideInherited keeps what our own starter left open from going on to the rooms.
-func hideInherited() { unix.CloseRange(3, ^uint(0)>>1, unix.CLOSE_RANGE_CLOEXEC) }
+func hideInherited() {
+	if unix.CloseRange(3, 1<<31-1, unix.CLOSE_RANGE_CLOEXEC) == nil {
+		return
+	}
+	for fd := 3; fd < 1024; fd++ { // before Linux 5.11
+		unix.CloseOnExec(fd)
+	}
+}
 
 func dup2(from, to int) error { return unix.Dup3(from, to, 0) }
 

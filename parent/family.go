@@ -86,7 +86,7 @@ func (p *Parent) greet(m *member, h *imsg.Hello) {
 		p.tell(m, c.Scand(func(path string) string { return m.local[path] }))
 	case imsg.Lockd:
 		p.tell(m, c.Lockd(facts))
-		p.tell(m, &imsg.ControlSocket{}, p.control)
+		p.tell(m, &imsg.ControlSocket{}, p.control.File)
 		p.tell(m, &imsg.Ledger{}, p.ledger)
 	case imsg.Action:
 		p.tell(m, c.Action(facts))
@@ -207,17 +207,27 @@ func (p *Parent) ended(m *member, err error) {
 
 // needed tells whether a room that died must be replaced.
 func (p *Parent) needed(m *member) bool {
+	g := p.home(m)
 	switch {
 	case p.hurried:
 		return false
-	case m.gen == p.current && !p.stopping:
+	case g == p.current && !p.stopping:
 		return true
 	case m.Room == imsg.Session:
 		return false // it was on its way out
-	case m.lasting || m.Room == imsg.Action:
-		return m.gen == p.current && p.sessions(nil) > 0
+	case m.lasting, m.Room == imsg.Action:
+		return g == p.current && p.sessions(nil) > 0
 	}
-	return p.sessions(m.gen) > 0
+	return p.sessions(g) > 0
+}
+
+// home is the generation m's replacement belongs to. The lasting room's may have
+// become another while it was away.
+func (p *Parent) home(m *member) *generation {
+	if m.lasting {
+		return p.current
+	}
+	return m.gen
 }
 
 // fails counts the early deaths in a row, m's included.
@@ -240,7 +250,7 @@ func (p *Parent) replace(m *member, fails int) {
 			if !p.needed(m) {
 				return
 			}
-			n, err := p.start(m.room, m.gen)
+			n, err := p.start(m.room, p.home(m))
 			if err != nil {
 				p.log.Error("replace room", "room", m.Room, "error", err)
 				p.replace(m, fails+1)

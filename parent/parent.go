@@ -68,7 +68,7 @@ type Parent struct {
 
 	listeners map[netip.AddrPort]*listener // by configured address
 	given     []*listener
-	control   *os.File
+	control   *controlSocket
 	pid       *pidFile
 	ledger    *os.File
 
@@ -125,6 +125,10 @@ func (p *Parent) prepare(c *config.Config) (err error) {
 		return err
 	}
 	hideInherited()
+	setName("smtp-gated") // started by Detach it would be called exe
+	if err := os.Chdir("/"); err != nil {
+		return err
+	}
 	p.output = imsg.NewLog(imsg.Parent)
 	p.log = p.output.Logger()
 	if p.notify, err = newNotifier(); err != nil {
@@ -152,26 +156,12 @@ func (p *Parent) prepare(c *config.Config) (err error) {
 	return nil
 }
 
-// cleanUp takes away what others find us by.
+// cleanUp takes away what others find us by, so that a successor can start while
+// our last sessions end. It may be called again: what has our names by then is
+// not touched.
 func (p *Parent) cleanUp() {
 	p.pid.remove()
-	if p.control != nil {
-		if c := p.config(); c != nil {
-			os.Remove(c.Inside(c.Control()))
-		}
-		p.control.Close()
-	}
-}
-
-// config is the configuration in force, or the one about to be.
-func (p *Parent) config() *config.Config {
-	switch {
-	case p.current != nil:
-		return p.current.cfg
-	case p.coming != nil:
-		return p.coming.cfg
-	}
-	return nil
+	p.control.remove()
 }
 
 // post hands the loop something that has happened.
@@ -226,6 +216,9 @@ func (p *Parent) fail(err error) {
 	if p.err == nil {
 		p.err = err
 	}
+	if !p.Foreground { // there the one who started us says it
+		p.say(imsg.LevelCrit, "not started", "error", strings.ReplaceAll(err.Error(), "\n", "; "))
+	}
 	p.stop(true)
 }
 
@@ -257,7 +250,7 @@ func (p *Parent) useSink(s *sink) {
 		p.output.SetSink(&s.Sink, own)
 	}
 	for _, m := range p.members {
-		if m.state != imsg.Starting {
+		if m.greeted {
 			p.tell(m, &s.Sink, s.file)
 		}
 	}

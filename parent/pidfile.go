@@ -81,13 +81,23 @@ func (p *pidFile) remove() {
 	}
 }
 
-// ReadPid returns the number in a pid file.
+// ReadPid returns the number of the daemon that holds the pid file at path. A
+// file left behind is an error: its number may be anybody's by now.
 func ReadPid(path string) (int, error) {
-	text, err := os.ReadFile(path)
+	f, err := os.Open(path)
 	if err != nil {
 		return 0, err
 	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	defer f.Close()
+	if unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB) == nil {
+		return 0, fmt.Errorf("%s was left behind by a daemon that has died", path)
+	}
+	text := make([]byte, 32)
+	n, err := f.Read(text)
+	if err != nil {
+		return 0, err
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text[:n])))
 	if err != nil || pid <= 1 {
 		return 0, fmt.Errorf("%s holds no process number", path)
 	}

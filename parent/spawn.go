@@ -138,7 +138,7 @@ func (p *Parent) listenTo(m *member, crash *os.File) {
 		if err != nil && !errors.Is(err, bufio.ErrBufferFull) && len(line) == 0 {
 			return
 		}
-		text := strings.TrimRight(string(line), "\n")
+		text := strings.TrimRight(strings.ReplaceAll(string(line), "\t", "  "), "\n")
 		if text == "" {
 			continue
 		}

@@ -129,10 +129,10 @@ func programVersion() string {
 	if version != "" {
 		return version
 	}
-	if b, ok := debug.ReadBuildInfo(); ok && b.Main.Version != "" {
+	if b, ok := debug.ReadBuildInfo(); ok && b.Main.Version != "" && b.Main.Version != "(devel)" {
 		return b.Main.Version
 	}
-	return "unknown"
+	return "devel" // parentheses and the like would upset readers of the state file
 }
 
 func programDate() string {
