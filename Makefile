@@ -1,14 +1,13 @@
 # smtp-gated: build it, see it work, test it, install it.
 
 GO      ?= go
+# The processes change uid with system calls on all threads: cgo must stay off.
+STATIC   = CGO_ENABLED=0 $(GO)
 PREFIX  ?= /usr/local
 SYSCONF ?= /etc/smtp-gated
 SBIN     = $(DESTDIR)$(PREFIX)/sbin
 MAN      = $(DESTDIR)$(PREFIX)/share/man
 ETC      = $(DESTDIR)$(SYSCONF)
-
-# The processes change uid with system calls on all threads: cgo must stay off.
-export CGO_ENABLED = 0
 
 VERSION != git describe --tags --always --dirty 2>/dev/null || echo unknown
 LDFLAGS  = -s -w -X main.version=$(VERSION)
@@ -16,7 +15,7 @@ LDFLAGS  = -s -w -X main.version=$(VERSION)
 build: bin/smtp-gated bin/smtp-gatectl
 
 bin/smtp-gated bin/smtp-gatectl: always
-	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/$(@F)
+	$(STATIC) build -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/$(@F)
 
 demo: build
 	if [ -t 0 ] && [ -t 1 ] && [ -z "$$CI" ]; then bin/smtp-gatectl demo; else bin/smtp-gatectl demo --once; fi
@@ -24,14 +23,14 @@ demo: build
 test:
 	.ci/packages
 	.ci/lint
-	$(GO) test -count=1 -timeout 20m ./...
+	$(STATIC) test -count=1 -timeout 20m ./...
 	if command -v $${CC:-gcc} >/dev/null; then CGO_ENABLED=1 $(GO) test -race -count=1 -timeout 20m ./...; fi
 
 lint:
 	.ci/lint
 
 bench:
-	$(GO) test -run '^$$' -bench . -benchmem ./...
+	$(STATIC) test -run '^$$' -bench . -benchmem ./...
 
 install: build
 	mkdir -p $(SBIN) $(MAN)/man5 $(MAN)/man8 $(ETC)
