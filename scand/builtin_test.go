@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"mime/quotedprintable"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -128,6 +129,23 @@ func FuzzFinder(f *testing.F) {
 		}
 		if bytes.Contains(text, eicar()) && !whole {
 			t.Error("not found as it stands")
+		}
+	})
+}
+
+// FuzzFinderFinds: whatever stands around the string, it is found as it is and in
+// both codings of MIME.
+func FuzzFinderFinds(f *testing.F) {
+	f.Add([]byte("a"), []byte("b"))
+	f.Add([]byte("=4"), []byte("=\r\n"))
+	f.Add([]byte("=\r"), []byte(""))
+	finder := newFinder(eicar())
+	f.Fuzz(func(t *testing.T, before, behind []byte) {
+		text := slices.Concat(before, eicar(), behind)
+		for form, coded := range map[string]string{"plain": string(text), "base64": lines(text), "quoted-printable": quoted(string(text))} {
+			if !find(finder, []byte(coded), func() int { return 100 }) {
+				t.Errorf("%s: not found in %q", form, coded)
+			}
 		}
 	})
 }

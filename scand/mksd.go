@@ -5,6 +5,7 @@ package scand
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"strings"
@@ -46,7 +47,7 @@ func parseMksd(answer string) (finding, error) {
 	word, name, _ := strings.Cut(line, " ")
 	switch {
 	case rest != "":
-		return finding{}, fmt.Errorf("more than one answer")
+		return finding{}, errors.New("more than one answer")
 	case word == "OK":
 		return finding{outcome: imsg.Clean}, nil
 	case strings.HasPrefix(line, "CLN "), strings.HasPrefix(line, "DEL "):
@@ -56,7 +57,7 @@ func parseMksd(answer string) (finding, error) {
 			return caught(name), nil
 		}
 	case word == "ERR":
-		return finding{}, fmt.Errorf("%s", clean(name, maxProblem))
+		return finding{}, errors.New(clean(name, maxProblem))
 	}
 	return finding{}, fmt.Errorf("unknown answer %q", clean(line, maxName))
 }

@@ -181,6 +181,41 @@ func TestRealClamd(t *testing.T) {
 	}
 }
 
+// TestRealClamdMany: with many scans at once each message gets its own verdict.
+func TestRealClamdMany(t *testing.T) {
+	socket, _ := realClamd(t)
+	conf := builtins()
+	conf.Antivirus, conf.AntivirusSocket = imsg.EngineClamd, socket
+	h := open(t, conf)
+	good, bad := spool(t, mail), spool(t, mail+string(eicar()))
+	wrong := make(chan error, 20)
+	for i := range cap(wrong) {
+		c := h.session()
+		f, want := good, imsg.Clean
+		if i%2 == 1 {
+			f, want = bad, imsg.Caught
+		}
+		go func() {
+			for range 20 {
+				m, err := c.Call(&imsg.Scan{Virus: true}, patience, f)
+				if err == nil && m.(*imsg.Verdict).Virus != want {
+					err = fmt.Errorf("%+v instead of %s", m, want)
+				}
+				if err != nil {
+					wrong <- err
+					return
+				}
+			}
+			wrong <- nil
+		}()
+	}
+	for range cap(wrong) {
+		if err := await(t, "the scans", wrong); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestRealSpamd(t *testing.T) {
 	socket, addr := realSpamd(t)
 	head := "From: a@example.com\r\nTo: b@example.com\r\nSubject: a\r\nDate: Mon, 01 Jan 2024 10:00:00 +0000\r\nMessage-Id: <1@example.com>\r\n\r\n"

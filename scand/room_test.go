@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -273,7 +274,7 @@ func TestNoLeak(t *testing.T) {
 	c := open(t, builtins()).session()
 	f := spool(t, strings.Repeat("line\r\n", 20))
 	askFile(t, c, f, &imsg.Scan{Virus: true, Spam: true})
-	before := descriptors(t)
+	before, goroutines := descriptors(t), runtime.NumGoroutine()
 
 	failed := make(chan error, callers)
 	for range callers {
@@ -299,6 +300,7 @@ func TestNoLeak(t *testing.T) {
 	if after := descriptors(t); after > before {
 		t.Errorf("%d descriptors before, %d after %d scans", before, after, scans)
 	}
+	until(t, "the goroutines of all scans end", func() bool { return runtime.NumGoroutine() <= goroutines })
 }
 
 func TestClean(t *testing.T) {
