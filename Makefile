@@ -15,7 +15,7 @@ LDFLAGS  = -s -w -X main.version=$(VERSION)
 build: bin/smtp-gated bin/smtp-gatectl
 
 bin/smtp-gated bin/smtp-gatectl: always
-	$(STATIC) build -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/$(@F)
+	$(STATIC) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o $@ ./cmd/$(@F)
 
 demo: build
 	if [ -t 0 ] && [ -t 1 ] && [ -z "$$CI" ]; then bin/smtp-gatectl demo; else bin/smtp-gatectl demo --once; fi

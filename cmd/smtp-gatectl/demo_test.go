@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -30,7 +31,7 @@ func programs(t *testing.T) string {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	build := exec.Command("go", "build", "-o", dir, ".", "../smtp-gated")
+	build := exec.Command("go", "build", "-buildvcs=false", "-o", dir, ".", "../smtp-gated")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
@@ -176,6 +177,19 @@ func TestDemoOneAddress(t *testing.T) {
 		if !o.Right || o.Client != "127.0.0.1" {
 			t.Errorf("%+v", o)
 		}
+	}
+	talk, err := net.Dial("tcp4", d.address())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer talk.Close()
+	talk.SetDeadline(time.Now().Add(10 * time.Second))
+	if _, err := talk.Read(make([]byte, 512)); err != nil {
+		t.Fatal(err)
+	}
+	live, silent, err := c.sessions()
+	if err != nil || silent > 0 || len(live) != 1 || live[0].Client != talk.LocalAddr().String() || live[0].Target != net.JoinHostPort("127.0.0.1", strconv.Itoa(server.port)) {
+		t.Errorf("sessions are %+v, %d workers silent, error %v", live, silent, err)
 	}
 	if locks, err := c.locks(); err != nil || len(locks) != 0 {
 		t.Errorf("locks are %v, error %v", locks, err)

@@ -54,7 +54,7 @@ func (t *tool) lockCommand() *cobra.Command {
 			}
 			err = t.order(&imsg.Lock{Name: name, Cause: cause}, "locked", name)
 			if errors.Is(err, imsg.Exists) {
-				return fmt.Errorf("%s is locked already: %w", name, err)
+				return fmt.Errorf("%s is locked already", name)
 			}
 			return err
 		},
@@ -72,7 +72,7 @@ func (t *tool) lockCommand() *cobra.Command {
 			}
 			err = t.order(&imsg.Unlock{Name: name}, "unlocked", name)
 			if errors.Is(err, imsg.NotFound) {
-				return fmt.Errorf("%s is not locked: %w", name, err)
+				return fmt.Errorf("%s is not locked", name)
 			}
 			return err
 		},
