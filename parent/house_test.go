@@ -1,0 +1,337 @@
+//go:build linux
+
+//go:debug containermaxprocs=0
+
+package parent
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+)
+
+// The tests run this binary again: as a parent, which runs it again as its
+// rooms. Those do nothing but what testRoom says.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 2 && os.Args[1] == "-x" {
+		os.Exit(again(os.Args[2:]))
+	}
+	os.Exit(m.Run())
+}
+
+func again(args []string) int {
+	var err error
+	if args[0] == "parent" {
+		err = Run(Options{Config: args[1], Foreground: true, Version: "test"})
+	} else {
+		var r imsg.Room
+		var f *os.File
+		if r, f, err = Enter(args); err == nil {
+			err = testRoom(r, f)
+		}
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+// testRoom is a room that tells the log what it is told. Words in proxy_name,
+// as "die-at-start:session", have it misbehave.
+func testRoom(self imsg.Room, f *os.File) error {
+	home, err := imsg.Arrive(f, self)
+	if err != nil {
+		return err
+	}
+	orders := ""
+	ordered := func(what string) bool { return strings.Contains(orders, what+":"+self.String()) }
+	configured := func(name string) {
+		if orders = name; ordered("die-at-config") {
+			panic("as told")
+		}
+		home.Log().Info("configured", "room", self, "name", name)
+		if !ordered("never-ready") {
+			home.Send(&imsg.Ready{})
+		}
+	}
+	return home.Serve(func(r imsg.Request) {
+		switch m := r.Message.(type) {
+		case *imsg.SessionConfig:
+			configured(m.ProxyName)
+		case *imsg.LockdConfig:
+			configured(m.ProxyName)
+		case *imsg.ActionConfig:
+			configured(m.ProxyName)
+		case *imsg.ScandConfig:
+			configured(m.AntivirusSocket)
+		case *imsg.LookupdConfig:
+			configured(strings.Join(m.Zones, ","))
+		case *imsg.Peer:
+			home.Log().Info("peer", "room", self, "is", m.Room, "member", m.Member)
+			if _, err := home.Join(r, func(r imsg.Request) { r.Close() }); err != nil {
+				home.Log().Error("join", "error", err)
+			}
+			if ordered("accuse") {
+				home.Send(&imsg.BadPeer{Room: m.Room, Member: m.Member})
+			}
+		case *imsg.Start:
+			home.Log().Info("started", "room", self)
+			if ordered("die-at-start") {
+				home.Log().Info("dying")
+				os.Exit(7)
+			}
+		case *imsg.Drain:
+			go leave(ordered("linger"))
+		case *imsg.Dump:
+			io.WriteString(r.Files[0], "the state\n")
+			r.Close()
+			r.Answer(&imsg.Done{})
+		case *imsg.Family:
+			home.Log().Info("family", "generation", m.Generation, "rooms", len(m.Rooms), "crashes", m.Crashes)
+		default:
+			// Descriptors that are only held, as listeners are.
+			held = append(held, r.Files...)
+		}
+	})
+}
+
+var held []*os.File
+
+// leave ends a room that drains; one that lingers does when there is a file "go".
+func leave(linger bool) {
+	for linger {
+		if _, err := os.Stat("go"); err == nil {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	os.Exit(0)
+}
+
+// house is a running family.
+type house struct {
+	*testing.T
+	dir     string
+	conf    string
+	cmd     *exec.Cmd
+	inherit []*os.File // goes on to the parent, and no further
+
+	mu    sync.Mutex
+	lines []string
+	more  chan struct{}
+	ended chan struct{}
+	err   error
+}
+
+const patience = 30 * time.Second
+
+// newHouse makes a folder with a configuration. Root's families run as nobody.
+func newHouse(t *testing.T, options ...string) *house {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "gated-parent-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	h := &house{T: t, dir: dir, conf: filepath.Join(dir, "gated.conf"), more: make(chan struct{}, 1), ended: make(chan struct{})}
+	h.configure(options...)
+	return h
+}
+
+// configure writes the configuration; later options win.
+func (h *house) configure(options ...string) {
+	h.Helper()
+	all := append([]string{
+		"mode fixed", "fixed_server 127.0.0.1", "fixed_server_port 2525", "bind_address 127.0.0.1", "port 0", "workers 2",
+		"set_user nobody", "proxy_name -",
+		"pidfile " + h.dir + "/run/pid", "statefile " + h.dir + "/run/state", "spool_path " + h.dir + "/msg", "lock_path " + h.dir + "/lock",
+	}, options...)
+	if err := os.WriteFile(h.conf, []byte(strings.Join(all, "\n")+"\n"), 0o644); err != nil {
+		h.Fatal(err)
+	}
+}
+
+// rooted tells whether the tests' families are root's.
+func rooted() bool { return os.Geteuid() == 0 }
+
+// start starts the family, without root if so wished.
+func (h *house) start(asNobody bool, env ...string) {
+	h.Helper()
+	h.cmd = exec.Command("/proc/self/exe", "-x", "parent", h.conf)
+	h.cmd.Env = append(os.Environ(), env...)
+	h.cmd.SysProcAttr = &syscall.SysProcAttr{}
+	if asNobody && rooted() {
+		h.cmd.SysProcAttr.Credential = &syscall.Credential{Uid: 65534, Gid: 65534}
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		h.Fatal(err)
+	}
+	h.cmd.Stderr = w
+	h.cmd.ExtraFiles = h.inherit
+	if err := h.cmd.Start(); err != nil {
+		h.Fatal(err)
+	}
+	w.Close()
+	go func() {
+		defer r.Close()
+		for in := bufio.NewScanner(r); in.Scan(); {
+			h.mu.Lock()
+			h.lines = append(h.lines, in.Text())
+			h.mu.Unlock()
+			select {
+			case h.more <- struct{}{}:
+			default:
+			}
+		}
+	}()
+	go func() {
+		h.err = h.cmd.Wait()
+		close(h.ended)
+	}()
+	h.Cleanup(func() {
+		h.cmd.Process.Kill()
+		<-h.ended
+		if h.Failed() {
+			h.Logf("the log:\n%s", strings.Join(h.log(), "\n"))
+		}
+	})
+}
+
+func (h *house) log() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.lines)
+}
+
+func (h *house) count(what string) int {
+	n := 0
+	for _, line := range h.log() {
+		if strings.Contains(line, what) {
+			n++
+		}
+	}
+	return n
+}
+
+// waitFor waits until the log holds what n times.
+func (h *house) waitFor(what string, n int) {
+	h.Helper()
+	h.until(fmt.Sprintf("%d × %q", n, what), func() bool { return h.count(what) >= n })
+}
+
+// until waits for a condition. It looks again at every line of the log, and
+// sometimes without one.
+func (h *house) until(what string, true func() bool) {
+	h.Helper()
+	for end := time.Now().Add(patience); !true(); {
+		if time.Now().After(end) {
+			h.Fatalf("never happened: %s", what)
+		}
+		select {
+		case <-h.more:
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// end waits for the parent's end and returns its exit status, -1 after a signal.
+func (h *house) end() int {
+	h.Helper()
+	select {
+	case <-h.ended:
+		return h.cmd.ProcessState.ExitCode()
+	case <-time.After(patience):
+		h.Fatal("the parent does not end")
+		return 0
+	}
+}
+
+// working waits until every room of the first generation is at work.
+func (h *house) working() {
+	h.Helper()
+	h.waitFor("ready generation=1", 1)
+	h.until("all rooms have started", func() bool { return h.count(" started room=") >= len(h.rooms()) })
+}
+
+func (h *house) signal(s os.Signal) {
+	h.Helper()
+	if err := h.cmd.Process.Signal(s); err != nil {
+		h.Fatal(err)
+	}
+}
+
+// proc is a room as /proc shows it.
+type proc struct {
+	pid  int
+	room string
+}
+
+// rooms finds the parent's children.
+func (h *house) rooms() []proc {
+	var all []proc
+	for _, pid := range pids() {
+		status := procStatus(pid)
+		if status["PPid"] != strconv.Itoa(h.cmd.Process.Pid) || strings.HasPrefix(status["State"], "Z") {
+			continue
+		}
+		line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		if words := strings.Split(string(line), "\x00"); err == nil && len(words) > 2 && words[1] == "-x" {
+			all = append(all, proc{pid, words[2]})
+		}
+	}
+	return all
+}
+
+func (h *house) room(name string) []proc {
+	return slices.DeleteFunc(h.rooms(), func(p proc) bool { return p.room != name })
+}
+
+func pids() []int {
+	entries, _ := os.ReadDir("/proc")
+	var all []int
+	for _, e := range entries {
+		if n, err := strconv.Atoi(e.Name()); err == nil {
+			all = append(all, n)
+		}
+	}
+	return all
+}
+
+func procStatus(pid int) map[string]string {
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	all := map[string]string{}
+	for line := range strings.SplitSeq(string(text), "\n") {
+		if key, value, ok := strings.Cut(line, ":"); ok {
+			all[key] = strings.Join(strings.Fields(value), " ")
+		}
+	}
+	return all
+}
+
+// both runs a test as root, if we are, and without.
+func both(t *testing.T, f func(t *testing.T, asNobody bool)) {
+	t.Run("root", func(t *testing.T) {
+		if !rooted() {
+			t.Skip("needs root")
+		}
+		f(t, false)
+	})
+	t.Run("nobody", func(t *testing.T) { f(t, true) })
+}

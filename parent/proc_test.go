@@ -1,0 +1,256 @@
+//go:build linux
+
+package parent
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestRoomsInProc looks at every room the way an admin who does not trust us would.
+func TestRoomsInProc(t *testing.T) {
+	both(t, func(t *testing.T, asNobody bool) {
+		h := newHouse(t)
+		h.start(asNobody)
+		h.working()
+		seen := map[string]int{}
+		for _, p := range h.rooms() {
+			seen[p.room]++
+			t.Run(p.room, func(t *testing.T) { h.T = t; inspect(t, h, p, rooted() && !asNobody) })
+		}
+		h.T = t
+		if want := fmt.Sprint(map[string]int{"session": 2, "lookupd": 1, "scand": 1, "lockd": 1, "action": 1}); fmt.Sprint(seen) != want {
+			t.Errorf("rooms %v, want %v", seen, want)
+		}
+		parent := procStatus(h.cmd.Process.Pid)
+		if parent["Name"] != "smtp-gated" {
+			t.Errorf("the parent is called %s", parent["Name"])
+		}
+	})
+}
+
+func inspect(t *testing.T, h *house, p proc, root bool) {
+	status := procStatus(p.pid)
+	for key, want := range map[string]string{
+		"Uid": "65534 65534 65534 65534", "Gid": "65534 65534 65534 65534",
+		"CapInh": "0000000000000000", "CapPrm": "0000000000000000", "CapEff": "0000000000000000", "CapAmb": "0000000000000000",
+		"Name": "smtp-gated-" + p.room[:4],
+	} {
+		if !rooted() && (key == "Uid" || key == "Gid") {
+			continue
+		}
+		if status[key] != want {
+			t.Errorf("%s is %q, want %q", key, status[key], want)
+		}
+	}
+	if g := status["Groups"]; root && g != "65534" {
+		t.Errorf("groups %q", g)
+	}
+	script := p.room == "action"
+	if want := map[bool]string{true: "0", false: "1"}[script]; status["NoNewPrivs"] != want {
+		t.Errorf("NoNewPrivs is %s, want %s", status["NoNewPrivs"], want)
+	}
+	if none := status["CapBnd"] == "0000000000000000"; root && none == script {
+		t.Errorf("CapBnd is %s", status["CapBnd"])
+	}
+
+	want := map[string]string{"session": "msg", "action": "msg", "lockd": "lock", "scand": "run/empty", "lookupd": "run/empty"}[p.room]
+	want = filepath.Join(h.dir, want)
+	// Without root only the owner may look; the rooms are nobody's.
+	if cwd, err := os.Readlink(fmt.Sprintf("/proc/%d/cwd", p.pid)); err == nil && cwd != want {
+		t.Errorf("works in %s, want %s", cwd, want)
+	}
+	if !root || script {
+		want = "/"
+	}
+	if dir, err := os.Readlink(fmt.Sprintf("/proc/%d/root", p.pid)); err == nil && dir != want {
+		t.Errorf("root is %s, want %s", dir, want)
+	}
+	limits, _ := os.ReadFile(fmt.Sprintf("/proc/%d/limits", p.pid))
+	if re := regexp.MustCompile(`Max core file size +0 +0 `); !script && len(limits) > 0 && !re.Match(limits) {
+		t.Errorf("core dumps are possible:\n%s", limits)
+	}
+	if re := regexp.MustCompile(`Max open files +448 +448 `); p.room == "session" && len(limits) > 0 && !re.Match(limits) {
+		t.Errorf("descriptors are not limited to 6 × 64 + 64:\n%s", limits)
+	}
+	descriptors(t, h, p)
+}
+
+// descriptors: /dev/null twice, the crash pipe, the log, links, what the
+// runtime waits with; the session's listener, lockd's socket and ledger.
+func descriptors(t *testing.T, h *house, p proc) {
+	dir := fmt.Sprintf("/proc/%d/fd", p.pid)
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Skip("only root may look at the descriptors:", err)
+	}
+	count := map[string]int{}
+	for _, e := range entries {
+		to, err := os.Readlink(filepath.Join(dir, e.Name()))
+		if err != nil {
+			continue
+		}
+		kind, _, _ := strings.Cut(to, ":[")
+		count[kind]++
+	}
+	links := map[string]int{"session": 3, "lookupd": 2, "scand": 2, "lockd": 3, "action": 1}[p.room] + 1
+	want := map[string]int{"/dev/null": 2, "pipe": 2, "socket": links, "anon_inode": 0}
+	switch p.room {
+	case "session":
+		want["socket"]++ // the listener
+	case "lockd":
+		want["socket"]++ // the control socket
+		want["/memfd:ledger (deleted)"] = 1
+	}
+	for kind, n := range count {
+		if strings.HasPrefix(kind, "anon_inode") {
+			continue // epoll and its wake-up
+		}
+		if want[kind] != n {
+			t.Errorf("%d × %s, want %d; all: %v", n, kind, want[kind], count)
+		}
+	}
+}
+
+// TestInheritedDescriptor: what our starter left open does not reach a room.
+func TestInheritedDescriptor(t *testing.T) {
+	h := newHouse(t)
+	f, err := os.Open(h.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	h.inherit = []*os.File{f, f, f}
+	h.start(false)
+	h.working()
+	for _, p := range h.rooms() {
+		descriptors(t, h, p)
+	}
+}
+
+func TestParseQuarters(t *testing.T) {
+	for _, c := range []struct {
+		args string
+		ok   bool
+	}{
+		{"session root=/a", true},
+		{"session root=/a chroot=yes nofile=100 uid=1 gid=2 groups=", true},
+		{"scand root=/a chroot=yes uid=1 gid=2 groups=3,4", true},
+		{"", false},
+		{"parent root=/a", false},
+		{"control root=/a", false},
+		{"session", false},
+		{"session root=a", false},
+		{"session root=/a uid=1", false},
+		{"session root=/a gid=1", false},
+		{"session root=/a uid= gid=1", false},
+		{"session root=/a uid=1,2 gid=1", false},
+		{"session root=/a uid=-1 gid=1", false},
+		{"session root=/a uid=4294967295 gid=1", false},
+		{"session root=/a uid=1 gid=1 groups=x", false},
+		{"session root=/a nofile=x", false},
+		{"session root=/a else=1", false},
+	} {
+		q, err := parseQuarters(strings.Fields(c.args))
+		if (err == nil) != c.ok {
+			t.Errorf("%q: error %v", c.args, err)
+		}
+		if err != nil {
+			continue
+		}
+		again, err := parseQuarters(q.args())
+		if err != nil || fmt.Sprint(again.args()) != fmt.Sprint(q.args()) {
+			t.Errorf("%q reads back as %v, %v", q.args(), again, err)
+		}
+	}
+}
+
+// TestScanGroups: only scand keeps its user's supplementary groups.
+func TestScanGroups(t *testing.T) {
+	if !rooted() {
+		t.Skip("needs root")
+	}
+	groups, err := os.ReadFile("/etc/group")
+	if err != nil {
+		t.Skip("no /etc/group")
+	}
+	m := regexp.MustCompile(`(?m)^[^:]+:[^:]*:([1-9][0-9]*):([a-z_][a-z0-9_-]*)$`).FindStringSubmatch(string(groups))
+	if m == nil || m[2] == "root" {
+		t.Skip("no user of this machine has a supplementary group")
+	}
+	h := newHouse(t, "set_user "+m[2])
+	h.start(false)
+	h.working()
+	for _, p := range h.rooms() {
+		has := slices.Contains(strings.Fields(procStatus(p.pid)["Groups"]), m[1])
+		if has != (p.room == "scand") {
+			t.Errorf("%s has group %s of user %s: %v", p.room, m[1], m[2], has)
+		}
+	}
+}
+
+// TestOrphans: when the parent is gone, however it went, nobody is left.
+func TestOrphans(t *testing.T) {
+	both(t, func(t *testing.T, asNobody bool) {
+		h := newHouse(t)
+		h.start(asNobody)
+		h.working()
+		all := h.rooms()
+		h.signal(unix.SIGKILL)
+		h.end()
+		h.until("all rooms end", func() bool {
+			for _, p := range all {
+				if s := procStatus(p.pid)["State"]; s != "" && !strings.HasPrefix(s, "Z") {
+					return false
+				}
+			}
+			return true
+		})
+		if len(all) != 6 {
+			t.Errorf("there were %d rooms", len(all))
+		}
+	})
+}
+
+// TestHeal kills each room in turn: another takes its place and is made known to
+// all who talk to it.
+func TestHeal(t *testing.T) {
+	both(t, func(t *testing.T, asNobody bool) {
+		for room, peers := range map[string][]string{
+			"session": {"lockd", "scand", "lookupd"}, "scand": {"session", "session"}, "lookupd": {"session", "session"},
+			"lockd": {"session", "session", "action"}, "action": {"lockd"},
+		} {
+			t.Run(room, func(t *testing.T) {
+				h := newHouse(t)
+				h.start(asNobody)
+				h.working()
+				victim := h.room(room)[0]
+				links := h.count("peer room=" + room)
+				if err := unix.Kill(victim.pid, unix.SIGKILL); err != nil {
+					t.Fatal(err)
+				}
+				h.waitFor("cause=signal: killed", 1)
+				h.waitFor("peer room="+room, links+len(peers))
+				h.waitFor("started room="+room, 2)
+				for _, peer := range peers {
+					if n := h.count("peer room=" + peer + ", is=" + room + ", member=" + strconv.Itoa(len(h.room(room))+1)); n == 0 {
+						t.Errorf("%s was not told of the new %s", peer, room)
+					}
+				}
+				h.waitFor("crashes=1", 1)
+				h.signal(unix.SIGTERM)
+				if s := h.end(); s != 0 {
+					t.Errorf("exit status %d", s)
+				}
+			})
+		}
+	})
+}
