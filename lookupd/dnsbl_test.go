@@ -115,7 +115,7 @@ func TestErrors(t *testing.T) {
 		},
 	})
 	zones := []string{"servfail.test", "refused.test", "silent.test", "other.test", "good.test"}
-	c := open(t, &imsg.LookupdConfig{Nameservers: []netip.AddrPort{s.addr}, Zones: zones, Timeout: time.Second}).session()
+	c := open(t, &imsg.LookupdConfig{Nameservers: []netip.AddrPort{s.addr}, Zones: zones, Timeout: 2 * time.Second}).session()
 	if got := ask(t, c, "192.0.2.1"); got.Zone != "good.test" || got.Failed != 4 {
 		t.Errorf("%+v", got)
 	}

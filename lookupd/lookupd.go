@@ -35,7 +35,8 @@ type room struct {
 	draining bool
 }
 
-// Main runs the room over f, its link to the parent, until the parent ends.
+// Main runs the room over f, its link to the parent, until the parent ends. An
+// error says why the room ended by itself; it is the caller's to log.
 func Main(f *os.File) error {
 	home, err := imsg.Arrive(f, imsg.Lookupd)
 	if err != nil {
@@ -60,9 +61,7 @@ func (l *room) hear(r imsg.Request) {
 	switch m := r.Message.(type) {
 	case *imsg.LookupdConfig:
 		if l.lists != nil {
-			err := errors.New("configured twice")
-			l.home.Log().Error("lookupd cannot work", "error", err)
-			l.stop(err)
+			l.stop(errors.New("configured twice"))
 			return
 		}
 		l.lists = newBlocklists(m.Zones, m.Nameservers, l.home.Log())

@@ -260,7 +260,7 @@ func silent(t *testing.T) (conf *imsg.ScandConfig, started, gone chan struct{}) 
 
 func TestDeadlines(t *testing.T) {
 	conf, started, gone := silent(t)
-	conf.AntivirusTimeout = 200 * time.Millisecond
+	conf.AntivirusTimeout = 500 * time.Millisecond
 	conf.Parallel = 1
 	c := open(t, conf).session()
 	v := ask(t, c, mail)
@@ -284,7 +284,7 @@ func TestDeadlines(t *testing.T) {
 		}()
 	}
 	for range 2 {
-		if v := await(t, "an answer", answers); v.Virus != imsg.TimedOut || v.VirusTime > 2*time.Second {
+		if v := await(t, "an answer", answers); v.Virus != imsg.TimedOut || v.VirusTime > patience/2 {
 			t.Errorf("%+v", v)
 		}
 	}

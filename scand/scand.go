@@ -29,8 +29,9 @@ const (
 	longest = 10 * time.Minute
 )
 
-// errReplace asks the parent for a fresh scand, by ending this one.
-var errReplace = errors.New("the directory of the scanner sockets has been removed")
+// errReplace ends this scand so that the parent starts another, with the new
+// directory as its root.
+var errReplace = errors.New("the directory of the scanner sockets has been removed: scand asks to be replaced")
 
 type room struct {
 	home  *imsg.Home
@@ -45,7 +46,8 @@ type room struct {
 	draining bool
 }
 
-// Main runs the room over f, its link to the parent, until the parent ends.
+// Main runs the room over f, its link to the parent, until the parent ends. An
+// error says why the room ended by itself; it is the caller's to log.
 func Main(f *os.File) error {
 	home, err := imsg.Arrive(f, imsg.Scand)
 	if err != nil {
@@ -70,7 +72,6 @@ func (s *room) hear(r imsg.Request) {
 	switch m := r.Message.(type) {
 	case *imsg.ScandConfig:
 		if err := s.configure(m); err != nil {
-			s.home.Log().Error("scand cannot work", "error", err)
 			s.stop(err)
 			return
 		}
@@ -222,7 +223,6 @@ func (s *room) run(ctx context.Context, l *lane, q *imsg.Scan, f *os.File) (r re
 	case err == nil:
 		err = errors.New("the engine came to no verdict")
 	case errors.Is(err, fs.ErrNotExist) && rootGone():
-		s.home.Log().Error("scand asks to be replaced", "error", errReplace)
 		s.stop(errReplace)
 	}
 	r = report{finding{outcome: imsg.Failed}, clean(err.Error(), maxProblem)}
