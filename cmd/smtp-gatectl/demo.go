@@ -36,7 +36,8 @@ folder, which it removes.
 The exit status is 0 only if every mail was treated as it should be.`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+			// SIGPIPE too: whoever reads us may leave, as head(1) does, and the daemon must not stay.
+			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
 			defer stop()
 			return t.demo(ctx, daemon, once || t.json)
 		},
@@ -106,7 +107,10 @@ func (t *tool) demo(ctx context.Context, program string, once bool) (err error) 
 
 	fmt.Fprintf(show, "smtp-gated listens at 127.0.0.1:%d, its mail server at 127.0.0.1:%d; all files are in %s\n", d.port, server.port, d.dir)
 	outcomes, err := t.try(ctx, show, ink, d, c, server, manyLoopbacks())
-	if err != nil {
+	switch {
+	case errors.Is(err, errInterrupted):
+		return err
+	case err != nil:
 		return errors.Join(err, d.lastWords())
 	}
 	right := true

@@ -147,6 +147,37 @@ func TestDemoStays(t *testing.T) {
 	}
 }
 
+// TestDemoReaderLeaves closes the pipe behind the demonstration, as head(1) does:
+// that must not leave a daemon without a master.
+func TestDemoReaderLeaves(t *testing.T) {
+	dir := programs(t)
+	tmp := t.TempDir()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var errs bytes.Buffer
+	demo := exec.Command(filepath.Join(dir, "smtp-gatectl"), "demo")
+	demo.Env = append(os.Environ(), "TMPDIR="+tmp)
+	demo.Stdout, demo.Stderr = w, &errs
+	if err := demo.Start(); err != nil {
+		t.Fatal(err)
+	}
+	kill := time.AfterFunc(2*time.Minute, func() { demo.Process.Kill() })
+	defer kill.Stop()
+	w.Close()
+	if _, err := r.Read(make([]byte, 16)); err != nil {
+		t.Error(err)
+	}
+	r.Close()
+	if err := demo.Wait(); err == nil || !strings.Contains(errs.String(), "interrupted") {
+		t.Errorf("it ended with %v, saying %s", err, &errs)
+	}
+	if left, err := os.ReadDir(tmp); err != nil || len(left) > 0 {
+		t.Errorf("%v is left behind, error %v", left, err)
+	}
+}
+
 // TestDemoOneAddress plays a system with a single loopback address.
 func TestDemoOneAddress(t *testing.T) {
 	dir := programs(t)
