@@ -184,7 +184,7 @@ func (p *Parent) loop() {
 		defer t.Stop()
 		alive = t.C
 	}
-	for !p.done {
+	for p.advance(); !p.done; p.advance() {
 		select {
 		case f := <-p.events:
 			f()
@@ -195,7 +195,6 @@ func (p *Parent) loop() {
 		case <-alive:
 			p.notify.sayAlive()
 		}
-		p.advance()
 	}
 }
 
