@@ -10,7 +10,8 @@ MAN      = $(DESTDIR)$(PREFIX)/share/man
 ETC      = $(DESTDIR)$(SYSCONF)
 
 VERSION != git describe --tags --always --dirty 2>/dev/null || echo unknown
-LDFLAGS  = -s -w -X main.version=$(VERSION)
+DATE    != TZ=UTC git log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd 2>/dev/null || echo unknown
+LDFLAGS  = -s -w -X main.version=$(VERSION) -X main.compileDate=$(DATE)
 
 build: bin/smtp-gated bin/smtp-gatectl
 
