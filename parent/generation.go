@@ -81,7 +81,7 @@ func (p *Parent) listen(g *generation) error {
 		l := p.listeners[a]
 		if l == nil {
 			var err error
-			if l, err = listen(a, g.cfg.ConnectQueue); err != nil {
+			if err = p.insist(func() error { l, err = listen(a, g.cfg.ConnectQueue); return err }); err != nil {
 				return err
 			}
 			p.listeners[a] = l

@@ -208,6 +208,9 @@ func (h *house) start(asNobody bool, env ...string) {
 	h.Cleanup(func() {
 		h.cmd.Process.Kill()
 		<-h.ended
+		if h.count("DATA RACE") > 0 {
+			h.Error("a data race")
+		}
 		if h.Failed() {
 			h.Logf("the log:\n%s", strings.Join(h.log(), "\n"))
 		}

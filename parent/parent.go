@@ -24,8 +24,10 @@ import (
 	"github.com/smtp-gated/smtp-gated/parent/config"
 )
 
-// watchSink is how often the log's name is looked after.
-const watchSink = 10 * time.Second
+const (
+	watchSink = 10 * time.Second // how often the log's name is looked after
+	heirWait  = 3 * time.Second  // for the rooms of a parent that has died to end
+)
 
 // Options is what the command line says.
 type Options struct {
@@ -144,7 +146,7 @@ func (p *Parent) prepare(c *config.Config) (err error) {
 	if p.pid, err = writePidFile(c.Inside(c.PidFile)); err != nil {
 		return err
 	}
-	if p.control, err = openControl(c); err != nil {
+	if err = p.insist(func() error { p.control, err = openControl(c); return err }); err != nil {
 		return err
 	}
 	if p.ledger, err = newLedger(); err != nil {
@@ -154,6 +156,19 @@ func (p *Parent) prepare(c *config.Config) (err error) {
 		p.say(imsg.LevelNotice, "started without root: the rooms keep this user and see the whole tree")
 	}
 	return nil
+}
+
+// insist tries again for a while if our predecessor has died without a farewell:
+// its rooms, which still hold its sockets, are just about to notice.
+func (p *Parent) insist(try func() error) error {
+	end := time.Now().Add(heirWait)
+	for {
+		err := try()
+		if err == nil || p.current != nil || !p.pid.found || time.Now().After(end) {
+			return err
+		}
+		time.Sleep(heirWait / 100)
+	}
 }
 
 // cleanUp takes away what others find us by, so that a successor can start while

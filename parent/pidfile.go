@@ -16,18 +16,21 @@ import (
 )
 
 type pidFile struct {
-	path string
-	file *os.File
+	path  string
+	file  *os.File
+	found bool // one was there: its daemon did not end as it should
 }
 
 // writePidFile makes the pid file; ErrRunning if a daemon holds it.
 func writePidFile(path string) (*pidFile, error) {
+	found := false
 	for range 10 {
 		f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o664)
 		if errors.Is(err, fs.ErrExist) {
 			if err := removeLeftOver(path); err != nil {
 				return nil, fmt.Errorf("pidfile %s: %w", path, err)
 			}
+			found = true
 			continue
 		}
 		if err != nil {
@@ -41,7 +44,7 @@ func writePidFile(path string) (*pidFile, error) {
 			f.Close()
 			return nil, fmt.Errorf("pidfile %s: %w", path, err)
 		}
-		return &pidFile{path: path, file: f}, nil
+		return &pidFile{path: path, file: f, found: found}, nil
 	}
 	return nil, fmt.Errorf("pidfile %s: another daemon is starting", path)
 }

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/smtp-gated/smtp-gated/parent"
+	"github.com/smtp-gated/smtp-gated/parent/config"
 )
 
 // stateWithin is how long a daemon may take to write its state file.
@@ -22,7 +23,7 @@ func (inv *invocation) ask() int {
 	if inv.do == 'L' {
 		return complain(errors.New("this version keeps no rate limits, so there is no record to print"))
 	}
-	c, err := inv.load()
+	c, _, err := config.Load(inv.file) // its warnings were said at start
 	if err != nil {
 		return badConfig(err)
 	}
