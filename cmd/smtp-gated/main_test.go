@@ -1,0 +1,106 @@
+// The stories: end-to-end tests of the programs as they are shipped. This file
+// owns building the programs, and running each story as root and without.
+
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// patience is how long anything that must happen may take.
+const patience = 15 * time.Second
+
+// programs is the folder that holds what is tested.
+var programs string
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	// A story waits more than it works.
+	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
+		f.Value.Set("6")
+	}
+	syscall.Umask(0o022)
+	dir, err := build()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	programs = dir
+	status := m.Run()
+	os.RemoveAll(dir)
+	os.Exit(status)
+}
+
+// build makes both programs as make does.
+func build() (dir string, err error) {
+	if dir, err = os.MkdirTemp("", "smtp-gated-bin"); err != nil {
+		return "", err
+	}
+	if err := os.Chmod(dir, 0o755); err != nil {
+		return "", err
+	}
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-X main.version=story", "-o", dir, ".", "../smtp-gatectl")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build the programs: %w\n%s", err, out)
+	}
+	return dir, nil
+}
+
+func program(name string) string { return filepath.Join(programs, name) }
+
+// need skips a test that lacks something; with GATED_REQUIRE=all that is a failure.
+func need(t interface {
+	Fatal(...any)
+	Skip(...any)
+}, have bool, what string) {
+	switch {
+	case have:
+	case os.Getenv("GATED_REQUIRE") == "all":
+		t.Fatal("missing: " + what)
+	default:
+		t.Skip("missing: " + what)
+	}
+}
+
+// needProgram returns where a program is, or skips.
+func needProgram(t testing.TB, name string) string {
+	t.Helper()
+	for _, path := range []string{name, "/usr/sbin/" + name, "/usr/local/sbin/" + name} {
+		if found, err := exec.LookPath(path); err == nil {
+			return found
+		}
+	}
+	need(t, false, "the program "+name)
+	return ""
+}
+
+// bothWays runs a test as root, where the rooms change user and root directory,
+// and as somebody else, where they cannot.
+func bothWays(t *testing.T, test func(t *testing.T, rooted bool)) {
+	t.Run("root", func(t *testing.T) {
+		need(t, os.Geteuid() == 0, "root")
+		test(t, true)
+	})
+	t.Run("user", func(t *testing.T) { test(t, false) })
+}
+
+func TestStories(t *testing.T) {
+	bothWays(t, func(t *testing.T, rooted bool) {
+		testscript.Run(t, testscript.Params{
+			Dir:       "testdata",
+			Cmds:      commands,
+			Condition: condition(rooted),
+			Setup:     func(env *testscript.Env) error { return begin(env, rooted) },
+		})
+	})
+}

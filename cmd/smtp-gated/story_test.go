@@ -1,0 +1,428 @@
+// The words stories are told in. Beside those of testscript:
+//
+//	server [tls|auth|v6|mute|full]…  start the mail server
+//	gate start|activate|background FILE  run the daemon with this configuration
+//	gate reload [FILE]               have it read a new one
+//	gate config FILE                 only write the one in force, gate.conf
+//	gate signal NAME|end [STATUS]|listens
+//	status N PROGRAM ARG…            run as the daemon's user; N is its exit status
+//	client NAME [from=IP] [listener=N]  connect, or go on with one there
+//	> LINE, >> LINE LINE…            say a line, or several at once
+//	< PATTERN, < EOF                 hear a reply
+//	starttls, text FILE, hang up     what lines cannot say
+//	mail FILE PATTERN [from=IP] [listener=N]  a whole session with one message
+//	mailbox N [FILE]                 N mails have arrived, the last is FILE, its header now in nat
+//	saw PATTERN                      the server got such a command
+//	log PATTERN                      the log has such a line
+//	appears FILE                     wait for a file
+//	silence SOCKET                   a scanner that never answers
+//	need CONDITION                   else the story is skipped
+//	rooms                            look at each room from outside
+//	kill9 ROOM|parent
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// story is one script under way.
+type story struct {
+	*gate
+	*msa
+	clients map[string]*client
+	talking *client
+	silent  []net.Listener
+	t       testscript.T
+}
+
+type storyKey struct{}
+
+func begin(env *testscript.Env, rooted bool) error {
+	if err := os.Chmod(filepath.Dir(env.WorkDir), 0o755); err != nil {
+		return err
+	}
+	g, err := newGate(env.WorkDir, rooted)
+	if err != nil {
+		return err
+	}
+	s := &story{gate: g, clients: map[string]*client{}, t: env.T()}
+	env.Values[storyKey{}] = s
+	env.Setenv("PATH", programs+":"+os.Getenv("PATH"))
+	for name, text := range map[string]string{"clean": cleanMail, "virus": virusMail, "spam": spamMail} {
+		if err := os.WriteFile(g.path(name), []byte(text), 0o644); err != nil {
+			return err
+		}
+	}
+	env.Defer(func() {
+		for _, c := range s.clients {
+			c.conn.Close()
+		}
+		g.end()
+		for _, l := range s.silent {
+			l.Close()
+		}
+		if s.msa != nil {
+			s.msa.stop()
+			if err := s.check(); err != nil {
+				env.T().Fatal(err)
+			}
+		}
+	})
+	return nil
+}
+
+// condition knows [root], where rooms change user, and [ipv6].
+func condition(rooted bool) func(string) (bool, error) {
+	return func(word string) (bool, error) {
+		switch word {
+		case "root":
+			return rooted, nil
+		case "ipv6":
+			l, err := net.Listen("tcp6", "[::1]:0")
+			if err == nil {
+				l.Close()
+			}
+			return err == nil, nil
+		case "loaded":
+			load, err := os.ReadFile("/proc/loadavg")
+			return err == nil && !strings.HasPrefix(string(load), "0.0"), nil
+		}
+		return false, fmt.Errorf("unknown condition %s", word)
+	}
+}
+
+// commands are our words. What a word cannot do without ends the story.
+var commands = map[string]func(*testscript.TestScript, bool, []string){
+	"need":     word((*story).need),
+	"server":   word((*story).startServer),
+	"gate":     word((*story).doGate),
+	"status":   word((*story).status),
+	"client":   word((*story).client),
+	">":        word((*story).say),
+	">>":       word((*story).sayAtOnce),
+	"<":        word((*story).hear),
+	"starttls": word((*story).secure),
+	"text":     word((*story).text),
+	"hang":     word((*story).hangUp),
+	"mail":     word((*story).mail),
+	"mailbox":  word((*story).mailbox),
+	"saw":      word((*story).serverSaw),
+	"log":      word((*story).logged),
+	"appears":  word((*story).appears),
+	"silence":  word((*story).silence),
+	"rooms":    word((*story).rooms),
+	"kill9":    word((*story).kill9),
+}
+
+var errTelling = errors.New("this is not how the word is used")
+
+func word(do func(*story, *testscript.TestScript, bool, []string) error) func(*testscript.TestScript, bool, []string) {
+	return func(ts *testscript.TestScript, not bool, args []string) {
+		s := ts.Value(storyKey{}).(*story)
+		if err := do(s, ts, not, args); err != nil {
+			ts.Logf("[log]\n%s", s.gate.log())
+			if text, _ := os.ReadFile(s.path("stderr")); len(text) > 0 {
+				ts.Logf("[stderr of smtp-gated]\n%s", text)
+			}
+			ts.Fatalf("%v", err)
+		}
+	}
+}
+
+// flags takes key=value words off the end of args.
+func flags(args []string) ([]string, map[string]string) {
+	set := map[string]string{}
+	for len(args) > 0 {
+		key, value, ok := strings.Cut(args[len(args)-1], "=")
+		if !ok || key != "from" && key != "listener" {
+			break
+		}
+		set[key] = value
+		args = args[:len(args)-1]
+	}
+	return args, set
+}
+
+// need skips a story that lacks something.
+func (s *story) need(_ *testscript.TestScript, _ bool, args []string) error {
+	have, err := condition(s.rooted)(args[0])
+	if err == nil {
+		need(s.t, have, args[0])
+	}
+	return err
+}
+
+func (s *story) startServer(_ *testscript.TestScript, _ bool, args []string) (err error) {
+	if s.msa != nil {
+		s.msa.stop()
+	}
+	if s.msa, err = startMSA(args...); err == nil {
+		s.server = s.msa.port()
+	}
+	return err
+}
+
+// configuration puts a story's configuration in force.
+func (s *story) configuration(ts *testscript.TestScript, name string) error {
+	text := os.Expand(ts.ReadFile(name), func(key string) string {
+		if key == "SERVER" {
+			return strconv.Itoa(s.server)
+		}
+		return ts.Getenv(key)
+	})
+	return s.configure(text, strings.HasSuffix(name, ".toml"))
+}
+
+var signals = map[string]syscall.Signal{"TERM": syscall.SIGTERM, "HUP": syscall.SIGHUP, "USR1": syscall.SIGUSR1, "QUIT": syscall.SIGQUIT}
+
+func (s *story) doGate(ts *testscript.TestScript, not bool, args []string) error {
+	if len(args) > 1 && args[0] != "signal" && args[0] != "end" {
+		if err := s.configuration(ts, args[1]); err != nil {
+			return err
+		}
+	}
+	switch args[0] {
+	case "config":
+		return nil
+	case "start":
+		return s.start()
+	case "background":
+		return s.background()
+	case "activate":
+		var files []*os.File
+		for _, a := range args[2:] {
+			l, err := net.Listen("tcp", a)
+			if err != nil {
+				return err
+			}
+			defer l.Close()
+			f, err := l.(*net.TCPListener).File()
+			if err != nil {
+				return err
+			}
+			defer f.Close()
+			files = append(files, f)
+		}
+		return s.start(files...)
+	case "reload":
+		return s.reload()
+	case "signal":
+		return s.signal(signals[args[1]])
+	case "end":
+		status, err := s.wait()
+		if err == nil && len(args) > 1 && args[1] != strconv.Itoa(status) {
+			err = fmt.Errorf("exit status %d", status)
+		}
+		return err
+	case "stop":
+		if err := s.signal(syscall.SIGTERM); err != nil {
+			return err
+		}
+		status, err := s.wait()
+		if err == nil && status > 0 {
+			err = fmt.Errorf("exit status %d", status)
+		}
+		return err
+	case "listens":
+		c, err := net.DialTimeout("tcp", s.address(0), patience)
+		if err == nil {
+			c.Close()
+		}
+		if not {
+			return eventually("the gate still listens", func() bool {
+				c, err := net.DialTimeout("tcp", s.address(0), patience)
+				if err == nil {
+					c.Close()
+				}
+				return err != nil
+			})
+		}
+		return err
+	}
+	return errTelling
+}
+
+func (s *story) status(ts *testscript.TestScript, _ bool, args []string) error {
+	want, err := strconv.Atoi(args[0])
+	if err != nil {
+		return err
+	}
+	if err := s.handOver(); err != nil {
+		return err
+	}
+	cmd := s.command(program(args[1]), args[2:]...)
+	cmd.Stdout, cmd.Stderr = ts.Stdout(), ts.Stderr()
+	ended := make(chan error, 1)
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	go func() { ended <- cmd.Wait() }()
+	select {
+	case <-ended:
+	case <-time.After(patience):
+		cmd.Process.Kill()
+		return fmt.Errorf("%s does not end", args[1])
+	}
+	if got := cmd.ProcessState.ExitCode(); got != want {
+		return fmt.Errorf("exit status %d, want %d", got, want)
+	}
+	return nil
+}
+
+func (s *story) dial(set map[string]string) (*client, error) {
+	n, _ := strconv.Atoi(set["listener"])
+	return dialGate(s.address(n), set["from"])
+}
+
+func (s *story) client(_ *testscript.TestScript, _ bool, args []string) (err error) {
+	args, set := flags(args)
+	if len(args) != 1 {
+		return errTelling
+	}
+	if c := s.clients[args[0]]; c != nil && len(set) == 0 {
+		s.talking = c
+		return nil
+	}
+	if s.talking, err = s.dial(set); err == nil {
+		s.clients[args[0]] = s.talking
+	}
+	return err
+}
+
+func (s *story) say(_ *testscript.TestScript, _ bool, args []string) error {
+	return s.talking.send(strings.Join(args, " "))
+}
+
+func (s *story) sayAtOnce(_ *testscript.TestScript, _ bool, args []string) error {
+	return s.talking.send(args...)
+}
+
+func (s *story) hear(_ *testscript.TestScript, _ bool, args []string) error {
+	if err := s.talking.expect(strings.Join(args, " ")); err != nil || args[0] != "EOF" {
+		return err
+	}
+	return s.hangUp(nil, false, nil)
+}
+
+func (s *story) secure(*testscript.TestScript, bool, []string) error { return s.talking.startTLS() }
+
+func (s *story) text(ts *testscript.TestScript, _ bool, args []string) error {
+	return s.talking.text([]byte(ts.ReadFile(args[0])))
+}
+
+func (s *story) hangUp(*testscript.TestScript, bool, []string) error {
+	for name, c := range s.clients {
+		if c == s.talking {
+			delete(s.clients, name)
+		}
+	}
+	return s.talking.conn.Close()
+}
+
+func (s *story) mail(ts *testscript.TestScript, _ bool, args []string) error {
+	args, set := flags(args)
+	if len(args) < 2 {
+		return errTelling
+	}
+	c, err := s.dial(set)
+	if err != nil {
+		return err
+	}
+	defer c.conn.Close()
+	got, err := c.deliver([]byte(ts.ReadFile(args[0])))
+	if err != nil {
+		return err
+	}
+	if want := strings.Join(args[1:], " "); !matches("^(?:"+want+")", got) {
+		return fmt.Errorf("got reply %q, want one like %s", got, want)
+	}
+	return c.quit()
+}
+
+func (s *story) mailbox(ts *testscript.TestScript, _ bool, args []string) error {
+	mails, err := s.box()
+	if err != nil {
+		return err
+	}
+	if got := strconv.Itoa(len(mails)); got != args[0] {
+		return fmt.Errorf("%s mails in the mailbox", got)
+	}
+	if len(args) == 1 {
+		return nil
+	}
+	header, text := split(mails[len(mails)-1])
+	if want := string(wire([]byte(ts.ReadFile(args[1])))); text != want {
+		return fmt.Errorf("mailbox has %q, want %q", text, want)
+	}
+	return os.WriteFile(s.path("nat"), []byte(strings.ReplaceAll(header, "\r\n", "\n")), 0o644)
+}
+
+func (s *story) serverSaw(_ *testscript.TestScript, not bool, args []string) error {
+	return s.saw(strings.Join(args, " "), !not)
+}
+
+func (s *story) logged(_ *testscript.TestScript, not bool, args []string) error {
+	pattern := strings.Join(args, " ")
+	if !not {
+		return s.inLog(pattern)
+	}
+	if matches(pattern, s.gate.log()) {
+		return fmt.Errorf("the log has a line like %s", pattern)
+	}
+	return nil
+}
+
+func (s *story) appears(_ *testscript.TestScript, not bool, args []string) error {
+	return eventually(args[0]+" is not as expected", func() bool {
+		_, err := os.Stat(s.path(args[0]))
+		return (err == nil) != not
+	})
+}
+
+func (s *story) silence(_ *testscript.TestScript, _ bool, args []string) error {
+	l, err := net.Listen("unix", s.path(args[0]))
+	if err != nil {
+		return err
+	}
+	s.silent = append(s.silent, l)
+	return os.Chmod(s.path(args[0]), 0o777)
+}
+
+func (s *story) rooms(*testscript.TestScript, bool, []string) error {
+	all, err := s.whole(0)
+	if err != nil {
+		return err
+	}
+	return s.gate.inspect(all)
+}
+
+func (s *story) kill9(_ *testscript.TestScript, _ bool, args []string) error {
+	if args[0] != "parent" {
+		return s.kill(args[0])
+	}
+	all, err := s.whole(0)
+	if err != nil {
+		return err
+	}
+	if err := s.signal(syscall.SIGKILL); err != nil {
+		return err
+	}
+	for _, m := range all {
+		if err := eventually(m.Room+" outlives its parent", func() bool { return gone(m.PID) }); err != nil {
+			return err
+		}
+	}
+	_, err = s.wait()
+	return err
+}
