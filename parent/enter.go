@@ -5,7 +5,10 @@
 package parent
 
 import (
+	"errors"
+	"flag"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strconv"
@@ -22,103 +25,62 @@ type quarters struct {
 	room   imsg.Room
 	root   string // becomes / if chroot, else only the working directory
 	chroot bool
-	nofile uint64    // 0: as it is
-	who    *identity // nil: stays who it is
+	nofile uint64 // 0: as it is
+	who    identity
 }
 
-// args is the form in which quarters pass the exec.
+// flags binds q to the arguments in which it passes the exec.
+func (q *quarters) flags() *flag.FlagSet {
+	f := flag.NewFlagSet("room", flag.ContinueOnError)
+	f.SetOutput(io.Discard) // the error says it
+	f.StringVar(&q.root, "root", "", "")
+	f.BoolVar(&q.chroot, "chroot", false, "")
+	f.Uint64Var(&q.nofile, "nofile", 0, "")
+	f.IntVar(&q.who.uid, "uid", -1, "")
+	f.IntVar(&q.who.gid, "gid", -1, "")
+	f.Func("group", "", func(s string) error {
+		n, err := strconv.ParseUint(s, 10, 31)
+		q.who.groups = append(q.who.groups, int(n))
+		return err
+	})
+	return f
+}
+
+// args are the arguments that parseQuarters reads back.
 func (q *quarters) args() []string {
-	a := []string{q.room.String(), "root=" + q.root}
+	a := []string{q.room.String(), "-root", q.root}
 	if q.chroot {
-		a = append(a, "chroot=yes")
+		a = append(a, "-chroot")
 	}
 	if q.nofile > 0 {
-		a = append(a, "nofile="+strconv.FormatUint(q.nofile, 10))
+		a = append(a, "-nofile", strconv.FormatUint(q.nofile, 10))
 	}
-	if q.who != nil {
-		a = append(a, "uid="+strconv.Itoa(q.who.uid), "gid="+strconv.Itoa(q.who.gid), "groups="+joinInts(q.who.groups))
+	if q.who.uid >= 0 {
+		a = append(a, "-uid", strconv.Itoa(q.who.uid), "-gid", strconv.Itoa(q.who.gid))
+	}
+	for _, g := range q.who.groups {
+		a = append(a, "-group", strconv.Itoa(g))
 	}
 	return a
 }
 
 func parseQuarters(args []string) (*quarters, error) {
 	if len(args) == 0 {
-		return nil, fmt.Errorf("no room named")
+		return nil, errors.New("no room is named")
 	}
 	r, ok := imsg.ParseRoom(args[0])
 	if !ok || row(r) == nil {
 		return nil, fmt.Errorf("no room is called %q", args[0])
 	}
 	q := &quarters{room: r}
-	seen := map[string]bool{}
-	for _, a := range args[1:] {
-		key, value, _ := strings.Cut(a, "=")
-		var err error
-		switch key {
-		case "root":
-			q.root = value
-		case "chroot":
-			q.chroot = value == "yes"
-		case "nofile":
-			q.nofile, err = strconv.ParseUint(value, 10, 32)
-		case "uid", "gid", "groups":
-			if q.who == nil {
-				q.who = new(identity)
-			}
-			err = q.who.set(key, value)
-		default:
-			err = fmt.Errorf("unknown argument")
-		}
-		if err != nil {
-			return nil, fmt.Errorf("%q: %w", a, err)
-		}
-		seen[key] = true
+	f := q.flags()
+	if err := f.Parse(args[1:]); err != nil {
+		return nil, err
 	}
-	if !strings.HasPrefix(q.root, "/") || q.who != nil && !(seen["uid"] && seen["gid"]) {
-		return nil, fmt.Errorf("incomplete arguments")
+	if f.NArg() > 0 || !strings.HasPrefix(q.root, "/") || (q.who.uid < 0) != (q.who.gid < 0) {
+		return nil, errors.New("the arguments make no sense")
 	}
 	return q, nil
-}
-
-func (i *identity) set(key, value string) error {
-	n, err := splitInts(value)
-	switch {
-	case err != nil:
-		return err
-	case key == "groups":
-		i.groups = n
-		return nil
-	case len(n) != 1:
-		return fmt.Errorf("one number is wanted")
-	case key == "uid":
-		i.uid = n[0]
-	default:
-		i.gid = n[0]
-	}
-	return nil
-}
-
-func splitInts(s string) ([]int, error) {
-	var all []int
-	for part := range strings.SplitSeq(s, ",") {
-		if part == "" {
-			continue
-		}
-		n, err := strconv.ParseUint(part, 10, 31)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, int(n))
-	}
-	return all, nil
-}
-
-func joinInts(all []int) string {
-	var s []string
-	for _, n := range all {
-		s = append(s, strconv.Itoa(n))
-	}
-	return strings.Join(s, ",")
 }
 
 // Enter takes this process into the room that args, what followed -x, describe,
@@ -166,7 +128,7 @@ func (q *quarters) enter() error {
 			return err
 		}
 	}
-	if q.who != nil {
+	if q.who.uid >= 0 {
 		if err := q.who.become(); err != nil {
 			return err
 		}
@@ -175,7 +137,7 @@ func (q *quarters) enter() error {
 }
 
 // become changes to the identity for good.
-func (i *identity) become() error {
+func (i identity) become() error {
 	if err := setGroups(append([]int{i.gid}, i.groups...)); err != nil {
 		return fmt.Errorf("set groups: %w", err)
 	}
@@ -189,7 +151,7 @@ func (i *identity) become() error {
 }
 
 // verify makes sure that there is no way back.
-func (i *identity) verify() error {
+func (i identity) verify() error {
 	if os.Getuid() != i.uid || os.Geteuid() != i.uid || os.Getgid() != i.gid || os.Getegid() != i.gid {
 		return fmt.Errorf("the kernel says we are still user %d group %d", os.Geteuid(), os.Getegid())
 	}

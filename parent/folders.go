@@ -15,9 +15,9 @@ import (
 	"github.com/smtp-gated/smtp-gated/parent/config"
 )
 
-// makeFolder makes path if it is missing, for who (nil: ourselves), and checks
+// makeFolder makes path if it is missing, for who, and checks
 // that who can work in it.
-func makeFolder(option, path string, mode fs.FileMode, who *identity) error {
+func makeFolder(option, path string, mode fs.FileMode, who identity) error {
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return newFolder(option, path, mode, who)
@@ -28,32 +28,36 @@ func makeFolder(option, path string, mode fs.FileMode, who *identity) error {
 	if !info.IsDir() {
 		return fmt.Errorf("%s: %s is not a directory", option, path)
 	}
-	if who == nil {
+	if who.uid < 0 {
 		return nil
 	}
-	st := info.Sys().(*syscall.Stat_t)
-	need := fs.FileMode(0o7)
-	switch {
-	case int(st.Uid) == who.uid:
-		need <<= 6
-	case int(st.Gid) == who.gid:
-		need <<= 3
-	}
-	if info.Mode()&need != need {
+	if !who.may(info, 0o7) {
 		return fmt.Errorf("%s: %s belongs to uid %d, mode %04o, and its room runs as uid %d: chown %d %s",
-			option, path, st.Uid, info.Mode().Perm(), who.uid, who.uid, path)
+			option, path, info.Sys().(*syscall.Stat_t).Uid, info.Mode().Perm(), who.uid, who.uid, path)
 	}
 	return nil
 }
 
-func newFolder(option, path string, mode fs.FileMode, who *identity) error {
+// may tells whether all the bits of need, as in the last digit of a mode, are granted.
+func (i identity) may(info fs.FileInfo, need fs.FileMode) bool {
+	st := info.Sys().(*syscall.Stat_t)
+	switch {
+	case int(st.Uid) == i.uid:
+		need <<= 6
+	case int(st.Gid) == i.gid:
+		need <<= 3
+	}
+	return info.Mode()&need == need
+}
+
+func newFolder(option, path string, mode fs.FileMode, who identity) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return fmt.Errorf("%s: %w", option, err)
 	}
 	if err := os.Mkdir(path, mode); err != nil {
 		return fmt.Errorf("%s: %w", option, err)
 	}
-	if who != nil {
+	if who.uid >= 0 {
 		if err := os.Lchown(path, who.uid, who.gid); err != nil {
 			return fmt.Errorf("%s: %w", option, err)
 		}

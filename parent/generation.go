@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"slices"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
@@ -18,15 +19,15 @@ type generation struct {
 	cfg       *config.Config
 	sink      *sink
 	listeners []*listener
-	who       map[imsg.Room]*identity // empty without root
-	done      func(error)             // told how it went, may be nil
+	who       map[imsg.Room]identity
+	done      func(error) // told how it went, may be nil
 }
 
 // begin prepares a generation and starts its rooms. It comes into force when all
 // of them are ready. done is told then, or when it fails later than here.
 func (p *Parent) begin(c *config.Config, done func(error)) error {
 	p.numbered++
-	g := &generation{number: p.numbered, cfg: c, who: map[imsg.Room]*identity{}, done: done}
+	g := &generation{number: p.numbered, cfg: c, who: map[imsg.Room]identity{}, done: done}
 	p.coming = g
 	err := p.furnish(g)
 	if err == nil {
@@ -53,9 +54,11 @@ func (p *Parent) furnish(g *generation) (err error) {
 	if p.sink == nil {
 		p.useSink(g.sink)
 	}
-	if p.rooted {
-		for i := range rooms {
-			if g.who[rooms[i].Room], err = resolve(g.cfg, &rooms[i]); err != nil {
+	for i := range rooms {
+		r := &rooms[i]
+		g.who[r.Room] = unchanged
+		if p.rooted {
+			if g.who[r.Room], err = resolve(g.cfg, r); err != nil {
 				return err
 			}
 		}
@@ -64,9 +67,13 @@ func (p *Parent) furnish(g *generation) (err error) {
 		// The script's user must pass through the spool; only its own may list it.
 		makeFolder("spool_path", g.cfg.Inside(g.cfg.SpoolPath), 0o711, g.who[imsg.Session]),
 		makeFolder("lock_path", g.cfg.Inside(g.cfg.LockPath), 0o750, g.who[imsg.Lockd]),
-		makeFolder("pidfile", emptyFolder(g.cfg), 0o755, nil),
+		makeFolder("pidfile", emptyFolder(g.cfg), 0o755, unchanged),
 	); err != nil {
 		return err
+	}
+	spool := g.cfg.Inside(g.cfg.SpoolPath)
+	if info, err := os.Stat(spool); err == nil && p.rooted && g.cfg.ActionScript != "" && !g.who[imsg.Action].may(info, 0o1) {
+		p.log.Warn("the action script cannot work in spool_path: its user may not enter it", "path", spool, "remedy", "chmod o+x "+spool)
 	}
 	return p.listen(g)
 }

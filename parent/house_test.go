@@ -173,7 +173,12 @@ func rooted() bool { return os.Geteuid() == 0 }
 // start starts the family, without root if so wished.
 func (h *house) start(asNobody bool, env ...string) {
 	h.Helper()
-	h.cmd = exec.Command("/proc/self/exe", "-x", "parent", h.conf)
+	h.run(exec.Command("/proc/self/exe", "-x", "parent", h.conf), asNobody, env...)
+}
+
+func (h *house) run(cmd *exec.Cmd, asNobody bool, env ...string) {
+	h.Helper()
+	h.cmd = cmd
 	h.cmd.Env = append(os.Environ(), env...)
 	h.cmd.SysProcAttr = &syscall.SysProcAttr{}
 	if asNobody && rooted() {

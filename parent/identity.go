@@ -19,34 +19,36 @@ type identity struct {
 	groups   []int // beside gid
 }
 
+// unchanged is what a room without a user of its own is: whoever its parent is.
+var unchanged = identity{uid: -1, gid: -1}
+
 // resolve finds the identity of a room; the error names the remedy.
-func resolve(c *config.Config, r *room) (*identity, error) {
+func resolve(c *config.Config, r *room) (id identity, err error) {
 	name := c.User(r.Room)
 	u, err := findUser(name)
 	if err != nil {
-		return nil, fmt.Errorf("user %q of the %s room does not exist: create it, or name another with %s or set_user", name, r.Room, option(r.Room))
+		return id, fmt.Errorf("user %q of the %s room does not exist: create it, or name another with %s or set_user", name, r.Room, option(r.Room))
 	}
-	id := new(identity)
 	if id.uid, err = strconv.Atoi(u.Uid); err != nil {
-		return nil, fmt.Errorf("user %q: %w", name, err)
+		return id, fmt.Errorf("user %q: %w", name, err)
 	}
 	if id.gid, err = strconv.Atoi(u.Gid); err != nil {
-		return nil, fmt.Errorf("user %q: %w", name, err)
+		return id, fmt.Errorf("user %q: %w", name, err)
 	}
 	if c.SetGroup != "" {
 		if id.gid, err = findGroup(c.SetGroup); err != nil {
-			return nil, fmt.Errorf("set_group: %w", err)
+			return id, fmt.Errorf("set_group: %w", err)
 		}
 	}
 	if id.uid == 0 {
-		return nil, fmt.Errorf("user %q of the %s room is root: name an unprivileged one with %s or set_user", name, r.Room, option(r.Room))
+		return id, fmt.Errorf("user %q of the %s room is root: name an unprivileged one with %s or set_user", name, r.Room, option(r.Room))
 	}
 	if !r.groups {
 		return id, nil
 	}
 	all, err := u.GroupIds()
 	if err != nil {
-		return nil, fmt.Errorf("groups of user %q: %w", name, err)
+		return id, fmt.Errorf("groups of user %q: %w", name, err)
 	}
 	for _, g := range all {
 		n, err := strconv.Atoi(g)

@@ -141,23 +141,22 @@ func TestParseQuarters(t *testing.T) {
 		args string
 		ok   bool
 	}{
-		{"session root=/a", true},
-		{"session root=/a chroot=yes nofile=100 uid=1 gid=2 groups=", true},
-		{"scand root=/a chroot=yes uid=1 gid=2 groups=3,4", true},
+		{"session -root /a", true},
+		{"session -root /a -chroot -nofile 100 -uid 1 -gid 2", true},
+		{"scand -root /a -chroot -uid 1 -gid 2 -group 3 -group 4", true},
 		{"", false},
-		{"parent root=/a", false},
-		{"control root=/a", false},
+		{"parent -root /a", false},
+		{"control -root /a", false},
 		{"session", false},
-		{"session root=a", false},
-		{"session root=/a uid=1", false},
-		{"session root=/a gid=1", false},
-		{"session root=/a uid= gid=1", false},
-		{"session root=/a uid=1,2 gid=1", false},
-		{"session root=/a uid=-1 gid=1", false},
-		{"session root=/a uid=4294967295 gid=1", false},
-		{"session root=/a uid=1 gid=1 groups=x", false},
-		{"session root=/a nofile=x", false},
-		{"session root=/a else=1", false},
+		{"session -root a", false},
+		{"session -root /a -uid 1", false},
+		{"session -root /a -gid 1", false},
+		{"session -root /a -uid x -gid 1", false},
+		{"session -root /a -uid 1 -gid 1 -group x", false},
+		{"session -root /a -uid 1 -gid 1 -group 4294967295", false},
+		{"session -root /a -nofile -1", false},
+		{"session -root /a -else 1", false},
+		{"session -root /a more", false},
 	} {
 		q, err := parseQuarters(strings.Fields(c.args))
 		if (err == nil) != c.ok {
