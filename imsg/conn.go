@@ -34,6 +34,7 @@ type Conn struct {
 	raw        syscall.RawConn
 	done       chan struct{}
 	closed     atomic.Bool
+	deaf       atomic.Bool // closed because its queue was full of answers
 
 	sendMu sync.Mutex
 	queue  []frame // waiting for the kernel; its first is being written by flush

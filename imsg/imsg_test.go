@@ -404,6 +404,24 @@ func TestSlowReader(t *testing.T) {
 	}
 }
 
+// One who asks and never listens is cut off, as one who says what it may not.
+func TestDeafPeer(t *testing.T) {
+	asker, honest := raw(t, Session, Lockd)
+	end := serve(honest, func(r Request) { r.Answer(&Admission{}) })
+	for id := range uint32(10 * maxQueue) {
+		frame, err := new2().encode(&Enter{}, id+1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if unix.Sendmsg(int(asker.Fd()), frame, nil, nil, unix.MSG_NOSIGNAL) != nil {
+			break
+		}
+	}
+	if err := wait(t, end); !errors.Is(err, ErrBadMessage) {
+		t.Errorf("ended with %v", err)
+	}
+}
+
 func TestLinkIsReplaced(t *testing.T) {
 	var l Link
 	answer := func(n uint64) Handler {

@@ -16,6 +16,9 @@ import (
 const (
 	maxWaiting   = 4096 // records in the queue
 	flushTimeout = time.Second
+	// gather is how long the writer lets records come together: a wake-up and
+	// a write(2) for each would cost a short session more than its relay.
+	gather = 5 * time.Millisecond
 )
 
 // Log is where a room's records go.
@@ -99,19 +102,14 @@ func (l *Log) signal() {
 // write is the writer. It lives as long as the process.
 func (l *Log) write() {
 	for range l.wake {
+		time.Sleep(gather)
 		for {
 			batch, to, lost := l.take()
 			if to == nil {
 				break
 			}
-			for _, r := range batch {
-				// What was kept for the first sink has not been held against
-				// its level yet.
-				if int(r.level) >= to.Level && to.write(r) != nil {
-					lost++
-				}
-			}
-			if lost > 0 && to.write(lostRecord(lost)) == nil {
+			lost += to.write(batch)
+			if lost > 0 && to.write([]*record{lostRecord(lost)}) == 0 {
 				lost = 0
 			}
 			l.mu.Lock()

@@ -26,10 +26,12 @@ type Handler func(Request)
 // From returns the link the request came by.
 func (r Request) From() *Conn { return r.conn }
 
-// Answer answers an Ask. A peer that does not take its answers is cut off, for
-// no call may wait for ever.
+// Answer answers an Ask. A peer that does not take its answers is cut off: Serve
+// then ends as at a bad message, for a living room without its link would serve
+// nobody.
 func (r Request) Answer(m Message) {
 	if err := r.conn.send(m, r.id, nil); err == Busy {
+		r.conn.deaf.Store(true)
 		r.conn.Close()
 	}
 }
@@ -50,6 +52,9 @@ func (c *Conn) Serve(handle Handler) error {
 		data, files, err := c.receive(in)
 		if err != nil {
 			closeAll(files)
+			if c.deaf.Load() {
+				return bad("%s does not take its answers", c.peer)
+			}
 			if errors.Is(err, io.EOF) {
 				return nil
 			}

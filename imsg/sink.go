@@ -21,31 +21,67 @@ type sink struct {
 	room Room
 }
 
-// write makes one write(2) of a record, so that lines of several rooms on one
-// descriptor do not mix.
-func (s *sink) write(r *record) error {
-	b := make([]byte, 0, 512)
+// maxWrite is what one write(2) may hold: a pipe keeps so much together
+// (PIPE_BUF), so that lines of several rooms on one descriptor do not mix.
+const maxWrite = 4096
+
+// write writes records and returns how many were lost. Onto a stream several
+// lines go with one write(2); a socket takes each as a datagram or message.
+func (s *sink) write(batch []*record) (lost int) {
+	var buf []byte
+	held := 0
+	flush := func() {
+		if _, err := s.file.Write(buf); err != nil {
+			lost += held
+		}
+		buf, held = buf[:0], 0
+	}
+	for _, r := range batch {
+		// What was kept for the first sink has not been held against its
+		// level yet.
+		if int(r.level) < s.Level {
+			continue
+		}
+		before := len(buf)
+		buf = s.appendRecord(buf, r)
+		if held > 0 && len(buf) > maxWrite {
+			line := append([]byte(nil), buf[before:]...)
+			buf = buf[:before]
+			flush()
+			buf = append(buf, line...)
+		}
+		if held++; s.Kind != SinkStream {
+			flush()
+		}
+	}
+	if held > 0 {
+		flush()
+	}
+	return lost
+}
+
+// appendRecord appends one record in the sink's form, complete with its end.
+func (s *sink) appendRecord(b []byte, r *record) []byte {
 	switch s.Kind {
 	case SinkJournal:
-		b = s.appendJournal(b, r)
+		return s.appendJournal(b, r)
 	case SinkSyslog, SinkSyslogStream:
-		b = append(b, '<')
-		b = strconv.AppendInt(b, int64(s.Facility<<3|severity(r.level)), 10)
-		b = append(b, '>')
-		b = s.appendTagged(b, r)
+		line := append(make([]byte, 0, 512), '<')
+		line = strconv.AppendInt(line, int64(s.Facility<<3|severity(r.level)), 10)
+		line = append(line, '>')
+		line = cut(s.appendTagged(line, r))
 		if s.Kind == SinkSyslogStream {
-			b = append(cut(b), 0)
+			line = append(line, 0)
 		}
-	default:
-		if s.JSON {
-			b = r.appendJSON(b, s.room, os.Getpid())
-		} else {
-			b = s.appendTagged(b, r)
-		}
-		b = append(cut(b), '\n')
+		return append(b, line...)
 	}
-	_, err := s.file.Write(b)
-	return err
+	var line []byte
+	if s.JSON {
+		line = r.appendJSON(make([]byte, 0, 512), s.room, os.Getpid())
+	} else {
+		line = s.appendTagged(make([]byte, 0, 512), r)
+	}
+	return append(append(b, cut(line)...), '\n')
 }
 
 func cut(b []byte) []byte { return b[:min(len(b), 2*maxText)] }
