@@ -6,9 +6,12 @@ package imsg
 
 import (
 	"bytes"
+	"encoding"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net/netip"
+	"reflect"
 	"sync"
 
 	"github.com/vmihailenco/msgpack/v5"
@@ -39,6 +42,7 @@ type codec struct {
 }
 
 var codecs = sync.Pool{New: func() any {
+	compactAddresses()
 	c := new(codec)
 	c.enc = msgpack.NewEncoder(&c.buf)
 	c.enc.UseArrayEncodedStructs(true)
@@ -46,6 +50,31 @@ var codecs = sync.Pool{New: func() any {
 	c.dec = msgpack.NewDecoder(&c.in)
 	return c
 }}
+
+// compactAddresses has the library write addresses without an allocation; their
+// form is what their MarshalBinary gives.
+var compactAddresses = sync.OnceFunc(func() {
+	msgpack.Register(netip.AddrPort{}, func(e *msgpack.Encoder, v reflect.Value) error {
+		return encodeBinary(e, v.Addr().Interface().(*netip.AddrPort))
+	}, nil)
+	msgpack.Register(netip.Addr{}, func(e *msgpack.Encoder, v reflect.Value) error {
+		return encodeBinary(e, v.Addr().Interface().(*netip.Addr))
+	}, nil)
+})
+
+// encodeBinary appends a value as bin 8 straight to the codec's buffer. Messages
+// are pointers, so every field is addressable.
+func encodeBinary(e *msgpack.Encoder, v encoding.BinaryAppender) error {
+	w := e.Writer().(*bytes.Buffer)
+	const bin8 = 0xc4
+	b, err := v.AppendBinary(append(w.AvailableBuffer(), bin8, 0))
+	if err != nil {
+		return err
+	}
+	b[1] = byte(len(b) - 2)
+	_, err = w.Write(b)
+	return err
+}
 
 func (c *codec) free() {
 	if c.buf.Cap() <= 64<<10 {

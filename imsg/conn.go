@@ -36,13 +36,21 @@ type Conn struct {
 	closed     atomic.Bool
 	deaf       atomic.Bool // closed because its queue was full of answers
 
-	sendMu sync.Mutex
-	queue  []frame // waiting for the kernel; its first is being written by flush
+	sendMu  sync.Mutex
+	queue   []frame // waiting for the kernel; its first is being written by flush
+	attempt attempt
 
 	callMu sync.Mutex
 	calls  map[uint32]*call
 	lastID uint32
 	flight chan struct{}
+}
+
+// attempt is one sendmsg that does not wait, kept so that it costs no allocation.
+type attempt struct {
+	data, oob []byte
+	err       error
+	try       func(fd uintptr)
 }
 
 // frame is an encoded message that could not be sent at once.
@@ -90,12 +98,14 @@ func NewConn(f *os.File, self, peer Room) (*Conn, error) {
 		file.Close()
 		return nil, fmt.Errorf("link to %s: %w", peer, err)
 	}
-	return &Conn{
+	c := &Conn{
 		self: self, peer: peer, file: file, raw: raw,
 		done:   make(chan struct{}),
 		calls:  make(map[uint32]*call),
 		flight: make(chan struct{}, maxFlight),
-	}, nil
+	}
+	c.attempt.try = func(fd uintptr) { c.attempt.err = sendmsg(int(fd), c.attempt.data, c.attempt.oob) }
+	return c, nil
 }
 
 // largest returns the size of the largest body that may go from one to other.
@@ -191,11 +201,12 @@ func (c *Conn) send(m Message, id uint32, files []*os.File) error {
 	return nil
 }
 
-// write makes one attempt that does not wait.
+// write makes one attempt that does not wait; sendMu is held.
 func (c *Conn) write(data []byte, files []*os.File) error {
-	var fds [maxFiles]int
-	var oob []byte
+	a := &c.attempt
+	a.data, a.oob = data, nil
 	if len(files) > 0 {
+		fds := make([]int, len(files))
 		for i, f := range files {
 			// Fd would switch the descriptor to blocking mode.
 			raw, err := f.SyscallConn()
@@ -206,13 +217,12 @@ func (c *Conn) write(data []byte, files []*os.File) error {
 				return err
 			}
 		}
-		oob = unix.UnixRights(fds[:len(files)]...)
+		a.oob = unix.UnixRights(fds...)
 	}
-	var err error
-	if cerr := c.raw.Control(func(fd uintptr) { err = sendmsg(int(fd), data, oob) }); cerr != nil {
-		return cerr
+	if err := c.raw.Control(a.try); err != nil {
+		return err
 	}
-	return err
+	return a.err
 }
 
 func sendmsg(fd int, data, oob []byte) error {
