@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/parent/config"
@@ -43,10 +44,11 @@ func (p *Parent) begin(c *config.Config, done func(error)) error {
 // furnish opens and makes what the rooms of g need.
 func (p *Parent) furnish(g *generation) (err error) {
 	g.sink, err = openSink(g.cfg, p.Foreground)
-	if err != nil && p.current == nil && g.cfg.LogTarget == "auto" {
-		// No syslog is no reason not to run; watchSink finds it later.
-		p.log.Warn("no log yet", "error", err)
-		g.sink, err = blindSink(g.cfg, p.Foreground)
+	if err != nil && !strings.HasPrefix(g.cfg.LogTarget, "/") {
+		// A log daemon that is away is no reason not to run; watchSink finds it
+		// when it is back.
+		fmt.Fprintln(os.Stderr, "smtp-gated: warning:", err)
+		g.sink, err = blindSink(g.cfg)
 	}
 	if err != nil {
 		return err

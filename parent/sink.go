@@ -79,7 +79,7 @@ func (s *sink) open(target string, c *config.Config) (err error) {
 }
 
 // blindSink takes the place of a log that cannot be opened yet.
-func blindSink(c *config.Config, foreground bool) (*sink, error) {
+func blindSink(c *config.Config) (*sink, error) {
 	f, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
 	if err != nil {
 		return nil, err
