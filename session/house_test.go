@@ -17,7 +17,7 @@ import (
 
 // house is a session worker with everybody it talks to played by the test.
 type house struct {
-	t      *testing.T
+	t      testing.TB
 	addr   string
 	parent *imsg.Conn
 	lockd  *imsg.Conn
@@ -81,7 +81,7 @@ func config(server string) *imsg.SessionConfig {
 }
 
 // newHouse starts a worker in front of server.
-func newHouse(t *testing.T, server string, change func(*imsg.SessionConfig)) *house {
+func newHouse(t testing.TB, server string, change func(*imsg.SessionConfig)) *house {
 	t.Helper()
 	t.Chdir(t.TempDir())
 	near, far, err := imsg.Pair()
