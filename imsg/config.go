@@ -230,6 +230,11 @@ type LookupdConfig struct {
 	Nameservers []netip.AddrPort
 	Zones       []string // DNS block lists
 	Timeout     time.Duration
+
+	// For the remote modes: the helper on the router.
+	RemotePort    uint16
+	RemoteRetries int // of a lookup by UDP, each as long as Timeout
+	RemoteSecret  uint32
 }
 
 // Engine is a kind of scanner.

@@ -16,10 +16,11 @@ const (
 	NotFound
 	Exists
 	Denied
-	Resource // disk, memory or descriptors ran out
+	Resource  // disk, memory or descriptors ran out
+	Malformed // an answer from outside names no usable address
 )
 
-var kindTexts = [...]string{"no error", "internal error", "busy", "timed out", "room gone", "invalid request", "not found", "exists already", "permission denied", "out of resources"}
+var kindTexts = [...]string{"no error", "internal error", "busy", "timed out", "room gone", "invalid request", "not found", "exists already", "permission denied", "out of resources", "unusable address"}
 
 // Error implements error.
 func (k Kind) Error() string { return kindTexts[min(int(k), len(kindTexts)-1)] }

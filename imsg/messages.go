@@ -66,6 +66,10 @@ type ControlSocket struct{}
 // Ledger hands lockd an unlinked file in which counters outlive its crash.
 type Ledger struct{}
 
+// NatDevice hands lookupd the packet filter's device, opened read-only, in the
+// modes that ask it.
+type NatDevice struct{}
+
 // Ready says that a room has read its configuration and closed its last door.
 type Ready struct{}
 
@@ -396,6 +400,52 @@ type Listing struct {
 	Failed int // lists that could not be asked
 }
 
+// Locate asks which server a connection was meant for, and on whose behalf the
+// client, if it is a router, called. Failures: NotFound, the connection is not
+// known or not translated; Timeout; Invalid, an answer to another question;
+// Malformed, an answer that names no usable address.
+type Locate struct{ Client, Local netip.AddrPort }
+
+// Location answers Locate.
+type Location struct {
+	Target netip.AddrPort
+	Ident  string // printable ASCII without blanks, 32 octets at most; empty if none
+}
+
+// SPFVerdict is what a domain says of a client that uses its name (RFC 7208
+// section 2.6).
+type SPFVerdict uint8
+
+// The verdicts.
+const (
+	SPFNone SPFVerdict = iota
+	SPFNeutral
+	SPFPass
+	SPFFail
+	SPFSoftFail
+	SPFTempError
+	SPFPermError
+)
+
+var spfNames = [...]string{"none", "neutral", "pass", "fail", "softfail", "temperror", "permerror"}
+
+func (v SPFVerdict) String() string { return spfNames[min(int(v), len(spfNames)-1)] }
+
+// SPF asks whether Client may use the names it gave. MailFrom is an address
+// without brackets, empty for the null reverse-path.
+type SPF struct {
+	Client   netip.Addr
+	Helo     string
+	MailFrom string
+}
+
+// SPFResult answers SPF. Problem, for the log, says what an error was; it holds
+// no more than 200 octets.
+type SPFResult struct {
+	Verdict SPFVerdict
+	Problem string
+}
+
 // Run asks for the action script. The path and the arguments' order belong to
 // the runner's own configuration; this carries only values.
 type Run struct {
@@ -485,6 +535,7 @@ func (*Family) Type() Type        { return tFamily }
 func (*Dump) Type() Type          { return tDump }
 func (*Reload) Type() Type        { return tReload }
 func (*Stop) Type() Type          { return tStop }
+func (*NatDevice) Type() Type     { return tNatDevice }
 func (*Enter) Type() Type         { return tEnter }
 func (*Admission) Type() Type     { return tAdmission }
 func (*Announce) Type() Type      { return tAnnounce }
@@ -498,6 +549,10 @@ func (*Scan) Type() Type          { return tScan }
 func (*Verdict) Type() Type       { return tVerdict }
 func (*Listed) Type() Type        { return tListed }
 func (*Listing) Type() Type       { return tListing }
+func (*Locate) Type() Type        { return tLocate }
+func (*Location) Type() Type      { return tLocation }
+func (*SPF) Type() Type           { return tSPF }
+func (*SPFResult) Type() Type     { return tSPFResult }
 func (*Run) Type() Type           { return tRun }
 func (*Status) Type() Type        { return tStatus }
 func (*StatusReport) Type() Type  { return tStatusReport }

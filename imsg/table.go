@@ -76,6 +76,7 @@ const (
 	tDump
 	tReload
 	tStop
+	tNatDevice
 	// a session asks
 	tEnter
 	tAdmission
@@ -90,6 +91,10 @@ const (
 	tVerdict
 	tListed
 	tListing
+	tLocate
+	tLocation
+	tSPF
+	tSPFResult
 	// lockd to the script runner
 	tRun
 	// the operator asks
@@ -138,6 +143,7 @@ var Table = [types]Entry{
 	tDump:          {Name: "Dump", From: toParent, To: toLockd, Way: Ask, Answer: tDone, Files: 1, Max: small, New: func() Message { return new(Dump) }},
 	tReload:        {Name: "Reload", From: toLockd, To: toParent, Way: Ask, Answer: tDone, Max: small, New: func() Message { return new(Reload) }},
 	tStop:          {Name: "Stop", From: toLockd, To: toParent, Way: Ask, Answer: tDone, Max: small, New: func() Message { return new(Stop) }},
+	tNatDevice:     {Name: "NatDevice", From: toParent, To: set(Lookupd), Files: 1, Max: small, New: func() Message { return new(NatDevice) }},
 
 	tEnter:     {Name: "Enter", From: toSession, To: toLockd, Way: Ask, Answer: tAdmission, Max: small, New: func() Message { return new(Enter) }},
 	tAdmission: {Name: "Admission", From: toLockd, To: toSession, Way: Answer, Max: small, New: func() Message { return new(Admission) }},
@@ -152,6 +158,10 @@ var Table = [types]Entry{
 	tVerdict:   {Name: "Verdict", From: set(Scand), To: toSession, Way: Answer, Max: medium, New: func() Message { return new(Verdict) }},
 	tListed:    {Name: "Listed", From: toSession, To: set(Lookupd), Way: Ask, Answer: tListing, Max: small, New: func() Message { return new(Listed) }},
 	tListing:   {Name: "Listing", From: set(Lookupd), To: toSession, Way: Answer, Max: small, New: func() Message { return new(Listing) }},
+	tLocate:    {Name: "Locate", From: toSession, To: set(Lookupd), Way: Ask, Answer: tLocation, Max: small, New: func() Message { return new(Locate) }},
+	tLocation:  {Name: "Location", From: set(Lookupd), To: toSession, Way: Answer, Max: small, New: func() Message { return new(Location) }},
+	tSPF:       {Name: "SPF", From: toSession, To: set(Lookupd), Way: Ask, Answer: tSPFResult, Max: medium, New: func() Message { return new(SPF) }},
+	tSPFResult: {Name: "SPFResult", From: set(Lookupd), To: toSession, Way: Answer, Max: small, New: func() Message { return new(SPFResult) }},
 
 	tRun: {Name: "Run", From: toLockd, To: set(Action), Max: medium, New: func() Message { return new(Run) }},
 
