@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"slices"
 	"strconv"
 	"strings"
@@ -99,6 +100,7 @@ func Enter(args []string) (imsg.Room, *os.File, error) {
 func (q *quarters) enter() error {
 	spec := row(q.room)
 	setName(spec.comm)
+	beDeaf()
 	unix.CloseOnExec(3)
 	if q.nofile > 0 {
 		if err := setLimit(unix.RLIMIT_NOFILE, q.nofile); err != nil {
@@ -134,6 +136,13 @@ func (q *quarters) enter() error {
 		}
 	}
 	return giveUpPresent(spec.scripts)
+}
+
+// beDeaf keeps a signal that was meant for the parent, but sent to all who bear
+// the name or to the whole control group, from ending sessions. A handler, unlike
+// SIG_IGN, does not go on to a script. SIGQUIT still shows where a room hangs.
+func beDeaf() {
+	signal.Notify(make(chan os.Signal, 1), unix.SIGHUP, unix.SIGINT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2)
 }
 
 // become changes to the identity for good.

@@ -6,6 +6,7 @@
 package parent
 
 import (
+	"errors"
 	"slices"
 	"time"
 
@@ -55,8 +56,12 @@ func outcome(err error) *imsg.Done {
 	if err == nil {
 		return &imsg.Done{}
 	}
+	kind := imsg.Invalid
+	if errors.Is(err, errCrowded) {
+		kind = imsg.Busy
+	}
 	text := err.Error()
-	return &imsg.Done{Kind: imsg.Invalid, Detail: text[:min(len(text), 4000)]}
+	return &imsg.Done{Kind: kind, Detail: text[:min(len(text), 4000)]}
 }
 
 // greet briefs a room that has entered its sandbox.

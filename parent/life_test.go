@@ -59,7 +59,7 @@ func TestRoomCannotStart(t *testing.T) {
 		t.Errorf("exit status %d", s)
 	}
 	h.waitFor("text=panic: as told", 1)
-	h.until("the error on stderr", func() bool { return strings.HasPrefix(h.log()[len(h.log())-1], "panic: as told") })
+	h.until("the error on stderr", func() bool { return h.log()[len(h.log())-1] == "lockd 1 did not get ready: panic: as told" })
 	if _, err := os.Stat(h.dir + "/run/pid"); err == nil {
 		t.Error("the pid file was left behind")
 	}
@@ -168,7 +168,7 @@ func TestBadReload(t *testing.T) {
 	h.waitFor("reload failed, nothing has changed error=listen on 192.0.2.1:25", 1)
 	h.configure("workers 1", "proxy_name die-at-config:session")
 	h.signal(unix.SIGHUP)
-	h.waitFor("reload failed, nothing has changed error=panic: as told", 1)
+	h.waitFor("reload failed, nothing has changed error=session 2 did not get ready: panic: as told", 1)
 	h.until("the new rooms are gone", func() bool { return fmt.Sprint(h.rooms()) == before })
 	h.configure("workers 1", "proxy_name good")
 	h.signal(unix.SIGHUP)

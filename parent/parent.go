@@ -9,7 +9,6 @@ package parent
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -44,10 +43,11 @@ type Parent struct {
 	self   string // program to execute for a room
 	rooted bool   // rooms get users and roots of their own
 
-	events chan func()
-	over   chan struct{} // closed when the loop has ended
-	done   bool          // ends the loop
-	err    error         // why, if not as wished
+	events  chan func()
+	signals chan os.Signal
+	over    chan struct{} // closed when the loop has ended
+	done    bool          // ends the loop
+	err     error         // why, if not as wished
 
 	output *imsg.Log
 	log    *slog.Logger
@@ -85,10 +85,12 @@ type Parent struct {
 func Run(o Options) error {
 	p := &Parent{
 		Options: o, rooted: os.Geteuid() == 0, begun: time.Now(),
-		events: make(chan func(), 64), over: make(chan struct{}),
+		events: make(chan func(), 64), signals: make(chan os.Signal, 8), over: make(chan struct{}),
 		counts: map[imsg.Room]int{}, listeners: map[netip.AddrPort]*listener{},
 	}
 	defer close(p.over)
+	// From the first moment on: one that comes early must not end us half made.
+	signal.Notify(p.signals, unix.SIGHUP, unix.SIGUSR1, unix.SIGTERM, unix.SIGQUIT, unix.SIGINT)
 	c, warnings, err := config.Load(o.Config)
 	if err == nil {
 		err = c.Check()
@@ -188,9 +190,6 @@ func (p *Parent) post(f func()) {
 }
 
 func (p *Parent) loop() {
-	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, unix.SIGHUP, unix.SIGUSR1, unix.SIGTERM, unix.SIGQUIT, unix.SIGINT)
-	defer signal.Stop(signals)
 	watch := time.NewTicker(watchSink)
 	defer watch.Stop()
 	var alive <-chan time.Time
@@ -203,7 +202,7 @@ func (p *Parent) loop() {
 		select {
 		case f := <-p.events:
 			f()
-		case s := <-signals:
+		case s := <-p.signals:
 			p.signalled(s)
 		case <-watch.C:
 			p.watchSink()
@@ -289,10 +288,10 @@ func (p *Parent) startedWell() {
 
 // shortly words the cause of a failed start for one line.
 func shortly(err error, m *member) error {
-	if len(m.words) > 0 {
-		return errors.New(strings.Join(m.words, "; "))
+	if m.word != "" {
+		return fmt.Errorf("%s did not get ready: %s", m.name(), m.word)
 	}
-	return fmt.Errorf("%s ended before it was ready: %s", m.name(), cause(err))
+	return fmt.Errorf("%s did not get ready: %s", m.name(), cause(err))
 }
 
 // say logs at one of the levels slog has no method for.

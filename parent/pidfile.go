@@ -21,7 +21,7 @@ type pidFile struct {
 	found bool // one was there: its daemon did not end as it should
 }
 
-// writePidFile makes the pid file; ErrRunning if a daemon holds it.
+// writePidFile makes the pid file; errRunning if a daemon holds it.
 func writePidFile(path string) (*pidFile, error) {
 	found := false
 	for range 10 {
@@ -49,8 +49,8 @@ func writePidFile(path string) (*pidFile, error) {
 	return nil, fmt.Errorf("pidfile %s: another daemon is starting", path)
 }
 
-// ErrRunning says that another daemon holds the pid file.
-var ErrRunning = errors.New("another daemon is running")
+// errRunning says that another daemon holds the pid file.
+var errRunning = errors.New("another daemon is running")
 
 func removeLeftOver(path string) error {
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW, 0)
@@ -62,7 +62,7 @@ func removeLeftOver(path string) error {
 	}
 	defer f.Close()
 	if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil {
-		return ErrRunning
+		return errRunning
 	}
 	// Ours now; but is it still the one with this name?
 	mine, err := f.Stat()

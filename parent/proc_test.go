@@ -253,3 +253,23 @@ func TestHeal(t *testing.T) {
 		}
 	})
 }
+
+// TestDeaf: a signal that is sent to everybody means the parent only.
+func TestDeaf(t *testing.T) {
+	h := newHouse(t)
+	h.start(false)
+	h.working()
+	before := h.rooms()
+	for _, p := range before {
+		for _, s := range []unix.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2} {
+			if err := unix.Kill(p.pid, s); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	h.signal(unix.SIGHUP)
+	h.waitFor("ready generation=2", 1)
+	if n := h.count("ended unasked"); n > 0 {
+		t.Errorf("%d rooms ended", n)
+	}
+}

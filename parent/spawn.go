@@ -6,6 +6,7 @@ package parent
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -22,11 +23,10 @@ import (
 )
 
 const (
-	grace      = 5 * time.Second // for a room to end after its link has
-	maxWords   = 300             // lines of a crash that are logged
-	maxWord    = 1000            // octets of such a line
-	lateCrash  = time.Second     // for the rest of a crash text after the end
-	firstWords = 3               // lines that word a start that failed
+	grace     = 5 * time.Second // for a room to end after its link has
+	maxWords  = 300             // lines of a crash that are logged
+	maxWord   = 1000            // octets of such a line
+	lateCrash = time.Second     // for the rest of a crash text after the end
 )
 
 // member is one running room.
@@ -43,7 +43,7 @@ type member struct {
 	ready   bool              // has said so
 	going   bool              // its end is wanted
 	spread  int               // reports about stronger rooms
-	words   []string          // the first it said on stderr
+	word    string            // the first it said on stderr
 	local   map[string]string // scand: the sockets' names below its root
 }
 
@@ -144,9 +144,7 @@ func (p *Parent) listenTo(m *member, crash *os.File) {
 		}
 		if n++; n <= maxWords {
 			p.post(func() {
-				if len(m.words) < firstWords {
-					m.words = append(m.words, text)
-				}
+				m.word = cmp.Or(m.word, text)
 				p.log.Error("room said", "room", m.Room, "member", m.number, "text", text)
 			})
 		}
