@@ -302,6 +302,12 @@ type LockdConfig struct {
 	StateFile      StateFile
 	Version        string
 	CompileDate    string
+
+	ClientPrefixIPv6  int           // leading bits of an IPv6 address that make one client
+	RateExpiration    time.Duration // how long a period is, 0: no rate limits
+	RateDstExpiration time.Duration // for which a client may call 64 servers, negative: any number
+	RateGeneration    uint64
+	RateQuotas        []uint64 // indexed by Rate, 0 none
 }
 
 // ActionConfig is what the script runner is told.

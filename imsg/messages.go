@@ -149,15 +149,29 @@ const (
 	RefusedHost
 	RefusedLocked
 	RefusedIdent
+	RefusedRateError // the client's record of rates is unusable
+	RefusedRate      // its quota of connections is used up
+	RefusedTargets   // it called too many different servers
 )
 
-// Admission answers Enter.
+// Admission answers Enter and Ident. A refused session is not live: nothing more
+// need be said of it.
 type Admission struct {
 	Number   uint64 // of the session, given to refused ones too
 	Refusal  Refusal
 	Sessions int     // live in the family, this one included
-	Same     int     // live of this address, this one included
+	Same     int     // live of this client, or of this client and ident, this one included
 	Load     float64 // load average of the last minute
+	Uses     RateSet // counters the client has a quota of: their uses are asked for
+}
+
+// Ident tells what was found out of an admitted session's connection, and asks
+// for admission once more: under the limits that could not be judged before.
+// Ident counts in the remote modes, Target if Enter had none.
+type Ident struct {
+	Number uint64
+	Ident  string
+	Target netip.AddrPort
 }
 
 // Announce tells a fresh lockd of sessions that are already live. Last is true
@@ -295,8 +309,11 @@ const (
 	AuthRejected
 )
 
-// Locked tells a worker that a session's client has been locked meanwhile.
-type Locked struct{ Number uint64 }
+// Locked tells a worker that the clients of sessions have been locked meanwhile.
+type Locked struct{ Numbers []uint64 }
+
+// LockedPage is the largest number of sessions in one Locked.
+const LockedPage = 512
 
 // Snapshot asks a worker for its live sessions with a number above After.
 type Snapshot struct{ After uint64 }
@@ -538,6 +555,7 @@ func (*Stop) Type() Type          { return tStop }
 func (*NatDevice) Type() Type     { return tNatDevice }
 func (*Enter) Type() Type         { return tEnter }
 func (*Admission) Type() Type     { return tAdmission }
+func (*Ident) Type() Type         { return tIdent }
 func (*Announce) Type() Type      { return tAnnounce }
 func (*Leave) Type() Type         { return tLeave }
 func (*Counts) Type() Type        { return tCounts }

@@ -16,7 +16,7 @@ import (
 type Type uint16
 
 // Message is anything that can cross a link: a pointer to one of the structs of
-// messages.go or config.go.
+// messages.go, rate.go or config.go.
 type Message interface{ Type() Type }
 
 // Kind of conversation a message belongs to.
@@ -77,6 +77,7 @@ const (
 	tReload
 	tStop
 	tNatDevice
+	tRateStore
 	// a session asks
 	tEnter
 	tAdmission
@@ -95,6 +96,9 @@ const (
 	tLocation
 	tSPF
 	tSPFResult
+	tIdent
+	tUse
+	tAllowance
 	// lockd to the script runner
 	tRun
 	// the operator asks
@@ -108,6 +112,12 @@ const (
 	tUnlock
 	tReloadNow
 	tStopNow
+	tRates
+	tRateList
+	tRateShow
+	tRateRecord
+	tRateSetQuota
+	tRateReset
 	types
 )
 
@@ -144,6 +154,7 @@ var Table = [types]Entry{
 	tReload:        {Name: "Reload", From: toLockd, To: toParent, Way: Ask, Answer: tDone, Max: small, New: func() Message { return new(Reload) }},
 	tStop:          {Name: "Stop", From: toLockd, To: toParent, Way: Ask, Answer: tDone, Max: small, New: func() Message { return new(Stop) }},
 	tNatDevice:     {Name: "NatDevice", From: toParent, To: set(Lookupd), Files: 1, Max: small, New: func() Message { return new(NatDevice) }},
+	tRateStore:     {Name: "RateStore", From: toParent, To: toLockd, Files: 1, Max: small, New: func() Message { return new(RateStore) }},
 
 	tEnter:     {Name: "Enter", From: toSession, To: toLockd, Way: Ask, Answer: tAdmission, Max: small, New: func() Message { return new(Enter) }},
 	tAdmission: {Name: "Admission", From: toLockd, To: toSession, Way: Answer, Max: small, New: func() Message { return new(Admission) }},
@@ -151,7 +162,7 @@ var Table = [types]Entry{
 	tLeave:     {Name: "Leave", From: toSession, To: toLockd, Max: small, New: func() Message { return new(Leave) }},
 	tCounts:    {Name: "Counts", From: toSession, To: toLockd, Max: small, New: func() Message { return new(Counts) }},
 	tOffence:   {Name: "Offence", From: toSession, To: toLockd, Way: Ask, Answer: tDone, Max: medium, New: func() Message { return new(Offence) }},
-	tLocked:    {Name: "Locked", From: toLockd, To: toSession, Max: small, New: func() Message { return new(Locked) }},
+	tLocked:    {Name: "Locked", From: toLockd, To: toSession, Max: medium, New: func() Message { return new(Locked) }},
 	tSnapshot:  {Name: "Snapshot", From: toLockd, To: toSession, Way: Ask, Answer: tLive, Max: small, New: func() Message { return new(Snapshot) }},
 	tLive:      {Name: "Live", From: toSession, To: toLockd, Way: Answer, Max: large, New: func() Message { return new(Live) }},
 	tScan:      {Name: "Scan", From: toSession, To: set(Scand), Way: Ask, Answer: tVerdict, Files: 1, Max: small, New: func() Message { return new(Scan) }},
@@ -162,6 +173,9 @@ var Table = [types]Entry{
 	tLocation:  {Name: "Location", From: set(Lookupd), To: toSession, Way: Answer, Max: small, New: func() Message { return new(Location) }},
 	tSPF:       {Name: "SPF", From: toSession, To: set(Lookupd), Way: Ask, Answer: tSPFResult, Max: medium, New: func() Message { return new(SPF) }},
 	tSPFResult: {Name: "SPFResult", From: set(Lookupd), To: toSession, Way: Answer, Max: small, New: func() Message { return new(SPFResult) }},
+	tIdent:     {Name: "Ident", From: toSession, To: toLockd, Way: Ask, Answer: tAdmission, Max: small, New: func() Message { return new(Ident) }},
+	tUse:       {Name: "Use", From: toSession, To: toLockd, Way: Ask, Answer: tAllowance, Max: small, New: func() Message { return new(Use) }},
+	tAllowance: {Name: "Allowance", From: toLockd, To: toSession, Way: Answer, Max: small, New: func() Message { return new(Allowance) }},
 
 	tRun: {Name: "Run", From: toLockd, To: set(Action), Max: medium, New: func() Message { return new(Run) }},
 
@@ -175,6 +189,12 @@ var Table = [types]Entry{
 	tUnlock:       {Name: "Unlock", From: toOperator, To: toLockd, Way: Ask, Answer: tDone, Max: small, New: func() Message { return new(Unlock) }},
 	tReloadNow:    {Name: "ReloadNow", From: toOperator, To: toLockd, Way: Ask, Answer: tDone, Max: small, New: func() Message { return new(ReloadNow) }},
 	tStopNow:      {Name: "StopNow", From: toOperator, To: toLockd, Way: Ask, Answer: tDone, Max: small, New: func() Message { return new(StopNow) }},
+	tRates:        {Name: "Rates", From: toOperator, To: toLockd, Way: Ask, Answer: tRateList, Max: small, New: func() Message { return new(Rates) }},
+	tRateList:     {Name: "RateList", From: toLockd, To: toOperator, Way: Answer, Max: large, New: func() Message { return new(RateList) }},
+	tRateShow:     {Name: "RateShow", From: toOperator, To: toLockd, Way: Ask, Answer: tRateRecord, Max: small, New: func() Message { return new(RateShow) }},
+	tRateRecord:   {Name: "RateRecord", From: toLockd, To: toOperator, Way: Answer, Max: medium, New: func() Message { return new(RateRecord) }},
+	tRateSetQuota: {Name: "RateSetQuota", From: toOperator, To: toLockd, Way: Ask, Answer: tDone, Max: small, New: func() Message { return new(RateSetQuota) }},
+	tRateReset:    {Name: "RateReset", From: toOperator, To: toLockd, Way: Ask, Answer: tDone, Max: small, New: func() Message { return new(RateReset) }},
 }
 
 // entry returns the row of t, or nil for a type nobody knows.

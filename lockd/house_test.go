@@ -236,7 +236,9 @@ func (h *house) hire(member int) *hand {
 	go c.Serve(func(r imsg.Request) {
 		switch m := r.Message.(type) {
 		case *imsg.Locked:
-			w.locked <- m.Number
+			for _, n := range m.Numbers {
+				w.locked <- n
+			}
 		case *imsg.Snapshot:
 			w.mu.Lock()
 			defer w.mu.Unlock()

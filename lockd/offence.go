@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"net/netip"
 	"path"
+	"slices"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 )
@@ -98,13 +99,19 @@ func (k *keeper) lock(name string, s *session, m *imsg.Offence) (fresh bool, err
 // tell says to the workers that the sessions under a lock's name are locked,
 // all but one.
 func (k *keeper) tell(client netip.Addr, name string, but *session) {
+	told := make(map[*worker][]uint64)
 	for _, s := range k.hosts[client] {
-		if s == but || k.lockName(s) != name {
-			continue
+		if s != but && k.lockName(s) == name {
+			told[s.worker] = append(told[s.worker], s.number)
 		}
-		if err := s.worker.conn.Send(&imsg.Locked{Number: s.number}); err == imsg.Busy {
-			// It would let a mail of a locked client pass.
-			k.expel(s.worker, "does not take what it is told")
+	}
+	for w, numbers := range told {
+		for page := range slices.Chunk(numbers, imsg.LockedPage) {
+			if err := w.conn.Send(&imsg.Locked{Numbers: page}); err == imsg.Busy {
+				// It would let a mail of a locked client pass.
+				k.expel(w, "does not take what it is told")
+				break
+			}
 		}
 	}
 }

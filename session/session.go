@@ -117,8 +117,10 @@ func (w *worker) join(m *imsg.Peer, r imsg.Request) {
 func (w *worker) fromPeer(r imsg.Request) {
 	switch m := r.Message.(type) {
 	case *imsg.Locked:
-		if s := w.session(m.Number); s != nil {
-			s.locked.Store(true)
+		for _, n := range m.Numbers {
+			if s := w.session(n); s != nil {
+				s.locked.Store(true)
+			}
 		}
 	case *imsg.Snapshot:
 		w.flushCounts()

@@ -150,13 +150,13 @@ func TestScandDies(t *testing.T) {
 func TestLockedMeanwhile(t *testing.T) {
 	r := newRig(t, nil)
 	r.set(func() {
-		r.onScan = func(n uint64) { r.lockd.Send(&imsg.Locked{Number: n}) }
+		r.onScan = func(n uint64) { r.lockd.Send(&imsg.Locked{Numbers: []uint64{n}}) }
 	})
 	r.data()
 	r.client.say("x\r\n")
 	r.natHeader()
 	r.server.hears("x\r\n")
-	r.lockd.Send(&imsg.Locked{Number: 101})
+	r.lockd.Send(&imsg.Locked{Numbers: []uint64{101}})
 	// An answered Snapshot shows that Locked has been heard.
 	if _, err := r.lockd.Call(&imsg.Snapshot{}, 5*time.Second); err != nil {
 		t.Fatal(err)

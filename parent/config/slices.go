@@ -159,6 +159,20 @@ func (c *Config) Lockd(f Facts) *imsg.LockdConfig {
 		StateFile:      form,
 		Version:        f.Version,
 		CompileDate:    f.CompileDate,
+
+		ClientPrefixIPv6:  c.ClientPrefixIPv6,
+		RateExpiration:    c.RateExpiration,
+		RateDstExpiration: c.RateDstExpiration,
+		RateGeneration:    uint64(c.RateGeneration),
+		RateQuotas: []uint64{
+			imsg.RateConnections:     uint64(c.RateConnections),
+			imsg.RateMessages:        uint64(c.RateMessages),
+			imsg.RateRecipients:      uint64(c.RateRecipients),
+			imsg.RateBytes:           uint64(c.RateBytes),
+			imsg.RateMailFromRejects: uint64(c.RateMailFromRejects),
+			imsg.RateRcptToRejects:   uint64(c.RateRcptToRejects),
+			imsg.RateAuthRejects:     uint64(c.RateAuthRejects),
+		},
 	}
 }
 

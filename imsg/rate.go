@@ -1,0 +1,132 @@
+// What is said of rate limits: uses of a client's quotas, and its record for the
+// operator's eyes. This file owns the fields and the names of the counters.
+
+package imsg
+
+import "net/netip"
+
+// Rate numbers one of the counters a client has a quota of.
+type Rate uint8
+
+// The counters of the rate limiter.
+const (
+	RateConnections     Rate = iota // judged at Enter or Ident, never by Use
+	RateMessages                    // at DATA
+	RateRecipients                  // at each RCPT
+	RateBytes                       // at the end of a message, its octets
+	RateMailFromRejects             // MAIL refused by the server with 5xx
+	RateRcptToRejects               // RCPT refused by the server with 5xx
+	RateAuthRejects                 // AUTH refused by the server
+	RateCounters                    // how many there are
+)
+
+var rateNames = [RateCounters]string{"connections", "messages", "recipients", "bytes", "mailfrom_rejects", "rcptto_rejects", "auth_rejects"}
+
+// String is the counter's name in logs and for the operator: the option is
+// ratelimit_ and this.
+func (r Rate) String() string {
+	if r >= RateCounters {
+		return "unknown"
+	}
+	return rateNames[r]
+}
+
+// ParseRate is the inverse of String.
+func ParseRate(name string) (Rate, bool) {
+	for r, n := range rateNames {
+		if n == name {
+			return Rate(r), true
+		}
+	}
+	return 0, false
+}
+
+// RateSet is a set of counters.
+type RateSet uint8
+
+// Has tells whether r is in the set.
+func (s RateSet) Has(r Rate) bool { return s&(1<<r) != 0 }
+
+// RateStore hands lockd the file that keeps the clients' records, open for
+// reading and writing. It comes when there are rate limits, and again when the
+// file has another name.
+type RateStore struct{}
+
+// Use asks whether a session's client may use Amount more of a quota. A session
+// asks only for the counters its Admission named. It is asked once: an answer
+// that is lost with lockd does not make it twice.
+type Use struct {
+	Number  uint64 // of the session
+	Counter Rate
+	Amount  uint64
+}
+
+// Allowance answers Use: Admitted, RefusedRate or RefusedRateError.
+type Allowance struct{ Refusal Refusal }
+
+// Rates asks for the records of the clients whose name sorts behind After.
+type Rates struct{ After string }
+
+// RateList answers Rates, ordered by Client.
+type RateList struct {
+	Records []RateEntry
+	More    bool
+}
+
+// RateEntry is one client's record.
+type RateEntry struct {
+	Client     string // address, or address "-" ident
+	Damaged    bool   // it cannot be read, and the client is refused; the rest is zero
+	Generation uint64 // whose quotas these are; above the configuration's they are the client's own
+	Cleared    int64  // when the period began
+	Quotas     []uint64
+	Used       []uint64
+	Tries      []uint64 // used or refused; these three are indexed by Rate
+	Targets    int      // servers remembered
+}
+
+// RateShow asks for one client's record; NotFound if there is none.
+type RateShow struct{ Client string }
+
+// RateRecord answers RateShow.
+type RateRecord struct {
+	Entry   RateEntry
+	Targets []RateTarget // the latest first
+}
+
+// RateTarget is a server a client has called.
+type RateTarget struct {
+	Address netip.Addr
+	Last    int64
+}
+
+// RateSetQuota asks to give a client quotas of its own. What is not named stays as
+// it is.
+type RateSetQuota struct {
+	Client     string
+	Generation uint64 // 0: the highest, which no configuration passes
+	Quotas     []RateQuota
+}
+
+// RateQuota is the quota of one counter, 0 for none.
+type RateQuota struct {
+	Counter Rate
+	Quota   uint64
+}
+
+// RateReset asks to begin a client's period anew, or to forget its quotas, too.
+type RateReset struct {
+	Client string
+	Forget bool
+}
+
+// Type implements Message.
+func (*RateStore) Type() Type    { return tRateStore }
+func (*Use) Type() Type          { return tUse }
+func (*Allowance) Type() Type    { return tAllowance }
+func (*Rates) Type() Type        { return tRates }
+func (*RateList) Type() Type     { return tRateList }
+func (*RateShow) Type() Type     { return tRateShow }
+func (*RateRecord) Type() Type   { return tRateRecord }
+func (*RateSetQuota) Type() Type { return tRateSetQuota }
+func (*RateReset) Type() Type    { return tRateReset }
