@@ -156,7 +156,7 @@ func (s *session) note(e entry, code int) {
 		s.noteAuth(code)
 	case starttls:
 		if code != 220 {
-			s.info("DIRECT:CANCELLED", "cause", "starttls", "code", code)
+			s.info("DIRECT:CANCELLED cause=starttls", "code", code)
 		}
 	}
 }
