@@ -49,6 +49,9 @@ func (s *session) takeLine(out *[]byte) step {
 		next = s.command(out, cmd, len(in) > n)
 	}
 	s.client.consume(n)
+	if next == play {
+		return s.takeover(s.reason)
+	}
 	return next
 }
 
@@ -160,7 +163,8 @@ func (s *session) forward(out *[]byte, line []byte, e entry, hold bool) step {
 		s.info("pipeline full", "size", s.w.cfg.PipelineSize)
 		s.say(smtp.CodeQueueFull, s.text(imsg.MsgPipelineFull))
 		s.cut(out)
-		return s.takeover(s.text(imsg.MsgPipelineFull))
+		s.reason = s.text(imsg.MsgPipelineFull)
+		return play
 	}
 	s.queue.push(e)
 	s.held = hold

@@ -65,7 +65,8 @@ type session struct {
 
 	lines   smtp.LineScanner
 	helo    string
-	skip    int64 // octets of a refused chunk still to come
+	reason  string // of a takeover to come
+	skip    int64  // octets of a refused chunk still to come
 	message message
 	spool   spool
 
@@ -294,9 +295,10 @@ func (s *session) expire() {
 // says why.
 func (s *session) end(by string) {
 	s.mu.Lock()
-	if !s.ended {
-		s.ended, s.by = true, by
+	if s.by == "" {
+		s.by = by
 	}
+	s.ended = true
 	server := s.server.conn
 	s.turn.Broadcast()
 	s.mu.Unlock()

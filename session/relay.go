@@ -18,6 +18,7 @@ const (
 	goOn   step = iota
 	starve      // what is buffered is the start of a line: read more
 	stop        // the client's goroutine has nothing left to relay
+	play        // take over, once the command that led to it is consumed
 )
 
 // fromClient reads the client until the session ends.

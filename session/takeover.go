@@ -29,7 +29,8 @@ func (s *session) cut(out *[]byte) {
 	s.server.conn.Close()
 }
 
-// leaveServer answers a command with a refusal, in its turn, and takes over.
+// leaveServer answers a command with a refusal, in its turn, and has the session
+// taken over.
 func (s *session) leaveServer(out *[]byte, code smtp.Code, text string) step {
 	if !s.flush(out) {
 		return stop
@@ -40,7 +41,8 @@ func (s *session) leaveServer(out *[]byte, code smtp.Code, text string) step {
 		s.end("client")
 		return stop
 	}
-	return s.takeover(text)
+	s.reason = text
+	return play
 }
 
 // takeover plays the server. The session is over when it returns.
