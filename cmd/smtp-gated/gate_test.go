@@ -95,7 +95,7 @@ func (g *gate) configure(own string, toml bool) error {
 	if !toml {
 		own = g.house() + own
 	}
-	if err := os.WriteFile(g.path("gate.conf"), []byte(own), 0o644); err != nil {
+	if err := os.WriteFile(g.path("smtp-gated.conf"), []byte(own), 0o644); err != nil {
 		return err
 	}
 	return g.handOver()
@@ -132,10 +132,10 @@ func (g *gate) start(sockets ...*os.File) error {
 	if err := g.begin(); err != nil {
 		return err
 	}
-	g.cmd = g.command(program("smtp-gated"), "-f", g.path("gate.conf"))
+	g.cmd = g.command(program("smtp-gated"), "-f", g.path("smtp-gated.conf"))
 	if len(sockets) > 0 {
 		// The number of the process must be known before it begins.
-		g.cmd = g.command("/bin/sh", "-c", fmt.Sprintf("LISTEN_PID=$$ LISTEN_FDS=%d exec %s -f %s", len(sockets), program("smtp-gated"), g.path("gate.conf")))
+		g.cmd = g.command("/bin/sh", "-c", fmt.Sprintf("LISTEN_PID=$$ LISTEN_FDS=%d exec %s -f %s", len(sockets), program("smtp-gated"), g.path("smtp-gated.conf")))
 		g.cmd.ExtraFiles = sockets
 	}
 	stderr, err := os.Create(g.path("stderr"))
@@ -161,7 +161,7 @@ func (g *gate) background() error {
 		return err
 	}
 	g.cmd = nil
-	if out, err := g.command(program("smtp-gated"), g.path("gate.conf")).CombinedOutput(); err != nil {
+	if out, err := g.command(program("smtp-gated"), g.path("smtp-gated.conf")).CombinedOutput(); err != nil {
 		return fmt.Errorf("%w: %s", err, out)
 	}
 	text, err := os.ReadFile(g.path("run/pid"))
@@ -326,8 +326,24 @@ type member struct {
 	State      string `json:"state"`
 }
 
+// report is what smtp-gatectl tells of the family.
+type report struct {
+	Sessions int               `json:"sessions"`
+	Crashes  int               `json:"crashes"`
+	Rooms    []member          `json:"rooms"`
+	Counters map[string]uint64 `json:"counters"`
+}
+
 // members asks who is there.
 func (g *gate) members() ([]member, error) {
+	r, err := g.ask()
+	if err != nil {
+		return nil, err
+	}
+	return r.Rooms, nil
+}
+
+func (g *gate) ask() (*report, error) {
 	cmd := g.command(program("smtp-gatectl"), "--socket", g.path("run/control"), "status", "--json")
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
@@ -335,10 +351,8 @@ func (g *gate) members() ([]member, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s", err, stderr.Bytes())
 	}
-	var status struct {
-		Rooms []member `json:"rooms"`
-	}
-	return status.Rooms, json.Unmarshal(out, &status)
+	r := new(report)
+	return r, json.Unmarshal(out, r)
 }
 
 // family is how many of each room there are.

@@ -3,7 +3,7 @@
 //	server [tls|auth|v6|mute|full]…  start the mail server
 //	gate start|activate|background FILE  run the daemon with this configuration
 //	gate reload [FILE]               have it read a new one
-//	gate config FILE                 only write the one in force, gate.conf
+//	gate config FILE                 only write the one in force, smtp-gated.conf
 //	gate signal NAME|end [STATUS]|listens
 //	status N PROGRAM ARG…            run as the daemon's user; N is its exit status
 //	client NAME [from=IP] [listener=N]  connect, or go on with one there
@@ -16,6 +16,7 @@
 //	log PATTERN                      the log has such a line
 //	appears FILE                     wait for a file
 //	silence SOCKET                   a scanner that never answers
+//	sessions N                       wait until lockd counts so many
 //	need CONDITION                   else the story is skipped
 //	rooms                            look at each room from outside
 //	kill9 ROOM|parent
@@ -121,6 +122,7 @@ var commands = map[string]func(*testscript.TestScript, bool, []string){
 	"log":      word((*story).logged),
 	"appears":  word((*story).appears),
 	"silence":  word((*story).silence),
+	"sessions": word((*story).sessions),
 	"rooms":    word((*story).rooms),
 	"kill9":    word((*story).kill9),
 }
@@ -397,6 +399,13 @@ func (s *story) silence(_ *testscript.TestScript, _ bool, args []string) error {
 	}
 	s.silent = append(s.silent, l)
 	return os.Chmod(s.path(args[0]), 0o777)
+}
+
+func (s *story) sessions(_ *testscript.TestScript, _ bool, args []string) error {
+	return eventually("lockd does not count "+args[0]+" sessions", func() bool {
+		st, err := s.ask()
+		return err == nil && strconv.Itoa(st.Sessions) == args[0]
+	})
 }
 
 func (s *story) rooms(*testscript.TestScript, bool, []string) error {
