@@ -14,17 +14,15 @@ import (
 
 const dumpTimeout = 10 * time.Second
 
-// dump asks for a fresh state file. One that is asked for meanwhile follows.
+// dump asks for a fresh state file: at once, or when the last one is written, or
+// when lockd, just being replaced, is back.
 func (p *Parent) dump() {
-	if p.dumping {
+	keeper := p.keeper()
+	if p.dumping || keeper == nil {
 		p.dumpWanted = true
 		return
 	}
-	keeper := p.keeper()
-	if keeper == nil {
-		p.log.Warn("no state file: nobody keeps the state just now")
-		return
-	}
+	p.dumpWanted = false
 	path := p.current.cfg.Inside(p.current.cfg.StateFile)
 	f, err := openDump(path+".tmp", fs.FileMode(p.current.cfg.StateFilePerm))
 	if err != nil {
@@ -55,7 +53,6 @@ func (p *Parent) dumped(err error) {
 		p.log.Error("write state file", "error", err)
 	}
 	if p.dumpWanted {
-		p.dumpWanted = false
 		p.dump()
 	}
 }

@@ -128,6 +128,9 @@ func (p *Parent) commission(m *member) {
 	m.state = imsg.Running
 	p.tell(m, &imsg.Start{})
 	p.unsaid = true
+	if m.lasting && p.dumpWanted {
+		p.dump()
+	}
 }
 
 // together tells whether two rooms share a link. Rooms of one generation talk to

@@ -63,9 +63,7 @@ func testRoom(self imsg.Room, f *os.File) error {
 			panic("as told")
 		}
 		home.Log().Info("configured", "room", self, "name", name)
-		if !ordered("never-ready") {
-			home.Send(&imsg.Ready{})
-		}
+		home.Send(&imsg.Ready{})
 	}
 	return home.Serve(func(r imsg.Request) {
 		switch m := r.Message.(type) {

@@ -211,6 +211,16 @@ func TestStateFile(t *testing.T) {
 	if _, err := os.Stat(state + ".tmp"); err == nil {
 		t.Error("the temporary file was left behind")
 	}
+	// While lockd is away the wish is kept.
+	if err := os.Remove(state); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Kill(h.room("lockd")[0].pid, unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	h.waitFor("ended unasked room=lockd", 1)
+	h.signal(unix.SIGUSR1)
+	h.until("the next state file", func() bool { _, err := os.Stat(state); return err == nil })
 }
 
 func TestStop(t *testing.T) {

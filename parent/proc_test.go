@@ -81,6 +81,13 @@ func inspect(t *testing.T, h *house, p proc, root bool) {
 	if re := regexp.MustCompile(`Max open files +448 +448 `); p.room == "session" && len(limits) > 0 && !re.Match(limits) {
 		t.Errorf("descriptors are not limited to 6 × 64 + 64:\n%s", limits)
 	}
+	if env, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", p.pid)); err == nil && !script {
+		for _, v := range strings.FieldsFunc(string(env), func(r rune) bool { return r == 0 }) {
+			if name, _, _ := strings.Cut(v, "="); !slices.Contains([]string{"GOTRACEBACK", "GOMAXPROCS", "TZ"}, name) {
+				t.Errorf("%s stands in the environment", name)
+			}
+		}
+	}
 	descriptors(t, h, p)
 }
 

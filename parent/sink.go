@@ -105,8 +105,8 @@ func (s *sink) moved() bool {
 	return s.info == nil || !os.SameFile(now, s.info)
 }
 
-// sendTimeout is how long one line may wait for a syslog daemon.
-var sendTimeout = unix.Timeval{Sec: 1}
+// sendSeconds is how long one line may wait for a syslog daemon.
+const sendSeconds = 1
 
 // dialLog connects to a log socket. The descriptor blocks, but never for long.
 func dialLog(path string, kind int) (*os.File, error) {
@@ -114,11 +114,15 @@ func dialLog(path string, kind int) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Connect(fd, &unix.SockaddrUnix{Name: path}); err != nil {
+	// It holds for connect too, which waits on a stream socket nobody accepts on.
+	err = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &unix.Timeval{Sec: sendSeconds})
+	if err == nil {
+		err = unix.Connect(fd, &unix.SockaddrUnix{Name: path})
+	}
+	if err != nil {
 		unix.Close(fd)
 		return nil, err
 	}
-	unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &sendTimeout)
 	return os.NewFile(uintptr(fd), path), nil
 }
 
