@@ -16,7 +16,7 @@ const dumpTimeout = 10 * time.Second
 
 // dump asks for a fresh state file: at once, or when the last one is written, or
 // when lockd, just being replaced, is back.
-func (p *Parent) dump() {
+func (p *parent) dump() {
 	keeper := p.keeper()
 	if p.dumping || keeper == nil {
 		p.dumpWanted = true
@@ -47,7 +47,7 @@ func (p *Parent) dump() {
 	}()
 }
 
-func (p *Parent) dumped(err error) {
+func (p *parent) dumped(err error) {
 	p.dumping = false
 	if err != nil {
 		p.log.Error("write state file", "error", err)
@@ -68,7 +68,7 @@ func openDump(path string, perm fs.FileMode) (*os.File, error) {
 }
 
 // keeper returns lockd if it is at work.
-func (p *Parent) keeper() *member {
+func (p *parent) keeper() *member {
 	for _, m := range p.members {
 		if m.lasting && m.state == imsg.Running && !m.going {
 			return m

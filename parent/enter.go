@@ -113,7 +113,7 @@ func (q *quarters) enter() error {
 		}
 	}
 	// The time zone's file is out of reach after chroot.
-	time.Now().Zone()
+	_, _ = time.Now().Zone()
 
 	root := q.root
 	if q.chroot {

@@ -16,7 +16,7 @@ import (
 // maxNameservers is what resolv.conf(5) calls MAXNS.
 const maxNameservers = 3
 
-func (p *Parent) facts(g *generation) config.Facts {
+func (p *parent) facts(g *generation) config.Facts {
 	f := config.Facts{Version: p.Version, CompileDate: p.CompileDate, Nameservers: nameservers("/etc/resolv.conf")}
 	f.HostName, _ = os.Hostname()
 	for _, l := range g.listeners {

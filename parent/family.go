@@ -22,7 +22,7 @@ const (
 )
 
 // expect ends a room that does not get ready.
-func (p *Parent) expect(m *member) {
+func (p *parent) expect(m *member) {
 	time.AfterFunc(readyWithin, func() {
 		p.post(func() {
 			if !m.ready && !m.going && slices.Contains(p.members, m) {
@@ -34,7 +34,7 @@ func (p *Parent) expect(m *member) {
 }
 
 // take hears what a room says.
-func (p *Parent) take(m *member, r imsg.Request) {
+func (p *parent) take(m *member, r imsg.Request) {
 	switch msg := r.Message.(type) {
 	case *imsg.Hello:
 		p.greet(m, msg)
@@ -65,7 +65,7 @@ func outcome(err error) *imsg.Done {
 }
 
 // greet briefs a room that has entered its sandbox.
-func (p *Parent) greet(m *member, h *imsg.Hello) {
+func (p *parent) greet(m *member, h *imsg.Hello) {
 	if m.greeted || h.Room != m.Room || h.PID != m.cmd.Process.Pid || h.Fingerprint != imsg.Fingerprint() {
 		p.log.Error("room is not who it should be", "room", m.Room, "member", m.number)
 		m.kill()
@@ -100,7 +100,7 @@ func (p *Parent) greet(m *member, h *imsg.Hello) {
 
 // isReady passes the barrier: a generation starts when all its rooms are ready,
 // a replacement at once.
-func (p *Parent) isReady(m *member) {
+func (p *parent) isReady(m *member) {
 	if m.ready || m.going || !m.greeted {
 		return
 	}
@@ -119,7 +119,7 @@ func (p *Parent) isReady(m *member) {
 
 // commission makes a ready room known to those it may talk to, and them to it,
 // and lets it work.
-func (p *Parent) commission(m *member) {
+func (p *parent) commission(m *member) {
 	for _, other := range p.members {
 		if other != m && other.state != imsg.Starting && !other.going && p.together(m, other) {
 			p.link(m, other)
@@ -135,7 +135,7 @@ func (p *Parent) commission(m *member) {
 
 // together tells whether two rooms share a link. Rooms of one generation talk to
 // each other and to the lasting room; only the newest script runner gets work.
-func (p *Parent) together(a, b *member) bool {
+func (p *parent) together(a, b *member) bool {
 	if !a.linked(b.Room) {
 		return false
 	}
@@ -145,7 +145,7 @@ func (p *Parent) together(a, b *member) bool {
 	return a.lasting || b.lasting || a.gen == b.gen
 }
 
-func (p *Parent) link(a, b *member) {
+func (p *parent) link(a, b *member) {
 	one, two, err := imsg.Pair()
 	if err != nil {
 		p.log.Error("link rooms", "one", a.name(), "other", b.name(), "error", err)
@@ -160,7 +160,7 @@ func (p *Parent) link(a, b *member) {
 
 // accused hears that a room said what it may not. It is ended and replaced,
 // unless the report comes from a weaker one: that gets a fresh link, a few times.
-func (p *Parent) accused(by *member, msg *imsg.BadPeer) {
+func (p *parent) accused(by *member, msg *imsg.BadPeer) {
 	for _, m := range p.members {
 		if m.Room != msg.Room || m.number != msg.Member || !p.together(by, m) {
 			continue
@@ -180,7 +180,7 @@ func (p *Parent) accused(by *member, msg *imsg.BadPeer) {
 }
 
 // linkEnded follows up on a room's link that is no more.
-func (p *Parent) linkEnded(m *member, err error) {
+func (p *parent) linkEnded(m *member, err error) {
 	if m.going || !slices.Contains(p.members, m) {
 		return
 	}
@@ -193,7 +193,7 @@ func (p *Parent) linkEnded(m *member, err error) {
 }
 
 // ended follows up on a room's end.
-func (p *Parent) ended(m *member, err error) {
+func (p *parent) ended(m *member, err error) {
 	p.members = slices.DeleteFunc(p.members, func(o *member) bool { return o == m })
 	m.conn.Close()
 	p.unsaid = true
@@ -214,7 +214,7 @@ func (p *Parent) ended(m *member, err error) {
 }
 
 // needed tells whether a room that died must be replaced.
-func (p *Parent) needed(m *member) bool {
+func (p *parent) needed(m *member) bool {
 	g := p.home(m)
 	switch {
 	case p.hurried:
@@ -231,7 +231,7 @@ func (p *Parent) needed(m *member) bool {
 
 // home is the generation m's replacement belongs to. The lasting room's may have
 // become another while it was away.
-func (p *Parent) home(m *member) *generation {
+func (p *parent) home(m *member) *generation {
 	if m.lasting {
 		return p.current
 	}
@@ -239,7 +239,7 @@ func (p *Parent) home(m *member) *generation {
 }
 
 // fails counts the early deaths in a row, m's included.
-func (p *Parent) fails(m *member) int {
+func (p *parent) fails(m *member) int {
 	if time.Since(m.started) > settled {
 		return 0
 	}
@@ -247,7 +247,7 @@ func (p *Parent) fails(m *member) int {
 }
 
 // replace starts another in the place of m: at once, or with a pause that grows.
-func (p *Parent) replace(m *member, fails int) {
+func (p *parent) replace(m *member, fails int) {
 	pause := time.Duration(0)
 	if fails > 0 {
 		pause = min(firstPause<<min(fails-1, 16), longPause)
@@ -270,7 +270,7 @@ func (p *Parent) replace(m *member, fails int) {
 }
 
 // sessions counts the session workers of a generation, nil: of all.
-func (p *Parent) sessions(g *generation) int {
+func (p *parent) sessions(g *generation) int {
 	n := 0
 	for _, m := range p.members {
 		if m.Room == imsg.Session && (g == nil || m.gen == g) {
@@ -281,7 +281,7 @@ func (p *Parent) sessions(g *generation) int {
 }
 
 // drain has a room take no new work and end after its last.
-func (p *Parent) drain(m *member) {
+func (p *parent) drain(m *member) {
 	if m.going || m.state == imsg.Draining {
 		return
 	}
@@ -295,7 +295,7 @@ func (p *Parent) drain(m *member) {
 }
 
 // sayFamily tells lockd who is there, for those who ask it.
-func (p *Parent) sayFamily() {
+func (p *parent) sayFamily() {
 	if !p.unsaid || p.current == nil {
 		return
 	}

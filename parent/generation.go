@@ -26,7 +26,7 @@ type generation struct {
 
 // begin prepares a generation and starts its rooms. It comes into force when all
 // of them are ready. done is told then, or when it fails later than here.
-func (p *Parent) begin(c *config.Config, done func(error)) error {
+func (p *parent) begin(c *config.Config, done func(error)) error {
 	p.numbered++
 	g := &generation{number: p.numbered, cfg: c, who: map[imsg.Room]identity{}, done: done}
 	p.coming = g
@@ -42,7 +42,7 @@ func (p *Parent) begin(c *config.Config, done func(error)) error {
 }
 
 // furnish opens and makes what the rooms of g need.
-func (p *Parent) furnish(g *generation) (err error) {
+func (p *parent) furnish(g *generation) (err error) {
 	g.sink, err = openSink(g.cfg, p.Foreground)
 	if err != nil && !strings.HasPrefix(g.cfg.LogTarget, "/") {
 		// A log daemon that is away is no reason not to run; watchSink finds it
@@ -81,7 +81,7 @@ func (p *Parent) furnish(g *generation) (err error) {
 }
 
 // listen gives g its listeners: those that are open already, and new ones.
-func (p *Parent) listen(g *generation) error {
+func (p *parent) listen(g *generation) error {
 	if len(p.given) > 0 {
 		g.listeners = p.given
 		return nil
@@ -101,7 +101,7 @@ func (p *Parent) listen(g *generation) error {
 }
 
 // unlisten closes the listeners g does not use; nil uses none.
-func (p *Parent) unlisten(g *generation) {
+func (p *parent) unlisten(g *generation) {
 	for a, l := range p.listeners {
 		if g == nil || !slices.Contains(g.listeners, l) {
 			l.file.Close()
@@ -112,7 +112,7 @@ func (p *Parent) unlisten(g *generation) {
 
 // people starts the rooms of g. The lasting one is there already, but for the
 // first time.
-func (p *Parent) people(g *generation) error {
+func (p *parent) people(g *generation) error {
 	for i := range rooms {
 		r := &rooms[i]
 		if r.lasting && p.current != nil {
@@ -128,7 +128,7 @@ func (p *Parent) people(g *generation) error {
 }
 
 // start starts one room of g.
-func (p *Parent) start(r *room, g *generation) (*member, error) {
+func (p *parent) start(r *room, g *generation) (*member, error) {
 	q, local := p.quarters(r, g)
 	m, err := p.spawn(r, g, q)
 	if err != nil {
@@ -141,7 +141,7 @@ func (p *Parent) start(r *room, g *generation) (*member, error) {
 }
 
 // quarters says where a room lives, and for scand how its sockets are called there.
-func (p *Parent) quarters(r *room, g *generation) (*quarters, map[string]string) {
+func (p *parent) quarters(r *room, g *generation) (*quarters, map[string]string) {
 	q := &quarters{room: r.Room, who: g.who[r.Room], chroot: p.rooted, nofile: p.affordable(r, r.files(g.cfg))}
 	var local map[string]string
 	switch r.lives {
@@ -167,7 +167,7 @@ func (p *Parent) quarters(r *room, g *generation) (*quarters, map[string]string)
 }
 
 // giveUp ends what never came into force.
-func (p *Parent) giveUp(g *generation) {
+func (p *parent) giveUp(g *generation) {
 	if p.coming == g {
 		p.coming = nil
 	}
@@ -181,7 +181,7 @@ func (p *Parent) giveUp(g *generation) {
 }
 
 // failed is giveUp for a reason that came up after begin.
-func (p *Parent) failed(g *generation, err error) {
+func (p *parent) failed(g *generation, err error) {
 	p.giveUp(g)
 	if p.current == nil {
 		p.fail(err)
@@ -192,7 +192,7 @@ func (p *Parent) failed(g *generation, err error) {
 }
 
 // install puts a generation in force, all of whose rooms are ready.
-func (p *Parent) install(g *generation) {
+func (p *parent) install(g *generation) {
 	old := p.current
 	p.current, p.coming = g, nil
 	if g.sink != p.sink {
@@ -241,7 +241,7 @@ func (p *Parent) install(g *generation) {
 }
 
 // of returns the members of a generation.
-func (p *Parent) of(g *generation) []*member {
+func (p *parent) of(g *generation) []*member {
 	var all []*member
 	for _, m := range p.members {
 		if m.gen == g {

@@ -3,7 +3,7 @@
 // needs; it reads no octet that came from a client, a mail server, a scanner, the
 // DNS or a script.
 //
-// This file owns the loop: one goroutine owns everything a Parent holds, all
+// This file owns the loop: one goroutine owns everything a parent holds, all
 // others post to it what has happened. It must never wait for a room.
 package parent
 
@@ -37,8 +37,8 @@ type Options struct {
 	Started     *os.File // where one octet tells a starter that all is well, nil for none
 }
 
-// Parent is the family's head.
-type Parent struct {
+// parent is the head of the family. Only the loop touches it.
+type parent struct {
 	Options
 	self   string // program to execute for a room
 	rooted bool   // rooms get users and roots of their own
@@ -83,7 +83,7 @@ type Parent struct {
 // Run starts the family and returns after its end. An error says why it did not
 // start, or why it had to end.
 func Run(o Options) error {
-	p := &Parent{
+	p := &parent{
 		Options: o, rooted: os.Geteuid() == 0, begun: time.Now(),
 		events: make(chan func(), 64), signals: make(chan os.Signal, 8), over: make(chan struct{}),
 		counts: map[imsg.Room]int{}, listeners: map[netip.AddrPort]*listener{},
@@ -117,11 +117,11 @@ type BadConfig struct{ Err error }
 
 func (b *BadConfig) Error() string { return b.Err.Error() }
 
-// Unwrap returns the errors found, one for each cause.
+// Unwrap returns what was found.
 func (b *BadConfig) Unwrap() error { return b.Err }
 
 // prepare opens what lasts from the first generation to the last.
-func (p *Parent) prepare(c *config.Config) (err error) {
+func (p *parent) prepare(c *config.Config) (err error) {
 	if p.self, err = self(); err != nil {
 		return fmt.Errorf("find our own program: %w", err)
 	}
@@ -162,7 +162,7 @@ func (p *Parent) prepare(c *config.Config) (err error) {
 
 // insist tries again for a while if our predecessor has died without a farewell:
 // its rooms, which still hold its sockets, are just about to notice.
-func (p *Parent) insist(try func() error) error {
+func (p *parent) insist(try func() error) error {
 	end := time.Now().Add(heirWait)
 	for {
 		err := try()
@@ -176,20 +176,20 @@ func (p *Parent) insist(try func() error) error {
 // cleanUp takes away what others find us by, so that a successor can start while
 // our last sessions end. It may be called again: what has our names by then is
 // not touched.
-func (p *Parent) cleanUp() {
+func (p *parent) cleanUp() {
 	p.pid.remove()
 	p.control.remove()
 }
 
 // post hands the loop something that has happened.
-func (p *Parent) post(f func()) {
+func (p *parent) post(f func()) {
 	select {
 	case p.events <- f:
 	case <-p.over:
 	}
 }
 
-func (p *Parent) loop() {
+func (p *parent) loop() {
 	watch := time.NewTicker(watchSink)
 	defer watch.Stop()
 	var alive <-chan time.Time
@@ -212,7 +212,7 @@ func (p *Parent) loop() {
 	}
 }
 
-func (p *Parent) signalled(s os.Signal) {
+func (p *parent) signalled(s os.Signal) {
 	switch s {
 	case unix.SIGHUP:
 		p.reload(nil)
@@ -225,7 +225,7 @@ func (p *Parent) signalled(s os.Signal) {
 }
 
 // fail ends the family before it has begun.
-func (p *Parent) fail(err error) {
+func (p *parent) fail(err error) {
 	if p.err == nil {
 		p.err = err
 	}
@@ -235,14 +235,14 @@ func (p *Parent) fail(err error) {
 	p.stop(true)
 }
 
-func (p *Parent) warn(warnings []config.Warning) {
+func (p *parent) warn(warnings []config.Warning) {
 	for _, w := range warnings {
 		p.log.Warn(w.String())
 	}
 }
 
 // watchSink opens the log again when its name leads to another one.
-func (p *Parent) watchSink() {
+func (p *parent) watchSink() {
 	if p.sink == nil || p.current == nil || !p.sink.moved() {
 		return
 	}
@@ -255,7 +255,7 @@ func (p *Parent) watchSink() {
 }
 
 // useSink has everybody write to s from now on.
-func (p *Parent) useSink(s *sink) {
+func (p *parent) useSink(s *sink) {
 	old := p.sink
 	p.sink = s
 	own, err := duplicate(s.file)
@@ -273,7 +273,7 @@ func (p *Parent) useSink(s *sink) {
 }
 
 // startedWell tells whoever waits for our start, and lets go of its terminal.
-func (p *Parent) startedWell() {
+func (p *parent) startedWell() {
 	if p.Started == nil {
 		return
 	}
@@ -295,6 +295,6 @@ func shortly(err error, m *member) error {
 }
 
 // say logs at one of the levels slog has no method for.
-func (p *Parent) say(l slog.Level, text string, args ...any) {
+func (p *parent) say(l slog.Level, text string, args ...any) {
 	p.log.Log(context.Background(), l, text, args...)
 }

@@ -23,7 +23,7 @@ var (
 
 // reload is asked for by a signal or by an operator; done, if not nil, is told
 // how it went.
-func (p *Parent) reload(done func(error)) {
+func (p *parent) reload(done func(error)) {
 	if done == nil {
 		done = func(error) {}
 	}
@@ -43,14 +43,16 @@ func (p *Parent) reload(done func(error)) {
 	}
 }
 
-func (p *Parent) readAgain() {
+func (p *parent) readAgain() {
 	asked := p.asked
 	p.wanted, p.asked = false, nil
 	p.notify.reloading()
 	done := func(err error) {
 		if err != nil {
 			p.log.Error("reload failed, nothing has changed", "error", strings.ReplaceAll(err.Error(), "\n", "; "))
-			p.notify.ready("serving; the last reload failed")
+			if !p.stopping {
+				p.notify.ready("serving; the last reload failed")
+			}
 		} else {
 			p.reloaded = time.Now()
 			p.unsaid = true

@@ -50,7 +50,7 @@ type member struct {
 func (m *member) name() string { return fmt.Sprintf("%s %d", m.Room, m.number) }
 
 // spawn starts a room's process. Its first message will be Hello.
-func (p *Parent) spawn(r *room, g *generation, q *quarters) (*member, error) {
+func (p *parent) spawn(r *room, g *generation, q *quarters) (*member, error) {
 	ours, theirs, err := imsg.Pair()
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", r.Room, err)
@@ -112,7 +112,7 @@ func (r *room) environment() []string {
 }
 
 // attend follows a room until its end, outside the loop.
-func (p *Parent) attend(m *member, crash *os.File) {
+func (p *parent) attend(m *member, crash *os.File) {
 	heard := make(chan struct{})
 	go func() {
 		defer close(heard)
@@ -131,7 +131,7 @@ func (p *Parent) attend(m *member, crash *os.File) {
 
 // listenTo logs what a room writes to its stderr: the text of a crash, or why it
 // could not start.
-func (p *Parent) listenTo(m *member, crash *os.File) {
+func (p *parent) listenTo(m *member, crash *os.File) {
 	in := bufio.NewReaderSize(crash, maxWord)
 	for n := 0; ; {
 		line, err := in.ReadSlice('\n')
@@ -152,7 +152,7 @@ func (p *Parent) listenTo(m *member, crash *os.File) {
 }
 
 // tell sends, and ends a room that does not take what it is told.
-func (p *Parent) tell(m *member, msg imsg.Message, files ...*os.File) {
+func (p *parent) tell(m *member, msg imsg.Message, files ...*os.File) {
 	err := m.conn.Send(msg, files...)
 	if err == nil || errors.Is(err, imsg.Gone) {
 		return
@@ -162,7 +162,7 @@ func (p *Parent) tell(m *member, msg imsg.Message, files ...*os.File) {
 }
 
 // dismiss ends a room that has no work left: it ends by itself when its link does.
-func (p *Parent) dismiss(m *member) {
+func (p *parent) dismiss(m *member) {
 	if m.going {
 		return
 	}
@@ -183,7 +183,7 @@ func cause(err error) string {
 }
 
 // affordable keeps a limit within what we may give without privilege.
-func (p *Parent) affordable(r *room, n uint64) uint64 {
+func (p *parent) affordable(r *room, n uint64) uint64 {
 	var have unix.Rlimit
 	if p.rooted || n == 0 || unix.Getrlimit(unix.RLIMIT_NOFILE, &have) != nil || n <= uint64(have.Max) {
 		return n

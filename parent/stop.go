@@ -11,7 +11,7 @@ import (
 
 // stop ends the family: nobody new, then, after the last session or at once if
 // now, nobody at all.
-func (p *Parent) stop(now bool) {
+func (p *parent) stop(now bool) {
 	if !p.stopping {
 		p.stopping = true
 		p.notify.stopping()
@@ -49,7 +49,7 @@ func (p *Parent) stop(now bool) {
 }
 
 // advance does what has become due by the last event.
-func (p *Parent) advance() {
+func (p *parent) advance() {
 	p.draining = slices.DeleteFunc(p.draining, p.gone)
 	if p.wanted && !p.stopping && p.coming == nil && len(p.draining)+1 < maxGenerations {
 		p.readAgain()
@@ -61,7 +61,7 @@ func (p *Parent) advance() {
 }
 
 // gone sees an old generation off, and tells whether nobody of it is left.
-func (p *Parent) gone(g *generation) bool {
+func (p *parent) gone(g *generation) bool {
 	if p.sessions(g) > 0 {
 		return false
 	}
@@ -75,7 +75,7 @@ func (p *Parent) gone(g *generation) bool {
 }
 
 // leave sends the rooms home in the order in which they are needed no more.
-func (p *Parent) leave() {
+func (p *parent) leave() {
 	if len(p.members) == 0 {
 		p.say(imsg.LevelNotice, "stopped")
 		p.done = true
