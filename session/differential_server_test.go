@@ -1,0 +1,449 @@
+// Mail servers as a test plays them, each reading the same octets its own way.
+// What one of them did is told by the octets alone: fed again, it does the same.
+
+package session
+
+import (
+	"bytes"
+	"fmt"
+	"hash/fnv"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// reading is what sets one kind of server apart from others.
+type reading struct {
+	name     string
+	line     func(buf []byte) (line []byte, n int)          // n 0: the line is not complete
+	dot      func(line []byte) (content []byte, ended bool) // of a line of text
+	chunking bool
+}
+
+func strictLine(buf []byte) ([]byte, int) {
+	line, _, ok := bytes.Cut(buf, []byte("\r\n"))
+	if !ok {
+		return nil, 0
+	}
+	return line, len(line) + 2
+}
+
+func lfLine(buf []byte) ([]byte, int) {
+	line, _, ok := bytes.Cut(buf, []byte("\n"))
+	if !ok {
+		return nil, 0
+	}
+	return bytes.TrimSuffix(line, []byte("\r")), len(line) + 1
+}
+
+func crLine(buf []byte) ([]byte, int) {
+	i := bytes.IndexAny(buf, "\r\n")
+	switch {
+	case i < 0, buf[i] == '\r' && i+1 == len(buf):
+		return nil, 0
+	case buf[i] == '\r' && buf[i+1] == '\n':
+		return buf[:i], i + 2
+	}
+	return buf[:i], i + 1
+}
+
+func nulLine(buf []byte) ([]byte, int) {
+	line, n := lfLine(buf)
+	line, _, _ = bytes.Cut(line, []byte{0})
+	return line, n
+}
+
+func plainDot(line []byte) ([]byte, bool) {
+	return bytes.TrimPrefix(line, []byte(".")), string(line) == "."
+}
+
+func trimmedDot(line []byte) ([]byte, bool) {
+	return bytes.TrimPrefix(line, []byte(".")), string(bytes.TrimRight(line, " \t\r")) == "."
+}
+
+func doubledDot(line []byte) ([]byte, bool) {
+	if bytes.HasPrefix(line, []byte("..")) {
+		return line[1:], false
+	}
+	return line, string(line) == "."
+}
+
+// readings are ways in which servers have been seen to read.
+var readings = []reading{
+	{"strict", strictLine, plainDot, true},
+	{"LF-lenient", lfLine, plainDot, true},
+	{"CR-lenient", crLine, plainDot, true},
+	{"NUL-truncating", nulLine, plainDot, true},
+	{"blank-trimming", lfLine, trimmedDot, true},
+	{"two-dots-only", strictLine, doubledDot, true},
+	{"no chunking", lfLine, plainDot, false},
+}
+
+// mta is a server's state. It takes what any server anywhere takes: whatever it
+// is not told by the gateway to refuse would be acted on.
+type mta struct {
+	reading
+	fickle uint32 // seed of its refusals; 0 refuses only what asks for it
+
+	buf      []byte
+	mode     func(m *mta) bool // reads the next thing in buf; false: more octets are needed
+	tag      string            // the argument of the first EHLO
+	rcpts    int
+	mail     bool
+	chunks   bool
+	noData   bool
+	text     []byte
+	left     int // octets of a chunk to come
+	last     bool
+	broken   bool // the chunk belongs to no transaction
+	asks     int  // AUTH challenges to come
+	reply    []byte
+	over     bool     // after QUIT and STARTTLS nothing is looked at any more
+	did      []string // the lines it acted on, AUTH responses among them
+	messages []string
+}
+
+func newMTA(r reading) *mta { return &mta{reading: r, mode: (*mta).command} }
+
+// feed gives octets to the server and returns what it says.
+func (m *mta) feed(b []byte) []byte {
+	m.buf = append(m.buf, b...)
+	m.reply = nil
+	for !m.over && len(m.buf) > 0 && m.mode(m) {
+	}
+	return m.reply
+}
+
+// finish tells the server that no octet follows: a CR it hesitated about ends a line.
+func (m *mta) finish() {
+	if m.name == "CR-lenient" && bytes.HasSuffix(m.buf, []byte("\r")) {
+		m.feed([]byte("\n"))
+	}
+}
+
+func (m *mta) say(format string, args ...any) { m.reply = fmt.Appendf(m.reply, format+"\r\n", args...) }
+
+func (m *mta) reset() {
+	m.mail, m.rcpts, m.chunks, m.noData, m.broken, m.text = false, 0, false, false, false, nil
+}
+
+func (m *mta) took(text []byte) {
+	m.messages = append(m.messages, string(text))
+	m.reset()
+}
+
+// whim answers a command that may be refused: 250, or what chance says, the same
+// for the same line. Every third answer has several lines.
+func (m *mta) whim(line []byte) bool {
+	if bytes.Contains(line, []byte("refuse")) {
+		m.say("550 5.1.0 refused")
+		return false
+	}
+	chance := uint32(0)
+	if m.fickle != 0 && !bytes.Contains(line, []byte("take")) {
+		h := fnv.New32a()
+		fmt.Fprintf(h, "%d %s", m.fickle, line)
+		chance = h.Sum32() >> 8
+	}
+	if chance%3 == 1 {
+		m.say("250-2.0.0 here is\r\n250-\r\n250-2.0.0 more")
+	}
+	switch {
+	case chance%7 == 1 && chance%3 != 1:
+		m.say("452-4.5.3 some other time\r\n452 4.5.3 perhaps")
+		return false
+	case chance%7 == 2 && chance%3 != 1:
+		m.say("554 5.5.4 no")
+		return false
+	}
+	m.say("250 2.0.0 ok")
+	return true
+}
+
+func (m *mta) command() bool {
+	line, n := m.line(m.buf)
+	if n == 0 {
+		return false
+	}
+	m.buf = m.buf[n:]
+	m.did = append(m.did, string(line))
+	verb, arg, _ := strings.Cut(strings.ReplaceAll(strings.Trim(string(line), " \t"), "\t", " "), " ")
+	arg = strings.TrimSpace(arg)
+	switch strings.ToUpper(verb) {
+	case "EHLO", "HELO":
+		m.reset()
+		if m.tag == "" {
+			m.tag = arg
+		}
+		m.say("250-mx.example hello\r\n250-PIPELINING\r\n250-SIZE 100000000\r\n250-8BITMIME\r\n250-AUTH PLAIN LOGIN\r\n250-STARTTLS\r\n" +
+			"250-XCLIENT ADDR NAME PORT\r\n250-BURL imap\r\n250-XEXCH50")
+		if m.chunking {
+			m.say("250-CHUNKING\r\n250-BINARYMIME")
+		}
+		m.say("250 SMTPUTF8")
+	case "MAIL":
+		switch {
+		case m.mail:
+			m.say("503 5.5.1 nested MAIL")
+		case m.whim(line):
+			m.mail = true
+			m.noData = strings.Contains(arg, "nodata")
+		}
+	case "RCPT":
+		switch {
+		case !m.mail:
+			m.say("503 5.5.1 MAIL first")
+		case m.whim(line):
+			m.rcpts++
+		}
+	case "DATA":
+		switch {
+		case m.rcpts == 0 || m.chunks:
+			m.say("503 5.5.1 not now")
+		case m.noData:
+			m.say("451 4.3.0 no DATA today")
+			m.reset()
+		default:
+			m.say("354 go ahead")
+			m.mode = (*mta).body
+		}
+	case "BDAT":
+		m.chunk(arg)
+	case "BURL":
+		m.took([]byte("what BURL names: " + arg))
+		m.say("250 2.0.0 fetched")
+	case "XEXCH50":
+		m.left, _ = strconv.Atoi(strings.Fields(arg + " 0")[0])
+		m.say("354 send binary data")
+		m.mode = (*mta).blob
+	case "AUTH":
+		kind, initial, _ := strings.Cut(arg, " ")
+		m.asks = map[string]int{"PLAIN": 1, "LOGIN": 2}[strings.ToUpper(kind)]
+		if initial != "" {
+			m.asks--
+		}
+		m.challenge()
+	case "STARTTLS":
+		if len(m.buf) > 0 {
+			m.did = append(m.did, "in clear behind STARTTLS: "+string(m.buf))
+		}
+		m.say("220 2.0.0 go ahead")
+		m.over = true
+	case "RSET":
+		m.reset()
+		m.say("250 2.0.0 ok")
+	case "XCLIENT":
+		m.reset()
+		m.say("220 mx.example again")
+	case "NOOP":
+		m.whim(line)
+	case "VRFY":
+		m.say("252-2.1.5 send some mail\r\n252 2.1.5 and see")
+	case "QUIT":
+		m.say("221 2.0.0 bye")
+		m.over = true
+	default:
+		m.say("500 5.5.2 what?")
+	}
+	return true
+}
+
+func (m *mta) chunk(arg string) {
+	size, last, _ := strings.Cut(arg, " ")
+	n, err := strconv.Atoi(size)
+	switch {
+	case !m.chunking: // it does not know what follows
+		m.say("500 5.5.2 what?")
+		return
+	case err != nil || n < 0 || last != "" && !strings.EqualFold(strings.TrimSpace(last), "LAST"):
+		m.say("501 5.5.4 BDAT what?")
+		return
+	}
+	m.left, m.last = n, last != ""
+	m.broken = m.rcpts == 0
+	m.chunks = !m.broken
+	m.mode = (*mta).octets
+	if n == 0 {
+		m.octets()
+	}
+}
+
+func (m *mta) octets() bool {
+	n := min(m.left, len(m.buf))
+	m.text = append(m.text, m.buf[:n]...)
+	m.buf = m.buf[n:]
+	if m.left -= n; m.left > 0 {
+		return false
+	}
+	m.mode = (*mta).command
+	switch {
+	case m.broken:
+		m.text = nil
+		m.say("503 5.5.1 RCPT first")
+	case m.last:
+		m.took(m.text)
+		m.say("250 2.0.0 queued")
+	default:
+		m.say("250 2.0.0 chunk taken")
+	}
+	return true
+}
+
+func (m *mta) body() bool {
+	line, n := m.line(m.buf)
+	if n == 0 {
+		return false
+	}
+	m.buf = m.buf[n:]
+	content, ended := m.dot(line)
+	if ended {
+		m.mode = (*mta).command
+		m.took(m.text)
+		m.say("250 2.0.0 queued")
+		return true
+	}
+	m.text = append(append(m.text, content...), "\r\n"...)
+	return true
+}
+
+// blob takes the octets of XEXCH50 for properties of a message.
+func (m *mta) blob() bool {
+	n := min(m.left, len(m.buf))
+	m.buf = m.buf[n:]
+	if m.left -= n; m.left > 0 {
+		return false
+	}
+	m.mode = (*mta).command
+	m.say("250 2.0.0 got it")
+	return true
+}
+
+func (m *mta) challenge() {
+	m.mode = (*mta).command
+	switch {
+	case m.asks > 0:
+		m.say("334 ")
+		m.mode = (*mta).response
+	case m.asks == 0:
+		m.say("235 2.7.0 welcome")
+	default:
+		m.say("504 5.5.4 unknown mechanism")
+	}
+}
+
+func (m *mta) response() bool {
+	line, n := m.line(m.buf)
+	if n == 0 {
+		return false
+	}
+	m.buf = m.buf[n:]
+	m.did = append(m.did, "response: "+string(line))
+	if string(line) == "*" {
+		m.mode = (*mta).command
+		m.say("501 5.7.0 cancelled")
+		return true
+	}
+	m.asks--
+	m.challenge()
+	return true
+}
+
+// call is one connection a server had.
+type call struct {
+	mta
+	heard []byte // all octets, up to where the server stopped looking
+	over  chan struct{}
+}
+
+// mx is a server with a socket. It remembers its calls by the name in their
+// first EHLO.
+type mx struct {
+	addr   string
+	fickle uint32
+
+	mu    sync.Mutex
+	live  sync.WaitGroup
+	calls map[string]*call
+	stray []*call // those that never said EHLO
+}
+
+func newMX(t testing.TB, r reading) *mx {
+	t.Helper()
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := &mx{addr: l.Addr().String(), calls: make(map[string]*call)}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			x.live.Add(1)
+			go x.serve(c, r)
+		}
+	}()
+	return x
+}
+
+func (x *mx) serve(conn net.Conn, r reading) {
+	defer x.live.Done()
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(time.Minute))
+	c := &call{mta: *newMTA(r), over: make(chan struct{})}
+	c.fickle = x.fickle
+	defer close(c.over)
+	io.WriteString(conn, "220 mx.example ESMTP\r\n")
+	known := false
+	for b := make([]byte, 64<<10); ; {
+		n, err := conn.Read(b)
+		if c.mta.over { // TLS, or after QUIT
+			if err != nil {
+				break
+			}
+			continue
+		}
+		c.heard = append(c.heard, b[:n]...)
+		reply := c.feed(b[:n])
+		if err != nil {
+			c.finish()
+			break
+		}
+		if !known && c.tag != "" {
+			known = true
+			x.mu.Lock()
+			x.calls[c.tag] = c
+			x.mu.Unlock()
+		}
+		if _, err := conn.Write(reply); err != nil {
+			// What was sent already is heard all the same.
+			continue
+		}
+		if bytes.HasSuffix(reply, []byte("bye\r\n")) {
+			break
+		}
+	}
+	if !known {
+		x.mu.Lock()
+		x.stray = append(x.stray, c)
+		x.mu.Unlock()
+	}
+}
+
+// call returns the finished connection whose client had this name, nil if there was none.
+func (x *mx) call(t testing.TB, tag string) *call {
+	t.Helper()
+	x.mu.Lock()
+	c := x.calls[tag]
+	x.mu.Unlock()
+	if c != nil {
+		wait(t, c.over)
+	}
+	return c
+}
