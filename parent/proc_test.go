@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -278,5 +279,27 @@ func TestDeaf(t *testing.T) {
 	h.waitFor("ready generation=2", 1)
 	if n := h.count("ended unasked"); n > 0 {
 		t.Errorf("%d rooms ended", n)
+	}
+}
+
+// TestTimeZone: behind a chroot local time is still local time.
+func TestTimeZone(t *testing.T) {
+	const zone = "Asia/Tokyo"
+	there, err := time.LoadLocation(zone)
+	if err != nil {
+		t.Skip(err)
+	}
+	h := newHouse(t)
+	from := time.Now().Truncate(time.Second)
+	h.start(false, "TZ="+zone)
+	h.working()
+	for _, line := range h.log() {
+		at, err := time.ParseInLocation(time.Stamp, line[:len(time.Stamp)], there)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if at = at.AddDate(from.In(there).Year(), 0, 0); at.Before(from) || at.Sub(from) > patience {
+			t.Errorf("it is %v, the log says: %s", from.In(there), line)
+		}
 	}
 }
