@@ -12,8 +12,31 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/parent/config"
 )
+
+// makeFolders makes what the rooms of g live in.
+func (p *parent) makeFolders(g *generation) error {
+	spool := g.cfg.Inside(g.cfg.SpoolPath)
+	ours := unchanged
+	if p.rooted {
+		ours = identity{} // root's: no room may put anything into the empty folder
+	}
+	if err := errors.Join(
+		// The script's user must pass through the spool; only its own may list it.
+		makeFolder("spool_path", spool, 0o711, g.who[imsg.Session]),
+		makeFolder("lock_path", g.cfg.Inside(g.cfg.LockPath), 0o750, g.who[imsg.Lockd]),
+		makeFolder("pidfile", emptyFolder(g.cfg), 0o755, ours),
+	); err != nil {
+		return err
+	}
+	info, err := os.Stat(spool)
+	if err == nil && p.rooted && g.cfg.ActionScript != "" && !g.who[imsg.Action].may(info, 0o1) {
+		p.log.Warn("the action script cannot work in spool_path: its user may not enter it", "remedy", "chmod o+x "+spool)
+	}
+	return err
+}
 
 // makeFolder makes path if it is missing, for who, and checks
 // that who can work in it.
@@ -32,7 +55,7 @@ func makeFolder(option, path string, mode fs.FileMode, who identity) error {
 		return nil
 	}
 	if !who.may(info, 0o7) {
-		return fmt.Errorf("%s: %s belongs to uid %d, mode %04o, and its room runs as uid %d: chown %d %s",
+		return fmt.Errorf("%s: %s belongs to uid %d, mode %04o, but uid %d must be able to work in it: chown %d %s",
 			option, path, info.Sys().(*syscall.Stat_t).Uid, info.Mode().Perm(), who.uid, who.uid, path)
 	}
 	return nil

@@ -4,7 +4,6 @@
 package parent
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -65,17 +64,8 @@ func (p *parent) furnish(g *generation) (err error) {
 			}
 		}
 	}
-	if err := errors.Join(
-		// The script's user must pass through the spool; only its own may list it.
-		makeFolder("spool_path", g.cfg.Inside(g.cfg.SpoolPath), 0o711, g.who[imsg.Session]),
-		makeFolder("lock_path", g.cfg.Inside(g.cfg.LockPath), 0o750, g.who[imsg.Lockd]),
-		makeFolder("pidfile", emptyFolder(g.cfg), 0o755, unchanged),
-	); err != nil {
+	if err := p.makeFolders(g); err != nil {
 		return err
-	}
-	spool := g.cfg.Inside(g.cfg.SpoolPath)
-	if info, err := os.Stat(spool); err == nil && p.rooted && g.cfg.ActionScript != "" && !g.who[imsg.Action].may(info, 0o1) {
-		p.log.Warn("the action script cannot work in spool_path: its user may not enter it", "path", spool, "remedy", "chmod o+x "+spool)
 	}
 	return p.listen(g)
 }
