@@ -31,14 +31,9 @@ func (p *spool) begin(s *session) error {
 	p.size, p.kept, p.dirty = 0, "", true
 	if p.file == nil {
 		name := s.id() + partial
-		f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL|syscall.O_NOFOLLOW, fs.FileMode(s.w.cfg.SpoolPerm))
+		f, err := create(name, fs.FileMode(s.w.cfg.SpoolPerm))
 		if err != nil {
-			return fmt.Errorf("make spool: %w", err)
-		}
-		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-			f.Close()
-			os.Remove(name)
-			return fmt.Errorf("lock spool: %w", err)
+			return err
 		}
 		p.file, p.name = f, name
 	}
@@ -47,6 +42,34 @@ func (p *spool) begin(s *session) error {
 		return err
 	}
 	return nil
+}
+
+// create makes a file that no sweep removes. Until it is locked it looks like a
+// left-over to a worker that starts just then: what counts is that the file
+// still has its name once the lock is ours.
+func create(name string, perm fs.FileMode) (*os.File, error) {
+	for {
+		f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL|syscall.O_NOFOLLOW, perm)
+		if err != nil {
+			return nil, fmt.Errorf("make spool: %w", err)
+		}
+		for err = unix.EINTR; err == unix.EINTR; {
+			err = unix.Flock(int(f.Fd()), unix.LOCK_EX)
+		}
+		var st unix.Stat_t
+		if err == nil {
+			err = unix.Fstat(int(f.Fd()), &st)
+		}
+		if err != nil {
+			f.Close()
+			os.Remove(name)
+			return nil, fmt.Errorf("lock spool: %w", err)
+		}
+		if st.Nlink > 0 {
+			return f, nil
+		}
+		f.Close()
+	}
 }
 
 // write appends to the message.
