@@ -107,10 +107,16 @@ func (g *gate) handOver() error {
 		return nil
 	}
 	return filepath.WalkDir(g.dir, func(path string, _ os.DirEntry, err error) error {
+		if errors.Is(err, os.ErrNotExist) {
+			return nil
+		}
 		if err != nil {
 			return err
 		}
-		return os.Lchown(path, unprivileged, unprivileged)
+		if err := os.Lchown(path, unprivileged, unprivileged); !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+		return nil // a spool file that is done with
 	})
 }
 
@@ -184,12 +190,8 @@ func (g *gate) begin() error {
 
 // ready waits for READY=1.
 func (g *gate) ready() error {
-	state, err := g.notified("READY=1")
-	if err != nil {
+	if err := g.notified("READY=1"); err != nil {
 		return err
-	}
-	if strings.Contains(state, "STATUS=serving\n") || strings.HasSuffix(state, "STATUS=serving") {
-		g.serving++
 	}
 	return eventually("the log has no word of it", func() bool {
 		return strings.Count(g.log(), " ready generation=") >= g.serving
@@ -197,20 +199,44 @@ func (g *gate) ready() error {
 }
 
 // notified waits for a word to the service manager.
-func (g *gate) notified(word string) (string, error) {
+func (g *gate) notified(word string) error {
 	buf := make([]byte, 4096)
 	for end := time.Now().Add(patience); time.Now().Before(end); {
 		g.notify.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
 		n, err := g.notify.Read(buf)
-		if err == nil && slices.Contains(strings.Split(string(buf[:n]), "\n"), word) {
-			return string(buf[:n]), nil
+		if err == nil {
+			g.count(string(buf[:n]))
+			if slices.Contains(strings.Split(string(buf[:n]), "\n"), word) {
+				return nil
+			}
 		}
 		if err != nil && g.over() {
 			text, _ := os.ReadFile(g.path("stderr"))
-			return "", fmt.Errorf("the daemon ended: %s", text)
+			return fmt.Errorf("the daemon ended: %s", text)
 		}
 	}
-	return "", fmt.Errorf("no %s within %v", word, patience)
+	return fmt.Errorf("no %s within %v", word, patience)
+}
+
+// forget drops what was told before and not waited for.
+func (g *gate) forget() {
+	buf := make([]byte, 4096)
+	for {
+		g.notify.SetReadDeadline(time.Now().Add(time.Millisecond))
+		n, err := g.notify.Read(buf)
+		if err != nil {
+			return
+		}
+		g.count(string(buf[:n]))
+	}
+}
+
+// count keeps track of completed starts and reloads.
+func (g *gate) count(state string) {
+	lines := strings.Split(state, "\n")
+	if slices.Contains(lines, "READY=1") && slices.Contains(lines, "STATUS=serving") {
+		g.serving++
+	}
 }
 
 // over tells whether the daemon has ended.
@@ -255,10 +281,11 @@ func (g *gate) reload() error {
 	if err != nil {
 		return err
 	}
+	g.forget()
 	if err := g.signal(syscall.SIGHUP); err != nil {
 		return err
 	}
-	if _, err := g.notified("RELOADING=1"); err != nil {
+	if err := g.notified("RELOADING=1"); err != nil {
 		return err
 	}
 	before := g.serving
@@ -305,17 +332,21 @@ func matches(pattern, text string) bool {
 
 var served = regexp.MustCompile(` ready generation=.*listen=\[(.*)\]`)
 
-// address is where the daemon listens; n counts its listeners.
-func (g *gate) address(n int) string {
+// addresses are where the daemon listens.
+func (g *gate) addresses() []string {
 	all := served.FindAllStringSubmatch(g.log(), -1)
 	if len(all) == 0 {
-		return ""
+		return nil
 	}
-	listeners := strings.Fields(all[len(all)-1][1])
-	if n >= len(listeners) {
-		return ""
+	return strings.Fields(all[len(all)-1][1])
+}
+
+// address is the nth of them.
+func (g *gate) address(n int) string {
+	if all := g.addresses(); n < len(all) {
+		return all[n]
 	}
-	return listeners[n]
+	return ""
 }
 
 // member is a room as smtp-gatectl tells of it.
@@ -415,4 +446,16 @@ func eventually(complaint string, what func() bool) error {
 			return fmt.Errorf("%s after %v", complaint, patience)
 		}
 	}
+}
+
+// terminate ends the daemon as TERM should.
+func (g *gate) terminate() error {
+	if err := g.signal(syscall.SIGTERM); err != nil {
+		return err
+	}
+	status, err := g.wait()
+	if err == nil && status > 0 {
+		err = fmt.Errorf("exit status %d", status)
+	}
+	return err
 }

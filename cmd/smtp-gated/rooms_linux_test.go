@@ -123,8 +123,16 @@ func (r *specimen) powers() error {
 }
 
 // holdings counts a room's sockets beside its link to the parent: links to other
-// rooms, and the listeners of workers and lockd.
-var holdings = map[string]int{"session": 3 + 1, "lookupd": 2, "scand": 2, "lockd": 2 + 1 + 1, "action": 1}
+// rooms, and lockd's control socket. Workers have listeners too.
+var holdings = map[string]int{"session": 3, "lookupd": 2, "scand": 2, "lockd": 2 + 1 + 1, "action": 1}
+
+func (r *specimen) sockets() int {
+	n := 1 + holdings[r.Room]
+	if r.Room == "session" {
+		n += len(r.addresses())
+	}
+	return n
+}
 
 // descriptors compares what a room holds with what it was given. Those who
 // asked lockd a moment ago may still be on their way out.
@@ -158,7 +166,7 @@ func (r *specimen) holds() error {
 		got[kind]++
 	}
 	want := map[string]int{
-		"/dev/null": 2, "pipe": 1, "socket": 1 + holdings[r.Room], r.path("log"): 1,
+		"/dev/null": 2, "pipe": 1, "socket": r.sockets(), r.path("log"): 1,
 		"anon_inode": 2, // the runtime's eventpoll and eventfd
 	}
 	if r.Room == "lockd" {

@@ -17,6 +17,8 @@
 //	appears FILE                     wait for a file
 //	silence SOCKET                   a scanner that never answers
 //	sessions N                       wait until lockd counts so many
+//	counted NAME N                   wait until that counter stands there
+//	busy                             write busy.conf, whose port is taken
 //	need CONDITION                   else the story is skipped
 //	rooms                            look at each room from outside
 //	kill9 ROOM|parent
@@ -35,6 +37,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/smtp-gated/smtp-gated/parent/config"
 )
 
 // story is one script under way.
@@ -60,6 +64,9 @@ func begin(env *testscript.Env, rooted bool) error {
 	s := &story{gate: g, clients: map[string]*client{}, t: env.T()}
 	env.Values[storyKey{}] = s
 	env.Setenv("PATH", programs+":"+os.Getenv("PATH"))
+	if o := unbuilt(); o != nil {
+		env.Setenv("UNBUILT", o.Name)
+	}
 	for name, text := range map[string]string{"clean": cleanMail, "virus": virusMail, "spam": spamMail} {
 		if err := os.WriteFile(g.path(name), []byte(text), 0o644); err != nil {
 			return err
@@ -83,7 +90,18 @@ func begin(env *testscript.Env, rooted bool) error {
 	return nil
 }
 
-// condition knows [root], where rooms change user, and [ipv6].
+// unbuilt is a switch without effect, nil if there is none.
+func unbuilt() *config.Option {
+	for _, o := range config.Options() {
+		if o.Unbuilt && o.Kind() == "BOOL" {
+			return &o
+		}
+	}
+	return nil
+}
+
+// condition knows [root], where rooms change user, [ipv6], [loaded] for a
+// machine that has something to do, and [unbuilt] for options without effect.
 func condition(rooted bool) func(string) (bool, error) {
 	return func(word string) (bool, error) {
 		switch word {
@@ -95,6 +113,8 @@ func condition(rooted bool) func(string) (bool, error) {
 				l.Close()
 			}
 			return err == nil, nil
+		case "unbuilt":
+			return unbuilt() != nil, nil
 		case "loaded":
 			load, err := os.ReadFile("/proc/loadavg")
 			return err == nil && !strings.HasPrefix(string(load), "0.0"), nil
@@ -123,6 +143,8 @@ var commands = map[string]func(*testscript.TestScript, bool, []string){
 	"appears":  word((*story).appears),
 	"silence":  word((*story).silence),
 	"sessions": word((*story).sessions),
+	"counted":  word((*story).counted),
+	"busy":     word((*story).busy),
 	"rooms":    word((*story).rooms),
 	"kill9":    word((*story).kill9),
 }
@@ -228,14 +250,7 @@ func (s *story) doGate(ts *testscript.TestScript, not bool, args []string) error
 		}
 		return err
 	case "stop":
-		if err := s.signal(syscall.SIGTERM); err != nil {
-			return err
-		}
-		status, err := s.wait()
-		if err == nil && status > 0 {
-			err = fmt.Errorf("exit status %d", status)
-		}
-		return err
+		return s.gate.terminate()
 	case "listens":
 		c, err := net.DialTimeout("tcp", s.address(0), patience)
 		if err == nil {
@@ -406,6 +421,18 @@ func (s *story) sessions(_ *testscript.TestScript, _ bool, args []string) error 
 		st, err := s.ask()
 		return err == nil && strconv.Itoa(st.Sessions) == args[0]
 	})
+}
+
+func (s *story) counted(_ *testscript.TestScript, _ bool, args []string) error {
+	return eventually(args[0]+" is not "+args[1], func() bool {
+		r, err := s.ask()
+		return err == nil && strconv.FormatUint(r.Counters[args[0]], 10) == args[1]
+	})
+}
+
+func (s *story) busy(*testscript.TestScript, bool, []string) error {
+	own := s.house() + "port " + strconv.Itoa(s.server) + "\nfixed_server 127.0.0.2\npidfile " + s.path("other/pid") + "\n"
+	return os.WriteFile(s.path("busy.conf"), []byte(own), 0o644)
 }
 
 func (s *story) rooms(*testscript.TestScript, bool, []string) error {

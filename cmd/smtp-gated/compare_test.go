@@ -1,0 +1,198 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// The gateway beside others, in one run: Debian's smtp-source sends to smtp-sink
+// straight, through HAProxy in TCP mode, and through us without scanning. What
+// counts is the ratio; run with -benchtime 5x or more.
+//
+//	go test -run '^$' -bench 'Load|Idle' -benchtime 5x ./cmd/smtp-gated
+func BenchmarkLoad(b *testing.B) {
+	sink := runSink(b)
+	targets := []struct{ name, address string }{
+		{"direct", sink}, {"haproxy", runHAProxy(b, sink)}, {"gated", runGate(b, sink)},
+	}
+	source := needProgram(b, "smtp-source")
+	for _, load := range []struct {
+		name string
+		args []string
+	}{
+		{"1000Sessions4KB", []string{"-s", "20", "-m", "1000", "-l", "4096"}},
+		{"3000Mails1KB", []string{"-s", "20", "-m", "3000", "-l", "1024", "-d"}},
+		{"20Mails5MB", []string{"-s", "4", "-m", "20", "-l", "5000000", "-d"}},
+		{"500MailsSerial", []string{"-s", "1", "-m", "500", "-l", "1024", "-d"}},
+	} {
+		b.Run(load.name, func(b *testing.B) {
+			spent := map[string][]time.Duration{}
+			for range b.N {
+				for _, to := range targets {
+					start := time.Now()
+					if out, err := exec.Command(source, append(load.args, to.address)...).CombinedOutput(); err != nil {
+						b.Fatalf("smtp-source to %s: %v\n%s", to.name, err, out)
+					}
+					spent[to.name] = append(spent[to.name], time.Since(start))
+				}
+			}
+			median := func(name string) float64 {
+				slices.Sort(spent[name])
+				return spent[name][len(spent[name])/2].Seconds()
+			}
+			b.ReportMetric(0, "ns/op")
+			for _, to := range targets {
+				b.ReportMetric(median(to.name)*1000, to.name+"-ms")
+			}
+			b.ReportMetric(median("gated")/median("haproxy"), "x-haproxy")
+			b.ReportMetric(median("gated")/median("direct"), "x-direct")
+		})
+	}
+}
+
+// BenchmarkIdle tells what a session costs that has said EHLO and waits.
+func BenchmarkIdle(b *testing.B) {
+	const sessions = 2000
+	sink := runSink(b)
+	gate := runGate(b, sink)
+	cost := func() (pss, files int) {
+		for _, pid := range processes(b, "session", gate) {
+			rollup, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
+			if err != nil {
+				b.Fatal(err)
+			}
+			n, _ := strconv.Atoi(regexp.MustCompile(`(?m)^Pss:\s+(\d+)`).FindStringSubmatch(string(rollup))[1])
+			fds, _ := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
+			pss, files = pss+n, files+len(fds)
+		}
+		return pss, files
+	}
+	for range b.N {
+		pss, files := cost()
+		conns := make([]net.Conn, sessions)
+		buf := make([]byte, 4096)
+		for i := range conns {
+			c, err := net.Dial("tcp4", gate)
+			if err != nil {
+				b.Fatal(err)
+			}
+			conns[i] = c
+			c.SetDeadline(time.Now().Add(patience))
+			for _, say := range []string{"", "EHLO idle\r\n"} {
+				c.Write([]byte(say))
+				if _, err := c.Read(buf); err != nil {
+					b.Fatal(err)
+				}
+			}
+		}
+		after, open := cost()
+		b.ReportMetric(0, "ns/op")
+		b.ReportMetric(float64(after-pss)/sessions, "KiB-PSS/session")
+		b.ReportMetric(float64(open-files)/sessions, "descriptors/session")
+		for _, c := range conns {
+			c.Close()
+		}
+	}
+}
+
+// start runs a program until the benchmark ends, and waits until it listens.
+func start(b *testing.B, address, name string, args ...string) string {
+	b.Helper()
+	cmd := exec.Command(needProgram(b, name), args...)
+	if err := cmd.Start(); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	err := eventually(name+" does not listen", func() bool {
+		c, err := net.Dial("tcp4", address)
+		if err == nil {
+			c.Close()
+		}
+		return err == nil
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return address
+}
+
+func freeAddress(b *testing.B) string {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func runSink(b *testing.B) string {
+	address := freeAddress(b)
+	args := []string{"-m", "4000", address, "1000"}
+	if os.Geteuid() == 0 {
+		args = append([]string{"-u", "nobody"}, args...)
+	}
+	return start(b, address, "smtp-sink", args...)
+}
+
+func runHAProxy(b *testing.B, server string) string {
+	address := freeAddress(b)
+	file := filepath.Join(b.TempDir(), "haproxy.cfg")
+	text := fmt.Sprintf(`global
+	maxconn 4000
+defaults
+	mode tcp
+	timeout connect 5s
+	timeout client 300s
+	timeout server 300s
+listen smtp
+	bind %s
+	server one %s
+`, address, server)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	return start(b, address, "haproxy", "-q", "-db", "-f", file)
+}
+
+// runGate starts the daemon as it is by default, but for scanning.
+func runGate(b *testing.B, server string) string {
+	g, err := newGate(b.TempDir(), os.Geteuid() == 0)
+	if err != nil {
+		b.Fatal(err)
+	}
+	g.server, _ = strconv.Atoi(server[strings.LastIndexByte(server, ':')+1:])
+	err = g.configure("antivirus_type off\nantispam_type off\nmax_connections 2100\nmax_per_host 0\nlog_level notice\n", false)
+	if err == nil {
+		err = g.start()
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(g.end)
+	return g.address(0)
+}
+
+// processes finds the rooms of one kind that belong to the daemon at an address.
+func processes(b *testing.B, room, _ string) (pids []int) {
+	all, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, path := range all {
+		line, _ := os.ReadFile(path)
+		if words := strings.Split(string(line), "\x00"); len(words) > 3 && words[1] == "-x" && words[2] == room {
+			pid, _ := strconv.Atoi(strings.Split(path, "/")[2])
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
