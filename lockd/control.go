@@ -41,6 +41,14 @@ func (k *keeper) answer(m imsg.Message) imsg.Message {
 		return k.lockByHand(m)
 	case *imsg.Unlock:
 		return k.unlockByHand(m)
+	case *imsg.Rates:
+		return k.listRates(m.After)
+	case *imsg.RateShow:
+		return k.showRate(m.Client)
+	case *imsg.RateSetQuota:
+		return k.setRate(m)
+	case *imsg.RateReset:
+		return k.resetRate(m)
 	case *imsg.ReloadNow:
 		return k.askParent(&imsg.Reload{}, reloadTime)
 	case *imsg.StopNow:
@@ -110,8 +118,8 @@ func (k *keeper) listLocks(after string) imsg.Message {
 		if info == nil || err != nil {
 			continue // removed meanwhile, or no lock at all
 		}
-		// An expired lock stays listed until its owner connects, with the
-		// moment it expired: the file is there.
+		// An expired lock stays listed until its owner connects or it is
+		// swept, with the moment it expired: the file is there.
 		mark, _ := k.locks.judge(info, duration)
 		e := imsg.LockEntry{Name: name, Cause: k.locks.cause(name, info), Created: info.ModTime().UnixNano(), Saint: mark == saint}
 		if mark != saint && duration >= 0 {
@@ -130,19 +138,17 @@ func (k *keeper) lockByHand(m *imsg.Lock) imsg.Message {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	client, ident, withIdent, ok := parseName(m.Name)
-	switch {
-	case !ok:
-		return done(imsg.Invalid, "a lock's name is an address, or an address, \"-\" and an ident")
-	case withIdent != k.config.Mode.Remote():
-		if withIdent {
-			return done(imsg.Invalid, "idents lock only in the modes remote and remote-udp")
-		}
-		return done(imsg.Invalid, "in mode "+k.config.Mode.String()+" a lock's name needs an ident: an address, \"-\" and the ident, which may be empty")
-	case k.config.LockDuration == 0:
+	if !ok {
+		return done(imsg.Invalid, whatName)
+	}
+	if why := k.fits(withIdent); why != "" {
+		return done(imsg.Invalid, why)
+	}
+	if k.config.LockDuration == 0 {
 		return done(imsg.Invalid, "lock_duration is 0: nothing is locked")
 	}
 	s := &session{client: netip.AddrPortFrom(client, 0), ident: ident}
-	name := k.lockName(s)
+	name := k.clientName(s)
 	switch k.locks.look(name, k.config.LockDuration, s) {
 	case saint:
 		return done(imsg.Denied, "a whitelist mark, a file of user 0, stands in its place")
@@ -161,20 +167,25 @@ func (k *keeper) lockByHand(m *imsg.Lock) imsg.Message {
 		return done(imsg.Resource, "the lock file cannot be made: see the log")
 	}
 	k.log.Info("LOCK:CREATED (" + path.Join(k.config.LockPath, name) + "): " + cause)
-	k.tell(client, name, nil)
+	k.tell(s, name)
 	return done(0, "")
 }
 
 func (k *keeper) unlockByHand(m *imsg.Unlock) imsg.Message {
 	client, ident, withIdent, ok := parseName(m.Name)
 	if !ok {
-		return done(imsg.Invalid, "a lock's name is an address, or an address, \"-\" and an ident")
+		return done(imsg.Invalid, whatName)
 	}
-	name := client.String()
-	if withIdent {
-		name += "-" + ident
-	}
+	// A file made by hand may name one address of many: it locks nobody, but
+	// can be removed.
+	name := joinName(client, ident, withIdent)
 	info, err := k.locks.stat(name)
+	if info == nil && err == nil {
+		k.mu.Lock()
+		name = joinName(k.host(client), ident, withIdent)
+		k.mu.Unlock()
+		info, err = k.locks.stat(name)
+	}
 	switch {
 	case err != nil:
 		k.log.Error("lock is not removed", "error", err)

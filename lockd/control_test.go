@@ -159,7 +159,9 @@ func TestLockByHand(t *testing.T) {
 		{&imsg.Unlock{Name: "192.0.2.8"}, imsg.NotFound},
 		{&imsg.Unlock{Name: "192.0.2.9-joe"}, imsg.NotFound},
 		{&imsg.Lock{Name: "2001:DB8::1"}, 0},
-		{&imsg.Unlock{Name: "2001:db8:0::1"}, 0},
+		{&imsg.Lock{Name: "2001:db8::2"}, imsg.Exists}, // one network, one client
+		{&imsg.Unlock{Name: "2001:db8:0::3"}, 0},
+		{&imsg.Unlock{Name: "2001:db8::"}, imsg.NotFound},
 	} {
 		if got := kind(row.m); got != row.want {
 			t.Errorf("%+v: %v, want %v", row.m, got, row.want)
@@ -168,7 +170,7 @@ func TestLockByHand(t *testing.T) {
 	if n := receive(t, w.locked); n != a.Number {
 		t.Errorf("told %d", n)
 	}
-	if h.read("192.0.2.7") != "told#so\n" || h.read("2001:db8::1") != "" {
+	if h.read("192.0.2.7") != "told#so\n" || h.read("2001:db8::") != "" {
 		t.Error("lock files are not as said")
 	}
 	silent(t, runs)

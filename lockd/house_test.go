@@ -106,7 +106,8 @@ func usual() imsg.LockdConfig {
 		ProxyName: "gate", Mode: imsg.ModeFixed, MaxConnections: 10000,
 		LockOn: imsg.LockVirus | imsg.LockSpam | imsg.LockMaxHost, LockDuration: 3600,
 		LockPath: "/locks", LockPerm: 0o660, ActionScript: true, StateFile: imsg.StateHuman | imsg.StateSlots,
-		Version: "2.0", CompileDate: "Jan  2 2026 03:04:05",
+		ClientPrefixIPv6: 64,
+		Version:          "2.0", CompileDate: "Jan  2 2026 03:04:05",
 	}
 }
 

@@ -1,5 +1,5 @@
 // Package lockd is the room that keeps what all sessions share: which of them
-// are live, who is locked out, what was counted. It decides on admission, and it
+// are live, who is locked out, who used how much of what, what was counted. It decides on admission, and it
 // serves the operator's socket.
 //
 // Its root is the lock directory; every name it opens is relative to that. What
@@ -44,6 +44,8 @@ type keeper struct {
 	live     map[uint64]*session
 	hosts    map[netip.Addr][]*session
 	counters *counters
+	rules    rules
+	rates    *rateStore
 	action   imsg.Link
 
 	// A fresh lockd may stand in for one that crashed: until the workers have
@@ -80,13 +82,22 @@ func newKeeper(home *imsg.Home, log *slog.Logger, dir *os.Root, m machine) *keep
 		live:     make(map[uint64]*session),
 		hosts:    make(map[netip.Addr][]*session),
 		counters: newCounters(log),
+		rates:    newRateStore(),
 		gate:     newGate(),
 	}
 }
 
 // serve lives until the parent ends.
 func (k *keeper) serve() error {
-	defer k.gate.close()
+	end := make(chan struct{})
+	var chores sync.WaitGroup
+	chores.Go(func() { k.chores(end) })
+	defer func() {
+		k.gate.close()
+		close(end)
+		chores.Wait()
+		k.closeRates()
+	}()
 	return k.home.Serve(k.fromParent)
 }
 
@@ -94,13 +105,16 @@ func (k *keeper) fromParent(r imsg.Request) {
 	switch m := r.Message.(type) {
 	case *imsg.LockdConfig:
 		k.mu.Lock()
-		k.config = *m
+		k.config, k.rules = *m, newRules(m)
+		k.regroup()
 		k.mu.Unlock()
 		k.home.Send(&imsg.Ready{})
 	case *imsg.Ledger:
 		k.mu.Lock()
 		k.counters.open(r.Files[0])
 		k.mu.Unlock()
+	case *imsg.RateStore:
+		k.openRates(r.Files[0])
 	case *imsg.ControlSocket:
 		if err := k.gate.open(r.Files[0], k); err != nil {
 			k.log.Error("control socket cannot be served", "error", err)

@@ -11,7 +11,6 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
-	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -44,42 +43,6 @@ const (
 // maxCause bounds a lock file's content when it is read.
 const maxCause = 255
 
-// lockName is the name of s's lock file.
-func (k *keeper) lockName(s *session) string {
-	name := s.client.Addr().String()
-	if k.config.Mode.Remote() {
-		name += "-" + safeIdent(s.ident)
-	}
-	return name
-}
-
-// safeIdent makes what a router called an ident into a part of a file name.
-func safeIdent(ident string) string {
-	return strings.Map(func(r rune) rune {
-		if safeRune(r) {
-			return r
-		}
-		return '_'
-	}, clip(ident, maxIdent))
-}
-
-func safeRune(r rune) bool {
-	return r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z' || r >= '0' && r <= '9' ||
-		r == '-' || r == '=' || r == '+' || r == ':' || r == '_'
-}
-
-// parseName takes a lock's name apart and gives it back in the one form lock
-// files have. ok is false for anything that is not the name of a lock.
-func parseName(name string) (client netip.Addr, ident string, remote, ok bool) {
-	// No address holds a "-".
-	addr, ident, remote := strings.Cut(name, "-")
-	client, err := netip.ParseAddr(addr)
-	if err != nil || client.Zone() != "" || len(ident) > maxIdent || safeIdent(ident) != ident {
-		return netip.Addr{}, "", false, false
-	}
-	return client.Unmap(), ident, remote, true
-}
-
 // stat returns the lock file of this name, nil if there is none.
 func (l *locks) stat(name string) (fs.FileInfo, error) {
 	info, err := l.dir.Lstat(name)
@@ -111,6 +74,17 @@ func (l *locks) judge(info fs.FileInfo, duration int) (m mark, expired bool) {
 func (l *locks) isSaint(info fs.FileInfo) bool {
 	st, ok := info.Sys().(*syscall.Stat_t)
 	return ok && l.saints && st.Uid == 0
+}
+
+// stale tells whether a file is an expired lock that belongs to uid.
+func (l *locks) stale(name string, duration, uid int) bool {
+	info, err := l.stat(name)
+	if err != nil || info == nil {
+		return false
+	}
+	_, expired := l.judge(info, duration)
+	st, ok := info.Sys().(*syscall.Stat_t)
+	return expired && ok && int(st.Uid) == uid
 }
 
 // look says what the directory says of s, whose lock has this name. An expired

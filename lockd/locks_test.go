@@ -159,23 +159,23 @@ func TestLockNames(t *testing.T) {
 	for _, row := range []struct {
 		mode          imsg.Mode
 		client, ident string
-		want          string
+		want          string // with a prefix of 64
 	}{
 		{imsg.ModeFixed, "192.0.2.7", "joe", "192.0.2.7"},
-		{imsg.ModeFixed, "2001:DB8:0::1", "", "2001:db8::1"},
+		{imsg.ModeFixed, "2001:DB8:0::1", "", "2001:db8::"},
 		{imsg.ModeRemote, "192.0.2.7", "", "192.0.2.7-"},
 		{imsg.ModeRemote, "192.0.2.7", "Joe-9=+:", "192.0.2.7-Joe-9=+:"},
-		{imsg.ModeRemoteUDP, "2001:db8::1", "../../etc/passwd", "2001:db8::1-______etc_passwd"},
+		{imsg.ModeRemoteUDP, "2001:db8::1", "../../etc/passwd", "2001:db8::-______etc_passwd"},
 		{imsg.ModeRemote, "192.0.2.7", "a b\x00\n.\xff", "192.0.2.7-a_b____"},
 		{imsg.ModeRemote, "192.0.2.7", strings.Repeat("x", 300), "192.0.2.7-" + strings.Repeat("x", maxIdent)},
 	} {
-		k := &keeper{config: imsg.LockdConfig{Mode: row.mode}}
-		got := k.lockName(&session{client: at(row.client), ident: row.ident})
+		k := &keeper{config: imsg.LockdConfig{Mode: row.mode, ClientPrefixIPv6: 64}}
+		got := k.clientName(&session{client: at(row.client), ident: row.ident})
 		if got != row.want {
 			t.Errorf("%s %q: %q, want %q", row.client, row.ident, got, row.want)
 		}
 		client, ident, remote, ok := parseName(got)
-		if again := client.String() + map[bool]string{true: "-" + ident}[remote]; !ok || again != got {
+		if again := joinName(client, ident, remote); !ok || again != got {
 			t.Errorf("%q parses to %q, %v", got, again, ok)
 		}
 	}

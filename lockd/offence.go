@@ -39,6 +39,11 @@ func maxHost(s *session) *imsg.Offence {
 	return &imsg.Offence{Number: s.number, Transaction: 1, Found: imsg.FoundMaxHost}
 }
 
+// maxIdents is the offence of a client with too many sessions under one ident.
+func maxIdents(s *session) *imsg.Offence {
+	return &imsg.Offence{Number: s.number, Transaction: 1, Found: imsg.FoundMaxIdent, Target: s.target}
+}
+
 // offend deals with one offence of s. Zero is success.
 func (k *keeper) offend(s *session, m *imsg.Offence) imsg.Kind {
 	this := offence{m.Transaction, m.Found}
@@ -55,7 +60,7 @@ func (k *keeper) offend(s *session, m *imsg.Offence) imsg.Kind {
 	if k.config.LockOn&m.Found.LockOn() == 0 {
 		return 0
 	}
-	name := k.lockName(s)
+	name := k.clientName(s)
 	fresh, err := k.lock(name, s, m)
 	if err != nil {
 		k.log.Error("client is not locked", imsg.SessionKey, s.number, "error", err)
@@ -92,16 +97,16 @@ func (k *keeper) lock(name string, s *session, m *imsg.Offence) (fresh bool, err
 			return false, err
 		}
 	}
-	k.tell(s.client.Addr(), name, s)
+	k.tell(s, name)
 	return fresh, nil
 }
 
-// tell says to the workers that the sessions under a lock's name are locked,
-// all but one.
-func (k *keeper) tell(client netip.Addr, name string, but *session) {
+// tell says to the workers that the other sessions of caught's client, whose lock
+// has this name, are locked.
+func (k *keeper) tell(caught *session, name string) {
 	told := make(map[*worker][]uint64)
-	for _, s := range k.hosts[client] {
-		if s != but && k.lockName(s) == name {
+	for _, s := range k.hosts[k.host(caught.client.Addr())] {
+		if s != caught && s.known && k.clientName(s) == name {
 			told[s.worker] = append(told[s.worker], s.number)
 		}
 	}

@@ -156,8 +156,9 @@ func TestMaxHost(t *testing.T) {
 	h := open(t, plan{config: c})
 	runs := h.script()
 	w := h.worker(0)
-	first, second := w.enter("2001:db8::7"), w.enter("2001:db8::7")
-	third := w.enter("2001:db8::7")
+	// A network of 64 bits is one host.
+	first, second := w.enter("2001:db8::7"), w.enter("2001:db8::8")
+	third := w.enter("2001:db8::ffff:0:0:7")
 	if third.Refusal != imsg.RefusedHost || third.Number == 0 {
 		t.Fatalf("%+v", third)
 	}
@@ -170,8 +171,11 @@ func TestMaxHost(t *testing.T) {
 	if !slices.Equal(told, []uint64{first.Number, second.Number}) {
 		t.Errorf("told %v", told)
 	}
-	if h.read("2001:db8::7") != "MAX_HOST\n" {
+	if h.read("2001:db8::") != "MAX_HOST\n" || r.LockFile != "/locks/2001:db8::" {
 		t.Error("not locked")
+	}
+	if a := w.enter("2001:db8:0:1::7"); a.Refusal != imsg.Admitted || a.Same != 1 {
+		t.Errorf("another network is the same host: %+v", a)
 	}
 	// The limit stands before the lock.
 	if a := w.enter("2001:db8::7"); a.Refusal != imsg.RefusedHost {

@@ -10,9 +10,6 @@ import (
 	"github.com/smtp-gated/smtp-gated/imsg"
 )
 
-// maxIdent is the largest number of octets of an ident that count.
-const maxIdent = 64
-
 // session is one live session.
 type session struct {
 	number  uint64
@@ -22,21 +19,11 @@ type session struct {
 	local   netip.AddrPort
 	target  netip.AddrPort
 	ident   string
-	place   int // in the list of its host
+	known   bool // its ident is: at once, or once a router was asked
+	place   int  // in the list of its host
 
 	offences []offence // handled, so that a repeat is not
 }
-
-// plain gives an address the one form under which hosts are counted and lock
-// files named: no IPv4 inside IPv6, and no zone, which could hold anything.
-func plain(a netip.AddrPort) netip.AddrPort {
-	if !a.IsValid() {
-		return netip.AddrPort{}
-	}
-	return netip.AddrPortFrom(a.Addr().Unmap().WithZone(""), a.Port())
-}
-
-func clip(s string, n int) string { return s[:min(len(s), n)] }
 
 // admit decides on one accepted connection.
 func (k *keeper) admit(w *worker, m *imsg.Enter) *imsg.Admission {
@@ -47,11 +34,12 @@ func (k *keeper) admit(w *worker, m *imsg.Enter) *imsg.Admission {
 		client:  plain(m.Client),
 		local:   plain(m.Local),
 		target:  plain(m.Target),
+		known:   !k.config.Mode.Remote(),
 	}
 	a := &imsg.Admission{
 		Number:   s.number,
 		Sessions: len(k.live) + 1,
-		Same:     len(k.hosts[s.client.Addr()]) + 1,
+		Same:     len(k.hosts[k.host(s.client.Addr())]) + 1,
 		Load:     k.machine.load(),
 	}
 	a.Refusal = k.judge(s, a)
@@ -74,21 +62,53 @@ func (k *keeper) judge(s *session, a *imsg.Admission) imsg.Refusal {
 		return imsg.RefusedLoad
 	case c.MaxPerHost > 0 && a.Same > c.MaxPerHost:
 		return imsg.RefusedHost
-	case c.Mode.Remote():
-		// Locks go by address and ident there, and the router that knows the
-		// ident is asked later.
-		return imsg.Admitted
-	case c.LockDuration != 0 && k.locks.look(k.lockName(s), c.LockDuration, s) == locked:
+	case !s.known:
+		return imsg.Admitted // Ident will come
+	}
+	return k.judgeClient(s, a)
+}
+
+// judgeClient looks at what goes by the whole name of a client.
+func (k *keeper) judgeClient(s *session, a *imsg.Admission) imsg.Refusal {
+	if d := k.config.LockDuration; d != 0 && k.locks.look(k.clientName(s), d, s) == locked {
 		k.locks.say("LOCK:LOCKED", s)
 		return imsg.RefusedLocked
 	}
-	return imsg.Admitted
+	return k.connect(s, a)
+}
+
+// identify decides again on an admitted session, of which now is known what its
+// worker had to ask for. A session that is refused is live no more.
+func (k *keeper) identify(s *session, m *imsg.Ident) *imsg.Admission {
+	fresh, found := !s.known, !s.target.IsValid()
+	s.known = true
+	if fresh {
+		s.ident = clip(m.Ident, maxIdent)
+	}
+	if found {
+		s.target = plain(m.Target)
+	}
+	a := &imsg.Admission{Number: s.number, Sessions: len(k.live), Same: k.identCount(s), Load: k.machine.load()}
+	switch limit := k.config.MaxPerIdent; {
+	case fresh && limit > 0 && a.Same > limit:
+		a.Refusal = imsg.RefusedIdent
+		k.offend(s, maxIdents(s))
+	case fresh:
+		a.Refusal = k.judgeClient(s, a)
+	case found:
+		a.Refusal = k.visit(s, a)
+	}
+	if a.Refusal != imsg.Admitted {
+		k.remove(s)
+	}
+	return a
 }
 
 func (k *keeper) add(s *session) {
-	host := k.hosts[s.client.Addr()]
-	s.place = len(host)
-	k.hosts[s.client.Addr()] = append(host, s)
+	host := k.host(s.client.Addr())
+	same := k.hosts[host]
+	s.place = len(same)
+	k.hosts[host] = append(same, s)
 	k.live[s.number] = s
 	s.worker.sessions++
 	k.counters.peak(len(k.live))
@@ -97,24 +117,35 @@ func (k *keeper) add(s *session) {
 func (k *keeper) remove(s *session) {
 	delete(k.live, s.number)
 	s.worker.sessions--
-	host := k.hosts[s.client.Addr()]
-	last := len(host) - 1
-	host[s.place] = host[last]
-	host[s.place].place = s.place
-	host[last] = nil
+	host := k.host(s.client.Addr())
+	same := k.hosts[host]
+	last := len(same) - 1
+	same[s.place] = same[last]
+	same[s.place].place = s.place
+	same[last] = nil
 	if last == 0 {
-		delete(k.hosts, s.client.Addr())
+		delete(k.hosts, host)
 		return
 	}
-	k.hosts[s.client.Addr()] = host[:last]
+	k.hosts[host] = same[:last]
 }
 
-// identCount is how many sessions of the same address and ident are live, s
-// among them even if it is not.
+// regroup counts the live sessions anew, by hosts as they are today.
+func (k *keeper) regroup() {
+	clear(k.hosts)
+	for _, s := range k.live {
+		host := k.host(s.client.Addr())
+		s.place = len(k.hosts[host])
+		k.hosts[host] = append(k.hosts[host], s)
+	}
+}
+
+// identCount is how many sessions of the same client and ident are live, s among
+// them even if it is not.
 func (k *keeper) identCount(s *session) int {
 	n := 1
-	for _, o := range k.hosts[s.client.Addr()] {
-		if o != s && o.ident == s.ident {
+	for _, o := range k.hosts[k.host(s.client.Addr())] {
+		if o != s && o.known && o.ident == s.ident {
 			n++
 		}
 	}

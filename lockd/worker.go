@@ -76,6 +76,24 @@ func (k *keeper) fromWorker(w *worker, r imsg.Request) {
 			return
 		}
 		k.held = append(k.held, held{w, r, m})
+	case *imsg.Ident:
+		s := k.live[m.Number]
+		if s == nil || s.worker != w {
+			r.Fail(imsg.NotFound)
+			return
+		}
+		r.Answer(k.identify(s, m))
+	case *imsg.Use:
+		s := k.live[m.Number]
+		if s == nil || s.worker != w {
+			r.Fail(imsg.NotFound)
+			return
+		}
+		if m.Counter == imsg.RateConnections || m.Counter >= imsg.RateCounters {
+			r.Fail(imsg.Invalid)
+			return
+		}
+		r.Answer(&imsg.Allowance{Refusal: k.use(s, m.Counter, m.Amount)})
 	case *imsg.Announce:
 		k.announce(w, m)
 	case *imsg.Leave:
@@ -125,7 +143,8 @@ func (k *keeper) announce(w *worker, m *imsg.Announce) {
 		}
 		k.add(&session{
 			number: l.Number, worker: w, started: l.Started,
-			client: plain(l.Client), local: plain(l.Local), ident: clip(l.Ident, maxIdent),
+			client: plain(l.Client), local: plain(l.Local), target: plain(l.Target), ident: clip(l.Ident, maxIdent),
+			known: !k.config.Mode.Remote() || l.State > imsg.StateIdent,
 		})
 	}
 	if m.Last {

@@ -1,0 +1,155 @@
+// What the operator asks of rates. This file owns those questions; what is shown
+// is what the next use would find.
+
+package lockd
+
+import (
+	"cmp"
+	"errors"
+	"math"
+	"slices"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+)
+
+// ratePage is the largest number of records in one RateList: as many as fit with
+// the longest names and largest numbers.
+const ratePage = 128
+
+func (k *keeper) listRates(after string) imsg.Message {
+	page, more, err := k.page(after, ratePage)
+	if err != nil {
+		k.log.Error("rates cannot be listed", "error", err)
+		return &imsg.Failure{Kind: imsg.Internal}
+	}
+	list := &imsg.RateList{More: more}
+	rules := k.limits()
+	for _, n := range page {
+		list.Records = append(list.Records, k.entry(n.name, n.record, &rules))
+	}
+	return list
+}
+
+// entry shows a record of the caller's own.
+func (k *keeper) entry(name string, r *record, l *rules) imsg.RateEntry {
+	if r == nil {
+		return imsg.RateEntry{Client: name, Damaged: true}
+	}
+	if l.period > 0 {
+		r.renew(l, k.machine.now().UnixNano())
+	}
+	return imsg.RateEntry{
+		Client: name, Generation: r.generation, Cleared: r.cleared,
+		Quotas: r.quotas[:], Used: r.used[:], Tries: r.tries[:], Targets: len(r.targets),
+	}
+}
+
+func (k *keeper) showRate(client string) imsg.Message {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	name, r, err := k.findRate(client)
+	switch {
+	case name == "":
+		return &imsg.Failure{Kind: imsg.Invalid}
+	case err != nil:
+		return &imsg.RateRecord{Entry: k.entry(name, nil, nil)}
+	case r == nil:
+		return &imsg.Failure{Kind: imsg.NotFound}
+	}
+	r = r.clone()
+	slices.SortFunc(r.targets, func(a, b imsg.RateTarget) int { return cmp.Compare(b.Last, a.Last) })
+	return &imsg.RateRecord{Entry: k.entry(name, r, &k.rules), Targets: r.targets}
+}
+
+// findRate looks for the record of a client that an operator named. Its name is
+// empty if that is no name.
+func (k *keeper) findRate(client string) (name string, r *record, err error) {
+	host, ident, withIdent, ok := parseName(client)
+	if !ok {
+		return "", nil, nil
+	}
+	// A record of yesterday may stand under the address as it was said.
+	name = joinName(host, ident, withIdent)
+	if r, err = k.rates.get(name); r == nil && err == nil {
+		name = joinName(k.host(host), ident, withIdent)
+		r, err = k.rates.get(name)
+	}
+	return name, r, err
+}
+
+// setRate gives a client quotas of its own.
+func (k *keeper) setRate(m *imsg.RateSetQuota) imsg.Message {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	host, ident, withIdent, ok := parseName(m.Client)
+	if !ok {
+		return done(imsg.Invalid, whatName)
+	}
+	if why := k.fits(withIdent); why != "" {
+		return done(imsg.Invalid, why)
+	}
+	if k.rules.period <= 0 {
+		return done(imsg.Invalid, "ratelimit_expiration is 0: nothing is limited")
+	}
+	for _, q := range m.Quotas {
+		if q.Counter >= imsg.RateCounters {
+			return done(imsg.Invalid, "there is no such counter")
+		}
+	}
+	generation := m.Generation
+	if generation == 0 {
+		generation = math.MaxUint64
+	}
+	if generation <= k.rules.generation {
+		return done(imsg.Invalid, "a client's own quotas need a generation above ratelimit_generation")
+	}
+	name, now := joinName(k.host(host), ident, withIdent), k.machine.now().UnixNano()
+	r, err := k.rates.get(name)
+	if err != nil {
+		k.log.Error("quotas are not set", "client", name, "error", err)
+		return done(imsg.Internal, "the client's record is damaged: reset it first")
+	}
+	if r == nil {
+		r = newRecord(&k.rules, now)
+	}
+	r.renew(&k.rules, now)
+	for _, q := range m.Quotas {
+		r.quotas[q.Counter] = q.Quota
+	}
+	r.generation = generation
+	if err := k.rates.put(name, r); err != nil {
+		k.log.Error("quotas are not set", "client", name, "error", err)
+		return done(imsg.Resource, "the record cannot be kept: see the log")
+	}
+	k.log.Info("RATELIMIT:SET", "client", name, "quotas", r.quotas, "generation", r.generation)
+	return done(0, "")
+}
+
+// resetRate begins a client's period anew, or forgets all of it.
+func (k *keeper) resetRate(m *imsg.RateReset) imsg.Message {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	name, r, err := k.findRate(m.Client)
+	switch {
+	case name == "":
+		return done(imsg.Invalid, whatName)
+	case errors.Is(err, errStore):
+		k.log.Error("client is not reset", "client", name, "error", err)
+		return done(imsg.Internal, "the store of rates is damaged")
+	case err == nil && r == nil:
+		return done(imsg.NotFound, "nothing is remembered of this client")
+	}
+	if r != nil && !m.Forget {
+		fresh := newRecord(&k.rules, k.machine.now().UnixNano())
+		fresh.generation, fresh.quotas = r.generation, r.quotas
+		r = fresh
+	} else {
+		r = nil
+	}
+	if err := k.rates.put(name, r); err != nil {
+		k.log.Error("client is not reset", "client", name, "error", err)
+		return done(imsg.Resource, "the record cannot be kept: see the log")
+	}
+	k.log.Info("RATELIMIT:RESET", "client", name)
+	return done(0, "")
+}
