@@ -82,9 +82,7 @@ func (p *parent) greet(m *member, h *imsg.Hello) {
 	switch m.Room {
 	case imsg.Session:
 		p.tell(m, c.Session(facts))
-		for _, l := range m.gen.listeners {
-			p.tell(m, &imsg.Listener{Address: l.bound, Name: l.name}, l.file)
-		}
+		p.admit(m, m.place)
 	case imsg.Lookupd:
 		p.tell(m, c.Lookupd(facts))
 	case imsg.Scand:
@@ -95,6 +93,32 @@ func (p *parent) greet(m *member, h *imsg.Hello) {
 		p.tell(m, &imsg.Ledger{}, p.ledger)
 	case imsg.Action:
 		p.tell(m, c.Action(facts))
+	}
+}
+
+// admit gives a session worker the doors of a place.
+func (p *parent) admit(m *member, place int) {
+	for _, l := range m.gen.listeners {
+		for _, f := range l.doorsOf(place, workers(m.gen.cfg)) {
+			p.tell(m, &imsg.Listener{Address: l.bound, Name: l.name}, f)
+		}
+	}
+}
+
+// adopt has another worker serve the doors of one that died, until and beside
+// its replacement.
+func (p *parent) adopt(dead *member) {
+	if !spreads || dead.Room != imsg.Session {
+		return
+	}
+	for _, m := range p.of(dead.gen) {
+		if m.Room == imsg.Session && m.state == imsg.Running && !m.going {
+			if !slices.Contains(m.adopted, dead.place) {
+				m.adopted = append(m.adopted, dead.place)
+				p.admit(m, dead.place)
+			}
+			return
+		}
 	}
 }
 
@@ -209,6 +233,7 @@ func (p *parent) ended(m *member, err error) {
 	case m.gen == p.coming:
 		p.failed(m.gen, shortly(err, m))
 	case p.needed(m):
+		p.adopt(m)
 		p.replace(m, p.fails(m))
 	}
 }
@@ -258,7 +283,7 @@ func (p *parent) replace(m *member, fails int) {
 			if !p.needed(m) {
 				return
 			}
-			n, err := p.start(m.room, p.home(m))
+			n, err := p.start(m.room, p.home(m), m.place)
 			if err != nil {
 				p.log.Error("replace room", "room", m.Room, "error", err)
 				p.replace(m, fails+1)

@@ -80,10 +80,12 @@ func (p *parent) listen(g *generation) error {
 		l := p.listeners[a]
 		if l == nil {
 			var err error
-			if err = p.insist(func() error { l, err = listen(a, g.cfg.ConnectQueue); return err }); err != nil {
+			if err = p.insist(func() error { l, err = listen(a, g.cfg.ConnectQueue, workers(g.cfg)); return err }); err != nil {
 				return err
 			}
 			p.listeners[a] = l
+		} else if err := l.widen(g.cfg.ConnectQueue, workers(g.cfg)); err != nil {
+			return err
 		}
 		g.listeners = append(g.listeners, l)
 	}
@@ -94,7 +96,7 @@ func (p *parent) listen(g *generation) error {
 func (p *parent) unlisten(g *generation) {
 	for a, l := range p.listeners {
 		if g == nil || !slices.Contains(g.listeners, l) {
-			l.file.Close()
+			l.close()
 			delete(p.listeners, a)
 		}
 	}
@@ -108,8 +110,8 @@ func (p *parent) people(g *generation) error {
 		if r.lasting && p.current != nil {
 			continue
 		}
-		for range r.count(g.cfg) {
-			if _, err := p.start(r, g); err != nil {
+		for place := range r.count(g.cfg) {
+			if _, err := p.start(r, g, place); err != nil {
 				return err
 			}
 		}
@@ -117,14 +119,14 @@ func (p *parent) people(g *generation) error {
 	return nil
 }
 
-// start starts one room of g.
-func (p *parent) start(r *room, g *generation) (*member, error) {
+// start starts one room of g in its place among others of its kind.
+func (p *parent) start(r *room, g *generation, place int) (*member, error) {
 	q, local := p.quarters(r, g)
 	m, err := p.spawn(r, g, q)
 	if err != nil {
 		return nil, err
 	}
-	m.local = local
+	m.local, m.place = local, place
 	p.unsaid = true
 	p.expect(m)
 	return m, nil

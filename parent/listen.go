@@ -1,5 +1,5 @@
-// The listeners: TCP sockets every session worker shares, each of one address
-// family. This file owns making them; it never accepts.
+// The listeners: TCP addresses the session workers share, each of one address
+// family. This file owns opening them; it never accepts.
 
 package parent
 
@@ -15,28 +15,97 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// listener is one listening socket.
+// listener is one listening address. Where the kernel spreads connections over
+// several sockets of one address there is a door for each worker, so that a
+// connection wakes one of them; elsewhere all of them stand at a single one. The
+// parent keeps every door: one whose worker died is served by another.
 type listener struct {
-	file  *os.File
+	doors []*os.File
 	bound netip.AddrPort
 	name  string // as systemd named it
 	given bool   // by systemd: the configuration's addresses do not matter
 }
 
-// listen opens a listener. It is made by hand because package net would open
-// an MPTCP socket, whose connections do not tell where they were meant to go.
-func listen(a netip.AddrPort, queue int) (*listener, error) {
-	l, err := openListener(a, queue)
-	if errors.Is(err, unix.EADDRINUSE) {
-		return nil, fmt.Errorf("listen on %s: the address is in use by another program", a)
+// listen opens a listener with a door for each of a number of workers.
+func listen(a netip.AddrPort, queue, workers int) (*listener, error) {
+	l := &listener{bound: a}
+	err := l.probe()
+	if err == nil {
+		err = l.widen(queue, workers)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("listen on %s: %w", a, err)
+		l.close()
+		return nil, err
 	}
 	return l, nil
 }
 
-func openListener(a netip.AddrPort, queue int) (*listener, error) {
+// widen opens doors until there is one for each worker. There are never fewer
+// than before: one that closed would turn away who waits at it.
+func (l *listener) widen(queue, workers int) error {
+	if !spreads {
+		workers = 1
+	}
+	for len(l.doors) < workers {
+		f, err := openDoor(l.bound)
+		if err == nil {
+			l.doors = append(l.doors, f)
+			err = using(f, func(fd int) error { return unix.Listen(fd, queue) })
+		}
+		if err == nil {
+			err = using(f, func(fd int) (err error) { l.bound, err = boundTo(fd); return err })
+		}
+		if err != nil {
+			return l.complain(err)
+		}
+	}
+	return nil
+}
+
+// probe finds out whether somebody else listens: a shared address is no longer
+// refused by the kernel alone.
+func (l *listener) probe() error {
+	if !spreads || l.bound.Port() == 0 {
+		return nil
+	}
+	f, err := bindTo(l.bound, false)
+	if err != nil {
+		return l.complain(err)
+	}
+	return f.Close()
+}
+
+func (l *listener) complain(err error) error {
+	if errors.Is(err, unix.EADDRINUSE) {
+		return fmt.Errorf("listen on %s: the address is in use by another program", l.bound)
+	}
+	return fmt.Errorf("listen on %s: %w", l.bound, err)
+}
+
+func (l *listener) close() {
+	for _, f := range l.doors {
+		f.Close()
+	}
+}
+
+// doorsOf returns the doors of one of several workers.
+func (l *listener) doorsOf(place, workers int) (doors []*os.File) {
+	if len(l.doors) == 1 {
+		return l.doors
+	}
+	for i, f := range l.doors {
+		if i%workers == place {
+			doors = append(doors, f)
+		}
+	}
+	return doors
+}
+
+func openDoor(a netip.AddrPort) (*os.File, error) { return bindTo(a, spreads) }
+
+// bindTo makes a socket by hand because package net would open an MPTCP one,
+// whose connections do not tell where they were meant to go.
+func bindTo(a netip.AddrPort, shared bool) (*os.File, error) {
 	family := unix.AF_INET
 	if a.Addr().Is6() {
 		family = unix.AF_INET6
@@ -45,21 +114,35 @@ func openListener(a netip.AddrPort, queue int) (*listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &listener{file: os.NewFile(uintptr(fd), "listener "+a.String())}
-	if err := prepare(fd, a, queue); err != nil {
-		l.file.Close()
+	f := os.NewFile(uintptr(fd), "listener "+a.String())
+	if err := prepare(fd, a, shared); err != nil {
+		f.Close()
 		return nil, err
 	}
-	if l.bound, err = boundTo(fd); err != nil {
-		l.file.Close()
-		return nil, err
-	}
-	return l, nil
+	return f, nil
 }
 
-func prepare(fd int, a netip.AddrPort, queue int) error {
+// using does something with an open socket.
+func using(f *os.File, do func(fd int) error) error {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var derr error
+	if err := raw.Control(func(fd uintptr) { derr = do(int(fd)) }); err != nil {
+		return err
+	}
+	return derr
+}
+
+func prepare(fd int, a netip.AddrPort, shared bool) error {
 	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
 		return err
+	}
+	if shared {
+		if err := spread(fd); err != nil {
+			return err
+		}
 	}
 	var to unix.Sockaddr
 	if a.Addr().Is6() {
@@ -74,10 +157,7 @@ func prepare(fd int, a netip.AddrPort, queue int) error {
 	} else {
 		to = &unix.SockaddrInet4{Port: int(a.Port()), Addr: a.Addr().Unmap().As4()}
 	}
-	if err := unix.Bind(fd, to); err != nil {
-		return err
-	}
-	return unix.Listen(fd, queue)
+	return unix.Bind(fd, to)
 }
 
 func zoneID(zone string) (uint32, error) {
@@ -110,15 +190,12 @@ func boundTo(fd int) (netip.AddrPort, error) {
 
 // requeue changes how many connections may wait, as connect_queue says now.
 func (l *listener) requeue(queue int) error {
-	raw, err := l.file.SyscallConn()
-	if err != nil {
-		return err
+	for _, f := range l.doors {
+		if err := using(f, func(fd int) error { return unix.Listen(fd, queue) }); err != nil {
+			return err
+		}
 	}
-	var lerr error
-	if err := raw.Control(func(fd uintptr) { lerr = unix.Listen(int(fd), queue) }); err != nil {
-		return err
-	}
-	return lerr
+	return nil
 }
 
 // givenListeners takes over the sockets of systemd's socket activation
@@ -152,7 +229,7 @@ func givenListeners() ([]*listener, error) {
 		if err := unix.SetNonblock(fd, true); err != nil {
 			return nil, fmt.Errorf("socket %s given at start: %w", name, err)
 		}
-		all = append(all, &listener{file: os.NewFile(uintptr(fd), "listener "+name), bound: bound, name: name, given: true})
+		all = append(all, &listener{doors: []*os.File{os.NewFile(uintptr(fd), "listener "+name)}, bound: bound, name: name, given: true})
 	}
 	return all, nil
 }

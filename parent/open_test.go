@@ -120,30 +120,40 @@ func TestControlSocket(t *testing.T) {
 
 func TestListen(t *testing.T) {
 	for _, address := range []string{"127.0.0.1:0", "[::1]:0"} {
-		l, err := listen(netip.MustParseAddrPort(address), 5)
+		l, err := listen(netip.MustParseAddrPort(address), 5, 2)
 		if err != nil {
 			t.Skip(err)
 		}
-		defer l.file.Close()
+		defer l.close()
 		if l.bound.Port() == 0 || l.bound.Addr() != netip.MustParseAddrPort(address).Addr() {
 			t.Errorf("bound to %s", l.bound)
 		}
-		raw, err := l.file.SyscallConn()
-		if err != nil {
-			t.Fatal(err)
+		for _, door := range l.doors {
+			using(door, func(fd int) error {
+				if p, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL); err != nil || p != unix.IPPROTO_TCP {
+					t.Errorf("protocol %d, %v", p, err)
+				}
+				if six, err := unix.GetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY); l.bound.Addr().Is6() && (err != nil || six != 1) {
+					t.Errorf("V6ONLY %d, %v", six, err)
+				}
+				if a, err := boundTo(fd); err != nil || a != l.bound {
+					t.Errorf("a door at %s, not %s: %v", a, l.bound, err)
+				}
+				return nil
+			})
 		}
-		raw.Control(func(fd uintptr) {
-			if p, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PROTOCOL); err != nil || p != unix.IPPROTO_TCP {
-				t.Errorf("protocol %d, %v", p, err)
+		if err := l.widen(5, 3); err != nil {
+			t.Error(err)
+		}
+		if spreads {
+			if first, second := l.doorsOf(0, 2), l.doorsOf(1, 2); len(l.doors) != 3 || len(first) != 2 || len(second) != 1 {
+				t.Errorf("%d doors, %d and %d of them for two workers", len(l.doors), len(first), len(second))
 			}
-			if six, err := unix.GetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_V6ONLY); l.bound.Addr().Is6() && (err != nil || six != 1) {
-				t.Errorf("V6ONLY %d, %v", six, err)
-			}
-		})
+		}
 		if err := l.requeue(7); err != nil {
 			t.Error(err)
 		}
-		if _, err := listen(l.bound, 5); err == nil || !strings.Contains(err.Error(), "in use by another program") {
+		if _, err := listen(l.bound, 5, 2); err == nil || !strings.Contains(err.Error(), "in use by another program") {
 			t.Errorf("a busy address: %v", err)
 		}
 	}

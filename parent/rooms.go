@@ -21,7 +21,7 @@ type room struct {
 	count   func(*config.Config) int
 	lives   lives
 	files   func(*config.Config) uint64 // RLIMIT_NOFILE, 0: as it is
-	threads int                         // GOMAXPROCS, 0: the runtime decides
+	threads func(*config.Config) int    // GOMAXPROCS, nil: the runtime decides
 	links   []imsg.Room
 	groups  bool // keeps its user's supplementary groups
 	lasting bool // one for all generations; switches to a new configuration in place
@@ -51,7 +51,7 @@ type permission struct{ word, why string }
 // have one above it ended. The parent stands over all of them.
 var rooms = []room{
 	{
-		Room: imsg.Lockd, comm: "smtp-gated-lock", lives: inLocks, lasting: true, threads: 2,
+		Room: imsg.Lockd, comm: "smtp-gated-lock", lives: inLocks, lasting: true, threads: one,
 		count: one, files: fixed(1024),
 		links: []imsg.Room{imsg.Session, imsg.Action},
 		may: []permission{
@@ -76,7 +76,7 @@ var rooms = []room{
 		},
 	},
 	{
-		Room: imsg.Scand, comm: "smtp-gated-scan", lives: atScanners, groups: true, threads: 2,
+		Room: imsg.Scand, comm: "smtp-gated-scan", lives: atScanners, groups: true, threads: two,
 		count: one, files: fixed(4096),
 		links: []imsg.Room{imsg.Session},
 		may: []permission{
@@ -89,7 +89,7 @@ var rooms = []room{
 		},
 	},
 	{
-		Room: imsg.Lookupd, comm: "smtp-gated-look", lives: inEmpty, threads: 2,
+		Room: imsg.Lookupd, comm: "smtp-gated-look", lives: inEmpty, threads: two,
 		count: one, files: fixed(1024),
 		links: []imsg.Room{imsg.Session},
 		may: []permission{
@@ -99,7 +99,7 @@ var rooms = []room{
 		},
 	},
 	{
-		Room: imsg.Session, comm: "smtp-gated-sess", lives: inSpool, threads: 2,
+		Room: imsg.Session, comm: "smtp-gated-sess", lives: inSpool, threads: share,
 		count: workers, files: sessionFiles,
 		links: []imsg.Room{imsg.Lockd, imsg.Scand, imsg.Lookupd},
 		may: []permission{
@@ -117,6 +117,8 @@ var rooms = []room{
 
 func one(*config.Config) int { return 1 }
 
+func two(*config.Config) int { return 2 }
+
 func fixed(n uint64) func(*config.Config) uint64 {
 	return func(*config.Config) uint64 { return n }
 }
@@ -127,6 +129,10 @@ func workers(c *config.Config) int {
 	}
 	return min(max(runtime.NumCPU()/2, 2), 8)
 }
+
+// share is a worker's part of the CPUs: more threads than that only wake each
+// other.
+func share(c *config.Config) int { return max(runtime.NumCPU()/workers(c), 1) }
 
 // sessionFiles lets any worker take all sessions: two sockets, a spool file and
 // its second descriptor, two pipes.

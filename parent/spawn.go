@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/parent/config"
 )
 
 const (
@@ -34,6 +35,8 @@ type member struct {
 	*room
 	number  int
 	gen     *generation
+	place   int   // among the rooms of its kind in gen
+	adopted []int // places of dead workers whose doors it serves as well
 	cmd     *exec.Cmd
 	conn    *imsg.Conn
 	state   imsg.MemberState
@@ -70,7 +73,7 @@ func (p *parent) spawn(r *room, g *generation, q *quarters) (*member, error) {
 	cmd := exec.Command(p.self)
 	cmd.Args = append([]string{"smtp-gated", "-x"}, q.args()...)
 	cmd.Dir = "/"
-	cmd.Env = r.environment()
+	cmd.Env = r.environment(g.cfg)
 	cmd.Stderr = stderr
 	cmd.ExtraFiles = []*os.File{theirs} // descriptor 3
 	// A session of its own: what is typed at our terminal is not for rooms.
@@ -97,13 +100,13 @@ func self() (string, error) {
 }
 
 // environment is all a room is told by its environment. Scripts get the daemon's.
-func (r *room) environment() []string {
+func (r *room) environment(c *config.Config) []string {
 	if r.scripts {
 		return os.Environ()
 	}
 	env := []string{"GOTRACEBACK=single"}
-	if r.threads > 0 {
-		env = append(env, "GOMAXPROCS="+strconv.Itoa(r.threads))
+	if r.threads != nil {
+		env = append(env, "GOMAXPROCS="+strconv.Itoa(r.threads(c)))
 	}
 	if tz, ok := os.LookupEnv("TZ"); ok {
 		env = append(env, "TZ="+tz)

@@ -21,7 +21,7 @@ func (p *parent) stop(now bool) {
 		p.cleanUp()
 		p.unlisten(nil)
 		for _, l := range p.given {
-			l.file.Close()
+			l.close()
 		}
 		for _, m := range slices.Clone(p.members) {
 			if m.Room == imsg.Session {
