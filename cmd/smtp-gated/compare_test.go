@@ -22,7 +22,7 @@ import (
 func BenchmarkLoad(b *testing.B) {
 	sink := runSink(b)
 	targets := []struct{ name, address string }{
-		{"direct", sink}, {"haproxy", runHAProxy(b, sink)}, {"gated", runGate(b, sink)},
+		{"direct", sink}, {"haproxy", runHAProxy(b, sink)}, {"gated", runGate(b, sink).address(0)},
 	}
 	source := needProgram(b, "smtp-source")
 	for _, load := range []struct {
@@ -65,13 +65,20 @@ func BenchmarkIdle(b *testing.B) {
 	sink := runSink(b)
 	gate := runGate(b, sink)
 	cost := func() (pss, files int) {
-		for _, pid := range processes(b, "session", gate) {
-			rollup, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
+		rooms, err := gate.members()
+		if err != nil {
+			b.Fatal(err)
+		}
+		for _, room := range rooms {
+			if room.Room != "session" {
+				continue
+			}
+			rollup, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", room.PID))
 			if err != nil {
 				b.Fatal(err)
 			}
 			n, _ := strconv.Atoi(regexp.MustCompile(`(?m)^Pss:\s+(\d+)`).FindStringSubmatch(string(rollup))[1])
-			fds, _ := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
+			fds, _ := os.ReadDir(fmt.Sprintf("/proc/%d/fd", room.PID))
 			pss, files = pss+n, files+len(fds)
 		}
 		return pss, files
@@ -81,7 +88,7 @@ func BenchmarkIdle(b *testing.B) {
 		conns := make([]net.Conn, sessions)
 		buf := make([]byte, 4096)
 		for i := range conns {
-			c, err := net.Dial("tcp4", gate)
+			c, err := net.Dial("tcp4", gate.address(0))
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -104,8 +111,8 @@ func BenchmarkIdle(b *testing.B) {
 	}
 }
 
-// start runs a program until the benchmark ends, and waits until it listens.
-func start(b *testing.B, address, name string, args ...string) string {
+// listening runs a program until the benchmark ends, and waits until it listens.
+func listening(b *testing.B, address, name string, args ...string) string {
 	b.Helper()
 	cmd := exec.Command(needProgram(b, name), args...)
 	if err := cmd.Start(); err != nil {
@@ -140,7 +147,7 @@ func runSink(b *testing.B) string {
 	if os.Geteuid() == 0 {
 		args = append([]string{"-u", "nobody"}, args...)
 	}
-	return start(b, address, "smtp-sink", args...)
+	return listening(b, address, "smtp-sink", args...)
 }
 
 func runHAProxy(b *testing.B, server string) string {
@@ -160,11 +167,11 @@ listen smtp
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		b.Fatal(err)
 	}
-	return start(b, address, "haproxy", "-q", "-db", "-f", file)
+	return listening(b, address, "haproxy", "-q", "-db", "-f", file)
 }
 
 // runGate starts the daemon as it is by default, but for scanning.
-func runGate(b *testing.B, server string) string {
+func runGate(b *testing.B, server string) *gate {
 	g, err := newGate(b.TempDir(), os.Geteuid() == 0)
 	if err != nil {
 		b.Fatal(err)
@@ -178,21 +185,5 @@ func runGate(b *testing.B, server string) string {
 		b.Fatal(err)
 	}
 	b.Cleanup(g.end)
-	return g.address(0)
-}
-
-// processes finds the rooms of one kind that belong to the daemon at an address.
-func processes(b *testing.B, room, _ string) (pids []int) {
-	all, err := filepath.Glob("/proc/[0-9]*/cmdline")
-	if err != nil {
-		b.Fatal(err)
-	}
-	for _, path := range all {
-		line, _ := os.ReadFile(path)
-		if words := strings.Split(string(line), "\x00"); len(words) > 3 && words[1] == "-x" && words[2] == room {
-			pid, _ := strconv.Atoi(strings.Split(path, "/")[2])
-			pids = append(pids, pid)
-		}
-	}
-	return pids
+	return g
 }

@@ -16,6 +16,7 @@
 //	log PATTERN                      the log has such a line
 //	appears FILE                     wait for a file
 //	silence SOCKET                   a scanner that never answers
+//	zone NAME ENTRY=ADDRESS…         a name server with this block list, NAMESERVER
 //	sessions N                       wait until lockd counts so many
 //	counted NAME N                   wait until that counter stands there
 //	busy                             write busy.conf, whose port is taken
@@ -28,6 +29,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -47,7 +49,7 @@ type story struct {
 	*msa
 	clients map[string]*client
 	talking *client
-	silent  []net.Listener
+	silent  []io.Closer // scanners and name servers
 	t       testscript.T
 }
 
@@ -142,6 +144,7 @@ var commands = map[string]func(*testscript.TestScript, bool, []string){
 	"log":      word((*story).logged),
 	"appears":  word((*story).appears),
 	"silence":  word((*story).silence),
+	"zone":     word((*story).zone),
 	"sessions": word((*story).sessions),
 	"counted":  word((*story).counted),
 	"busy":     word((*story).busy),
