@@ -4,8 +4,6 @@
 package session
 
 import (
-	"math"
-
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/session/smtp"
 )
@@ -17,7 +15,12 @@ func (s *session) takeLine(out *[]byte) step {
 		n := min(s.skip, int64(len(in)))
 		s.skip -= n
 		s.client.consume(int(n))
-		return goOn
+		if s.skip > 0 || s.sorry == "" {
+			return goOn
+		}
+		line := s.sorry
+		s.sorry = ""
+		return s.replyLine(line)
 	}
 	authing := s.isAuthing()
 	s.lines.Limit = 0
@@ -49,9 +52,6 @@ func (s *session) takeLine(out *[]byte) step {
 		next = s.command(out, cmd, len(in) > n)
 	}
 	s.client.consume(n)
-	if next == play {
-		return s.takeover(s.reason)
-	}
 	return next
 }
 
@@ -85,7 +85,16 @@ func (s *session) command(out *[]byte, cmd smtp.Command, more bool) step {
 		if cfg.LogHelo {
 			s.always(cmd.Verb.String(), "src", s.src.Addr(), "ident", "", "helo", s.helo)
 		}
+		if next := s.leaveChunks(out); next != goOn {
+			return next
+		}
 	case smtp.MAIL:
+		if s.chunks.state == openChunks && !s.declined.Load() {
+			return s.reply(smtp.CodeSequence, s.text(imsg.MsgTransactionFailed))
+		}
+		if next := s.leaveChunks(out); next != goOn {
+			return next
+		}
 		addr, params := smtp.Address(cmd.Arg)
 		if size, ok := smtp.ParseSize(params); ok && cfg.SizeLimit > 0 && size > cfg.SizeLimit {
 			return s.reply(smtp.CodeSize, s.text(imsg.MsgSizeLimit))
@@ -93,25 +102,19 @@ func (s *session) command(out *[]byte, cmd smtp.Command, more bool) step {
 		e.text = clean(addr)
 	case smtp.RCPT:
 	case smtp.DATA:
-		if !s.mayMail() {
-			s.w.count(imsg.CountNoAuth, 1)
-			s.info("DATA:AUTH_REQUIRED")
+		if s.chunks.state != noChunks {
+			return s.reply(smtp.CodeSequence, s.text(imsg.MsgTransactionFailed))
+		}
+		if !s.mayMail(out) {
 			return s.reply(smtp.CodeAuthRequired, s.text(imsg.MsgAuthRequired))
 		}
 		s.debug("DATA:REQUEST")
 		if err := s.begin(); err != nil {
-			s.log().Error("spool cannot be made", "error", err)
-			return s.leaveServer(out, smtp.CodeSpool, s.text(imsg.MsgSpoolOpenFail)+": "+problem(err))
+			return s.noSpool(out, err)
 		}
 		hold = true
 	case smtp.BDAT:
-		s.filtered("BDAT")
-		size, _, _ := smtp.ParseBDAT(cmd.Arg)
-		if size == math.MaxInt64 {
-			return s.giveUp(out, smtp.CodeUnsupported, s.text(imsg.MsgUnimplCommand))
-		}
-		s.skip = size
-		return s.reply(smtp.CodeUnsupported, s.text(imsg.MsgUnimplCommand))
+		return s.bdat(out, cmd.Arg)
 	case smtp.BURL, smtp.XEXCH50:
 		s.filtered(cmd.Verb.String())
 		return s.reply(smtp.CodeUnsupported, s.text(imsg.MsgUnimplCommand))
@@ -143,6 +146,10 @@ func (s *session) command(out *[]byte, cmd smtp.Command, more bool) step {
 		hold = true
 	case smtp.RSET:
 		s.state.Store(uint32(imsg.StateRset))
+		if next := s.forward(out, cmd.Line, e, false); next != goOn || s.chunks.state == noChunks {
+			return next
+		}
+		return s.resetChunks(out)
 	case smtp.QUIT:
 		s.state.Store(uint32(imsg.StateQuit))
 	}
@@ -161,10 +168,10 @@ func (s *session) forward(out *[]byte, line []byte, e entry, hold bool) step {
 		s.mu.Unlock()
 		s.w.count(imsg.CountPipeline, 1)
 		s.info("pipeline full", "size", s.w.cfg.PipelineSize)
-		s.say(smtp.CodeQueueFull, s.text(imsg.MsgPipelineFull))
-		s.cut(out)
-		s.reason = s.text(imsg.MsgPipelineFull)
-		return play
+		if !s.cut(out) {
+			return stop
+		}
+		return s.depart(smtp.CodeQueueFull, s.text(imsg.MsgPipelineFull))
 	}
 	s.queue.push(e)
 	s.held = hold
@@ -175,20 +182,39 @@ func (s *session) forward(out *[]byte, line []byte, e entry, hold bool) step {
 }
 
 // mayMail tells whether auth_require lets the client send.
-func (s *session) mayMail() bool {
-	flags := imsg.AuthFlags(s.auth.Load())
-	switch s.w.cfg.AuthRequire {
-	case imsg.AuthIfSupported:
-		return flags&imsg.AuthSupported == 0 || flags&imsg.AuthAccepted != 0
-	case imsg.AuthMandatory:
-		return flags&imsg.AuthAccepted != 0
+func (s *session) mayMail(out *[]byte) bool {
+	want := s.w.cfg.AuthRequire
+	if want == imsg.AuthNo || imsg.AuthFlags(s.auth.Load())&imsg.AuthAccepted != 0 {
+		return true
 	}
-	return true
+	// The reply to an EHLO in the same group may still be under way.
+	if want == imsg.AuthIfSupported && s.drained(out) && imsg.AuthFlags(s.auth.Load())&imsg.AuthSupported == 0 {
+		return true
+	}
+	s.w.count(imsg.CountNoAuth, 1)
+	s.info("DATA:AUTH_REQUIRED")
+	return false
 }
 
-// reply answers a command ourselves, in its turn.
+// noSpool leaves the server because a message could not be scanned.
+func (s *session) noSpool(out *[]byte, err error) step {
+	s.log().Error("spool cannot be made", "error", err)
+	return s.leaveServer(out, smtp.CodeSpool, s.text(imsg.MsgSpoolOpenFail)+": "+problem(err))
+}
+
+// reply answers a command ourselves, in its turn; a chunk, not before its octets
+// are there (RFC 3030, 2).
 func (s *session) reply(code smtp.Code, text string) step {
-	if !s.answer(code, text) {
+	line := string(s.ownLine(code, text))
+	if s.skip > 0 {
+		s.sorry = line
+		return goOn
+	}
+	return s.replyLine(line)
+}
+
+func (s *session) replyLine(line string) step {
+	if !s.answerLine(line) {
 		s.end("client")
 		return stop
 	}
@@ -197,12 +223,10 @@ func (s *session) reply(code smtp.Code, text string) step {
 
 // giveUp says why and closes both sides.
 func (s *session) giveUp(out *[]byte, code smtp.Code, text string) step {
-	if !s.flush(out) {
-		return stop
+	if s.drained(out) && s.claim("error") {
+		s.say(code, text)
+		s.finish("error")
 	}
-	s.drained()
-	s.say(code, text)
-	s.finish("error")
 	return stop
 }
 
@@ -211,8 +235,10 @@ func (s *session) earlyTalk() step {
 	s.info("FOUND:EARLYTALK src=" + s.src.Addr().String() + " ident=")
 	s.w.count(imsg.CountEarlyTalk, 1)
 	s.offend(imsg.FoundEarlyTalk, "", 0, "")
-	s.say(smtp.CodeRejected, s.text(imsg.MsgEarlytalker))
-	s.finish("error")
+	if s.claim("error") {
+		s.say(smtp.CodeRejected, s.text(imsg.MsgEarlytalker))
+		s.finish("error")
+	}
 	return stop
 }
 

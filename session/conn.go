@@ -46,6 +46,8 @@ type session struct {
 	locked   atomic.Bool   // the client got locked meanwhile
 	offered  atomic.Uint32 // smtp.Cap of the last EHLO reply
 	greeted  atomic.Bool   // the server has said something
+	declined atomic.Bool   // the server refused a chunk of the message under way
+	answered atomic.Bool   // and that was the answer to the client's last chunk
 	expired  atomic.Bool
 	users    atomic.Int32 // goroutines at work; the last one out ends the session
 
@@ -61,12 +63,15 @@ type session struct {
 	taken   bool   // the server is gone and we play its part
 	mail    string // MAIL FROM's address, once the server took it
 	rcpts   int    // recipients the server took, whole session
+	takers  int    // those of the message under way
 	authing bool   // the client's next line is an AUTH response
 
 	lines   smtp.LineScanner
 	helo    string
 	reason  string // of a takeover to come
 	skip    int64  // octets of a refused chunk still to come
+	sorry   string // the reply to it, said behind them
+	chunks  chunks
 	message message
 	spool   spool
 
@@ -80,6 +85,7 @@ type phase uint8
 const (
 	commands phase = iota
 	text           // between 354 and the end of the message
+	octets         // of a chunk
 	direct         // nobody looks any more
 )
 
@@ -281,10 +287,7 @@ func (s *session) touch() { s.alive.Store(s.w.now.Load()) }
 // expire ends a session whose time is over: a takeover says so first, a relay
 // ends without a word. Called by the worker's clock.
 func (s *session) expire() {
-	s.mu.Lock()
-	taken := s.taken
-	s.mu.Unlock()
-	if taken && !s.expired.Swap(true) {
+	if s.isTaken() && !s.expired.Swap(true) {
 		s.client.expire()
 		return
 	}

@@ -15,12 +15,13 @@ import (
 
 // message is what lives from DATA to the end of the text.
 type message struct {
-	body   smtp.Body
-	open   bool  // its end has not been read yet
-	headed bool  // the NAT header has gone out
-	spool  bool  // the text goes to the spool
-	lost   bool  // it should have, but could not
-	size   int64 // octets, without our own headers
+	body    smtp.Body
+	open    bool  // its end has not been read yet
+	headed  bool  // the NAT header has gone out
+	chunked bool  // it comes by BDAT
+	spool   bool  // the text goes to the spool
+	lost    bool  // it should have, but could not
+	size    int64 // octets, without our own headers
 }
 
 // begin prepares for a message before DATA is forwarded, so that a spool that
@@ -83,8 +84,9 @@ func (s *session) takeText(out *[]byte) step {
 	s.client.consume(n)
 	if m.spool {
 		m.size += int64(len(text))
-		if next := s.spoolText(text); next != goOn {
-			return next
+		if !s.spoolText(text) {
+			m.open = ev != smtp.BodyEnd
+			return s.refuseText(smtp.CodeSpool, s.text(imsg.MsgSpoolProblem))
 		}
 	} else {
 		m.size += int64(len(wire) - before)
@@ -99,42 +101,54 @@ func (s *session) takeText(out *[]byte) step {
 		m.open = false
 		return s.endText(out)
 	case smtp.BodyBare, smtp.BodyNUL:
-		s.cut(nil)
-		s.say(smtp.CodeRejected, s.text(imsg.MsgProtoError))
-		s.finish("error")
-		return stop
+		return s.refuseSession(smtp.CodeRejected, s.text(imsg.MsgProtoError))
 	}
 	return goOn
 }
 
 // spoolText writes to the spool, and gives it up once no engine would look any
-// more.
-func (s *session) spoolText(text []byte) step {
+// more. False: it could not, and the message must not pass without.
+func (s *session) spoolText(text []byte) bool {
 	m := &s.message
 	cfg := s.w.cfg
 	if err := s.spool.write(text); err != nil {
 		s.log().Error("spool cannot be written", "error", err)
 		s.spool.drop()
 		m.spool, m.lost = false, true
-		if !cfg.IgnoreErrors {
-			return s.refuseText(smtp.CodeSpool, s.text(imsg.MsgSpoolProblem))
-		}
+		return cfg.IgnoreErrors
 	}
 	if !s.mayScan(m.size, imsg.SkipAntivirus) && !s.mayScan(m.size, imsg.SkipAntispam) && cfg.SpoolLeaveOn&imsg.LeaveAlways == 0 {
 		s.spool.drop()
 		m.spool = false
 	}
-	return goOn
+	return true
 }
 
-// refuseText cuts the server off in the middle of a message and takes over.
+// refuseText cuts the server off before the end of a message and takes over.
 func (s *session) refuseText(code smtp.Code, text string) step {
-	s.cut(nil)
-	if s.say(code, text) != nil {
-		s.end("client")
+	if !s.cutText() {
 		return stop
 	}
-	return s.takeover(text)
+	return s.depart(code, text)
+}
+
+// refuseSession cuts the server off before the end of a message and closes.
+func (s *session) refuseSession(code smtp.Code, text string) step {
+	if s.cutText() {
+		s.say(code, text)
+		s.finish("error")
+	}
+	return stop
+}
+
+// cutText cuts the server off so that it throws away what it has of a message.
+// Between chunks it reads commands.
+func (s *session) cutText() bool {
+	if !s.message.chunked {
+		return s.cut(nil)
+	}
+	out := []byte("RSET\r\n")
+	return s.cut(&out)
 }
 
 // endText has the message judged and releases its end, or does not.
@@ -152,12 +166,13 @@ func (s *session) endText(out *[]byte) step {
 	if s.locked.Load() {
 		s.w.count(imsg.CountRejectLock, 1)
 		s.info("LOCK:LOCKED", "src", s.src.Addr(), "ident", "")
-		s.cut(nil)
-		s.say(smtp.CodeLateLock, s.text(imsg.MsgVirusLocked))
-		s.finish("error")
-		return stop
+		return s.refuseSession(smtp.CodeLateLock, s.text(imsg.MsgVirusLocked))
 	}
-	*out = append(*out, smtp.EndOfData...)
+	end := smtp.EndOfData
+	if s.message.chunked {
+		end = smtp.EndOfChunks
+	}
+	*out = append(*out, end...)
 	s.mu.Lock()
 	s.queue.push(entry{kind: endOfData})
 	s.phase = commands
@@ -189,6 +204,9 @@ func (s *session) logSkipped(word string, engine imsg.AuthSkip, size int64) {
 func (s *session) judge() step {
 	m, cfg := &s.message, s.w.cfg
 	if m.lost {
+		if !cfg.IgnoreErrors {
+			return s.refuseText(smtp.CodeSpool, s.text(imsg.MsgSpoolProblem))
+		}
 		s.w.count(imsg.CountUnscanned, 1)
 		s.log().Warn("SCAN:FAILED", "size", m.size, "src", s.src.Addr(), "ident", "", "result", "no spool, message passes unscanned")
 		return goOn

@@ -15,7 +15,11 @@ import (
 )
 
 // goDirect opens the floodgate; s.mu is held.
-func (s *session) goDirect(cause string) {
+func (s *session) goDirect(by kind) {
+	cause := "auth"
+	if by == starttls {
+		cause = "starttls"
+	}
 	s.phase = direct
 	s.state.Store(uint32(imsg.StateDirect))
 	s.patience.Store(seconds(s.w.cfg.TimeoutDirect))

@@ -21,7 +21,10 @@ const (
 	starttls
 	rset
 	quit
-	own // no reply will come: text is ours
+	chunk
+	quietChunk // the client hears of it only if it is refused
+	ownReset   // a RSET of ours: the client does not hear of it
+	own        // no reply will come: text is ours
 )
 
 var kinds = map[smtp.Verb]kind{

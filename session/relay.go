@@ -18,7 +18,7 @@ const (
 	goOn   step = iota
 	starve      // what is buffered is the start of a line: read more
 	stop        // the client's goroutine has nothing left to relay
-	play        // take over, once the command that led to it is consumed
+	play        // the server is gone: take over
 )
 
 // fromClient reads the client until the session ends.
@@ -56,8 +56,14 @@ func (s *session) take(out *[]byte) bool {
 			next = s.takeLine(out)
 		case text:
 			next = s.takeText(out)
+		case octets:
+			next = s.takeChunk(out)
 		case direct:
 			s.directFromClient()
+		}
+		if next == play {
+			s.takeover(s.reason)
+			return false
 		}
 		if next == stop {
 			return false
@@ -88,18 +94,15 @@ func (s *session) turnTo(out *[]byte) (phase, bool) {
 	return s.phase, !s.ended
 }
 
-// flush writes what was collected for the server.
+// flush writes what was collected for the server. A server that takes no more is
+// no end yet: it may have said why, and its own goroutine gets to that.
 func (s *session) flush(out *[]byte) bool {
 	if len(*out) == 0 {
 		return true
 	}
 	err := s.server.write(*out)
 	*out = (*out)[:0]
-	if err != nil {
-		s.end("server")
-		return false
-	}
-	return true
+	return err == nil
 }
 
 // clientGone ends the session at the client's end. One that closed its writing
@@ -147,12 +150,31 @@ func (s *session) fromServer() {
 
 // serverGone ends the session at the server's end, unless we cut it off ourselves.
 func (s *session) serverGone() {
-	s.mu.Lock()
-	over := s.taken || s.ended
-	s.mu.Unlock()
-	if !over {
+	if s.claim("server") {
 		s.finish("server")
 	}
+}
+
+// claim makes the session's end the caller's: the first one to have it says the
+// last words. The client's goroutine has it from the moment it cut the server off.
+func (s *session) claim(by string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.taken || s.ended {
+		return false
+	}
+	s.ended = true
+	if s.by == "" {
+		s.by = by
+	}
+	s.turn.Broadcast()
+	return true
+}
+
+func (s *session) isTaken() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.taken
 }
 
 // hangUp closes our half towards the client. Its goroutine goes on reading, and
@@ -180,21 +202,28 @@ func (s *session) enhanced() bool {
 	return smtp.Cap(s.offered.Load())&smtp.CapEnhancedStatus != 0
 }
 
-// answer gives a reply of our own when its turn has come: behind the replies the
-// server still owes.
-func (s *session) answer(code smtp.Code, text string) bool {
-	line := smtp.AppendReply(nil, code, s.enhanced(), s.w.cfg.ProxyName, text)
+func (s *session) ownLine(code smtp.Code, text string) []byte {
+	return smtp.AppendReply(nil, code, s.enhanced(), s.w.cfg.ProxyName, text)
+}
+
+// answerLine gives a reply of our own when its turn has come: behind the replies
+// the server still owes. Only the client's goroutine adds to the queue: one that
+// it finds empty stays so while it writes.
+func (s *session) answerLine(line string) bool {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.queue.len() > 0 {
-		s.queue.push(entry{kind: own, text: string(line)})
-		return true
+	wait := s.queue.len() > 0
+	if wait {
+		s.queue.push(entry{kind: own, text: line})
 	}
-	return s.sayLine(line) == nil
+	s.mu.Unlock()
+	return wait || s.sayLine([]byte(line)) == nil
 }
 
 // protocolError ends a session whose server talks nonsense.
 func (s *session) protocolError(err error) {
+	if !s.claim("error") {
+		return
+	}
 	s.log().Warn("protocol error of the server", "dst", s.dst, "error", err)
 	s.say(smtp.CodeTimeout, s.text(imsg.MsgProtoError))
 	s.finish("error")

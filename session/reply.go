@@ -21,6 +21,7 @@ const (
 var (
 	errUnasked      = errors.New("a reply nobody asked for")
 	errIntermediate = errors.New("an intermediate reply to a command that has none")
+	errReset        = errors.New("RSET refused")
 )
 
 // takeReplies relays every complete line that is buffered, collected in out, and
@@ -38,12 +39,15 @@ func (s *session) takeReplies(out *[]byte) relayState {
 		if err == nil {
 			last, err = s.owed(out, &done)
 		}
-		if err == nil && r.Code/100 == 3 && !(r.Code == 354 && last.kind == data) && !(r.Code == 334 && last.kind == auth) {
-			err = errIntermediate
+		if err == nil {
+			err = wrong(last, r.Code)
 		}
 		if err != nil && r.Code != 421 {
 			s.sendClient(out)
 			s.protocolError(err)
+			return relayOver
+		}
+		if last.kind == starttls && r.First && !s.sendClient(out) {
 			return relayOver
 		}
 		*out = s.relayed(*out, last, r)
@@ -53,26 +57,45 @@ func (s *session) takeReplies(out *[]byte) relayState {
 		}
 		code = r.Code
 		if code == 421 {
-			s.sendClient(out)
-			s.finish("server")
+			if s.claim("server") {
+				s.sendClient(out)
+				s.finish("server")
+			}
 			return relayOver
 		}
 		done++
 		s.note(last, code)
 		if last.kind == starttls && code == 220 && s.client.pending() {
-			s.say(smtp.CodeRejected, s.text(imsg.MsgProtoError))
-			s.finish("error")
+			if s.claim("error") {
+				s.say(smtp.CodeRejected, s.text(imsg.MsgProtoError))
+				s.finish("error")
+			}
 			return relayOver
 		}
-		if last.kind == starttls || last.kind == auth {
-			break // what follows may be no reply
+		if s.opens(last, code) {
+			break // what follows is no reply
 		}
 	}
 	if !s.sendClient(out) {
-		s.end("client")
 		return relayOver
 	}
 	return s.settle(done, last, code)
+}
+
+// wrong tells what makes a code an impossible answer to a command.
+func wrong(e entry, code int) error {
+	switch {
+	case code/100 == 3 && !(code == 354 && e.kind == data) && !(code == 334 && e.kind == auth):
+		return errIntermediate
+	case e.kind == ownReset && code/100 != 2:
+		return errReset
+	}
+	return nil
+}
+
+// opens tells whether a reply makes the session a direct proxy.
+func (s *session) opens(e entry, code int) bool {
+	return e.kind == starttls && code == 220 || e.kind == auth && code == 235 && s.w.cfg.AuthSkip&imsg.SkipDirect != 0
 }
 
 // owed returns the entry the next reply belongs to, putting own replies that
@@ -91,17 +114,32 @@ func (s *session) owed(out *[]byte, done *int) (entry, error) {
 	return entry{}, errUnasked
 }
 
+// sendClient hands collected replies to the client. None comes through once the
+// server has been cut off: what the client hears then is ours. False: the
+// server's goroutine has nothing left to do.
 func (s *session) sendClient(out *[]byte) bool {
 	if len(*out) == 0 {
 		return true
 	}
-	err := s.sayLine(*out)
+	s.clientOut.Lock()
+	defer s.clientOut.Unlock()
+	if s.isTaken() {
+		return false
+	}
+	err := s.client.write(*out)
 	*out = (*out)[:0]
-	return err == nil
+	if err != nil {
+		s.end("client")
+		return false
+	}
+	return true
 }
 
-// relayed appends a line of a reply as the client is to see it.
+// relayed appends a line of a reply as the client is to see it, if it is.
 func (s *session) relayed(out []byte, e entry, r smtp.Reply) []byte {
+	if r.Code != 421 && (e.kind == ownReset || e.kind == quietChunk && r.Code/100 == 2) {
+		return out
+	}
 	if e.kind == ehlo && r.Code == 250 {
 		if r.First {
 			s.offering = 0
@@ -121,6 +159,7 @@ func (s *session) note(e entry, code int) {
 	switch e.kind {
 	case helo, ehlo:
 		if ok {
+			s.setTakers(0)
 			s.offered.Store(uint32(s.offering))
 			if s.offering&smtp.CapAuth != 0 {
 				s.setAuth(imsg.AuthSupported)
@@ -130,15 +169,26 @@ func (s *session) note(e entry, code int) {
 	case mail:
 		if ok {
 			s.mu.Lock()
-			s.mail = e.text
+			s.mail, s.takers = e.text, 0
 			s.mu.Unlock()
 		}
 	case rcpt:
 		if ok {
 			s.mu.Lock()
 			s.rcpts++
+			s.takers++
 			s.mu.Unlock()
 			s.w.count(imsg.CountRecipients, 1)
+		}
+	case rset, ownReset:
+		if ok {
+			s.setTakers(0)
+		}
+	case chunk, quietChunk:
+		if !ok {
+			s.declined.Store(true)
+			s.answered.Store(e.kind == quietChunk)
+			s.info("DATA:CANCELLED [" + itoa(code) + "]")
 		}
 	case data:
 		if code == 354 {
@@ -149,6 +199,7 @@ func (s *session) note(e entry, code int) {
 			s.info("DATA:CANCELLED [" + itoa(code) + "]")
 		}
 	case endOfData:
+		s.setTakers(0)
 		s.w.count(imsg.CountMessages, 1)
 		s.state.Store(uint32(imsg.StatePost))
 		s.info("DATA:FINISHED [" + itoa(code) + "]")
@@ -188,9 +239,17 @@ func (s *session) settle(done int, last entry, code int) relayState {
 		s.queue.pop()
 	}
 	for s.queue.len() > 0 && s.queue.at(0).kind == own {
-		if s.sayLine([]byte(s.queue.pop().text)) != nil {
-			break // the client is gone; its own goroutine finds out
+		// It stays in the queue while it is written: what we say
+		// meanwhile comes behind it. Nobody may have to wait for a
+		// client that does not read, so the lock is not held.
+		line := []byte(s.queue.at(0).text)
+		s.mu.Unlock()
+		ok := s.sendClient(&line)
+		s.mu.Lock()
+		if !ok {
+			return relayOver
 		}
+		s.queue.pop()
 	}
 	// A held command is the last of the queue: nothing is read behind it.
 	if s.held && done > 0 && s.queue.len() == 0 {
@@ -200,10 +259,8 @@ func (s *session) settle(done int, last entry, code int) relayState {
 			s.phase = text
 		case last.kind == auth && code == 334:
 			s.authing = true
-		case last.kind == starttls && code == 220:
-			s.goDirect("starttls")
-		case last.kind == auth && code == 235 && s.w.cfg.AuthSkip&imsg.SkipDirect != 0:
-			s.goDirect("auth")
+		case s.opens(last, code):
+			s.goDirect(last.kind)
 		}
 	}
 	s.turn.Broadcast()
@@ -213,12 +270,30 @@ func (s *session) settle(done int, last entry, code int) relayState {
 	return relayOn
 }
 
-// drained waits until the client has every reply it is owed, so that ours comes
-// in its turn. It returns when the session ends, too.
-func (s *session) drained() {
+// drained hands the server what was collected for it and waits until the client
+// has every reply it is owed. False: the session is over.
+func (s *session) drained(out *[]byte) bool {
+	if !s.flush(out) {
+		return false
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for s.queue.len() > 0 && !s.ended {
 		s.turn.Wait()
 	}
+	return !s.ended
+}
+
+// setTakers and recipients: how many recipients the server has taken for the
+// message under way, as far as its replies tell.
+func (s *session) setTakers(n int) {
+	s.mu.Lock()
+	s.takers = n
+	s.mu.Unlock()
+}
+
+func (s *session) recipients() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.takers
 }

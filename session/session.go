@@ -87,7 +87,7 @@ func (w *worker) fromParent(r imsg.Request) {
 func (w *worker) configure(cfg *imsg.SessionConfig) {
 	w.cfg = cfg
 	w.offer = smtp.Offer{
-		NoChunking: true,
+		NoChunking: !cfg.ScanChunks,
 		NoStartTLS: cfg.ForbidSTARTTLS,
 		NoXClient:  cfg.Mode == imsg.ModeFixedXclient,
 		SizeLimit:  cfg.SizeLimit,

@@ -13,13 +13,17 @@ import (
 
 // cut ends the server's side. At a command, where out is given, it gets what was
 // collected for it and a QUIT; in a message it is closed without, so that it
-// throws away what it has.
-func (s *session) cut(out *[]byte) {
+// throws away what it has. False: the session has ended otherwise.
+func (s *session) cut(out *[]byte) bool {
+	// Whoever writes a reply of the server at this moment gets it done.
+	s.clientOut.Lock()
 	s.mu.Lock()
-	s.taken = true
+	over := s.ended
+	s.taken = !over
 	s.mu.Unlock()
-	if s.server.conn == nil {
-		return
+	s.clientOut.Unlock()
+	if over {
+		return false
 	}
 	if out != nil {
 		*out = append(*out, "QUIT\r\n"...)
@@ -27,16 +31,20 @@ func (s *session) cut(out *[]byte) {
 		*out = (*out)[:0]
 	}
 	s.server.conn.Close()
+	return true
 }
 
 // leaveServer answers a command with a refusal, in its turn, and has the session
 // taken over.
 func (s *session) leaveServer(out *[]byte, code smtp.Code, text string) step {
-	if !s.flush(out) {
+	if !s.drained(out) || !s.cut(out) {
 		return stop
 	}
-	s.drained()
-	s.cut(out)
+	return s.depart(code, text)
+}
+
+// depart tells the client why its server is gone; the takeover repeats it.
+func (s *session) depart(code smtp.Code, text string) step {
 	if s.say(code, text) != nil {
 		s.end("client")
 		return stop
@@ -46,13 +54,13 @@ func (s *session) leaveServer(out *[]byte, code smtp.Code, text string) step {
 }
 
 // takeover plays the server. The session is over when it returns.
-func (s *session) takeover(reason string) step {
+func (s *session) takeover(reason string) {
 	s.mu.Lock()
 	s.taken = true
 	ended := s.ended
 	s.mu.Unlock()
 	if ended {
-		return stop
+		return
 	}
 	s.state.Store(uint32(imsg.StateTaken))
 	s.info("SESSION TAKEOVER:", "src", s.src.Addr(), "ident", "", "trns", s.trns.Load(), "reason", reason)
@@ -66,7 +74,7 @@ func (s *session) takeover(reason string) step {
 				s.say(smtp.CodeTimeout, s.text(imsg.MsgSessionTimeout))
 			}
 			s.finish("timeout")
-			return stop
+			return
 		}
 		if line == nil {
 			continue
@@ -74,12 +82,12 @@ func (s *session) takeover(reason string) step {
 		if count++; count > s.w.cfg.TakeoverCmds {
 			s.say(smtp.CodeRejected, s.text(imsg.MsgTransactionFailed))
 			s.finish("error")
-			return stop
+			return
 		}
 		quit, err := s.play(line.verb, line.hasArg, reason)
 		if quit || err != nil {
 			s.finish("client")
-			return stop
+			return
 		}
 	}
 }
@@ -159,8 +167,9 @@ func (s *session) play(v smtp.Verb, hasArg bool, reason string) (quit bool, err 
 // client has time to read them and to close.
 func (s *session) finish(by string) {
 	s.mu.Lock()
-	if !s.ended {
-		s.ended, s.by = true, by
+	s.ended = true
+	if s.by == "" {
+		s.by = by
 	}
 	s.turn.Broadcast()
 	s.mu.Unlock()

@@ -6,7 +6,12 @@ package smtp
 import (
 	"errors"
 	"math"
+	"strconv"
 )
+
+// EndOfChunks is what the caller sends to the MSA once the verdict is known, in
+// place of the LAST that the client's last chunk had.
+const EndOfChunks = "BDAT 0 LAST\r\n"
 
 // ErrChunk says that the argument of BDAT is not a chunk size, with or without LAST.
 var ErrChunk = errors.New("malformed BDAT argument")
@@ -30,4 +35,9 @@ func ParseBDAT(arg []byte) (size int64, last bool, err error) {
 		return size, true, nil
 	}
 	return size, false, ErrChunk
+}
+
+// AppendBDAT appends the command for a chunk that is not the last, without CRLF.
+func AppendBDAT(dst []byte, size int64) []byte {
+	return strconv.AppendInt(append(dst, "BDAT "...), size, 10)
 }

@@ -82,6 +82,9 @@ func (s *ReplyScanner) Next(buf []byte) (r Reply, n int, err error) {
 	if err != nil {
 		return Reply{}, 0, err
 	}
+	if r.Code == 421 && s.code != 421 {
+		s.code = 0 // RFC 5321, 3.8: it may come at any time
+	}
 	if s.code != 0 && r.Code != s.code {
 		return Reply{}, 0, ErrReplyCode
 	}

@@ -40,6 +40,10 @@ func (v Verb) String() string {
 
 // lookupVerb finds the verb spelled by word in any case (RFC 5321, 2.4).
 func lookupVerb(word []byte) Verb {
+	// A server may take "BDAT12" for BDAT, and what follows for octets.
+	if len(word) > len("BDAT") && equalFold(word[:len("BDAT")], "BDAT") {
+		return BDAT
+	}
 	var up [len("STARTTLS")]byte
 	if len(word) > len(up) {
 		return Other

@@ -1,0 +1,219 @@
+// A message sent in chunks (RFC 3030). This file owns the state of such a message
+// and what each BDAT becomes: chunks go to the server and to the spool as they
+// are, but never the word that ends the message. It comes from data.go, after
+// the verdict.
+
+package session
+
+import (
+	"math"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/session/smtp"
+)
+
+// chunks is how far a message in chunks has come.
+type chunks struct {
+	state chunkState
+	left  int64 // octets to come of the chunk under way
+	last  bool  // that chunk ends the message
+}
+
+type chunkState uint8
+
+const (
+	noChunks     chunkState = iota
+	openChunks              // the server holds octets, ours at least
+	failedChunks            // the server was reset; chunks are refused until LAST, RSET, MAIL or a HELO
+)
+
+// bdat decides on one BDAT. Until it is accepted its octets are to be skipped,
+// so that a refused chunk is never read as commands.
+func (s *session) bdat(out *[]byte, arg []byte) step {
+	cfg := s.w.cfg
+	size, last, err := smtp.ParseBDAT(arg)
+	if size == math.MaxInt64 {
+		return s.giveUp(out, smtp.CodeArgument, s.text(imsg.MsgProtoError))
+	}
+	s.skip = size
+	if !cfg.ScanChunks {
+		s.filtered("BDAT")
+		return s.reply(smtp.CodeUnsupported, s.text(imsg.MsgUnimplCommand))
+	}
+	if s.chunks.state == noChunks {
+		// What the server offers and whom it sends to must be known: one
+		// that does not speak CHUNKING would read octets as commands.
+		if !s.drained(out) {
+			return stop
+		}
+		if smtp.Cap(s.offered.Load())&smtp.CapChunking == 0 {
+			return s.reply(smtp.CodeUnsupported, s.text(imsg.MsgUnimplCommand))
+		}
+	}
+	if err != nil {
+		return s.refuseChunk(out, last, smtp.CodeArgument, s.text(imsg.MsgProtoError))
+	}
+	if s.chunks.state == failedChunks || s.chunks.state == openChunks && s.declined.Load() {
+		return s.refuseChunk(out, last, smtp.CodeSequence, s.text(imsg.MsgTransactionFailed))
+	}
+	had := int64(0)
+	if s.chunks.state == openChunks {
+		had = s.message.size
+	}
+	if cfg.SizeLimit > 0 && size > cfg.SizeLimit-had {
+		s.info("message over size_limit", "size", had, "chunk", size, "src", s.src.Addr(), "ident", "")
+		return s.refuseChunk(out, last, smtp.CodeSize, s.text(imsg.MsgSizeLimit))
+	}
+	if s.chunks.state == noChunks {
+		if next := s.startChunks(out, last); next != goOn || s.chunks.state != openChunks {
+			return next
+		}
+	}
+	return s.forwardChunk(out, size, last)
+}
+
+// startChunks starts a message, if it may start: state tells afterwards. The NAT
+// header is a chunk of its own. A server that refuses it has thereby answered
+// the client, and gets none of the client's octets.
+func (s *session) startChunks(out *[]byte, last bool) step {
+	if s.recipients() == 0 {
+		return s.refuseChunk(out, last, smtp.CodeSequence, s.text(imsg.MsgTransactionFailed))
+	}
+	if !s.mayMail(out) {
+		return s.refuseChunk(out, last, smtp.CodeAuthRequired, s.text(imsg.MsgAuthRequired))
+	}
+	s.debug("DATA:REQUEST")
+	if err := s.begin(); err != nil {
+		return s.noSpool(out, err)
+	}
+	s.message.chunked, s.message.headed = true, true
+	s.declined.Store(false)
+	s.answered.Store(false)
+	s.chunks.state = openChunks
+	if header := s.appendNATHeader(nil); len(header) > 0 {
+		if next := s.forward(out, smtp.AppendBDAT(nil, int64(len(header))), entry{kind: quietChunk}, false); next != goOn {
+			return next
+		}
+		*out = append(*out, header...)
+		if !s.drained(out) {
+			return stop
+		}
+		if s.declined.Load() {
+			return s.failChunks(out, last)
+		}
+	}
+	s.trns.Add(1)
+	s.state.Store(uint32(imsg.StateBDAT))
+	s.debug("DATA:GOING")
+	return goOn
+}
+
+// forwardChunk lets a chunk's octets through. The last one goes out like any
+// other, and nothing at all goes out for one that is empty.
+func (s *session) forwardChunk(out *[]byte, size int64, last bool) step {
+	if !last || size > 0 {
+		e := entry{kind: chunk}
+		if last {
+			e.kind = quietChunk
+		}
+		if next := s.forward(out, smtp.AppendBDAT(nil, size), e, false); next != goOn {
+			return next
+		}
+	}
+	s.skip, s.chunks.left, s.chunks.last = 0, size, last
+	if size == 0 {
+		return s.endChunk(out)
+	}
+	s.setPhase(octets)
+	return goOn
+}
+
+// takeChunk moves what is buffered of a chunk.
+func (s *session) takeChunk(out *[]byte) step {
+	m := &s.message
+	in := s.client.bytes()
+	in = in[:min(s.chunks.left, int64(len(in)))]
+	*out = append(*out, in...)
+	m.size += int64(len(in))
+	if m.spool {
+		// A spool that fails is told at the end: in the middle of a chunk
+		// nobody could be told in turn.
+		s.spoolText(in)
+	}
+	s.chunks.left -= int64(len(in))
+	s.client.consume(len(in))
+	if s.chunks.left > 0 {
+		return goOn
+	}
+	return s.endChunk(out)
+}
+
+// endChunk is behind the last octet of a chunk; behind the last chunk it waits
+// for the server to have taken everything and goes on to the verdict.
+func (s *session) endChunk(out *[]byte) step {
+	s.setPhase(commands)
+	if !s.chunks.last {
+		return goOn
+	}
+	if !s.drained(out) {
+		return stop
+	}
+	if !s.declined.Load() {
+		s.chunks.state = noChunks
+		return s.endText(out)
+	}
+	if next := s.failChunks(out, true); next != goOn || s.answered.Load() {
+		return next
+	}
+	return s.reply(smtp.CodeSequence, s.text(imsg.MsgTransactionFailed))
+}
+
+// refuseChunk answers a chunk ourselves; its message has failed.
+func (s *session) refuseChunk(out *[]byte, last bool, code smtp.Code, text string) step {
+	if next := s.failChunks(out, last); next != goOn {
+		return next
+	}
+	return s.reply(code, text)
+}
+
+// failChunks gives a message in chunks up. The server is reset at once: neither
+// what it holds nor its recipients may become part of another message.
+func (s *session) failChunks(out *[]byte, last bool) step {
+	next := goOn
+	if s.chunks.state != failedChunks {
+		s.spool.finish(false)
+		next = s.forward(out, []byte("RSET"), entry{kind: ownReset}, false)
+	}
+	s.chunks.state = failedChunks
+	if last {
+		s.chunks.state = noChunks
+	}
+	return next
+}
+
+// leaveChunks is called before a command that ends a transaction is forwarded.
+func (s *session) leaveChunks(out *[]byte) step {
+	if s.chunks.state == noChunks {
+		return goOn
+	}
+	return s.failChunks(out, true)
+}
+
+// resetChunks has the client's RSET decide on a message in chunks: one that the
+// server did not take leaves it as it is.
+func (s *session) resetChunks(out *[]byte) step {
+	if !s.drained(out) {
+		return stop
+	}
+	if s.chunks.state == failedChunks || s.recipients() == 0 {
+		s.spool.finish(false)
+		s.chunks.state = noChunks
+	}
+	return goOn
+}
+
+func (s *session) setPhase(p phase) {
+	s.mu.Lock()
+	s.phase = p
+	s.mu.Unlock()
+}
