@@ -261,7 +261,7 @@ var nulls = []word[bool]{
 }
 
 var chunkings = []word[bool]{
-	{name: "scan", value: true, unbuilt: true},
+	{name: "scan", value: true},
 	{name: "filter", value: false},
 }
 
