@@ -95,6 +95,7 @@ type plan struct {
 	config  imsg.LockdConfig
 	dir     string // empty: a fresh one
 	ledger  *os.File
+	rates   string // path of the store of rates, empty: none
 	uid     int
 	load    float64
 	waiting bool // do not lift the barrier
@@ -145,7 +146,7 @@ func open(t testing.TB, p plan) *house {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.keeper = newKeeper(home, slog.New(slog.NewTextHandler(h.log, nil)), dir, machine{
+	h.keeper = newKeeper(home, slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug})), dir, machine{
 		now: h.clock.now, load: func() float64 { return p.load }, uid: p.uid,
 	})
 	go func() {
@@ -161,10 +162,24 @@ func open(t testing.TB, p plan) *house {
 	if p.ledger != nil {
 		h.tell(&imsg.Ledger{}, p.ledger)
 	}
+	if p.rates != "" {
+		h.store(p.rates)
+	}
 	if !p.waiting {
 		h.tell(&imsg.Start{})
 	}
 	return h
+}
+
+// store hands over a store of rates.
+func (h *house) store(path string) {
+	h.t.Helper()
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.tell(&imsg.RateStore{}, f)
+	f.Close()
 }
 
 func pair(t testing.TB) (near, far *os.File) {

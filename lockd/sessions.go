@@ -85,8 +85,8 @@ func (k *keeper) identify(s *session, m *imsg.Ident) *imsg.Admission {
 	if fresh {
 		s.ident = clip(m.Ident, maxIdent)
 	}
-	if found {
-		s.target = plain(m.Target)
+	if t := plain(m.Target); t.IsValid() && (fresh || found) {
+		s.target = t
 	}
 	a := &imsg.Admission{Number: s.number, Sessions: len(k.live), Same: k.identCount(s), Load: k.machine.load()}
 	switch limit := k.config.MaxPerIdent; {

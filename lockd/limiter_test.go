@@ -1,0 +1,378 @@
+package lockd
+
+import (
+	"fmt"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+)
+
+// limited is the usual configuration with quotas for a minute.
+func limited(q map[imsg.Rate]uint64) imsg.LockdConfig {
+	c := usual()
+	c.RateExpiration, c.RateDstExpiration, c.RateGeneration = time.Minute, -1, 1
+	c.RateQuotas = make([]uint64, imsg.RateCounters)
+	for r, n := range q {
+		c.RateQuotas[r] = n
+	}
+	return c
+}
+
+func (h *house) reload(c imsg.LockdConfig) {
+	h.t.Helper()
+	h.tell(&c)
+	h.next()
+}
+
+func (w *hand) use(number uint64, c imsg.Rate, n uint64) imsg.Refusal {
+	w.t.Helper()
+	m, err := w.Call(&imsg.Use{Number: number, Counter: c, Amount: n}, patience)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return m.(*imsg.Allowance).Refusal
+}
+
+func (w *hand) identify(number uint64, ident, target string) *imsg.Admission {
+	w.t.Helper()
+	m := &imsg.Ident{Number: number, Ident: ident}
+	if target != "" {
+		m.Target = at(target)
+	}
+	return ask[*imsg.Admission](w.t, w.Conn, m)
+}
+
+func storePath(t testing.TB) string { return filepath.Join(t.TempDir(), "rates") }
+
+func TestConnectionsAreLimited(t *testing.T) {
+	h := open(t, plan{config: limited(map[imsg.Rate]uint64{imsg.RateConnections: 2, imsg.RateBytes: 5}), rates: storePath(t)})
+	w := h.worker(0)
+	for range 2 {
+		a := w.enter("192.0.2.7")
+		if a.Refusal != imsg.Admitted || a.Uses != 1<<imsg.RateConnections|1<<imsg.RateBytes {
+			t.Errorf("%+v", a)
+		}
+		w.say(&imsg.Leave{Number: a.Number})
+	}
+	h.log.has(t, "msg=RATELIMIT:PASS session=2 src=192.0.2.7 ident=\"\" counter=connections used=2 quota=2 tries=2")
+	if a := w.enter("192.0.2.7"); a.Refusal != imsg.RefusedRate || a.Number != 3 || h.liveCount() != 0 {
+		t.Errorf("%+v", a)
+	}
+	h.log.has(t, "msg=RATELIMIT:REJECT session=3 src=192.0.2.7 ident=\"\" counter=connections used=2 quota=2 tries=3")
+	if a := w.enter("192.0.2.8"); a.Refusal != imsg.Admitted {
+		t.Errorf("another client: %+v", a)
+	}
+	h.clock.move(time.Minute)
+	if a := w.enter("192.0.2.7"); a.Refusal != imsg.RefusedRate {
+		t.Errorf("at the end of the period: %+v", a)
+	}
+	h.clock.move(1)
+	if a := w.enter("192.0.2.7"); a.Refusal != imsg.Admitted {
+		t.Errorf("in a new period: %+v", a)
+	}
+}
+
+func TestNetworksAreLimited(t *testing.T) {
+	c := limited(map[imsg.Rate]uint64{imsg.RateConnections: 2})
+	c.ClientPrefixIPv6 = 56
+	h := open(t, plan{config: c})
+	w := h.worker(0)
+	w.enter("2001:db8:0:100::1")
+	w.enter("2001:db8:0:1ff::2")
+	if a := w.enter("2001:db8:0:180::3"); a.Refusal != imsg.RefusedRate || a.Same != 3 {
+		t.Errorf("%+v", a)
+	}
+	if a := w.enter("2001:db8:0:200::1"); a.Refusal != imsg.Admitted || a.Same != 1 {
+		t.Errorf("%+v", a)
+	}
+	// The sessions that are live are counted by the new length, too.
+	c.ClientPrefixIPv6 = 128
+	h.reload(c)
+	if a := w.enter("2001:db8:0:100::1"); a.Same != 2 {
+		t.Errorf("%+v", a)
+	}
+	for n := range uint64(7) {
+		w.say(&imsg.Leave{Number: n})
+	}
+	if a := w.enter("2001:db8::9"); a.Sessions != 1 {
+		t.Errorf("%+v", a)
+	}
+}
+
+func TestUses(t *testing.T) {
+	h := open(t, plan{config: limited(map[imsg.Rate]uint64{imsg.RateRecipients: 3, imsg.RateBytes: 1000}), rates: storePath(t)})
+	one, two := h.worker(0), h.worker(1)
+	a, b := one.enter("192.0.2.7"), two.enter("192.0.2.7")
+	for range 3 {
+		if r := one.use(a.Number, imsg.RateRecipients, 1); r != imsg.Admitted {
+			t.Error(r)
+		}
+	}
+	// One client, whichever worker has the session.
+	if r := two.use(b.Number, imsg.RateRecipients, 1); r != imsg.RefusedRate {
+		t.Error(r)
+	}
+	if r := two.use(b.Number, imsg.RateBytes, 1001); r != imsg.RefusedRate {
+		t.Error(r)
+	}
+	if r := two.use(b.Number, imsg.RateBytes, 1000); r != imsg.Admitted {
+		t.Error(r)
+	}
+	if r := two.use(b.Number, imsg.RateAuthRejects, 1); r != imsg.Admitted {
+		t.Errorf("a counter that is off refuses: %d", r)
+	}
+	for _, row := range []struct {
+		w    *hand
+		m    imsg.Use
+		want imsg.Kind
+	}{
+		{one, imsg.Use{Number: b.Number, Counter: imsg.RateBytes, Amount: 1}, imsg.NotFound},
+		{one, imsg.Use{Number: 99, Counter: imsg.RateBytes, Amount: 1}, imsg.NotFound},
+		{one, imsg.Use{Number: a.Number, Counter: imsg.RateConnections, Amount: 1}, imsg.Invalid},
+		{one, imsg.Use{Number: a.Number, Counter: imsg.RateCounters, Amount: 1}, imsg.Invalid},
+	} {
+		if _, err := row.w.Call(&row.m, patience); err != row.want {
+			t.Errorf("%+v: %v, want %v", row.m, err, row.want)
+		}
+	}
+}
+
+func TestWithoutLimiter(t *testing.T) {
+	c := limited(map[imsg.Rate]uint64{imsg.RateConnections: 1, imsg.RateBytes: 1})
+	c.RateExpiration = 0
+	h := open(t, plan{config: c})
+	w := h.worker(0)
+	w.enter("192.0.2.7")
+	a := w.enter("192.0.2.7")
+	if a.Refusal != imsg.Admitted || a.Uses != 0 {
+		t.Errorf("%+v", a)
+	}
+	if r := w.use(a.Number, imsg.RateBytes, 1000); r != imsg.Admitted {
+		t.Error(r)
+	}
+	h.keeper.mu.Lock()
+	defer h.keeper.mu.Unlock()
+	if len(h.keeper.rates.fresh) != 0 {
+		t.Error("a record was made")
+	}
+}
+
+func TestGenerations(t *testing.T) {
+	c := limited(map[imsg.Rate]uint64{imsg.RateMessages: 5})
+	h := open(t, plan{config: c, rates: storePath(t)})
+	w := h.worker(0)
+	a := w.enter("192.0.2.7")
+	for range 3 {
+		w.use(a.Number, imsg.RateMessages, 1)
+	}
+	c.RateQuotas[imsg.RateMessages] = 2
+	h.reload(c)
+	if r := w.use(a.Number, imsg.RateMessages, 1); r != imsg.Admitted {
+		t.Errorf("new quotas without a new generation: %d", r)
+	}
+	c.RateGeneration++
+	h.reload(c)
+	if r := w.use(a.Number, imsg.RateMessages, 1); r != imsg.RefusedRate {
+		t.Errorf("old quotas under a new generation: %d", r)
+	}
+	// A counter that stands above its quota refuses everything.
+	if r := w.enter("192.0.2.7"); r.Refusal != imsg.RefusedRate {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestTargetsAreLimited(t *testing.T) {
+	c := limited(nil)
+	c.RateDstExpiration = time.Hour
+	h := open(t, plan{config: c, rates: storePath(t)})
+	w := h.worker(0)
+	enter := func(i int) *imsg.Admission {
+		m := entering("192.0.2.7")
+		m.Target = netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 51, 100, byte(i)}), 25)
+		return ask[*imsg.Admission](t, w.Conn, m)
+	}
+	for i := range maxTargets {
+		h.clock.move(1)
+		if a := enter(i); a.Refusal != imsg.Admitted {
+			t.Fatalf("%d: %+v", i, a)
+		}
+	}
+	live := h.liveCount()
+	if a := enter(100); a.Refusal != imsg.RefusedTargets || h.liveCount() != live {
+		t.Errorf("%+v", a)
+	}
+	h.log.has(t, "counter=targets dst=198.51.100.100:25")
+	if a := enter(5); a.Refusal != imsg.Admitted {
+		t.Errorf("a known target: %+v", a)
+	}
+	h.clock.move(time.Hour)
+	if a := enter(100); a.Refusal != imsg.Admitted {
+		t.Errorf("an hour later: %+v", a)
+	}
+}
+
+func TestOrderOfRates(t *testing.T) {
+	c := limited(map[imsg.Rate]uint64{imsg.RateConnections: 1})
+	c.RateDstExpiration = time.Hour
+	h := open(t, plan{config: c})
+	w := h.worker(0)
+	h.write("192.0.2.7", "VIRUS\n")
+	for range 3 {
+		if a := w.enter("192.0.2.7"); a.Refusal != imsg.RefusedLocked {
+			t.Errorf("the lock goes first: %+v", a)
+		}
+	}
+	h.keeper.locks.dir.Remove("192.0.2.7")
+	if a := w.enter("192.0.2.7"); a.Refusal != imsg.Admitted {
+		t.Errorf("a locked connection was counted: %+v", a)
+	}
+	h.keeper.mu.Lock()
+	r := h.keeper.rates.fresh["192.0.2.7"]
+	for i := range maxTargets {
+		r.visit(netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}), time.Hour, h.clock.now().UnixNano())
+	}
+	r.targets = r.targets[:maxTargets]
+	r.targets[0].Address = netip.MustParseAddr("10.1.1.1")
+	h.keeper.mu.Unlock()
+	if a := w.enter("192.0.2.7"); a.Refusal != imsg.RefusedRate {
+		t.Errorf("connections go before targets: %+v", a)
+	}
+}
+
+func remote() imsg.LockdConfig {
+	c := usual()
+	c.Mode = imsg.ModeRemote
+	c.LockOn |= imsg.LockMaxIdent
+	return c
+}
+
+func TestIdent(t *testing.T) {
+	c := remote()
+	c.MaxPerIdent = 2
+	h := open(t, plan{config: c})
+	runs := h.script()
+	w := h.worker(0)
+	h.write("192.0.2.7", "VIRUS\n") // counts for nobody here
+	var all []uint64
+	for i := range 2 {
+		a := w.enter("192.0.2.7")
+		if a = w.identify(a.Number, "joe", "192.0.2.25"); a.Refusal != imsg.Admitted || a.Same != i+1 {
+			t.Fatalf("%+v", a)
+		}
+		all = append(all, a.Number)
+	}
+	other := w.enter("192.0.2.7")
+	if a := w.identify(other.Number, "", "192.0.2.25"); a.Refusal != imsg.Admitted || a.Same != 1 {
+		t.Errorf("no ident: %+v", a)
+	}
+	pending := w.enter("192.0.2.7")
+	a := w.enter("192.0.2.7")
+	if a = w.identify(a.Number, "joe", "192.0.2.26"); a.Refusal != imsg.RefusedIdent || a.Same != 3 || h.liveCount() != 4 {
+		t.Errorf("%+v, %d live", a, h.liveCount())
+	}
+	r := receive(t, runs)
+	if r.Found != imsg.FoundMaxIdent || r.Ident != "joe" || r.IdentCount != 3 || r.LockFile != "/locks/192.0.2.7-joe" ||
+		r.Target != at("192.0.2.26") || r.Number != a.Number || r.Local.Addr().IsUnspecified() {
+		t.Errorf("%+v", r)
+	}
+	if h.read("192.0.2.7-joe") != "MAX_IDENT\n" {
+		t.Error("not locked")
+	}
+	told := []uint64{receive(t, w.locked), receive(t, w.locked)}
+	if slices.Sort(told); !slices.Equal(told, all) {
+		t.Errorf("told %v, want %v", told, all)
+	}
+	// One whose ident is not known yet was not told; it is caught now.
+	silent(t, w.locked)
+	w.say(&imsg.Leave{Number: all[0]})
+	w.say(&imsg.Leave{Number: all[1]})
+	if a := w.identify(pending.Number, "joe", "192.0.2.25"); a.Refusal != imsg.RefusedLocked {
+		t.Errorf("%+v", a)
+	}
+	if _, err := w.Call(&imsg.Ident{Number: pending.Number, Ident: "x"}, patience); err != imsg.NotFound {
+		t.Errorf("a refused session is still live: %v", err)
+	}
+	h.log.has(t, "msg=LOCK:LOCKED session=4 src=192.0.2.7 ident=joe")
+	if _, err := h.worker(1).Call(&imsg.Ident{Number: other.Number, Ident: "x"}, patience); err != imsg.NotFound {
+		t.Errorf("another worker's session: %v", err)
+	}
+}
+
+func TestIdentIsLimited(t *testing.T) {
+	c := limited(map[imsg.Rate]uint64{imsg.RateConnections: 1})
+	c.Mode, c.RateDstExpiration = imsg.ModeRemoteUDP, time.Hour
+	h := open(t, plan{config: c})
+	w := h.worker(0)
+	next := func(ident string) *imsg.Admission {
+		a := w.enter("192.0.2.7")
+		if a.Refusal != imsg.Admitted || a.Uses != 0 {
+			t.Errorf("%+v", a)
+		}
+		return w.identify(a.Number, ident, "192.0.2.25")
+	}
+	if a := next("joe"); a.Refusal != imsg.Admitted || a.Uses != 1<<imsg.RateConnections {
+		t.Errorf("%+v", a)
+	}
+	if a := next("jim"); a.Refusal != imsg.Admitted {
+		t.Errorf("%+v", a)
+	}
+	a := next("joe")
+	if a.Refusal != imsg.RefusedRate {
+		t.Errorf("%+v", a)
+	}
+	// Said twice, an ident changes nothing: no other's quota, no other's lock.
+	b := next("ann")
+	w.identify(b.Number, "joe", "")
+	h.keeper.mu.Lock()
+	defer h.keeper.mu.Unlock()
+	if s := h.keeper.live[b.Number]; s.ident != "ann" || len(h.keeper.rates.fresh) != 3 {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestTargetThatIsFoundLater(t *testing.T) {
+	c := limited(map[imsg.Rate]uint64{imsg.RateConnections: 70})
+	c.Mode, c.RateDstExpiration = imsg.ModePf, time.Hour
+	h := open(t, plan{config: c})
+	w := h.worker(0)
+	var last *imsg.Admission
+	for i := range maxTargets + 1 {
+		m := entering("192.0.2.7")
+		m.Target = netip.AddrPort{}
+		a := ask[*imsg.Admission](t, w.Conn, m)
+		if last = w.identify(a.Number, "nobody", fmt.Sprintf("198.51.100.%d", i)); last.Refusal != imsg.Admitted {
+			break
+		}
+	}
+	if last.Refusal != imsg.RefusedTargets || last.Number != maxTargets+1 {
+		t.Errorf("%+v", last)
+	}
+	h.keeper.mu.Lock()
+	defer h.keeper.mu.Unlock()
+	if r := h.keeper.rates.fresh["192.0.2.7"]; r == nil || r.used[imsg.RateConnections] != maxTargets+1 {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestIdentAfterACrash(t *testing.T) {
+	c := remote()
+	c.MaxPerIdent = 1
+	ledger := tempFile(t)
+	h := open(t, plan{config: c, ledger: ledger})
+	w := h.worker(0)
+	a, b := w.enter("192.0.2.7"), w.enter("192.0.2.7")
+	h.close()
+	h = open(t, plan{config: c, ledger: ledger})
+	w = h.hire(0)
+	w.say(&imsg.Announce{Sessions: []imsg.LiveSession{
+		{Number: a.Number, Client: at("192.0.2.7"), State: imsg.StateData, Ident: "joe"},
+		{Number: b.Number, Client: at("192.0.2.7"), State: imsg.StateIdent},
+	}, Last: true})
+	if a := w.identify(b.Number, "joe", "192.0.2.25"); a.Refusal != imsg.RefusedIdent || a.Same != 2 {
+		t.Errorf("%+v", a)
+	}
+}

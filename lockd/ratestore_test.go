@@ -1,0 +1,499 @@
+package lockd
+
+import (
+	"bufio"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+)
+
+// cellar is a keeper with nothing but a store of rates.
+func cellar(t testing.TB, path string) (*keeper, *journal) {
+	t.Helper()
+	log := new(journal)
+	k := &keeper{
+		log: slog.New(slog.NewTextHandler(log, nil)), machine: machine{now: time.Now}, rates: newRateStore(),
+		rules: newRules(&imsg.LockdConfig{RateExpiration: time.Minute, RateGeneration: 1}),
+	}
+	if path != "" {
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		k.openRates(f)
+		t.Cleanup(k.closeRates)
+	}
+	return k, log
+}
+
+func (k *keeper) mustPut(t testing.TB, name string, r *record) {
+	t.Helper()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if err := k.rates.put(name, r); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (k *keeper) mustGet(t testing.TB, name string) *record {
+	t.Helper()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	r, err := k.rates.get(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func messages(n uint64) *record {
+	return &record{generation: 1, cleared: time.Now().UnixNano(), used: quotas{imsg.RateMessages: n}}
+}
+
+func TestRatesSurviveARestart(t *testing.T) {
+	c, path := limited(map[imsg.Rate]uint64{imsg.RateConnections: 2}), storePath(t)
+	for i := range 3 {
+		h := open(t, plan{config: c, rates: path})
+		if a := h.worker(0).enter("192.0.2.7"); (a.Refusal == imsg.RefusedRate) != (i == 2) {
+			t.Errorf("start %d: %+v", i, a)
+		}
+		h.close()
+	}
+}
+
+// TestKeepUsing is no test: TestRatesSurviveAKill starts and kills it.
+func TestKeepUsing(t *testing.T) {
+	path := os.Getenv("LOCKD_TEST_STORE")
+	if path == "" {
+		t.Skip("part of TestRatesSurviveAKill")
+	}
+	k, _ := cellar(t, path)
+	for n := uint64(1); ; n++ {
+		k.mustPut(t, "192.0.2.7", messages(n))
+		for i := range 50 {
+			k.mustPut(t, fmt.Sprintf("198.51.%d.%d", rand.IntN(256), i), messages(n))
+		}
+		k.writeRates()
+		fmt.Printf("wrote %d\n", n)
+	}
+}
+
+func TestRatesSurviveAKill(t *testing.T) {
+	path := storePath(t)
+	for range 3 {
+		run := exec.Command(os.Args[0], "-test.run=^TestKeepUsing$", "-test.count=1")
+		run.Env = append(os.Environ(), "LOCKD_TEST_STORE="+path)
+		out, err := run.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := run.Start(); err != nil {
+			t.Fatal(err)
+		}
+		wrote := uint64(0)
+		lines := bufio.NewScanner(out)
+		for lines.Scan() {
+			if n, ok := strings.CutPrefix(lines.Text(), "wrote "); ok {
+				wrote, _ = strconv.ParseUint(n, 10, 64)
+				if wrote == 20 {
+					run.Process.Kill() // in the midst of the next write
+				}
+			}
+		}
+		run.Wait()
+		if wrote < 20 {
+			t.Fatalf("ended after %d", wrote)
+		}
+		k, log := cellar(t, path)
+		if r := k.mustGet(t, "192.0.2.7"); r == nil || r.used[imsg.RateMessages] < wrote {
+			t.Errorf("%+v, %d were written", r, wrote)
+		}
+		log.hasNot(t, "msg=")
+		err = k.rates.file.View(func(tx *bbolt.Tx) error {
+			for err := range tx.Check() {
+				return err
+			}
+			return nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
+		k.closeRates()
+	}
+}
+
+func TestDamagedRecord(t *testing.T) {
+	c, path := limited(map[imsg.Rate]uint64{imsg.RateConnections: 10}), storePath(t)
+	k, _ := cellar(t, path)
+	k.rates.file.Update(func(tx *bbolt.Tx) error { return tx.Bucket(bucketName).Put([]byte("192.0.2.7"), []byte("what?")) })
+	k.closeRates()
+	h := open(t, plan{config: c, rates: path})
+	w := h.worker(0)
+	if a := w.enter("192.0.2.7"); a.Refusal != imsg.RefusedRateError {
+		t.Errorf("%+v", a)
+	}
+	h.log.has(t, "client cannot be limited, and is refused")
+	if a := w.enter("192.0.2.8"); a.Refusal != imsg.Admitted {
+		t.Errorf("another client: %+v", a)
+	}
+	o := h.operators()()
+	if r := ask[*imsg.RateRecord](t, o, &imsg.RateShow{Client: "192.0.2.7"}); !r.Entry.Damaged {
+		t.Errorf("%+v", r)
+	}
+	if l := ask[*imsg.RateList](t, o, &imsg.Rates{}); len(l.Records) != 2 || !l.Records[0].Damaged || l.Records[1].Damaged {
+		t.Errorf("%+v", l)
+	}
+	if d := ask[*imsg.Done](t, o, &imsg.RateSetQuota{Client: "192.0.2.7"}); d.Kind != imsg.Internal {
+		t.Errorf("%+v", d)
+	}
+	if d := ask[*imsg.Done](t, o, &imsg.RateReset{Client: "192.0.2.7"}); d.Kind != 0 {
+		t.Errorf("%+v", d)
+	}
+	if a := w.enter("192.0.2.7"); a.Refusal != imsg.Admitted {
+		t.Errorf("after the reset: %+v", a)
+	}
+}
+
+func TestDamagedStore(t *testing.T) {
+	sound := storePath(t)
+	k, _ := cellar(t, sound)
+	for i := range 2000 {
+		k.mustPut(t, fmt.Sprintf("10.0.%d.%d", i/256, i%256), messages(1))
+	}
+	k.closeRates()
+	good, err := os.ReadFile(sound)
+	if err != nil {
+		t.Fatal(err)
+	}
+	garbage := make([]byte, 20000)
+	for i := range garbage {
+		garbage[i] = byte(i * 7)
+	}
+	files := map[string][]byte{"text": []byte("hello\n"), "garbage": garbage, "zeros": make([]byte, 1<<16)}
+	for _, n := range []int{1, 4096, 8192, 12288, 20000, len(good) / 4, len(good) / 2} {
+		files[fmt.Sprintf("cut to %d", n)] = good[:n]
+	}
+	for name, content := range files {
+		t.Run(name, func(t *testing.T) {
+			path := storePath(t)
+			if err := os.WriteFile(path, content, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			h := open(t, plan{config: limited(map[imsg.Rate]uint64{imsg.RateConnections: 1}), rates: path})
+			w := h.worker(0)
+			// Limits hold in memory, or from what is left of the file; it is
+			// nobody's end.
+			for i := range 50 {
+				w.enter(fmt.Sprintf("10.0.%d.200", i))
+			}
+			h.keeper.writeRates()
+			h.keeper.sweepRates()
+			w.enter("192.0.2.1")
+			a := w.enter("192.0.2.1")
+			if a.Refusal == imsg.Admitted {
+				t.Errorf("%+v", a)
+			}
+			if !strings.Contains(h.log.String(), "level=ERROR") && h.keeper.rates.file == nil {
+				t.Error("nothing was said")
+			}
+		})
+	}
+}
+
+func TestStoreIsCutUnderUs(t *testing.T) {
+	path := storePath(t)
+	k, log := cellar(t, path)
+	for i := range 2000 {
+		k.mustPut(t, fmt.Sprintf("10.0.%d.%d", i/256, i%256), messages(1))
+	}
+	k.writeRates()
+	if err := os.Truncate(path, 0); err != nil {
+		t.Fatal(err)
+	}
+	k.mu.Lock()
+	if _, err := k.rates.get("10.0.1.1"); err != errFault {
+		t.Errorf("%v", err)
+	}
+	k.mu.Unlock()
+	k.mustPut(t, "10.0.1.1", messages(7))
+	k.writeRates()
+	if r := k.mustGet(t, "10.0.1.1"); r == nil || r.used[imsg.RateMessages] != 7 {
+		t.Errorf("%+v, log %s", r, log)
+	}
+}
+
+func TestWriteFails(t *testing.T) {
+	path := storePath(t)
+	k, log := cellar(t, "")
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.openRates(f)
+	k.mustPut(t, "192.0.2.7", messages(1))
+	f.Close() // under bbolt: reads go on, for they need no descriptor
+	for range 3 {
+		k.writeRates()
+		k.mustPut(t, "192.0.2.8", messages(2))
+	}
+	for name, n := range map[string]uint64{"192.0.2.7": 1, "192.0.2.8": 2} {
+		if r := k.mustGet(t, name); r == nil || r.used[imsg.RateMessages] != n {
+			t.Errorf("%s: %+v", name, r)
+		}
+	}
+	if n := strings.Count(log.String(), "rates would not survive a crash"); n != 1 {
+		t.Errorf("said %d times:\n%s", n, log)
+	}
+	// Memory is bounded meanwhile.
+	k.mu.Lock()
+	for i := range maxFresh {
+		a := netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
+		err = k.rates.put(a.String(), messages(1))
+	}
+	if err != errFull || k.rates.put("192.0.2.7", messages(2)) != nil {
+		t.Errorf("%v", err)
+	}
+	k.mu.Unlock()
+	// Another store takes what could not be written.
+	better := storePath(t)
+	if f, err = os.OpenFile(better, os.O_RDWR|os.O_CREATE, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	k.openRates(f)
+	k.closeRates()
+	k, _ = cellar(t, better)
+	if r := k.mustGet(t, "192.0.2.7"); r == nil || r.used[imsg.RateMessages] != 2 {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestStoreIsSomebodyElses(t *testing.T) {
+	path := storePath(t)
+	cellar(t, path)
+	k, log := cellar(t, path)
+	log.has(t, "rates are kept in memory only")
+	k.mustPut(t, "192.0.2.7", messages(1))
+	if r := k.mustGet(t, "192.0.2.7"); r == nil {
+		t.Error("not even in memory")
+	}
+}
+
+func TestStoreIsChanged(t *testing.T) {
+	c, old, other := limited(map[imsg.Rate]uint64{imsg.RateConnections: 1}), storePath(t), storePath(t)
+	h := open(t, plan{config: c, rates: old})
+	w := h.worker(0)
+	w.enter("192.0.2.7")
+	h.store(other)
+	h.reload(c) // behind it
+	if a := w.enter("192.0.2.7"); a.Refusal != imsg.Admitted {
+		t.Errorf("%+v", a)
+	}
+	h.store(old)
+	h.reload(c)
+	if a := w.enter("192.0.2.7"); a.Refusal != imsg.RefusedRate {
+		t.Errorf("%+v", a)
+	}
+}
+
+func TestPagesOfRates(t *testing.T) {
+	for _, path := range []string{"", storePath(t)} {
+		k, _ := cellar(t, path)
+		const many = 1000
+		name := func(i int) string { return fmt.Sprintf("10.0.%03d.0", i) }
+		for i := range many {
+			k.mustPut(t, name(i), messages(1))
+			if i == many/2 {
+				k.writeRates()
+			}
+		}
+		// In the file and changed since, or forgotten since.
+		k.mustPut(t, name(3), messages(7))
+		for i := 100; i < 400; i += 2 {
+			k.mustPut(t, name(i), nil)
+		}
+		var seen []string
+		for after, more := "", true; more; {
+			var page []named
+			var err error
+			if page, more, err = k.page(after, 64); err != nil || len(page) > 64 {
+				t.Fatal(len(page), err)
+			}
+			for _, n := range page {
+				if want := map[bool]uint64{true: 7, false: 1}[n.name == name(3)]; n.name <= after || n.used[imsg.RateMessages] != want {
+					t.Fatalf("%s behind %s: %+v", n.name, after, n.record)
+				}
+				after = n.name
+				seen = append(seen, n.name)
+			}
+		}
+		if len(seen) != many-150 {
+			t.Errorf("store %q: %d records", path, len(seen))
+		}
+	}
+}
+
+func TestOldRecordsAreSwept(t *testing.T) {
+	for _, path := range []string{"", storePath(t)} {
+		k, _ := cellar(t, path)
+		now := time.Now()
+		k.machine.now = func() time.Time { return now }
+		k.mustPut(t, "idle", messages(3))
+		own := messages(3)
+		own.generation = 2
+		k.mustPut(t, "own quotas", own)
+		lower := messages(3)
+		lower.quotas[imsg.RateMessages] = 9
+		k.mustPut(t, "quotas of before", lower)
+		older := messages(3)
+		older.generation, older.quotas = 0, lower.quotas
+		k.mustPut(t, "older generation", older)
+		k.writeRates()
+		now = now.Add(2 * time.Minute)
+		young := messages(3)
+		young.cleared = now.UnixNano()
+		k.mustPut(t, "young", young)
+		far := messages(3)
+		far.targets = []imsg.RateTarget{{Address: netip.MustParseAddr("192.0.2.1"), Last: now.UnixNano()}}
+		k.mustPut(t, "targets", far)
+		k.rules.targetPeriod = time.Hour
+		k.sweepRates()
+		k.sweepRates()
+		k.writeRates()
+		for name, stays := range map[string]bool{"idle": false, "older generation": false, "own quotas": true, "quotas of before": true, "young": true, "targets": true} {
+			if r := k.mustGet(t, name); (r != nil) != stays {
+				t.Errorf("store %q: %s: %+v", path, name, r)
+			}
+		}
+		if path == "" && len(k.rates.fresh) != 4 {
+			t.Errorf("%d in memory", len(k.rates.fresh))
+		}
+	}
+}
+
+func TestSweptLocks(t *testing.T) {
+	h := open(t, plan{config: usual(), uid: max(os.Getuid(), 1)})
+	age := func(name string, d time.Duration, owner int) {
+		h.write(name, "VIRUS\n")
+		path := filepath.Join(h.dir, name)
+		when := h.clock.now().Add(-d)
+		if err := os.Chtimes(path, when, when); err != nil {
+			t.Fatal(err)
+		}
+		if owner == os.Getuid() {
+			return
+		}
+		if err := os.Chown(path, owner, -1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	root := os.Getuid() == 0
+	us := h.keeper.machine.uid
+	age("192.0.2.1", 2*time.Hour, us)
+	age("192.0.2.2-joe", 2*time.Hour, us)
+	age("192.0.2.3", time.Minute, us)
+	age("README", 2*time.Hour, us)
+	os.Symlink("192.0.2.3", filepath.Join(h.dir, "192.0.2.4"))
+	if root {
+		age("192.0.2.5", 2*time.Hour, 0)     // a saint
+		age("192.0.2.6", 2*time.Hour, 12345) // an older daemon's
+	}
+	for i := range sweepFiles {
+		age(fmt.Sprintf("10.0.%d.%d", i/256, i%256), 2*time.Hour, us)
+	}
+	left := func() int {
+		f, err := os.ReadDir(h.dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(f)
+	}
+	all := left()
+	w := lockSweep{keeper: h.keeper}
+	defer w.rest()
+	if w.next(); all-left() > sweepFiles || all-left() < sweepFiles/2 {
+		t.Errorf("%d of %d removed at once", all-left(), all)
+	}
+	w.next()
+	w.next()
+	want := 3
+	if root {
+		want = 5
+	}
+	if n := left(); n != want {
+		t.Errorf("%d are left, want %d", n, want)
+	}
+	h.log.has(t, "msg=LOCK:EXPIRED src=192.0.2.2 ident=joe")
+
+	// For ever, and no locking: nothing expires.
+	for _, duration := range []int{-1, 0} {
+		age("192.0.2.1", 20*time.Hour, us)
+		c := usual()
+		c.LockDuration = duration
+		h.reload(c)
+		if w.next(); left() != want+1 {
+			t.Errorf("lock_duration %d: swept", duration)
+		}
+	}
+}
+
+func BenchmarkUse(b *testing.B) {
+	path := storePath(b)
+	h := open(b, plan{config: limited(map[imsg.Rate]uint64{imsg.RateRecipients: 1 << 60}), rates: path})
+	k := h.keeper
+	client := func(i int) *session {
+		return &session{number: uint64(i), client: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 25)}
+	}
+	k.log = slog.New(slog.DiscardHandler)
+	const many = 100_000
+	for i := range many {
+		k.mu.Lock()
+		k.use(client(i), imsg.RateRecipients, 1)
+		k.mu.Unlock()
+		if i%10000 == 0 {
+			k.writeRates()
+		}
+	}
+	k.writeRates()
+	b.Run("decision", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			s := client(rand.IntN(many))
+			k.mu.Lock()
+			if k.use(s, imsg.RateRecipients, 1) != imsg.Admitted {
+				b.Fatal("refused")
+			}
+			k.mu.Unlock()
+		}
+	})
+	b.Run("link", func(b *testing.B) {
+		w := h.worker(0)
+		a := w.enter("10.0.1.1")
+		b.ReportAllocs()
+		for b.Loop() {
+			w.use(a.Number, imsg.RateRecipients, 1)
+		}
+	})
+	b.Run("write", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			for range 1000 {
+				k.mu.Lock()
+				k.use(client(rand.IntN(many)), imsg.RateRecipients, 1)
+				k.mu.Unlock()
+			}
+			k.writeRates()
+		}
+	})
+}
