@@ -1,6 +1,5 @@
 // DNS block lists (RFC 5782). This file owns the questions to them and decides
-// what counts as listed. It asks the configured name servers and nobody else: an
-// answer from another is not to be had.
+// what counts as listed.
 
 package lookupd
 
@@ -13,18 +12,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"sync/atomic"
-	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
-)
-
-const (
-	// maxQueries bounds the queries on their way; each has a socket.
-	maxQueries = 512
-	// retry is when a datagram counts as lost. The standard resolver waits 5 s,
-	// which is half of what a lookup may take.
-	retry = 2 * time.Second
 )
 
 var (
@@ -37,14 +26,9 @@ var (
 )
 
 type blocklists struct {
-	zones   []string
-	servers []netip.AddrPort
-	log     *slog.Logger
-	queries chan struct{}
-}
-
-func newBlocklists(zones []string, servers []netip.AddrPort, log *slog.Logger) *blocklists {
-	return &blocklists{zones: zones, servers: servers, log: log, queries: make(chan struct{}, maxQueries)}
+	zones []string
+	dns   *nameservers
+	log   *slog.Logger
 }
 
 // ask asks all lists at once. The first in the configured order that lists client
@@ -82,13 +66,11 @@ func (b *blocklists) ask(ctx context.Context, client netip.Addr) imsg.Listing {
 
 // query asks one list. An invalid address says that client is not on it.
 func (b *blocklists) query(ctx context.Context, client netip.Addr, zone string) (netip.Addr, error) {
-	select {
-	case b.queries <- struct{}{}:
-		defer func() { <-b.queries }()
-	case <-ctx.Done():
-		return netip.Addr{}, ctx.Err()
+	if err := b.dns.enter(ctx); err != nil {
+		return netip.Addr{}, err
 	}
-	found, err := b.resolver().LookupNetIP(ctx, "ip4", listName(client, zone))
+	defer b.dns.leave()
+	found, err := b.dns.resolver().LookupNetIP(ctx, "ip4", listName(client, zone))
 	var dns *net.DNSError
 	switch {
 	case errors.As(err, &dns) && dns.IsNotFound:
@@ -103,43 +85,6 @@ func (b *blocklists) query(ctx context.Context, client netip.Addr, zone string) 
 		}
 	}
 	return netip.Addr{}, fmt.Errorf("answer %v is no list entry", found)
-}
-
-// resolver returns one for a single question: it takes the servers in turn, as the
-// standard resolver's attempts come, and ignores whom that would have asked.
-func (b *blocklists) resolver() *net.Resolver {
-	var attempt atomic.Uint32
-	return &net.Resolver{
-		PreferGo: true,
-		Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			if len(b.servers) == 0 {
-				return nil, errors.New("no name server is configured")
-			}
-			server := b.servers[int(attempt.Add(1)-1)%len(b.servers)]
-			server = netip.AddrPortFrom(server.Addr().Unmap(), server.Port())
-			family := "6"
-			if server.Addr().Is4() {
-				family = "4"
-			}
-			var d net.Dialer
-			conn, err := d.DialContext(ctx, network+family, server.String())
-			if u, ok := conn.(*net.UDPConn); ok {
-				return hurried{u}, err
-			}
-			return conn, err
-		},
-	}
-}
-
-// hurried is a query that gives up in time for another. It stays a PacketConn, by
-// which the resolver knows that it must send datagrams.
-type hurried struct{ *net.UDPConn }
-
-func (h hurried) SetDeadline(t time.Time) error {
-	if soon := time.Now().Add(retry); soon.Before(t) {
-		t = soon
-	}
-	return h.UDPConn.SetDeadline(t)
 }
 
 // listName returns the name under which zone would list client: octets in reverse

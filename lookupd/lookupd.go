@@ -1,18 +1,20 @@
-// Package lookupd is the room that asks the network about a client: DNS block
-// lists.
+// Package lookupd is the room that asks others about a client: DNS block lists and
+// SPF its name servers, the router or the packet filter for the server it called.
 package lookupd
 
 // This file owns the room: its links and how many questions it holds. It must
-// never read what came from the network itself.
+// never read what came from outside itself.
 
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"os"
 	"sync"
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/lookupd/nat"
 )
 
 const (
@@ -23,12 +25,14 @@ const (
 )
 
 type room struct {
-	home  *imsg.Home
-	ctx   context.Context
-	stop  context.CancelCauseFunc // ends the room
-	held  chan struct{}
-	lists *blocklists
-	limit time.Duration // of one question
+	home    *imsg.Home
+	ctx     context.Context
+	stop    context.CancelCauseFunc // ends the room
+	held    chan struct{}
+	lists   *blocklists // nil before the configuration
+	senders *senders
+	finder  finder        // nil if the mode asks nobody
+	limit   time.Duration // of one question
 
 	mu       sync.Mutex
 	links    int
@@ -64,12 +68,18 @@ func (l *room) hear(r imsg.Request) {
 			l.stop(errors.New("configured twice"))
 			return
 		}
-		l.lists = newBlocklists(m.Zones, m.Nameservers, l.home.Log())
-		l.limit = longest
-		if m.Timeout > 0 {
-			l.limit = min(m.Timeout, longest)
-		}
+		l.configure(m)
 		l.home.Send(&imsg.Ready{})
+	case *imsg.NatDevice:
+		filter, ok := l.finder.(*filter)
+		if !ok {
+			r.Close()
+			l.home.Log().Error("packet filter refused: this mode asks none")
+			return
+		}
+		if err := filter.open(r.Files[0]); err != nil {
+			l.stop(err)
+		}
 	case *imsg.Peer:
 		if err := l.join(r, m); err != nil {
 			r.Close()
@@ -77,6 +87,27 @@ func (l *room) hear(r imsg.Request) {
 		}
 	case *imsg.Drain:
 		l.drain()
+	}
+}
+
+func (l *room) configure(c *imsg.LookupdConfig) {
+	l.limit = longest
+	if c.Timeout > 0 {
+		l.limit = min(c.Timeout, longest)
+	}
+	dns := newNameservers(c.Nameservers)
+	l.lists = &blocklists{zones: c.Zones, dns: dns, log: l.home.Log()}
+	l.senders = &senders{dns}
+	routers := routers{port: c.RemotePort, limit: l.limit, places: make(chan struct{}, maxRouters)}
+	switch c.Mode {
+	case imsg.ModeRemote:
+		l.finder = &remote{routers}
+	case imsg.ModeRemoteUDP:
+		l.finder = &remoteUDP{routers, max(c.RemoteRetries, 1), c.RemoteSecret}
+	case imsg.ModePf:
+		l.finder = &filter{look: nat.PF}
+	case imsg.ModeIpfilter:
+		l.finder = &filter{look: nat.IPFilter}
 	}
 }
 
@@ -130,12 +161,25 @@ func (l *room) part() {
 
 // take accepts one question, or refuses it when too many are held. It does not block.
 func (l *room) take(ctx context.Context, r imsg.Request) {
-	q, ok := r.Message.(*imsg.Listed)
-	if !ok {
+	var work func(context.Context) (imsg.Message, error)
+	switch q := r.Message.(type) {
+	case *imsg.Listed:
+		if q.Client.IsValid() {
+			work = func(ctx context.Context) (imsg.Message, error) { return l.listed(ctx, q) }
+		}
+	case *imsg.SPF:
+		if q.Client.IsValid() {
+			work = func(ctx context.Context) (imsg.Message, error) { return l.spf(ctx, q) }
+		}
+	case *imsg.Locate:
+		if l.finder != nil && q.Client.IsValid() && q.Local.IsValid() {
+			work = func(ctx context.Context) (imsg.Message, error) { return l.locate(ctx, q) }
+		}
+	default:
 		r.Close()
 		return
 	}
-	if !q.Client.IsValid() {
+	if work == nil {
 		r.Fail(imsg.Invalid)
 		return
 	}
@@ -146,12 +190,44 @@ func (l *room) take(ctx context.Context, r imsg.Request) {
 		return
 	}
 	go func() {
-		limited, cancel := context.WithTimeout(ctx, l.limit)
-		listing := l.lists.ask(limited, q.Client)
-		cancel()
+		answer, err := work(ctx)
 		<-l.held
-		if ctx.Err() == nil { // else our own end cut the question short
-			r.Answer(&listing)
+		var kind imsg.Kind
+		switch {
+		case ctx.Err() != nil: // our own end cut the question short
+		case err == nil:
+			r.Answer(answer)
+		case errors.As(err, &kind):
+			r.Fail(kind)
+		default:
+			r.Fail(imsg.Internal)
 		}
 	}()
+}
+
+func (l *room) listed(ctx context.Context, q *imsg.Listed) (imsg.Message, error) {
+	ctx, cancel := context.WithTimeout(ctx, l.limit)
+	defer cancel()
+	listing := l.lists.ask(ctx, q.Client)
+	return &listing, nil
+}
+
+func (l *room) spf(ctx context.Context, q *imsg.SPF) (imsg.Message, error) {
+	ctx, cancel := context.WithTimeout(ctx, l.limit)
+	defer cancel()
+	result := l.senders.check(ctx, q)
+	return &result, nil
+}
+
+func (l *room) locate(ctx context.Context, q *imsg.Locate) (imsg.Message, error) {
+	client := netip.AddrPortFrom(q.Client.Addr().Unmap(), q.Client.Port())
+	local := netip.AddrPortFrom(q.Local.Addr().Unmap(), q.Local.Port())
+	found, err := l.finder.find(ctx, client, local)
+	if err != nil {
+		if ctx.Err() == nil {
+			l.home.Log().Warn("target not found out", "client", client, "local", local, "error", err)
+		}
+		return nil, err
+	}
+	return &imsg.Location{Target: found.Target, Ident: found.Ident}, nil
 }
