@@ -1,0 +1,165 @@
+package lockd
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+)
+
+func TestRateByHand(t *testing.T) {
+	c := limited(map[imsg.Rate]uint64{imsg.RateConnections: 2, imsg.RateBytes: 7})
+	c.RateDstExpiration = time.Hour
+	h := open(t, plan{config: c, rates: storePath(t)})
+	w := h.worker(0)
+	o := h.operators()()
+	kind := func(m imsg.Message) imsg.Kind {
+		t.Helper()
+		d := ask[*imsg.Done](t, o, m)
+		if (d.Kind == 0) != (d.Detail == "") {
+			t.Errorf("%+v", d)
+		}
+		return d.Kind
+	}
+	show := func(client string) *imsg.RateRecord {
+		t.Helper()
+		return ask[*imsg.RateRecord](t, o, &imsg.RateShow{Client: client})
+	}
+	for range 3 {
+		w.enter("192.0.2.7")
+		h.clock.move(time.Second)
+	}
+	r := show("::ffff:192.0.2.7")
+	e := r.Entry
+	if e.Client != "192.0.2.7" || e.Damaged || e.Generation != 1 || e.Quotas[imsg.RateBytes] != 7 || e.Used[imsg.RateConnections] != 2 ||
+		e.Tries[imsg.RateConnections] != 3 || e.Targets != 1 || len(r.Targets) != 1 || r.Targets[0].Address.String() != "192.0.2.25" {
+		t.Errorf("%+v", r)
+	}
+
+	// Quotas of its own, above the configuration's and kept when that changes.
+	if k := kind(&imsg.RateSetQuota{Client: "192.0.2.7", Quotas: []imsg.RateQuota{{Counter: imsg.RateConnections, Quota: 4}}}); k != 0 {
+		t.Error(k)
+	}
+	c.RateGeneration, c.RateQuotas[imsg.RateConnections] = 99, 1
+	h.reload(c)
+	for i, want := range []imsg.Refusal{imsg.Admitted, imsg.Admitted, imsg.RefusedRate} {
+		if a := w.enter("192.0.2.7"); a.Refusal != want {
+			t.Errorf("%d: %+v", i, a)
+		}
+	}
+	if e := show("192.0.2.7").Entry; e.Generation != math.MaxUint64 || e.Quotas[imsg.RateConnections] != 4 || e.Quotas[imsg.RateBytes] != 7 {
+		t.Errorf("%+v", e)
+	}
+	// One nobody has seen yet, in the network's name.
+	if k := kind(&imsg.RateSetQuota{Client: "2001:db8::25", Generation: 100, Quotas: []imsg.RateQuota{{Counter: imsg.RateConnections, Quota: 0}}}); k != 0 {
+		t.Error(k)
+	}
+	for range 3 {
+		if a := w.enter("2001:db8::26"); a.Refusal != imsg.Admitted || a.Uses.Has(imsg.RateConnections) {
+			t.Errorf("%+v", a)
+		}
+	}
+	// What is shown is what the next use would find.
+	h.clock.move(time.Hour)
+	if e := show("192.0.2.7").Entry; e.Used[imsg.RateConnections] != 0 || e.Cleared != h.clock.now().UnixNano() {
+		t.Errorf("%+v", e)
+	}
+	for range 5 {
+		w.enter("192.0.2.7")
+	}
+	if k := kind(&imsg.RateReset{Client: "192.0.2.7"}); k != 0 {
+		t.Error(k)
+	}
+	if r := show("192.0.2.7"); r.Entry.Used[imsg.RateConnections] != 0 || r.Entry.Quotas[imsg.RateConnections] != 4 || len(r.Targets) != 0 {
+		t.Errorf("%+v", r)
+	}
+	h.keeper.writeRates()
+	if k := kind(&imsg.RateReset{Client: "192.0.2.7", Forget: true}); k != 0 {
+		t.Error(k)
+	}
+	if _, err := o.Call(&imsg.RateShow{Client: "192.0.2.7"}, patience); err != imsg.NotFound {
+		t.Error(err)
+	}
+	h.keeper.writeRates()
+	if _, err := o.Call(&imsg.RateShow{Client: "192.0.2.7"}, patience); err != imsg.NotFound {
+		t.Error(err)
+	}
+	w.enter("192.0.2.7")
+	if e := show("192.0.2.7").Entry; e.Quotas[imsg.RateConnections] != 1 || e.Generation != 99 {
+		t.Errorf("%+v", e)
+	}
+	if l := ask[*imsg.RateList](t, o, &imsg.Rates{}); len(l.Records) != 2 || l.Records[1].Client != "2001:db8::" || l.More {
+		t.Errorf("%+v", l)
+	}
+
+	for _, row := range []struct {
+		m    imsg.Message
+		want imsg.Kind
+	}{
+		{&imsg.RateSetQuota{Client: "../x"}, imsg.Invalid},
+		{&imsg.RateSetQuota{Client: "192.0.2.7-joe"}, imsg.Invalid},
+		{&imsg.RateSetQuota{Client: "192.0.2.7", Generation: 99}, imsg.Invalid},
+		{&imsg.RateSetQuota{Client: "192.0.2.7", Quotas: []imsg.RateQuota{{Counter: imsg.RateCounters}}}, imsg.Invalid},
+		{&imsg.RateReset{Client: "joe"}, imsg.Invalid},
+		{&imsg.RateReset{Client: "192.0.2.99"}, imsg.NotFound},
+	} {
+		if got := kind(row.m); got != row.want {
+			t.Errorf("%+v: %v, want %v", row.m, got, row.want)
+		}
+	}
+	if _, err := o.Call(&imsg.RateShow{Client: "joe"}, patience); err != imsg.Invalid {
+		t.Error(err)
+	}
+	if e := show("192.0.2.7").Entry; e.Generation != 99 {
+		t.Errorf("what was refused has changed something: %+v", e)
+	}
+	c.RateExpiration = 0
+	h.reload(c)
+	if k := kind(&imsg.RateSetQuota{Client: "192.0.2.7"}); k != imsg.Invalid {
+		t.Error(k)
+	}
+	if e := show("192.0.2.7").Entry; e.Used[imsg.RateConnections] != 1 {
+		t.Errorf("the limiter is off, the record stays: %+v", e)
+	}
+}
+
+func TestRatesFitTheirMessages(t *testing.T) {
+	h := open(t, plan{config: limited(nil), rates: storePath(t)})
+	o := h.operators()()
+	const many = ratePage + 5
+	ident := strings.Repeat("i", maxIdent)
+	h.keeper.mu.Lock()
+	for i := range many {
+		r := example()
+		r.cleared = h.clock.now().UnixNano()
+		for j := range r.quotas {
+			r.quotas[j], r.used[j] = math.MaxUint64, math.MaxUint64
+		}
+		for j := range maxTargets {
+			r.visit(at(fmt.Sprintf("2001:db8:aaaa:bbbb:cccc:dddd:eeee:%x", j+0x1000)).Addr(), -1, r.cleared)
+		}
+		h.keeper.rates.put(fmt.Sprintf("2001:db8:aaaa:%x::-%s", i+0x1000, ident), r)
+	}
+	h.keeper.mu.Unlock()
+	seen := 0
+	for after, more := "", true; more; {
+		l := ask[*imsg.RateList](t, o, &imsg.Rates{After: after})
+		seen += len(l.Records)
+		after, more = l.Records[len(l.Records)-1].Client, l.More
+		r := ask[*imsg.RateRecord](t, o, &imsg.RateShow{Client: after})
+		if len(r.Targets) != maxTargets {
+			t.Errorf("%d targets", len(r.Targets))
+		}
+		for i := 1; i < len(r.Targets); i++ {
+			if r.Targets[i].Last > r.Targets[i-1].Last {
+				t.Error("targets are not ordered")
+			}
+		}
+	}
+	if seen != many {
+		t.Errorf("%d records", seen)
+	}
+}
