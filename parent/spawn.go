@@ -78,7 +78,7 @@ func (p *parent) spawn(r *room, g *generation, q *quarters) (*member, error) {
 	cmd.ExtraFiles = []*os.File{theirs} // descriptor 3
 	// A session of its own: what is typed at our terminal is not for rooms.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if err := cmd.Start(); err != nil {
+	if err := relaxed(cmd.Start); err != nil {
 		conn.Close()
 		crash.Close()
 		return nil, fmt.Errorf("start %s: %w", r.Room, err)

@@ -63,7 +63,7 @@ func BenchmarkLoad(b *testing.B) {
 func BenchmarkIdle(b *testing.B) {
 	const sessions = 2000
 	sink := runSink(b)
-	gate := runGate(b, sink)
+	var gate *gate
 	cost := func() (pss, files int) {
 		rooms, err := gate.members()
 		if err != nil {
@@ -84,6 +84,7 @@ func BenchmarkIdle(b *testing.B) {
 		return pss, files
 	}
 	for range b.N {
+		gate = runGate(b, sink) // a fresh one: memory once taken is kept
 		pss, files := cost()
 		conns := make([]net.Conn, sessions)
 		buf := make([]byte, 4096)

@@ -123,7 +123,7 @@ func summed[T ~uint8 | ~uint16](words []word[T]) kind[T] {
 var modes = []word[imsg.Mode]{
 	{name: "none", value: imsg.ModeNone},
 	{name: "fixed", value: imsg.ModeFixed},
-	{name: "fixed+xclient", value: imsg.ModeFixedXclient, unbuilt: true},
+	{name: "fixed+xclient", value: imsg.ModeFixedXclient},
 	{name: "remote", value: imsg.ModeRemote, unbuilt: true},
 	{name: "remote-udp", value: imsg.ModeRemoteUDP, unbuilt: true},
 	{name: "getsockname", value: imsg.ModeGetsockname},
