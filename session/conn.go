@@ -247,24 +247,44 @@ func (s *session) connect() bool {
 	// TimeoutConnect bounds the attempt, not timeout_idle.
 	s.patience.Store(forever)
 	conn, err := d.DialContext(context.Background(), network, s.dst.String())
-	s.touch()
-	s.patience.Store(seconds(s.w.cfg.TimeoutIdle))
 	if err == nil {
 		s.mu.Lock()
 		err = s.server.open(conn.(*net.TCPConn))
 		s.mu.Unlock()
 		if err == nil {
-			s.state.Store(uint32(imsg.StatePre))
-			s.queue.push(entry{kind: greeting})
-			return true
+			return s.meet()
 		}
 		conn.Close()
 	}
+	s.touch()
+	s.patience.Store(seconds(s.w.cfg.TimeoutIdle))
 	reason := s.text(imsg.MsgCannotConnect) + " [" + s.dst.Addr().String() + "]: " + problem(err)
 	if os.IsTimeout(err) {
 		reason = s.text(imsg.MsgConnectTimeout) + " [" + s.dst.Addr().String() + "]"
 	}
 	s.turnAway(reason)
+	return false
+}
+
+// meet waits for the server's greeting, which in mode fixed+xclient is not the
+// first thing it says.
+func (s *session) meet() bool {
+	s.state.Store(uint32(imsg.StatePre))
+	var err error
+	if s.w.cfg.Mode == imsg.ModeFixedXclient {
+		err = s.introduce()
+	} else {
+		s.queue.push(entry{kind: greeting})
+	}
+	s.touch()
+	s.patience.Store(seconds(s.w.cfg.TimeoutIdle))
+	if err == nil {
+		return true
+	}
+	s.info("XCLIENT:FAILED", "dst", s.dst, "error", err)
+	if s.cut(new([]byte)) {
+		s.turnAway(s.text(imsg.MsgFixedXclientFail))
+	}
 	return false
 }
 

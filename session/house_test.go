@@ -59,6 +59,7 @@ func texts() []string {
 		imsg.MsgAuthRequired:      "msg_auth_required",
 		imsg.MsgSizeLimit:         "msg_size_limit",
 		imsg.MsgEarlytalker:       "msg_earlytalker",
+		imsg.MsgFixedXclientFail:  "msg_fixed_xclient_fail",
 	} {
 		list[text] = name
 	}

@@ -16,7 +16,7 @@ var errMode = errors.New("this mode finds no targets")
 // target returns the server of an accepted connection.
 func target(cfg *imsg.SessionConfig, conn *net.TCPConn, local netip.AddrPort) (netip.AddrPort, error) {
 	switch cfg.Mode {
-	case imsg.ModeFixed:
+	case imsg.ModeFixed, imsg.ModeFixedXclient:
 		return cfg.FixedServer, nil
 	case imsg.ModeGetsockname:
 		return local, nil

@@ -1,0 +1,94 @@
+package session
+
+import (
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+)
+
+func withXclient(c *imsg.SessionConfig) {
+	c.Mode = imsg.ModeFixedXclient
+	c.TimeoutLookup = time.Second
+}
+
+func portOf(a net.Addr) string { return strconv.Itoa(a.(*net.TCPAddr).Port) }
+
+func TestXclient(t *testing.T) {
+	r := newRig(t, withXclient)
+	r.client.say("EHLO early, yet harmless\r\n")
+	r.server.say("220-mx.example\r\n220 mx.example eSMTP at work\r\n")
+	r.server.hears("EHLO gate.example\r\n")
+	r.server.say("250-mx.example\r\n250-AUTH PLAIN\r\n250-ENHANCEDSTATUSCODES\r\n250-XCLIENT NAME addr PROTO HELO PORT LOGIN\r\n250 XCLIENT DESTADDR DESTPORT\r\n")
+	r.server.hears("XCLIENT ADDR=127.0.0.1 NAME=[UNAVAILABLE] PORT=" + portOf(r.client.conn.LocalAddr()) +
+		" DESTADDR=127.0.0.1 DESTPORT=" + portOf(r.client.conn.RemoteAddr()) + "\r\n")
+	r.toClient("220-again\r\n220 mx.example ESMTP\r\n")
+	r.server.hears("EHLO early, yet harmless\r\n")
+	r.server.say("250-mx.example\r\n250 XCLIENT NAME ADDR\r\n")
+	r.client.hears("250-mx.example\r\n250 XCL*ENT NAME ADDR\r\n")
+	// What the client sees offered counts, not what we saw: no enhanced code.
+	r.client.say("XCLIENT ADDR=192.0.2.1\r\n")
+	r.client.hears("502 gate.example msg_unimpl_command\r\n")
+	r.toServer("NOOP\r\n")
+	r.toClient("250 ok\r\n")
+}
+
+func TestXclientFails(t *testing.T) {
+	const ehlo = "EHLO gate.example\r\n"
+	for name, story := range map[string]func(server *talker){
+		"no ESMTP":    func(s *talker) { s.say("220 mx SMTP ESMTPX\r\n") },
+		"not welcome": func(s *talker) { s.say("554 no ESMTP for you\r\n") },
+		"no reply":    func(s *talker) { s.say("220 ESMTP, half a re") },
+		"rubbish":     func(s *talker) { s.say("ESMTP\r\n") },
+		"closes":      func(s *talker) { s.conn.(*net.TCPConn).CloseWrite() },
+		"no XCLIENT": func(s *talker) {
+			s.say("220 mx ESMTP\r\n")
+			s.hears(ehlo)
+			s.say("250-XCLIENT.example\r\n250 XCLIENTS\r\n")
+		},
+		"EHLO refused":   func(s *talker) { s.say("220 mx ESMTP\r\n"); s.hears(ehlo); s.say("550-mx\r\n550 XCLIENT\r\n") },
+		"refused":        func(s *talker) { s.xclient(); s.say("550 not from you\r\n") },
+		"accepted badly": func(s *talker) { s.xclient(); s.say("250 fine\r\n") },
+		"talks on":       func(s *talker) { s.xclient(); s.say("220 mx\r\n250 more\r\n") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, withXclient)
+			story(r.server)
+			r.client.hears("220 gate.example SMTP\r\n")
+			for line := ""; line != "QUIT"; {
+				line = r.server.line()
+			}
+			r.client.say("MAIL FROM:<a>\r\nQUIT\r\n")
+			r.client.hears("451 gate.example msg_fixed_xclient_fail\r\n221 gate.example msg_sign_off\r\n")
+			r.client.end()
+		})
+	}
+}
+
+func (p *talker) xclient() {
+	p.t.Helper()
+	p.say("220 mx ESMTP\r\n")
+	p.hears("EHLO gate.example\r\n")
+	p.say("250-mx\r\n250 XCLIENT NAME ADDR\r\n")
+	if got := p.line(); got != "XCLIENT ADDR=127.0.0.1 NAME=[UNAVAILABLE]" {
+		p.t.Fatalf("server hears %q", got)
+	}
+}
+
+func TestXclientAddresses(t *testing.T) {
+	all := []string{"NAME", "ADDR", "PORT", "PROTO", "HELO", "LOGIN", "DESTADDR", "DESTPORT"}
+	for _, tc := range []struct{ src, local, want string }{
+		{"192.0.2.7:1025", "192.0.2.1:25", "XCLIENT ADDR=192.0.2.7 NAME=[UNAVAILABLE] PORT=1025 DESTADDR=192.0.2.1 DESTPORT=25"},
+		{"[2001:db8::7]:1025", "[2001:db8::1]:25", "XCLIENT ADDR=IPV6:2001:db8::7 NAME=[UNAVAILABLE] PORT=1025 DESTADDR=IPV6:2001:db8::1 DESTPORT=25"},
+		{"[fe80::1%eth0]:9", "[fe80::2%a=b]:25", "XCLIENT ADDR=IPV6:fe80::1 NAME=[UNAVAILABLE] PORT=9 DESTADDR=IPV6:fe80::2 DESTPORT=25"},
+	} {
+		s := &session{src: netip.MustParseAddrPort(tc.src), local: netip.MustParseAddrPort(tc.local)}
+		if got := strings.TrimSuffix(string(s.appendXclient(nil, all)), "\r\n"); got != tc.want {
+			t.Errorf("got  %q\nwant %q", got, tc.want)
+		}
+	}
+}
