@@ -356,6 +356,7 @@ func (m *mta) response() bool {
 type call struct {
 	mta
 	heard []byte // all octets, up to where the server stopped looking
+	tls   []byte // what came behind an accepted STARTTLS
 	over  chan struct{}
 }
 
@@ -403,7 +404,8 @@ func (x *mx) serve(conn net.Conn, r reading) {
 	known := false
 	for b := make([]byte, 64<<10); ; {
 		n, err := conn.Read(b)
-		if c.mta.over { // TLS, or after QUIT
+		if c.mta.over { // TLS: it closes after QUIT
+			c.tls = append(c.tls, b[:n]...)
 			if err != nil {
 				break
 			}
