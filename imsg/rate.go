@@ -77,8 +77,10 @@ type RateList struct {
 type RateEntry struct {
 	Client     string // address, or address "-" ident
 	Damaged    bool   // it cannot be read, and the client is refused; the rest is zero
-	Generation uint64 // whose quotas these are; above the configuration's they are the client's own
+	Own        bool   // the quotas are its own: no configuration of today's generation changes them
+	Generation uint64 // whose quotas these are
 	Cleared    int64  // when the period began
+	Expires    int64  // when it ends, 0 if the limiter is off
 	Quotas     []uint64
 	Used       []uint64
 	Tries      []uint64 // used or refused; these three are indexed by Rate

@@ -302,6 +302,19 @@ func TestIdent(t *testing.T) {
 	}
 }
 
+func TestNoIdentIsAName(t *testing.T) {
+	h := open(t, plan{config: remote()})
+	w := h.worker(0)
+	h.write("192.0.2.7-", "VIRUS\n")
+	h.write("192.0.2.7-a_b", "VIRUS\n")
+	for ident, want := range map[string]imsg.Refusal{"": imsg.RefusedLocked, "a b": imsg.RefusedLocked, "joe": imsg.Admitted} {
+		a := w.enter("192.0.2.7")
+		if a = w.identify(a.Number, ident, ""); a.Refusal != want {
+			t.Errorf("%q: %+v", ident, a)
+		}
+	}
+}
+
 func TestIdentIsLimited(t *testing.T) {
 	c := limited(map[imsg.Rate]uint64{imsg.RateConnections: 1})
 	c.Mode, c.RateDstExpiration = imsg.ModeRemoteUDP, time.Hour

@@ -87,6 +87,37 @@ func TestOffenceNotInLockOn(t *testing.T) {
 	}
 }
 
+func TestEveryCauseLocksByItsWord(t *testing.T) {
+	for found := imsg.FoundVirus; found <= imsg.FoundRateRcptTo; found++ {
+		for _, on := range []bool{false, true} {
+			c := usual()
+			c.LockOn = ^found.LockOn()
+			if on {
+				c.LockOn = found.LockOn()
+			}
+			h := open(t, plan{config: c})
+			runs := h.script()
+			w := h.worker(0)
+			a := w.enter("192.0.2.7")
+			if k := w.offend(imsg.Offence{Number: a.Number, Transaction: 1, Found: found}); k != 0 {
+				t.Error(found, k)
+			}
+			want := ""
+			if on {
+				want = found.String() + "\n"
+				if r := receive(t, runs); r.Found != found {
+					t.Errorf("%+v", r)
+				}
+			}
+			if got := h.read("192.0.2.7"); got != want {
+				t.Errorf("%s, in lock_on: %v: lock file %q", found, on, got)
+			}
+			silent(t, runs)
+			h.close()
+		}
+	}
+}
+
 func TestWithoutLockingEachEventRunsTheScript(t *testing.T) {
 	c := usual()
 	c.LockDuration = 0

@@ -35,11 +35,13 @@ func (k *keeper) entry(name string, r *record, l *rules) imsg.RateEntry {
 	if r == nil {
 		return imsg.RateEntry{Client: name, Damaged: true}
 	}
+	expires := int64(0)
 	if l.period > 0 {
 		r.renew(l, k.machine.now().UnixNano())
+		expires = r.cleared + int64(l.period)
 	}
 	return imsg.RateEntry{
-		Client: name, Generation: r.generation, Cleared: r.cleared,
+		Client: name, Own: r.generation > l.generation, Generation: r.generation, Cleared: r.cleared, Expires: expires,
 		Quotas: r.quotas[:], Used: r.used[:], Tries: r.tries[:], Targets: len(r.targets),
 	}
 }

@@ -35,7 +35,7 @@ func TestRateByHand(t *testing.T) {
 	r := show("::ffff:192.0.2.7")
 	e := r.Entry
 	if e.Client != "192.0.2.7" || e.Damaged || e.Generation != 1 || e.Quotas[imsg.RateBytes] != 7 || e.Used[imsg.RateConnections] != 2 ||
-		e.Tries[imsg.RateConnections] != 3 || e.Targets != 1 || len(r.Targets) != 1 || r.Targets[0].Address.String() != "192.0.2.25" {
+		e.Tries[imsg.RateConnections] != 3 || e.Own || e.Expires-e.Cleared != int64(time.Minute) || e.Targets != 1 || len(r.Targets) != 1 || r.Targets[0].Address.String() != "192.0.2.25" {
 		t.Errorf("%+v", r)
 	}
 
@@ -50,7 +50,7 @@ func TestRateByHand(t *testing.T) {
 			t.Errorf("%d: %+v", i, a)
 		}
 	}
-	if e := show("192.0.2.7").Entry; e.Generation != math.MaxUint64 || e.Quotas[imsg.RateConnections] != 4 || e.Quotas[imsg.RateBytes] != 7 {
+	if e := show("192.0.2.7").Entry; e.Generation != math.MaxUint64 || !e.Own || e.Quotas[imsg.RateConnections] != 4 || e.Quotas[imsg.RateBytes] != 7 {
 		t.Errorf("%+v", e)
 	}
 	// One nobody has seen yet, in the network's name.
@@ -121,7 +121,7 @@ func TestRateByHand(t *testing.T) {
 	if k := kind(&imsg.RateSetQuota{Client: "192.0.2.7"}); k != imsg.Invalid {
 		t.Error(k)
 	}
-	if e := show("192.0.2.7").Entry; e.Used[imsg.RateConnections] != 1 {
+	if e := show("192.0.2.7").Entry; e.Used[imsg.RateConnections] != 1 || e.Expires != 0 {
 		t.Errorf("the limiter is off, the record stays: %+v", e)
 	}
 }

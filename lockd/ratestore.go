@@ -46,9 +46,10 @@ var (
 // always taken first.
 type rateStore struct {
 	moving sync.Mutex
-	file   *bbolt.DB // nil: there is none, or it is unusable
-	sick   bool      // writing failed; said once
-	swept  []byte    // how far the last sweep came
+	file   *bbolt.DB   // nil: there is none, or it is unusable
+	inode  fs.FileInfo // of file
+	sick   bool        // writing failed; said once
+	swept  []byte      // how far the last sweep came
 
 	// nil stands for a record that was forgotten.
 	fresh   map[string]*record // changed since it was written
@@ -121,8 +122,17 @@ func guarded(f func() error) (err error) {
 	return f()
 }
 
-// openRates takes the store over. An older one is written and closed.
+// openRates takes the store over. An older one is written and closed, unless it
+// is the same.
 func (k *keeper) openRates(f *os.File) {
+	inode, err := f.Stat()
+	k.mu.Lock()
+	same := err == nil && k.rates.file != nil && os.SameFile(inode, k.rates.inode)
+	k.mu.Unlock()
+	if same {
+		f.Close() // bbolt's own lock would keep us out
+		return
+	}
 	k.writeRates()
 	file, err := openStore(f)
 	if err != nil {
@@ -132,7 +142,7 @@ func (k *keeper) openRates(f *os.File) {
 	defer k.rates.moving.Unlock()
 	k.mu.Lock()
 	old := k.rates.file
-	k.rates.file, k.rates.swept, k.rates.sick = file, nil, false
+	k.rates.file, k.rates.inode, k.rates.swept, k.rates.sick = file, inode, nil, false
 	k.mu.Unlock()
 	if old != nil {
 		old.Close()
