@@ -11,10 +11,12 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"go.etcd.io/bbolt"
+	"pgregory.net/rapid"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 )
@@ -345,6 +347,99 @@ func TestPagesOfRates(t *testing.T) {
 			t.Errorf("store %q: %d records", path, len(seen))
 		}
 	}
+}
+
+// TestStoreAgainstMap holds the store, whatever is where, against a plain map.
+func TestStoreAgainstMap(t *testing.T) {
+	dir, n := t.TempDir(), 0
+	rapid.Check(t, func(rt *rapid.T) {
+		n++
+		path := filepath.Join(dir, strconv.Itoa(n))
+		k, log := cellar(t, path)
+		defer func() { k.closeRates() }()
+		model := make(map[string]uint64)
+		name := rapid.SampledFrom([]string{"192.0.2.1", "192.0.2.2", "192.0.2.2-", "192.0.2.2-joe", "2001:db8::"})
+		rt.Repeat(map[string]func(*rapid.T){
+			"put": func(rt *rapid.T) {
+				who, v := name.Draw(rt, "client"), rapid.Uint64().Draw(rt, "value")
+				k.mustPut(t, who, messages(v))
+				model[who] = v
+			},
+			"change": func(rt *rapid.T) {
+				who := name.Draw(rt, "client")
+				if r := k.mustGet(t, who); r != nil {
+					r.used[imsg.RateMessages]++
+					k.mustPut(t, who, r)
+					model[who]++
+				}
+			},
+			"forget": func(rt *rapid.T) {
+				who := name.Draw(rt, "client")
+				k.mustPut(t, who, nil)
+				delete(model, who)
+			},
+			"write": func(*rapid.T) { k.writeRates() },
+			"restart": func(*rapid.T) {
+				k.closeRates()
+				k, log = cellar(t, path)
+			},
+			"": func(rt *rapid.T) {
+				page, more, err := k.page("", 100)
+				if err != nil || more || len(page) != len(model) {
+					rt.Fatalf("%d records listed, want %d: %v", len(page), len(model), err)
+				}
+				for _, p := range page {
+					if v, ok := model[p.name]; !ok || p.used[imsg.RateMessages] != v || k.mustGet(t, p.name).used != p.used {
+						rt.Fatalf("%s: %+v, want %d", p.name, p.record, v)
+					}
+				}
+			},
+		})
+		log.hasNot(t, "msg=")
+	})
+}
+
+func TestRatesAtTheSameTime(t *testing.T) {
+	k, log := cellar(t, storePath(t))
+	k.config.Mode = imsg.ModeFixed
+	k.rules.quotas[imsg.RateMessages] = 1 << 60
+	const clients, uses = 20, 2000
+	end := make(chan struct{})
+	var workers, others sync.WaitGroup
+	for i := range 4 {
+		workers.Go(func() {
+			for n := range uses {
+				s := &session{client: at(fmt.Sprintf("192.0.2.%d", n%clients)), number: uint64(i)}
+				k.mu.Lock()
+				if r := k.use(s, imsg.RateMessages, 1); r != imsg.Admitted {
+					t.Errorf("refused: %d", r)
+				}
+				k.mu.Unlock()
+			}
+		})
+	}
+	for _, chore := range []func(){k.writeRates, k.sweepRates, func() { k.page("", 5) }} {
+		others.Go(func() {
+			for {
+				select {
+				case <-end:
+					return
+				default:
+					chore()
+				}
+			}
+		})
+	}
+	workers.Wait()
+	close(end)
+	others.Wait()
+	k.writeRates()
+	for i := range clients {
+		if r := k.mustGet(t, fmt.Sprintf("192.0.2.%d", i)); r == nil || r.used[imsg.RateMessages] != 4*uses/clients {
+			t.Errorf("%+v", r)
+		}
+	}
+	log.hasNot(t, "level=ERROR")
 }
 
 func TestOldRecordsAreSwept(t *testing.T) {
