@@ -1,0 +1,271 @@
+// The runtime would keep the control group's CPU files open.
+//go:debug containermaxprocs=0
+
+// Command smtp-gate-helper runs on the router. It tells the proxies it is allowed
+// to talk to which server a connection was meant for, and who began it, before the
+// router translated its addresses.
+//
+// This file owns the command line and the order of the start: what needs privilege
+// is opened first, then privilege goes, and only then the first octet from the
+// network is read.
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/netip"
+	"os"
+	"os/signal"
+	"os/user"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/smtp-gated/smtp-gated/lookupd/wire"
+)
+
+// Exit statuses.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// keeperRole is the argument with which the program starts itself for the part
+// that keeps a privilege.
+const keeperRole = "-x"
+
+// version is set by the linker.
+var version string
+
+func main() { os.Exit(run(os.Args[1:], os.Stderr)) }
+
+// settings is the command line.
+type settings struct {
+	allowed []netip.Prefix
+	listen  []netip.Addr
+	port    uint
+	rate    uint
+	secret  string // file
+	user    string
+	verbose bool
+	version bool
+}
+
+func run(args []string, errs io.Writer) int {
+	if len(args) == 1 && args[0] == keeperRole {
+		if err := keep(); err != nil {
+			fmt.Fprintf(errs, "smtp-gate-helper: %v\n", err)
+			return exitFailed
+		}
+		return exitOK
+	}
+	s, err := parse(args, errs)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return exitOK
+	case err != nil:
+		fmt.Fprintf(errs, "smtp-gate-helper: %v\n", err)
+		return exitUsage
+	case s.version:
+		fmt.Fprintln(errs, "smtp-gate-helper", programVersion())
+		return exitOK
+	}
+	level := slog.LevelInfo
+	if s.verbose {
+		level = slog.LevelDebug
+	}
+	log := slog.New(slog.NewTextHandler(errs, &slog.HandlerOptions{Level: level}))
+	if err := s.serve(log); err != nil {
+		log.Error("ended", "error", err)
+		return exitFailed
+	}
+	return exitOK
+}
+
+func parse(args []string, errs io.Writer) (*settings, error) {
+	s := new(settings)
+	f := flag.NewFlagSet("smtp-gate-helper", flag.ContinueOnError)
+	f.SetOutput(io.Discard)
+	f.Func("a", "`addresses` or networks of the proxies that may ask, joined by commas; required", func(list string) error {
+		for word := range strings.SplitSeq(list, ",") {
+			p, err := prefix(strings.TrimSpace(word))
+			if err != nil {
+				return err
+			}
+			s.allowed = append(s.allowed, p)
+		}
+		return nil
+	})
+	f.Func("l", "`address` to listen on, may be repeated (default all)", func(word string) error {
+		a, err := netip.ParseAddr(word)
+		s.listen = append(s.listen, a.Unmap())
+		return err
+	})
+	f.UintVar(&s.port, "p", wire.Port, "TCP and UDP `port`")
+	f.UintVar(&s.rate, "r", 100, "`questions` a second that one proxy may ask")
+	f.StringVar(&s.secret, "s", "", "`file` that holds the number shared with the proxies, for UDP (default 0)")
+	f.StringVar(&s.user, "u", "_smtpgate-helper", "`user` to run as, when started by root")
+	f.BoolVar(&s.verbose, "v", false, "log each question")
+	f.BoolVar(&s.version, "version", false, "print the version")
+	switch err := f.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		fmt.Fprintln(errs, "usage: smtp-gate-helper -a proxies [options]")
+		f.SetOutput(errs)
+		f.PrintDefaults()
+		return nil, err
+	case err != nil:
+		return nil, err
+	case s.version:
+		return s, nil
+	case f.NArg() > 0:
+		return nil, fmt.Errorf("what is %q?", f.Arg(0))
+	case len(s.allowed) == 0:
+		return nil, errors.New("which proxies may ask? Name them with -a")
+	case s.port == 0 || s.port > 65535:
+		return nil, fmt.Errorf("%d is no port", s.port)
+	case s.rate == 0:
+		return nil, errors.New("a rate of 0 answers nobody")
+	}
+	return s, nil
+}
+
+// prefix reads a network, or an address as the network of it alone.
+func prefix(word string) (netip.Prefix, error) {
+	if strings.Contains(word, "/") {
+		p, err := netip.ParsePrefix(word)
+		return p.Masked(), err
+	}
+	a, err := netip.ParseAddr(word)
+	if err != nil {
+		return netip.Prefix{}, err
+	}
+	a = a.Unmap()
+	return netip.PrefixFrom(a, a.BitLen()), nil
+}
+
+func (s *settings) serve(log *slog.Logger) error {
+	secret, err := readSecret(s.secret)
+	if err != nil {
+		return err
+	}
+	who, err := account(s.user)
+	if err != nil {
+		return err
+	}
+	sockets, err := listen(s.listen, uint16(s.port))
+	if err != nil {
+		return err
+	}
+	defer sockets.close()
+	find, ended, err := openFinder(who)
+	if err != nil {
+		return err
+	}
+	time.Now().Zone() // its file is out of reach soon
+	if err := who.become(); err != nil {
+		return err
+	}
+	if err := confine(); err != nil {
+		return err
+	}
+
+	h := &helper{allowed: s.allowed, secret: secret, find: find, log: log, limits: newLimits(float64(s.rate))}
+	failed := make(chan error, 1)
+	sockets.serve(h, failed)
+	log.Info("listening", "port", s.port, "allowed", s.allowed)
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
+	select {
+	case <-stop:
+		return nil
+	case err := <-failed:
+		return err
+	case err := <-ended:
+		return fmt.Errorf("the keeper ended: %w", err)
+	}
+}
+
+// readSecret reads a number of 32 bits in the forms of the proxy's configuration:
+// negative ones stand for those above the middle.
+func readSecret(file string) (uint32, error) {
+	if file == "" {
+		return 0, nil
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return 0, fmt.Errorf("read the secret: %w", err)
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err != nil {
+		return 0, fmt.Errorf("read the secret: %w", err)
+	} else if info.Mode().IsRegular() && info.Mode().Perm()&0o007 != 0 {
+		return 0, fmt.Errorf("read the secret: anybody can read %s: chmod o-rwx it", file)
+	}
+	text, err := io.ReadAll(io.LimitReader(f, 64))
+	if err != nil {
+		return 0, fmt.Errorf("read the secret: %w", err)
+	}
+	n, err := strconv.ParseInt(strings.TrimSpace(string(text)), 0, 64)
+	if err != nil || n < -1<<31 || n > 1<<32-1 {
+		return 0, fmt.Errorf("read the secret: %s holds no number of 32 bits", file)
+	}
+	return uint32(n), nil
+}
+
+// identity is whom to become; a nil one is who we are.
+type identity struct{ uid, gid int }
+
+// account looks name up if we are root.
+func account(name string) (*identity, error) {
+	if os.Getuid() != 0 {
+		return nil, nil
+	}
+	u, err := user.Lookup(name)
+	if err != nil {
+		return nil, fmt.Errorf("user to run as: %w; make it, or name another with -u", err)
+	}
+	uid, err1 := strconv.Atoi(u.Uid)
+	gid, err2 := strconv.Atoi(u.Gid)
+	if err := errors.Join(err1, err2); err != nil {
+		return nil, fmt.Errorf("user to run as: %w", err)
+	}
+	if uid == 0 {
+		return nil, errors.New("root is no user to run as: name another with -u")
+	}
+	return &identity{uid, gid}, nil
+}
+
+// become gives the rights of root up for good.
+func (who *identity) become() error {
+	if who == nil {
+		return nil
+	}
+	// These reach all threads.
+	err := syscall.Setgroups([]int{who.gid})
+	if err == nil {
+		err = setGID(who.gid)
+	}
+	if err == nil {
+		err = setUID(who.uid)
+	}
+	if err != nil {
+		return fmt.Errorf("become user %d: %w", who.uid, err)
+	}
+	return nil
+}
+
+func programVersion() string {
+	if version != "" {
+		return version
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "unknown"
+}
