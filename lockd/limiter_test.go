@@ -2,6 +2,8 @@ package lockd
 
 import (
 	"fmt"
+	"log/slog"
+	"math/rand/v2"
 	"net/netip"
 	"path/filepath"
 	"slices"
@@ -388,4 +390,54 @@ func TestIdentAfterACrash(t *testing.T) {
 	if a := w.identify(b.Number, "joe", "192.0.2.25"); a.Refusal != imsg.RefusedIdent || a.Same != 2 {
 		t.Errorf("%+v", a)
 	}
+}
+
+func BenchmarkUse(b *testing.B) {
+	path := storePath(b)
+	h := open(b, plan{config: limited(map[imsg.Rate]uint64{imsg.RateRecipients: 1 << 60}), rates: path})
+	k := h.keeper
+	client := func(i int) *session {
+		return &session{number: uint64(i), client: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 25)}
+	}
+	k.log = slog.New(slog.DiscardHandler)
+	const many = 100_000
+	for i := range many {
+		k.mu.Lock()
+		k.use(client(i), imsg.RateRecipients, 1)
+		k.mu.Unlock()
+		if i%10000 == 0 {
+			k.writeRates()
+		}
+	}
+	k.writeRates()
+	b.Run("decision", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			s := client(rand.IntN(many))
+			k.mu.Lock()
+			if k.use(s, imsg.RateRecipients, 1) != imsg.Admitted {
+				b.Fatal("refused")
+			}
+			k.mu.Unlock()
+		}
+	})
+	b.Run("link", func(b *testing.B) {
+		w := h.worker(0)
+		a := w.enter("10.0.1.1")
+		b.ReportAllocs()
+		for b.Loop() {
+			w.use(a.Number, imsg.RateRecipients, 1)
+		}
+	})
+	b.Run("write", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			for range 1000 {
+				k.mu.Lock()
+				k.use(client(rand.IntN(many)), imsg.RateRecipients, 1)
+				k.mu.Unlock()
+			}
+			k.writeRates()
+		}
+	})
 }

@@ -1,0 +1,75 @@
+package lockd
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+func TestSweptLocks(t *testing.T) {
+	h := open(t, plan{config: usual(), uid: max(os.Getuid(), 1)})
+	age := func(name string, d time.Duration, owner int) {
+		h.write(name, "VIRUS\n")
+		path := filepath.Join(h.dir, name)
+		when := h.clock.now().Add(-d)
+		if err := os.Chtimes(path, when, when); err != nil {
+			t.Fatal(err)
+		}
+		if owner == os.Getuid() {
+			return
+		}
+		if err := os.Chown(path, owner, -1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	root := os.Getuid() == 0
+	us := h.keeper.machine.uid
+	age("192.0.2.1", 2*time.Hour, us)
+	age("192.0.2.2-joe", 2*time.Hour, us)
+	age("192.0.2.3", time.Minute, us)
+	age("README", 2*time.Hour, us)
+	os.Symlink("192.0.2.3", filepath.Join(h.dir, "192.0.2.4"))
+	if root {
+		age("192.0.2.5", 2*time.Hour, 0)     // a saint
+		age("192.0.2.6", 2*time.Hour, 12345) // an older daemon's
+	}
+	for i := range sweepFiles {
+		age(fmt.Sprintf("10.0.%d.%d", i/256, i%256), 2*time.Hour, us)
+	}
+	left := func() int {
+		f, err := os.ReadDir(h.dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(f)
+	}
+	all := left()
+	w := lockSweep{keeper: h.keeper}
+	defer w.rest()
+	if w.next(); all-left() > sweepFiles || all-left() < sweepFiles/2 {
+		t.Errorf("%d of %d removed at once", all-left(), all)
+	}
+	w.next()
+	w.next()
+	want := 3
+	if root {
+		want = 5
+	}
+	if n := left(); n != want {
+		t.Errorf("%d are left, want %d", n, want)
+	}
+	h.log.has(t, "msg=LOCK:EXPIRED src=192.0.2.2 ident=joe")
+
+	// For ever, and no locking: nothing expires.
+	for _, duration := range []int{-1, 0} {
+		age("192.0.2.1", 20*time.Hour, us)
+		c := usual()
+		c.LockDuration = duration
+		h.reload(c)
+		if w.next(); left() != want+1 {
+			t.Errorf("lock_duration %d: swept", duration)
+		}
+	}
+}
