@@ -1,0 +1,338 @@
+// Real mail servers behind the gateway: what lies in the mailbox at the end is
+// what was scanned.
+//
+// Three things are made equal, and no more: a mailbox has LF line ends, with no
+// CR before them, and its own idea of how many of them end a text; the header
+// lines above ours are the server's; and it puts an empty line before a line
+// that cannot be part of a header.
+
+package session
+
+import (
+	"errors"
+	"io/fs"
+	"net"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// realServer is a mail server with a folder of its own, delivering to one maildir.
+type realServer struct {
+	addr    string
+	maildir string
+	queues  []string // folders that hold messages until they are delivered
+}
+
+// lacks skips a test for want of something; with GATED_REQUIRE=all it fails.
+func lacks(t *testing.T, format string, args ...any) {
+	t.Helper()
+	if os.Getenv("GATED_REQUIRE") == "all" {
+		t.Fatalf(format, args...)
+	}
+	t.Skipf(format, args...)
+}
+
+// freePort returns a port of the loopback that nobody listens on.
+func freePort(t *testing.T) string {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	return port
+}
+
+// openFolder returns a new folder that other users can reach.
+func openFolder(t *testing.T) string {
+	dir := t.TempDir()
+	for d := dir; d != os.TempDir() && d != "/"; d = filepath.Dir(d) {
+		if err := os.Chmod(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func writeFile(t *testing.T, name, text string) {
+	t.Helper()
+	if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// greets waits until a server is there.
+func greets(t *testing.T, addr, logFile string) {
+	t.Helper()
+	for end := time.Now().Add(15 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		if c, err := net.Dial("tcp4", addr); err == nil {
+			b := make([]byte, 3)
+			c.SetDeadline(time.Now().Add(5 * time.Second))
+			c.Read(b)
+			c.Close()
+			if string(b) == "220" {
+				return
+			}
+		}
+		if time.Now().After(end) {
+			log, _ := os.ReadFile(logFile)
+			t.Fatalf("the server does not greet: %s", log)
+		}
+	}
+}
+
+func startPostfix(t *testing.T) *realServer {
+	const daemons = "/usr/lib/postfix/sbin"
+	if os.Getuid() != 0 {
+		lacks(t, "Postfix starts as root only")
+	}
+	if _, err := os.Stat(daemons + "/master"); err != nil {
+		lacks(t, "no Postfix: %v", err)
+	}
+	if _, err := user.Lookup("postfix"); err != nil {
+		lacks(t, "%v", err)
+	}
+	dir, port := openFolder(t), freePort(t)
+	for _, d := range []string{"etc", "queue", "data", "mail"} {
+		if err := os.Mkdir(filepath.Join(dir, d), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	chown := exec.Command("chown", "postfix", dir+"/data", dir+"/mail")
+	if out, err := chown.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	owner, _ := user.Lookup("postfix")
+	writeFile(t, dir+"/etc/main.cf", strings.NewReplacer("DIR", dir, "UID", owner.Uid, "GID", owner.Gid).Replace(`
+compatibility_level = 3.6
+queue_directory = DIR/queue
+data_directory = DIR/data
+command_directory = /usr/sbin
+daemon_directory = `+daemons+`
+maillog_file = DIR/log
+maillog_file_prefixes = DIR
+myhostname = mx.example
+inet_interfaces = 127.0.0.1
+inet_protocols = ipv4
+mydestination =
+mynetworks = 127.0.0.0/8
+alias_maps =
+virtual_mailbox_domains = mx.example
+virtual_mailbox_base = DIR
+virtual_mailbox_maps = static:mail/
+virtual_uid_maps = static:UID
+virtual_gid_maps = static:GID
+virtual_minimum_uid = 1
+local_header_rewrite_clients =
+message_drop_headers =
+smtpd_peername_lookup = no
+smtpd_authorized_xclient_hosts = 127.0.0.1
+smtpd_recipient_restrictions = permit_mynetworks, reject
+smtpd_error_sleep_time = 0
+smtpd_soft_error_limit = 10000
+smtpd_hard_error_limit = 20000
+smtpd_junk_command_limit = 20000
+smtpd_client_connection_count_limit = 0
+smtpd_tls_security_level = none
+in_flow_delay = 0
+`))
+	writeFile(t, dir+"/etc/master.cf", `
+127.0.0.1:`+port+` inet n - n - - smtpd
+cleanup unix n - n - 0 cleanup
+qmgr unix n - n 300 1 qmgr
+rewrite unix - - n - - trivial-rewrite
+bounce unix - - n - 0 bounce
+defer unix - - n - 0 bounce
+trace unix - - n - 0 bounce
+error unix - - n - - error
+retry unix - - n - - error
+virtual unix - n n - - virtual
+anvil unix - - n - 1 anvil
+proxymap unix - - n - - proxymap
+showq unix n - n - - showq
+postlog unix-dgram n - n - 1 postlogd
+`)
+	if out, err := exec.Command("postfix", "-c", dir+"/etc", "check").CombinedOutput(); err != nil {
+		t.Fatalf("postfix check: %v: %s", err, out)
+	}
+	master := exec.Command(daemons+"/master", "-c", dir+"/etc", "-d")
+	runServer(t, master)
+	s := &realServer{addr: "127.0.0.1:" + port, maildir: dir + "/mail/new"}
+	for _, q := range []string{"maildrop", "incoming", "active", "deferred", "hold"} {
+		s.queues = append(s.queues, dir+"/queue/"+q)
+	}
+	greets(t, s.addr, dir+"/log")
+	return s
+}
+
+// runServer starts a server in a process group of its own, and ends it with the test.
+func runServer(t *testing.T, cmd *exec.Cmd) {
+	t.Helper()
+	var said strings.Builder
+	cmd.Stdout, cmd.Stderr = &said, &said
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = new(syscall.SysProcAttr)
+	}
+	cmd.SysProcAttr.Setpgid = true
+	cmd.WaitDelay = 5 * time.Second
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM)
+		ended := make(chan error, 1)
+		go func() { ended <- cmd.Wait() }()
+		select {
+		case <-ended:
+		case <-time.After(5 * time.Second):
+			syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+			<-ended
+		}
+		if t.Failed() {
+			t.Logf("%s: %s", cmd.Path, said.String())
+		}
+	})
+}
+
+// settle waits until all that was taken lies in the mailbox, and returns it.
+func (s *realServer) settle(t *testing.T) []string {
+	t.Helper()
+	pending := func() (list []string) {
+		for _, q := range s.queues {
+			filepath.WalkDir(q, func(name string, d fs.DirEntry, err error) error {
+				if err == nil && d.Type().IsRegular() {
+					list = append(list, name)
+				}
+				return nil
+			})
+		}
+		return list
+	}
+	for end := time.Now().Add(time.Minute); len(pending()) > 0; time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("not delivered: %q", pending())
+		}
+	}
+	entries, err := os.ReadDir(s.maildir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
+	}
+	var mails []string
+	for _, e := range entries {
+		b, err := os.ReadFile(filepath.Join(s.maildir, e.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		mails = append(mails, string(b))
+		os.Remove(filepath.Join(s.maildir, e.Name()))
+	}
+	return mails
+}
+
+var (
+	ourHeader = regexp.MustCompile(`(?m)^X-Nat-Received: from \[127\.0\.0\.1\]:(\d+) \[ident-empty\]\n\tby gate\.example with TPROXY id \d+\.\d+\n`)
+	// headerLine matches the first line of a text if it is one of a header.
+	headerLine = regexp.MustCompile(`^([!-9;-~]+[ \t]*:|[ \t])`)
+	lineEnds   = regexp.MustCompile(`\r*\n`)
+)
+
+// asInMailbox is what a scanned text is in a mailbox.
+func asInMailbox(text string) string {
+	text = strings.TrimRight(lineEnds.ReplaceAllString(text, "\n"), "\n")
+	at := 0
+	for at < len(text) && headerLine.MatchString(text[at:]) {
+		line, _, _ := strings.Cut(text[at:], "\n")
+		at = min(at+len(line)+1, len(text))
+	}
+	if at < len(text) && text[at] != '\n' {
+		text = text[:at] + "\n" + text[at:]
+	}
+	return text
+}
+
+func TestDifferentialReal(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes real mail servers")
+	}
+	var scores table
+	for _, real := range []struct {
+		name  string
+		start func(*testing.T) *realServer
+	}{{"Postfix", startPostfix}} {
+		t.Run(real.name, func(t *testing.T) {
+			server := real.start(t)
+			for _, way := range ways {
+				t.Run(way.name, func(t *testing.T) {
+					l := newLab(t, server.addr, way.change)
+					for _, cut := range way.cuts {
+						if cut.name != octetByOctet.name {
+							throughReal(t, l, server, cut, real.name, &scores)
+						}
+					}
+				})
+			}
+		})
+	}
+	scores.log(t, []string{"Postfix"})
+}
+
+// throughReal sends the corpus to a real server and compares its mailbox.
+func throughReal(t *testing.T, l *lab, server *realServer, cut cutting, name string, scores *table) {
+	var mu sync.Mutex
+	passages := make(map[string]*passage)
+	streams := make(map[string]hostile)
+	var gone int
+	l.set(func() { gone = len(l.left) })
+	l.run(corpus(), cut, func(h hostile, _ string, p *passage) score {
+		mu.Lock()
+		defer mu.Unlock()
+		if p.err != nil {
+			t.Errorf("%s: %s: %v", h.group, h.name, p.err)
+		}
+		passages[p.src], streams[p.src] = p, h
+		return score{}
+	}, name, new(table))
+	l.seen("the end of all sessions", func() bool { return len(l.left) >= gone+len(passages) })
+	taken := make(map[string][]string)
+	for _, mail := range server.settle(t) {
+		at := ourHeader.FindStringSubmatchIndex(mail)
+		if at == nil {
+			t.Errorf("a mail without our header: %q", mail)
+			continue
+		}
+		src := "127.0.0.1:" + mail[at[2]:at[3]]
+		if strings.Contains(mail[:at[0]], "smuggled") || strings.Contains(mail[at[1]:], "EVIL") {
+			t.Errorf("%s: %s: taken %q", streams[src].group, streams[src].name, mail)
+		}
+		taken[src] = append(taken[src], asInMailbox(mail[at[1]:]))
+	}
+	for src, p := range passages {
+		h := streams[src]
+		l.scans(p)
+		s := score{streams: 1, taken: len(taken[src]), scanned: len(p.clean), caught: len(p.caught)}
+		var clean []string
+		for _, text := range p.clean {
+			clean = append(clean, asInMailbox(text))
+		}
+		slices.Sort(clean)
+		slices.Sort(taken[src])
+		if !slices.Equal(clean, taken[src]) && !h.abort {
+			s.differences++
+			t.Errorf("%s: %s, %s:\n   taken %.700q\n scanned %.700q\nclient heard %.600q", h.group, h.name, cut.name, taken[src], clean, p.heard)
+		}
+		scores.add(h.group, name, s)
+		delete(taken, src)
+	}
+	if len(taken) > 0 {
+		t.Errorf("taken from nobody: %q", taken)
+	}
+}
