@@ -134,6 +134,7 @@ virtual_gid_maps = static:GID
 virtual_minimum_uid = 1
 local_header_rewrite_clients =
 message_drop_headers =
+cleanup_replace_stray_cr_lf = no
 smtpd_peername_lookup = no
 smtpd_authorized_xclient_hosts = 127.0.0.1
 smtpd_recipient_restrictions = permit_mynetworks, reject
