@@ -181,7 +181,10 @@ type SessionConfig struct {
 	Mode           Mode
 	FixedServer    netip.AddrPort
 	Outgoing       netip.Addr       // source of connections to servers, unspecified: the system decides
+	KeepPort       bool             // a session that connects from its client's address takes its port too
+	Marked         bool             // every connection to a server bears a firewall mark: use the parent's sockets
 	Listeners      []netip.AddrPort // all of the family, for loop protection
+	Own            []netip.Addr     // of this machine, for the same
 	MaxConnections int
 	PipelineSize   int
 	TakeoverCmds   int

@@ -16,7 +16,7 @@ import (
 type Type uint16
 
 // Message is anything that can cross a link: a pointer to one of the structs of
-// messages.go, rate.go or config.go.
+// messages.go, rate.go, socket.go or config.go.
 type Message interface{ Type() Type }
 
 // Kind of conversation a message belongs to.
@@ -78,6 +78,8 @@ const (
 	tStop
 	tNatDevice
 	tRateStore
+	tSockets
+	tSocket
 	// a session asks
 	tEnter
 	tAdmission
@@ -155,6 +157,8 @@ var Table = [types]Entry{
 	tStop:          {Name: "Stop", From: toLockd, To: toParent, Way: Ask, Answer: tDone, Max: small, New: func() Message { return new(Stop) }},
 	tNatDevice:     {Name: "NatDevice", From: toParent, To: set(Lookupd), Files: 1, Max: small, New: func() Message { return new(NatDevice) }},
 	tRateStore:     {Name: "RateStore", From: toParent, To: toLockd, Files: 1, Max: small, New: func() Message { return new(RateStore) }},
+	tSockets:       {Name: "Sockets", From: toSession, To: toParent, Max: small, New: func() Message { return new(Sockets) }},
+	tSocket:        {Name: "Socket", From: toParent, To: toSession, Files: 1, Max: small, New: func() Message { return new(Socket) }},
 
 	tEnter:     {Name: "Enter", From: toSession, To: toLockd, Way: Ask, Answer: tAdmission, Max: small, New: func() Message { return new(Enter) }},
 	tAdmission: {Name: "Admission", From: toLockd, To: toSession, Way: Answer, Max: small, New: func() Message { return new(Admission) }},

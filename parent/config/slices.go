@@ -15,6 +15,7 @@ import (
 type Facts struct {
 	HostName    string           // for proxy_name "*"
 	Listeners   []netip.AddrPort // as they were bound
+	Own         []netip.Addr     // of this machine
 	Nameservers []netip.AddrPort // of the system
 	Version     string
 	CompileDate string
@@ -47,7 +48,10 @@ func (c *Config) Session(f Facts) *imsg.SessionConfig {
 		Mode:           c.Mode,
 		FixedServer:    server,
 		Outgoing:       c.OutgoingAddr,
+		KeepPort:       c.TproxyKeepPort,
+		Marked:         c.SoMark != 0,
 		Listeners:      f.Listeners,
+		Own:            f.Own,
 		MaxConnections: c.MaxConnections,
 		PipelineSize:   c.PipelineSize,
 		TakeoverCmds:   c.TakeoverCmds,

@@ -14,6 +14,7 @@ import (
 var facts = Facts{
 	HostName:    "gate.example.net",
 	Listeners:   []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:25")},
+	Own:         []netip.Addr{netip.MustParseAddr("192.0.2.1")},
 	Nameservers: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.53:53")},
 	Version:     "2.0",
 	CompileDate: "today",
@@ -33,6 +34,8 @@ func TestSlicesAreFilled(t *testing.T) {
 	c := parsed(t, `
 mode fixed+xclient
 fixed_server 192.0.2.25
+tproxy_keep_port yes
+so_mark 1
 forbid_starttls yes
 auth_require mandatory
 auth_skip direct
