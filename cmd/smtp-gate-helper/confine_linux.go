@@ -13,7 +13,7 @@ import (
 func setGID(n int) error { return syscall.Setresgid(n, n, n) }
 func setUID(n int) error { return syscall.Setresuid(n, n, n) }
 
-// confine leaves no capability, no file, no way to call out.
+// confine leaves no capability, no file, no new socket, no program to run.
 func confine() error { return confineTo(0) }
 
 // confineTo does the same, but keeps those capabilities of a mask that there are.
@@ -45,7 +45,7 @@ func confineTo(capabilities uint32) error {
 	if err := landlocked.RestrictNet(); err != nil {
 		return fmt.Errorf("no calls: %w", err)
 	}
-	return nil
+	return closeCalls()
 }
 
 // everyThread makes a system call in each thread. A binary linked with cgo, as
