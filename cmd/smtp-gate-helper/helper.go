@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"log/slog"
 	"net/netip"
+	"slices"
 
 	"github.com/smtp-gated/smtp-gated/lookupd/wire"
 )
@@ -26,14 +27,10 @@ type helper struct {
 	limits  *limits
 }
 
-// admits tells whether proxy may ask now.
+// admits tells whether proxy may ask at all. How often is a matter of limits: they
+// come last, so that nobody can use them up in a proxy's name.
 func (h *helper) admits(proxy netip.Addr) bool {
-	for _, p := range h.allowed {
-		if p.Contains(proxy) {
-			return h.limits.take(proxy)
-		}
-	}
-	return false
+	return slices.ContainsFunc(h.allowed, func(p netip.Prefix) bool { return p.Contains(proxy) })
 }
 
 // answer finds what a proxy asks for. It reports whether there is an answer.

@@ -208,6 +208,25 @@ func TestTCPRefusals(t *testing.T) {
 	}
 }
 
+// TestReplyLimit: what is forged in a proxy's name does not count against it.
+func TestReplyLimit(t *testing.T) {
+	here, from := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddrPort("192.0.2.9:5555")
+	h := newHelper(2, "192.0.2.9")
+	q := wire.Query{Secret: h.secret, Client: netip.AddrPortFrom(here, 1), Proxy: netip.AddrPortFrom(from.Addr(), 9199)}
+	forged := q
+	forged.Secret++
+	now := time.Unix(1000, 0)
+	h.limits.now = func() time.Time { return now }
+	for range 10 {
+		h.reply(forged.Append(nil), from, here)
+	}
+	for i, want := range []bool{true, true, false} {
+		if got := h.reply(q.Append(nil), from, here); (got != nil) != want {
+			t.Errorf("question %d: %x", i, got)
+		}
+	}
+}
+
 func TestLimits(t *testing.T) {
 	now := time.Unix(1000, 0)
 	l := newLimits(2)

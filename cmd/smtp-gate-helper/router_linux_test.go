@@ -269,6 +269,32 @@ func child(t *testing.T, pid int) int {
 	return 0
 }
 
+// TestAskedAddress: a helper on all addresses answers from the one that was asked.
+// All of 127/8 is this machine; without being told, the kernel would send from
+// 127.0.0.1.
+func TestAskedAddress(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := addrPort(l.Addr()).Port()
+	l.Close()
+	s, err := listen(nil, port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.close()
+	s.serve(newHelper(10, "127.0.0.1"), make(chan error, 4))
+	a, err := newAsker(&imsg.LookupdConfig{Mode: imsg.ModeRemoteUDP, Timeout: deadline / 4, RemotePort: port, RemoteRetries: 1, RemoteSecret: 0x0a0b0c0d})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.close()
+	if got := a.ask(netip.MustParseAddrPort("127.0.0.5:1"), netip.MustParseAddrPort("127.0.0.1:9199")); got != "198.51.100.25:25 10.1.2.3" {
+		t.Error(got)
+	}
+}
+
 // TestKeeperPrivilege is why there is a keeper at all: without the capability the
 // kernel does not answer, not even over a socket that was opened with it.
 func TestKeeperPrivilege(t *testing.T) {

@@ -42,7 +42,7 @@ func (h *helper) serveTCP(l net.Listener, places chan struct{}) error {
 func (h *helper) serveConn(conn net.Conn) {
 	defer conn.Close()
 	here, there := addrPort(conn.LocalAddr()), addrPort(conn.RemoteAddr())
-	if !h.admits(there.Addr()) {
+	if !h.admits(there.Addr()) || !h.limits.take(there.Addr()) {
 		h.log.Debug("refused", "proxy", there.Addr())
 		return
 	}

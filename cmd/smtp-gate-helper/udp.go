@@ -16,6 +16,7 @@ import (
 func (h *helper) serveUDP(u *net.UDPConn) error {
 	buf := make([]byte, wire.MaxDatagram)
 	oob := make([]byte, 128)
+	bound := !u.LocalAddr().(*net.UDPAddr).IP.IsUnspecified()
 	for {
 		n, oobn, flags, from, err := u.ReadMsgUDPAddrPort(buf, oob)
 		if err != nil {
@@ -26,8 +27,12 @@ func (h *helper) serveUDP(u *net.UDPConn) error {
 			continue
 		}
 		if reply := h.reply(buf[:n], netip.AddrPortFrom(from.Addr().Unmap().WithZone(""), from.Port()), here); reply != nil {
+			out := oob[:oobn]
+			if bound { // FreeBSD refuses to hear again what it knows
+				out = nil
+			}
 			// What cannot be sent is as good as lost, and asked again.
-			u.WriteMsgUDPAddrPort(reply, oob[:oobn], from)
+			u.WriteMsgUDPAddrPort(reply, out, from)
 		}
 	}
 }
@@ -38,7 +43,7 @@ func (h *helper) reply(d []byte, from netip.AddrPort, here netip.Addr) []byte {
 		return nil
 	}
 	q, err := wire.ParseQuery(d, h.secret)
-	if err != nil || q.Client.Addr() != here || q.Proxy.Addr() != from.Addr() {
+	if err != nil || q.Client.Addr() != here || q.Proxy.Addr() != from.Addr() || !h.limits.take(from.Addr()) {
 		h.log.Debug("ignored", "proxy", from.Addr())
 		return nil
 	}
