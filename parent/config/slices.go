@@ -101,7 +101,15 @@ func (c *Config) Lookupd(f Facts) *imsg.LookupdConfig {
 	if len(servers) == 0 {
 		servers = f.Nameservers
 	}
-	return &imsg.LookupdConfig{Mode: c.Mode, Nameservers: servers, Zones: c.DNSBL, Timeout: c.TimeoutLookup}
+	return &imsg.LookupdConfig{
+		Mode:          c.Mode,
+		Nameservers:   servers,
+		Zones:         c.DNSBL,
+		Timeout:       c.TimeoutLookup,
+		RemotePort:    c.RemotePort,
+		RemoteRetries: c.RemoteRetries,
+		RemoteSecret:  uint32(c.RemoteSecret),
+	}
 }
 
 // ScannerSockets returns the paths of the UNIX sockets that the engines in use

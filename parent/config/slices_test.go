@@ -55,6 +55,7 @@ antivirus_method fildes
 action_script /x
 ratelimit_expiration 60
 ratelimit_generation 1
+remote_udp_secret 1
 `)
 	local := func(path string) string { return filepath.Base(path) }
 	for _, slice := range []any{c.Session(facts), c.Lookupd(facts), c.Scand(local), c.Lockd(facts), c.Action(facts)} {

@@ -47,8 +47,7 @@ func texts(name, accepts string, check func(string) error) kind[string] {
 
 func anything(string) error { return nil }
 
-func line() kind[string]  { return texts("STRING", "text of one line, in UTF-8", anything) }
-func regex() kind[string] { return texts("REGEX", "a Perl-compatible regular expression", anything) }
+func line() kind[string] { return texts("STRING", "text of one line, in UTF-8", anything) }
 
 // message is a text of ours for clients. Old files may be in any 8-bit code,
 // and a reply in an unknown one helps nobody.
