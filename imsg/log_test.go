@@ -108,14 +108,14 @@ func TestJSON(t *testing.T) {
 		t.Fatalf("%q: %v", got, err)
 	}
 	for key, want := range map[string]any{
-		"level": "warning", "room": "session", "pid": float64(os.Getpid()), "session": 3.0,
+		"level": "warning", "process": "session", "pid": float64(os.Getpid()), "session": 3.0,
 		"message": `say "hi"`, "n": 5.0, "score": 1.5, "yes": true, "who": `a\b#c`,
 	} {
 		if o[key] != want {
 			t.Errorf("%s is %v, want %v", key, o[key], want)
 		}
 	}
-	if _, err := time.Parse(time.RFC3339Nano, o["time"].(string)); err != nil {
+	if _, err := time.Parse(time.RFC3339Nano, o["ts"].(string)); err != nil {
 		t.Error(err)
 	}
 }

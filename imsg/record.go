@@ -152,13 +152,14 @@ func (r *record) appendLegacy(b []byte) []byte {
 }
 
 // appendJSON writes the record as one object. Everything in it is clean ASCII,
-// so that only quotes and backslashes need an escape.
+// so that only quotes and backslashes need an escape. What every record has goes
+// under names that no attribute takes.
 func (r *record) appendJSON(b []byte, room Room, pid int) []byte {
-	b = append(b, `{"time":"`...)
+	b = append(b, `{"ts":"`...)
 	b = r.when.AppendFormat(b, time.RFC3339Nano)
 	b = append(b, `","level":"`...)
 	b = append(b, severityNames[severity(r.level)]...)
-	b = append(b, `","room":"`...)
+	b = append(b, `","process":"`...)
 	b = append(b, room.String()...)
 	b = append(b, `","pid":`...)
 	b = strconv.AppendInt(b, int64(pid), 10)

@@ -47,6 +47,7 @@ type keeper struct {
 	rules    rules
 	rates    *rateStore
 	action   imsg.Link
+	waiting  []*imsg.Run // for a script runner that is being replaced
 
 	// A fresh lockd may stand in for one that crashed: until the workers have
 	// announced what is live, limits cannot be judged, and who enters waits.
@@ -151,6 +152,13 @@ func (k *keeper) meet(r imsg.Request, p *imsg.Peer) {
 			return
 		}
 		k.action.Set(c)
+		k.mu.Lock()
+		waiting := k.waiting
+		k.waiting = nil
+		for _, run := range waiting {
+			k.hand(run)
+		}
+		k.mu.Unlock()
 	default:
 		r.Close()
 	}

@@ -246,14 +246,25 @@ func TestOffencesOfASessionAreBounded(t *testing.T) {
 	}
 }
 
+// While the runner is being replaced its scripts wait, as many as may.
 func TestOffenceWithoutScriptRunner(t *testing.T) {
-	h := open(t, plan{config: usual()})
+	config := usual()
+	config.LockDuration = 0 // each event runs the script
+	h := open(t, plan{config: config})
 	w := h.worker(0)
 	a := w.enter("192.0.2.7")
-	if k := w.offend(imsg.Offence{Number: a.Number, Transaction: 1, Found: imsg.FoundVirus}); k != 0 {
-		t.Error(k)
+	for i := range maxWaiting + 1 {
+		if k := w.offend(imsg.Offence{Number: a.Number, Transaction: i + 1, Found: imsg.FoundVirus}); k != 0 {
+			t.Fatal(k)
+		}
 	}
 	h.log.has(t, "action script is not run")
+	runs := h.script()
+	for i := range maxWaiting {
+		if r := receive(t, runs); r.Transaction != i+1 {
+			t.Fatalf("script %d was of transaction %d", i, r.Transaction)
+		}
+	}
 }
 
 func TestWorkerThatDoesNotListen(t *testing.T) {
