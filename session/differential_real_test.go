@@ -137,7 +137,8 @@ message_drop_headers =
 cleanup_replace_stray_cr_lf = no
 smtpd_peername_lookup = no
 smtpd_authorized_xclient_hosts = 127.0.0.1
-smtpd_recipient_restrictions = permit_mynetworks, reject
+smtpd_sender_restrictions = check_sender_access inline:{refuse@client.example=REJECT}
+smtpd_recipient_restrictions = check_recipient_access inline:{refuse@mx.example=REJECT}, permit_mynetworks, reject
 smtpd_error_sleep_time = 0
 smtpd_soft_error_limit = 10000
 smtpd_hard_error_limit = 20000

@@ -179,6 +179,10 @@ func (m *mta) command() bool {
 		if m.tag == "" {
 			m.tag = arg
 		}
+		if strings.EqualFold(verb, "HELO") {
+			m.say("250 mx.example hello")
+			break
+		}
 		m.say("250-mx.example hello\r\n250-PIPELINING\r\n250-SIZE 100000000\r\n250-8BITMIME\r\n250-AUTH PLAIN LOGIN\r\n250-STARTTLS\r\n" +
 			"250-XCLIENT ADDR NAME PORT\r\n250-BURL imap\r\n250-XEXCH50")
 		if m.chunking {
@@ -398,7 +402,9 @@ func (x *mx) serve(conn net.Conn, r reading) {
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(time.Minute))
 	c := &call{mta: *newMTA(r), over: make(chan struct{})}
+	x.mu.Lock()
 	c.fickle = x.fickle
+	x.mu.Unlock()
 	defer close(c.over)
 	io.WriteString(conn, "220 mx.example ESMTP\r\n")
 	known := false

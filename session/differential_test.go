@@ -60,7 +60,6 @@ type score struct{ streams, taken, scanned, caught, differences int }
 // table is the scores by group and server.
 type table struct {
 	mu     sync.Mutex
-	groups []string
 	scores map[string]map[string]*score
 }
 
@@ -71,7 +70,6 @@ func (b *table) add(group, server string, s score) {
 		b.scores = make(map[string]map[string]*score)
 	}
 	if b.scores[group] == nil {
-		b.groups = append(b.groups, group)
 		b.scores[group] = make(map[string]*score)
 	}
 	sum := b.scores[group][server]
@@ -90,7 +88,11 @@ func (b *table) log(t *testing.T, servers []string) {
 	var text strings.Builder
 	w := tabwriter.NewWriter(&text, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w, "group\tserver\tstreams\ttaken\tscanned clean\tcaught\tdifferences\t")
-	for _, g := range b.groups {
+	var groups []string
+	for _, h := range corpus() {
+		groups = append(groups, h.group)
+	}
+	for _, g := range slices.Compact(groups) {
 		for _, name := range servers {
 			if s := b.scores[g][name]; s != nil {
 				fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t\n", g, name, s.streams, s.taken, s.scanned, s.caught, s.differences)
