@@ -91,6 +91,9 @@ func (k *keeper) find(client, proxy netip.AddrPort) (origin, error) {
 	n, err := k.conn.Read(b[:])
 	switch {
 	case err != nil:
+		// Its answer, late, would be taken for that to the next question. With
+		// the socket the keeper ends, and so do we.
+		k.conn.Close()
 		return origin{}, fmt.Errorf("ask the keeper: %w", err)
 	case n == verdictLen && b[0] == verdictFound:
 		return origin{readEnd(b[1:]), readEnd(b[1+endLen:])}, nil
