@@ -1,13 +1,16 @@
-// What a room cannot find out behind its chroot: the host's name, the system's
-// name servers, the addresses that were bound.
+// What a room cannot find out behind its chroot: the host's name and addresses,
+// the system's name servers, the addresses that were bound.
 
 package parent
 
 import (
 	"bufio"
+	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/smtp-gated/smtp-gated/parent/config"
@@ -19,10 +22,35 @@ const maxNameservers = 3
 func (p *parent) facts(g *generation) config.Facts {
 	f := config.Facts{Version: p.Version, CompileDate: p.CompileDate, Nameservers: nameservers("/etc/resolv.conf")}
 	f.HostName, _ = os.Hostname()
+	var err error
+	if f.Own, err = ownAddresses(); err != nil {
+		p.log.Warn("loops through other addresses of this machine will not be noticed", "error", err)
+	}
 	for _, l := range g.listeners {
 		f.Listeners = append(f.Listeners, l.bound)
 	}
 	return f
+}
+
+// maxOwn bounds what a session looks through for each client.
+const maxOwn = 4096
+
+// ownAddresses are those of this machine's interfaces.
+func ownAddresses() (own []netip.Addr, err error) {
+	all, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil, fmt.Errorf("learn our addresses: %w", err)
+	}
+	for _, a := range all {
+		if ip, ok := a.(*net.IPNet); ok {
+			if addr, ok := netip.AddrFromSlice(ip.IP); ok {
+				own = append(own, addr.Unmap())
+			}
+		}
+	}
+	slices.SortFunc(own, netip.Addr.Compare)
+	own = slices.Compact(own)
+	return own[:min(len(own), maxOwn)], nil
 }
 
 // nameservers reads resolv.conf(5). A file that is not there names none.

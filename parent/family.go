@@ -1,7 +1,7 @@
 // The life of one room as the parent sees it: what it is told and when, who it is
 // made known to, and what is done when it dies. This file owns the order of these
-// things; it reads nothing a room says but that it is there, ready, or wants the
-// family reloaded or stopped.
+// things; it reads nothing a room says but that it is there, ready, wants sockets,
+// or the family reloaded or stopped.
 
 package parent
 
@@ -42,6 +42,8 @@ func (p *parent) take(m *member, r imsg.Request) {
 		p.isReady(m)
 	case *imsg.BadPeer:
 		p.accused(m, msg)
+	case *imsg.Sockets:
+		p.supply(m, msg)
 	case *imsg.Reload:
 		p.reload(func(err error) { r.Answer(outcome(err)) })
 	case *imsg.Stop:

@@ -72,24 +72,42 @@ func (p *parent) furnish(g *generation) (err error) {
 
 // listen gives g its listeners: those that are open already, and new ones.
 func (p *parent) listen(g *generation) error {
-	if len(p.given) > 0 {
-		g.listeners = p.given
-		return nil
-	}
-	for _, a := range g.cfg.Listeners() {
-		l := p.listeners[a]
-		if l == nil {
-			var err error
-			if err = p.insist(func() error { l, err = listen(a, g.cfg.ConnectQueue, workers(g.cfg)); return err }); err != nil {
+	g.listeners = slices.Clone(p.given)
+	if len(p.given) == 0 {
+		for _, a := range g.cfg.Listeners() {
+			l, err := p.listener(a, g.cfg)
+			if err != nil {
 				return err
 			}
-			p.listeners[a] = l
-		} else if err := l.widen(g.cfg.ConnectQueue, workers(g.cfg)); err != nil {
-			return err
+			g.listeners = append(g.listeners, l)
 		}
-		g.listeners = append(g.listeners, l)
 	}
-	return nil
+	for _, l := range g.listeners {
+		if p.intercepts(g.cfg) && !l.foreign {
+			if err := l.welcomeForeign(); err != nil {
+				return err
+			}
+		}
+	}
+	return trySockets(g)
+}
+
+func (p *parent) listener(a netip.AddrPort, c *config.Config) (l *listener, err error) {
+	if l = p.listeners[a]; l != nil {
+		return l, l.widen(c.ConnectQueue, workers(c))
+	}
+	err = p.insist(func() error { l, err = listen(a, c.ConnectQueue, workers(c), p.intercepts(c)); return err })
+	if err == nil {
+		p.listeners[a] = l
+	}
+	return l, err
+}
+
+// intercepts tells whether listeners take connections that are not for our
+// addresses. Mode getsockname needs that behind TPROXY, but not behind divert-to:
+// without root it does without.
+func (p *parent) intercepts(c *config.Config) bool {
+	return foreign(c) || c.Mode == imsg.ModeGetsockname && p.rooted
 }
 
 // unlisten closes the listeners g does not use; nil uses none.

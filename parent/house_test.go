@@ -91,6 +91,20 @@ func testRoom(self imsg.Room, f *os.File) error {
 				home.Log().Info("dying")
 				os.Exit(7)
 			}
+			for _, n := range []struct {
+				order string
+				imsg.Sockets
+			}{
+				{"want-sockets", imsg.Sockets{N: 3}}, {"want-sockets", imsg.Sockets{IPv6: true, N: 2}},
+				{"want-many", imsg.Sockets{N: imsg.MaxSockets + 1}}, {"want-none", imsg.Sockets{}},
+			} {
+				if ordered(n.order) {
+					home.Send(&n.Sockets)
+				}
+			}
+		case *imsg.Socket:
+			home.Log().Info("socket", "ipv6", m.IPv6, "is", socketSpec(r.Files[0]))
+			r.Close()
 		case *imsg.Drain:
 			go leave(ordered("linger"))
 		case *imsg.Dump:

@@ -20,15 +20,16 @@ import (
 // connection wakes one of them; elsewhere all of them stand at a single one. The
 // parent keeps every door: one whose worker died is served by another.
 type listener struct {
-	doors []*os.File
-	bound netip.AddrPort
-	name  string // as systemd named it
-	given bool   // by systemd: the configuration's addresses do not matter
+	doors   []*os.File
+	bound   netip.AddrPort
+	name    string // as systemd named it
+	given   bool   // by systemd: the configuration's addresses do not matter
+	foreign bool   // takes connections that are not for our addresses
 }
 
 // listen opens a listener with a door for each of a number of workers.
-func listen(a netip.AddrPort, queue, workers int) (*listener, error) {
-	l := &listener{bound: a}
+func listen(a netip.AddrPort, queue, workers int, foreign bool) (*listener, error) {
+	l := &listener{bound: a, foreign: foreign}
 	err := l.probe()
 	if err == nil {
 		err = l.widen(queue, workers)
@@ -47,7 +48,7 @@ func (l *listener) widen(queue, workers int) error {
 		workers = 1
 	}
 	for len(l.doors) < workers {
-		f, err := openDoor(l.bound)
+		f, err := bindTo(l.bound, spreads, l.foreign)
 		if err == nil {
 			l.doors = append(l.doors, f)
 			err = using(f, func(fd int) error { return unix.Listen(fd, queue) })
@@ -68,7 +69,7 @@ func (l *listener) probe() error {
 	if !spreads || l.bound.Port() == 0 {
 		return nil
 	}
-	f, err := bindTo(l.bound, false)
+	f, err := bindTo(l.bound, false, l.foreign)
 	if err != nil {
 		return l.complain(err)
 	}
@@ -101,21 +102,15 @@ func (l *listener) doorsOf(place, workers int) (doors []*os.File) {
 	return doors
 }
 
-func openDoor(a netip.AddrPort) (*os.File, error) { return bindTo(a, spreads) }
-
 // bindTo makes a socket by hand because package net would open an MPTCP one,
 // whose connections do not tell where they were meant to go.
-func bindTo(a netip.AddrPort, shared bool) (*os.File, error) {
-	family := unix.AF_INET
-	if a.Addr().Is6() {
-		family = unix.AF_INET6
-	}
-	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.IPPROTO_TCP)
+func bindTo(a netip.AddrPort, shared, foreign bool) (*os.File, error) {
+	fd, err := unix.Socket(family(a.Addr().Is6()), unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.IPPROTO_TCP)
 	if err != nil {
 		return nil, err
 	}
 	f := os.NewFile(uintptr(fd), "listener "+a.String())
-	if err := prepare(fd, a, shared); err != nil {
+	if err := prepare(fd, a, shared, foreign); err != nil {
 		f.Close()
 		return nil, err
 	}
@@ -135,13 +130,18 @@ func using(f *os.File, do func(fd int) error) error {
 	return derr
 }
 
-func prepare(fd int, a netip.AddrPort, shared bool) error {
+func prepare(fd int, a netip.AddrPort, shared, foreign bool) error {
 	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
 		return err
 	}
 	if shared {
 		if err := spread(fd); err != nil {
 			return err
+		}
+	}
+	if foreign {
+		if err := beForeign(fd, a.Addr().Is6()); err != nil {
+			return fmt.Errorf("take connections for others%s", remedy(err))
 		}
 	}
 	var to unix.Sockaddr
@@ -186,6 +186,18 @@ func boundTo(fd int) (netip.AddrPort, error) {
 		return netip.AddrPortFrom(netip.AddrFrom16(sa.Addr), uint16(sa.Port)), nil
 	}
 	return netip.AddrPort{}, fmt.Errorf("not a TCP socket")
+}
+
+// welcomeForeign has a listener that is open already take connections that are
+// not for our addresses. It is not taken back: where no rule brings any, none come.
+func (l *listener) welcomeForeign() error {
+	for _, f := range l.doors {
+		if err := using(f, func(fd int) error { return beForeign(fd, l.bound.Addr().Is6()) }); err != nil {
+			return fmt.Errorf("listener %s: take connections for others%s", l.bound, remedy(err))
+		}
+	}
+	l.foreign = true
+	return nil
 }
 
 // requeue changes how many connections may wait, as connect_queue says now.

@@ -120,7 +120,7 @@ func TestControlSocket(t *testing.T) {
 
 func TestListen(t *testing.T) {
 	for _, address := range []string{"127.0.0.1:0", "[::1]:0"} {
-		l, err := listen(netip.MustParseAddrPort(address), 5, 2)
+		l, err := listen(netip.MustParseAddrPort(address), 5, 2, false)
 		if err != nil {
 			t.Skip(err)
 		}
@@ -153,7 +153,7 @@ func TestListen(t *testing.T) {
 		if err := l.requeue(7); err != nil {
 			t.Error(err)
 		}
-		if _, err := listen(l.bound, 5, 2); err == nil || !strings.Contains(err.Error(), "in use by another program") {
+		if _, err := listen(l.bound, 5, 2, false); err == nil || !strings.Contains(err.Error(), "in use by another program") {
 			t.Errorf("a busy address: %v", err)
 		}
 	}

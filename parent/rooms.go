@@ -104,7 +104,7 @@ var rooms = []room{
 		links: []imsg.Room{imsg.Lockd, imsg.Scand, imsg.Lookupd},
 		may: []permission{
 			{"stdio", "memory, clock, links"},
-			{"recvfd", "listeners and links come from the parent"},
+			{"recvfd", "listeners, sockets and links come from the parent"},
 			{"sendfd", "spool files go to the scanning room"},
 			{"rpath", "a second, read-only descriptor of a spool file"},
 			{"wpath", "the spool"},
