@@ -164,7 +164,7 @@ func (s *session) forward(out *[]byte, line []byte, e entry, hold bool) step {
 		places = 2 // its end of data takes the other
 	}
 	s.mu.Lock()
-	if s.queue.len()+places >= s.w.cfg.PipelineSize {
+	if s.queue.len()-s.giving+places >= s.w.cfg.PipelineSize {
 		s.mu.Unlock()
 		s.w.count(imsg.CountPipeline, 1)
 		s.info("pipeline full", "size", s.w.cfg.PipelineSize)
@@ -249,4 +249,7 @@ func (s *session) filtered(verb string) {
 func (s *session) debug(msg string, attrs ...any) { s.log().Debug(msg, attrs...) }
 
 // clean makes a foreign string fit for logs and environments.
-func clean(b []byte) string { return string(smtp.AppendPrintable(nil, b)) }
+func clean(b []byte) string {
+	var buf [256]byte
+	return string(smtp.AppendPrintable(buf[:0], b))
+}

@@ -76,6 +76,11 @@ func (s *session) takeReplies(out *[]byte) relayState {
 			break // what follows is no reply
 		}
 	}
+	// A client that has its replies may send as many commands again, before
+	// they are off the queue.
+	s.mu.Lock()
+	s.giving = done
+	s.mu.Unlock()
 	if !s.sendClient(out) {
 		return relayOver
 	}
@@ -238,6 +243,7 @@ func (s *session) settle(done int, last entry, code int) relayState {
 	for range done {
 		s.queue.pop()
 	}
+	s.giving = 0
 	for s.queue.len() > 0 && s.queue.at(0).kind == own {
 		// It stays in the queue while it is written: what we say
 		// meanwhile comes behind it. Nobody may have to wait for a

@@ -1,0 +1,139 @@
+package session
+
+import (
+	"bytes"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+)
+
+// benchPair is a session through a worker with both ends in the benchmark's
+// hands. Both are plain connections: what allocates is the worker.
+func benchPair(b *testing.B, change func(*imsg.SessionConfig)) (client, server net.Conn) {
+	b.Helper()
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { l.Close() })
+	h := newHouse(b, l.Addr().String(), func(c *imsg.SessionConfig) {
+		c.NatHeaderType, c.ScanChunks = imsg.NatNone, true
+		if change != nil {
+			change(c)
+		}
+	})
+	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	if err != nil {
+		b.Fatal(err)
+	}
+	h.tell(&imsg.Sink{Kind: imsg.SinkStream, Level: int(slog.LevelWarn)}, null)
+	if client, err = net.Dial("tcp4", h.addr); err != nil {
+		b.Fatal(err)
+	}
+	if server, err = l.Accept(); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { client.Close(); server.Close() })
+	for _, c := range []net.Conn{client, server} {
+		c.SetDeadline(time.Now().Add(time.Minute))
+	}
+	exchange(b, server, client, []byte("220 mx\r\n"))
+	exchange(b, client, server, []byte("EHLO c\r\n"))
+	exchange(b, server, client, []byte("250-mx\r\n250-PIPELINING\r\n250 CHUNKING\r\n"))
+	return client, server
+}
+
+func exchange(b *testing.B, from, to net.Conn, text []byte) {
+	if _, err := from.Write(text); err != nil {
+		b.Fatal(err)
+	}
+	if _, err := io.ReadFull(to, scratch[:len(text)]); err != nil {
+		b.Fatal(err)
+	}
+	if !bytes.Equal(scratch[:len(text)], text) {
+		b.Fatalf("%q became %q", text, scratch[:len(text)])
+	}
+}
+
+var scratch [4096]byte // one benchmark runs at a time
+
+// BenchmarkPair is one command and its reply, there and back again.
+func BenchmarkPair(b *testing.B) {
+	for _, command := range []string{"NOOP\r\n", "RCPT TO:<somebody@mx.example>\r\n", "MAIL FROM:<somebody@client.example> SIZE=1000\r\n"} {
+		b.Run(command[:4], func(b *testing.B) {
+			client, server := benchPair(b, nil)
+			there, back := []byte(command), []byte("250 2.0.0 Ok\r\n")
+			b.ReportAllocs()
+			for b.Loop() {
+				exchange(b, client, server, there)
+				exchange(b, server, client, back)
+			}
+		})
+	}
+}
+
+// BenchmarkPipelined is a command and its reply in groups of 100.
+func BenchmarkPipelined(b *testing.B) {
+	const group = 100
+	client, server := benchPair(b, func(c *imsg.SessionConfig) { c.PipelineSize = 2 * group })
+	there, back := bytes.Repeat([]byte("NOOP\r\n"), group), bytes.Repeat([]byte("250 2.0.0 Ok\r\n"), group)
+	b.ReportAllocs()
+	for n := 0; b.Loop(); n++ {
+		if n%group == 0 {
+			exchange(b, client, server, there)
+			exchange(b, server, client, back)
+		}
+	}
+}
+
+// BenchmarkMessage is a message on its way to server and spool, by DATA and in
+// chunks.
+func BenchmarkMessage(b *testing.B) {
+	text := []byte(strings.Repeat("An ordinary line of an ordinary message, 62 octets in length.\r\n", 512))
+	for _, tc := range []struct {
+		name   string
+		open   func(b *testing.B, client, server net.Conn)
+		engine bool
+	}{
+		{"DATA", benchData, true},
+		{"DATA unscanned", benchData, false},
+		{"BDAT", benchChunk, true},
+		{"BDAT unscanned", benchChunk, false},
+	} {
+		b.Run(tc.name, func(b *testing.B) {
+			client, server := benchPair(b, func(c *imsg.SessionConfig) {
+				c.Antivirus, c.Antispam = tc.engine, false
+				c.ScanMaxSize = 1 << 30
+			})
+			tc.open(b, client, server)
+			got := make([]byte, len(text))
+			b.SetBytes(int64(len(text)))
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := client.Write(text); err != nil {
+					b.Fatal(err)
+				}
+				if _, err := io.ReadFull(server, got); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func benchData(b *testing.B, client, server net.Conn) {
+	exchange(b, client, server, []byte("DATA\r\n"))
+	exchange(b, server, client, []byte("354 go\r\n"))
+}
+
+func benchChunk(b *testing.B, client, server net.Conn) {
+	exchange(b, client, server, []byte("MAIL FROM:<a>\r\nRCPT TO:<b>\r\n"))
+	exchange(b, server, client, []byte("250 ok\r\n250 ok\r\n"))
+	exchange(b, client, server, []byte("BDAT 1000000000000\r\n"))
+}
