@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -252,9 +253,12 @@ func TestOffenceWithoutScriptRunner(t *testing.T) {
 	config.LockDuration = 0 // each event runs the script
 	h := open(t, plan{config: config})
 	w := h.worker(0)
-	a := w.enter("192.0.2.7")
+	var number uint64
 	for i := range maxWaiting + 1 {
-		if k := w.offend(imsg.Offence{Number: a.Number, Transaction: i + 1, Found: imsg.FoundVirus}); k != 0 {
+		if i%8 == 0 {
+			number = w.enter("192.0.2." + strconv.Itoa(i+1)).Number
+		}
+		if k := w.offend(imsg.Offence{Number: number, Transaction: i + 1, Found: imsg.FoundVirus}); k != 0 {
 			t.Fatal(k)
 		}
 	}
