@@ -28,6 +28,7 @@ type house struct {
 	refusal  imsg.Refusal
 	verdict  imsg.Verdict
 	scanned  []string
+	asked    []string // which engines, for each of them
 	offences []*imsg.Offence
 	left     []uint64
 	counts   [imsg.Counters]uint64
@@ -197,6 +198,14 @@ func (h *house) asScand(r imsg.Request) {
 	if h.onScan != nil {
 		h.onScan(m.Number)
 	}
+	var asked []string
+	if m.Virus {
+		asked = append(asked, "virus")
+	}
+	if m.Spam {
+		asked = append(asked, "spam")
+	}
+	h.asked = append(h.asked, strings.Join(asked, " "))
 	v := h.verdict
 	if !m.Virus {
 		v.Virus = imsg.NotAsked
