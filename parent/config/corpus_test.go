@@ -1,9 +1,11 @@
 package config
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -33,12 +35,13 @@ func effect(name string, text []byte) string {
 	return b.String()
 }
 
-// TestCorpus reads whole configurations. Each archive holds one file and its
-// effect; -update writes the effects anew.
+// TestCorpus reads whole configurations. Each archive holds one file, its effect,
+// and what a good one of the old syntax becomes in TOML; -update writes the
+// latter two anew.
 func TestCorpus(t *testing.T) {
 	archives, err := filepath.Glob("testdata/*.txtar")
-	if err != nil || len(archives) == 0 {
-		t.Fatalf("no corpus: %v", err)
+	if err != nil || len(archives) < 20 {
+		t.Fatalf("%d archives: %v", len(archives), err)
 	}
 	for _, path := range archives {
 		t.Run(filepath.Base(path), func(t *testing.T) {
@@ -46,20 +49,49 @@ func TestCorpus(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if len(a.Files) != 2 || a.Files[1].Name != "effect" {
-				t.Fatal("want one configuration and its effect")
+			if len(a.Files) == 0 {
+				t.Fatal("no configuration")
 			}
-			got := effect(a.Files[0].Name, a.Files[0].Data)
+			name, text := a.Files[0].Name, a.Files[0].Data
+			// An archive keeps no carriage returns and no octets beyond UTF-8.
+			if name == "windows.conf" {
+				text = bytes.ReplaceAll(append([]byte("\ufeff"), text...), []byte("\n"), []byte("\r\n"))
+			}
+			if name == "latin1.conf" {
+				text = latin(text)
+			}
+			got := []txtar.File{{Name: "effect", Data: []byte(effect(name, text))}}
+			c, _, err := Parse(name, text)
+			if result, _, cerr := Convert(name, text); cerr == nil {
+				if back, _, err := Parse("smtp-gated.toml", result); err != nil || !reflect.DeepEqual(back, c) {
+					t.Errorf("converted it is another one: %v", err)
+				}
+				got = append(got, txtar.File{Name: "smtp-gated.toml", Data: result})
+			} else if !isTOML(string(text)) && (err == nil || cerr.Error() != err.Error()) {
+				t.Errorf("convert: %v", cerr)
+			}
+			want := a.Files[1:]
+			a.Files = append(a.Files[:1:1], got...)
 			if *update {
-				a.Files[1].Data = []byte(got)
 				if err := os.WriteFile(path, txtar.Format(a), 0o644); err != nil {
 					t.Fatal(err)
 				}
 				return
 			}
-			if want := string(a.Files[1].Data); got != want {
-				t.Errorf("effect:\n%s\nwant:\n%s", got, want)
+			for i := range max(len(want), len(got)) {
+				if i >= len(want) || i >= len(got) || want[i].Name != got[i].Name || !bytes.Equal(want[i].Data, got[i].Data) {
+					t.Fatalf("it amounts to\n%s\nwant:\n%s", txtar.Format(&txtar.Archive{Files: got}), txtar.Format(&txtar.Archive{Files: want}))
+				}
 			}
 		})
 	}
+}
+
+// latin writes UTF-8 as ISO 8859-1.
+func latin(text []byte) []byte {
+	var b []byte
+	for _, r := range string(text) {
+		b = append(b, byte(r))
+	}
+	return b
 }

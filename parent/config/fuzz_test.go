@@ -31,10 +31,16 @@ func FuzzLegacy(f *testing.F) {
 	f.Add("mode fixed\nfixed_server 192.0.2.1\n")
 	f.Add(string(printed(Default().PrintLegacy, false)))
 	f.Add("lock_perm 660\nlock_on virus, spam\nleave_on_error 0\nmax_load 1e2x\n")
+	f.Add("# a\n\n;b\x01\xff\nmax_procs 5\n# c\nleave_on_virus 1\nmax_connections 6x\n#d\n\n#e")
 	f.Add("antivirus_path [::1]:3310\nmsg_hello caf\xe9\nlisten 0.0.0.0:1, [::]:1\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		if !isTOML(text) {
-			fuzzParse(t, []byte(text))
+		if isTOML(text) {
+			return
+		}
+		fuzzParse(t, []byte(text))
+		_, _, err := Parse("f", []byte(text))
+		if _, _, cerr := Convert("f", []byte(text)); (err == nil) != (cerr == nil) {
+			t.Fatalf("parse says %v, convert says %v", err, cerr)
 		}
 	})
 }

@@ -4,6 +4,7 @@
 package config
 
 import (
+	"iter"
 	"strings"
 )
 
@@ -19,30 +20,52 @@ func index(options []Option) map[string]Option {
 	return byName
 }
 
+// row is one line of a file. A comment or an empty line has no name.
+type row struct {
+	comment string // with its sign
+	name    string
+	value   string
+	blank   bool // something stands behind the name: so an empty value differs from a forgotten one
+}
+
+// rows walks over the lines of text, numbered from 1.
+func rows(text string) iter.Seq2[int, row] {
+	return func(yield func(int, row) bool) {
+		number := 0
+		for line := range strings.SplitSeq(text, "\n") {
+			number++
+			line = strings.TrimLeft(strings.TrimSuffix(line, "\r"), blanks)
+			var r row
+			if line != "" && (line[0] == '#' || line[0] == ';') {
+				r.comment = line
+			} else if i := strings.IndexAny(line, blanks); i >= 0 {
+				r = row{name: line[:i], value: strings.Trim(line[i:], blanks+"\r"), blank: true}
+			} else {
+				r.name = line
+			}
+			if !yield(number, r) {
+				return
+			}
+		}
+	}
+}
+
 // parseLegacy reads text into c, which holds the defaults.
 func (r *report) parseLegacy(c *Config, text string) {
 	options := index(table(c))
-	number := 0
-	for row := range strings.SplitSeq(text, "\n") {
-		number++
-		row = strings.TrimLeft(strings.TrimSuffix(row, "\r"), blanks)
-		if row == "" || row[0] == '#' || row[0] == ';' {
-			continue
+	for number, row := range rows(text) {
+		if row.name != "" {
+			r.parseLine(options, number, row)
 		}
-		name, value, blank := row, "", false
-		if i := strings.IndexAny(row, blanks); i >= 0 {
-			name, value, blank = row[:i], strings.Trim(row[i:], blanks+"\r"), true
-		}
-		r.parseLine(options, number, name, value, blank)
 		if r.full() {
 			return
 		}
 	}
 }
 
-// parseLine takes one line. blank tells whether anything stood behind the name:
-// so an empty value differs from a forgotten one.
-func (r *report) parseLine(options map[string]Option, number int, name, value string, blank bool) {
+// parseLine takes one line.
+func (r *report) parseLine(options map[string]Option, number int, line row) {
+	name, value := line.name, line.value
 	now, old := name, false
 	if s, ok := switches[name]; ok {
 		on, _, err := boolean().parse(value)
@@ -59,7 +82,7 @@ func (r *report) parseLine(options map[string]Option, number int, name, value st
 		r.errorf(number, shown(name), "unknown option (smtp-gated -T lists all of them)")
 		return
 	}
-	if !blank {
+	if !line.blank {
 		r.errorf(number, name, "has no value (accepted: %s)", o.Accepted())
 		return
 	}
@@ -69,7 +92,7 @@ func (r *report) parseLine(options map[string]Option, number int, name, value st
 		return
 	}
 	if old {
-		r.warnf(number, name, `is an old form, write "%s %s"`, now, o.Value())
+		r.warnf(number, name, oldForm+`, write "%s %s"`, now, o.Value())
 	}
 	if remark != "" {
 		r.warnf(number, name, "%s", remark)
@@ -83,3 +106,6 @@ func shown(name string) string {
 	}
 	return name
 }
+
+// oldForm begins the warnings about names of the past.
+const oldForm = "is an old form"

@@ -50,9 +50,14 @@ func whole(text string, least, most int64) (int64, string, error) {
 		return 0, "", fmt.Errorf("%s is out of range", quoted(text))
 	}
 	if rest != "" {
-		return n, fmt.Sprintf("%s is read as %d, what stands behind the number is ignored", quoted(text), n), nil
+		return n, ignored(text, strconv.FormatInt(n, 10)), nil
 	}
 	return n, "", nil
+}
+
+// ignored words the warning for a value of which only the beginning counts.
+func ignored(text, read string) string {
+	return fmt.Sprintf("%s is read as %s, what stands behind the number is ignored", quoted(text), read)
 }
 
 func spanned(what string, least, most int64) string {
@@ -115,7 +120,7 @@ func float(least, most float64) kind[float64] {
 				return 0, "", err
 			}
 			if digits != text {
-				return v, fmt.Sprintf("%s is read as %s, what stands behind the number is ignored", quoted(text), digits), nil
+				return v, ignored(text, digits), nil
 			}
 			return v, "", nil
 		},
@@ -161,10 +166,15 @@ func permissions() kind[uint32] {
 		acceptsTOML: `a string of octal digits with a leading 0, like "0660"`,
 		parse: func(value string) (uint32, string, error) {
 			n, remark, err := whole(value, 0, most)
-			if err == nil && value[0] != '0' {
+			switch {
+			case err != nil:
+				return 0, "", err
+			case value[0] == '0' && remark != "":
+				remark = ignored(value, text(uint32(n)))
+			case value[0] != '0':
 				remark = fmt.Sprintf("%s is decimal and means %s, octal needs a leading 0", quoted(value), text(uint32(n)))
 			}
-			return uint32(n), remark, err
+			return uint32(n), remark, nil
 		},
 		text: text,
 		decode: func(data any) (uint32, error) {

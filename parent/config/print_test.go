@@ -87,6 +87,9 @@ func same(t interface {
 			t.Fatalf("reads back different:\n%s", text)
 		}
 	}
+	if _, _, err := Convert("printed", printed(c.PrintLegacy, comments)); err != nil {
+		t.Fatalf("%v", err)
+	}
 }
 
 func TestPrintedReadsBack(t *testing.T) {
