@@ -246,8 +246,6 @@ func (s *session) filtered(verb string) {
 	s.info(verb+":FILTERED", "src", s.src.Addr(), "ident", "")
 }
 
-func (s *session) debug(msg string, attrs ...any) { s.log().Debug(msg, attrs...) }
-
 // clean makes a foreign string fit for logs and environments.
 func clean(b []byte) string {
 	var buf [256]byte

@@ -1,6 +1,6 @@
 // One client's life, from the accepted socket to CLOSE: admission, target,
 // connection, relay, end. What happens in between stands in relay.go, command.go,
-// reply.go, data.go, takeover.go and direct.go.
+// reply.go, data.go, bdat.go, takeover.go and direct.go.
 
 package session
 
@@ -396,7 +396,18 @@ func (s *session) text(t imsg.Text) string { return s.w.cfg.Texts[t] }
 
 func (s *session) log() *slog.Logger { return s.w.log.With(imsg.SessionKey, s.number) }
 
-func (s *session) info(msg string, attrs ...any) { s.log().Info(msg, attrs...) }
+// info and debug cost nothing when the level drops them.
+func (s *session) info(msg string, attrs ...any) {
+	if s.w.log.Enabled(context.Background(), slog.LevelInfo) {
+		s.log().Info(msg, attrs...)
+	}
+}
+
+func (s *session) debug(msg string, attrs ...any) {
+	if s.w.log.Enabled(context.Background(), slog.LevelDebug) {
+		s.log().Debug(msg, attrs...)
+	}
+}
 
 // always logs a line that log parsers count on at any log_level.
 func (s *session) always(msg string, attrs ...any) {

@@ -54,3 +54,14 @@ func FuzzParseBDAT(f *testing.F) {
 		}
 	})
 }
+
+func TestAppendBDAT(t *testing.T) {
+	for _, size := range []int64{0, 7, math.MaxInt64 - 1} {
+		line := AppendBDAT(nil, size)
+		cmd, err := ParseCommand(line)
+		got, last, chunkErr := ParseBDAT(cmd.Arg)
+		if err != nil || chunkErr != nil || got != size || last || cmd.Verb != BDAT {
+			t.Errorf("%d written as %q", size, line)
+		}
+	}
+}

@@ -50,6 +50,8 @@ func TestParseCommand(t *testing.T) {
 		{"DATA x", DATA, "=", "x"},
 		{"BDAT 10 LAST", BDAT, "=", "10 LAST"},
 		{"BDAT   10", BDAT, "BDAT 10", "10"},
+		{"bdat10 LAST", BDAT, "=", "LAST"},
+		{"BDA 10", Other, "=", "10"},
 		{"RSET", RSET, "=", ""},
 		{"QuIt", QUIT, "=", ""},
 		{"NOOP", NOOP, "=", ""},
