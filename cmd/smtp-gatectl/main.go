@@ -101,6 +101,7 @@ Exit status: 0 all went well, 1 the daemon is not there or refused,
 		t.reloadCommand(),
 		t.stopCommand(),
 		t.checkCommand(),
+		t.convertCommand(),
 		t.demoCommand(),
 	)
 	return root
