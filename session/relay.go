@@ -117,6 +117,9 @@ func (s *session) clientGone(err error) {
 		s.server.conn.CloseWrite()
 	case errors.Is(err, io.EOF) && owed:
 		s.server.conn.CloseWrite()
+		if s.drained(new([]byte)) {
+			s.end("client")
+		}
 	case isClosed(err):
 		s.end("client")
 	default:
