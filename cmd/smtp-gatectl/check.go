@@ -1,4 +1,5 @@
-// The command check: whether a configuration could be put in force.
+// The command check: whether a configuration could be put in force, and whether
+// it should be.
 
 package main
 
@@ -22,13 +23,20 @@ func (t *tool) checkCommand() *cobra.Command {
 			if err == nil {
 				err = c.Check()
 			}
+			var advice []config.Advice
+			if err == nil {
+				advice = c.Advise()
+			}
 			if t.json {
-				if jerr := t.checkJSON(file, warnings, err); jerr != nil {
+				if jerr := t.checkJSON(file, warnings, advice, err); jerr != nil {
 					return jerr
 				}
 			} else {
 				for _, w := range warnings {
 					fmt.Fprintf(t.out, "warning: %s\n", w)
+				}
+				for _, a := range advice {
+					fmt.Fprintf(t.out, "%s: %s\n", a.Severity, a)
 				}
 				for _, e := range flatten(err) {
 					fmt.Fprintf(t.out, "error: %v\n", e)
@@ -38,37 +46,49 @@ func (t *tool) checkCommand() *cobra.Command {
 				return fmt.Errorf("%w: %s: %s", errConfig, file, plural(len(flatten(err)), "error"))
 			}
 			if !t.json {
-				fmt.Fprintf(t.out, "%s: good, %s\n", file, plural(len(warnings), "warning"))
+				dangers := 0
+				for _, a := range advice {
+					if a.Severity == config.Danger {
+						dangers++
+					}
+				}
+				fmt.Fprintf(t.out, "%s: good, %s, %s, %s\n", file, plural(len(warnings), "warning"),
+					plural(dangers, "danger"), plural(len(advice)-dangers, "hint"))
 			}
 			return nil
 		},
 	}
 }
 
-// remark is an error or warning in its JSON form.
+// remark is an error, a warning or a piece of advice in its JSON form.
 type remark struct {
-	File   string `json:"file,omitempty"`
-	Line   int    `json:"line,omitempty"`
-	Option string `json:"option,omitempty"`
-	Text   string `json:"text"`
+	Severity string `json:"severity"`
+	File     string `json:"file,omitempty"`
+	Line     int    `json:"line,omitempty"`
+	Option   string `json:"option,omitempty"`
+	Text     string `json:"text"`
 }
 
-func (t *tool) checkJSON(file string, warnings []config.Warning, err error) error {
+func (t *tool) checkJSON(file string, warnings []config.Warning, advice []config.Advice, err error) error {
 	result := struct {
 		File     string   `json:"file"`
 		Good     bool     `json:"good"`
 		Errors   []remark `json:"errors"`
 		Warnings []remark `json:"warnings"`
-	}{file, err == nil, []remark{}, []remark{}}
+		Advice   []remark `json:"advice"`
+	}{file, err == nil, []remark{}, []remark{}, []remark{}}
 	for _, e := range flatten(err) {
 		if ce := (*config.Error)(nil); errors.As(e, &ce) {
-			result.Errors = append(result.Errors, remark{ce.File, ce.Line, ce.Option, ce.Text})
+			result.Errors = append(result.Errors, remark{"error", ce.File, ce.Line, ce.Option, ce.Text})
 		} else {
-			result.Errors = append(result.Errors, remark{Text: e.Error()})
+			result.Errors = append(result.Errors, remark{Severity: "error", Text: e.Error()})
 		}
 	}
 	for _, w := range warnings {
-		result.Warnings = append(result.Warnings, remark{w.File, w.Line, w.Option, w.Text})
+		result.Warnings = append(result.Warnings, remark{"warning", w.File, w.Line, w.Option, w.Text})
+	}
+	for _, a := range advice {
+		result.Advice = append(result.Advice, remark{Severity: a.Severity.String(), Option: a.Option, Text: a.Text})
 	}
 	return printJSON(t.out, result)
 }

@@ -324,7 +324,9 @@ func TestCheck(t *testing.T) {
 		says []string
 	}{
 		{"mode fixed\nfixed_server 192.0.2.25\n", exitOK, []string{file + ": good"}},
-		{"mode fixed\nfixed_server 192.0.2.25\nmax_procs 7\n", exitOK, []string{"warning: " + file + ":3: max_procs", "good, 1 warning\n"}},
+		{"mode fixed\nfixed_server 192.0.2.25\nmax_procs 7\n", exitOK, []string{"warning: " + file + ":3: max_procs", "good, 1 warning, 2 dangers, 1 hint\n"}},
+		{"mode fixed\nfixed_server 192.0.2.25\n", exitOK, []string{"danger: mode: strangers who reach 0.0.0.0:9199 ", "danger: antivirus_type: nothing is scanned: set "}},
+		{"mode getsockname\nantivirus_type clamd\nmax_load 0\n", exitOK, []string{"hint: max_load: ", "good, 0 warnings, 1 danger, "}},
 		{"mode fixed\nport x\nfrob 1\n", exitUsage, []string{"error: " + file + ":2: port", "error: " + file + ":3: frob"}},
 		{"", exitUsage, []string{"error: mode"}},
 	}
@@ -345,8 +347,9 @@ func TestCheck(t *testing.T) {
 		var result struct {
 			Good   bool
 			Errors []remark
+			Advice []remark
 		}
-		if err := json.Unmarshal([]byte(out), &result); err != nil || result.Good != (test.code == exitOK) || result.Good != (len(result.Errors) == 0) {
+		if err := json.Unmarshal([]byte(out), &result); err != nil || result.Good != (test.code == exitOK) || result.Good != (len(result.Errors) == 0) || result.Good != (len(result.Advice) > 0) || result.Good && result.Advice[0].Severity != "danger" {
 			t.Errorf("%q: JSON is %s, error %v", test.text, out, err)
 		}
 	}

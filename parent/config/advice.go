@@ -1,0 +1,179 @@
+// What works but is probably not meant. This file owns the judgement of an
+// experienced eye on a configuration that is right in every line and starts. It
+// must never keep one out of force.
+
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+)
+
+// Severity is how bad it may end.
+type Severity uint8
+
+// The severities.
+const (
+	Hint   Severity = iota // something has no effect, or another than it seems
+	Danger                 // strangers may do harm, or mail passes that should not
+)
+
+func (s Severity) String() string { return [...]string{"hint", "danger"}[s] }
+
+// Advice is one sentence about one option: what happens, and what to write.
+type Advice struct {
+	Severity Severity
+	Option   string // as the legacy syntax calls it
+	Text     string
+}
+
+func (a Advice) String() string { return named(a.Option) + a.Text }
+
+// advisor collects.
+type advisor struct {
+	*Config
+	all []Advice
+}
+
+func (a *advisor) hint(when bool, option, format string, args ...any) {
+	a.say(Hint, when, option, format, args)
+}
+
+func (a *advisor) danger(when bool, option, format string, args ...any) {
+	a.say(Danger, when, option, format, args)
+}
+
+func (a *advisor) say(s Severity, when bool, option, format string, args []any) {
+	if when {
+		a.all = append(a.all, Advice{s, option, fmt.Sprintf(format, args...)})
+	}
+}
+
+// Advise looks for what is probably not meant, dangers first. It looks at the
+// Config alone, which Check should have passed.
+func (c *Config) Advise() []Advice {
+	a := &advisor{Config: c}
+	a.reach()
+	a.scanning()
+	a.locking()
+	a.policy()
+	a.limits()
+	a.permissions()
+	slices.SortStableFunc(a.all, func(x, y Advice) int { return int(y.Severity) - int(x.Severity) })
+	return a.all
+}
+
+// public tells whether strangers can reach a listener.
+func public(l netip.AddrPort) bool {
+	ip := l.Addr()
+	return !ip.IsLoopback() && !ip.IsPrivate() && !ip.IsLinkLocalUnicast()
+}
+
+func (a *advisor) reach() {
+	i := slices.IndexFunc(a.Listeners(), public)
+	restricted := a.AuthRequire == imsg.AuthMandatory || a.RegexEnforceRcptTo != ""
+	if a.Mode == imsg.ModeFixed && i >= 0 && !restricted {
+		a.danger(true, "mode", "strangers who reach %s reach %s with the gateway's address, and a server that trusts it is an open relay: "+
+			"use mode fixed+xclient, auth_require mandatory, a regex_enforce_rcpt_to for your domains, or a private bind_address", a.Listeners()[i], a.FixedServer)
+	}
+	a.danger(a.BareNewline == imsg.NewlinePass, "bare_newline", "pass lets messages through that the scanner and the server read differently: write normalize or reject")
+	a.danger(a.Mode == imsg.ModeRemoteUDP && a.RemoteSecret == 0, "remote_udp_secret", "without one, whoever can send as the router decides where sessions go: set the same number here and there")
+}
+
+func (a *advisor) scanning() {
+	engine := a.AntivirusType != imsg.EngineOff || a.AntispamType != imsg.EngineOff
+	a.danger(!engine, "antivirus_type", "nothing is scanned: set antivirus_type or antispam_type")
+	a.hint(a.AntivirusType != imsg.EngineOff && a.ScanMaxSize == 0, "scan_max_size", "0 switches the virus scan off: give the size up to which messages are scanned")
+	a.hint(a.AntispamType != imsg.EngineOff && a.SpamMaxSize == 0, "spam_max_size", "0 switches the spam scan off: give the size up to which messages are scanned")
+	a.danger(a.AntivirusType == imsg.EngineBuiltin, "antivirus_type", "builtin finds the EICAR test file and no virus: write clamd")
+	a.danger(a.AntispamType == imsg.EngineBuiltin, "antispam_type", "builtin finds the GTUBE test message and no spam: write spamassassin")
+	a.hint(a.antispam() && a.LockOn&imsg.LockSpam == 0, "lock_on", "spam is found, logged and let through: add spam to refuse it")
+	a.danger(a.IgnoreErrors && (a.antivirus() || a.antispam()), "ignore_errors", "while a scanner fails every message passes unscanned: write no, then senders try again later")
+
+	a.danger(a.antivirus() && (a.SizeLimit == 0 || a.SizeLimit > a.ScanMaxSize), "size_limit", "messages larger than scan_max_size pass unscanned: write %d, or scan larger ones", a.ScanMaxSize)
+	a.hint(a.antivirus() && a.SizeLimit > 0 && a.SizeLimit < a.ScanMaxSize, "size_limit", "no message as large as scan_max_size arrives: %d would do there", a.SizeLimit)
+	a.hint(engine && !a.ForbidSTARTTLS, "forbid_starttls", "after STARTTLS a session cannot be scanned: write yes where clients may do without")
+	a.danger(engine && a.AuthSkip&imsg.SkipDirect != 0, "auth_skip", "direct leaves clients that log in unscanned, with stolen passwords too: leave it out")
+
+	longest := max(a.TimeoutScanner, a.TimeoutSpam)
+	a.hint(longest > 3*time.Minute, "timeout_scanner", "a scan may last %v, and servers wait three minutes for the next line (RFC 5321, 4.5.3.2.5): write less for it and timeout_spam", longest)
+	a.hint(engine && a.DrainTimeout < longest, "drain_timeout", "a stop cuts off messages whose scan may last %v: write more", longest)
+	a.hint(a.SpoolLeaveOn&imsg.LeaveAlways != 0, "spool_leave_on", "always keeps a copy of mail on disk until somebody removes it: leave it out unless you look for a fault")
+}
+
+func (a *advisor) locking() {
+	if a.LockDuration == 0 {
+		a.hint(a.LockOn != 0, "lock_duration", "0 locks nobody, whatever lock_on says: give seconds, or write lock_on never")
+		return
+	}
+	a.hint(a.LockDuration < 0 && a.LockOn != 0, "lock_duration", "a lock lasts until somebody removes it: give seconds if it should end")
+	if a.LockOn == lockAll {
+		return // nobody chose these words
+	}
+	for _, w := range []struct {
+		cause  imsg.LockOn
+		word   string
+		idle   bool
+		remedy string
+	}{
+		{imsg.LockVirus, "virus", !a.antivirus(), "set antivirus_type"},
+		{imsg.LockSpam, "spam", !a.antispam(), "set antispam_type"},
+		{imsg.LockMaxHost, "maxhost", a.MaxPerHost == 0, "set max_per_host"},
+		{imsg.LockMaxIdent, "maxident", a.MaxPerIdent == 0 || !a.Mode.Remote(), "it needs max_per_ident and a remote mode"},
+		{imsg.LockDNSBL, "dnsbl", a.DNSBL == nil, "set dnsbl"},
+		{imsg.LockSPF, "spf", a.SPF == SPFOff || a.SPFLogOnly, "set spf, without spf_log_only"},
+		{imsg.LockRegex, "regex", !a.regexes(), "set a regex_..."},
+		{imsg.LockEarlyTalk, "earlytalk", !a.EarlyTalker, "write earlytalker yes"},
+		{imsg.LockRateLimit, "ratelimit", a.RateExpiration == 0 || a.RateMailFromRejects+a.RateRcptToRejects == 0, "set ratelimit_expiration, and ratelimit_mailfrom_rejects or ratelimit_rcptto_rejects"},
+	} {
+		a.hint(a.LockOn&w.cause != 0 && w.idle, "lock_on", "%s never happens: %s, or leave it out", w.word, w.remedy)
+	}
+}
+
+func (c *Config) regexes() bool {
+	return c.RegexEnforceHelo+c.RegexRejectHelo+c.RegexEnforceMailFrom+c.RegexRejectMailFrom+c.RegexEnforceRcptTo+c.RegexRejectRcptTo != ""
+}
+
+func (a *advisor) policy() {
+	inside := !a.Mode.Fixed() && a.Mode != imsg.ModeNone
+	a.hint(inside && a.DNSBL != nil, "dnsbl", "in mode %s clients are your own, and private or dial-up addresses are often listed: use it in the fixed modes, or add auth_skip dnsbl", a.Mode)
+	a.hint(inside && a.SPF == SPFIncoming && !a.SPFLogOnly, "spf", "incoming holds your clients' inner addresses against their domains, which do not know them: write outgoing, or fixed with spf_fixed_ip")
+	a.hint(a.AuthSkip&imsg.SkipRegex != 0 && a.regexes(), "auth_skip", "regex switches the regular expressions for MAIL and RCPT off for everybody, logged in or not: leave it out")
+	a.hint(a.SPFLogOnly && a.SPF != SPFOff, "spf_log_only", "mail that fails SPF is logged and let through: write no to refuse it")
+
+	counted := a.RateConnections+a.RateMessages+a.RateRecipients+a.RateBytes+a.RateMailFromRejects+a.RateRcptToRejects+a.RateAuthRejects > 0
+	a.hint(a.RateExpiration == 0 && (counted || a.RateDstExpiration >= 0), "ratelimit_expiration", "without a period no quota counts: give its seconds")
+	a.hint(a.RateExpiration > 0 && !counted && a.RateDstExpiration < 0, "ratelimit_expiration", "there is a period and no quota: set ratelimit_messages or another")
+}
+
+func (a *advisor) limits() {
+	a.hint(a.MaxLoad == 0, "max_load", "connections are taken however busy the system is: give a load, about twice the number of CPUs")
+	a.hint(a.MaxPerHost == 0, "max_per_host", "one client may take all of max_connections: give a number")
+	a.hint(a.MaxPerHost >= a.MaxConnections, "max_per_host", "one client may take all %d of max_connections: give a smaller number", a.MaxConnections)
+	a.hint(a.antispam() && a.SpamMaxLoad > 0 && a.SpamMaxLoad < 1, "spam_max_load", "above a load of %g spam passes unscanned: give at least the number of CPUs, or 0 to scan always", a.SpamMaxLoad)
+}
+
+func (a *advisor) permissions() {
+	var readable, writable []string
+	for _, f := range []struct {
+		option string
+		perm   uint32
+		secret bool
+	}{
+		{"spool_perm", a.SpoolPerm, true}, {"lock_perm", a.LockPerm, false},
+		{"statefile_perm", a.StateFilePerm, false}, {"control_perm", a.ControlPerm, false},
+	} {
+		if f.perm&0o002 != 0 {
+			writable = append(writable, f.option)
+		} else if f.secret && f.perm&0o004 != 0 {
+			readable = append(readable, f.option)
+		}
+	}
+	a.danger(writable != nil, strings.Join(writable, ", "), "everybody on this machine may write there: write 0660")
+	a.danger(readable != nil, strings.Join(readable, ", "), "everybody on this machine may read the mail: write 0660")
+}

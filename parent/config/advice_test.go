@@ -1,0 +1,98 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// calm is a configuration that nothing is to be said about.
+const calm = `
+mode netfilter
+antivirus_type clamd
+antispam_type spamassassin
+size_limit 10000000
+forbid_starttls yes
+lock_on virus,spam
+`
+
+func TestAdvice(t *testing.T) {
+	known := index(Options())
+	const fixed = "mode fixed\nfixed_server 192.0.2.25\n"
+	for _, tc := range []struct{ text, want string }{
+		{"", ""},
+		{fixed, "danger mode"},
+		{fixed + "bind_address 198.51.100.1", "danger mode"},
+		{fixed + "listen 10.0.0.1:25, [2001:db8::1]:25", "danger mode"},
+		{fixed + "bind_address 127.0.0.1", ""},
+		{fixed + "bind_address 192.168.1.1", ""},
+		{fixed + "bind_address fd00::1", ""},
+		{fixed + "auth_require mandatory", ""},
+		{fixed + "auth_require ifsupported", "danger mode"},
+		{fixed + "regex_enforce_rcpt_to @example.com$", ""},
+		{"mode fixed+xclient\nfixed_server 192.0.2.25", ""},
+		{"bare_newline pass", "danger bare_newline"},
+		{"mode remote-udp", "danger remote_udp_secret"},
+		{"mode remote-udp\nremote_udp_secret 5", ""},
+		{"antivirus_type off\nantispam_type off\nlock_on never", "danger antivirus_type"},
+		{"scan_max_size 0\nlock_on spam", "hint scan_max_size"},
+		{"spam_max_size 0\nlock_on virus", "hint spam_max_size"},
+		{"antivirus_type builtin", "danger antivirus_type"},
+		{"antispam_type builtin", "danger antispam_type"},
+		{"lock_on virus", "hint lock_on"},
+		{"lock_on never", "hint lock_on"},
+		{"ignore_errors yes", "danger ignore_errors"},
+		{"size_limit 0", "danger size_limit"},
+		{"size_limit 10000001", "danger size_limit"},
+		{"size_limit 5000000", "hint size_limit"},
+		{"forbid_starttls no", "hint forbid_starttls"},
+		{"auth_skip direct", "danger auth_skip"},
+		{"timeout_spam 181", "hint timeout_scanner"},
+		{"drain_timeout 20", "hint drain_timeout"},
+		{"spool_leave_on always", "hint spool_leave_on"},
+		{"lock_duration 0", "hint lock_duration"},
+		{"lock_duration 0\nlock_on never\nantispam_type off", ""},
+		{"lock_duration -1", "hint lock_duration"},
+		{"antivirus_type off", "hint lock_on"},
+		{"antispam_type off", "hint lock_on"},
+		{"antispam_type off\nlock_on virus,spam,maxhost,maxident,dnsbl,spf,regex,earlytalk,ratelimit", ""},
+		{"lock_on virus,spam,maxhost\nmax_per_host 0", "hint lock_on; hint max_per_host"},
+		{"lock_on virus,spam,maxident", "hint lock_on"},
+		{"lock_on virus,spam,dnsbl,spf", "hint lock_on; hint lock_on"},
+		{"lock_on virus,spam,regex,earlytalk\nearlytalker no", "hint lock_on; hint lock_on"},
+		{"lock_on virus,spam,ratelimit\nratelimit_expiration 60\nratelimit_messages 5", "hint lock_on"},
+		{"lock_on virus,spam,ratelimit\nratelimit_expiration 60\nratelimit_rcptto_rejects 5", ""},
+		{"dnsbl a.example", "hint dnsbl"},
+		{"spf incoming", "hint spf"},
+		{"spf outgoing\nspf_log_only yes", "hint spf_log_only"},
+		{"auth_skip regex\nregex_reject_helo x", "hint auth_skip"},
+		{"ratelimit_messages 5", "hint ratelimit_expiration"},
+		{"ratelimit_expiration 5", "hint ratelimit_expiration"},
+		{"max_load 0", "hint max_load"},
+		{"max_per_host 64", "hint max_per_host"},
+		{"spam_max_load 0.5", "hint spam_max_load"},
+		{"spool_perm 0666\nlock_perm 0666\ncontrol_perm 0666", "danger spool_perm, lock_perm, control_perm"},
+		{"spool_perm 0644\nlock_perm 0644", "danger spool_perm"},
+		{"spool_leave_on always\nignore_errors yes", "danger ignore_errors; hint spool_leave_on"},
+	} {
+		c := parsed(t, calm+tc.text)
+		if err := c.Check(); err != nil && !strings.Contains(err.Error(), "not part of this version") {
+			t.Errorf("%s: %v", tc.text, err)
+		}
+		var got []string
+		for _, a := range c.Advise() {
+			got = append(got, fmt.Sprintf("%s %s", a.Severity, a.Option))
+			if !strings.Contains(a.Text, ": ") {
+				t.Errorf("%s: %s names no remedy", tc.text, a)
+			}
+			for word := range strings.FieldsFuncSeq(a.Option+" "+a.Text, func(r rune) bool { return r != '_' && (r < 'a' || r > 'z') }) {
+				if strings.Contains(strings.TrimRight(word, "_"), "_") && known[word].value == nil {
+					t.Errorf("%s: there is no option %s", a, word)
+				}
+			}
+		}
+		if strings.Join(got, "; ") != tc.want {
+			t.Errorf("%s: %s, want %s", tc.text, strings.Join(got, "; "), tc.want)
+		}
+	}
+}
