@@ -7,6 +7,7 @@ package parent
 
 import (
 	"errors"
+	"os"
 	"slices"
 	"time"
 
@@ -336,6 +337,10 @@ func (p *parent) sayFamily() {
 	if !p.lastCrash.IsZero() {
 		f.LastCrash = p.lastCrash.UnixNano()
 	}
+	f.Rooms = []imsg.Member{{
+		Room: imsg.Parent, PID: os.Getpid(),
+		Generation: p.current.number, State: imsg.Running, Started: p.begun.UnixNano(),
+	}}
 	for _, m := range p.members {
 		f.Rooms = append(f.Rooms, imsg.Member{
 			Room: m.Room, Member: m.number, PID: m.cmd.Process.Pid,

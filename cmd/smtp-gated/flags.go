@@ -175,7 +175,7 @@ func printBuild(w io.Writer) {
 		{"USE_NAT", strings.Join(modes(), ",")},
 		{"USE_SPF", "no"},
 		{"USE_REGEX", "no"},
-		{"FILTER_CHUNKING", "yes"},
+		{"FILTER_CHUNKING", "no"},
 		{"SCANNER_LIBDSPAM", "no"},
 		{"CONN_REJ_CODE", "554"},
 	} {
