@@ -372,13 +372,13 @@ type report struct {
 	Counters map[string]uint64 `json:"counters"`
 }
 
-// members asks who is there.
+// members asks which rooms are there, the parent apart.
 func (g *gate) members() ([]member, error) {
 	r, err := g.ask()
 	if err != nil {
 		return nil, err
 	}
-	return r.Rooms, nil
+	return slices.DeleteFunc(r.Rooms, func(m member) bool { return m.Room == "parent" }), nil
 }
 
 func (g *gate) ask() (*report, error) {
