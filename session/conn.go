@@ -126,7 +126,7 @@ func addrPort(a net.Addr) netip.AddrPort {
 func (s *session) admit() bool {
 	w := s.w
 	var problem error
-	s.dst, problem = target(w.cfg, s.client.conn, s.local)
+	s.dst, problem = target(w.cfg, s.client.conn, s.src, s.local)
 	a, err := s.enter()
 	if err != nil {
 		w.count(imsg.CountRejectOther, 1)
@@ -237,20 +237,12 @@ func (s *session) swallow() {
 // connect reaches the server, or plays one that says why it cannot.
 func (s *session) connect() bool {
 	s.state.Store(uint32(imsg.StateConnect))
-	d := net.Dialer{Timeout: s.w.cfg.TimeoutConnect, KeepAlive: -1}
-	network := "tcp4"
-	if s.dst.Addr().Is6() {
-		network = "tcp6"
-	}
-	if out := s.w.cfg.Outgoing; out.IsValid() && !out.IsUnspecified() && out.Is6() == s.dst.Addr().Is6() {
-		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(out, 0))
-	}
 	// TimeoutConnect bounds the attempt, not timeout_idle.
 	s.patience.Store(forever)
-	conn, err := d.DialContext(context.Background(), network, s.dst.String())
+	conn, err := s.dial()
 	if err == nil {
 		s.mu.Lock()
-		err = s.server.open(conn.(*net.TCPConn))
+		err = s.server.open(conn)
 		s.mu.Unlock()
 		if err == nil {
 			return s.meet()

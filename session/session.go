@@ -33,6 +33,8 @@ type worker struct {
 	scand   imsg.Link
 	lookupd imsg.Link
 
+	stock4, stock6 stock // sockets to reach servers with, by family
+
 	now    atomic.Int64 // seconds since the worker started, renewed by tick
 	counts [imsg.Counters]atomic.Uint64
 
@@ -60,6 +62,8 @@ func Main(f *os.File) error {
 func newWorker(home *imsg.Home, log *slog.Logger) *worker {
 	w := &worker{home: home, log: log, sessions: make(map[uint64]*session)}
 	w.idle = sync.NewCond(&w.mu)
+	w.stock4.ask = func(n int) error { return home.Send(&imsg.Sockets{N: n}) }
+	w.stock6.ask = func(n int) error { return home.Send(&imsg.Sockets{IPv6: true, N: n}) }
 	return w
 }
 
@@ -73,6 +77,8 @@ func (w *worker) fromParent(r imsg.Request) {
 		w.home.Send(&imsg.Ready{})
 	case *imsg.Listener:
 		w.listen(m, r.Files[0])
+	case *imsg.Socket:
+		w.stock(m.IPv6).put(r.Files[0])
 	case *imsg.Peer:
 		w.join(m, r)
 	case *imsg.Start:
@@ -180,6 +186,13 @@ func (w *worker) drain() {
 		w.flushCounts()
 		w.home.Close()
 	}()
+}
+
+func (w *worker) stock(six bool) *stock {
+	if six {
+		return &w.stock6
+	}
+	return &w.stock4
 }
 
 // limit is how many connections this worker holds at most, refused ones on
