@@ -180,14 +180,14 @@ func corpus() []hostile {
 		"a chunk of 100000, evil last": chunked(bdat(header+strings.Repeat("0123456789\r\n", 8333), ""), bdat("EVIL", " LAST")) + later,
 	}, bye)
 
-	add("STARTTLS", "commands behind it", "STARTTLS\r\n"+evil+bye)
+	add("STARTTLS", "commands behind it", "STARTTLS\r\n"+wicked+bye)
 	add("STARTTLS", "one octet behind it", "STARTTLS\r\n\n")
-	add("STARTTLS", "with an argument, commands behind", "STARTTLS now\r\n"+harmless)
-	add("STARTTLS", "blanks before it", "  starttls \r\n"+evil)
+	add("STARTTLS", "with an argument, commands behind", "STARTTLS now\r\n"+later)
+	add("STARTTLS", "blanks before it", "  starttls \r\n"+wicked)
 	add("STARTTLS", "in a transaction", envelope+"STARTTLS\r\nDATA\r\n"+header+"EVIL"+ending)
-	add("STARTTLS", "LF ends it", "STARTTLS\n"+evil)
+	add("STARTTLS", "LF ends it", "STARTTLS\n"+wicked)
 	add("STARTTLS", "waits for it", "STARTTLS\r\n", "220", "\x16\x03\x01\x00\x05hello")
-	add("STARTTLS", "behind a mail", later+"STARTTLS\r\n"+evil)
+	add("STARTTLS", "behind a mail", later+"STARTTLS\r\n"+wicked)
 
 	addAll("AUTH", map[string]string{
 		"initial response":                 "AUTH PLAIN AGEAYg==\r\n" + later,
@@ -260,7 +260,7 @@ func corpus() []hostile {
 		"a From line":                            opening + "From a Mon Jan  1 00:00:00 2024\r\n" + header + "\r\nFrom b" + ending,
 		"a header ended by LF LF":                opening + "Subject: one\n\nEVIL" + ending,
 		"a header ended by CR CR":                opening + "Subject: one\r\rEVIL" + ending,
-		"a header line ended by a dot":           opening + "Subject: one\r\n.Bcc: x\r\n\r\none" + ending,
+		"a header line ended by a dot":           opening + "Subject: one\r\n.X-Two: x\r\n\r\none" + ending,
 		"a header with 8-bit":                    opening + "Subject: \xff\xfe\r\n\r\none" + ending,
 		"a header of blanks":                     opening + " \r\n \r\n" + header + "one" + ending,
 		"a header name of 2000":                  opening + long(2000) + ": x\r\n\r\none" + ending,

@@ -21,7 +21,7 @@ import (
 // cutBy cuts a stream into pieces whose lengths the octets of cuts give, over and over.
 func cutBy(cuts []byte) cutting {
 	i := 0
-	return cutting{"cut by the fuzzer", func(_ *rand.Rand, rest int) int {
+	return cutting{name: "cut by the fuzzer", next: func(_ *rand.Rand, rest int) int {
 		if len(cuts) == 0 {
 			return rest
 		}

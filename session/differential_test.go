@@ -31,14 +31,16 @@ import (
 
 // cutting says in which pieces a stream is written.
 type cutting struct {
-	name string
-	next func(r *rand.Rand, rest int) int
+	name     string
+	next     func(r *rand.Rand, rest int) int
+	patience time.Duration // not 0: pieces are lines, and this long an answer is waited for
 }
 
 var (
-	inOnePiece    = cutting{"in one piece", func(_ *rand.Rand, rest int) int { return rest }}
-	octetByOctet  = cutting{"octet by octet", func(*rand.Rand, int) int { return 1 }}
-	atRandom      = cutting{"cut at random", func(r *rand.Rand, rest int) int { return 1 + r.IntN(min(rest, 1+r.IntN(200))) }}
+	inOnePiece    = cutting{"in one piece", func(_ *rand.Rand, rest int) int { return rest }, 0}
+	octetByOctet  = cutting{"octet by octet", func(*rand.Rand, int) int { return 1 }, 0}
+	atRandom      = cutting{"cut at random", func(r *rand.Rand, rest int) int { return 1 + r.IntN(min(rest, 1+r.IntN(200))) }, 0}
+	lineByLine    = cutting{"line by line", inOnePiece.next, 10 * time.Millisecond}
 	tooLongToDrip = 4096 // octets; longer streams are not sent one by one
 )
 
@@ -183,7 +185,7 @@ func (l *lab) run(streams []hostile, cut cutting, judge func(hostile, string, *p
 		for _, part := range h.talk {
 			size += len(part)
 		}
-		if cut.name == octetByOctet.name && size > tooLongToDrip {
+		if (cut.name == octetByOctet.name || cut.patience > 0) && size > tooLongToDrip {
 			continue
 		}
 		places <- true
@@ -228,8 +230,14 @@ func (l *lab) pass(h hostile, tag string, cut cutting, r *rand.Rand) *passage {
 		}
 		for len(part) > 0 {
 			n := cut.next(r, len(part))
+			if lf := strings.IndexByte(part, '\n'); cut.patience > 0 && lf >= 0 {
+				n = lf + 1
+			}
 			if _, err := io.WriteString(conn, part[:n]); err != nil {
 				break // the gateway has hung up; the ear hears why
+			}
+			if cut.patience > 0 {
+				ear.listens(cut.patience)
 			}
 			part = part[n:]
 		}
@@ -284,6 +292,22 @@ func listen(conn net.Conn) *ear {
 		}
 	}()
 	return e
+}
+
+// listens waits until something is said, but not for ever.
+func (e *ear) listens(patience time.Duration) {
+	until := time.Now().Add(patience) // before the alarm goes off, not behind
+	alarm := time.AfterFunc(patience, func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.cond.Broadcast()
+	})
+	defer alarm.Stop()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for had := len(e.text); len(e.text) == had && e.err == nil && time.Now().Before(until); {
+		e.cond.Wait()
+	}
 }
 
 // awaits tells whether a reply with this code came, before any refusal.
