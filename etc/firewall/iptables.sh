@@ -1,0 +1,97 @@
+#!/bin/sh
+# The rules of the nftables files for iptables and ip6tables.
+#
+#     iptables.sh redirect|dnat|tproxy|combined start|stop
+#
+# redirect   mode netfilter: REDIRECT
+# dnat       mode netfilter: DNAT to one address of this router
+# tproxy     mode tproxy, or getsockname; run tproxy-routes.sh too
+# combined   mode tproxy,netfilter; run tproxy-routes.sh too
+#
+# Every rule stands in a chain called SMTP_GATED, so that stop finds it.
+
+lan=lan0              # where the clients are
+mail=25,587           # what is intercepted
+gate=9199             # where the gateway listens
+gate4=192.0.2.1       # for dnat: the router's addresses
+gate6=2001:db8:1::1
+mark=0x1              # as in tproxy-routes.sh
+direct4=203.0.113.0/28 # who is left alone, joined by commas
+direct6=2001:db8:cafe::/48
+private4=10.0.0.0/8,169.254.0.0/16,172.16.0.0/12,192.168.0.0/16
+private6=fc00::/7,fe80::/10
+
+family() { # which program, and its addresses
+	iptables=$1 direct=$2 private=$3 to=$4
+}
+
+each_family() {
+	family iptables "$direct4" "$private4" "$gate4:$gate" && "$@" &&
+		family ip6tables "$direct6" "$private6" "[$gate6]:$gate" && "$@"
+}
+
+# One chain a table: from the clients, to mail ports, not those left alone.
+chain() { # TABLE HOOK
+	$iptables -w -t "$1" -N SMTP_GATED &&
+		$iptables -w -t "$1" -A SMTP_GATED -s "$direct" -j RETURN &&
+		$iptables -w -t "$1" -A SMTP_GATED -d "$direct" -j RETURN &&
+		$iptables -w -t "$1" -A "$2" -i $lan -p tcp -m multiport --dports $mail -j SMTP_GATED
+}
+
+unchain() { # TABLE HOOK
+	$iptables -w -t "$1" -D "$2" -i $lan -p tcp -m multiport --dports $mail -j SMTP_GATED
+	$iptables -w -t "$1" -F SMTP_GATED
+	$iptables -w -t "$1" -X SMTP_GATED
+}
+
+redirect_start() {
+	chain nat PREROUTING && $iptables -w -t nat -A SMTP_GATED -p tcp -j REDIRECT --to-ports $gate
+}
+redirect_stop() { unchain nat PREROUTING; }
+
+dnat_start() {
+	chain nat PREROUTING && $iptables -w -t nat -A SMTP_GATED -p tcp -j DNAT --to-destination "$to"
+}
+dnat_stop() { unchain nat PREROUTING; }
+
+# What belongs to a connection of the gateway, and new ones of clients. If the
+# gateway is down, FORWARD keeps them from passing unscanned.
+tproxy_start() {
+	$iptables -w -t mangle -A PREROUTING -p tcp -m socket --transparent -j MARK --set-mark $mark &&
+		$iptables -w -t mangle -A PREROUTING -p tcp -m socket --transparent -j ACCEPT &&
+		chain mangle PREROUTING &&
+		tproxy_exempt &&
+		$iptables -w -t mangle -A SMTP_GATED -p tcp -j TPROXY --on-port $gate --tproxy-mark $mark &&
+		chain filter FORWARD &&
+		$iptables -w -t filter -A SMTP_GATED -p tcp -j REJECT --reject-with tcp-reset
+}
+tproxy_exempt() { :; }
+tproxy_stop() {
+	unchain filter FORWARD
+	unchain mangle PREROUTING
+	$iptables -w -t mangle -D PREROUTING -p tcp -m socket --transparent -j ACCEPT
+	$iptables -w -t mangle -D PREROUTING -p tcp -m socket --transparent -j MARK --set-mark $mark
+}
+
+combined_start() {
+	tproxy_exempt() { $iptables -w -t mangle -A SMTP_GATED -s "$private" -j RETURN; }
+	tproxy_start && chain nat PREROUTING &&
+		$iptables -w -t nat -A SMTP_GATED -s "$private" -p tcp -j REDIRECT --to-ports $gate
+}
+combined_stop() {
+	unchain nat PREROUTING
+	tproxy_stop
+}
+
+case $1:$2 in
+redirect:start | dnat:start | tproxy:start | combined:start)
+	each_family "$1_start"
+	;;
+redirect:stop | dnat:stop | tproxy:stop | combined:stop)
+	each_family "$1_stop"
+	;;
+*)
+	echo "usage: $0 redirect|dnat|tproxy|combined start|stop" >&2
+	exit 1
+	;;
+esac
