@@ -184,7 +184,7 @@ type SessionConfig struct {
 	KeepPort       bool             // a session that connects from its client's address takes its port too
 	Marked         bool             // every connection to a server bears a firewall mark: use the parent's sockets
 	Listeners      []netip.AddrPort // all of the family, for loop protection
-	Own            []netip.Addr     // of this machine, for the same
+	Own            []netip.Addr     // of this machine, in order, for the same
 	MaxConnections int
 	PipelineSize   int
 	TakeoverCmds   int
@@ -320,5 +320,7 @@ type ActionConfig struct {
 	Directory string // the script's working directory: spool_path
 	SpoolPath string // as configured
 	Timeout   time.Duration
-	Queue     int // scripts waiting at most
+	Queue     int   // scripts waiting at most
+	Virtual   int64 // limit of the script's address space in octets, 0: as the system has it
+	Data      int64 // of its data segment
 }

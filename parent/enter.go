@@ -27,6 +27,9 @@ type quarters struct {
 	root   string // becomes / if chroot, else only the working directory
 	chroot bool
 	nofile uint64 // 0: as it is
+	core   int64  // largest core dump, -1: as it is
+	file   int64  // largest file, -1: as it is
+	nice   int    // as setpriority(2), 0: as it is
 	who    identity
 }
 
@@ -37,6 +40,9 @@ func (q *quarters) flags() *flag.FlagSet {
 	f.StringVar(&q.root, "root", "", "")
 	f.BoolVar(&q.chroot, "chroot", false, "")
 	f.Uint64Var(&q.nofile, "nofile", 0, "")
+	f.Int64Var(&q.core, "core", -1, "")
+	f.Int64Var(&q.file, "file", -1, "")
+	f.IntVar(&q.nice, "nice", 0, "")
 	f.IntVar(&q.who.uid, "uid", -1, "")
 	f.IntVar(&q.who.gid, "gid", -1, "")
 	f.Func("group", "", func(s string) error {
@@ -55,6 +61,15 @@ func (q *quarters) args() []string {
 	}
 	if q.nofile > 0 {
 		a = append(a, "-nofile", strconv.FormatUint(q.nofile, 10))
+	}
+	if q.core >= 0 {
+		a = append(a, "-core", strconv.FormatInt(q.core, 10))
+	}
+	if q.file >= 0 {
+		a = append(a, "-file", strconv.FormatInt(q.file, 10))
+	}
+	if q.nice != 0 {
+		a = append(a, "-nice", strconv.Itoa(q.nice))
 	}
 	if q.who.uid >= 0 {
 		a = append(a, "-uid", strconv.Itoa(q.who.uid), "-gid", strconv.Itoa(q.who.gid))
@@ -107,9 +122,16 @@ func (q *quarters) enter() error {
 			return fmt.Errorf("limit of %d descriptors: %w", q.nofile, err)
 		}
 	}
-	if !spec.scripts {
-		if err := setLimit(unix.RLIMIT_CORE, 0); err != nil {
-			return fmt.Errorf("no core dumps: %w", err)
+	if err := lowerLimit(unix.RLIMIT_CORE, q.core); err != nil {
+		return fmt.Errorf("limit core dumps to %d: %w", q.core, err)
+	}
+	if err := lowerLimit(unix.RLIMIT_FSIZE, q.file); err != nil {
+		return fmt.Errorf("limit files to %d: %w", q.file, err)
+	}
+	if q.nice != 0 {
+		// On Linux a priority is a thread's; those of our group are all ours.
+		if err := unix.Setpriority(unix.PRIO_PGRP, 0, q.nice); err != nil {
+			return fmt.Errorf("priority %d: %w", q.nice, err)
 		}
 	}
 	// The time zone's file is out of reach after chroot.
@@ -140,9 +162,10 @@ func (q *quarters) enter() error {
 
 // beDeaf keeps a signal that was meant for the parent, but sent to all who bear
 // the name or to the whole control group, from ending sessions. A handler, unlike
-// SIG_IGN, does not go on to a script. SIGQUIT still shows where a room hangs.
+// SIG_IGN, does not go on to a script. SIGQUIT still shows where a room hangs. A
+// file that meets its limit is an error of write(2), no more.
 func beDeaf() {
-	signal.Notify(make(chan os.Signal, 1), unix.SIGHUP, unix.SIGINT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2)
+	signal.Notify(make(chan os.Signal, 1), unix.SIGHUP, unix.SIGINT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2, unix.SIGXFSZ)
 }
 
 // become changes to the identity for good.
@@ -186,4 +209,17 @@ func setLimit(which int, n uint64) error {
 	var l unix.Rlimit
 	setRlimit(&l, n)
 	return unix.Setrlimit(which, &l)
+}
+
+// lowerLimit sets a limit, or leaves a lower one that holds already. A negative n
+// is none.
+func lowerLimit(which int, n int64) error {
+	if n < 0 {
+		return nil
+	}
+	var have unix.Rlimit
+	if err := unix.Getrlimit(which, &have); err != nil {
+		return err
+	}
+	return setLimit(which, min(uint64(n), uint64(have.Max)))
 }

@@ -123,6 +123,13 @@ func (p *parent) unlisten(g *generation) {
 // people starts the rooms of g. The lasting one is there already, but for the
 // first time.
 func (p *parent) people(g *generation) error {
+	if g.cfg.Priority < 0 && !p.rooted {
+		p.log.Warn("without root no room gets a better priority", "priority", g.cfg.Priority)
+	}
+	// The limit is about every file, and a log may be larger than any message.
+	if g.cfg.SpoolLimit() >= 0 && p.logsToFile(g) {
+		p.log.Info("limit_fsize is left out: the log goes to a file")
+	}
 	for i := range rooms {
 		r := &rooms[i]
 		if r.lasting && p.current != nil {
@@ -152,11 +159,17 @@ func (p *parent) start(r *room, g *generation, place int) (*member, error) {
 
 // quarters says where a room lives, and for scand how its sockets are called there.
 func (p *parent) quarters(r *room, g *generation) (*quarters, map[string]string) {
-	q := &quarters{room: r.Room, who: g.who[r.Room], chroot: p.rooted, nofile: p.affordable(r, r.files(g.cfg))}
+	q := &quarters{room: r.Room, who: g.who[r.Room], chroot: p.rooted, nofile: p.affordable(r, r.files(g.cfg)), core: g.cfg.LimitCore, file: -1, nice: g.cfg.Priority}
+	if !p.rooted {
+		q.nice = max(q.nice, 0)
+	}
 	var local map[string]string
 	switch r.lives {
 	case inSpool:
 		q.root = g.cfg.Inside(g.cfg.SpoolPath)
+		if !p.logsToFile(g) {
+			q.file = g.cfg.SpoolLimit()
+		}
 	case inSpoolOnly:
 		q.root, q.chroot = g.cfg.Inside(g.cfg.SpoolPath), false
 	case inLocks:

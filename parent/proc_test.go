@@ -75,9 +75,6 @@ func inspect(t *testing.T, h *house, p proc, root bool) {
 		t.Errorf("root is %s, want %s", dir, want)
 	}
 	limits, _ := os.ReadFile(fmt.Sprintf("/proc/%d/limits", p.pid))
-	if re := regexp.MustCompile(`Max core file size +0 +0 `); !script && len(limits) > 0 && !re.Match(limits) {
-		t.Errorf("core dumps are possible:\n%s", limits)
-	}
 	if re := regexp.MustCompile(`Max open files +448 +448 `); p.room == "session" && len(limits) > 0 && !re.Match(limits) {
 		t.Errorf("descriptors are not limited to 6 × 64 + 64:\n%s", limits)
 	}
@@ -150,6 +147,8 @@ func TestParseQuarters(t *testing.T) {
 	}{
 		{"session -root /a", true},
 		{"session -root /a -chroot -nofile 100 -uid 1 -gid 2", true},
+		{"session -root /a -core 0 -file 8192 -nice -5", true},
+		{"session -root /a -core 1x", false},
 		{"scand -root /a -chroot -uid 1 -gid 2 -group 3 -group 4", true},
 		{"", false},
 		{"parent -root /a", false},
@@ -177,6 +176,60 @@ func TestParseQuarters(t *testing.T) {
 			t.Errorf("%q reads back as %v, %v", q.args(), again, err)
 		}
 	}
+}
+
+// TestLimits: what limit_core_size, limit_fsize and priority say holds in each
+// room and all of its threads.
+func TestLimits(t *testing.T) {
+	const fsize = 20000000 + 8192
+	for _, toFile := range []bool{false, true} {
+		h := newHouse(t)
+		options := []string{"limit_core_size 4096", "limit_fsize 20000000", "priority 5"}
+		if toFile {
+			options = append(options, "log_target "+h.dir+"/run/log")
+		}
+		h.configure(options...)
+		h.start(false)
+		if toFile {
+			h.until("the family is ready", func() bool {
+				log, _ := os.ReadFile(h.dir + "/run/log")
+				return strings.Contains(string(log), "limit_fsize is left out") && strings.Contains(string(log), "ready generation=1")
+			})
+		} else {
+			h.working()
+		}
+		for _, p := range h.rooms() {
+			limits, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", p.pid))
+			if err != nil {
+				t.Skip("only root may look at the limits:", err)
+			}
+			if re := regexp.MustCompile(`Max core file size +4096 +4096 `); !re.Match(limits) && coreAllowed() >= 4096 {
+				t.Errorf("%s: core dumps are not limited:\n%s", p.room, limits)
+			}
+			re := regexp.MustCompile(fmt.Sprintf(`Max file size +%d +%d `, fsize, fsize))
+			if want := p.room == "session" && !toFile; re.Match(limits) != want {
+				t.Errorf("%s: files are limited: %v, want %v:\n%s", p.room, !want, want, limits)
+			}
+			tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.pid))
+			for _, task := range tasks {
+				stat, err := os.ReadFile(task)
+				if err != nil {
+					continue // a thread that ended
+				}
+				_, rest, _ := strings.Cut(string(stat), ") ")
+				if nice := strings.Fields(rest)[16]; nice != "5" { // proc(5): field 19 of all
+					t.Errorf("%s: %s has priority %s", p.room, task, nice)
+				}
+			}
+		}
+	}
+}
+
+// coreAllowed is what these tests may give.
+func coreAllowed() uint64 {
+	var l unix.Rlimit
+	unix.Getrlimit(unix.RLIMIT_CORE, &l)
+	return l.Max
 }
 
 // TestScanGroups: only scand keeps its user's supplementary groups.

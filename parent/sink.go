@@ -78,6 +78,19 @@ func (s *sink) open(target string, c *config.Config) (err error) {
 	return err
 }
 
+// logsToFile tells whether the log of g is a file that grows.
+func (p *parent) logsToFile(g *generation) bool {
+	for _, s := range []*sink{p.sink, g.sink} {
+		if s == nil {
+			continue
+		}
+		if info, err := s.file.Stat(); err == nil && info.Mode().IsRegular() {
+			return true
+		}
+	}
+	return false
+}
+
 // blindSink takes the place of a log that cannot be opened yet.
 func blindSink(c *config.Config) (*sink, error) {
 	f, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)

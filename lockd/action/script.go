@@ -40,6 +40,9 @@ func (a *runner) run(config *imsg.ActionConfig, m *imsg.Run) {
 		log.Error("action script cannot be started", "error", err)
 		return
 	}
+	if err := limits(cmd.Process.Pid, config); err != nil {
+		log.Warn("action script runs without its limits", "error", err)
+	}
 	err := cmd.Wait()
 	took := time.Since(start).Round(time.Millisecond)
 	var exit *exec.ExitError

@@ -73,7 +73,7 @@ func table(c *Config) []Option {
 		{Name: "workers", Path: "server.workers", Help: "session processes, 0: half the number of CPUs, at least 2, at most 8", value: as(&c.Workers, 0, integer[int]("UINT", 0, 64))},
 		{Name: "pidfile", Path: "server.pid_file", Help: "file that holds the number of the main process", Restart: true, value: as(&c.PidFile, "/var/run/smtp-gated/smtp-gated.pid", file())},
 		{Name: "chroot_path", Path: "server.chroot", Help: "directory that is put before every other path of this file", Restart: true, value: as(&c.ChrootPath, "", path())},
-		{Name: "priority", Path: "server.priority", Help: "scheduling priority as setpriority(2), 0: unchanged", Restart: true, Unbuilt: true, value: as(&c.Priority, 0, within(-20, 20))},
+		{Name: "priority", Path: "server.priority", Help: "scheduling priority as setpriority(2), 0: unchanged", Restart: true, value: as(&c.Priority, 0, within(-20, 20))},
 		{Name: "enfile_sleep", Path: "server.enfile_sleep", Help: "pause when the system has no descriptors left", value: as(&c.EnfileSleep, 5e9, seconds("INT", 0))},
 		{Name: "drain_timeout", Path: "server.drain_timeout", Help: "how long running sessions may take to end when the gateway stops", value: as(&c.DrainTimeout, 600e9, seconds("UINT", 0))},
 
@@ -99,10 +99,10 @@ func table(c *Config) []Option {
 		{Name: "max_load", Path: "limits.load", Help: "system load above which connections are refused, 0: any", value: as(&c.MaxLoad, 2, float(0, 1e6))},
 		{Name: "size_limit", Path: "limits.message_size", Help: "largest message that is let through, 0: any", value: as(&c.SizeLimit, 0, size("UINT", 0))},
 		{Name: "client_prefix_ipv6", Path: "limits.ipv6_prefix", Help: "bits of an IPv6 address that make one client", Unbuilt: true, value: as(&c.ClientPrefixIPv6, 64, integer[int]("UINT", 0, 128))},
-		{Name: "limit_core_size", Path: "limits.process.core", Help: "largest core dump, -1: as the system has it", Unbuilt: true, value: as(&c.LimitCore, 64<<20, size("INT", -1))},
-		{Name: "limit_virt_size", Path: "limits.process.virtual", Help: "address space of the action script, -1 or 0: as the system has it", Remark: "acts on the action script only", Unbuilt: true, value: as(&c.LimitVirt, 64<<20, size("INT", -1))},
-		{Name: "limit_data_size", Path: "limits.process.data", Help: "data segment of the action script, -1 or 0: as the system has it", Remark: "acts on the action script only", Unbuilt: true, value: as(&c.LimitData, 64<<20, size("INT", -1))},
-		{Name: "limit_fsize", Path: "limits.process.file", Help: "largest file a room may write, -1: as the system has it", Unbuilt: true, value: as(&c.LimitFile, 100<<20, size("INT", -1))},
+		{Name: "limit_core_size", Path: "limits.process.core", Help: "largest core dump, -1: as the system has it", value: as(&c.LimitCore, 64<<20, size("INT", -1))},
+		{Name: "limit_virt_size", Path: "limits.process.virtual", Help: "address space of the action script, -1 or 0: as the system has it", Remark: "acts on the action script only", value: as(&c.LimitVirt, 64<<20, size("INT", -1))},
+		{Name: "limit_data_size", Path: "limits.process.data", Help: "data segment of the action script, -1 or 0: as the system has it", Remark: "acts on the action script only", value: as(&c.LimitData, 64<<20, size("INT", -1))},
+		{Name: "limit_fsize", Path: "limits.process.file", Help: "largest file a session room may write, at least the scan sizes; -1: as the system has it", value: as(&c.LimitFile, 100<<20, size("INT", -1))},
 
 		{Name: "timeout_connect", Path: "timeouts.connect", Help: "for a connection to a mail server", value: as(&c.TimeoutConnect, 30e9, seconds("UINT", 1))},
 		{Name: "timeout_lookup", Path: "timeouts.lookup", Help: "for one question to a router or name server", value: as(&c.TimeoutLookup, 10e9, seconds("UINT", 1))},

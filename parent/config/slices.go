@@ -5,6 +5,7 @@
 package config
 
 import (
+	"math"
 	"net/netip"
 	"time"
 
@@ -197,5 +198,18 @@ func (c *Config) Action(f Facts) *imsg.ActionConfig {
 		SpoolPath: c.SpoolPath,
 		Timeout:   c.ActionTimeout,
 		Queue:     c.ActionQueue,
+		Virtual:   max(c.LimitVirt, 0),
+		Data:      max(c.LimitData, 0),
 	}
+}
+
+// SpoolLimit is the size no file of a session room may pass: room for a message
+// that is scanned and its spool header. -1: no limit.
+func (c *Config) SpoolLimit() int64 {
+	const header = 8192
+	limit := max(c.LimitFile, c.ScanMaxSize, c.SpamMaxSize)
+	if c.LimitFile < 0 || limit > math.MaxInt64-header {
+		return -1
+	}
+	return limit + header
 }

@@ -138,12 +138,29 @@ func TestLockdSlice(t *testing.T) {
 	}
 }
 
+func TestSpoolLimit(t *testing.T) {
+	for text, want := range map[string]int64{
+		"":                                      100<<20 + 8192,
+		"limit_fsize -1":                        -1,
+		"limit_fsize 0":                         10000000 + 8192,
+		"limit_fsize 0\nspam_max_size 20000000": 20000000 + 8192,
+		"limit_fsize 9223372036854775807":       -1,
+	} {
+		if n := parsed(t, text).SpoolLimit(); n != want {
+			t.Errorf("%s: %d, want %d", text, n, want)
+		}
+	}
+	if s := parsed(t, "limit_virt_size -1\nlimit_data_size 0\n").Action(facts); s.Virtual != 0 || s.Data != 0 {
+		t.Errorf("%+v", s)
+	}
+}
+
 func TestActionSlice(t *testing.T) {
 	s := parsed(t, "chroot_path /jail\naction_script /bin/lock\nspool_path /spool\n").Action(facts)
 	if s.Script != "/jail/bin/lock" || s.Directory != "/jail/spool" || s.SpoolPath != "/spool" || s.Timeout != time.Minute {
 		t.Errorf("%+v", s)
 	}
-	if s = Default().Action(facts); s.Script != "" {
+	if s = Default().Action(facts); s.Script != "" || s.Virtual != 64<<20 || s.Data != 64<<20 {
 		t.Errorf("%+v", s)
 	}
 }
