@@ -1,0 +1,107 @@
+package session
+
+import (
+	"errors"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+)
+
+// shop is a parent that gives pipes for sockets.
+type shop struct {
+	stock
+	t     *testing.T
+	mu    sync.Mutex
+	sold  int
+	slow  bool
+	owing int
+}
+
+func newShop(t *testing.T) *shop {
+	s := &shop{t: t}
+	s.ask = func(n int) error {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if n < 1 || n > imsg.MaxSockets {
+			t.Errorf("asked for %d", n)
+		}
+		s.owing += n
+		if !s.slow {
+			go s.deliver()
+		}
+		return nil
+	}
+	return s
+}
+
+func (s *shop) deliver() {
+	s.mu.Lock()
+	n := s.owing
+	s.owing = 0
+	s.sold += n
+	s.mu.Unlock()
+	for range n {
+		f, err := os.Open(os.DevNull)
+		if err != nil {
+			s.t.Error(err)
+			return
+		}
+		s.put(f)
+	}
+}
+
+func TestStock(t *testing.T) {
+	s := newShop(t)
+	const sessions = 500
+	var all sync.WaitGroup
+	for range sessions {
+		all.Go(func() {
+			f, err := s.take(time.Now().Add(10 * time.Second))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			f.Close()
+		})
+	}
+	all.Wait()
+	for end := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+		s.stock.mu.Lock()
+		asked, free, waiting := s.asked, len(s.free), len(s.waiting)
+		s.stock.mu.Unlock()
+		if asked == 0 && waiting == 0 {
+			if s.sold != sessions+free || free > inStock || free <= inStock/2 {
+				t.Errorf("%d sold to %d sessions, %d in stock", s.sold, sessions, free)
+			}
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%d asked for, %d waiting", asked, waiting)
+		}
+	}
+}
+
+func TestStockRunsOut(t *testing.T) {
+	s := newShop(t)
+	s.slow = true
+	for range 2 { // the second asks again
+		if _, err := s.take(time.Now().Add(10 * time.Millisecond)); !errors.Is(err, imsg.Resource) {
+			t.Errorf("error %v", err)
+		}
+	}
+	if s.owing != 2*(inStock+1) {
+		t.Errorf("%d asked for", s.owing)
+	}
+	s.deliver()
+	if len(s.free) != inStock || s.asked != 0 {
+		t.Errorf("%d in stock, %d asked for", len(s.free), s.asked)
+	}
+	f, err := s.take(time.Now().Add(10 * time.Second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+}
