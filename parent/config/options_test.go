@@ -219,21 +219,6 @@ func TestTableIsSound(t *testing.T) {
 	}
 }
 
-func TestMessages(t *testing.T) {
-	for i, m := range messages {
-		// A reply line has room for 512 octets, RFC 5321 section 4.5.3.1.5,
-		// and the code, a name and a detail want to be in it.
-		if m.name == "" || m.text == "" || len(m.text) > 200 {
-			t.Errorf("text %d: %q is no text", imsg.Text(i), m.text)
-		}
-		for _, r := range m.text {
-			if r < ' ' || r > '~' {
-				t.Errorf("%s: %q is not for every terminal", m.name, r)
-			}
-		}
-	}
-}
-
 func TestKeep(t *testing.T) {
 	running, next := Default(), Default()
 	running.MaxConnections, running.SetUser = 100, "mail"
