@@ -167,7 +167,7 @@ func (s *settings) serve(log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	time.Now().Zone() // its file is out of reach soon
+	_, _ = time.Now().Zone() // its file is out of reach soon
 	if err := who.become(); err != nil {
 		return err
 	}
