@@ -8,6 +8,9 @@ SYSCONF ?= /etc/smtp-gated
 SBIN     = $(DESTDIR)$(PREFIX)/sbin
 MAN      = $(DESTDIR)$(PREFIX)/share/man
 ETC      = $(DESTDIR)$(SYSCONF)
+EXAMPLES = $(DESTDIR)$(PREFIX)/share/examples/smtp-gated
+UNITS    = $(DESTDIR)$(PREFIX)/lib/systemd/system
+FILL     = sed -e 's,@SBIN@,$(PREFIX)/sbin,g' -e 's,@SYSCONF@,$(SYSCONF),g'
 
 VERSION != git describe --tags --always --dirty 2>/dev/null || echo unknown
 DATE    != TZ=UTC git log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd 2>/dev/null || echo unknown
@@ -42,6 +45,14 @@ install: build
 	install -m 644 man/*.5 $(MAN)/man5
 	install -m 644 man/*.8 $(MAN)/man8
 	install -m 644 etc/smtp-gated.toml $(ETC)/smtp-gated.toml.default
+	mkdir -p $(EXAMPLES)/firewall
+	install -m 644 etc/firewall/*.nft etc/firewall/*.conf $(EXAMPLES)/firewall
+	install -m 755 etc/firewall/*.sh $(EXAMPLES)/firewall
+	for s in openbsd freebsd; do $(FILL) etc/$$s/smtp_gated >$(EXAMPLES)/rc.$$s && chmod 755 $(EXAMPLES)/rc.$$s || exit 1; done
+	if [ "$$(uname)" = Linux ]; then \
+		mkdir -p $(UNITS) && \
+		for u in service socket; do $(FILL) etc/systemd/smtp-gated.$$u >$(UNITS)/smtp-gated.$$u && chmod 644 $(UNITS)/smtp-gated.$$u || exit 1; done; \
+	fi
 	test -e $(ETC)/smtp-gated.toml || install -m 640 etc/smtp-gated.toml $(ETC)/smtp-gated.toml
 
 clean:
