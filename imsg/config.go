@@ -180,7 +180,7 @@ type SessionConfig struct {
 	ProxyName      string
 	Mode           Mode
 	FixedServer    netip.AddrPort
-	Outgoing       netip.Addr       // source of connections to servers, unspecified: the system decides
+	Outgoing       []netip.Addr     // sources of connections to servers, by family; none or unspecified: the system decides
 	KeepPort       bool             // a session that connects from its client's address takes its port too
 	Marked         bool             // every connection to a server bears a firewall mark: use the parent's sockets
 	Listeners      []netip.AddrPort // all of the family, for loop protection

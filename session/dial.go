@@ -48,13 +48,16 @@ func private(a netip.Addr) bool { return a.IsPrivate() || a.IsLinkLocalUnicast()
 // source is what a connection is bound to: its address is invalid, or its port 0,
 // where the system decides.
 func source(cfg *imsg.SessionConfig, client, server netip.AddrPort) netip.AddrPort {
-	switch out := cfg.Outgoing; {
-	case inTheirName(cfg.Mode, client.Addr()) && cfg.KeepPort:
-		return client
-	case inTheirName(cfg.Mode, client.Addr()):
+	if inTheirName(cfg.Mode, client.Addr()) {
+		if cfg.KeepPort {
+			return client
+		}
 		return netip.AddrPortFrom(client.Addr(), 0)
-	case out.IsValid() && !out.IsUnspecified() && out.Is6() == server.Addr().Is6():
-		return netip.AddrPortFrom(out, 0)
+	}
+	for _, out := range cfg.Outgoing {
+		if !out.IsUnspecified() && out.Is6() == server.Addr().Is6() {
+			return netip.AddrPortFrom(out, 0)
+		}
 	}
 	return netip.AddrPort{}
 }

@@ -19,7 +19,7 @@ func target(cfg *imsg.SessionConfig, conn *net.TCPConn, src, local netip.AddrPor
 	switch cfg.Mode {
 	case imsg.ModeFixed, imsg.ModeFixedXclient:
 		return cfg.FixedServer, nil
-	case imsg.ModeGetsockname, imsg.ModeTproxy:
+	case imsg.ModeGetsockname, imsg.ModeIpfw, imsg.ModeTproxy:
 		return local, nil
 	case imsg.ModeNetfilter:
 		return originalDst(conn, local.Addr().Is6())

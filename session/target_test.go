@@ -2,6 +2,7 @@ package session
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
@@ -35,12 +36,18 @@ func TestSource(t *testing.T) {
 		{imsg.ModeFixed, true, "203.0.113.1", "192.0.2.1:7", "198.51.100.1:25", "203.0.113.1:0"},
 		{imsg.ModeFixed, true, "203.0.113.1", "192.0.2.1:7", "[2001:db8::1]:25", "invalid AddrPort"},
 		{imsg.ModeFixed, true, "2001:db8::2", "192.0.2.1:7", "[2001:db8::1]:25", "[2001:db8::2]:0"},
+		{imsg.ModeNetfilter, false, "203.0.113.1,2001:db8::2", "192.0.2.1:7", "[2001:db8::1]:25", "[2001:db8::2]:0"},
+		{imsg.ModeNetfilter, false, "2001:db8::2,203.0.113.1", "192.0.2.1:7", "198.51.100.1:25", "203.0.113.1:0"},
 		{imsg.ModeTproxy, false, "203.0.113.1", "192.0.2.1:7", "198.51.100.1:25", "192.0.2.1:0"},
 		{imsg.ModeTproxy, true, "203.0.113.1", "192.0.2.1:7", "198.51.100.1:25", "192.0.2.1:7"},
 		{imsg.ModeTproxyNetfilter, true, "203.0.113.1", "10.0.0.1:7", "198.51.100.1:25", "203.0.113.1:0"},
 		{imsg.ModeTproxyNetfilter, false, "::", "[fd00::1]:7", "[2001:db8::1]:25", "invalid AddrPort"},
 	} {
-		cfg := &imsg.SessionConfig{Mode: c.mode, KeepPort: c.keep, Outgoing: netip.MustParseAddr(c.outgoing)}
+		var outgoing []netip.Addr
+		for word := range strings.SplitSeq(c.outgoing, ",") {
+			outgoing = append(outgoing, netip.MustParseAddr(word))
+		}
+		cfg := &imsg.SessionConfig{Mode: c.mode, KeepPort: c.keep, Outgoing: outgoing}
 		if got := source(cfg, netip.MustParseAddrPort(c.client), netip.MustParseAddrPort(c.server)); got.String() != c.out {
 			t.Errorf("%+v: %s", c, got)
 		}

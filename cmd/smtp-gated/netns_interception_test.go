@@ -21,6 +21,7 @@ type interception struct {
 	private bool   // clients have private addresses
 	ported  bool   // and the client's port
 	fixed   bool   // the client calls the gateway
+	chosen  bool   // the server sees the router's second address
 }
 
 const everywhere = "0.0.0.0:9199,[::]:9199"
@@ -34,6 +35,8 @@ var interceptions = []interception{
 	{mode: "netfilter\nso_mark 21319", rules: "nft -f nftables-redirect.nft; nft -f nftables-mark.nft"},
 	{mode: "getsockname", rules: "tproxy-routes.sh start; nft -f nftables-tproxy.nft"},
 	{mode: "getsockname\nso_mark 21319", rules: "tproxy-routes.sh start; nft -f nftables-tproxy.nft; nft -f nftables-mark.nft"},
+	{mode: "getsockname\noutgoing_addr 198.51.100.2,2001:db8:2::2\nso_mark 1234", rules: "tproxy-routes.sh start; nft -f nftables-tproxy.nft", chosen: true},
+	{mode: "netfilter\noutgoing_addr 2001:db8:2::2,198.51.100.2", rules: "nft -f nftables-redirect.nft", chosen: true},
 	{mode: "fixed", fixed: true},
 	{mode: "tproxy", rules: "tproxy-routes.sh start; nft -f nftables-tproxy.nft", foreign: true},
 	{mode: "tproxy", rules: "tproxy-routes.sh start; iptables.sh tproxy start", foreign: true},
@@ -188,8 +191,11 @@ func (v *visit) tell() string {
 	}
 	saw, _ := v.lab.witness.last()
 	want := v.outer
-	if v.foreign {
+	switch {
+	case v.foreign:
 		want = from
+	case v.chosen:
+		want = v.outer.Next()
 	}
 	if saw.Addr() != want {
 		v.Errorf("the server saw %s, not %s", saw, want)

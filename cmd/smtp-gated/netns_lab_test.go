@@ -76,6 +76,8 @@ addr add 2001:db8:1::1/64 dev lan0 nodad
 addr add fd00:1::1/64 dev lan0 nodad
 addr add 198.51.100.1/24 dev wan0
 addr add 2001:db8:2::1/64 dev wan0 nodad
+addr add 198.51.100.2/24 dev wan0
+addr add 2001:db8:2::2/64 dev wan0 nodad preferred_lft 0
 `,
 	"server": `link set lo up
 link set eth0 up

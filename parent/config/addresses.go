@@ -53,6 +53,38 @@ func address() kind[netip.Addr] {
 	}
 }
 
+// sources are addresses to connect from, at most one of each family.
+func sources() kind[[]netip.Addr] {
+	return kind[[]netip.Addr]{
+		name:        "IP [MULTI]",
+		accepts:     "an IPv4 or IPv6 address, or one of each joined by a comma",
+		acceptsTOML: "a list of an IPv4 or IPv6 address, or one of each",
+		multi:       true,
+		parse: func(text string) (all []netip.Addr, _ string, err error) {
+			for _, word := range list(text) {
+				a, err := parseAddr(word)
+				if err != nil {
+					return nil, "", err
+				}
+				for _, other := range all {
+					if other.Is4() == a.Is4() {
+						return nil, "", fmt.Errorf("%s and %s are of one family", other, a)
+					}
+				}
+				all = append(all, a)
+			}
+			return all, "", nil
+		},
+		text: func(all []netip.Addr) string {
+			var words []string
+			for _, a := range all {
+				words = append(words, a.String())
+			}
+			return strings.Join(words, ",")
+		},
+	}
+}
+
 // endpoints are addresses with ports.
 func endpoints(each string, least, otherwise uint16) kind[[]netip.AddrPort] {
 	return kind[[]netip.AddrPort]{

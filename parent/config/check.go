@@ -7,7 +7,9 @@ package config
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
@@ -57,8 +59,9 @@ func (c *Config) checkTarget(wrong complaint) {
 	if c.FixedServer.IsUnspecified() {
 		wrong("fixed_server", "%s is no server's address", c.FixedServer)
 	}
-	if !c.OutgoingAddr.IsUnspecified() && c.OutgoingAddr.Is4() != c.FixedServer.Is4() {
-		wrong("outgoing_addr", "%s cannot reach fixed_server %s: use two addresses of one family", c.OutgoingAddr, c.FixedServer)
+	fits := func(a netip.Addr) bool { return a.IsUnspecified() || a.Is4() == c.FixedServer.Is4() }
+	if len(c.OutgoingAddr) > 0 && !slices.ContainsFunc(c.OutgoingAddr, fits) {
+		wrong("outgoing_addr", "%s cannot reach fixed_server %s: use two addresses of one family", c.OutgoingAddr[0], c.FixedServer)
 	}
 	for _, l := range c.Listeners() {
 		everywhere := l.Addr().IsUnspecified() && l.Addr().Is4() == c.FixedServer.Is4() && c.FixedServer.IsLoopback()

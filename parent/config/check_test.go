@@ -16,6 +16,7 @@ func TestCheck(t *testing.T) {
 		{good + "fixed_server 0.0.0.0\n", "no server's address"},
 		{good + "outgoing_addr 2001:db8::1\n", "one family"},
 		{good + "outgoing_addr ::\n", ""},
+		{good + "outgoing_addr 192.0.2.1,2001:db8::1\n", ""},
 		{good + "listen 192.0.2.25:25\n", "our own listener"},
 		{good + "fixed_server 127.0.0.1\nfixed_server_port 9199\nbind_address 127.0.0.1\n", "our own listener"},
 		{good + "fixed_server ::1\nlisten [::]:25\n", "our own listener"},

@@ -24,7 +24,7 @@ type Config struct {
 	Mode            imsg.Mode
 	FixedServer     netip.Addr // invalid: none
 	FixedServerPort uint16
-	OutgoingAddr    netip.Addr // unspecified: the system decides
+	OutgoingAddr    []netip.Addr // at most one of each family; unspecified or none: the system decides
 	TproxyKeepPort  bool
 	SoMark          uint32 // 0: none
 	RemotePort      uint16

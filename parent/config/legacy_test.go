@@ -69,6 +69,11 @@ func TestLegacyValues(t *testing.T) {
 		{text: "lock_perm 010000", err: "octal"},
 		{text: "lock_perm rw", err: "not a number"},
 
+		{text: "outgoing_addr 192.0.2.1", want: "192.0.2.1"},
+		{text: "outgoing_addr 2001:db8::1, 192.0.2.1", want: "2001:db8::1,192.0.2.1"},
+		{text: "outgoing_addr 192.0.2.1,192.0.2.2", err: "of one family"},
+		{text: "outgoing_addr mail.example", err: "not an IP address"},
+
 		{text: "mode fixed", want: "fixed"},
 		{text: "mode tproxy,netfilter", want: "tproxy,netfilter"},
 		{text: "mode tproxy, netfilter", want: "tproxy,netfilter"},

@@ -57,7 +57,7 @@ func table(c *Config) []Option {
 		{Name: "mode", Path: "target.mode", Help: "how the server a client wanted is found", value: as(&c.Mode, 0, one(modes))},
 		{Name: "fixed_server", Path: "target.server", Help: "the mail server of the fixed modes", value: as(&c.FixedServer, nowhere, address())},
 		{Name: "fixed_server_port", Path: "target.port", Help: "its port", value: as(&c.FixedServerPort, 25, port(1))},
-		{Name: "outgoing_addr", Path: "target.from", Help: "source address of connections to mail servers, 0.0.0.0: the system decides", value: as(&c.OutgoingAddr, anyIPv4, address())},
+		{Name: "outgoing_addr", Path: "target.from", Help: "source address of connections to mail servers, one for each family, 0.0.0.0: the system decides", value: as(&c.OutgoingAddr, []netip.Addr{anyIPv4}, sources())},
 		{Name: "tproxy_keep_port", Path: "target.keep_port", Help: "tproxy connects from the client's port too, not only from its address", value: as(&c.TproxyKeepPort, false, boolean())},
 		{Name: "so_mark", Path: "target.mark", Help: "firewall mark on connections to mail servers, 0: none", value: as(&c.SoMark, 0, integer[uint32]("UINT", 0, 1<<32-1))},
 		{Name: "remote_port", Path: "target.remote.port", Help: "port on the router that answers lookups", Remote: true, Unbuilt: true, value: as(&c.RemotePort, 114, port(1))},

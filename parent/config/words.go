@@ -130,7 +130,7 @@ var modes = []word[imsg.Mode]{
 	{name: "netfilter", value: imsg.ModeNetfilter},
 	{name: "tproxy", value: imsg.ModeTproxy},
 	{name: "tproxy,netfilter", value: imsg.ModeTproxyNetfilter},
-	{name: "ipfw", value: imsg.ModeIpfw, unbuilt: true},
+	{name: "ipfw", value: imsg.ModeIpfw},
 	{name: "ipfilter", value: imsg.ModeIpfilter, unbuilt: true},
 	{name: "pf", value: imsg.ModePf, unbuilt: true},
 }
