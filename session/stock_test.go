@@ -73,6 +73,8 @@ func TestStock(t *testing.T) {
 		asked, free, waiting := s.asked, len(s.free), len(s.waiting)
 		s.stock.mu.Unlock()
 		if asked == 0 && waiting == 0 {
+			s.mu.Lock()
+			defer s.mu.Unlock()
 			if s.sold != sessions+free || free > inStock || free <= inStock/2 {
 				t.Errorf("%d sold to %d sessions, %d in stock", s.sold, sessions, free)
 			}
