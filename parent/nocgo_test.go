@@ -1,0 +1,5 @@
+//go:build !cgo
+
+package parent
+
+const linkedWithCgo = false
