@@ -7,7 +7,7 @@
 #
 #     ipfw.sh start|stop
 #
-# These rules follow the manual; they have not been run by the authors.
+# Nobody has run these rules yet: try them before you trust them.
 
 lan=em1
 mail=25,587
