@@ -16,9 +16,9 @@ VERSION != git describe --tags --always --dirty 2>/dev/null || echo unknown
 DATE    != TZ=UTC git log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd 2>/dev/null || echo unknown
 LDFLAGS  = -s -w -X main.version=$(VERSION) -X main.compileDate=$(DATE)
 
-build: bin/smtp-gated bin/smtp-gatectl
+build: bin/smtp-gated bin/smtp-gatectl bin/smtp-gate-helper
 
-bin/smtp-gated bin/smtp-gatectl: always
+bin/smtp-gated bin/smtp-gatectl bin/smtp-gate-helper: always
 	$(STATIC) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o $@ ./cmd/$(@F)
 
 demo: build
@@ -41,7 +41,7 @@ bench:
 
 install: build
 	mkdir -p $(SBIN) $(MAN)/man5 $(MAN)/man8 $(ETC)
-	install -m 755 bin/smtp-gated bin/smtp-gatectl $(SBIN)
+	install -m 755 bin/smtp-gated bin/smtp-gatectl bin/smtp-gate-helper $(SBIN)
 	install -m 644 man/*.5 $(MAN)/man5
 	install -m 644 man/*.8 $(MAN)/man8
 	install -m 644 etc/smtp-gated.toml $(ETC)/smtp-gated.toml.default
