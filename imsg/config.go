@@ -37,6 +37,9 @@ func (m Mode) Fixed() bool { return m == ModeFixed || m == ModeFixedXclient }
 // Remote tells whether targets and idents come from a router.
 func (m Mode) Remote() bool { return m == ModeRemote || m == ModeRemoteUDP }
 
+// Asks tells whether targets are not the session's to find: lookupd is asked.
+func (m Mode) Asks() bool { return m.Remote() || m == ModePf || m == ModeIpfilter }
+
 // LockOn is the set of causes that lock a client out.
 type LockOn uint16
 
@@ -84,6 +87,17 @@ const (
 	AuthNo AuthRequire = iota
 	AuthIfSupported
 	AuthMandatory
+)
+
+// SPFAddress is which address is held against a sender's policy.
+type SPFAddress uint8
+
+// The words of the option spf.
+const (
+	SPFOff SPFAddress = iota
+	SPFIncoming
+	SPFOutgoing
+	SPFFixed
 )
 
 // LogAddress says which envelope addresses are logged, and how.
@@ -172,6 +186,8 @@ const (
 	MsgRegexHelo
 	MsgRegexMailFrom
 	MsgRegexRcptTo
+	MsgRatelimitBytes
+	MsgRatelimitAuthRejects
 	Texts // how many there are
 )
 
@@ -194,12 +210,22 @@ type SessionConfig struct {
 	TimeoutSession time.Duration
 	TimeoutIdle    time.Duration
 	TimeoutConnect time.Duration
+	TimeoutLocate  time.Duration // when to give up on lookupd's search for a target
 	TimeoutScan    time.Duration // when to give up on scand, over both engines' own limits
 	ForbidSTARTTLS bool
 	AuthRequire    AuthRequire
 	AuthSkip       AuthSkip
 	EarlyTalk      bool
 	DNSBL          bool
+	SPF            SPFAddress
+	SPFLogOnly     bool
+	SPFFixedIP     netip.Addr // of SPFFixed
+	EnforceHelo    string     // a regular expression, like the next five; empty: none
+	RejectHelo     string
+	EnforceMail    string
+	RejectMail     string
+	EnforceRcpt    string
+	RejectRcpt     string
 	SizeLimit      int64 // octets, 0 none
 	Antivirus      bool
 	Antispam       bool

@@ -126,7 +126,7 @@ func (a *advisor) locking() {
 		{imsg.LockMaxHost, "maxhost", a.MaxPerHost == 0, "set max_per_host"},
 		{imsg.LockMaxIdent, "maxident", a.MaxPerIdent == 0 || !a.Mode.Remote(), "it needs max_per_ident and a remote mode"},
 		{imsg.LockDNSBL, "dnsbl", a.DNSBL == nil, "set dnsbl"},
-		{imsg.LockSPF, "spf", a.SPF == SPFOff || a.SPFLogOnly, "set spf, without spf_log_only"},
+		{imsg.LockSPF, "spf", a.SPF == imsg.SPFOff || a.SPFLogOnly, "set spf, without spf_log_only"},
 		{imsg.LockRegex, "regex", !a.regexes(), "set a regex_..."},
 		{imsg.LockEarlyTalk, "earlytalk", !a.EarlyTalker, "write earlytalker yes"},
 		{imsg.LockRateLimit, "ratelimit", a.RateExpiration == 0 || a.RateMailFromRejects+a.RateRcptToRejects == 0, "set ratelimit_expiration, and ratelimit_mailfrom_rejects or ratelimit_rcptto_rejects"},
@@ -142,9 +142,9 @@ func (c *Config) regexes() bool {
 func (a *advisor) policy() {
 	inside := !a.Mode.Fixed() && a.Mode != imsg.ModeNone
 	a.hint(inside && a.DNSBL != nil, "dnsbl", "in mode %s clients are your own, and private or dial-up addresses are often listed: use it in the fixed modes, or add auth_skip dnsbl", a.Mode)
-	a.hint(inside && a.SPF == SPFIncoming && !a.SPFLogOnly, "spf", "incoming holds your clients' inner addresses against their domains, which do not know them: write outgoing, or fixed with spf_fixed_ip")
+	a.hint(inside && a.SPF == imsg.SPFIncoming && !a.SPFLogOnly, "spf", "incoming holds your clients' inner addresses against their domains, which do not know them: write outgoing, or fixed with spf_fixed_ip")
 	a.hint(a.AuthSkip&imsg.SkipRegex != 0 && a.regexes(), "auth_skip", "regex switches the regular expressions for MAIL and RCPT off for everybody, logged in or not: leave it out")
-	a.hint(a.SPFLogOnly && a.SPF != SPFOff, "spf_log_only", "mail that fails SPF is logged and let through: write no to refuse it")
+	a.hint(a.SPFLogOnly && a.SPF != imsg.SPFOff, "spf_log_only", "mail that fails SPF is logged and let through: write no to refuse it")
 
 	counted := a.RateConnections+a.RateMessages+a.RateRecipients+a.RateBytes+a.RateMailFromRejects+a.RateRcptToRejects+a.RateAuthRejects > 0
 	a.hint(a.RateExpiration == 0 && (counted || a.RateDstExpiration >= 0), "ratelimit_expiration", "without a period no quota counts: give its seconds")

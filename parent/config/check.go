@@ -26,7 +26,7 @@ func (c *Config) Check() error {
 	c.checkListeners(wrong)
 	c.checkScanners(wrong)
 	c.checkFolders(wrong)
-	if c.SPF == SPFFixed && !c.SPFFixedIP.IsValid() {
+	if c.SPF == imsg.SPFFixed && !c.SPFFixedIP.IsValid() {
 		wrong("spf", "fixed needs an address: set spf_fixed_ip")
 	}
 	for _, u := range []struct{ option, name string }{

@@ -3,6 +3,8 @@ package config
 import (
 	"strings"
 	"testing"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
 )
 
 func TestCheck(t *testing.T) {
@@ -67,7 +69,7 @@ func TestUnbuiltModesDoNotStart(t *testing.T) {
 
 func TestCheckCollects(t *testing.T) {
 	c := Default()
-	c.SpoolPath, c.SPF = c.LockPath, SPFFixed
+	c.SpoolPath, c.SPF = c.LockPath, imsg.SPFFixed
 	err := c.Check()
 	if n := strings.Count(err.Error(), "\n") + 1; n != 3 {
 		t.Errorf("%d errors:\n%v", n, err)

@@ -92,7 +92,7 @@ type Config struct {
 
 	DNSBL       []string
 	Nameservers []netip.AddrPort
-	SPF         SPF
+	SPF         imsg.SPFAddress
 	SPFLogOnly  bool
 	SPFFixedIP  netip.Addr // invalid: none
 
@@ -162,17 +162,6 @@ type Config struct {
 
 	Texts [imsg.Texts]string
 }
-
-// SPF is which address is checked against a sender's policy.
-type SPF uint8
-
-// The words of the option spf.
-const (
-	SPFOff SPF = iota
-	SPFIncoming
-	SPFOutgoing
-	SPFFixed
-)
 
 // Socket is where a scanner listens: a UNIX socket if Path is set, else TCP.
 type Socket struct {

@@ -63,5 +63,7 @@ var messages = [imsg.Texts]struct {
 	imsg.MsgEarlytalker:              {name: "msg_earlytalker", when: "the client talked before the greeting", text: "You must wait for the greeting before you send. Please check your mail program"},
 	imsg.MsgRegexHelo:                {name: "msg_regex_helo", when: "a regex for HELO refuses", text: "The name your computer gave in HELO is not allowed here. Please ask your network's administrator"},
 	imsg.MsgRegexMailFrom:            {name: "msg_regex_mail_from", when: "a regex for MAIL refuses", text: "This sender is not allowed here. Please check your address or ask your network's administrator"},
+	imsg.MsgRatelimitBytes:           {name: "msg_ratelimit_bytes", when: "too many octets in the period", text: "You have sent too much mail. Please try again later"},
+	imsg.MsgRatelimitAuthRejects:     {name: "msg_ratelimit_auth_rejects", when: "too many refused log-ins in the period", text: "Your log-in was refused too often. Please check your password and try again later"},
 	imsg.MsgRegexRcptTo:              {name: "msg_regex_rcpt_to", when: "a regex for RCPT refuses", text: "This recipient is not allowed here. Please check the address or ask your network's administrator"},
 }

@@ -38,6 +38,15 @@ func (c *Config) antispam() bool  { return c.AntispamType != imsg.EngineOff && c
 
 func (c *Config) lockSeconds() int { return int(c.LockDuration / time.Second) }
 
+// locating is what lookupd may take to find a target, and a second for the way.
+func (c *Config) locating() time.Duration {
+	tries := 1
+	if c.Mode == imsg.ModeRemoteUDP {
+		tries = c.RemoteRetries
+	}
+	return time.Duration(tries)*c.TimeoutLookup + time.Second
+}
+
 // Session returns what a session worker is told.
 func (c *Config) Session(f Facts) *imsg.SessionConfig {
 	var server netip.AddrPort
@@ -62,12 +71,22 @@ func (c *Config) Session(f Facts) *imsg.SessionConfig {
 		TimeoutSession: c.TimeoutSession,
 		TimeoutIdle:    c.TimeoutIdle,
 		TimeoutConnect: c.TimeoutConnect,
+		TimeoutLocate:  c.locating(),
 		TimeoutScan:    max(c.TimeoutScanner, c.TimeoutSpam) + grace,
 		ForbidSTARTTLS: c.ForbidSTARTTLS,
 		AuthRequire:    c.AuthRequire,
 		AuthSkip:       c.AuthSkip,
 		EarlyTalk:      c.EarlyTalker,
 		DNSBL:          len(c.DNSBL) > 0,
+		SPF:            c.SPF,
+		SPFLogOnly:     c.SPFLogOnly,
+		SPFFixedIP:     c.SPFFixedIP,
+		EnforceHelo:    c.RegexEnforceHelo,
+		RejectHelo:     c.RegexRejectHelo,
+		EnforceMail:    c.RegexEnforceMailFrom,
+		RejectMail:     c.RegexRejectMailFrom,
+		EnforceRcpt:    c.RegexEnforceRcptTo,
+		RejectRcpt:     c.RegexRejectRcptTo,
 		SizeLimit:      c.SizeLimit,
 		Antivirus:      c.antivirus(),
 		Antispam:       c.antispam(),

@@ -40,6 +40,15 @@ forbid_starttls yes
 auth_require mandatory
 auth_skip direct
 dnsbl a.example
+spf fixed
+spf_log_only yes
+spf_fixed_ip 192.0.2.1
+regex_enforce_helo a
+regex_reject_helo a
+regex_enforce_mail_from a
+regex_reject_mail_from a
+regex_enforce_rcpt_to a
+regex_reject_rcpt_to a
 size_limit 1
 antivirus_type clamd
 antispam_type spamassassin

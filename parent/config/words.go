@@ -124,8 +124,8 @@ var modes = []word[imsg.Mode]{
 	{name: "none", value: imsg.ModeNone},
 	{name: "fixed", value: imsg.ModeFixed},
 	{name: "fixed+xclient", value: imsg.ModeFixedXclient},
-	{name: "remote", value: imsg.ModeRemote, unbuilt: true},
-	{name: "remote-udp", value: imsg.ModeRemoteUDP, unbuilt: true},
+	{name: "remote", value: imsg.ModeRemote},
+	{name: "remote-udp", value: imsg.ModeRemoteUDP},
 	{name: "getsockname", value: imsg.ModeGetsockname},
 	{name: "netfilter", value: imsg.ModeNetfilter},
 	{name: "tproxy", value: imsg.ModeTproxy},
@@ -178,7 +178,7 @@ var authSkips = []word[imsg.AuthSkip]{
 	{name: "antivir", value: imsg.SkipAntivirus},
 	{name: "antispam", value: imsg.SkipAntispam},
 	{name: "dnsbl", value: imsg.SkipDNSBL},
-	{name: "regex", value: imsg.SkipRegex, unbuilt: true},
+	{name: "regex", value: imsg.SkipRegex},
 }
 
 var addressLogs = []word[imsg.LogAddress]{
@@ -265,9 +265,9 @@ var chunkings = []word[bool]{
 	{name: "filter", value: false},
 }
 
-var spfs = []word[SPF]{
-	{name: "off", value: SPFOff, also: []string{"none", "0"}},
-	{name: "incoming", value: SPFIncoming, also: []string{"1"}},
-	{name: "outgoing", value: SPFOutgoing, also: []string{"2"}},
-	{name: "fixed", value: SPFFixed, also: []string{"3"}},
+var spfs = []word[imsg.SPFAddress]{
+	{name: "off", value: imsg.SPFOff, also: []string{"none", "0"}},
+	{name: "incoming", value: imsg.SPFIncoming, also: []string{"1"}},
+	{name: "outgoing", value: imsg.SPFOutgoing, also: []string{"2"}},
+	{name: "fixed", value: imsg.SPFFixed, also: []string{"3"}},
 }
