@@ -61,7 +61,7 @@ func (s *session) bdat(out *[]byte, arg []byte) step {
 		had = s.message.size
 	}
 	if cfg.SizeLimit > 0 && size > cfg.SizeLimit-had {
-		s.info("message over size_limit", "size", had, "chunk", size, "src", s.src.Addr(), "ident", "")
+		s.info("message over size_limit", "size", had, "chunk", size, "src", s.src.Addr(), "ident", s.ident)
 		return s.refuseChunk(out, last, smtp.CodeSize, s.text(imsg.MsgSizeLimit))
 	}
 	if s.chunks.state == noChunks {
@@ -81,6 +81,9 @@ func (s *session) startChunks(out *[]byte, last bool) step {
 	}
 	if !s.mayMail(out) {
 		return s.refuseChunk(out, last, smtp.CodeAuthRequired, s.text(imsg.MsgAuthRequired))
+	}
+	if over := s.use(out, imsg.RateMessages, 1, smtp.CodeQuota); over != nil {
+		return s.refuseChunk(out, last, over.code, over.text)
 	}
 	s.debug("DATA:REQUEST")
 	if err := s.begin(); err != nil {
@@ -202,10 +205,7 @@ func (s *session) leaveChunks(out *[]byte) step {
 // resetChunks has the client's RSET decide on a message in chunks: one that the
 // server did not take leaves it as it is.
 func (s *session) resetChunks(out *[]byte) step {
-	if !s.drained(out) {
-		return stop
-	}
-	if s.chunks.state == failedChunks || s.recipients() == 0 {
+	if s.drained(out) && (s.chunks.state == failedChunks || s.recipients() == 0) {
 		s.spool.finish(false)
 		s.chunks.state = noChunks
 	}

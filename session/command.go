@@ -51,6 +51,10 @@ func (s *session) takeLine(out *[]byte) step {
 		}
 		next = s.command(out, cmd, len(in) > n)
 	}
+	if next == stop && s.dismissed() {
+		s.skip = 0
+		return stop // the takeover reads this command again
+	}
 	s.client.consume(n)
 	return next
 }
@@ -83,7 +87,10 @@ func (s *session) command(out *[]byte, cmd smtp.Command, more bool) step {
 		s.state.Store(uint32(imsg.StateHelo))
 		s.helo = clean(cmd.Arg)
 		if cfg.LogHelo {
-			s.always(cmd.Verb.String(), "src", s.src.Addr(), "ident", "", "helo", s.helo)
+			s.always(cmd.Verb.String(), "src", s.src.Addr(), "ident", s.ident, "helo", s.helo)
+		}
+		if next := s.checkHelo(out, cmd.Arg); next != goOn {
+			return next
 		}
 		if next := s.leaveChunks(out); next != goOn {
 			return next
@@ -96,17 +103,33 @@ func (s *session) command(out *[]byte, cmd smtp.Command, more bool) step {
 			return next
 		}
 		addr, params := smtp.Address(cmd.Arg)
+		if next := s.checkMail(out, addr); next != goOn {
+			return next
+		}
 		if size, ok := smtp.ParseSize(params); ok && cfg.SizeLimit > 0 && size > cfg.SizeLimit {
 			return s.reply(smtp.CodeSize, s.text(imsg.MsgSizeLimit))
 		}
-		e.text = clean(addr)
+		e.text = address(addr, cfg.LogMailFrom)
 	case smtp.RCPT:
+		if over := s.use(out, imsg.RateRecipients, 1, smtp.CodeQuota); over != nil {
+			return s.reply(over.code, over.text)
+		}
+		addr, _ := smtp.Address(cmd.Arg)
+		if next := s.checkRcpt(out, addr); next != goOn {
+			return next
+		}
+		if cfg.LogRcptTo != 0 {
+			e.text = address(addr, cfg.LogRcptTo)
+		}
 	case smtp.DATA:
 		if s.chunks.state != noChunks {
 			return s.reply(smtp.CodeSequence, s.text(imsg.MsgTransactionFailed))
 		}
 		if !s.mayMail(out) {
 			return s.reply(smtp.CodeAuthRequired, s.text(imsg.MsgAuthRequired))
+		}
+		if over := s.use(out, imsg.RateMessages, 1, smtp.CodeQuota); over != nil {
+			return s.reply(over.code, over.text)
 		}
 		s.debug("DATA:REQUEST")
 		if err := s.begin(); err != nil {
@@ -138,9 +161,7 @@ func (s *session) command(out *[]byte, cmd smtp.Command, more bool) step {
 			return next
 		}
 		// Nothing is read until the server has decided.
-		if _, ok := s.turnTo(out); !ok {
-			return stop
-		}
+		s.turnTo(out)
 		return goOn
 	case smtp.AUTH:
 		hold = true
@@ -184,7 +205,7 @@ func (s *session) forward(out *[]byte, line []byte, e entry, hold bool) step {
 // mayMail tells whether auth_require lets the client send.
 func (s *session) mayMail(out *[]byte) bool {
 	want := s.w.cfg.AuthRequire
-	if want == imsg.AuthNo || imsg.AuthFlags(s.auth.Load())&imsg.AuthAccepted != 0 {
+	if want == imsg.AuthNo || s.authenticated() {
 		return true
 	}
 	// The reply to an EHLO in the same group may still be under way.
@@ -232,7 +253,7 @@ func (s *session) giveUp(out *[]byte, code smtp.Code, text string) step {
 
 // earlyTalk ends a client that did not wait for the greeting.
 func (s *session) earlyTalk() step {
-	s.info("FOUND:EARLYTALK src=" + s.src.Addr().String() + " ident=")
+	s.info("FOUND:EARLYTALK src=" + s.src.Addr().String() + " ident=" + s.ident)
 	s.w.count(imsg.CountEarlyTalk, 1)
 	s.offend(imsg.FoundEarlyTalk, "", 0, "")
 	if s.claim("error") {
@@ -243,7 +264,7 @@ func (s *session) earlyTalk() step {
 }
 
 func (s *session) filtered(verb string) {
-	s.info(verb+":FILTERED", "src", s.src.Addr(), "ident", "")
+	s.info(verb+":FILTERED", "src", s.src.Addr(), "ident", s.ident)
 }
 
 // clean makes a foreign string fit for logs and environments.

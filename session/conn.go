@@ -33,6 +33,8 @@ type session struct {
 	src     netip.AddrPort
 	local   netip.AddrPort
 	dst     netip.AddrPort // set before the relay starts
+	ident   string         // whom a router says it calls for; like dst
+	uses    imsg.RateSet   // what it has a quota of
 
 	client stream
 	server stream
@@ -67,17 +69,21 @@ type session struct {
 	takers  int    // those of the message under way
 	authing bool   // the client's next line is an AUTH response
 
-	lines   smtp.LineScanner
-	helo    string
-	reason  string // of a takeover to come
-	skip    int64  // octets of a refused chunk still to come
-	sorry   string // the reply to it, said behind them
-	chunks  chunks
-	message message
-	spool   spool
+	dismissal *dismissal // the server is to be left
+
+	announced bool // it was logged as NEW
+	lines     smtp.LineScanner
+	helo      string
+	reason    string // of a takeover to come
+	skip      int64  // octets of a refused chunk still to come
+	sorry     string // the reply to it, said behind them
+	chunks    chunks
+	message   message
+	spool     spool
 
 	replies  smtp.ReplyScanner // of the server's goroutine
 	offering smtp.Cap          // of the EHLO reply under way; the server's goroutine
+	letter   letter
 }
 
 // phase is how the client's octets are to be read.
@@ -120,107 +126,6 @@ func (w *worker) serve(conn *net.TCPConn) {
 func addrPort(a net.Addr) netip.AddrPort {
 	ap := a.(*net.TCPAddr).AddrPort()
 	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
-}
-
-// admit asks everybody who may refuse the connection, in the contract's order.
-func (s *session) admit() bool {
-	w := s.w
-	var problem error
-	s.dst, problem = target(w.cfg, s.client.conn, s.src, s.local)
-	a, err := s.enter()
-	if err != nil {
-		w.count(imsg.CountRejectOther, 1)
-		w.log.Error("no admission", "from", s.src, "error", err)
-		s.refuse(smtp.CodeTimeout, imsg.MsgTempUnavail, "")
-		return false
-	}
-	s.number = a.Number
-	s.info("ACCEPT:", "from", s.src)
-	if a.Refusal != imsg.Admitted {
-		s.refused(a)
-		return false
-	}
-	s.patience.Store(seconds(w.cfg.TimeoutIdle))
-	s.touch()
-	w.mu.Lock()
-	w.sessions[s.number] = s
-	w.mu.Unlock()
-	if problem != nil {
-		s.info("LOOKUP:FAILED", "src", s.src.Addr(), "error", problem)
-		s.turnAway(s.text(imsg.MsgLookupFailed) + ": " + s.text(imsg.MsgLookupUnknown))
-		return false
-	}
-	s.always("NEW ("+strconv.Itoa(a.Sessions)+"/"+strconv.Itoa(a.Same)+")",
-		"on", s.local, "src", s.src, "ident", "", "dst", s.dst, "id", s.id())
-	if w.cfg.DNSBL && w.cfg.AuthSkip&imsg.SkipDNSBL == 0 && s.listed() {
-		return false
-	}
-	if loops(w.cfg, s.src, s.local, s.dst) {
-		s.info("loop refused", "src", s.src, "dst", s.dst)
-		s.refuse(smtp.CodeRejected, imsg.MsgLoopAvoidance, "")
-		return false
-	}
-	return true
-}
-
-// enter asks lockd; one that is just being replaced is asked again.
-func (s *session) enter() (*imsg.Admission, error) {
-	deadline := time.Now().Add(admissionWait)
-	for {
-		m, err := s.w.lockd.Call(&imsg.Enter{Client: s.src, Local: s.local, Target: s.dst}, time.Until(deadline))
-		if err == nil {
-			return m.(*imsg.Admission), nil
-		}
-		if err != imsg.Gone || time.Now().After(deadline) {
-			return nil, err
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-}
-
-func (s *session) refused(a *imsg.Admission) {
-	w := s.w
-	why := "Rejecting"
-	text := imsg.MsgTempUnavail
-	counter := imsg.CountRejectOther
-	attrs := []any{}
-	switch a.Refusal {
-	case imsg.RefusedConnections:
-		why, text = "Rejecting ("+strconv.Itoa(a.Sessions)+")", imsg.MsgMaxReached
-	case imsg.RefusedLoad:
-		text = imsg.MsgSystemLoad
-		attrs = append(attrs, "load", strconv.FormatFloat(a.Load, 'f', 6, 64))
-	case imsg.RefusedHost:
-		why, text, counter = "Rejecting (host "+strconv.Itoa(a.Same)+")", imsg.MsgMaxPerHost, imsg.CountRejectHost
-	case imsg.RefusedIdent:
-		why, text, counter = "Rejecting (ident "+strconv.Itoa(a.Same)+")", imsg.MsgMaxPerIdent, imsg.CountRejectIdent
-	case imsg.RefusedLocked:
-		text, counter = imsg.MsgVirusLocked, imsg.CountRejectLock
-	}
-	w.count(counter, 1)
-	if a.Refusal != imsg.RefusedLocked { // lockd logs LOCK:LOCKED itself
-		s.info(join(why+" connection from "+s.src.String(), attrs), attrs...)
-	}
-	s.refuse(smtp.CodeRejected, text, "")
-}
-
-// join puts the comma between a message and its attributes where the old
-// daemon's line has one.
-func join(message string, attrs []any) string {
-	if len(attrs) > 0 {
-		return message + ","
-	}
-	return message
-}
-
-// refuse says one line in place of a greeting and closes.
-func (s *session) refuse(code smtp.Code, text imsg.Text, detail string) {
-	line := smtp.AppendReply(nil, code, false, s.w.cfg.ProxyName, s.text(text)+detail)
-	s.client.conn.SetDeadline(time.Now().Add(lingering * time.Second))
-	s.client.write(line)
-	s.client.conn.CloseWrite()
-	s.swallow()
-	s.end("error")
 }
 
 // swallow reads what the client still sends until it closes: a socket closed
@@ -348,7 +253,10 @@ func (s *session) leave() {
 	if !admitted {
 		return
 	}
-	s.logClose()
+	s.logEnvelope()
+	if s.announced || s.taken {
+		s.logClose()
+	}
 	w.count(imsg.CountClientBytes, uint64(s.client.got.Load()))
 	w.count(imsg.CountServerBytes, uint64(s.server.got.Load()))
 	if s.trns.Load() == 0 {
@@ -364,10 +272,10 @@ func (s *session) logClose() {
 	case s.taken:
 		s.always("CLOSE:TAKEN")
 	case s.phase == direct:
-		s.always("CLOSE:DIRECT", "by", s.by+" rcv="+rcv, "time", spent, "src", s.src.Addr(), "ident", "")
+		s.always("CLOSE:DIRECT", "by", s.by+" rcv="+rcv, "time", spent, "src", s.src.Addr(), "ident", s.ident)
 	default:
 		s.always("CLOSE", "by", s.by, "rcv", rcv, "trns", s.trns.Load(), "rcpts", s.rcpts,
-			"auth", s.auth.Load(), "time", spent, "src", s.src.Addr(), "ident", "")
+			"auth", s.auth.Load(), "time", spent, "src", s.src.Addr(), "ident", s.ident)
 	}
 }
 
@@ -380,7 +288,7 @@ func (s *session) live() imsg.LiveSession {
 	return imsg.LiveSession{
 		Number: s.number, State: imsg.State(s.state.Load()), Auth: imsg.AuthFlags(s.auth.Load()),
 		Started: s.started.UnixNano(), Client: s.src, Local: s.local, Target: s.dst,
-		Transactions: int(s.trns.Load()), ClientBytes: s.client.got.Load(), ServerBytes: s.server.got.Load(),
+		Ident: s.ident, Transactions: int(s.trns.Load()), ClientBytes: s.client.got.Load(), ServerBytes: s.server.got.Load(),
 	}
 }
 

@@ -59,7 +59,7 @@ func (s *session) mayScan(size int64, engine imsg.AuthSkip) bool {
 
 // spared tells whether auth_skip spares this session an engine.
 func (s *session) spared(engine imsg.AuthSkip) bool {
-	return s.w.cfg.AuthSkip&engine != 0 && imsg.AuthFlags(s.auth.Load())&imsg.AuthAccepted != 0
+	return s.w.cfg.AuthSkip&engine != 0 && s.authenticated()
 }
 
 // takeText moves what is buffered of a message.
@@ -93,7 +93,7 @@ func (s *session) takeText(out *[]byte) step {
 	}
 	if limit := s.w.cfg.SizeLimit; limit > 0 && m.size > limit {
 		m.open = ev != smtp.BodyEnd
-		s.info("message over size_limit", "size", m.size, "src", s.src.Addr(), "ident", "")
+		s.info("message over size_limit", "size", m.size, "src", s.src.Addr(), "ident", s.ident)
 		return s.refuseText(smtp.CodeSize, s.text(imsg.MsgSizeLimit))
 	}
 	switch ev {
@@ -163,9 +163,12 @@ func (s *session) endText(out *[]byte) step {
 	} else {
 		s.skipped()
 	}
+	if over := s.use(out, imsg.RateBytes, uint64(s.message.size), smtp.CodeQuota); over != nil {
+		return s.refuseText(over.code, over.text)
+	}
 	if s.locked.Load() {
 		s.w.count(imsg.CountRejectLock, 1)
-		s.info("LOCK:LOCKED", "src", s.src.Addr(), "ident", "")
+		s.info("LOCK:LOCKED", "src", s.src.Addr(), "ident", s.ident)
 		return s.refuseSession(smtp.CodeLateLock, s.text(imsg.MsgVirusLocked))
 	}
 	end := smtp.EndOfData
@@ -196,7 +199,7 @@ func (s *session) logSkipped(word string, engine imsg.AuthSkip, size int64) {
 		s.info(word + " reason=auth")
 		return
 	}
-	s.info(word, "size", size, "src", s.src.Addr(), "ident", "")
+	s.info(word, "size", size, "src", s.src.Addr(), "ident", s.ident)
 }
 
 // judge asks the scanners and acts on what they say. It returns goOn if the end
@@ -208,7 +211,7 @@ func (s *session) judge() step {
 			return s.refuseText(smtp.CodeSpool, s.text(imsg.MsgSpoolProblem))
 		}
 		s.w.count(imsg.CountUnscanned, 1)
-		s.log().Warn("SCAN:FAILED", "size", m.size, "src", s.src.Addr(), "ident", "", "result", "no spool, message passes unscanned")
+		s.log().Warn("SCAN:FAILED", "size", m.size, "src", s.src.Addr(), "ident", s.ident, "result", "no spool, message passes unscanned")
 		return goOn
 	}
 	virus := s.mayScan(m.size, imsg.SkipAntivirus)
@@ -223,7 +226,7 @@ func (s *session) judge() step {
 	}
 	if cfg.Antispam && !spam {
 		if load > cfg.SpamMaxLoad && cfg.SpamMaxLoad > 0 {
-			s.info("SPAM:SKIPPED", "size", m.size, "src", s.src.Addr(), "ident", "", "load", float(load))
+			s.info("SPAM:SKIPPED", "size", m.size, "src", s.src.Addr(), "ident", s.ident, "load", float(load))
 		} else {
 			s.logSkipped("SPAM:SKIPPED", imsg.SkipAntispam, m.size)
 		}
@@ -234,7 +237,7 @@ func (s *session) judge() step {
 		return goOn
 	}
 
-	s.info("DATA:SCANNING", "size", m.size, "src", s.src.Addr(), "ident", "")
+	s.info("DATA:SCANNING", "size", m.size, "src", s.src.Addr(), "ident", s.ident)
 	s.state.Store(uint32(imsg.StateScan))
 	// The client waits for us: no silence of its own.
 	s.patience.Store(forever)
@@ -245,14 +248,14 @@ func (s *session) judge() step {
 	if virus {
 		switch v.Virus {
 		case imsg.Clean:
-			s.info("SCAN:CLEAN", "size", m.size, "time", secs(v.VirusTime), "src", s.src.Addr(), "ident", "")
+			s.info("SCAN:CLEAN", "size", m.size, "time", secs(v.VirusTime), "src", s.src.Addr(), "ident", s.ident)
 		case imsg.Caught:
 			name := v.VirusName
 			if name == "" {
 				name = s.text(imsg.MsgUnknownVirus)
 			}
 			s.w.count(imsg.CountViruses, 1)
-			s.info("SCAN:VIRUS", "size", m.size, "time", secs(v.VirusTime), "src", s.src.Addr(), "ident", "", "virus", name)
+			s.info("SCAN:VIRUS", "size", m.size, "time", secs(v.VirusTime), "src", s.src.Addr(), "ident", s.ident, "virus", name)
 			keep |= cfg.SpoolLeaveOn & imsg.LeaveVirus
 			s.spool.finish(keep != 0)
 			s.offend(imsg.FoundVirus, name, 0, s.spool.kept)
@@ -260,7 +263,7 @@ func (s *session) judge() step {
 		default:
 			s.w.count(imsg.CountScanFailed, 1)
 			keep |= cfg.SpoolLeaveOn & imsg.LeaveError
-			s.log().Warn("SCAN:"+failure(v.Virus), "size", m.size, "time", secs(v.VirusTime), "src", s.src.Addr(), "ident", "", "result", v.VirusProblem)
+			s.log().Warn("SCAN:"+failure(v.Virus), "size", m.size, "time", secs(v.VirusTime), "src", s.src.Addr(), "ident", s.ident, "result", v.VirusProblem)
 			if !cfg.IgnoreErrors {
 				s.spool.finish(keep != 0)
 				return s.refuseText(smtp.CodeScanner, s.text(imsg.MsgScannerFailed))
@@ -275,14 +278,14 @@ func (s *session) judge() step {
 	if v.Spam != imsg.Clean {
 		s.w.count(imsg.CountScanFailed, 1)
 		keep |= cfg.SpoolLeaveOn & imsg.LeaveError
-		s.log().Warn("SPAM:"+failure(v.Spam), "size", m.size, "time", secs(v.SpamTime), "src", s.src.Addr(), "ident", "", "result", v.SpamProblem)
+		s.log().Warn("SPAM:"+failure(v.Spam), "size", m.size, "time", secs(v.SpamTime), "src", s.src.Addr(), "ident", s.ident, "result", v.SpamProblem)
 		return goOn
 	}
 	word := "SPAM:CLEAN"
 	if v.Score >= cfg.SpamThreshold {
 		word = "SPAM:FOUND"
 	}
-	s.info(word, "size", m.size, "time", secs(v.SpamTime), "src", s.src.Addr(), "ident", "", "score", float(v.Score))
+	s.info(word, "size", m.size, "time", secs(v.SpamTime), "src", s.src.Addr(), "ident", s.ident, "score", float(v.Score))
 	if v.Score < cfg.SpamThreshold {
 		return goOn
 	}

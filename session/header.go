@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/session/smtp"
 )
 
 // appendNATHeader appends the header that names the client to the server.
@@ -24,7 +25,13 @@ func (s *session) appendNATHeader(b []byte) []byte {
 	b = s.src.Addr().AppendTo(b)
 	b = append(b, "]:"...)
 	b = strconv.AppendUint(b, uint64(s.src.Port()), 10)
-	b = append(b, " [ident-empty]\r\n\tby "...)
+	b = append(b, " [ident"...)
+	if s.ident == "" {
+		b = append(b, "-empty"...)
+	} else {
+		b = smtp.AppendHeader(append(b, ' '), []byte(s.ident))
+	}
+	b = append(b, "]\r\n\tby "...)
 	b = append(b, cfg.ProxyName...)
 	b = append(b, " with TPROXY id "...)
 	b = append(b, s.id()...)
@@ -44,7 +51,9 @@ func (s *session) appendSpoolHeader(b []byte) []byte {
 	}
 	b = append(append(b, s.w.cfg.SpoolHeader...), ": src="...)
 	b = s.src.AppendTo(b)
-	b = append(b, ", ident=, dst="...)
+	b = append(b, ", ident="...)
+	b = smtp.AppendHeader(b, []byte(s.ident))
+	b = append(b, ", dst="...)
 	b = s.dst.AppendTo(b)
 	b = append(b, ", trns="...)
 	b = strconv.AppendInt(b, int64(s.trns.Load()), 10)

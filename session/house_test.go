@@ -22,6 +22,7 @@ type house struct {
 	parent *imsg.Conn
 	lockd  *imsg.Conn
 	scand  *imsg.Conn
+	log    string // the file
 	ended  chan error
 
 	mu       sync.Mutex
@@ -35,6 +36,13 @@ type house struct {
 	number   uint64
 	onScan   func(number uint64)
 	silent   bool // scand does not answer
+	uses     imsg.RateSet
+	over     map[imsg.Rate]imsg.Refusal // what becomes of a use, if not Admitted
+	used     []imsg.Use
+	idents   []*imsg.Ident
+	unnamed  imsg.Refusal                    // of Ident
+	lookup   func(imsg.Message) imsg.Message // lookupd; an error fails
+	asks     []imsg.Message                  // of lookupd
 }
 
 // texts names those messages that a test waits for.
@@ -61,6 +69,29 @@ func texts() []string {
 		imsg.MsgSizeLimit:         "msg_size_limit",
 		imsg.MsgEarlytalker:       "msg_earlytalker",
 		imsg.MsgFixedXclientFail:  "msg_fixed_xclient_fail",
+		imsg.MsgDNSDBReject:       "msg_dnsdb_reject",
+		imsg.MsgSPFReject:         "msg_spf_reject",
+		imsg.MsgRegexHelo:         "msg_regex_helo",
+		imsg.MsgRegexMailFrom:     "msg_regex_mail_from",
+		imsg.MsgRegexRcptTo:       "msg_regex_rcpt_to",
+		imsg.MsgMaxPerIdent:       "msg_max_per_ident",
+		imsg.MsgLookupFailed:      "msg_lookup_failed",
+		imsg.MsgLookupNotfound:    "msg_lookup_notfound",
+		imsg.MsgLookupTimeout:     "msg_lookup_timeout",
+		imsg.MsgLookupMismatch:    "msg_lookup_mismatch",
+		imsg.MsgLookupNomem:       "msg_lookup_nomem",
+		imsg.MsgLookupUnknown:     "msg_lookup_unknown",
+		imsg.MsgMalformedIP:       "msg_malformed_ip",
+		imsg.MsgRateReject:        "msg_rate_reject",
+		imsg.MsgRatelimitError:    "msg_ratelimit_error",
+		imsg.MsgRatelimitDst:      "msg_ratelimit_dst",
+		imsg.MsgRatelimitMessages: "msg_ratelimit_messages",
+		imsg.MsgRatelimitRcptto:   "msg_ratelimit_rcptto",
+		imsg.MsgRatelimitBytes:    "msg_ratelimit_bytes",
+
+		imsg.MsgRatelimitMailfromRejects: "msg_ratelimit_mailfrom_rejects",
+		imsg.MsgRatelimitRcpttoRejects:   "msg_ratelimit_rcptto_rejects",
+		imsg.MsgRatelimitAuthRejects:     "msg_ratelimit_auth_rejects",
 	} {
 		list[text] = name
 	}
@@ -111,6 +142,7 @@ func newHouse(t testing.TB, server string, change func(*imsg.SessionConfig)) *ho
 	if err != nil {
 		t.Fatal(err)
 	}
+	h.log = sink.Name()
 	t.Cleanup(func() {
 		if t.Failed() {
 			b, _ := os.ReadFile(sink.Name())
@@ -133,6 +165,7 @@ func newHouse(t testing.TB, server string, change func(*imsg.SessionConfig)) *ho
 	h.tell(&imsg.Listener{Address: netip.MustParseAddrPort(h.addr)}, lf)
 	h.lockd = h.peer(imsg.Lockd, h.asLockd)
 	h.scand = h.peer(imsg.Scand, h.asScand)
+	h.peer(imsg.Lookupd, h.asLookupd)
 	h.tell(&imsg.Start{})
 	t.Cleanup(func() {
 		h.parent.Close()
@@ -174,7 +207,13 @@ func (h *house) asLockd(r imsg.Request) {
 	switch m := r.Message.(type) {
 	case *imsg.Enter:
 		h.number++
-		r.Answer(&imsg.Admission{Number: h.number, Refusal: h.refusal, Sessions: 1, Same: 1})
+		r.Answer(&imsg.Admission{Number: h.number, Refusal: h.refusal, Sessions: 1, Same: 1, Uses: h.uses})
+	case *imsg.Ident:
+		h.idents = append(h.idents, m)
+		r.Answer(&imsg.Admission{Number: m.Number, Refusal: h.unnamed, Sessions: 1, Same: 2, Uses: h.uses})
+	case *imsg.Use:
+		h.used = append(h.used, *m)
+		r.Answer(&imsg.Allowance{Refusal: h.over[m.Counter]})
 	case *imsg.Offence:
 		h.offences = append(h.offences, m)
 		r.Answer(&imsg.Done{})
@@ -183,6 +222,41 @@ func (h *house) asLockd(r imsg.Request) {
 	case *imsg.Counts:
 		for i, n := range m.Add {
 			h.counts[i] += n
+		}
+	}
+}
+
+func (h *house) asLookupd(r imsg.Request) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.asks = append(h.asks, r.Message)
+	switch m := h.lookup(r.Message).(type) {
+	case *imsg.Failure:
+		r.Fail(m.Kind)
+	default:
+		r.Answer(m)
+	}
+}
+
+// logs waits until a line is in the log, with nothing behind it.
+func (h *house) logs(line string) {
+	h.t.Helper()
+	h.seen(line, func() bool {
+		b, _ := os.ReadFile(h.log)
+		return strings.Contains(string(b), ": "+line+"\n")
+	})
+}
+
+// logsNot looks for words that should not be there.
+func (h *house) logsNot(words ...string) {
+	h.t.Helper()
+	b, err := os.ReadFile(h.log)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	for _, w := range words {
+		if strings.Contains(string(b), w) {
+			h.t.Errorf("%q is in the log", w)
 		}
 	}
 }
@@ -329,12 +403,21 @@ type rig struct {
 
 func newRig(t *testing.T, change func(*imsg.SessionConfig)) *rig {
 	t.Helper()
+	return newRigIn(t, change, nil)
+}
+
+// newRigIn has the house prepared before the client comes.
+func newRigIn(t *testing.T, change func(*imsg.SessionConfig), prepare func(h *house, server string)) *rig {
+	t.Helper()
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { l.Close() })
 	r := &rig{house: newHouse(t, l.Addr().String(), change)}
+	if prepare != nil {
+		r.set(func() { prepare(r.house, l.Addr().String()) })
+	}
 	accepted := make(chan net.Conn, 1)
 	go func() {
 		if c, err := l.Accept(); err == nil {

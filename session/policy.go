@@ -1,50 +1,220 @@
-// What a session asks other rooms about its client, and tells them of it.
+// What the administrator does not let pass: regular expressions, block lists and
+// SPF at a client's commands. This file owns their order and what a refused
+// command becomes; who is asked for a verdict decides nothing more.
 
 package session
 
 import (
+	"fmt"
+	"net/netip"
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/session/regex"
 	"github.com/smtp-gated/smtp-gated/session/smtp"
 )
 
-// offend reports what the client was caught at. lockd has locked it, if it is to
-// be locked, when this returns; a lockd that does not answer is logged, and the
-// session refuses the message all the same.
-func (s *session) offend(found imsg.Found, virus string, score float64, spool string) {
-	s.mu.Lock()
-	mail, rcpts := s.mail, s.rcpts
-	s.mu.Unlock()
-	o := &imsg.Offence{
-		Number: s.number, Transaction: int(s.trns.Load()), Found: found, Virus: cut(virus, 255), Score: score,
-		Target: s.dst, Helo: cut(s.helo, 1024), MailFrom: cut(mail, 1024), Recipients: rcpts,
-		Size: s.message.size, Auth: imsg.AuthFlags(s.auth.Load()), Spool: spool,
+// pair is what one thing a client says must match and must not; nil is no rule.
+type pair struct{ enforce, reject *regex.Matcher }
+
+// rules are the regular expressions of a configuration.
+type rules struct{ helo, mail, rcpt pair }
+
+// compile is done once: a pattern that is wrong was found by the parent already.
+func compile(cfg *imsg.SessionConfig) (r rules, err error) {
+	for _, p := range []struct {
+		pattern string
+		to      **regex.Matcher
+	}{
+		{cfg.EnforceHelo, &r.helo.enforce}, {cfg.RejectHelo, &r.helo.reject},
+		{cfg.EnforceMail, &r.mail.enforce}, {cfg.RejectMail, &r.mail.reject},
+		{cfg.EnforceRcpt, &r.rcpt.enforce}, {cfg.RejectRcpt, &r.rcpt.reject},
+	} {
+		if p.pattern == "" {
+			continue
+		}
+		m, err := regex.New(p.pattern)
+		if err != nil {
+			return r, fmt.Errorf("understand %q: %w", p.pattern, err)
+		}
+		*p.to = m
 	}
-	if _, err := s.w.lockd.Call(o, admissionWait); err != nil {
-		s.log().Error("offence not recorded", "found", found, "error", err)
-	}
+	return r, nil
 }
 
-// listed asks the DNS block lists and refuses a client that stands on one. Lists
+// refuses tells whether the rules let text not pass. What cannot be matched does
+// not: clients could choose it so.
+func (p pair) refuses(text []byte) bool {
+	if p.enforce != nil {
+		if found, err := p.enforce.Match(text); !found || err != nil {
+			return true
+		}
+	}
+	if p.reject != nil {
+		if found, err := p.reject.Match(text); found || err != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// checkHelo judges what follows HELO or EHLO.
+func (s *session) checkHelo(out *[]byte, name []byte) step {
+	if !s.w.rules.helo.refuses(name) {
+		return goOn
+	}
+	s.info("REGEX:REJECT", "src", s.src.Addr(), "ident", s.ident, "helo", s.helo)
+	return s.rejectMatch(out, imsg.FoundRegexHelo, imsg.MsgRegexHelo)
+}
+
+// checkMail judges a sender: regex, block lists, SPF. The last two are for those
+// who have not logged in.
+func (s *session) checkMail(out *[]byte, addr []byte) step {
+	cfg := s.w.cfg
+	if cfg.AuthSkip&imsg.SkipRegex == 0 && s.w.rules.mail.refuses(addr) {
+		s.info("REGEX:REJECT", "mail", s.shown(addr, cfg.LogMailFrom))
+		return s.rejectMatch(out, imsg.FoundRegexMailFrom, imsg.MsgRegexMailFrom)
+	}
+	if s.authenticated() {
+		return goOn
+	}
+	if cfg.DNSBL && cfg.AuthSkip&imsg.SkipDNSBL != 0 {
+		if l := s.listing(out); l != nil {
+			s.countListed(l)
+			return s.forbid(out, imsg.FoundDNSBL, imsg.MsgDNSDBReject, listed(l))
+		}
+	}
+	if cfg.SPF != imsg.SPFOff {
+		return s.checkSPF(out, addr)
+	}
+	return goOn
+}
+
+// checkRcpt judges a recipient.
+func (s *session) checkRcpt(out *[]byte, addr []byte) step {
+	cfg := s.w.cfg
+	if cfg.AuthSkip&imsg.SkipRegex != 0 || !s.w.rules.rcpt.refuses(addr) {
+		return goOn
+	}
+	s.info("REGEX:REJECT", "rcpt", s.shown(addr, cfg.LogRcptTo))
+	return s.rejectMatch(out, imsg.FoundRegexRcptTo, imsg.MsgRegexRcptTo)
+}
+
+func (s *session) rejectMatch(out *[]byte, found imsg.Found, text imsg.Text) step {
+	s.w.count(imsg.CountRegex, 1)
+	return s.forbid(out, found, text, "")
+}
+
+// forbid refuses a command in its turn, reports the client and leaves the server.
+// The takeover repeats the text without its detail.
+func (s *session) forbid(out *[]byte, found imsg.Found, text imsg.Text, detail string) step {
+	if !s.drained(out) {
+		return stop
+	}
+	s.offend(found, "", 0, "")
+	next := s.leaveServer(out, smtp.CodeRefused, s.text(text)+detail)
+	s.reason = s.text(text)
+	return next
+}
+
+func (s *session) authenticated() bool {
+	return imsg.AuthFlags(s.auth.Load())&imsg.AuthAccepted != 0
+}
+
+// listing asks the DNS block lists; nil is a client that stands on none. Lists
 // that cannot be asked list nobody.
-func (s *session) listed() bool {
+func (s *session) listing(out *[]byte) *imsg.Listing {
 	s.state.Store(uint32(imsg.StateDNSBL))
-	m, err := s.w.lookupd.Call(&imsg.Listed{Client: s.src.Addr()}, s.w.cfg.TimeoutLookup+time.Second)
+	m, err := s.inquire(out, &imsg.Listed{Client: s.src.Addr()}, s.w.cfg.TimeoutLookup+time.Second)
 	if err != nil {
 		s.log().Warn("DNSBL:FAILED", "src", s.src.Addr(), "error", err)
-		return false
+		return nil
 	}
-	l := m.(*imsg.Listing)
-	if l.Zone == "" {
-		return false
+	if l := m.(*imsg.Listing); l.Zone != "" {
+		return l
 	}
+	return nil
+}
+
+func (s *session) countListed(l *imsg.Listing) {
 	s.info("DNSBL:FOUND", "domain", l.Zone, "answer", l.Answer)
 	s.w.count(imsg.CountRejectDNSBL, 1)
+}
+
+// listed is what a client is told of the list it stands on.
+func listed(l *imsg.Listing) string { return ": DNSBL: " + l.Zone + ": " + l.Answer.String() }
+
+// turnListed refuses a connection that a block list names.
+func (s *session) turnListed() bool {
+	l := s.listing(new([]byte))
+	if l == nil {
+		return false
+	}
+	s.countListed(l)
 	s.offend(imsg.FoundDNSBL, "", 0, "")
-	s.refuse(smtp.CodeRejected, imsg.MsgDNSDBReject, ": DNSBL: "+l.Zone+": "+l.Answer.String())
+	s.refuse(smtp.CodeRejected, imsg.MsgDNSDBReject, listed(l))
 	return true
 }
 
-// cut shortens a string to n octets.
-func cut(text string, n int) string { return text[:min(len(text), n)] }
+// checkSPF asks what the sender's domain says (RFC 7208). Only its plain no
+// refuses, and a question that failed says nothing.
+func (s *session) checkSPF(out *[]byte, addr []byte) step {
+	cfg := s.w.cfg
+	client, verdict := s.spfClient(), imsg.SPFPass
+	if !client.IsLoopback() {
+		verdict = s.askSPF(out, client, addr)
+	}
+	s.info("SPF:"+verdict.String(), "ip", client, "helo", s.helo, "from", s.shown(addr, cfg.LogMailFrom))
+	if verdict != imsg.SPFFail {
+		return goOn
+	}
+	s.w.count(imsg.CountSPF, 1)
+	if cfg.SPFLogOnly {
+		return goOn
+	}
+	return s.forbid(out, imsg.FoundSPF, imsg.MsgSPFReject, ": -")
+}
+
+func (s *session) askSPF(out *[]byte, client netip.Addr, addr []byte) imsg.SPFVerdict {
+	s.state.Store(uint32(imsg.StateSPF))
+	m, err := s.inquire(out, &imsg.SPF{Client: client, Helo: s.helo, MailFrom: clean(addr)}, s.w.cfg.TimeoutLookup+time.Second)
+	if err != nil {
+		s.log().Warn("SPF:FAILED", "ip", client, "error", err)
+		return imsg.SPFNone
+	}
+	r := m.(*imsg.SPFResult)
+	if r.Problem != "" {
+		s.debug("SPF:PROBLEM", "ip", client, "problem", r.Problem)
+	}
+	return r.Verdict
+}
+
+// spfClient is the address that the sender's domain is asked about.
+func (s *session) spfClient() netip.Addr {
+	cfg := s.w.cfg
+	switch cfg.SPF {
+	case imsg.SPFFixed:
+		return cfg.SPFFixedIP
+	case imsg.SPFOutgoing:
+		for _, a := range cfg.Outgoing {
+			if !a.IsUnspecified() && a.Is4() == s.dst.Addr().Is4() {
+				return a
+			}
+		}
+		return addrPort(s.server.conn.LocalAddr()).Addr()
+	}
+	return s.src.Addr()
+}
+
+// inquire asks lookupd, with everything for the server on its way. It is us the
+// client waits for meanwhile: its silence does not count.
+func (s *session) inquire(out *[]byte, question imsg.Message, timeout time.Duration) (imsg.Message, error) {
+	if len(*out) > 0 {
+		s.flush(out)
+	}
+	before := s.patience.Swap(forever)
+	m, err := s.w.lookupd.Call(question, timeout)
+	s.touch()
+	s.patience.Store(before)
+	return m, err
+}

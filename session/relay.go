@@ -26,8 +26,10 @@ func (s *session) fromClient() {
 	defer s.leave()
 	for {
 		if err := s.client.fill(); err != nil {
-			s.clientGone(err)
-			return
+			if !s.dismissed() {
+				s.clientGone(err)
+			}
+			break
 		}
 		s.touch()
 		out := outputs.Get().(*[]byte)
@@ -35,10 +37,11 @@ func (s *session) fromClient() {
 		*out = (*out)[:0]
 		outputs.Put(out)
 		if !on {
-			s.swallow()
-			return
+			break
 		}
 	}
+	s.carryOut()
+	s.swallow()
 }
 
 // take decides on all that is buffered of the client. What goes to the server is
@@ -88,11 +91,14 @@ func (s *session) turnTo(out *[]byte) (phase, bool) {
 			return 0, false
 		}
 	}
-	for s.held && !s.ended {
+	for s.held && !s.over() {
 		s.turn.Wait()
 	}
-	return s.phase, !s.ended
+	return s.phase, !s.over()
 }
+
+// over tells whether there is nothing more to relay; s.mu is held.
+func (s *session) over() bool { return s.ended || s.dismissal != nil }
 
 // flush writes what was collected for the server. A server that takes no more is
 // no end yet: it may have said why, and its own goroutine gets to that.

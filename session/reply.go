@@ -50,6 +50,11 @@ func (s *session) takeReplies(out *[]byte) relayState {
 		if last.kind == starttls && r.First && !s.sendClient(out) {
 			return relayOver
 		}
+		if r.First {
+			if next := s.strike(out, &done, last, r.Code); next != relayOn {
+				return next
+			}
+		}
 		*out = s.relayed(*out, last, r)
 		s.server.consume(n)
 		if !r.Last {
@@ -76,8 +81,13 @@ func (s *session) takeReplies(out *[]byte) relayState {
 			break // what follows is no reply
 		}
 	}
-	// A client that has its replies may send as many commands again, before
-	// they are off the queue.
+	return s.give(out, done, last, code)
+}
+
+// give hands the client what was collected, and lets it take effect. A client
+// that has its replies may send as many commands again, before they are off the
+// queue.
+func (s *session) give(out *[]byte, done int, last entry, code int) relayState {
 	s.mu.Lock()
 	s.giving = done
 	s.mu.Unlock()
@@ -85,6 +95,26 @@ func (s *session) takeReplies(out *[]byte) relayState {
 		return relayOver
 	}
 	return s.settle(done, last, code)
+}
+
+// strike holds a refusal of the server against the client's quota, when it has
+// all replies before that one. Over the quota, ours takes its place.
+func (s *session) strike(out *[]byte, done *int, last entry, code int) relayState {
+	counter, found, ok := strikes(last.kind, code)
+	if !ok || !s.uses.Has(counter) {
+		return relayOn
+	}
+	if next := s.give(out, *done, last, 0); next != relayOn {
+		return next
+	}
+	*done = 0
+	over := s.use(nil, counter, 1, smtp.CodeRefused)
+	if over == nil {
+		return relayOn
+	}
+	s.note(last, code)
+	s.dismiss(dismissal{*over, found})
+	return relayOver
 }
 
 // wrong tells what makes a code an impossible answer to a command.
@@ -165,6 +195,7 @@ func (s *session) note(e entry, code int) {
 	case helo, ehlo:
 		if ok {
 			s.setTakers(0)
+			s.logEnvelope()
 			s.offered.Store(uint32(s.offering))
 			if s.offering&smtp.CapAuth != 0 {
 				s.setAuth(imsg.AuthSupported)
@@ -172,12 +203,14 @@ func (s *session) note(e entry, code int) {
 			s.offering = 0
 		}
 	case mail:
+		s.noteSender(e.text, code)
 		if ok {
 			s.mu.Lock()
 			s.mail, s.takers = e.text, 0
 			s.mu.Unlock()
 		}
 	case rcpt:
+		s.noteRecipient(e.text, code)
 		if ok {
 			s.mu.Lock()
 			s.rcpts++
@@ -188,14 +221,17 @@ func (s *session) note(e entry, code int) {
 	case rset, ownReset:
 		if ok {
 			s.setTakers(0)
+			s.logEnvelope()
 		}
 	case chunk, quietChunk:
+		s.logEnvelope()
 		if !ok {
 			s.declined.Store(true)
 			s.answered.Store(e.kind == quietChunk)
 			s.info("DATA:CANCELLED [" + itoa(code) + "]")
 		}
 	case data:
+		s.logEnvelope()
 		if code == 354 {
 			s.trns.Add(1)
 			s.state.Store(uint32(imsg.StateData))
@@ -223,13 +259,13 @@ func (s *session) noteAuth(code int) {
 	case 235:
 		s.setAuth(imsg.AuthAccepted)
 		s.w.count(imsg.CountAuthAccepted, 1)
-		s.info("AUTH:ACCEPT", "src", src, "ident", "")
+		s.info("AUTH:ACCEPT", "src", src, "ident", s.ident)
 	case 334:
-		s.debug("AUTH:CHALLENGE", "src", src, "ident", "")
+		s.debug("AUTH:CHALLENGE", "src", src, "ident", s.ident)
 	default:
 		s.setAuth(imsg.AuthRejected)
 		s.w.count(imsg.CountAuthRejected, 1)
-		s.info("AUTH:REJECT ["+itoa(code)+"]", "src", src, "ident", "")
+		s.info("AUTH:REJECT ["+itoa(code)+"]", "src", src, "ident", s.ident)
 	}
 }
 
@@ -284,10 +320,10 @@ func (s *session) drained(out *[]byte) bool {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for s.queue.len() > 0 && !s.ended {
+	for s.queue.len() > 0 && !s.over() {
 		s.turn.Wait()
 	}
-	return !s.ended
+	return !s.over()
 }
 
 // setTakers and recipients: how many recipients the server has taken for the

@@ -28,6 +28,7 @@ type worker struct {
 	home    *imsg.Home
 	log     *slog.Logger
 	cfg     *imsg.SessionConfig
+	rules   rules
 	offer   smtp.Offer // what a client gets to see of an EHLO reply
 	lockd   imsg.Link
 	scand   imsg.Link
@@ -70,7 +71,11 @@ func newWorker(home *imsg.Home, log *slog.Logger) *worker {
 func (w *worker) fromParent(r imsg.Request) {
 	switch m := r.Message.(type) {
 	case *imsg.SessionConfig:
-		w.configure(m)
+		if err := w.configure(m); err != nil {
+			w.log.Error("configuration refused", "error", err)
+			w.home.Close()
+			return
+		}
 		if err := sweep(w.log); err != nil {
 			w.log.Error("sweep the spool", "error", err)
 		}
@@ -90,7 +95,7 @@ func (w *worker) fromParent(r imsg.Request) {
 	}
 }
 
-func (w *worker) configure(cfg *imsg.SessionConfig) {
+func (w *worker) configure(cfg *imsg.SessionConfig) (err error) {
 	w.cfg = cfg
 	w.offer = smtp.Offer{
 		NoChunking: !cfg.ScanChunks,
@@ -98,6 +103,8 @@ func (w *worker) configure(cfg *imsg.SessionConfig) {
 		NoXClient:  cfg.Mode == imsg.ModeFixedXclient,
 		SizeLimit:  cfg.SizeLimit,
 	}
+	w.rules, err = compile(cfg)
+	return err
 }
 
 func (w *worker) join(m *imsg.Peer, r imsg.Request) {
@@ -247,6 +254,13 @@ func (w *worker) closed() {
 	w.open--
 	w.mu.Unlock()
 	w.idle.Broadcast()
+}
+
+// forget takes a session off the list of those that lockd knows.
+func (w *worker) forget(s *session) {
+	w.mu.Lock()
+	delete(w.sessions, s.number)
+	w.mu.Unlock()
 }
 
 func (w *worker) session(number uint64) *session {

@@ -18,8 +18,8 @@ func (s *session) cut(out *[]byte) bool {
 	// Whoever writes a reply of the server at this moment gets it done.
 	s.clientOut.Lock()
 	s.mu.Lock()
-	over := s.ended
-	s.taken = !over
+	over := s.over()
+	s.taken = !s.ended
 	s.mu.Unlock()
 	s.clientOut.Unlock()
 	if over {
@@ -63,7 +63,7 @@ func (s *session) takeover(reason string) {
 		return
 	}
 	s.state.Store(uint32(imsg.StateTaken))
-	s.info("SESSION TAKEOVER:", "src", s.src.Addr(), "ident", "", "trns", s.trns.Load(), "reason", reason)
+	s.info("SESSION TAKEOVER:", "src", s.src.Addr(), "ident", s.ident, "trns", s.trns.Load(), "reason", reason)
 	s.touch()
 	s.patience.Store(seconds(s.w.cfg.TimeoutSession))
 	s.lines.Limit = 0

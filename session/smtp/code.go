@@ -20,6 +20,7 @@ const (
 	CodeTakeover                 // 451, MAIL in a takeover
 	CodeSpool                    // 451, the spool cannot be made or written
 	CodeScanner                  // 451, the scanner failed
+	CodeUnavailable              // 451, another room does not answer
 	CodeLateLock                 // 451, locked while the message was on its way
 	CodeSyntax                   // 500, a command line that cannot be read
 	CodeArgument                 // 501, a command argument that cannot be read
@@ -45,6 +46,7 @@ var codes = [...]struct {
 	CodeTakeover:     {451, "4.3.2"},
 	CodeSpool:        {451, "4.3.1"},
 	CodeScanner:      {451, "4.3.0"},
+	CodeUnavailable:  {451, "4.3.0"},
 	CodeLateLock:     {451, "4.4.0"},
 	CodeSyntax:       {500, "5.5.2"},
 	CodeArgument:     {501, "5.5.4"},

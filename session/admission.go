@@ -1,0 +1,133 @@
+// Admission: everybody who may refuse a connection, in the contract's order, and
+// what a refused client hears. This file owns no reason to refuse.
+
+package session
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/session/smtp"
+)
+
+// admit asks everybody who may refuse the connection, in the contract's order.
+func (s *session) admit() bool {
+	w := s.w
+	asks := w.cfg.Mode.Asks()
+	var problem error
+	if !asks {
+		s.dst, problem = target(w.cfg, s.client.conn, s.src, s.local)
+	}
+	a, err := s.seek(&imsg.Enter{Client: s.src, Local: s.local, Target: s.dst})
+	if err != nil {
+		s.unanswered(err)
+		return false
+	}
+	s.number = a.Number
+	s.info("ACCEPT:", "from", s.src)
+	if a.Refusal != imsg.Admitted {
+		s.refused(a)
+		return false
+	}
+	s.patience.Store(seconds(w.cfg.TimeoutIdle))
+	s.touch()
+	w.mu.Lock()
+	w.sessions[s.number] = s
+	w.mu.Unlock()
+	if problem != nil {
+		s.info("LOOKUP:FAILED", "src", s.src.Addr(), "error", problem)
+		s.turnAway(s.lost(problem))
+		return false
+	}
+	if asks && !s.locate(&a) {
+		return false
+	}
+	s.uses = a.Uses
+	if w.cfg.DNSBL && w.cfg.AuthSkip&imsg.SkipDNSBL == 0 && s.turnListed() {
+		return false
+	}
+	s.announced = true
+	s.always("NEW ("+strconv.Itoa(a.Sessions)+"/"+strconv.Itoa(a.Same)+")",
+		"on", s.local, "src", s.src, "ident", s.ident, "dst", s.dst, "id", s.id())
+	if loops(w.cfg, s.src, s.local, s.dst) {
+		s.info("loop refused", "src", s.src, "dst", s.dst)
+		s.refuse(smtp.CodeRejected, imsg.MsgLoopAvoidance, "")
+		return false
+	}
+	return true
+}
+
+// seek asks lockd for admission; one that is just being replaced is asked again.
+func (s *session) seek(question imsg.Message) (*imsg.Admission, error) {
+	deadline := time.Now().Add(admissionWait)
+	for {
+		m, err := s.w.lockd.Call(question, time.Until(deadline))
+		if err == nil {
+			return m.(*imsg.Admission), nil
+		}
+		if err != imsg.Gone || time.Now().After(deadline) {
+			return nil, err
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// unanswered refuses a client that lockd did not judge.
+func (s *session) unanswered(err error) {
+	s.w.count(imsg.CountRejectOther, 1)
+	s.w.log.Error("no admission", "from", s.src, "error", err)
+	s.refuse(smtp.CodeTimeout, imsg.MsgTempUnavail, "")
+}
+
+func (s *session) refused(a *imsg.Admission) {
+	w := s.w
+	why, whom := "Rejecting", s.src.String()
+	text := imsg.MsgTempUnavail
+	counter := imsg.CountRejectOther
+	attrs := []any{}
+	switch a.Refusal {
+	case imsg.RefusedConnections:
+		why, text = "Rejecting ("+strconv.Itoa(a.Sessions)+")", imsg.MsgMaxReached
+	case imsg.RefusedLoad:
+		text = imsg.MsgSystemLoad
+		attrs = append(attrs, "load", strconv.FormatFloat(a.Load, 'f', 6, 64))
+	case imsg.RefusedHost:
+		why, text, counter = "Rejecting (host "+strconv.Itoa(a.Same)+")", imsg.MsgMaxPerHost, imsg.CountRejectHost
+	case imsg.RefusedIdent:
+		why, text, counter = "Rejecting (ident "+strconv.Itoa(a.Same)+")", imsg.MsgMaxPerIdent, imsg.CountRejectIdent
+		whom += " [" + s.ident + "]"
+	case imsg.RefusedLocked:
+		text, counter, why = imsg.MsgVirusLocked, imsg.CountRejectLock, ""
+	case imsg.RefusedRateError:
+		text, counter, why = imsg.MsgRatelimitError, imsg.CountRejectRate, ""
+	case imsg.RefusedRate:
+		text, counter, why = imsg.MsgRateReject, imsg.CountRejectRate, ""
+	case imsg.RefusedTargets:
+		text, counter, why = imsg.MsgRatelimitDst, imsg.CountRejectRate, ""
+	}
+	w.count(counter, 1)
+	if why != "" { // of locks and rates lockd logs itself
+		s.info(join(why+" connection from "+whom, attrs), attrs...)
+	}
+	s.refuse(smtp.CodeRejected, text, "")
+}
+
+// join puts the comma between a message and its attributes where the old
+// daemon's line has one.
+func join(message string, attrs []any) string {
+	if len(attrs) > 0 {
+		return message + ","
+	}
+	return message
+}
+
+// refuse says one line in place of a greeting and closes.
+func (s *session) refuse(code smtp.Code, text imsg.Text, detail string) {
+	line := smtp.AppendReply(nil, code, false, s.w.cfg.ProxyName, s.text(text)+detail)
+	s.client.conn.SetDeadline(time.Now().Add(lingering * time.Second))
+	s.client.write(line)
+	s.client.conn.CloseWrite()
+	s.swallow()
+	s.end("error")
+}

@@ -1,0 +1,105 @@
+// A dismissal: a reply of the server uses up a quota, so that it is replaced by
+// ours and the server is left. The server's goroutine finds out; the client's,
+// which alone writes to the server, carries it out. This file owns the way
+// between the two.
+
+package session
+
+import (
+	"time"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/session/smtp"
+)
+
+// dismissal is what the client gets in place of the reply to the oldest command
+// in the queue, which stays there until then: nothing overtakes it.
+type dismissal struct {
+	excess
+	found imsg.Found // 0: no event
+}
+
+// dismiss has the client's goroutine leave the server, whatever it waits for.
+func (s *session) dismiss(d dismissal) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.taken || s.ended {
+		return
+	}
+	s.taken, s.dismissal = true, &d
+	s.turn.Broadcast()
+	// It may wait for the client, or for a server that nobody reads any more.
+	s.client.expire()
+	s.server.conn.SetWriteDeadline(time.Now().Add(lingering * time.Second))
+}
+
+func (s *session) dismissed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.dismissal != nil
+}
+
+// carryOut ends a session that is dismissed: QUIT to the server, our reply to the
+// client, and to each command it has sent behind that one what the takeover
+// answers.
+func (s *session) carryOut() {
+	s.mu.Lock()
+	d := s.dismissal
+	if d == nil || s.ended {
+		s.mu.Unlock()
+		return
+	}
+	s.held, s.authing = false, false
+	s.client.conn.SetReadDeadline(time.Time{})
+	s.mu.Unlock()
+	s.server.write([]byte("QUIT\r\n"))
+	s.server.conn.Close()
+	s.w.count(imsg.CountRejectRateLimit, 1)
+	if d.found != 0 && d.code == smtp.CodeRefused {
+		s.offend(d.found, "", 0, "")
+	}
+	s.pop()
+	if s.say(d.code, d.text) != nil {
+		s.end("client")
+		return
+	}
+	for e, ok := s.pop(); ok; e, ok = s.pop() {
+		quit, err := s.playOwed(e, d.text)
+		if err != nil {
+			s.end("client")
+			return
+		}
+		if quit {
+			s.finish("client")
+			return
+		}
+	}
+	s.takeover(d.text)
+}
+
+// pop takes the oldest command off the queue.
+func (s *session) pop() (entry, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.queue.len() == 0 {
+		return entry{}, false
+	}
+	return s.queue.pop(), true
+}
+
+// playOwed answers a command the server was asked and will not answer.
+func (s *session) playOwed(e entry, reason string) (quit bool, err error) {
+	switch e.kind {
+	case own:
+		return false, s.sayLine([]byte(e.text))
+	case ownReset, quietChunk:
+		return false, nil
+	}
+	verb := smtp.Other
+	for v, k := range kinds {
+		if k == e.kind {
+			verb = v
+		}
+	}
+	return s.play(verb, true, reason)
+}

@@ -1,0 +1,98 @@
+// What the log tells of envelopes: one line each, in the form its readers know.
+// This file owns how an address is written there.
+
+package session
+
+import (
+	"crypto/md5"
+	"encoding/base64"
+	"strconv"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+)
+
+// longestList is where a list of recipients is broken, in octets, so that a line
+// fits into the 1024 of RFC 3164, 4.1.
+const longestList = 700
+
+// letter is what the log is yet to tell of a transaction. It belongs to the
+// server's goroutine.
+type letter struct {
+	sender string // "MAIL FROM <a>"
+	rcpts  []byte // "250<b>, 550<c>"
+}
+
+// address is an address as the world outside gets to know it: its hash, if the
+// administrator wants that.
+func address(addr []byte, how imsg.LogAddress) string {
+	if how&imsg.LogBase64 == 0 {
+		return clean(addr)
+	}
+	sum := md5.Sum(addr)
+	return base64.RawStdEncoding.EncodeToString(sum[:])
+}
+
+// brief is an address as the log shows it.
+func (s *session) brief(text string, how imsg.LogAddress) string {
+	if how&imsg.LogBase64 == 0 {
+		text = cut(text, s.w.cfg.EmailLength)
+	}
+	return text
+}
+
+func (s *session) shown(addr []byte, how imsg.LogAddress) string {
+	return s.brief(address(addr, how), how)
+}
+
+// noteSender keeps what became of MAIL.
+func (s *session) noteSender(addr string, code int) {
+	s.logEnvelope()
+	how := s.w.cfg.LogMailFrom
+	if how == 0 {
+		return
+	}
+	line := "MAIL FROM <" + s.brief(addr, how) + ">"
+	switch {
+	case code/100 == 2 && how&imsg.LogAccepted != 0:
+		s.letter.sender = line
+	case code/100 != 2 && how&imsg.LogRejected != 0:
+		s.always(line + " rejected [" + itoa(code) + "]")
+	}
+}
+
+// noteRecipient keeps what became of RCPT.
+func (s *session) noteRecipient(addr string, code int) {
+	how, want := s.w.cfg.LogRcptTo, imsg.LogRejected
+	if code/100 == 2 {
+		want = imsg.LogAccepted
+	}
+	if how&want == 0 {
+		return
+	}
+	e := &s.letter
+	if len(e.rcpts) > longestList {
+		s.logEnvelope()
+	}
+	if len(e.rcpts) > 0 {
+		e.rcpts = append(e.rcpts, ", "...)
+	}
+	e.rcpts = strconv.AppendInt(e.rcpts, int64(code), 10)
+	e.rcpts = append(append(append(e.rcpts, '<'), s.brief(addr, how)...), '>')
+}
+
+// logEnvelope tells what is known so far: at the start of the message, or when
+// there will be none.
+func (s *session) logEnvelope() {
+	e := &s.letter
+	line := e.sender
+	if len(e.rcpts) > 0 {
+		if line != "" {
+			line += " "
+		}
+		line += "RCPT TO: " + string(e.rcpts)
+	}
+	if line != "" {
+		s.always(line)
+		*e = letter{}
+	}
+}

@@ -1,0 +1,58 @@
+// Targets that another room finds: the router or the packet filter knows them.
+// This file owns the questions to lookupd and lockd and what the client hears
+// when there is no answer.
+
+package session
+
+import (
+	"errors"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+)
+
+// locate finds the target and has lockd judge the client under what it is called
+// now. False: the session is over.
+func (s *session) locate(a **imsg.Admission) bool {
+	w := s.w
+	s.state.Store(uint32(imsg.StateIdent))
+	m, err := s.inquire(new([]byte), &imsg.Locate{Client: s.src, Local: s.local}, w.cfg.TimeoutLocate)
+	if err != nil {
+		s.info("LOOKUP:FAILED", "src", s.src.Addr(), "error", err)
+		s.turnAway(s.lost(err))
+		return false
+	}
+	l := m.(*imsg.Location)
+	w.mu.Lock()
+	s.dst, s.ident = l.Target, l.Ident
+	w.mu.Unlock()
+	if *a, err = s.seek(&imsg.Ident{Number: s.number, Ident: s.ident, Target: s.dst}); err != nil {
+		s.unanswered(err)
+		return false
+	}
+	if (*a).Refusal != imsg.Admitted {
+		w.forget(s) // lockd has forgotten it, too
+		s.refused(*a)
+		return false
+	}
+	return true
+}
+
+// lost words why there is no target.
+func (s *session) lost(err error) string {
+	var kind imsg.Kind
+	errors.As(err, &kind)
+	detail := imsg.MsgLookupUnknown
+	switch kind {
+	case imsg.Malformed:
+		return s.text(imsg.MsgMalformedIP)
+	case imsg.NotFound:
+		detail = imsg.MsgLookupNotfound
+	case imsg.Timeout:
+		detail = imsg.MsgLookupTimeout
+	case imsg.Invalid:
+		detail = imsg.MsgLookupMismatch
+	case imsg.Resource:
+		detail = imsg.MsgLookupNomem
+	}
+	return s.text(imsg.MsgLookupFailed) + ": " + s.text(detail)
+}

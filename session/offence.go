@@ -1,0 +1,25 @@
+// What other rooms are told of a client that was caught.
+
+package session
+
+import "github.com/smtp-gated/smtp-gated/imsg"
+
+// offend reports what the client was caught at. lockd has locked it, if it is to
+// be locked, when this returns; a lockd that does not answer is logged, and the
+// session refuses the message all the same.
+func (s *session) offend(found imsg.Found, virus string, score float64, spool string) {
+	s.mu.Lock()
+	mail, rcpts := s.mail, s.rcpts
+	s.mu.Unlock()
+	o := &imsg.Offence{
+		Number: s.number, Transaction: int(s.trns.Load()), Found: found, Virus: cut(virus, 255), Score: score,
+		Target: s.dst, Helo: cut(s.helo, 1024), MailFrom: cut(mail, 1024), Recipients: rcpts,
+		Size: s.message.size, Auth: imsg.AuthFlags(s.auth.Load()), Spool: spool,
+	}
+	if _, err := s.w.lockd.Call(o, admissionWait); err != nil {
+		s.log().Error("offence not recorded", "found", found, "error", err)
+	}
+}
+
+// cut shortens a string to n octets.
+func cut(text string, n int) string { return text[:min(len(text), n)] }
