@@ -94,6 +94,7 @@ func (p *parent) greet(m *member, h *imsg.Hello) {
 		p.tell(m, c.Lockd(facts))
 		p.tell(m, &imsg.ControlSocket{}, p.control.File)
 		p.tell(m, &imsg.Ledger{}, p.ledger)
+		p.handRates(m, c)
 	case imsg.Action:
 		p.tell(m, c.Action(facts))
 	}

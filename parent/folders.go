@@ -28,6 +28,7 @@ func (p *parent) makeFolders(g *generation) error {
 		makeFolder("spool_path", spool, 0o711, g.who[imsg.Session]),
 		makeFolder("lock_path", g.cfg.Inside(g.cfg.LockPath), 0o750, g.who[imsg.Lockd]),
 		makeFolder("pidfile", emptyFolder(g.cfg), 0o755, ours),
+		checkRates(g.cfg),
 	); err != nil {
 		return err
 	}

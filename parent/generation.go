@@ -226,6 +226,7 @@ func (p *parent) install(g *generation) {
 			m.gen = g
 			if m.greeted {
 				p.tell(m, g.cfg.Lockd(p.facts(g)))
+				p.handRates(m, g.cfg)
 			}
 		}
 	}

@@ -160,7 +160,7 @@ func table(c *Config) []Option {
 		{Name: "action_timeout", Path: "action.timeout", Help: "how long it may take", value: as(&c.ActionTimeout, 60e9, seconds("UINT", 1))},
 		{Name: "action_queue", Path: "action.queue", Help: "runs that may wait for their turn", value: as(&c.ActionQueue, 64, integer[int]("UINT", 1, 65536))},
 
-		{Name: "ratelimit_path", Path: "rate.path", Help: "directory of the rate limiter's records", Unbuilt: true, value: as(&c.RatePath, "/var/spool/smtp-gated/ratelimit", path())},
+		{Name: "ratelimit_path", Path: "rate.path", Help: "directory of the rate limiter's records", value: as(&c.RatePath, "/var/spool/smtp-gated/ratelimit", path())},
 		{Name: "ratelimit_expiration", Also: []string{"ratelimit_period"}, Path: "rate.period", Help: "time the quotas are for, 0: no rate limits", value: as(&c.RateExpiration, 0, seconds("INT", 0))},
 		{Name: "ratelimit_dst_expiration", Path: "rate.target_period", Help: "time for which 64 different servers are enough, -1: any number", value: as(&c.RateDstExpiration, -1e9, seconds("INT", -1))},
 		{Name: "ratelimit_generation", Path: "rate.generation", Help: "raise it to give known clients these quotas; YYYYMMDDHHMMSS is a good one", value: as(&c.RateGeneration, 0, quota())},

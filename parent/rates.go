@@ -1,0 +1,54 @@
+// The store of rate limits: a file in ratelimit_path that the parent opens and
+// lockd reads and writes. This file owns its name; nothing here looks into it.
+
+package parent
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/parent/config"
+)
+
+// openRates opens the store, and makes it if it is missing.
+func openRates(c *config.Config) (*os.File, error) {
+	path := filepath.Join(c.Inside(c.RatePath), "rates.db")
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("ratelimit_path: %w", err)
+	}
+	return f, nil
+}
+
+// checkRates sees to it that lockd can be given a store, if it is to have one.
+func checkRates(c *config.Config) error {
+	if c.RateExpiration == 0 {
+		return nil
+	}
+	if err := makeFolder("ratelimit_path", c.Inside(c.RatePath), 0o700, unchanged); err != nil {
+		return err
+	}
+	f, err := openRates(c)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// handRates gives lockd the store, opened anew: two that share an offset and a
+// lock could not tell each other apart.
+func (p *parent) handRates(m *member, c *config.Config) {
+	if c.RateExpiration == 0 {
+		return
+	}
+	f, err := openRates(c)
+	if err != nil {
+		p.log.Error("rate limits will be forgotten: their store cannot be opened", "error", err)
+		return
+	}
+	defer f.Close()
+	p.tell(m, &imsg.RateStore{}, f)
+}
