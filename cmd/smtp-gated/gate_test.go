@@ -94,7 +94,7 @@ antispam_type builtin
 // configure writes the configuration in force from a story's own. One in TOML
 // says everything itself.
 func (g *gate) configure(own string, toml bool) error {
-	g.discreet = strings.Contains(own, "log_level") || strings.Contains(own, "log_format")
+	g.discreet = strings.Contains(own, "log_level") && !strings.Contains(own, "log_level notice") || strings.Contains(own, "log_format")
 	if !toml {
 		own = g.house() + own
 	}
