@@ -4,6 +4,7 @@ package parent
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -17,12 +18,17 @@ import (
 
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	// Below the ports the kernel gives to connections: one of those could take
+	// it before it is used.
+	for range 100 {
+		l, err := net.Listen("tcp4", fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(12000)))
+		if err == nil {
+			l.Close()
+			return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+		}
 	}
-	defer l.Close()
-	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+	t.Fatal("no port is free")
+	panic("unreachable")
 }
 
 func reachable(port string) bool {

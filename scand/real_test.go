@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/hex"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
@@ -81,12 +82,17 @@ func launch(t testing.TB, network, address string, program string, args ...strin
 // freePort returns a loopback port that was free a moment ago.
 func freePort(t testing.TB) netip.AddrPort {
 	t.Helper()
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	// Below the ports the kernel gives to connections: one of those could take
+	// it before it is used.
+	for range 100 {
+		l, err := net.Listen("tcp4", fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(12000)))
+		if err == nil {
+			l.Close()
+			return l.Addr().(*net.TCPAddr).AddrPort()
+		}
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).AddrPort()
+	t.Fatal("no port is free")
+	panic("unreachable")
 }
 
 // realClamd starts clamd with a data base of one signature.

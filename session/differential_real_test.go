@@ -11,8 +11,10 @@ package session
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"maps"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -20,6 +22,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -152,13 +155,18 @@ func lacks(t *testing.T, format string, args ...any) {
 
 // freePort returns a port of the loopback that nobody listens on.
 func freePort(t *testing.T) string {
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	t.Helper()
+	// Below the ports the kernel gives to connections: one of those could take
+	// it before it is used.
+	for range 100 {
+		l, err := net.Listen("tcp4", fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(12000)))
+		if err == nil {
+			l.Close()
+			return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+		}
 	}
-	defer l.Close()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return port
+	t.Fatal("no port is free")
+	panic("unreachable")
 }
 
 // openFolder returns a new folder that other users can reach.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
@@ -273,13 +274,16 @@ func child(t *testing.T, pid int) int {
 // All of 127/8 is this machine; without being told, the kernel would send from
 // 127.0.0.1.
 func TestAskedAddress(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	// Both protocols need it, so the kernel cannot choose the port.
+	var s *sockets
+	var port uint16
+	err := errors.New("no port is free")
+	for range 100 {
+		port = uint16(20000 + rand.IntN(12000))
+		if s, err = listen(nil, port); err == nil {
+			break
+		}
 	}
-	port := addrPort(l.Addr()).Port()
-	l.Close()
-	s, err := listen(nil, port)
 	if err != nil {
 		t.Fatal(err)
 	}

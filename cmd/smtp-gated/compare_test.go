@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -134,12 +135,18 @@ func listening(b *testing.B, address, name string, args ...string) string {
 }
 
 func freeAddress(b *testing.B) string {
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		b.Fatal(err)
+	b.Helper()
+	// Below the ports the kernel gives to connections: one of those could take
+	// it before it is used.
+	for range 100 {
+		l, err := net.Listen("tcp4", fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(12000)))
+		if err == nil {
+			l.Close()
+			return l.Addr().String()
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
+	b.Fatal("no port is free")
+	panic("unreachable")
 }
 
 func runSink(b *testing.B) string {

@@ -153,7 +153,7 @@ func table(c *Config) []Option {
 
 		{Name: "lock_on", Path: "lock.on", Help: "what a client is locked out for; spam is refused only if it is named here", value: as(&c.LockOn, lockAll, many(lockCauses))},
 		{Name: "lock_duration", Path: "lock.duration", Help: "how long, -1: for ever, 0: nobody is locked", value: as(&c.LockDuration, 3600e9, seconds("INT", -1))},
-		{Name: "lock_path", Path: "lock.path", Help: "directory of lock files; holds nothing else", value: as(&c.LockPath, "/var/spool/smtp-gated/lock", path())},
+		{Name: "lock_path", Path: "lock.path", Help: "directory of lock files; holds nothing else", Restart: true, value: as(&c.LockPath, "/var/spool/smtp-gated/lock", path())},
 		{Name: "lock_perm", Path: "lock.perm", Help: "permissions of its files", value: as(&c.LockPerm, 0o660, permissions())},
 
 		{Name: "action_script", Path: "action.script", Help: "program that is run when a client is locked", value: as(&c.ActionScript, "", file())},

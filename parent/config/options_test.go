@@ -176,7 +176,8 @@ func TestEveryOptionOfTheOldDaemon(t *testing.T) {
 }
 
 func TestRestartAndRemoteMarks(t *testing.T) {
-	restart := " pidfile chroot_path set_user set_group priority max_connections log_facility " +
+	// lock_path is not among those of the manual: it is lockd's root directory.
+	restart := " pidfile lock_path chroot_path set_user set_group priority max_connections log_facility " +
 		"user_session user_lookup user_scan user_lock user_action control_socket control_perm control_group "
 	remote := " remote_port remote_udp_retries remote_udp_secret max_per_ident msg_malformed_ip "
 	for _, o := range Options() {
