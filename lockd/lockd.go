@@ -70,7 +70,7 @@ func Main(f *os.File) error {
 		return fmt.Errorf("open lock directory: %w", err)
 	}
 	defer dir.Close()
-	return newKeeper(home, home.Log(), dir, machine{now: time.Now, load: loadAverage, uid: os.Geteuid()}).serve()
+	return newKeeper(home, home.Log(), dir, machine{now: time.Now, load: imsg.Load, uid: os.Geteuid()}).serve()
 }
 
 func newKeeper(home *imsg.Home, log *slog.Logger, dir *os.Root, m machine) *keeper {
