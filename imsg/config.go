@@ -37,8 +37,11 @@ func (m Mode) Fixed() bool { return m == ModeFixed || m == ModeFixedXclient }
 // Remote tells whether targets and idents come from a router.
 func (m Mode) Remote() bool { return m == ModeRemote || m == ModeRemoteUDP }
 
+// Filter tells whether this machine's packet filter is asked for targets.
+func (m Mode) Filter() bool { return m == ModePf || m == ModeIpfilter }
+
 // Asks tells whether targets are not the session's to find: lookupd is asked.
-func (m Mode) Asks() bool { return m.Remote() || m == ModePf || m == ModeIpfilter }
+func (m Mode) Asks() bool { return m.Remote() || m.Filter() }
 
 // LockOn is the set of causes that lock a client out.
 type LockOn uint16

@@ -89,10 +89,6 @@ func (f *filter) open(device *os.File) error {
 		device.Close()
 		return errors.New("a second packet filter came")
 	}
-	if err := nat.Limit(device); err != nil {
-		device.Close()
-		return err
-	}
 	kernel := nat.Device(device)
 	f.kernel.Store(&kernel)
 	return nil

@@ -88,6 +88,7 @@ func (p *parent) greet(m *member, h *imsg.Hello) {
 		p.admit(m, m.place)
 	case imsg.Lookupd:
 		p.tell(m, c.Lookupd(facts))
+		p.handFilter(m)
 	case imsg.Scand:
 		p.tell(m, c.Scand(func(path string) string { return m.local[path] }))
 	case imsg.Lockd:

@@ -64,6 +64,9 @@ func (p *parent) furnish(g *generation) (err error) {
 			}
 		}
 	}
+	if err := p.checkFilter(g.cfg); err != nil {
+		return err
+	}
 	if err := p.makeFolders(g); err != nil {
 		return err
 	}

@@ -34,7 +34,9 @@ func TestMain(m *testing.M) {
 func again(args []string) int {
 	var err error
 	if args[0] == "parent" {
-		err = Run(Options{Config: args[1], Foreground: true, Version: "test"})
+		err = Run(Options{Config: args[1], Foreground: true, Version: "test", Filter: func(m imsg.Mode) (*os.File, error) {
+			return os.Open(os.Getenv("GATED_FILTER") + m.String())
+		}})
 	} else {
 		var r imsg.Room
 		var f *os.File
@@ -56,7 +58,7 @@ func testRoom(self imsg.Room, f *os.File) error {
 	if err != nil {
 		return err
 	}
-	orders := ""
+	orders, started := "", false
 	ordered := func(what string) bool { return strings.Contains(orders, what+":"+self.String()) }
 	configured := func(name string) {
 		if orders = name; ordered("die-at-config") {
@@ -86,6 +88,7 @@ func testRoom(self imsg.Room, f *os.File) error {
 				home.Send(&imsg.BadPeer{Room: m.Room, Member: m.Member})
 			}
 		case *imsg.Start:
+			started = true
 			home.Log().Info("started", "room", self)
 			if ordered("die-at-start") {
 				home.Log().Info("dying")
@@ -105,6 +108,10 @@ func testRoom(self imsg.Room, f *os.File) error {
 		case *imsg.Socket:
 			home.Log().Info("socket", "ipv6", m.IPv6, "is", socketSpec(r.Files[0]))
 			r.Close()
+		case *imsg.NatDevice:
+			// What comes later than this could not be answered.
+			home.Log().Info("packet filter", "room", self, "started", started)
+			held = append(held, r.Files...)
 		case *imsg.Drain:
 			go leave(ordered("linger"))
 		case *imsg.Dump:

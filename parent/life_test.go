@@ -89,6 +89,7 @@ func TestStartErrors(t *testing.T) {
 		{"foreign address", "bind_address 192.0.2.1", "listen on 192.0.2.1:0: ", false},
 		{"unknown user", "user_lock nosuchuser", `user "nosuchuser" of the lockd room does not exist: create it, or name another with user_lock`, true},
 		{"bad option", "mode none", "mode: is none", false},
+		{"no packet filter", "mode pf", "mode pf: open pf: no such file or directory: Linux has no such packet filter, use mode netfilter", false},
 		{"log", "log_target /proc/nowhere/log", "log_target /proc/nowhere/log: ", false},
 	} {
 		t.Run(c.name, func(t *testing.T) {

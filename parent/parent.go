@@ -35,6 +35,8 @@ type Options struct {
 	Version     string   // of the program
 	CompileDate string   // of the program, empty if unknown
 	Started     *os.File // where one octet tells a starter that all is well, nil for none
+	// Filter opens the packet filter's device that a mode asks, for lookups only.
+	Filter func(imsg.Mode) (*os.File, error)
 }
 
 // parent is the head of the family. Only the loop touches it.

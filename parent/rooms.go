@@ -96,6 +96,7 @@ var rooms = []room{
 			{"stdio", "memory, clock, links"},
 			{"recvfd", "links come from the parent"},
 			{"inet", "name servers and routers"},
+			{"pf", "lookups through the packet filter's device, which the parent opened for reading"},
 		},
 	},
 	{

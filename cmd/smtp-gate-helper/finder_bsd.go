@@ -9,18 +9,14 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"os"
 
 	"github.com/smtp-gated/smtp-gated/lookupd/nat"
 	"github.com/smtp-gated/smtp-gated/lookupd/wire"
 )
 
 func openFinder(*identity) (finder, <-chan error, error) {
-	device, err := os.Open(nat.PFDevice)
+	device, err := nat.Open(nat.PFDevice)
 	if err != nil {
-		return nil, nil, err
-	}
-	if err := nat.Limit(device); err != nil {
 		return nil, nil, err
 	}
 	kernel := nat.Device(device)

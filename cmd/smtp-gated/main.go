@@ -19,6 +19,7 @@ import (
 	"github.com/smtp-gated/smtp-gated/lockd"
 	"github.com/smtp-gated/smtp-gated/lockd/action"
 	"github.com/smtp-gated/smtp-gated/lookupd"
+	"github.com/smtp-gated/smtp-gated/lookupd/nat"
 	"github.com/smtp-gated/smtp-gated/parent"
 	"github.com/smtp-gated/smtp-gated/parent/config"
 	"github.com/smtp-gated/smtp-gated/scand"
@@ -104,7 +105,7 @@ func start(file string, foreground bool) int {
 func run(file string, foreground bool, started *os.File) int {
 	err := parent.Run(parent.Options{
 		Config: file, Foreground: foreground, Started: started,
-		Version: programVersion(), CompileDate: programDate(),
+		Version: programVersion(), CompileDate: programDate(), Filter: openFilter,
 	})
 	if bad := new(parent.BadConfig); errors.As(err, &bad) {
 		return badConfig(bad.Err)
@@ -113,6 +114,15 @@ func run(file string, foreground bool, started *os.File) int {
 		return complain(err)
 	}
 	return 0
+}
+
+// openFilter opens what the parent hands to lookupd. Rooms do not know each other,
+// so neither does the parent know how.
+func openFilter(m imsg.Mode) (*os.File, error) {
+	if m == imsg.ModeIpfilter {
+		return nat.Open(nat.IPFilterDevice)
+	}
+	return nat.Open(nat.PFDevice)
 }
 
 func complain(err error) int {

@@ -1,10 +1,6 @@
 package nat
 
-import (
-	"os"
-
-	"golang.org/x/sys/unix"
-)
+import "golang.org/x/sys/unix"
 
 var native = &openBSD
 
@@ -14,5 +10,6 @@ var (
 	_ [unix.AF_INET6 - 24]struct{} = [0]struct{}{}
 )
 
-// Limit leaves device no other use than lookups. Here pledge(2) does that.
-func Limit(*os.File) error { return nil }
+// limit does nothing: the word pf of pledge(2) allows lookups, and changes only
+// through a descriptor that is open for writing.
+func limit(int) error { return nil }

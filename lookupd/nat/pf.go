@@ -13,9 +13,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// PFDevice is opened read-only: that suffices here, and cannot change rules.
-const PFDevice = "/dev/pf"
-
 // layout is where the fields of struct pfioc_natlook stand, in octets. The four
 // addresses, of 16 each, come first: saddr, daddr, rsaddr, rdaddr. Ports are in
 // network order. There is no pointer in it: it is the same for all sizes of word.

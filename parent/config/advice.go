@@ -81,6 +81,7 @@ func (a *advisor) reach() {
 		a.danger(true, "mode", "strangers who reach %s reach %s with the gateway's address, and a server that trusts it is an open relay: "+
 			"use mode fixed+xclient, auth_require mandatory, a regex_enforce_rcpt_to for your domains, or a private bind_address", a.Listeners()[i], a.FixedServer)
 	}
+	a.hint(a.Mode == imsg.ModePf, "mode", "current releases of OpenBSD do not find what pf is asked for: there use divert-to in pf.conf, and mode getsockname")
 	a.danger(a.BareNewline == imsg.NewlinePass, "bare_newline", "pass lets messages through that the scanner and the server read differently: write normalize or reject")
 	a.danger(a.Mode == imsg.ModeRemoteUDP && a.RemoteSecret == 0, "remote_udp_secret", "without one, whoever can send as the router decides where sessions go: set the same number here and there")
 }

@@ -32,6 +32,8 @@ func TestAdvice(t *testing.T) {
 		{fixed + "regex_enforce_rcpt_to @example.com$", ""},
 		{"mode fixed+xclient\nfixed_server 192.0.2.25", ""},
 		{"bare_newline pass", "danger bare_newline"},
+		{"mode pf", "hint mode"},
+		{"mode ipfilter", ""},
 		{"mode remote-udp", "danger remote_udp_secret"},
 		{"mode remote-udp\nremote_udp_secret 5", ""},
 		{"antivirus_type off\nantispam_type off\nlock_on never", "danger antivirus_type"},

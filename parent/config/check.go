@@ -46,9 +46,6 @@ func (c *Config) checkTarget(wrong complaint) {
 	if c.Mode == imsg.ModeNone {
 		wrong("mode", "is none: set how the server a client wanted is found, as in mode fixed with fixed_server 192.0.2.25")
 	}
-	if w, _ := find(modes, c.Mode.String()); w.unbuilt {
-		wrong("mode", "%s is not part of this version yet", c.Mode)
-	}
 	if !c.Mode.Fixed() {
 		return
 	}

@@ -131,8 +131,8 @@ var modes = []word[imsg.Mode]{
 	{name: "tproxy", value: imsg.ModeTproxy},
 	{name: "tproxy,netfilter", value: imsg.ModeTproxyNetfilter},
 	{name: "ipfw", value: imsg.ModeIpfw},
-	{name: "ipfilter", value: imsg.ModeIpfilter, unbuilt: true},
-	{name: "pf", value: imsg.ModePf, unbuilt: true},
+	{name: "ipfilter", value: imsg.ModeIpfilter},
+	{name: "pf", value: imsg.ModePf},
 }
 
 // Human is what the state file is unless it is flat, so it is no bit here.
