@@ -138,30 +138,39 @@ func (g *gate) command(name string, args ...string) *exec.Cmd {
 // start runs the daemon in the foreground and waits until it serves. Sockets are
 // handed over as systemd does.
 func (g *gate) start(sockets ...*os.File) error {
-	if err := g.begin(); err != nil {
-		return err
-	}
-	g.cmd = g.command(program("smtp-gated"), "-f", g.path("smtp-gated.conf"))
+	cmd := g.command(program("smtp-gated"), "-f", g.path("smtp-gated.conf"))
 	if len(sockets) > 0 {
 		// The number of the process must be known before it begins.
-		g.cmd = g.command("/bin/sh", "-c", fmt.Sprintf("LISTEN_PID=$$ LISTEN_FDS=%d exec %s -f %s", len(sockets), program("smtp-gated"), g.path("smtp-gated.conf")))
-		g.cmd.ExtraFiles = sockets
+		cmd = g.command("/bin/sh", "-c", fmt.Sprintf("LISTEN_PID=$$ LISTEN_FDS=%d exec %s -f %s", len(sockets), program("smtp-gated"), g.path("smtp-gated.conf")))
+		cmd.ExtraFiles = sockets
+	}
+	if err := g.launch(cmd); err != nil {
+		return err
+	}
+	return g.ready()
+}
+
+// launch runs a command that becomes the daemon.
+func (g *gate) launch(cmd *exec.Cmd) error {
+	if err := g.begin(); err != nil {
+		return err
 	}
 	stderr, err := os.Create(g.path("stderr"))
 	if err != nil {
 		return err
 	}
 	defer stderr.Close()
-	g.cmd.Stderr = stderr
-	if err := g.cmd.Start(); err != nil {
+	cmd.Stderr = stderr
+	if err := cmd.Start(); err != nil {
 		return err
 	}
-	g.pid, g.ended = g.cmd.Process.Pid, make(chan struct{})
-	go func(cmd *exec.Cmd, ended chan struct{}) {
+	ended := make(chan struct{})
+	g.cmd, g.pid, g.ended = cmd, cmd.Process.Pid, ended
+	go func() {
 		cmd.Wait()
 		close(ended)
-	}(g.cmd, g.ended)
-	return g.ready()
+	}()
+	return nil
 }
 
 // background runs it as at boot: it detaches itself.

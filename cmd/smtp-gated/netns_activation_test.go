@@ -72,30 +72,14 @@ func asUnit(t *testing.T, l *lab, u map[string][]string) (sockets []*os.File) {
 // does what that waits for.
 func startBy(t *testing.T, l *lab, g *gate, cmd *exec.Cmd, wake func() error) {
 	t.Helper()
-	if err := g.begin(); err != nil {
+	if err := l.router.enter(func() error { return g.launch(cmd) }); err != nil {
 		t.Fatal(err)
 	}
-	stderr, err := os.Create(g.path("stderr"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer stderr.Close()
-	g.cmd, g.ended = cmd, make(chan struct{})
-	cmd.Stderr = stderr
-	if err := l.router.enter(cmd.Start); err != nil {
-		t.Fatal(err)
-	}
-	g.pid = cmd.Process.Pid
-	go func() {
-		cmd.Wait()
-		close(g.ended)
-	}()
 	if err := wake(); err != nil {
 		t.Fatal(err)
 	}
 	if err := g.ready(); err != nil {
-		text, _ := os.ReadFile(g.path("stderr"))
-		t.Fatalf("%v: %s", err, text)
+		t.Fatal(err)
 	}
 }
 
