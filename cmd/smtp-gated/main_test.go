@@ -40,7 +40,7 @@ func TestMain(m *testing.M) {
 	os.Exit(status)
 }
 
-// build makes both programs as make does.
+// build makes the programs as make does.
 func build() (dir string, err error) {
 	if dir, err = os.MkdirTemp("", "smtp-gated-bin"); err != nil {
 		return "", err
@@ -48,7 +48,7 @@ func build() (dir string, err error) {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		return "", err
 	}
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-X main.version=story", "-o", dir, ".", "../smtp-gatectl")
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-X main.version=story", "-o", dir, ".", "../smtp-gatectl", "../smtp-gate-helper")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build the programs: %w\n%s", err, out)

@@ -21,10 +21,11 @@ import (
 
 // lab is a small internet: a client's network, a router with the gateway, and a
 // mail server's network, each in a network namespace of its own. The names of the
-// interfaces and the router's addresses are those of the files in etc/firewall.
+// interfaces and the addresses are those of the files in etc/firewall.
 type lab struct {
 	*testing.T
 	client, router, server netns
+	gateway                netns  // where the gateway runs: the router, or one of its own
 	firewall               string // the folder with the rules
 	*msa                          // at port 25 of both of the server's addresses
 	witness                *witness
@@ -35,6 +36,7 @@ type lab struct {
 type labFamily struct {
 	name                                     string
 	client, neighbour, private, inner, outer netip.Addr
+	side, gateway                            netip.Addr // the router's towards a gateway beside it, and the gateway's
 	server                                   netip.AddrPort
 }
 
@@ -43,18 +45,20 @@ var labFamilies = []labFamily{
 		name: "IPv4", client: netip.MustParseAddr("192.0.2.10"), neighbour: netip.MustParseAddr("192.0.2.11"),
 		private: netip.MustParseAddr("10.0.0.10"),
 		inner:   netip.MustParseAddr("192.0.2.1"), outer: netip.MustParseAddr("198.51.100.1"),
+		side: netip.MustParseAddr("203.0.113.1"), gateway: netip.MustParseAddr("203.0.113.2"),
 		server: netip.MustParseAddrPort("198.51.100.25:25"),
 	},
 	{
 		name: "IPv6", client: netip.MustParseAddr("2001:db8:1::10"), neighbour: netip.MustParseAddr("2001:db8:1::11"),
 		private: netip.MustParseAddr("fd00:1::10"),
 		inner:   netip.MustParseAddr("2001:db8:1::1"), outer: netip.MustParseAddr("2001:db8:2::1"),
+		side: netip.MustParseAddr("2001:db8:3::1"), gateway: netip.MustParseAddr("2001:db8:3::2"),
 		server: netip.MustParseAddrPort("[2001:db8:2::25]:25"),
 	},
 }
 
 // addresses of each, with the routes to the others:
-// client eth0 - lan0 router wan0 - eth0 server.
+// client eth0 - lan0 router wan0 - eth0 server, and perhaps router dmz0 - eth0 gateway.
 var addresses = map[string]string{
 	"client": `link set lo up
 link set eth0 up
@@ -85,6 +89,19 @@ addr add 198.51.100.25/24 dev eth0
 addr add 2001:db8:2::25/64 dev eth0 nodad
 route add 192.0.2.0/24 via 198.51.100.1
 route add 2001:db8:1::/64 via 2001:db8:2::1
+route add 203.0.113.0/24 via 198.51.100.1
+route add 2001:db8:3::/64 via 2001:db8:2::1
+`,
+	"dmz": `link set dmz0 up
+addr add 203.0.113.1/24 dev dmz0
+addr add 2001:db8:3::1/64 dev dmz0 nodad
+`,
+	"gateway": `link set lo up
+link set eth0 up
+addr add 203.0.113.2/24 dev eth0
+addr add 2001:db8:3::2/64 dev eth0 nodad
+route add default via 203.0.113.1
+route add default via 2001:db8:3::1
 `,
 }
 
@@ -94,36 +111,67 @@ var labs atomic.Int32
 func newLab(t *testing.T) *lab {
 	t.Helper()
 	need(t, os.Geteuid() == 0, "root")
-	ip := needProgram(t, "ip")
+	needProgram(t, "ip")
 	firewall, err := filepath.Abs("../../etc/firewall")
 	if err != nil {
 		t.Fatal(err)
 	}
 	base := fmt.Sprintf("gated-%d-%d-", os.Getpid(), labs.Add(1))
 	l := &lab{T: t, client: netns(base + "client"), router: netns(base + "router"), server: netns(base + "server"), firewall: firewall}
+	l.gateway = l.router
 	for _, n := range []netns{l.client, l.router, l.server} {
-		if out, err := exec.Command(ip, "netns", "add", string(n)).CombinedOutput(); err != nil {
-			need(t, false, fmt.Sprintf("network namespaces: %v: %s", err, out))
-		}
-		t.Cleanup(func() { exec.Command(ip, "netns", "del", string(n)).Run() })
-		if err := n.enter(settle); err != nil {
-			t.Fatal(err)
-		}
+		l.make(n)
 	}
-	must := func(cmd *exec.Cmd, input string) {
-		t.Helper()
-		cmd.Stdin = strings.NewReader(input)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("%s: %v: %s", cmd, err, out)
-		}
-	}
-	must(exec.Command(ip, "link", "add", "lan0", "netns", string(l.router), "type", "veth", "peer", "name", "eth0", "netns", string(l.client)), "")
-	must(exec.Command(ip, "link", "add", "wan0", "netns", string(l.router), "type", "veth", "peer", "name", "eth0", "netns", string(l.server)), "")
+	l.cable("lan0", l.client)
+	l.cable("wan0", l.server)
 	for name, n := range map[string]netns{"client": l.client, "router": l.router, "server": l.server} {
-		must(exec.Command(ip, "-netns", string(n), "-batch", "-"), addresses[name])
+		l.configure(n, addresses[name])
 	}
 	l.startServer()
 	return l
+}
+
+// separate gives the gateway a machine of its own beside the router.
+func (l *lab) separate() {
+	l.Helper()
+	l.gateway = l.router + "-gateway"
+	l.make(l.gateway)
+	l.cable("dmz0", l.gateway)
+	l.configure(l.router, addresses["dmz"])
+	l.configure(l.gateway, addresses["gateway"])
+}
+
+func (l *lab) make(n netns) {
+	l.Helper()
+	ip := needProgram(l, "ip")
+	if out, err := exec.Command(ip, "netns", "add", string(n)).CombinedOutput(); err != nil {
+		need(l, false, fmt.Sprintf("network namespaces: %v: %s", err, out))
+	}
+	l.Cleanup(func() { exec.Command(ip, "netns", "del", string(n)).Run() })
+	if err := n.enter(settle); err != nil {
+		l.Fatal(err)
+	}
+}
+
+// cable connects an interface of the router with eth0 of another.
+func (l *lab) cable(name string, to netns) {
+	l.Helper()
+	l.must("", "link", "add", name, "netns", string(l.router), "type", "veth", "peer", "name", "eth0", "netns", string(to))
+}
+
+func (l *lab) configure(n netns, lines string) {
+	l.Helper()
+	l.must(lines, "-netns", string(n), "-batch", "-")
+}
+
+// must runs ip.
+func (l *lab) must(input string, args ...string) {
+	l.Helper()
+	cmd := exec.Command(needProgram(l, "ip"), args...)
+	cmd.Stdin = strings.NewReader(input)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		l.Fatalf("%s: %v: %s", cmd, err, out)
+	}
 }
 
 // settle has a namespace pass packets on, and take new IPv6 addresses without

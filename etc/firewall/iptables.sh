@@ -1,12 +1,14 @@
 #!/bin/sh
 # The rules of the nftables files for iptables and ip6tables.
 #
-#     iptables.sh redirect|dnat|tproxy|combined start|stop
+#     iptables.sh redirect|dnat|tproxy|combined|remote start|stop
 #
 # redirect   mode netfilter: REDIRECT
 # dnat       mode netfilter: DNAT to one address of this router
 # tproxy     mode tproxy, or getsockname; run tproxy-routes.sh too
 # combined   mode tproxy,netfilter; run tproxy-routes.sh too
+# remote     modes remote and remote-udp: the gateway is another machine, and
+#            smtp-gate-helper runs here. Let only the gateway reach port 114
 #
 # Every rule stands in a chain called SMTP_GATED, so that stop finds it.
 
@@ -15,6 +17,8 @@ mail=25,587           # what is intercepted
 gate=9199             # where the gateway listens
 gate4=192.0.2.1       # for dnat: the router's addresses
 gate6=2001:db8:1::1
+far4=203.0.113.2      # for remote: the gateway's addresses
+far6=2001:db8:3::2
 mark=0x1              # as in tproxy-routes.sh
 direct4=203.0.113.0/28 # who is left alone, joined by commas
 direct6=2001:db8:cafe::/48
@@ -22,12 +26,12 @@ private4=10.0.0.0/8,169.254.0.0/16,172.16.0.0/12,192.168.0.0/16
 private6=fc00::/7,fe80::/10
 
 family() { # which program, and its addresses
-	iptables=$1 direct=$2 private=$3 to=$4
+	iptables=$1 direct=$2 private=$3 to=$4 far=$5 far_to=$6
 }
 
 each_family() {
-	family iptables "$direct4" "$private4" "$gate4:$gate" && "$@" &&
-		family ip6tables "$direct6" "$private6" "[$gate6]:$gate" && "$@"
+	family iptables "$direct4" "$private4" "$gate4:$gate" "$far4" "$far4:$gate" && "$@" &&
+		family ip6tables "$direct6" "$private6" "[$gate6]:$gate" "$far6" "[$far6]:$gate" && "$@"
 }
 
 # One chain a table: from the clients, to mail ports, not those left alone.
@@ -83,15 +87,27 @@ combined_stop() {
 	tproxy_stop
 }
 
+# The gateway has to find this router, and the helper on it, at the other end.
+remote_start() {
+	chain nat PREROUTING &&
+		$iptables -w -t nat -A SMTP_GATED -s "$far" -j RETURN &&
+		$iptables -w -t nat -A SMTP_GATED -p tcp -j DNAT --to-destination "$far_to" &&
+		$iptables -w -t nat -A POSTROUTING -d "$far" -p tcp --dport $gate -j MASQUERADE
+}
+remote_stop() {
+	$iptables -w -t nat -D POSTROUTING -d "$far" -p tcp --dport $gate -j MASQUERADE
+	unchain nat PREROUTING
+}
+
 case $1:$2 in
-redirect:start | dnat:start | tproxy:start | combined:start)
+redirect:start | dnat:start | tproxy:start | combined:start | remote:start)
 	each_family "$1_start"
 	;;
-redirect:stop | dnat:stop | tproxy:stop | combined:stop)
+redirect:stop | dnat:stop | tproxy:stop | combined:stop | remote:stop)
 	each_family "$1_stop"
 	;;
 *)
-	echo "usage: $0 redirect|dnat|tproxy|combined start|stop" >&2
+	echo "usage: $0 redirect|dnat|tproxy|combined|remote start|stop" >&2
 	exit 1
 	;;
 esac
