@@ -18,9 +18,10 @@ const (
 	Denied
 	Resource  // disk, memory or descriptors ran out
 	Malformed // an answer from outside names no usable address
+	Off       // the configuration does without
 )
 
-var kindTexts = [...]string{"no error", "internal error", "busy", "timed out", "room gone", "invalid request", "not found", "exists already", "permission denied", "out of resources", "unusable address"}
+var kindTexts = [...]string{"no error", "internal error", "busy", "timed out", "room gone", "invalid request", "not found", "exists already", "permission denied", "out of resources", "unusable address", "switched off"}
 
 // Error implements error.
 func (k Kind) Error() string { return kindTexts[min(int(k), len(kindTexts)-1)] }

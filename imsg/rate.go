@@ -69,6 +69,7 @@ type Rates struct{ After string }
 
 // RateList answers Rates, ordered by Client.
 type RateList struct {
+	Period  int64 // what a client's quotas are for, in nanoseconds; 0: nothing is limited
 	Records []RateEntry
 	More    bool
 }
@@ -76,6 +77,7 @@ type RateList struct {
 // RateEntry is one client's record.
 type RateEntry struct {
 	Client     string // address, or address "-" ident
+	Bits       int    // of the network that the address stands for
 	Damaged    bool   // it cannot be read, and the client is refused; the rest is zero
 	Own        bool   // the quotas are its own: no configuration of today's generation changes them
 	Generation uint64 // whose quotas these are
@@ -87,7 +89,8 @@ type RateEntry struct {
 	Targets    int      // servers remembered
 }
 
-// RateShow asks for one client's record; NotFound if there is none.
+// RateShow asks for one client's record; NotFound if there is none, Off if there
+// are none at all.
 type RateShow struct{ Client string }
 
 // RateRecord answers RateShow.

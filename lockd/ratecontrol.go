@@ -16,34 +16,46 @@ import (
 // the longest names and largest numbers.
 const ratePage = 128
 
+const noPeriod = "ratelimit_expiration is 0: nothing is limited"
+
 func (k *keeper) listRates(after string) imsg.Message {
 	page, more, err := k.page(after, ratePage)
 	if err != nil {
 		k.log.Error("rates cannot be listed", "error", err)
 		return &imsg.Failure{Kind: imsg.Internal}
 	}
-	list := &imsg.RateList{More: more}
-	rules := k.limits()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	list := &imsg.RateList{Period: max(int64(k.rules.period), 0), More: more}
 	for _, n := range page {
-		list.Records = append(list.Records, k.entry(n.name, n.record, &rules))
+		list.Records = append(list.Records, k.entry(n.name, n.record))
 	}
 	return list
 }
 
-// entry shows a record of the caller's own.
-func (k *keeper) entry(name string, r *record, l *rules) imsg.RateEntry {
+// entry shows a record of the caller's own; nil is one that cannot be read.
+func (k *keeper) entry(name string, r *record) imsg.RateEntry {
+	e := imsg.RateEntry{Client: name, Bits: k.bits(name), Damaged: r == nil}
 	if r == nil {
-		return imsg.RateEntry{Client: name, Damaged: true}
+		return e
 	}
-	expires := int64(0)
-	if l.period > 0 {
+	if l := &k.rules; l.period > 0 {
 		r.renew(l, k.machine.now().UnixNano())
-		expires = r.cleared + int64(l.period)
+		e.Expires = r.cleared + int64(l.period)
 	}
-	return imsg.RateEntry{
-		Client: name, Own: r.generation > l.generation, Generation: r.generation, Cleared: r.cleared, Expires: expires,
-		Quotas: r.quotas[:], Used: r.used[:], Tries: r.tries[:], Targets: len(r.targets),
+	e.Own, e.Generation, e.Cleared = r.generation > k.rules.generation, r.generation, r.cleared
+	e.Quotas, e.Used, e.Tries, e.Targets = r.quotas[:], r.used[:], r.tries[:], len(r.targets)
+	return e
+}
+
+// bits is the length of the network that a client's name stands for. A record of
+// yesterday may have the name of no network of today: it is one address.
+func (k *keeper) bits(name string) int {
+	host, _, _, ok := parseName(name)
+	if ok && host.Is6() && k.host(host) == host {
+		return k.config.ClientPrefixIPv6
 	}
+	return host.BitLen()
 }
 
 func (k *keeper) showRate(client string) imsg.Message {
@@ -54,13 +66,15 @@ func (k *keeper) showRate(client string) imsg.Message {
 	case name == "":
 		return &imsg.Failure{Kind: imsg.Invalid}
 	case err != nil:
-		return &imsg.RateRecord{Entry: k.entry(name, nil, nil)}
+		return &imsg.RateRecord{Entry: k.entry(name, nil)}
+	case r == nil && k.rules.period <= 0:
+		return &imsg.Failure{Kind: imsg.Off}
 	case r == nil:
 		return &imsg.Failure{Kind: imsg.NotFound}
 	}
 	r = r.clone()
 	slices.SortFunc(r.targets, func(a, b imsg.RateTarget) int { return cmp.Compare(b.Last, a.Last) })
-	return &imsg.RateRecord{Entry: k.entry(name, r, &k.rules), Targets: r.targets}
+	return &imsg.RateRecord{Entry: k.entry(name, r), Targets: r.targets}
 }
 
 // findRate looks for the record of a client that an operator named. Its name is
@@ -81,6 +95,25 @@ func (k *keeper) findRate(client string) (name string, r *record, err error) {
 
 // setRate gives a client quotas of its own.
 func (k *keeper) setRate(m *imsg.RateSetQuota) imsg.Message {
+	return k.written(k.setQuotas(m))
+}
+
+// written has an operator's change written before it is reported. One that cannot
+// be is in force all the same, and the operator is told so.
+func (k *keeper) written(answer *imsg.Done) imsg.Message {
+	if answer.Kind != 0 {
+		return answer
+	}
+	k.writeRates()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.rates.file == nil || k.rates.sick {
+		answer.Detail = "for now: the store cannot be written, see the log"
+	}
+	return answer
+}
+
+func (k *keeper) setQuotas(m *imsg.RateSetQuota) *imsg.Done {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	host, ident, withIdent, ok := parseName(m.Client)
@@ -91,7 +124,7 @@ func (k *keeper) setRate(m *imsg.RateSetQuota) imsg.Message {
 		return done(imsg.Invalid, why)
 	}
 	if k.rules.period <= 0 {
-		return done(imsg.Invalid, "ratelimit_expiration is 0: nothing is limited")
+		return done(imsg.Invalid, noPeriod)
 	}
 	for _, q := range m.Quotas {
 		if q.Counter >= imsg.RateCounters {
@@ -129,6 +162,10 @@ func (k *keeper) setRate(m *imsg.RateSetQuota) imsg.Message {
 
 // resetRate begins a client's period anew, or forgets all of it.
 func (k *keeper) resetRate(m *imsg.RateReset) imsg.Message {
+	return k.written(k.reset(m))
+}
+
+func (k *keeper) reset(m *imsg.RateReset) *imsg.Done {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	name, r, err := k.findRate(m.Client)
@@ -138,6 +175,8 @@ func (k *keeper) resetRate(m *imsg.RateReset) imsg.Message {
 	case errors.Is(err, errStore):
 		k.log.Error("client is not reset", "client", name, "error", err)
 		return done(imsg.Internal, "the store of rates is damaged")
+	case err == nil && r == nil && k.rules.period <= 0:
+		return done(imsg.NotFound, noPeriod)
 	case err == nil && r == nil:
 		return done(imsg.NotFound, "nothing is remembered of this client")
 	}
