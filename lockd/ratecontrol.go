@@ -7,7 +7,10 @@ import (
 	"cmp"
 	"errors"
 	"math"
+	"net/netip"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 )
@@ -77,10 +80,25 @@ func (k *keeper) showRate(client string) imsg.Message {
 	return &imsg.RateRecord{Entry: k.entry(name, r), Targets: r.targets}
 }
 
+// called is parseName for an operator, who may also name a network as entries are
+// shown: 2001:db8::/64, or 2001:db8::/64-ident.
+func (k *keeper) called(client string) (host netip.Addr, ident string, withIdent, ok bool) {
+	network, rest, _ := strings.Cut(client, "/")
+	if rest == "" {
+		return parseName(client)
+	}
+	bits, ident, withIdent := strings.Cut(rest, "-")
+	if withIdent {
+		network += "-" + ident
+	}
+	host, ident, withIdent, ok = parseName(network)
+	return host, ident, withIdent, ok && bits == strconv.Itoa(k.bits(network))
+}
+
 // findRate looks for the record of a client that an operator named. Its name is
 // empty if that is no name.
 func (k *keeper) findRate(client string) (name string, r *record, err error) {
-	host, ident, withIdent, ok := parseName(client)
+	host, ident, withIdent, ok := k.called(client)
 	if !ok {
 		return "", nil, nil
 	}
@@ -116,7 +134,7 @@ func (k *keeper) written(answer *imsg.Done) imsg.Message {
 func (k *keeper) setQuotas(m *imsg.RateSetQuota) *imsg.Done {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	host, ident, withIdent, ok := parseName(m.Client)
+	host, ident, withIdent, ok := k.called(m.Client)
 	if !ok {
 		return done(imsg.Invalid, whatName)
 	}

@@ -62,6 +62,15 @@ func TestRateByHand(t *testing.T) {
 			t.Errorf("%+v", a)
 		}
 	}
+	// By the name that is shown, too; not by another network's.
+	if e := show("2001:db8::/64").Entry; e.Client != "2001:db8::" || e.Bits != 64 || e.Generation != 100 {
+		t.Errorf("%+v", e)
+	}
+	for _, other := range []string{"2001:db8::/48", "2001:db8::1/64", "2001:db8::/64-joe", "192.0.2.7/24", "2001:db8::/"} {
+		if _, err := o.Call(&imsg.RateShow{Client: other}, patience); err != imsg.Invalid && other != "2001:db8::/64-joe" || err == nil {
+			t.Errorf("%s: %v", other, err)
+		}
+	}
 	// What is shown is what the next use would find.
 	h.clock.move(time.Hour)
 	if e := show("192.0.2.7").Entry; e.Used[imsg.RateConnections] != 0 || e.Cleared != h.clock.now().UnixNano() {
@@ -91,7 +100,7 @@ func TestRateByHand(t *testing.T) {
 	if e := show("192.0.2.7").Entry; e.Quotas[imsg.RateConnections] != 1 || e.Generation != 99 {
 		t.Errorf("%+v", e)
 	}
-	if l := ask[*imsg.RateList](t, o, &imsg.Rates{}); len(l.Records) != 2 || l.Records[1].Client != "2001:db8::" || l.More {
+	if l := ask[*imsg.RateList](t, o, &imsg.Rates{}); len(l.Records) != 2 || l.Records[1].Client != "2001:db8::" || l.More || l.Period != int64(time.Minute) || l.Records[0].Bits != 32 {
 		t.Errorf("%+v", l)
 	}
 
@@ -123,6 +132,12 @@ func TestRateByHand(t *testing.T) {
 	}
 	if e := show("192.0.2.7").Entry; e.Used[imsg.RateConnections] != 1 || e.Expires != 0 {
 		t.Errorf("the limiter is off, the record stays: %+v", e)
+	}
+	if _, err := o.Call(&imsg.RateShow{Client: "192.0.2.99"}, patience); err != imsg.Off {
+		t.Error(err)
+	}
+	if l := ask[*imsg.RateList](t, o, &imsg.Rates{}); l.Period != 0 {
+		t.Errorf("%+v", l)
 	}
 }
 

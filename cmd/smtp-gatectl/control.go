@@ -7,10 +7,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"io/fs"
-	"net"
-	"os"
-	"syscall"
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
@@ -54,28 +50,7 @@ func (t *tool) dial() (*control, error) {
 }
 
 func dial(path string) (*control, error) {
-	s, err := net.DialUnix("unixpacket", nil, &net.UnixAddr{Name: path, Net: "unixpacket"})
-	switch {
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
-		return nil, fmt.Errorf("smtp-gated is not running: nobody listens at %s", path)
-	case errors.Is(err, fs.ErrPermission):
-		return nil, fmt.Errorf("no permission to use %s: be root, or in the group that control_group names", path)
-	case errors.Is(err, syscall.EPROTOTYPE):
-		return nil, fmt.Errorf("%s is no control socket of smtp-gated", path)
-	case err != nil:
-		return nil, fmt.Errorf("connect to %s: %w", path, err)
-	}
-	defer s.Close()
-	f, err := s.File()
-	if err != nil {
-		return nil, fmt.Errorf("connect to %s: %w", path, err)
-	}
-	return newControl(f)
-}
-
-// newControl makes f, which it takes over, a connection to the daemon.
-func newControl(f *os.File) (*control, error) {
-	conn, err := imsg.NewConn(f, imsg.Control, imsg.Lockd)
+	conn, err := imsg.Dial(path)
 	if err != nil {
 		return nil, err
 	}

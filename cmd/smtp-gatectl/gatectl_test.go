@@ -161,9 +161,11 @@ func TestPageLoop(t *testing.T) {
 			r.Answer(&imsg.SessionList{Sessions: []imsg.LiveSession{{Number: 1}}, More: true})
 		case *imsg.Locks:
 			r.Answer(&imsg.LockList{Locks: []imsg.LockEntry{{Name: "192.0.2.1"}}, More: true})
+		case *imsg.Rates:
+			r.Answer(&imsg.RateList{Records: []imsg.RateEntry{rateEntry("192.0.2.1", 32)}, More: true})
 		}
 	})
-	for _, args := range [][]string{{"sessions"}, {"lock", "list"}} {
+	for _, args := range [][]string{{"sessions"}, {"lock", "list"}, {"rate", "list"}} {
 		if code, _, errs := gatectl(append(args, "--socket", socket)...); code != exitFailed || !strings.Contains(errs, "came behind") {
 			t.Errorf("%v: exit %d: %s", args, code, errs)
 		}
@@ -207,6 +209,24 @@ func TestOrders(t *testing.T) {
 		{"lock add", "", nil, exitUsage, "accepts 1 arg"},
 		{"lock remove 192.0.2.1", "&imsg.Unlock{Name:\"192.0.2.1\"}", &imsg.Done{}, exitOK, "192.0.2.1 unlocked\n"},
 		{"lock remove 192.0.2.1", "", &imsg.Failure{Kind: imsg.NotFound}, exitFailed, "192.0.2.1 is not locked"},
+		{"rate set ::ffff:192.0.2.1 connections=5 ratelimit_bytes=off", "&imsg.RateSetQuota{Client:\"192.0.2.1\", Generation:0x0, Quotas:[]imsg.RateQuota{imsg.RateQuota{Counter:0x0, Quota:0x5}, imsg.RateQuota{Counter:0x3, Quota:0x0}}}", &imsg.Done{}, exitOK, "192.0.2.1 has quotas of its own\n"},
+		{"rate set 2001:DB8::/64-joe messages=18446744073709551615 --generation 9", "&imsg.RateSetQuota{Client:\"2001:db8::/64-joe\", Generation:0x9, Quotas:[]imsg.RateQuota{imsg.RateQuota{Counter:0x1, Quota:0xffffffffffffffff}}}", &imsg.Done{Detail: "for now: the store"}, exitOK, "has quotas of its own: for now: the store\n"},
+		{"rate set 192.0.2.1 connections=5", "", &imsg.Done{Kind: imsg.Invalid, Detail: "ratelimit_expiration is 0"}, exitFailed, "smtp-gatectl: ratelimit_expiration is 0\n"},
+		{"rate set 192.0.2.1", "", nil, exitUsage, "requires at least 2 arg"},
+		{"rate set 192.0.2.1 connections", "", nil, exitUsage, "\"connections\" is not COUNTER=QUOTA"},
+		{"rate set 192.0.2.1 mails=5", "", nil, exitUsage, "no counter \"mails\", only connections, messages, "},
+		{"rate set 192.0.2.1 bytes=-1", "", nil, exitUsage, "the quota of bytes is a number or off, not \"-1\""},
+		{"rate set 192.0.2.1 bytes=18446744073709551616", "", nil, exitUsage, "is a number or off"},
+		{"rate set 192.0.2.1 bytes=1 bytes=2", "", nil, exitUsage, "bytes is given twice"},
+		{"rate set example.org bytes=1", "", nil, exitUsage, "neither an address nor address-ident"},
+		{"rate show 2001:db8::1/64", "", nil, exitUsage, "neither an address nor address-ident"},
+		{"rate show 192.0.2.1-joe", "&imsg.RateShow{Client:\"192.0.2.1-joe\"}", &imsg.Failure{Kind: imsg.NotFound}, exitFailed, "nothing is remembered of 192.0.2.1-joe\n"},
+		{"rate show 192.0.2.1", "", &imsg.Failure{Kind: imsg.Off}, exitFailed, "ratelimit_expiration is 0: nothing is limited\n"},
+		{"rate show 2001:db8::/48", "", &imsg.Failure{Kind: imsg.Invalid}, exitFailed, "2001:db8::/48 can be no client's name: see client_prefix_ipv6\n"},
+		{"rate reset 192.0.2.1", "&imsg.RateReset{Client:\"192.0.2.1\", Forget:true}", &imsg.Done{}, exitOK, "192.0.2.1 forgotten\n"},
+		{"rate reset --keep-quotas 192.0.2.1", "&imsg.RateReset{Client:\"192.0.2.1\", Forget:false}", &imsg.Done{}, exitOK, "192.0.2.1 counts from 0 again\n"},
+		{"rate reset 192.0.2.1 --json", "", &imsg.Done{}, exitOK, "\"name\": \"192.0.2.1\""},
+		{"rate", "", nil, exitUsage, "which command?"},
 		{"lock", "", nil, exitUsage, "which command?"},
 		{"lock frob", "", nil, exitUsage, "unknown command"},
 		{"reload", "&imsg.ReloadNow{}", &imsg.Done{Detail: "generation 2"}, exitOK, "reloaded: generation 2\n"},
