@@ -95,6 +95,9 @@ func (s *session) command(out *[]byte, cmd smtp.Command, more bool) step {
 		if next := s.leaveChunks(out); next != goOn {
 			return next
 		}
+		if next := s.tellHello(out, cmd); next != goOn {
+			return next
+		}
 	case smtp.MAIL:
 		if s.chunks.state == openChunks && !s.declined.Load() {
 			return s.reply(smtp.CodeSequence, s.text(imsg.MsgTransactionFailed))

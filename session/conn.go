@@ -65,6 +65,7 @@ type session struct {
 	by      string // who ended it: client, server, timeout, admin, error
 	taken   bool   // the server is gone and we play its part
 	mail    string // MAIL FROM's address, once the server took it
+	mailing bool   // it took MAIL, and the transaction is not over
 	rcpts   int    // recipients the server took, whole session
 	takers  int    // those of the message under way
 	authing bool   // the client's next line is an AUTH response
@@ -74,6 +75,7 @@ type session struct {
 	announced bool // it was logged as NEW
 	lines     smtp.LineScanner
 	helo      string
+	hello     hello
 	reason    string // of a takeover to come
 	skip      int64  // octets of a refused chunk still to come
 	sorry     string // the reply to it, said behind them

@@ -92,7 +92,7 @@ func (s *session) playOwed(e entry, reason string) (quit bool, err error) {
 	switch e.kind {
 	case own:
 		return false, s.sayLine([]byte(e.text))
-	case ownReset, quietChunk:
+	case ownReset, ownXclient, quietChunk:
 		return false, nil
 	}
 	verb := smtp.Other

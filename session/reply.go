@@ -172,7 +172,7 @@ func (s *session) sendClient(out *[]byte) bool {
 
 // relayed appends a line of a reply as the client is to see it, if it is.
 func (s *session) relayed(out []byte, e entry, r smtp.Reply) []byte {
-	if r.Code != 421 && (e.kind == ownReset || e.kind == quietChunk && r.Code/100 == 2) {
+	if r.Code != 421 && (e.kind == ownReset || e.kind == ownXclient || e.kind == quietChunk && r.Code/100 == 2) {
 		return out
 	}
 	if e.kind == ehlo && r.Code == 250 {
@@ -194,7 +194,7 @@ func (s *session) note(e entry, code int) {
 	switch e.kind {
 	case helo, ehlo:
 		if ok {
-			s.setTakers(0)
+			s.transactionOver()
 			s.logEnvelope()
 			s.offered.Store(uint32(s.offering))
 			if s.offering&smtp.CapAuth != 0 {
@@ -206,7 +206,7 @@ func (s *session) note(e entry, code int) {
 		s.noteSender(e.text, code)
 		if ok {
 			s.mu.Lock()
-			s.mail, s.takers = e.text, 0
+			s.mail, s.mailing, s.takers = e.text, true, 0
 			s.mu.Unlock()
 		}
 	case rcpt:
@@ -220,7 +220,7 @@ func (s *session) note(e entry, code int) {
 		}
 	case rset, ownReset:
 		if ok {
-			s.setTakers(0)
+			s.transactionOver()
 			s.logEnvelope()
 		}
 	case chunk, quietChunk:
@@ -240,12 +240,14 @@ func (s *session) note(e entry, code int) {
 			s.info("DATA:CANCELLED [" + itoa(code) + "]")
 		}
 	case endOfData:
-		s.setTakers(0)
+		s.transactionOver()
 		s.w.count(imsg.CountMessages, 1)
 		s.state.Store(uint32(imsg.StatePost))
 		s.info("DATA:FINISHED [" + itoa(code) + "]")
 	case auth:
 		s.noteAuth(code)
+	case ownXclient:
+		s.noteXclient(code)
 	case starttls:
 		if code != 220 {
 			s.info("DIRECT:CANCELLED cause=starttls", "code", code)
@@ -326,12 +328,18 @@ func (s *session) drained(out *[]byte) bool {
 	return !s.over()
 }
 
-// setTakers and recipients: how many recipients the server has taken for the
-// message under way, as far as its replies tell.
-func (s *session) setTakers(n int) {
+// transactionOver, inTransaction and recipients: the server's envelope, as far
+// as its replies tell.
+func (s *session) transactionOver() {
 	s.mu.Lock()
-	s.takers = n
+	s.mailing, s.takers = false, 0
 	s.mu.Unlock()
+}
+
+func (s *session) inTransaction() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mailing
 }
 
 func (s *session) recipients() int {

@@ -34,6 +34,8 @@ type worker struct {
 	scand   imsg.Link
 	lookupd imsg.Link
 
+	oneXclient atomic.Bool // the server takes no second XCLIENT in a session
+
 	stock4, stock6 stock // sockets to reach servers with, by family
 
 	now    atomic.Int64 // seconds since the worker started, renewed by tick

@@ -1,12 +1,18 @@
-// XCLIENT: telling the server who its client really is, before the client hears
-// a word (mode fixed+xclient; Postfix, XCLIENT_README). This file owns that short
-// dialogue, in which nothing of the client takes part.
+// XCLIENT: telling the server who its client really is (mode fixed+xclient;
+// Postfix, XCLIENT_README). This file owns what is told: the addresses and ports
+// before the client hears a word, and how it says hello when it does.
+//
+// LOGIN is never told. It is for proxies that check passwords themselves; here the
+// server takes AUTH from the client, and knows the name. To tell it would do harm:
+// where Postfix does not refuse (550) an XCLIENT behind AUTH, it forgets what the
+// client said in EHLO, and without LOGIN that it has logged in.
 
 package session
 
 import (
 	"errors"
 	"net/netip"
+	"slices"
 	"strconv"
 	"time"
 
@@ -66,6 +72,8 @@ func (s *session) introduce() error {
 	case len(s.server.bytes()) > 0:
 		return errUnasked
 	}
+	s.hello.helo = slices.Contains(attributes, "HELO")
+	s.hello.proto = slices.Contains(attributes, "PROTO")
 	s.server.conn.SetReadDeadline(time.Time{})
 	s.greeted.Store(true)
 	return s.sayLine(greeting)
@@ -92,8 +100,79 @@ func (s *session) serverReply(line func(smtp.Reply)) (code int, err error) {
 	}
 }
 
+// hello is what the server wants to be told of a client's HELO or EHLO.
+type hello struct {
+	helo, proto bool
+	told        string // the last it was
+}
+
+// tellHello tells the server what comes in a HELO or EHLO before it comes. XCLIENT
+// starts the session over, so that the server must be between transactions, the
+// client not logged in, and its HELO follow. Without an XCLIENT the server learns
+// the same from that: it may refuse, and Postfix does unless the client's own
+// address is authorized. Then it is not asked again.
+func (s *session) tellHello(out *[]byte, cmd smtp.Command) step {
+	if !s.hello.helo && !s.hello.proto || s.w.oneXclient.Load() {
+		return goOn
+	}
+	line := s.hello.appendXclient(nil, cmd)
+	if string(line) == s.hello.told {
+		return goOn
+	}
+	// Replies under way still tell where the session stands.
+	if !s.drained(out) {
+		return stop
+	}
+	if s.inTransaction() || s.authenticated() {
+		return goOn
+	}
+	s.hello.told = string(line)
+	if next := s.forward(out, line, entry{kind: ownXclient}, false); next != goOn {
+		return next
+	}
+	if !s.drained(out) {
+		return stop
+	}
+	return goOn
+}
+
+func (h *hello) appendXclient(b []byte, cmd smtp.Command) []byte {
+	b = append(b, "XCLIENT"...)
+	if h.proto {
+		b = append(b, " PROTO="...)
+		if cmd.Verb == smtp.EHLO {
+			b = append(b, 'E')
+		}
+		b = append(b, "SMTP"...)
+	}
+	if !h.helo {
+		return b
+	}
+	b = append(b, " HELO="...)
+	name := smtp.AppendXtext(nil, cmd.Arg)
+	if len(name) == 0 || len(name) > longestValue {
+		name = []byte("[UNAVAILABLE]")
+	}
+	return append(b, name...)
+}
+
+// longestValue is how long Postfix lets a value be as it is sent, in octets.
+const longestValue = 255
+
+// noteXclient runs on the server's goroutine.
+func (s *session) noteXclient(code int) {
+	switch {
+	case code/100 == 2:
+		s.offered.Store(0) // until the next EHLO
+	case code/100 != 5, code == 501, code == 503:
+		s.debug("XCLIENT:REFUSED", "code", code) // now, or for this name
+	case !s.w.oneXclient.Swap(true):
+		s.info("XCLIENT:REFUSED", "code", code, "dst", s.dst)
+	}
+}
+
 // appendXclient appends the command with what is known of a client that has not
-// spoken yet. HELO, PROTO and LOGIN are not.
+// spoken yet.
 func (s *session) appendXclient(b []byte, offered []string) []byte {
 	b = appendAddr(append(b, "XCLIENT ADDR="...), s.src.Addr())
 	b = append(b, " NAME=[UNAVAILABLE]"...)
