@@ -40,14 +40,21 @@ func forFuzz(c *imsg.SessionConfig) {
 // FuzzClient holds that for any stream of a client, cut anywhere, the same
 // messages are scanned, the same are taken by every kind of server, and the same
 // commands acted on.
-func FuzzClient(f *testing.F) {
+func FuzzClient(f *testing.F) { fuzzClient(f, forFuzz) }
+
+// FuzzXclient holds the same where commands of ours come between the client's.
+func FuzzXclient(f *testing.F) {
+	fuzzClient(f, func(c *imsg.SessionConfig) { forFuzz(c); withXclient(c) })
+}
+
+func fuzzClient(f *testing.F, change func(*imsg.SessionConfig)) {
 	for _, h := range corpus() {
 		if text := strings.Join(h.talk, ""); len(text) < 1000 && len(h.talk) == 1 {
 			f.Add([]byte(text), []byte{0, 7, 30})
 		}
 	}
 	x := newMX(f, readings[2])
-	l := newLab(f, x.addr, forFuzz)
+	l := newLab(f, x.addr, change)
 	round := 0
 	pass := func(t *testing.T, stream []byte, cut cutting) (*call, *passage) {
 		round++
@@ -89,7 +96,7 @@ func FuzzClient(f *testing.F) {
 			return
 		}
 		cut, cutScans := pass(t, stream, cutBy(cuts))
-		if !slices.Equal(whole.did[1:], cut.did[1:]) || !slices.Equal(texts(whole, scans), texts(cut, cutScans)) ||
+		if !slices.Equal(whole.acted(), cut.acted()) || !slices.Equal(texts(whole, scans), texts(cut, cutScans)) ||
 			!slices.Equal(scans.clean, cutScans.clean) || !slices.Equal(scans.caught, cutScans.caught) {
 			t.Errorf("%q cut by %v:\n did %.600q, taken %.600q, scanned %.600q, caught %.600q\nwhole:\n did %.600q, taken %.600q, scanned %.600q, caught %.600q",
 				stream, cuts, cut.did, texts(cut, cutScans), cutScans.clean, cutScans.caught, whole.did, texts(whole, scans), scans.clean, scans.caught)

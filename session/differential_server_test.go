@@ -91,7 +91,7 @@ type mta struct {
 
 	buf      []byte
 	mode     func(m *mta) bool // reads the next thing in buf; false: more octets are needed
-	tag      string            // the argument of the first EHLO
+	tag      string            // the argument of the client's first EHLO
 	rcpts    int
 	mail     bool
 	chunks   bool
@@ -101,6 +101,7 @@ type mta struct {
 	last     bool
 	broken   bool // the chunk belongs to no transaction
 	asks     int  // AUTH challenges to come
+	known    bool // the client has logged in
 	reply    []byte
 	over     bool     // after QUIT and STARTTLS nothing is looked at any more
 	did      []string // the lines it acted on, AUTH responses among them
@@ -176,7 +177,7 @@ func (m *mta) command() bool {
 	switch strings.ToUpper(verb) {
 	case "EHLO", "HELO":
 		m.reset()
-		if m.tag == "" {
+		if m.tag == "" && arg != "gate.example" { // that is the gateway itself
 			m.tag = arg
 		}
 		if strings.EqualFold(verb, "HELO") {
@@ -184,7 +185,7 @@ func (m *mta) command() bool {
 			break
 		}
 		m.say("250-mx.example hello\r\n250-PIPELINING\r\n250-SIZE 100000000\r\n250-8BITMIME\r\n250-AUTH PLAIN LOGIN\r\n250-STARTTLS\r\n" +
-			"250-XCLIENT ADDR NAME PORT\r\n250-BURL imap\r\n250-XEXCH50")
+			"250-XCLIENT NAME ADDR PROTO HELO PORT LOGIN\r\n250-BURL imap\r\n250-XEXCH50")
 		if m.chunking {
 			m.say("250-CHUNKING\r\n250-BINARYMIME")
 		}
@@ -241,8 +242,7 @@ func (m *mta) command() bool {
 		m.reset()
 		m.say("250 2.0.0 ok")
 	case "XCLIENT":
-		m.reset()
-		m.say("220 mx.example again")
+		m.xclient()
 	case "NOOP":
 		m.whim(line)
 	case "VRFY":
@@ -254,6 +254,21 @@ func (m *mta) command() bool {
 		m.say("500 5.5.2 what?")
 	}
 	return true
+}
+
+// outOfPlace is what a server does that is told XCLIENT in a transaction, or by a
+// client that has logged in.
+const outOfPlace = "XCLIENT out of place"
+
+// xclient starts the session over, as if nobody had said anything yet.
+func (m *mta) xclient() {
+	if m.mail || m.known {
+		m.did = append(m.did, outOfPlace)
+		m.say("503 5.5.1 not now")
+		return
+	}
+	m.reset()
+	m.say("220 mx.example ESMTP")
 }
 
 func (m *mta) chunk(arg string) {
@@ -333,6 +348,7 @@ func (m *mta) challenge() {
 		m.say("334 ")
 		m.mode = (*mta).response
 	case m.asks == 0:
+		m.known = true
 		m.say("235 2.7.0 welcome")
 	default:
 		m.say("504 5.5.4 unknown mechanism")
@@ -362,6 +378,16 @@ type call struct {
 	heard []byte // all octets, up to where the server stopped looking
 	tls   []byte // what came behind an accepted STARTTLS
 	over  chan struct{}
+}
+
+// acted is what it acted on behind the client's first EHLO.
+func (c *call) acted() []string {
+	for i, line := range c.did {
+		if strings.HasSuffix(line, " "+c.tag) {
+			return c.did[i+1:]
+		}
+	}
+	return nil
 }
 
 // mx is a server with a socket. It remembers its calls by the name in their

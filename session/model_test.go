@@ -203,14 +203,40 @@ func asForwarded(did []string) []string {
 
 func isChunk(line string) bool { return strings.HasPrefix(line, "BDAT ") }
 
+// withXclients is what a server hears that is told of its client: the address at
+// the start, and what is new in a HELO until the client logs in.
+func withXclients(did []string, src string) []string {
+	_, port, _ := strings.Cut(src, ":")
+	list := []string{"EHLO gate.example", "XCLIENT ADDR=127.0.0.1 NAME=[UNAVAILABLE] PORT=" + port}
+	told, known := "", false
+	for _, line := range did {
+		verb, arg, _ := strings.Cut(line, " ")
+		hello := "XCLIENT PROTO=" + map[string]string{"EHLO": "ESMTP", "HELO": "SMTP"}[verb] + " HELO=" + arg
+		switch verb {
+		case "response:":
+			known = known || arg != "*"
+		case "EHLO", "HELO":
+			if hello != told && !known {
+				list = append(list, hello)
+				told = hello
+			}
+		}
+		list = append(list, line)
+	}
+	return list
+}
+
 func TestModel(t *testing.T) {
 	x := newMX(t, readings[0])
-	l := newLab(t, x.addr, func(c *imsg.SessionConfig) {
+	forModel := func(c *imsg.SessionConfig) {
 		c.ScanChunks = true
 		c.PipelineSize = 256
 		c.Antispam = false
 		c.SizeLimit = 0
-	})
+	}
+	plain := newLab(t, x.addr, forModel)
+	telling := newLab(t, x.addr, func(c *imsg.SessionConfig) { forModel(c); withXclient(c) })
+	telling.number = 1_000_000 // the two share a spool
 	round := 0
 	rapid.Check(t, func(rt *rapid.T) {
 		round++
@@ -219,6 +245,10 @@ func TestModel(t *testing.T) {
 		x.mu.Lock()
 		x.fickle = fickle
 		x.mu.Unlock()
+		l, tells := plain, rapid.Bool().Draw(rt, "xclient")
+		if tells {
+			l = telling
+		}
 		one, other := fmt.Sprintf("%d.direct", round), fmt.Sprintf("%d.gate", round)
 		want, _, err := runErrands(x.addr, one, errands)
 		if err != nil {
@@ -228,19 +258,27 @@ func TestModel(t *testing.T) {
 		if err != nil {
 			rt.Fatalf("through the gateway: %v\nheard %q\n want %q", err, got, want)
 		}
-		if want = changed.Replace(want); got != want {
+		want = changed.Replace(want)
+		if tells {
+			want = strings.ReplaceAll(want, "-XCLIENT ", "-XCL*ENT ")
+		}
+		if got != want {
 			rt.Fatalf("the client hears\n%q\nwant\n%q", got, want)
 		}
 		near, far := x.call(t, one), x.call(t, other)
 		var did []string
-		for i, line := range far.did[1:] {
-			if isChunk(line) && (!isChunk(far.did[i]) || strings.HasSuffix(far.did[i], "LAST")) {
+		for i, line := range far.did {
+			if isChunk(line) && (!isChunk(far.did[i-1]) || strings.HasSuffix(far.did[i-1], "LAST")) {
 				continue // our header
 			}
 			did = append(did, line)
 		}
-		if want := asForwarded(near.did[1:]); !slices.Equal(did, want) {
-			rt.Fatalf("the server hears\n%.2000q\nwant\n%.2000q", did, want)
+		acts := asForwarded(append([]string{"EHLO " + other}, near.did[1:]...))
+		if tells {
+			acts = withXclients(acts, src)
+		}
+		if !slices.Equal(did, acts) {
+			rt.Fatalf("the server hears\n%.2000q\nwant\n%.2000q", did, acts)
 		}
 		var messages []string
 		for _, m := range far.messages {
