@@ -37,8 +37,8 @@ var clamdAnswers = []struct {
 	{"fd[10]:  OK\x00", imsg.Failed, ""},
 	{": OK\x00", imsg.Failed, ""},
 	{"OK\x00", imsg.Failed, ""},
-	{"stream: FOUND\x00", imsg.Failed, ""},
-	{"stream:  FOUND\x00", imsg.Failed, ""},
+	{"stream: FOUND\x00", imsg.Caught, ""},
+	{"stream:  FOUND\x00", imsg.Caught, ""},
 	{"UNKNOWN COMMAND\x00", imsg.Failed, ""},
 	{"COMMAND READ TIMED OUT\x00", imsg.Failed, ""},
 	{"\x00", imsg.Failed, ""},
@@ -111,8 +111,8 @@ var mksdAnswers = []struct {
 	{"DEL V /spool/1.2\r\n", imsg.Clean, ""},
 	{"VIR Eicar.Test /spool/1.2\n", imsg.Caught, "Eicar.Test"},
 	{"VIR Eicar.Test\n", imsg.Caught, "Eicar.Test"},
-	{"VIR \n", imsg.Failed, ""},
-	{"VIR\n", imsg.Failed, ""},
+	{"VIR \n", imsg.Caught, ""},
+	{"VIR\n", imsg.Caught, ""},
 	{"OKAY\n", imsg.Failed, ""},
 	{"CLN\n", imsg.Failed, ""},
 	{"ERR no such file\n", imsg.Failed, ""},
@@ -137,7 +137,7 @@ func TestParseMksd(t *testing.T) {
 
 // fit tells whether a name or problem may be shown.
 func fit(s string, limit int) bool {
-	return s != "" && len(s) <= limit && !strings.ContainsFunc(s, func(c rune) bool { return c < ' ' || c > '~' })
+	return len(s) <= limit && !strings.ContainsFunc(s, func(c rune) bool { return c < ' ' || c > '~' })
 }
 
 func FuzzParseClamd(f *testing.F) {

@@ -137,7 +137,10 @@ func parseClamd(answer []byte) (finding, error) {
 		if word == "OK" {
 			return finding{outcome: imsg.Clean}, nil
 		}
-		if name, ok := strings.CutSuffix(word, " FOUND"); ok && name != "" {
+		if word == "FOUND" {
+			return caught(""), nil // whatever it is called
+		}
+		if name, ok := strings.CutSuffix(word, " FOUND"); ok {
 			return caught(name), nil
 		}
 	}

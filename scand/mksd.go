@@ -53,9 +53,8 @@ func parseMksd(answer string) (finding, error) {
 	case strings.HasPrefix(line, "CLN "), strings.HasPrefix(line, "DEL "):
 		return finding{outcome: imsg.Clean}, nil
 	case word == "VIR":
-		if name, _, _ = strings.Cut(name, " "); name != "" {
-			return caught(name), nil
-		}
+		name, _, _ = strings.Cut(name, " ")
+		return caught(name), nil // it may have none
 	case word == "ERR":
 		return finding{}, errors.New(clean(name, maxProblem))
 	}
