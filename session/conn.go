@@ -77,6 +77,7 @@ type session struct {
 	helo      string
 	hello     hello
 	reason    string // of a takeover to come
+	infected  bool   // that reason is a virus
 	skip      int64  // octets of a refused chunk still to come
 	sorry     string // the reply to it, said behind them
 	chunks    chunks

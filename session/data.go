@@ -259,6 +259,7 @@ func (s *session) judge() step {
 			keep |= cfg.SpoolLeaveOn & imsg.LeaveVirus
 			s.spool.finish(keep != 0)
 			s.offend(imsg.FoundVirus, name, 0, s.spool.kept)
+			s.infected = true
 			return s.refuseText(smtp.CodeRefused, s.text(imsg.MsgVirusFound)+" ("+name+")")
 		default:
 			s.w.count(imsg.CountScanFailed, 1)

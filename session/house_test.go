@@ -50,7 +50,9 @@ func texts() []string {
 	list := make([]string, imsg.Texts)
 	for text, name := range map[imsg.Text]string{
 		imsg.MsgVirusFound:        "msg_virus_found",
+		imsg.MsgVirusNoMore:       "msg_virus_no_more",
 		imsg.MsgVirusLocked:       "msg_virus_locked",
+		imsg.MsgSpoolProblem:      "msg_spool_problem",
 		imsg.MsgSpamFound:         "msg_spam_found",
 		imsg.MsgScannerFailed:     "msg_scanner_failed",
 		imsg.MsgCannotConnect:     "msg_cannot_connect",

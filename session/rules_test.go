@@ -226,7 +226,7 @@ func TestSpoolIsFull(t *testing.T) {
 				if ignore {
 					r.server.hears(text + ".\r\n")
 				} else {
-					r.client.hears("451 gate.example \r\n")
+					r.client.hears("451 gate.example msg_spool_problem\r\n")
 					r.server.isCutOff()
 				}
 			} else {
@@ -238,7 +238,7 @@ func TestSpoolIsFull(t *testing.T) {
 					r.server.hears("BDAT 0 LAST\r\n")
 				} else {
 					r.server.hears("RSET\r\nQUIT\r\n")
-					r.client.hears("451 gate.example \r\n")
+					r.client.hears("451 gate.example msg_spool_problem\r\n")
 				}
 			}
 			fileLimit(t, false)

@@ -67,7 +67,7 @@ func TestVirusIsCutOff(t *testing.T) {
 	r.server.end()
 	r.client.say("MAIL FROM:<x@y>\r\nRCPT TO:<z>\r\nDATA\r\nRSET\r\nNOOP\r\nEHLO me\r\nHELO\r\nVRFY x\r\nQUIT\r\n")
 	r.client.hears("451 4.3.2 gate.example msg_virus_found (Eicar)\r\n" +
-		"503 5.5.1 gate.example msg_transaction_failed\r\n503 5.5.1 gate.example msg_transaction_failed\r\n" +
+		"503 5.5.1 gate.example msg_virus_no_more\r\n503 5.5.1 gate.example msg_virus_no_more\r\n" +
 		"250 2.0.0 gate.example OK\r\n250 2.0.0 gate.example OK\r\n250 gate.example msg_hello\r\n" +
 		"502 5.5.2 gate.example msg_unimpl_command\r\n502 5.5.2 gate.example msg_unimpl_command\r\n221 2.0.0 gate.example msg_sign_off\r\n")
 	r.client.end()

@@ -80,7 +80,7 @@ func (s *session) takeover(reason string) {
 			continue
 		}
 		if count++; count > s.w.cfg.TakeoverCmds {
-			s.say(smtp.CodeRejected, s.text(imsg.MsgTransactionFailed))
+			s.say(smtp.CodeRejected, s.hopeless())
 			s.finish("error")
 			return
 		}
@@ -158,9 +158,17 @@ func (s *session) play(v smtp.Verb, hasArg bool, reason string) (quit bool, err 
 	case v == smtp.MAIL:
 		return false, s.say(smtp.CodeTakeover, reason)
 	case v == smtp.RCPT, v == smtp.DATA:
-		return false, s.say(smtp.CodeSequence, s.text(imsg.MsgTransactionFailed))
+		return false, s.say(smtp.CodeSequence, s.hopeless())
 	}
 	return false, s.say(smtp.CodeUnsupported, s.text(imsg.MsgUnimplCommand))
+}
+
+// hopeless is what a client hears that goes on as if it could still send.
+func (s *session) hopeless() string {
+	if s.infected {
+		return s.text(imsg.MsgVirusNoMore)
+	}
+	return s.text(imsg.MsgTransactionFailed)
 }
 
 // finish ends the session after our last words: the server is cut off, the
