@@ -6,15 +6,18 @@ package config
 
 import "github.com/smtp-gated/smtp-gated/imsg"
 
+const unsaid = "is never said by this program"
+
 var messages = [imsg.Texts]struct {
 	name   string
 	also   []string
 	when   string
 	remote bool
+	unsaid bool // nothing that can happen here calls for it
 	text   string
 }{
 	imsg.MsgVirusFound:               {name: "msg_virus_found", when: "a virus was found; its name follows", text: "Your message was not sent: it contains a virus. Please clean your computer before you try again"},
-	imsg.MsgVirusNoMore:              {name: "msg_virus_no_more", when: "a command after a virus was found", text: "A virus was found in this session. Please end it and clean your computer"},
+	imsg.MsgVirusNoMore:              {name: "msg_virus_no_more", when: "a recipient, or one command too many, after a virus was found", text: "A virus was found in this session. Please end it and clean your computer"},
 	imsg.MsgVirusLocked:              {name: "msg_virus_locked", when: "the client is locked", text: "Your address is locked, because it sent viruses or spam or broke other rules. Please ask your network's administrator"},
 	imsg.MsgSpamFound:                {name: "msg_spam_found", when: "spam was found; its score follows", text: "Your message was not sent: it looks like spam. If it is not, please reword it or ask your network's administrator"},
 	imsg.MsgUnknownVirus:             {name: "msg_unknown_virus", when: "stands for the name of a virus that has none", text: "unknown virus"},
@@ -31,7 +34,7 @@ var messages = [imsg.Texts]struct {
 	imsg.MsgLookupNomem:              {name: "msg_lookup_nomem", when: "cause: out of memory", text: "out of memory"},
 	imsg.MsgLookupUnknown:            {name: "msg_lookup_unknown", when: "cause: any other", text: "the cause is not known"},
 	imsg.MsgConnectTimeout:           {name: "msg_connect_timeout", when: "the mail server did not answer; its address follows", text: "Your mail server does not answer. Please try again later"},
-	imsg.MsgConnectFailed:            {name: "msg_connect_failed", when: "the connection to the mail server broke", text: "The connection to your mail server failed. Please try again later"},
+	imsg.MsgConnectFailed:            {name: "msg_connect_failed", when: unsaid, unsaid: true, text: "The connection to your mail server failed. Please try again later"},
 	imsg.MsgSessionTimeout:           {name: "msg_session_timeout", when: "a session that was taken over lasted too long", text: "This session took too long and is closed. Please connect again"},
 	imsg.MsgSignOff:                  {name: "msg_sign_off", when: "the answer to QUIT", text: "Closing the connection, goodbye"},
 	imsg.MsgHello:                    {name: "msg_hello", when: "the answer to HELO", text: "Hello"},
@@ -43,8 +46,8 @@ var messages = [imsg.Texts]struct {
 	imsg.MsgMaxPerHost:               {name: "msg_max_per_host", when: "max_per_host is reached", text: "Too many connections from your address. Please close some or try again later"},
 	imsg.MsgMaxPerIdent:              {name: "msg_max_per_ident", when: "max_per_ident is reached", text: "You have too many connections. Please close some or try again later"},
 	imsg.MsgSystemLoad:               {name: "msg_system_load", when: "max_load is passed", text: "The system is too busy at the moment. Please try again later"},
-	imsg.MsgNomem:                    {name: "msg_nomem", when: "out of memory", text: "There is too little memory at the moment. Please try again later"},
-	imsg.MsgUnknownScanner:           {name: "msg_unknown_scanner", when: "the scanner that is set does not exist", text: "The mail scanner is set up wrongly. Please tell your network's administrator"},
+	imsg.MsgNomem:                    {name: "msg_nomem", when: unsaid, unsaid: true, text: "There is too little memory at the moment. Please try again later"},
+	imsg.MsgUnknownScanner:           {name: "msg_unknown_scanner", when: unsaid, unsaid: true, text: "The mail scanner is set up wrongly. Please tell your network's administrator"},
 	imsg.MsgAuthRequired:             {name: "msg_auth_required", when: "auth_require is not met", text: "You must log in before you can send. Please switch on authentication for outgoing mail in your mail program"},
 	imsg.MsgLoopAvoidance:            {name: "msg_loop_avoidance", when: "a connection would lead back here", text: "This connection would lead back to where it came from. Please tell your network's administrator"},
 	imsg.MsgSizeLimit:                {name: "msg_size_limit", when: "size_limit is passed", text: "Your message was not sent: it is too large. Please make it smaller"},
@@ -56,8 +59,8 @@ var messages = [imsg.Texts]struct {
 	imsg.MsgRatelimitMessages:        {name: "msg_ratelimit_messages", when: "too many messages in the period", text: "You have sent too many messages. Please try again later"},
 	imsg.MsgRatelimitRcptto:          {name: "msg_ratelimit_rcptto", when: "too many recipients in the period", text: "You have sent to too many recipients. Please try again later"},
 	imsg.MsgRatelimitRcpttoRejects:   {name: "msg_ratelimit_rcptto_rejects", when: "too many refused recipients in the period", text: "Too many of your recipients were refused. Please check your addresses and try again later"},
-	imsg.MsgRatelimitHelo:            {name: "msg_ratelimit_helo", when: "too many greetings in the period", text: "You have said hello too often. Please try again later"},
-	imsg.MsgRatelimitMailfrom:        {name: "msg_ratelimit_mailfrom", when: "too many senders in the period", text: "You have used too many senders. Please try again later"},
+	imsg.MsgRatelimitHelo:            {name: "msg_ratelimit_helo", when: unsaid, unsaid: true, text: "You have said hello too often. Please try again later"},
+	imsg.MsgRatelimitMailfrom:        {name: "msg_ratelimit_mailfrom", when: unsaid, unsaid: true, text: "You have used too many senders. Please try again later"},
 	imsg.MsgRatelimitMailfromRejects: {name: "msg_ratelimit_mailfrom_rejects", when: "too many refused senders in the period", text: "Your sender address was refused too often. Please check it and try again later"},
 	imsg.MsgRatelimitDst:             {name: "msg_ratelimit_dst", when: "too many different servers in the period", text: "You have called too many different mail servers. Please try again later"},
 	imsg.MsgEarlytalker:              {name: "msg_earlytalker", when: "the client talked before the greeting", text: "You must wait for the greeting before you send. Please check your mail program"},

@@ -193,10 +193,14 @@ func table(c *Config) []Option {
 		{Name: "locale", Path: "unused.locale", Help: meaningless, Remark: meaningless, value: as(&c.Locale, "", unused("NAME"))},
 	}
 	for i, m := range messages {
-		options = append(options, Option{
+		o := Option{
 			Name: m.name, Also: m.also, Path: "messages." + strings.TrimPrefix(m.name, "msg_"), Help: m.when,
 			Remote: m.remote, value: as(&c.Texts[i], m.text, message()),
-		})
+		}
+		if m.unsaid {
+			o.Remark = m.when
+		}
+		options = append(options, o)
 	}
 	return options
 }

@@ -4,6 +4,7 @@
 package config
 
 import (
+	"maps"
 	"slices"
 	"strings"
 )
@@ -28,6 +29,14 @@ var switches = map[string]struct{ option, word, none string }{
 	"spam_block":         {"lock_on", "spam", "never"},
 	"max_per_host_lock":  {"lock_on", "maxhost", "never"},
 	"max_per_ident_lock": {"lock_on", "maxident", "never"},
+}
+
+// OldForms returns what the legacy syntax takes beside the names of today's
+// options: old names, sorted, and the values that made another option of one.
+func OldForms() []string {
+	names := slices.AppendSeq(slices.Collect(maps.Keys(renames)), maps.Keys(switches))
+	slices.Sort(names)
+	return append(names, "nat_header 0", "nat_header 1", "nat_header 2", "spf source")
 }
 
 // modern returns today's form of a line, and whether it is another one.
