@@ -29,7 +29,7 @@ type msa struct {
 
 	mu      sync.Mutex
 	mails   []string
-	said    []string // every command, with the number of its connection
+	said    []string // "N from ADDRESS" and every command, N being its connection
 	writing int      // messages under way
 	next    int
 	faults  []error // breaches of the protocol by the gateway
@@ -108,6 +108,7 @@ func (m *msa) accept() {
 		}
 		m.mu.Lock()
 		m.next++
+		m.said = append(m.said, fmt.Sprintf("%d from %s", m.next, c.RemoteAddr().(*net.TCPAddr).IP))
 		s := &service{msa: m, number: m.next, conn: c, in: bufio.NewReaderSize(c, 64<<10)}
 		m.mu.Unlock()
 		go func() {

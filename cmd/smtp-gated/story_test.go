@@ -16,6 +16,8 @@
 //	log PATTERN                      the log has such a line
 //	appears FILE                     wait for a file
 //	silence SOCKET                   a scanner that never answers
+//	scanner SOCKET ANSWER            one that always answers so
+//	router udp|tcp ADDRESS ANSWER    a helper on a router, its port ROUTER (see router_test.go)
 //	zone NAME ENTRY=ADDRESS…         a name server with this block list, NAMESERVER
 //	sessions N                       wait until lockd counts so many
 //	counted NAME N                   wait until that counter stands there
@@ -144,6 +146,8 @@ var commands = map[string]func(*testscript.TestScript, bool, []string){
 	"log":      word((*story).logged),
 	"appears":  word((*story).appears),
 	"silence":  word((*story).silence),
+	"scanner":  word((*story).scanner),
+	"router":   word((*story).router),
 	"zone":     word((*story).zone),
 	"sessions": word((*story).sessions),
 	"counted":  word((*story).counted),
@@ -417,6 +421,31 @@ func (s *story) silence(_ *testscript.TestScript, _ bool, args []string) error {
 	}
 	s.silent = append(s.silent, l)
 	return os.Chmod(s.path(args[0]), 0o777)
+}
+
+// scanner answers whatever it is asked. Its answer is written as in Go.
+func (s *story) scanner(ts *testscript.TestScript, not bool, args []string) error {
+	answer, err := strconv.Unquote(`"` + strings.Join(args[1:], " ") + `"`)
+	if err != nil {
+		return err
+	}
+	if err := s.silence(ts, not, args); err != nil {
+		return err
+	}
+	l := s.silent[len(s.silent)-1].(net.Listener)
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			c.SetDeadline(time.Now().Add(patience))
+			c.Read(make([]byte, 64<<10))
+			io.WriteString(c, answer)
+			c.Close()
+		}
+	}()
+	return nil
 }
 
 func (s *story) sessions(_ *testscript.TestScript, _ bool, args []string) error {
