@@ -1,0 +1,307 @@
+// What a real Postfix knows of a client behind the gateway: its policy service is
+// asked about each message with all that Postfix holds for true.
+
+package session
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/smtp-gated/smtp-gated/session/smtp"
+)
+
+// serve plays a service that Postfix calls, one goroutine a connection.
+func serve(t *testing.T, play func(conn net.Conn, lines *bufio.Scanner)) (addr string) {
+	t.Helper()
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			t.Cleanup(func() { c.Close() })
+			go play(c, bufio.NewScanner(c))
+		}
+	}()
+	return l.Addr().String()
+}
+
+// informed is a Postfix that tells what it knows at each DATA.
+type informed struct {
+	*realServer
+	t      *testing.T
+	facts  chan map[string]string
+	logged string // the file
+}
+
+// startInformed starts one that takes XCLIENT from 127.0.0.1 and 127.0.0.6, and
+// any password.
+func startInformed(t *testing.T, more string) *informed {
+	t.Helper()
+	p := &informed{t: t, facts: make(chan map[string]string, 16)}
+	policy := serve(t, func(conn net.Conn, lines *bufio.Scanner) {
+		for facts := make(map[string]string); lines.Scan(); {
+			name, value, found := strings.Cut(lines.Text(), "=")
+			facts[name] = value
+			if !found { // SMTPD_POLICY_README: an empty line ends a request
+				p.facts <- facts
+				facts = make(map[string]string)
+				fmt.Fprint(conn, "action=DUNNO\n\n")
+			}
+		}
+	})
+	// The authentication protocol of Dovecot, version 1.
+	passwords := serve(t, func(conn net.Conn, lines *bufio.Scanner) {
+		fmt.Fprint(conn, "VERSION\t1\t1\nMECH\tPLAIN\tplaintext\nSPID\t1\nCUID\t1\nCOOKIE\t00112233445566778899aabbccddeeff\nDONE\n")
+		for lines.Scan() {
+			if words := strings.Split(lines.Text(), "\t"); words[0] == "AUTH" {
+				fmt.Fprintf(conn, "OK\t%s\tuser=somebody\n", words[1])
+			}
+		}
+	})
+	p.realServer = startPostfixWith(t, `
+smtpd_authorized_xclient_hosts = 127.0.0.1, 127.0.0.6
+smtpd_data_restrictions = check_policy_service inet:`+policy+`
+smtpd_sasl_auth_enable = yes
+smtpd_sasl_type = dovecot
+smtpd_sasl_path = inet:`+passwords+"\n"+more)
+	p.logged = filepath.Join(filepath.Dir(filepath.Dir(p.maildir)), "log")
+	return p
+}
+
+// knows expects facts of the next message.
+func (p *informed) knows(want map[string]string) {
+	p.t.Helper()
+	facts := wait(p.t, p.facts)
+	for name, value := range want {
+		if facts[name] != value {
+			p.t.Errorf("%s is %q to Postfix, want %q", name, facts[name], value)
+		}
+	}
+}
+
+// logSize and logs: what gets into Postfix's log from here on.
+func (p *informed) logSize() int {
+	b, err := os.ReadFile(p.logged)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return len(b)
+}
+
+func (p *informed) logs(from int, words string) {
+	p.t.Helper()
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		b, _ := os.ReadFile(p.logged)
+		if strings.Contains(string(b[from:]), words) {
+			return
+		}
+		if time.Now().After(end) {
+			p.t.Fatalf("%q does not get into the log:\n%s", words, b[from:])
+		}
+	}
+}
+
+// callFrom calls a server from an address of the loopback.
+func callFrom(t *testing.T, addr, from string) *talker {
+	t.Helper()
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
+	conn, err := d.Dial("tcp4", addr)
+	if err != nil {
+		lacks(t, "no second loopback address: %v", err)
+	}
+	c := newTalker(t, "client", conn)
+	c.gets("220")
+	return c
+}
+
+// gets reads a reply and returns it, lines joined by LF.
+func (p *talker) gets(code string) string {
+	p.t.Helper()
+	var lines []string
+	for {
+		line := p.line()
+		lines = append(lines, line)
+		if len(line) < 4 || line[3] == ' ' {
+			break
+		}
+	}
+	reply := strings.Join(lines, "\n")
+	if !strings.HasPrefix(reply, code) {
+		p.t.Fatalf("%s gets %q, want %s", p.name, reply, code)
+	}
+	return reply
+}
+
+// exchange says a line and gets its reply.
+func (p *talker) exchange(line, code string) string {
+	p.t.Helper()
+	p.say(line + "\r\n")
+	return p.gets(code)
+}
+
+// mails sends a message.
+func (p *talker) mails() {
+	p.t.Helper()
+	p.exchange("MAIL FROM:<a@client.example>", "250")
+	p.exchange("RCPT TO:<b@mx.example>", "250")
+	p.exchange("DATA", "354")
+	p.exchange("Subject: facts\r\n\r\n.", "250")
+}
+
+func TestPostfixKnowsTheClient(t *testing.T) {
+	p := startInformed(t, "")
+	for _, tc := range []struct {
+		from    string
+		hellos  []string
+		refused bool
+	}{
+		// 127.0.0.6 may say XCLIENT itself: then we may in its name.
+		{"127.0.0.6", []string{"EHLO a+b=c.example"}, false},
+		{"127.0.0.6", []string{"HELO a.example"}, false},
+		// HELO behind EHLO is ESMTP to a Postfix that is not told.
+		{"127.0.0.6", []string{"EHLO a.example", "EHLO b.example", "HELO c.example"}, false},
+		// From 127.0.0.5 Postfix takes no XCLIENT, and so none behind ours.
+		{"127.0.0.5", []string{"EHLO a+b=c.example"}, true},
+		{"127.0.0.5", []string{"HELO a.example"}, true},
+		{"127.0.0.5", []string{"HELO a.example", "EHLO b.example"}, true},
+	} {
+		t.Run(tc.from+" "+strings.Join(tc.hellos, ", "), func(t *testing.T) {
+			p.t = t
+			h := newHouse(t, p.addr, withXclient)
+			for round := range 2 {
+				log := p.logSize()
+				c := callFrom(t, h.addr, tc.from)
+				for _, hello := range tc.hellos {
+					if offer := c.exchange(hello, "250"); strings.Contains(offer, "XCLIENT") {
+						t.Errorf("the client is offered %q", offer)
+					}
+					c.mails()
+					p.knows(map[string]string{
+						"client_address": tc.from, "client_port": portOf(c.conn.LocalAddr()), "client_name": "unknown",
+						"server_address": "127.0.0.1", "server_port": portOf(c.conn.RemoteAddr()),
+						"helo_name": hello[len("HELO "):], "protocol_name": proto(hello),
+					})
+				}
+				c.exchange("QUIT", "221")
+				// Postfix counts those it takes as 0/1: they start the session over.
+				xclients := 1 + len(tc.hellos)
+				if tc.refused {
+					xclients = 2 - round
+				}
+				p.logs(log, fmt.Sprintf(" xclient=0/%d mail=%d ", xclients, len(tc.hellos)))
+			}
+			if line := "XCLIENT:REFUSED code=550, dst=" + p.addr; tc.refused {
+				h.logs(line)
+			} else {
+				h.logsNot("XCLIENT:REFUSED")
+			}
+		})
+	}
+	p.t = t
+	for _, mail := range p.settle(t) {
+		if m := receivedFrom.FindStringSubmatch(mail); m == nil || m[1] == "c.example" && m[2] != "SMTP" {
+			t.Errorf("Postfix writes %q", mail)
+		}
+	}
+}
+
+var receivedFrom = regexp.MustCompile(`(?m)^Received: from ([abc+=]+\.example) \(unknown \[127\.0\.0\.[56]\]\)\n\tby mx\.example \(Postfix\) with (E?SMTP) id`)
+
+func proto(hello string) string {
+	if hello[0] == 'E' {
+		return "ESMTP"
+	}
+	return "SMTP"
+}
+
+// LOGIN is not told because it need not be, and because it must not.
+func TestPostfixKnowsTheLogin(t *testing.T) {
+	p := startInformed(t, "")
+	const auth = "AUTH PLAIN AHNvbWVib2R5AHB3"
+	for _, from := range []string{"127.0.0.5", "127.0.0.6"} {
+		t.Run("through the gateway from "+from, func(t *testing.T) {
+			p.t = t
+			h := newHouse(t, p.addr, withXclient)
+			c := callFrom(t, h.addr, from)
+			want := map[string]string{"sasl_username": "somebody", "sasl_method": "PLAIN", "client_address": from, "helo_name": "a.example", "protocol_name": "ESMTP"}
+			c.exchange("EHLO a.example", "250")
+			c.exchange(auth, "235")
+			c.mails()
+			p.knows(want)
+			c.exchange("EHLO b.example", "250")
+			c.mails()
+			want["helo_name"] = "b.example"
+			p.knows(want)
+		})
+	}
+	for _, tc := range []struct {
+		from, xclient, code string
+		want                map[string]string
+	}{
+		{"127.0.0.5", "LOGIN=somebody", "550", map[string]string{"sasl_username": "somebody", "helo_name": "a.example", "protocol_name": "ESMTP"}},
+		{"127.0.0.6", "LOGIN=somebody", "220", map[string]string{"sasl_username": "somebody", "sasl_method": "XCLIENT", "helo_name": "", "protocol_name": "SMTP"}},
+		{"127.0.0.6", "HELO=a.example PROTO=ESMTP", "220", map[string]string{"sasl_username": "", "sasl_method": "", "helo_name": "a.example", "protocol_name": "ESMTP"}},
+	} {
+		t.Run("what would be: "+tc.xclient+" from "+tc.from, func(t *testing.T) {
+			p.t = t
+			c := callFrom(t, p.addr, "127.0.0.1")
+			c.exchange("EHLO gate.example", "250")
+			c.exchange("XCLIENT ADDR="+tc.from+" NAME=[UNAVAILABLE]", "220")
+			c.exchange("EHLO a.example", "250")
+			c.exchange(auth, "235")
+			c.exchange("XCLIENT "+tc.xclient, tc.code)
+			c.mails()
+			p.knows(tc.want)
+		})
+	}
+}
+
+// Each way we write an address, port or name is read as it was meant.
+func TestPostfixReadsXclient(t *testing.T) {
+	p := startInformed(t, "inet_protocols = all\nmynetworks = 0.0.0.0/0 [::]/0\nsmtpd_authorized_xclient_hosts = 0.0.0.0/0 [::]/0\n")
+	for _, tc := range []struct{ src, local, hello, client, server, helo string }{
+		{"192.0.2.7:1025", "198.51.100.1:25", "EHLO c.example", "192.0.2.7", "198.51.100.1", "c.example"},
+		{"[2001:db8::7]:65535", "[2001:db8::1]:587", "EHLO [IPv6:2001:db8::7]", "2001:db8::7", "2001:db8::1", "[IPv6:2001:db8::7]"},
+		{"[fe80::1%eth0]:9", "[fe80::2%lo]:25", "HELO x+20y=z", "fe80::1", "fe80::2", "x+20y=z"},
+		// Postfix has its own idea of what may be in a name.
+		{"192.0.2.8:1", "192.0.2.1:2", "EHLO x ADDR=192.0.2.1 LOGIN=root", "192.0.2.8", "192.0.2.1", "x?ADDR=192.0.2.1?LOGIN=root"},
+		{"192.0.2.8:1", "192.0.2.1:2", "EHLO " + strings.Repeat("a", 300), "192.0.2.8", "192.0.2.1", ""},
+	} {
+		s := &session{src: netip.MustParseAddrPort(tc.src), local: netip.MustParseAddrPort(tc.local)}
+		c := callFrom(t, p.addr, "127.0.0.1")
+		offer := c.exchange("EHLO gate.example", "250")
+		_, line, _ := strings.Cut(offer, "XCLIENT ")
+		line, _, _ = strings.Cut(line, "\n")
+		c.exchange(strings.TrimSuffix(string(s.appendXclient(nil, strings.Fields(line))), "\r\n"), "220")
+		h := &hello{helo: true, proto: true}
+		c.exchange(string(h.appendXclient(nil, parse(t, tc.hello))), "220")
+		c.mails()
+		p.knows(map[string]string{
+			"client_address": tc.client, "client_port": fmt.Sprint(s.src.Port()), "server_address": tc.server, "server_port": fmt.Sprint(s.local.Port()),
+			"helo_name": tc.helo, "protocol_name": proto(tc.hello), "sasl_username": "",
+		})
+	}
+}
+
+func parse(t *testing.T, line string) smtp.Command {
+	t.Helper()
+	cmd, err := smtp.ParseCommand([]byte(line))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cmd
+}
