@@ -45,7 +45,7 @@ func (r *rig) natChunk() {
 	r.server.say("250 header\r\n")
 }
 
-func (r *rig) scannedBodies() []string {
+func (r *house) scannedBodies() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var list []string
@@ -56,7 +56,7 @@ func (r *rig) scannedBodies() []string {
 	return list
 }
 
-func (r *rig) wantScanned(want ...string) {
+func (r *house) wantScanned(want ...string) {
 	r.t.Helper()
 	got := r.scannedBodies()
 	if len(got) != len(want) {
