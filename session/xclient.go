@@ -108,9 +108,10 @@ type hello struct {
 
 // tellHello tells the server what comes in a HELO or EHLO before it comes. XCLIENT
 // starts the session over, so that the server must be between transactions, the
-// client not logged in, and its HELO follow. Without an XCLIENT the server learns
-// the same from that: it may refuse, and Postfix does unless the client's own
-// address is authorized. Then it is not asked again.
+// client not logged in, and its HELO follow. Nothing hangs on it: HELO and EHLO
+// say the same (but HELO behind EHLO, which to Postfix is ESMTP still). A server
+// may refuse, as Postfix does unless the client's own address is authorized, too;
+// then it is not asked again.
 func (s *session) tellHello(out *[]byte, cmd smtp.Command) step {
 	if !s.hello.helo && !s.hello.proto || s.w.oneXclient.Load() {
 		return goOn
