@@ -9,6 +9,7 @@ import (
 	"hash/fnv"
 	"io"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -380,14 +381,17 @@ type call struct {
 	over  chan struct{}
 }
 
-// acted is what it acted on behind the client's first EHLO.
-func (c *call) acted() []string {
-	for i, line := range c.did {
-		if strings.HasSuffix(line, " "+c.tag) {
-			return c.did[i+1:]
+// acted is what it acted on behind the client's first EHLO, whoever the client was.
+func (c *call) acted() (list []string) {
+	first := slices.IndexFunc(c.did, func(line string) bool { return strings.HasSuffix(line, " "+c.tag) })
+	for _, line := range c.did[first+1:] {
+		if before, after, ok := strings.Cut(line, " PORT="); ok {
+			_, after, _ = strings.Cut(after, " ")
+			line = before + " " + after
 		}
+		list = append(list, line)
 	}
-	return nil
+	return list
 }
 
 // mx is a server with a socket. It remembers its calls by the name in their

@@ -207,11 +207,12 @@ func isChunk(line string) bool { return strings.HasPrefix(line, "BDAT ") }
 // the start, and what is new in a HELO until the client logs in.
 func withXclients(did []string, src string) []string {
 	_, port, _ := strings.Cut(src, ":")
-	list := []string{"EHLO gate.example", "XCLIENT ADDR=127.0.0.1 NAME=[UNAVAILABLE] PORT=" + port}
+	client := "XCLIENT ADDR=127.0.0.1 NAME=[UNAVAILABLE] PORT=" + port
+	list := []string{"EHLO gate.example", client}
 	told, known := "", false
 	for _, line := range did {
 		verb, arg, _ := strings.Cut(line, " ")
-		hello := "XCLIENT PROTO=" + map[string]string{"EHLO": "ESMTP", "HELO": "SMTP"}[verb] + " HELO=" + arg
+		hello := client + " PROTO=" + map[string]string{"EHLO": "ESMTP", "HELO": "SMTP"}[verb] + " HELO=" + arg
 		switch verb {
 		case "response:":
 			known = known || arg != "*"

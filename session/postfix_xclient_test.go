@@ -286,9 +286,9 @@ func TestPostfixReadsXclient(t *testing.T) {
 		offer := c.exchange("EHLO gate.example", "250")
 		_, line, _ := strings.Cut(offer, "XCLIENT ")
 		line, _, _ = strings.Cut(line, "\n")
-		c.exchange(strings.TrimSuffix(string(s.appendXclient(nil, strings.Fields(line))), "\r\n"), "220")
-		h := &hello{helo: true, proto: true}
-		c.exchange(string(h.appendXclient(nil, parse(t, tc.hello))), "220")
+		s.hello.wants(strings.Fields(line))
+		c.exchange(string(s.appendXclient(nil)), "220")
+		c.exchange(string(s.hello.append(s.appendXclient(nil), parse(t, tc.hello))), "220")
 		c.mails()
 		p.knows(map[string]string{
 			"client_address": tc.client, "client_port": fmt.Sprint(s.src.Port()), "server_address": tc.server, "server_port": fmt.Sprint(s.local.Port()),

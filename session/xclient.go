@@ -12,7 +12,6 @@ package session
 import (
 	"errors"
 	"net/netip"
-	"slices"
 	"strconv"
 	"time"
 
@@ -43,11 +42,11 @@ func (s *session) introduce() error {
 	if err := s.server.write([]byte("EHLO " + s.w.cfg.ProxyName + "\r\n")); err != nil {
 		return err
 	}
-	var attributes []string
 	offered := false
 	code, err = s.serverReply(func(r smtp.Reply) {
 		if names, ok := smtp.XclientOffer(r); ok {
-			attributes, offered = append(attributes, names...), true
+			offered = true
+			s.hello.wants(names)
 		}
 	})
 	switch {
@@ -57,7 +56,7 @@ func (s *session) introduce() error {
 		return errNoXclient
 	}
 
-	if err := s.server.write(s.appendXclient(nil, attributes)); err != nil {
+	if err := s.server.write(append(s.appendXclient(nil), "\r\n"...)); err != nil {
 		return err
 	}
 	var greeting []byte
@@ -72,8 +71,6 @@ func (s *session) introduce() error {
 	case len(s.server.bytes()) > 0:
 		return errUnasked
 	}
-	s.hello.helo = slices.Contains(attributes, "HELO")
-	s.hello.proto = slices.Contains(attributes, "PROTO")
 	s.server.conn.SetReadDeadline(time.Time{})
 	s.greeted.Store(true)
 	return s.sayLine(greeting)
@@ -100,23 +97,42 @@ func (s *session) serverReply(line func(smtp.Reply)) (code int, err error) {
 	}
 }
 
-// hello is what the server wants to be told of a client's HELO or EHLO.
+// hello is what the server wants to be told of its client.
 type hello struct {
-	helo, proto bool
-	told        string // the last it was
+	port, destAddr, destPort bool
+	proto, helo              bool
+	told                     string // the last it was of a HELO or EHLO
+}
+
+func (h *hello) wants(attributes []string) {
+	for _, name := range attributes {
+		switch name {
+		case "PORT":
+			h.port = true
+		case "DESTADDR":
+			h.destAddr = true
+		case "DESTPORT":
+			h.destPort = true
+		case "PROTO":
+			h.proto = true
+		case "HELO":
+			h.helo = true
+		}
+	}
 }
 
 // tellHello tells the server what comes in a HELO or EHLO before it comes. XCLIENT
 // starts the session over, so that the server must be between transactions, the
-// client not logged in, and its HELO follow. Nothing hangs on it: HELO and EHLO
-// say the same (but HELO behind EHLO, which to Postfix is ESMTP still). A server
-// may refuse, as Postfix does unless the client's own address is authorized, too;
-// then it is not asked again.
+// client not logged in, and its HELO follow. What it knows is told again: a server
+// that forgot it would take the client for us. Nothing hangs on the rest: HELO and
+// EHLO say the same (but HELO behind EHLO, which to Postfix is ESMTP still). A
+// server may refuse, as Postfix does unless the client's own address is authorized,
+// too; then it is not asked again.
 func (s *session) tellHello(out *[]byte, cmd smtp.Command) step {
 	if !s.hello.helo && !s.hello.proto || s.w.oneXclient.Load() {
 		return goOn
 	}
-	line := s.hello.appendXclient(nil, cmd)
+	line := s.hello.append(s.appendXclient(nil), cmd)
 	if string(line) == s.hello.told {
 		return goOn
 	}
@@ -137,8 +153,7 @@ func (s *session) tellHello(out *[]byte, cmd smtp.Command) step {
 	return goOn
 }
 
-func (h *hello) appendXclient(b []byte, cmd smtp.Command) []byte {
-	b = append(b, "XCLIENT"...)
+func (h *hello) append(b []byte, cmd smtp.Command) []byte {
 	if h.proto {
 		b = append(b, " PROTO="...)
 		if cmd.Verb == smtp.EHLO {
@@ -174,20 +189,19 @@ func (s *session) noteXclient(code int) {
 
 // appendXclient appends the command with what is known of a client that has not
 // spoken yet.
-func (s *session) appendXclient(b []byte, offered []string) []byte {
+func (s *session) appendXclient(b []byte) []byte {
 	b = appendAddr(append(b, "XCLIENT ADDR="...), s.src.Addr())
 	b = append(b, " NAME=[UNAVAILABLE]"...)
-	for _, name := range offered {
-		switch name {
-		case "PORT":
-			b = strconv.AppendUint(append(b, " PORT="...), uint64(s.src.Port()), 10)
-		case "DESTADDR":
-			b = appendAddr(append(b, " DESTADDR="...), s.local.Addr())
-		case "DESTPORT":
-			b = strconv.AppendUint(append(b, " DESTPORT="...), uint64(s.local.Port()), 10)
-		}
+	if s.hello.port {
+		b = strconv.AppendUint(append(b, " PORT="...), uint64(s.src.Port()), 10)
 	}
-	return append(b, "\r\n"...)
+	if s.hello.destAddr {
+		b = appendAddr(append(b, " DESTADDR="...), s.local.Addr())
+	}
+	if s.hello.destPort {
+		b = strconv.AppendUint(append(b, " DESTPORT="...), uint64(s.local.Port()), 10)
+	}
+	return b
 }
 
 // appendAddr appends an address as XCLIENT wants it, without a zone: that is our

@@ -25,11 +25,12 @@ func TestXclient(t *testing.T) {
 	r.client.say("EHLO early, yet harmless\r\n")
 	r.server.say("220-mx.example\r\n220 mx.example eSMTP at work\r\n")
 	r.server.hears("EHLO gate.example\r\n")
-	r.server.say("250-mx.example\r\n250-AUTH PLAIN\r\n250-ENHANCEDSTATUSCODES\r\n250-XCLIENT NAME addr PROTO HELO PORT LOGIN\r\n250 XCLIENT DESTADDR DESTPORT\r\n")
-	r.server.hears("XCLIENT ADDR=127.0.0.1 NAME=[UNAVAILABLE] PORT=" + portOf(r.client.conn.LocalAddr()) +
-		" DESTADDR=127.0.0.1 DESTPORT=" + portOf(r.client.conn.RemoteAddr()) + "\r\n")
+	r.server.say("250-mx.example\r\n250-AUTH PLAIN\r\n250-ENHANCEDSTATUSCODES\r\n250-XCLIENT NAME addr PROTO HELO PORT LOGIN\r\n250 XCLIENT DESTPORT DESTADDR PORT\r\n")
+	xclient := "XCLIENT ADDR=127.0.0.1 NAME=[UNAVAILABLE] PORT=" + portOf(r.client.conn.LocalAddr()) +
+		" DESTADDR=127.0.0.1 DESTPORT=" + portOf(r.client.conn.RemoteAddr())
+	r.server.hears(xclient + "\r\n")
 	r.toClient("220-again\r\n220 mx.example ESMTP\r\n")
-	r.server.hears("XCLIENT PROTO=ESMTP HELO=early,+20yet+20harmless\r\n")
+	r.server.hears(xclient + " PROTO=ESMTP HELO=early,+20yet+20harmless\r\n")
 	r.server.say("220-once\r\n220 more\r\n") // the client hears nothing of it
 	r.server.hears("EHLO early, yet harmless\r\n")
 	r.server.say("250-mx.example\r\n250 XCLIENT NAME ADDR\r\n")
@@ -104,7 +105,7 @@ func (r *rig) introduce(offer string) {
 // told has the server hear an XCLIENT of ours, and take it.
 func (r *rig) told(attributes string) {
 	r.t.Helper()
-	r.server.hears("XCLIENT " + attributes + "\r\n")
+	r.server.hears("XCLIENT ADDR=127.0.0.1 NAME=[UNAVAILABLE] " + attributes + "\r\n")
 	r.server.say("220 mx ESMTP\r\n")
 }
 
@@ -209,7 +210,7 @@ func TestXclientHelloRefused(t *testing.T) {
 				for _, name := range []string{"a", "b"} {
 					r.client.say("EHLO " + name + "\r\nNOOP\r\n")
 					if i == 0 && name == "a" || i == 0 && tc.next || i == 1 && tc.anew {
-						r.server.hears("XCLIENT PROTO=ESMTP HELO=" + name + "\r\n")
+						r.server.hears("XCLIENT ADDR=127.0.0.1 NAME=[UNAVAILABLE] PROTO=ESMTP HELO=" + name + "\r\n")
 						r.server.say(tc.code + " whatever\r\n")
 					}
 					r.server.hears("EHLO " + name + "\r\nNOOP\r\n")
@@ -241,7 +242,7 @@ func TestXclientHelloInterrupted(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := introduced(t, "HELO PROTO")
 			r.client.say("EHLO c\r\nNOOP\r\n")
-			r.server.hears("XCLIENT PROTO=ESMTP HELO=c\r\n")
+			r.server.hears("XCLIENT ADDR=127.0.0.1 NAME=[UNAVAILABLE] PROTO=ESMTP HELO=c\r\n")
 			r.server.say(tc.says)
 			if tc.says == "" {
 				r.server.conn.(*net.TCPConn).CloseWrite()
@@ -268,21 +269,22 @@ func TestXclientHelloValues(t *testing.T) {
 		strings.Repeat("a", 2040): "[UNAVAILABLE]",
 	} {
 		h := &hello{helo: true}
-		if got := string(h.appendXclient(nil, smtp.Command{Verb: smtp.EHLO, Arg: []byte(arg)})); got != "XCLIENT HELO="+want {
+		if got := string(h.append(nil, smtp.Command{Verb: smtp.EHLO, Arg: []byte(arg)})); got != " HELO="+want {
 			t.Errorf("%q: %q", arg, got)
 		}
 	}
 }
 
 func TestXclientAddresses(t *testing.T) {
-	all := []string{"NAME", "ADDR", "PORT", "PROTO", "HELO", "LOGIN", "DESTADDR", "DESTPORT"}
+	var offers hello
+	offers.wants([]string{"NAME", "ADDR", "PORT", "PROTO", "HELO", "LOGIN", "DESTADDR", "DESTPORT"})
 	for _, tc := range []struct{ src, local, want string }{
 		{"192.0.2.7:1025", "192.0.2.1:25", "XCLIENT ADDR=192.0.2.7 NAME=[UNAVAILABLE] PORT=1025 DESTADDR=192.0.2.1 DESTPORT=25"},
 		{"[2001:db8::7]:1025", "[2001:db8::1]:25", "XCLIENT ADDR=IPV6:2001:db8::7 NAME=[UNAVAILABLE] PORT=1025 DESTADDR=IPV6:2001:db8::1 DESTPORT=25"},
 		{"[fe80::1%eth0]:9", "[fe80::2%a=b]:25", "XCLIENT ADDR=IPV6:fe80::1 NAME=[UNAVAILABLE] PORT=9 DESTADDR=IPV6:fe80::2 DESTPORT=25"},
 	} {
-		s := &session{src: netip.MustParseAddrPort(tc.src), local: netip.MustParseAddrPort(tc.local)}
-		if got := strings.TrimSuffix(string(s.appendXclient(nil, all)), "\r\n"); got != tc.want {
+		s := &session{hello: offers, src: netip.MustParseAddrPort(tc.src), local: netip.MustParseAddrPort(tc.local)}
+		if got := string(s.appendXclient(nil)); got != tc.want {
 			t.Errorf("got  %q\nwant %q", got, tc.want)
 		}
 	}
