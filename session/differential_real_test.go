@@ -191,7 +191,7 @@ func writeFile(t *testing.T, name, text string) {
 // greets waits until a server is there.
 func greets(t *testing.T, addr, logFile string) {
 	t.Helper()
-	for end := time.Now().Add(15 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		if c, err := net.Dial("tcp4", addr); err == nil {
 			b := make([]byte, 3)
 			c.SetDeadline(time.Now().Add(5 * time.Second))

@@ -47,9 +47,9 @@ type informed struct {
 	logged string // the file
 }
 
-// startInformed starts one that takes XCLIENT from 127.0.0.1 and 127.0.0.6, and
-// any password.
-func startInformed(t *testing.T, more string) *informed {
+// startInformed starts one that takes any password, and XCLIENT from clients of
+// these addresses, the gateway's the first of them.
+func startInformed(t *testing.T) *informed {
 	t.Helper()
 	p := &informed{t: t, facts: make(chan map[string]string, 16)}
 	policy := serve(t, func(conn net.Conn, lines *bufio.Scanner) {
@@ -73,11 +73,13 @@ func startInformed(t *testing.T, more string) *informed {
 		}
 	})
 	p.realServer = startPostfixWith(t, `
-smtpd_authorized_xclient_hosts = 127.0.0.1, 127.0.0.6
+inet_protocols = all
+mynetworks = 127.0.0.0/8 192.0.2.0/24 [2001:db8::]/32 [fe80::]/10
+smtpd_authorized_xclient_hosts = 127.0.0.1 127.0.0.6 192.0.2.0/24 [2001:db8::]/32 [fe80::]/10
 smtpd_data_restrictions = check_policy_service inet:`+policy+`
 smtpd_sasl_auth_enable = yes
 smtpd_sasl_type = dovecot
-smtpd_sasl_path = inet:`+passwords+"\n"+more)
+smtpd_sasl_path = inet:`+passwords+"\n")
 	p.logged = filepath.Join(filepath.Dir(filepath.Dir(p.maildir)), "log")
 	return p
 }
@@ -162,8 +164,14 @@ func (p *talker) mails() {
 	p.exchange("Subject: facts\r\n\r\n.", "250")
 }
 
-func TestPostfixKnowsTheClient(t *testing.T) {
-	p := startInformed(t, "")
+func TestPostfixXclient(t *testing.T) {
+	p := startInformed(t)
+	t.Run("the client", func(t *testing.T) { knowsTheClient(t, p) })
+	t.Run("the login", func(t *testing.T) { knowsTheLogin(t, p) })
+	t.Run("values", func(t *testing.T) { readsValues(t, p) })
+}
+
+func knowsTheClient(t *testing.T, p *informed) {
 	for _, tc := range []struct {
 		from    string
 		hellos  []string
@@ -229,8 +237,7 @@ func proto(hello string) string {
 }
 
 // LOGIN is not told because it need not be, and because it must not.
-func TestPostfixKnowsTheLogin(t *testing.T) {
-	p := startInformed(t, "")
+func knowsTheLogin(t *testing.T, p *informed) {
 	const auth = "AUTH PLAIN AHNvbWVib2R5AHB3"
 	for _, from := range []string{"127.0.0.5", "127.0.0.6"} {
 		t.Run("through the gateway from "+from, func(t *testing.T) {
@@ -271,8 +278,8 @@ func TestPostfixKnowsTheLogin(t *testing.T) {
 }
 
 // Each way we write an address, port or name is read as it was meant.
-func TestPostfixReadsXclient(t *testing.T) {
-	p := startInformed(t, "inet_protocols = all\nmynetworks = 0.0.0.0/0 [::]/0\nsmtpd_authorized_xclient_hosts = 0.0.0.0/0 [::]/0\n")
+func readsValues(t *testing.T, p *informed) {
+	p.t = t
 	for _, tc := range []struct{ src, local, hello, client, server, helo string }{
 		{"192.0.2.7:1025", "198.51.100.1:25", "EHLO c.example", "192.0.2.7", "198.51.100.1", "c.example"},
 		{"[2001:db8::7]:65535", "[2001:db8::1]:587", "EHLO [IPv6:2001:db8::7]", "2001:db8::7", "2001:db8::1", "[IPv6:2001:db8::7]"},
