@@ -207,7 +207,7 @@ func isChunk(line string) bool { return strings.HasPrefix(line, "BDAT ") }
 // the start, and what is new in a HELO until the client logs in.
 func withXclients(did []string, src string) []string {
 	_, port, _ := strings.Cut(src, ":")
-	client := "XCLIENT ADDR=127.0.0.1 NAME=[UNAVAILABLE] PORT=" + port
+	client := "XCLIENT ADDR=127.0.0.1 NAME=[UNAVAILABLE] PORT=" + port + " LOGIN=[UNAVAILABLE]"
 	list := []string{"EHLO gate.example", client}
 	told, known := "", false
 	for _, line := range did {

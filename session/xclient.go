@@ -2,10 +2,10 @@
 // Postfix, XCLIENT_README). This file owns what is told: the addresses and ports
 // before the client hears a word, and how it says hello when it does.
 //
-// LOGIN is never told. It is for proxies that check passwords themselves; here the
-// server takes AUTH from the client, and knows the name. To tell it would do harm:
-// where Postfix does not refuse (550) an XCLIENT behind AUTH, it forgets what the
-// client said in EHLO, and without LOGIN that it has logged in.
+// LOGIN is told as long as nobody has logged in, and says so. A name never is: that
+// is for proxies that check passwords themselves; here the server takes AUTH from
+// the client, and knows the name. To tell it would do harm: where Postfix does not
+// refuse (550) an XCLIENT behind AUTH, it forgets what the client said in EHLO.
 
 package session
 
@@ -100,7 +100,7 @@ func (s *session) serverReply(line func(smtp.Reply)) (code int, err error) {
 // hello is what the server wants to be told of its client.
 type hello struct {
 	port, destAddr, destPort bool
-	proto, helo              bool
+	login, proto, helo       bool
 	told                     string // the last it was of a HELO or EHLO
 }
 
@@ -113,6 +113,8 @@ func (h *hello) wants(attributes []string) {
 			h.destAddr = true
 		case "DESTPORT":
 			h.destPort = true
+		case "LOGIN":
+			h.login = true
 		case "PROTO":
 			h.proto = true
 		case "HELO":
@@ -200,6 +202,9 @@ func (s *session) appendXclient(b []byte) []byte {
 	}
 	if s.hello.destPort {
 		b = strconv.AppendUint(append(b, " DESTPORT="...), uint64(s.local.Port()), 10)
+	}
+	if s.hello.login {
+		b = append(b, " LOGIN=[UNAVAILABLE]"...)
 	}
 	return b
 }

@@ -27,7 +27,7 @@ func TestXclient(t *testing.T) {
 	r.server.hears("EHLO gate.example\r\n")
 	r.server.say("250-mx.example\r\n250-AUTH PLAIN\r\n250-ENHANCEDSTATUSCODES\r\n250-XCLIENT NAME addr PROTO HELO PORT LOGIN\r\n250 XCLIENT DESTPORT DESTADDR PORT\r\n")
 	xclient := "XCLIENT ADDR=127.0.0.1 NAME=[UNAVAILABLE] PORT=" + portOf(r.client.conn.LocalAddr()) +
-		" DESTADDR=127.0.0.1 DESTPORT=" + portOf(r.client.conn.RemoteAddr())
+		" DESTADDR=127.0.0.1 DESTPORT=" + portOf(r.client.conn.RemoteAddr()) + " LOGIN=[UNAVAILABLE]"
 	r.server.hears(xclient + "\r\n")
 	r.toClient("220-again\r\n220 mx.example ESMTP\r\n")
 	r.server.hears(xclient + " PROTO=ESMTP HELO=early,+20yet+20harmless\r\n")
@@ -98,7 +98,11 @@ func (r *rig) introduce(offer string) {
 	r.server.say("220 mx ESMTP\r\n")
 	r.server.hears("EHLO gate.example\r\n")
 	r.server.say("250-mx\r\n250-ENHANCEDSTATUSCODES\r\n250-CHUNKING\r\n250 XCLIENT ADDR NAME " + offer + "\r\n")
-	r.server.hears("XCLIENT ADDR=127.0.0.1 NAME=[UNAVAILABLE]\r\n")
+	login := ""
+	if offer == "LOGIN" {
+		login = " LOGIN=[UNAVAILABLE]" // nobody has logged in yet
+	}
+	r.server.hears("XCLIENT ADDR=127.0.0.1 NAME=[UNAVAILABLE]" + login + "\r\n")
 	r.toClient("220 mx ESMTP\r\n")
 }
 
@@ -112,7 +116,7 @@ func (r *rig) told(attributes string) {
 // What the client says in HELO and EHLO is told when it is new, and when the
 // server can hear it.
 func TestXclientHello(t *testing.T) {
-	r := introduced(t, "HELO PROTO LOGIN")
+	r := introduced(t, "HELO PROTO")
 	hello := func(line string) {
 		t.Helper()
 		r.server.hears(line + "\r\n")
@@ -279,9 +283,9 @@ func TestXclientAddresses(t *testing.T) {
 	var offers hello
 	offers.wants([]string{"NAME", "ADDR", "PORT", "PROTO", "HELO", "LOGIN", "DESTADDR", "DESTPORT"})
 	for _, tc := range []struct{ src, local, want string }{
-		{"192.0.2.7:1025", "192.0.2.1:25", "XCLIENT ADDR=192.0.2.7 NAME=[UNAVAILABLE] PORT=1025 DESTADDR=192.0.2.1 DESTPORT=25"},
-		{"[2001:db8::7]:1025", "[2001:db8::1]:25", "XCLIENT ADDR=IPV6:2001:db8::7 NAME=[UNAVAILABLE] PORT=1025 DESTADDR=IPV6:2001:db8::1 DESTPORT=25"},
-		{"[fe80::1%eth0]:9", "[fe80::2%a=b]:25", "XCLIENT ADDR=IPV6:fe80::1 NAME=[UNAVAILABLE] PORT=9 DESTADDR=IPV6:fe80::2 DESTPORT=25"},
+		{"192.0.2.7:1025", "192.0.2.1:25", "XCLIENT ADDR=192.0.2.7 NAME=[UNAVAILABLE] PORT=1025 DESTADDR=192.0.2.1 DESTPORT=25 LOGIN=[UNAVAILABLE]"},
+		{"[2001:db8::7]:1025", "[2001:db8::1]:25", "XCLIENT ADDR=IPV6:2001:db8::7 NAME=[UNAVAILABLE] PORT=1025 DESTADDR=IPV6:2001:db8::1 DESTPORT=25 LOGIN=[UNAVAILABLE]"},
+		{"[fe80::1%eth0]:9", "[fe80::2%a=b]:25", "XCLIENT ADDR=IPV6:fe80::1 NAME=[UNAVAILABLE] PORT=9 DESTADDR=IPV6:fe80::2 DESTPORT=25 LOGIN=[UNAVAILABLE]"},
 	} {
 		s := &session{hello: offers, src: netip.MustParseAddrPort(tc.src), local: netip.MustParseAddrPort(tc.local)}
 		if got := string(s.appendXclient(nil)); got != tc.want {
