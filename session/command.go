@@ -112,7 +112,7 @@ func (s *session) command(out *[]byte, cmd smtp.Command, more bool) step {
 		if size, ok := smtp.ParseSize(params); ok && cfg.SizeLimit > 0 && size > cfg.SizeLimit {
 			return s.reply(smtp.CodeSize, s.text(imsg.MsgSizeLimit))
 		}
-		e.text = address(addr, cfg.LogMailFrom)
+		e.text = s.address(addr, cfg.LogMailFrom)
 	case smtp.RCPT:
 		if over := s.use(out, imsg.RateRecipients, 1, smtp.CodeQuota); over != nil {
 			return s.reply(over.code, over.text)
@@ -122,7 +122,7 @@ func (s *session) command(out *[]byte, cmd smtp.Command, more bool) step {
 			return next
 		}
 		if cfg.LogRcptTo != 0 {
-			e.text = address(addr, cfg.LogRcptTo)
+			e.text = s.address(addr, cfg.LogRcptTo)
 		}
 	case smtp.DATA:
 		if s.chunks.state != noChunks {

@@ -24,11 +24,12 @@ type letter struct {
 
 // address is an address as the world outside gets to know it: its hash, if the
 // administrator wants that.
-func address(addr []byte, how imsg.LogAddress) string {
+func (s *session) address(addr []byte, how imsg.LogAddress) string {
 	if how&imsg.LogBase64 == 0 {
 		return clean(addr)
 	}
-	sum := md5.Sum(addr)
+	// The old daemon's hashes are of the beginning alone.
+	sum := md5.Sum(addr[:min(len(addr), s.w.cfg.EmailLength)])
 	return base64.RawStdEncoding.EncodeToString(sum[:])
 }
 
@@ -41,7 +42,7 @@ func (s *session) brief(text string, how imsg.LogAddress) string {
 }
 
 func (s *session) shown(addr []byte, how imsg.LogAddress) string {
-	return s.brief(address(addr, how), how)
+	return s.brief(s.address(addr, how), how)
 }
 
 // noteSender keeps what became of MAIL.
