@@ -5,6 +5,7 @@ package parent
 import (
 	"bytes"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -185,6 +186,20 @@ func TestSocketActivation(t *testing.T) {
 	h.waitFor("listen=["+l.Addr().String()+"]", 1)
 	h.signal(unix.SIGHUP)
 	h.waitFor("generation=2, version=test, listen=["+l.Addr().String()+"]", 1)
+}
+
+// TestSinkIsTold: who writes to the log knows what the configuration says of it.
+func TestSinkIsTold(t *testing.T) {
+	c := config.Default()
+	c.LogTarget, c.LogFacility, c.LogLevel = "stderr", 2, 4 // mail, warning
+	s, err := openSink(c, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.file.Close()
+	if s.Facility != 2 || s.Level != int(slog.LevelWarn) {
+		t.Errorf("%+v", s.Sink)
+	}
 }
 
 // TestLogMoves: the log is opened again when its name leads elsewhere.

@@ -290,6 +290,46 @@ func TestDeadlines(t *testing.T) {
 	}
 }
 
+// TestParallel: a scanner that waits for company at each question gets none.
+func TestParallel(t *testing.T) {
+	for _, want := range []bool{false, true} {
+		asked := make(chan struct{})
+		company := make(chan struct{}, 4)
+		at := fake(t, "unix", func(c net.Conn) {
+			readClamd(c)
+			select {
+			case asked <- struct{}{}:
+			case <-asked:
+				company <- struct{}{}
+			case <-time.After(map[bool]time.Duration{false: 50 * time.Millisecond, true: patience}[want]):
+			}
+			io.WriteString(c, "fd[1]: OK\x00")
+		})
+		conf := builtins()
+		conf.Antivirus, conf.AntivirusSocket, conf.Parallel = imsg.EngineClamd, at.String(), 1
+		if want {
+			conf.Parallel = 2
+		}
+		c := open(t, conf).session()
+		got := make(chan error, 4)
+		for range cap(got) {
+			f := spool(t, mail)
+			go func() {
+				_, err := c.Call(&imsg.Scan{Virus: true}, 2*patience, f)
+				got <- err
+			}()
+		}
+		for range cap(got) {
+			if err := await(t, "an answer", got); err != nil {
+				t.Error(err)
+			}
+		}
+		if (len(company) > 0) != want {
+			t.Errorf("%d parallel: questions at once: %v", conf.Parallel, !want)
+		}
+	}
+}
+
 func TestSessionGone(t *testing.T) {
 	conf, started, gone := silent(t)
 	h := open(t, conf)

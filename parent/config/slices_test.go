@@ -1,12 +1,16 @@
 package config
 
 import (
+	"fmt"
 	"net/netip"
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/rogpeppe/go-internal/txtar"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 )
@@ -171,5 +175,35 @@ func TestActionSlice(t *testing.T) {
 	}
 	if s = Default().Action(facts); s.Script != "" || s.Virtual != 64<<20 || s.Data != 64<<20 {
 		t.Errorf("%+v", s)
+	}
+}
+
+// TestOptionsReachTheirRooms takes each option out of a configuration that sets
+// all: what some room is told must change, or the parent itself must be whom it is for.
+func TestOptionsReachTheirRooms(t *testing.T) {
+	const parents = " so_mark bind_address port listen connect_queue workers pidfile chroot_path priority drain_timeout" +
+		" set_user set_group user_session user_lookup user_scan user_lock user_action control_socket control_perm control_group" +
+		" statefile statefile_perm limit_core_size limit_fsize ratelimit_path" +
+		" log_level log_facility log_target log_format "
+	archive, err := txtar.ParseFile("testdata/everything.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := func(c *Config) string {
+		local := func(path string) string { return path }
+		return fmt.Sprintf("%+v %+v %+v %+v %+v", c.Session(facts), c.Lookupd(facts), c.Scand(local), c.Lockd(facts), c.Action(facts))
+	}
+	everything := func() *Config { return parsed(t, string(archive.Files[0].Data)) }
+	for i, o := range table(everything()) {
+		c := everything()
+		other := table(c)[i]
+		other.reset()
+		switch changed := told(c) != told(everything()); {
+		case o.Value() == o.Default():
+			t.Errorf("%s: the configuration leaves it as it is", o.Name)
+		case strings.Contains(parents, " "+o.Name+" "):
+		case changed == (o.Remark == meaningless || o.Name == "buffer_size"):
+			t.Errorf("%s: changes what a room is told: %v", o.Name, changed)
+		}
 	}
 }
