@@ -22,6 +22,9 @@ func setGroups(all []int) error { return syscall.Setgroups(all) }
 func setGID(n int) error        { return syscall.Setresgid(n, n, n) }
 func setUID(n int) error        { return syscall.Setresuid(n, n, n) }
 
+// Layers names what holds a room of this build.
+func Layers() []string { return []string{"users", "chroot", "capabilities", "no_new_privs"} }
+
 func setRlimit(l *unix.Rlimit, n uint64) { l.Cur, l.Max = n, n }
 
 // giveUpFuture empties the bounding set: no program this room could ever start

@@ -1,10 +1,10 @@
 // What the command line asks of a daemon that runs already: a signal to the
-// process in the pid file, and for -s the state file it writes then.
+// process in the pid file, and for -s the state file it writes then. What -L asks
+// stands in record.go.
 
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -20,12 +20,15 @@ import (
 const stateWithin = 10 * time.Second
 
 func (inv *invocation) ask() int {
-	if inv.do == 'L' {
-		return complain(errors.New("this version keeps no rate limits, so there is no record to print"))
-	}
 	c, _, err := config.Load(inv.file) // its warnings were said at start
 	if err != nil {
 		return badConfig(err)
+	}
+	if inv.do == 'L' {
+		if err := printRecord(os.Stdout, c.Inside(c.Control()), inv.argument); err != nil {
+			return complain(err)
+		}
+		return 0
 	}
 	pid, err := parent.ReadPid(c.Inside(c.PidFile))
 	if err != nil {

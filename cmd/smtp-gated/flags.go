@@ -7,13 +7,16 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/parent"
 	"github.com/smtp-gated/smtp-gated/parent/config"
 )
 
-const usage = `usage: smtp-gated [-f] [-C name | -K | -L file | -r | -s | -S | -t | -T | -v | -V | -h] file
+const usage = `usage: smtp-gated [-f] [-C name | -K | -L client | -r | -s | -S | -t | -T | -v | -V | -h] file
 
   -f        stay in the foreground and log to stderr
   -t        check the file and print the configuration in effect
@@ -23,7 +26,7 @@ const usage = `usage: smtp-gated [-f] [-C name | -K | -L file | -r | -s | -S | -
   -K        have it stop after the last session
   -s        have it write its state file, and print that
   -S        have it write its state file, and print the name
-  -L file   print a rate limit record
+  -L client print a rate limit record: an address, address-ident, or its old file
   -v        print the version
   -V        print the version and what is built in
   -h        print this
@@ -70,9 +73,10 @@ func parse(args []string) (inv invocation, many bool, err error) {
 				inv.foreground = true
 				continue
 			}
-			many = many || inv.do != 0 && inv.do != a[j]
+			takes := at+1 < len(letters) && letters[at+1] == ':'
+			many = many || inv.do != 0 && (inv.do != a[j] || takes)
 			inv.do = a[j]
-			if at+1 == len(letters) || letters[at+1] != ':' {
+			if !takes {
 				continue
 			}
 			if inv.argument = a[j+1:]; inv.argument == "" {
@@ -172,15 +176,40 @@ func printBuild(w io.Writer) {
 	for _, line := range [][2]string{
 		{"version", programVersion()},
 		{"compile date", programDate()},
-		{"USE_NAT", strings.Join(modes(), ",")},
-		{"USE_SPF", "no"},
-		{"USE_REGEX", "no"},
-		{"FILTER_CHUNKING", "no"},
+		{"USE_NAT", strings.Join(modes(), " ")}, // one has a comma in its name,
+		{"USE_SPF", "yes"},
+		{"USE_REGEX", "yes"},
+		{"FILTER_CHUNKING", filtered()},
 		{"SCANNER_LIBDSPAM", "no"},
 		{"CONN_REJ_CODE", "554"},
+		{"scanners", strings.Join(scanners(), " ")},
+		{"sandbox", strings.Join(parent.Layers(), " ")},
+		{"system", runtime.GOOS + "/" + runtime.GOARCH},
+		{"go", runtime.Version()},
 	} {
 		fmt.Fprintf(w, "  %-20s : %s\n", line[0], line[1])
 	}
+}
+
+// filtered tells whether CHUNKING is masked when nobody says otherwise.
+func filtered() string {
+	if config.Default().ScanChunks {
+		return "no"
+	}
+	return "yes"
+}
+
+// scanners are the engines there are, for viruses and for spam.
+func scanners() []string {
+	var all []string
+	for _, o := range config.Options() {
+		if o.Name == "antivirus_type" || o.Name == "antispam_type" {
+			all = append(all, strings.Split(o.Accepted(), " | ")...)
+		}
+	}
+	all = slices.DeleteFunc(all, func(word string) bool { return word == "off" })
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // modes are those the family can start in.

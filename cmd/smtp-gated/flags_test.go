@@ -24,6 +24,7 @@ func TestParse(t *testing.T) {
 		{"-", invocation{file: "-"}, false, ""},
 		{"-t -t", invocation{do: 't'}, false, ""},
 		{"-r -K a.conf", invocation{do: 'K', file: "a.conf"}, true, ""},
+		{"-C a -Cb x", invocation{do: 'C', argument: "b", file: "x"}, true, ""},
 		{"-tC x", invocation{do: 'C', argument: "x"}, true, ""},
 		{"-x", invocation{}, false, "no option -x"},
 		{"-:", invocation{}, false, "no option -:"},
@@ -48,7 +49,7 @@ func TestExitStatus(t *testing.T) {
 	for args, want := range map[string]int{
 		"-h": exitHelp, "-v": 0, "-V": 0, "-t": 0, "-T": 0, "-C port": 0, "-C nonsense": exitNoOption,
 		"": exitFailure, "-z": exitFailure, "-f": exitFailure, "-r": exitFailure, "-t -r": exitManyAsked,
-		"-t /nowhere": exitBadConfig, "-K /nowhere": exitBadConfig, "-L x /nowhere": exitFailure,
+		"-t /nowhere": exitBadConfig, "-K /nowhere": exitBadConfig, "-L x /nowhere": exitBadConfig, "-L x": exitFailure, "-C port -C mode": exitManyAsked,
 	} {
 		if got := command(strings.Fields(args)); got != want {
 			t.Errorf("smtp-gated %s ends with %d, want %d", args, got, want)
