@@ -123,9 +123,6 @@ func options(s syntax) string {
 		if o.Remote {
 			b.WriteString("For the remote modes.\n")
 		}
-		if o.Unbuilt {
-			b.WriteString("Without effect in this version.\n")
-		}
 		b.WriteString(s.other(o))
 		if init := s.init(o); init != "" && init != `""` && init != "[]" {
 			b.WriteString("Default:\n" + wrap(init))

@@ -41,8 +41,6 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
-
-	"github.com/smtp-gated/smtp-gated/parent/config"
 )
 
 // story is one script under way.
@@ -68,9 +66,6 @@ func begin(env *testscript.Env, rooted bool) error {
 	s := &story{gate: g, clients: map[string]*client{}, t: env.T()}
 	env.Values[storyKey{}] = s
 	env.Setenv("PATH", programs+":"+os.Getenv("PATH"))
-	if o := unbuilt(); o != nil {
-		env.Setenv("UNBUILT", o.Name)
-	}
 	for name, text := range map[string]string{"clean": cleanMail, "virus": virusMail, "spam": spamMail} {
 		if err := os.WriteFile(g.path(name), []byte(text), 0o644); err != nil {
 			return err
@@ -94,18 +89,8 @@ func begin(env *testscript.Env, rooted bool) error {
 	return nil
 }
 
-// unbuilt is a switch without effect, nil if there is none.
-func unbuilt() *config.Option {
-	for _, o := range config.Options() {
-		if o.Unbuilt && o.Kind() == "BOOL" {
-			return &o
-		}
-	}
-	return nil
-}
-
-// condition knows [root], where rooms change user, [ipv6], [loaded] for a
-// machine that has something to do, and [unbuilt] for options without effect.
+// condition knows [root], where rooms change user, [ipv6], and [loaded] for
+// a machine that has something to do.
 func condition(rooted bool) func(string) (bool, error) {
 	return func(word string) (bool, error) {
 		switch word {
@@ -117,8 +102,6 @@ func condition(rooted bool) func(string) (bool, error) {
 				l.Close()
 			}
 			return err == nil, nil
-		case "unbuilt":
-			return unbuilt() != nil, nil
 		case "loaded":
 			load, err := os.ReadFile("/proc/loadavg")
 			return err == nil && !strings.HasPrefix(string(load), "0.0"), nil

@@ -16,10 +16,9 @@ type kind[T any] struct {
 	acceptsTOML string // in TOML, if that differs
 	multi       bool   // several values: a list in TOML
 	parse       func(text string) (v T, remark string, err error)
-	text        func(T) string        // the inverse of parse
-	decode      func(any) (T, error)  // from TOML; nil: a string (or list) that parse takes
-	toml        func(T) string        // the inverse of decode; nil: what text says, quoted
-	unbuilt     func(T) (word string) // the word in v whose effect is not built, if any; may be nil
+	text        func(T) string       // the inverse of parse
+	decode      func(any) (T, error) // from TOML; nil: a string (or list) that parse takes
+	toml        func(T) string       // the inverse of decode; nil: what text says, quoted
 }
 
 // field is one field of a Config with its kind and default. It implements value.
@@ -39,7 +38,6 @@ type value interface {
 	Default() string
 	Kind() string
 	accepted(toml bool) string
-	unbuiltWord() string
 }
 
 func as[T any](at *T, init T, k kind[T]) *field[T] { return &field[T]{at, init, k} }
@@ -135,13 +133,6 @@ func (f *field[T]) accepted(toml bool) string {
 		return f.acceptsTOML
 	}
 	return f.accepts
-}
-
-func (f *field[T]) unbuiltWord() string {
-	if f.unbuilt == nil {
-		return ""
-	}
-	return f.unbuilt(*f.at)
 }
 
 // blanks separate a name from its value and may surround both.

@@ -182,10 +182,8 @@ func TestLegacyValues(t *testing.T) {
 	}
 }
 
-// expectWarning leaves out what is said of options that are not built yet.
 func expectWarning(t *testing.T, warnings []Warning, want string) {
 	t.Helper()
-	warnings = slices.DeleteFunc(warnings, func(w Warning) bool { return strings.HasPrefix(w.Text, unbuiltText) })
 	switch {
 	case want == "" && len(warnings) > 0:
 		t.Errorf("warned: %v", warnings)
@@ -282,24 +280,5 @@ func TestWarningsComeOnce(t *testing.T) {
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("warnings:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
-	}
-}
-
-// TestUnbuiltIsNamed sets everything whose effect is not built to something.
-func TestUnbuiltIsNamed(t *testing.T) {
-	for _, o := range Options() {
-		if !o.Unbuilt {
-			continue
-		}
-		for _, value := range []string{"1", "yes", "192.0.2.1", "/x", "fixed", "accepted"} {
-			c, warnings, err := Parse("f", []byte(o.Name+" "+value+"\n"))
-			if err != nil || index(table(c))[o.Name].Value() == o.Value() {
-				continue
-			}
-			if len(warnings) != 1 || warnings[0].String() != "f: "+unbuiltText+o.Name {
-				t.Errorf("%s %s: warnings %v", o.Name, value, warnings)
-			}
-			break
-		}
 	}
 }

@@ -70,8 +70,6 @@ func isTOML(text string) bool {
 // leastPipeline is what smaller values of pipeline_size become.
 const leastPipeline = 16
 
-const unbuiltText = "without effect in this version: "
-
 // settle puts right what the old daemon put right, and says what an admin
 // should know about options that were changed.
 func (r *report) settle(c *Config) {
@@ -79,22 +77,13 @@ func (r *report) settle(c *Config) {
 		r.warnf(0, "pipeline_size", "%d is too small, %d is used", c.PipelineSize, leastPipeline)
 		c.PipelineSize = leastPipeline
 	}
-	var idle []string
 	for _, o := range table(c) {
 		if o.Value() == o.Default() {
 			continue
 		}
-		if o.Remark != "" && !o.Unbuilt {
+		if o.Remark != "" {
 			r.warnf(0, o.Name, "%s", o.Remark)
 		}
-		if o.Unbuilt {
-			idle = append(idle, o.Name)
-		} else if word := o.unbuiltWord(); word != "" {
-			idle = append(idle, o.Name+" "+word)
-		}
-	}
-	if idle != nil {
-		r.warnf(0, "", "%s%s", unbuiltText, strings.Join(idle, ", "))
 	}
 	if u := c.User(imsg.Session); u == c.User(imsg.Lockd) || u == c.User(imsg.Action) || c.User(imsg.Lockd) == c.User(imsg.Action) {
 		r.warnf(0, "", "the rooms for sessions, locks and the action script should have users of their own: set user_session, user_lock and user_action, or leave out set_user")

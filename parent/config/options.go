@@ -23,7 +23,6 @@ type Option struct {
 	Remark  string   // said once when the option is set: how it differs here from the old daemon
 	Restart bool     // a reload leaves it as it is
 	Remote  bool     // acts in the remote modes only
-	Unbuilt bool     // accepted, but its effect is not built yet
 	value
 }
 
@@ -121,7 +120,6 @@ func table(c *Config) []Option {
 		{Name: "auth_skip", Path: "smtp.auth_skip", Help: "checks an authenticated client is spared; direct: all of them", value: as(&c.AuthSkip, 0, many(authSkips))},
 		{Name: "on_takeover_cmds", Path: "smtp.takeover_commands", Help: "commands a client may give after its session was taken over", value: as(&c.TakeoverCmds, 10, count(0))},
 		{Name: "pipeline_size", Path: "smtp.pipeline", Help: "commands a client may send ahead of their replies, 16 or more", value: as(&c.PipelineSize, 128, integer[int]("UINT", 0, 1<<20))},
-		{Name: "buffer_size", Path: "smtp.buffer", Help: "octets read at once", Unbuilt: true, value: as(&c.BufferSize, 1516, size("UINT", 0))},
 
 		{Name: "dnsbl", Path: "policy.dnsbl", Help: "DNS block lists clients are looked up in", value: as(&c.DNSBL, nil, zones())},
 		{Name: "nameservers", Path: "policy.nameservers", Help: "name servers to ask, empty: those of /etc/resolv.conf", value: as(&c.Nameservers, nil, endpoints("ip, ip:port or [v6]:port", 1, 53))},
@@ -160,7 +158,7 @@ func table(c *Config) []Option {
 		{Name: "action_timeout", Path: "action.timeout", Help: "how long it may take", value: as(&c.ActionTimeout, 60e9, seconds("UINT", 1))},
 		{Name: "action_queue", Path: "action.queue", Help: "runs that may wait for their turn", value: as(&c.ActionQueue, 64, integer[int]("UINT", 1, 65536))},
 
-		{Name: "ratelimit_path", Path: "rate.path", Help: "directory of the rate limiter's records", value: as(&c.RatePath, "/var/spool/smtp-gated/ratelimit", path())},
+		{Name: "ratelimit_path", Path: "rate.path", Help: "directory of the rate limiter's store, which is one file for all clients", value: as(&c.RatePath, "/var/spool/smtp-gated/ratelimit", path())},
 		{Name: "ratelimit_expiration", Also: []string{"ratelimit_period"}, Path: "rate.period", Help: "time the quotas are for, 0: no rate limits", value: as(&c.RateExpiration, 0, seconds("INT", 0))},
 		{Name: "ratelimit_dst_expiration", Path: "rate.target_period", Help: "time for which 64 different servers are enough, -1: any number", value: as(&c.RateDstExpiration, -1e9, seconds("INT", -1))},
 		{Name: "ratelimit_generation", Path: "rate.generation", Help: "raise it to give known clients these quotas; YYYYMMDDHHMMSS is a good one", value: as(&c.RateGeneration, 0, quota())},
@@ -186,6 +184,7 @@ func table(c *Config) []Option {
 		{Name: "log_rcpt_to", Path: "log.rcpt_to", Help: "which recipients are logged; base64: their hash", value: as(&c.LogRcptTo, 0, summed(addressLogs))},
 		{Name: "email_length", Path: "log.address_length", Help: "characters of an address that are logged", value: as(&c.EmailLength, 64, count(0))},
 
+		{Name: "buffer_size", Path: "unused.buffer_size", Help: meaningless, Remark: meaningless, value: as(&c.BufferSize, 1516, size("UINT", 0))},
 		{Name: "pid_hash_size", Path: "unused.pid_hash_size", Help: meaningless, Remark: meaningless, value: as(&c.PidHashSize, 4096, quota())},
 		{Name: "host_hash_size", Path: "unused.host_hash_size", Help: meaningless, Remark: meaningless, value: as(&c.HostHashSize, 4096, quota())},
 		{Name: "scanner_path", Path: "unused.scanner_path", Help: meaningless, Remark: meaningless, value: as(&c.ScannerPath, "", unused("FILE"))},

@@ -118,8 +118,5 @@ func (o Option) legend(accepts string) string {
 	if o.Remote {
 		text += "; for the remote modes"
 	}
-	if o.Unbuilt {
-		text += "; without effect in this version"
-	}
 	return text
 }

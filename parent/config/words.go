@@ -15,10 +15,9 @@ import (
 // word is one accepted word. The old daemon took a value's number as well:
 // numbers it is known to have used stand among the other spellings.
 type word[T any] struct {
-	name    string
-	value   T
-	also    []string
-	unbuilt bool // accepted, but its effect is not built yet
+	name  string
+	value T
+	also  []string
 }
 
 func find[T any](words []word[T], name string) (word[T], bool) {
@@ -54,12 +53,6 @@ func one[T comparable](words []word[T]) kind[T] {
 			return w.value, "", nil
 		},
 		text: func(v T) string { return of(v).name },
-		unbuilt: func(v T) string {
-			if w := of(v); w.unbuilt {
-				return w.name
-			}
-			return ""
-		},
 	}
 }
 
@@ -91,14 +84,6 @@ func many[T ~uint8 | ~uint16](words []word[T]) kind[T] {
 				return words[0].name
 			}
 			return strings.Join(in, ",")
-		},
-		unbuilt: func(set T) string {
-			for _, w := range words {
-				if w.unbuilt && set&w.value != 0 {
-					return w.name
-				}
-			}
-			return ""
 		},
 	}
 }
@@ -220,7 +205,7 @@ var facilities = []word[int]{
 
 var logForms = []word[bool]{
 	{name: "legacy", value: false},
-	{name: "json", value: true, unbuilt: true},
+	{name: "json", value: true},
 }
 
 var natForms = []word[imsg.NatHeader]{
