@@ -7,6 +7,7 @@
 //	gate signal NAME|end [STATUS]|listens
 //	status N PROGRAM ARG…            run as the daemon's user; N is its exit status
 //	client NAME [from=IP] [listener=N]  connect, or go on with one there
+//	again client PATTERN [from=IP]   clients connect and go until one hears this
 //	> LINE, >> LINE LINE…            say a line, or several at once
 //	< PATTERN, < EOF                 hear a reply
 //	starttls, text FILE, hang up     what lines cannot say
@@ -117,6 +118,7 @@ var commands = map[string]func(*testscript.TestScript, bool, []string){
 	"gate":     word((*story).doGate),
 	"status":   word((*story).status),
 	"client":   word((*story).client),
+	"again":    word((*story).again),
 	">":        word((*story).say),
 	">>":       word((*story).sayAtOnce),
 	"<":        word((*story).hear),
@@ -305,6 +307,21 @@ func (s *story) client(_ *testscript.TestScript, _ bool, args []string) (err err
 		s.clients[args[0]] = s.talking
 	}
 	return err
+}
+
+func (s *story) again(_ *testscript.TestScript, _ bool, args []string) error {
+	args, set := flags(args)
+	if len(args) != 2 || args[0] != "client" {
+		return errTelling
+	}
+	return eventually("no client hears "+args[1], func() bool {
+		c, err := s.dial(set)
+		if err != nil {
+			return false
+		}
+		defer c.conn.Close()
+		return c.expect(args[1]) == nil
+	})
 }
 
 func (s *story) say(_ *testscript.TestScript, _ bool, args []string) error {
