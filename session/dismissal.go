@@ -51,6 +51,9 @@ func (s *session) carryOut() {
 	}
 	s.held, s.authing = false, false
 	s.client.conn.SetReadDeadline(time.Time{})
+	if s.phase == octets {
+		s.skip = s.chunks.left // still to come, and no commands
+	}
 	s.mu.Unlock()
 	s.server.write([]byte("QUIT\r\n"))
 	s.server.conn.Close()
@@ -92,7 +95,7 @@ func (s *session) playOwed(e entry, reason string) (quit bool, err error) {
 	switch e.kind {
 	case own:
 		return false, s.sayLine([]byte(e.text))
-	case ownReset, ownXclient, quietChunk:
+	case ownReset, ownXclient:
 		return false, nil
 	}
 	verb := smtp.Other

@@ -205,6 +205,17 @@ func TestDismissal(t *testing.T) {
 		r.client.hears("550 5.7.1 gate.example msg_ratelimit_mailfrom_rejects\r\n221 2.0.0 gate.example msg_sign_off\r\n")
 		r.client.end()
 	})
+	t.Run("within a chunk", func(t *testing.T) {
+		r := quotas(t, refused, func(c *imsg.SessionConfig) { c.ScanChunks, c.NatHeaderType = true, imsg.NatNone }, all...)
+		r.envelope()
+		r.client.say("BDAT 3\r\nabcRCPT TO:<x>\r\nBDAT 12 LAST\r\nQUIT\r\n")
+		r.server.hears("BDAT 3\r\nabcRCPT TO:<x>\r\nBDAT 12\r\nQUIT\r\n")
+		r.toClient("250 ok\r\n")
+		r.server.say("550 no\r\n")
+		r.client.hears("550 gate.example msg_ratelimit_rcptto_rejects\r\n502 gate.example msg_unimpl_command\r\n")
+		r.client.say("QUIT\r\nNOOP\r\n")
+		r.client.hears("250 gate.example OK\r\n")
+	})
 	t.Run("half-closed", func(t *testing.T) {
 		r := quotas(t, refused, nil, all...)
 		r.hello()
