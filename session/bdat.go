@@ -38,7 +38,7 @@ func (s *session) bdat(out *[]byte, arg []byte) step {
 	s.skip = size
 	if !cfg.ScanChunks {
 		s.filtered("BDAT")
-		return s.reply(smtp.CodeUnsupported, s.text(imsg.MsgUnimplCommand))
+		return s.reply(out, smtp.CodeUnsupported, s.text(imsg.MsgUnimplCommand))
 	}
 	if s.chunks.state == noChunks {
 		// What the server offers and whom it sends to must be known: one
@@ -47,7 +47,7 @@ func (s *session) bdat(out *[]byte, arg []byte) step {
 			return stop
 		}
 		if smtp.Cap(s.offered.Load())&smtp.CapChunking == 0 {
-			return s.reply(smtp.CodeUnsupported, s.text(imsg.MsgUnimplCommand))
+			return s.reply(out, smtp.CodeUnsupported, s.text(imsg.MsgUnimplCommand))
 		}
 	}
 	if err != nil {
@@ -168,7 +168,7 @@ func (s *session) endChunk(out *[]byte) step {
 	if next := s.failChunks(out, true); next != goOn || s.answered.Load() {
 		return next
 	}
-	return s.reply(smtp.CodeSequence, s.text(imsg.MsgTransactionFailed))
+	return s.reply(out, smtp.CodeSequence, s.text(imsg.MsgTransactionFailed))
 }
 
 // refuseChunk answers a chunk ourselves; its message has failed.
@@ -176,7 +176,7 @@ func (s *session) refuseChunk(out *[]byte, last bool, code smtp.Code, text strin
 	if next := s.failChunks(out, last); next != goOn {
 		return next
 	}
-	return s.reply(code, text)
+	return s.reply(out, code, text)
 }
 
 // failChunks gives a message in chunks up. The server is reset at once: neither

@@ -20,7 +20,7 @@ func (s *session) takeLine(out *[]byte) step {
 		}
 		line := s.sorry
 		s.sorry = ""
-		return s.replyLine(line)
+		return s.replyLine(out, line)
 	}
 	authing := s.isAuthing()
 	s.lines.Limit = 0
@@ -42,11 +42,11 @@ func (s *session) takeLine(out *[]byte) step {
 	case authing:
 		next = s.response(out, line, status)
 	case status != smtp.LineOK:
-		next = s.reply(smtp.CodeSyntax, s.text(imsg.MsgProtoError))
+		next = s.reply(out, smtp.CodeSyntax, s.text(imsg.MsgProtoError))
 	default:
 		cmd, err := smtp.ParseCommand(line)
 		if err != nil {
-			next = s.reply(smtp.CodeSyntax, s.text(imsg.MsgProtoError))
+			next = s.reply(out, smtp.CodeSyntax, s.text(imsg.MsgProtoError))
 			break
 		}
 		next = s.command(out, cmd, len(in) > n)
@@ -100,7 +100,7 @@ func (s *session) command(out *[]byte, cmd smtp.Command, more bool) step {
 		}
 	case smtp.MAIL:
 		if s.chunks.state == openChunks && !s.declined.Load() {
-			return s.reply(smtp.CodeSequence, s.text(imsg.MsgTransactionFailed))
+			return s.reply(out, smtp.CodeSequence, s.text(imsg.MsgTransactionFailed))
 		}
 		if next := s.leaveChunks(out); next != goOn {
 			return next
@@ -110,12 +110,12 @@ func (s *session) command(out *[]byte, cmd smtp.Command, more bool) step {
 			return next
 		}
 		if size, ok := smtp.ParseSize(params); ok && cfg.SizeLimit > 0 && size > cfg.SizeLimit {
-			return s.reply(smtp.CodeSize, s.text(imsg.MsgSizeLimit))
+			return s.reply(out, smtp.CodeSize, s.text(imsg.MsgSizeLimit))
 		}
 		e.text = s.address(addr, cfg.LogMailFrom)
 	case smtp.RCPT:
 		if over := s.use(out, imsg.RateRecipients, 1, smtp.CodeQuota); over != nil {
-			return s.reply(over.code, over.text)
+			return s.reply(out, over.code, over.text)
 		}
 		addr, _ := smtp.Address(cmd.Arg)
 		if next := s.checkRcpt(out, addr); next != goOn {
@@ -126,13 +126,13 @@ func (s *session) command(out *[]byte, cmd smtp.Command, more bool) step {
 		}
 	case smtp.DATA:
 		if s.chunks.state != noChunks {
-			return s.reply(smtp.CodeSequence, s.text(imsg.MsgTransactionFailed))
+			return s.reply(out, smtp.CodeSequence, s.text(imsg.MsgTransactionFailed))
 		}
 		if !s.mayMail(out) {
-			return s.reply(smtp.CodeAuthRequired, s.text(imsg.MsgAuthRequired))
+			return s.reply(out, smtp.CodeAuthRequired, s.text(imsg.MsgAuthRequired))
 		}
 		if over := s.use(out, imsg.RateMessages, 1, smtp.CodeQuota); over != nil {
-			return s.reply(over.code, over.text)
+			return s.reply(out, over.code, over.text)
 		}
 		s.debug("DATA:REQUEST")
 		if err := s.begin(); err != nil {
@@ -143,16 +143,16 @@ func (s *session) command(out *[]byte, cmd smtp.Command, more bool) step {
 		return s.bdat(out, cmd.Arg)
 	case smtp.BURL, smtp.XEXCH50:
 		s.filtered(cmd.Verb.String())
-		return s.reply(smtp.CodeUnsupported, s.text(imsg.MsgUnimplCommand))
+		return s.reply(out, smtp.CodeUnsupported, s.text(imsg.MsgUnimplCommand))
 	case smtp.XCLIENT:
 		if cfg.Mode == imsg.ModeFixedXclient {
 			s.filtered("XCLIENT")
-			return s.reply(smtp.CodeUnsupported, s.text(imsg.MsgUnimplCommand))
+			return s.reply(out, smtp.CodeUnsupported, s.text(imsg.MsgUnimplCommand))
 		}
 	case smtp.STARTTLS:
 		if cfg.ForbidSTARTTLS {
 			s.filtered("STARTTLS")
-			return s.reply(smtp.CodeUnsupported, s.text(imsg.MsgUnimplCommand))
+			return s.reply(out, smtp.CodeUnsupported, s.text(imsg.MsgUnimplCommand))
 		}
 		// Whatever comes in clear behind it could only be taken for
 		// something said under TLS (RFC 3207, 4.2; CVE-2011-0411).
@@ -188,14 +188,9 @@ func (s *session) forward(out *[]byte, line []byte, e entry, hold bool) step {
 		places = 2 // its end of data takes the other
 	}
 	s.mu.Lock()
-	if s.queue.len()-s.giving+places >= s.w.cfg.PipelineSize {
+	if s.isFull(places) {
 		s.mu.Unlock()
-		s.w.count(imsg.CountPipeline, 1)
-		s.info("pipeline full", "size", s.w.cfg.PipelineSize)
-		if !s.cut(out) {
-			return stop
-		}
-		return s.depart(smtp.CodeQueueFull, s.text(imsg.MsgPipelineFull))
+		return s.pipelineFull(out)
 	}
 	s.queue.push(e)
 	s.held = hold
@@ -203,6 +198,22 @@ func (s *session) forward(out *[]byte, line []byte, e entry, hold bool) step {
 	*out = append(*out, line...)
 	*out = append(*out, '\r', '\n')
 	return goOn
+}
+
+// isFull tells whether the queue has no place for as many entries more; s.mu is
+// held.
+func (s *session) isFull(places int) bool {
+	return s.queue.len()-s.giving+places >= s.w.cfg.PipelineSize
+}
+
+// pipelineFull leaves the server of a client that does not wait for replies.
+func (s *session) pipelineFull(out *[]byte) step {
+	s.w.count(imsg.CountPipeline, 1)
+	s.info("pipeline full", "size", s.w.cfg.PipelineSize)
+	if !s.cut(out) {
+		return stop
+	}
+	return s.depart(smtp.CodeQueueFull, s.text(imsg.MsgPipelineFull))
 }
 
 // mayMail tells whether auth_require lets the client send.
@@ -228,17 +239,21 @@ func (s *session) noSpool(out *[]byte, err error) step {
 
 // reply answers a command ourselves, in its turn; a chunk, not before its octets
 // are there (RFC 3030, 2).
-func (s *session) reply(code smtp.Code, text string) step {
+func (s *session) reply(out *[]byte, code smtp.Code, text string) step {
 	line := string(s.ownLine(code, text))
 	if s.skip > 0 {
 		s.sorry = line
 		return goOn
 	}
-	return s.replyLine(line)
+	return s.replyLine(out, line)
 }
 
-func (s *session) replyLine(line string) step {
-	if !s.answerLine(line) {
+func (s *session) replyLine(out *[]byte, line string) step {
+	full, err := s.answerLine(line)
+	switch {
+	case full:
+		return s.pipelineFull(out)
+	case err != nil:
 		s.end("client")
 		return stop
 	}

@@ -205,6 +205,15 @@ func seconds(d time.Duration) int64 { return int64((d + time.Second - 1) / time.
 // touch is a sign of life.
 func (s *session) touch() { s.alive.Store(s.w.now.Load()) }
 
+// unhurried does what the client has to wait for: its silence does not count
+// meanwhile. If the session ends then, the time it left the client stands.
+func (s *session) unhurried(do func()) {
+	before := s.patience.Swap(forever)
+	do()
+	s.touch()
+	s.patience.CompareAndSwap(forever, before)
+}
+
 // expire ends a session whose time is over: a takeover says so first, a relay
 // ends without a word. Called by the worker's clock.
 func (s *session) expire() {

@@ -239,11 +239,8 @@ func (s *session) judge() step {
 
 	s.info("DATA:SCANNING", "size", m.size, "src", s.src.Addr(), "ident", s.ident)
 	s.state.Store(uint32(imsg.StateScan))
-	// The client waits for us: no silence of its own.
-	s.patience.Store(forever)
-	v := s.scan(virus, spam)
-	s.touch()
-	s.patience.Store(seconds(cfg.TimeoutIdle))
+	var v *imsg.Verdict
+	s.unhurried(func() { v = s.scan(virus, spam) })
 
 	if virus {
 		switch v.Virus {

@@ -206,15 +206,11 @@ func (s *session) spfClient() netip.Addr {
 	return s.src.Addr()
 }
 
-// inquire asks lookupd, with everything for the server on its way. It is us the
-// client waits for meanwhile: its silence does not count.
-func (s *session) inquire(out *[]byte, question imsg.Message, timeout time.Duration) (imsg.Message, error) {
+// inquire asks lookupd, with everything for the server on its way.
+func (s *session) inquire(out *[]byte, question imsg.Message, timeout time.Duration) (m imsg.Message, err error) {
 	if len(*out) > 0 {
 		s.flush(out)
 	}
-	before := s.patience.Swap(forever)
-	m, err := s.w.lookupd.Call(question, timeout)
-	s.touch()
-	s.patience.Store(before)
+	s.unhurried(func() { m, err = s.w.lookupd.Call(question, timeout) })
 	return m, err
 }

@@ -217,15 +217,19 @@ func (s *session) ownLine(code smtp.Code, text string) []byte {
 
 // answerLine gives a reply of our own when its turn has come: behind the replies
 // the server still owes. Only the client's goroutine adds to the queue: one that
-// it finds empty stays so while it writes.
-func (s *session) answerLine(line string) bool {
+// it finds empty stays so while it writes. full: one more cannot wait.
+func (s *session) answerLine(line string) (full bool, err error) {
 	s.mu.Lock()
 	wait := s.queue.len() > 0
-	if wait {
+	full = wait && s.isFull(1)
+	if wait && !full {
 		s.queue.push(entry{kind: own, text: line})
 	}
 	s.mu.Unlock()
-	return wait || s.sayLine([]byte(line)) == nil
+	if !wait {
+		err = s.sayLine([]byte(line))
+	}
+	return full, err
 }
 
 // protocolError ends a session whose server talks nonsense.

@@ -500,3 +500,33 @@ func TestLockdIsReplaced(t *testing.T) {
 	}
 	r.toServer("NOOP\r\n")
 }
+
+// Replies of our own that wait for their turn are owed like any other: a client
+// cannot pile them up.
+func TestPipelineFullOfOwnReplies(t *testing.T) {
+	r := newRig(t, func(c *imsg.SessionConfig) { c.PipelineSize = 16 })
+	r.toClient("220 mx\r\n")
+	r.toServer("NOOP\r\n")
+	r.client.say(strings.Repeat("BURL\r\n", 16))
+	r.client.hears("503 gate.example msg_pipeline_full\r\n")
+	r.server.hears("QUIT\r\n")
+	r.server.end()
+}
+
+// A server that hangs up while a message is scanned, or a list is asked, leaves
+// the client no more time to close than it ever has.
+func TestServerGoesWhileWeAsk(t *testing.T) {
+	r := newRig(t, nil)
+	gone := make(chan bool)
+	r.set(func() {
+		r.onScan = func(uint64) {
+			r.server.conn.Close()
+			r.client.end()
+			close(gone)
+		}
+	})
+	r.data()
+	r.client.say("x\r\n.\r\n")
+	wait(t, gone)
+	r.seen("Leave", func() bool { return len(r.left) == 1 })
+}

@@ -6,6 +6,7 @@ package session
 import (
 	"errors"
 	"os"
+	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/session/smtp"
@@ -26,6 +27,8 @@ func (s *session) cut(out *[]byte) bool {
 		return false
 	}
 	if out != nil {
+		// Nobody reads its replies any more: it may take nothing either.
+		s.server.conn.SetWriteDeadline(time.Now().Add(lingering * time.Second))
 		*out = append(*out, "QUIT\r\n"...)
 		s.server.write(*out)
 		*out = (*out)[:0]
@@ -72,6 +75,7 @@ func (s *session) takeover(reason string) {
 		if err != nil {
 			if errors.Is(err, os.ErrDeadlineExceeded) {
 				s.say(smtp.CodeTimeout, s.text(imsg.MsgSessionTimeout))
+				s.client.conn.SetReadDeadline(time.Time{}) // it gets the time to read that
 			}
 			s.finish("timeout")
 			return
