@@ -167,7 +167,8 @@ type Admission struct {
 
 // Ident tells what was found out of an admitted session's connection, and asks
 // for admission once more: under the limits that could not be judged before.
-// Ident counts in the remote modes, Target if Enter had none.
+// Ident counts in the remote modes, Target if Enter had none. No connection is
+// counted before its target is known.
 type Ident struct {
 	Number uint64
 	Ident  string

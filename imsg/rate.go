@@ -10,7 +10,7 @@ type Rate uint8
 
 // The counters of the rate limiter.
 const (
-	RateConnections     Rate = iota // judged at Enter or Ident, never by Use
+	RateConnections     Rate = iota // judged with the target, at Enter or Ident, never by Use
 	RateMessages                    // at DATA
 	RateRecipients                  // at each RCPT
 	RateBytes                       // at the end of a message, its octets
@@ -19,6 +19,10 @@ const (
 	RateAuthRejects                 // AUTH refused by the server
 	RateCounters                    // how many there are
 )
+
+// RateTargets is no counter, but asked for like one: the call of a session's
+// target, which the block lists come before.
+const RateTargets = RateCounters
 
 var rateNames = [RateCounters]string{"connections", "messages", "recipients", "bytes", "mailfrom_rejects", "rcptto_rejects", "auth_rejects"}
 
@@ -61,7 +65,7 @@ type Use struct {
 	Amount  uint64
 }
 
-// Allowance answers Use: Admitted, RefusedRate or RefusedRateError.
+// Allowance answers Use: Admitted, RefusedRate, RefusedRateError or RefusedTargets.
 type Allowance struct{ Refusal Refusal }
 
 // Rates asks for the records of the clients whose name sorts behind After.

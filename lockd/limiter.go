@@ -6,13 +6,23 @@ package lockd
 
 import "github.com/smtp-gated/smtp-gated/imsg"
 
-// connect uses up one connection of s's client, and looks at its target if that
-// is known.
+// connect uses up one connection of s's client, and says what it has a quota of.
 func (k *keeper) connect(s *session, a *imsg.Admission) imsg.Refusal {
+	if k.rules.period <= 0 {
+		return imsg.Admitted
+	}
 	if refusal := k.use(s, imsg.RateConnections, 1); refusal != imsg.Admitted {
 		return refusal
 	}
-	return k.visit(s, a)
+	r, ok := k.recordOf(s)
+	if !ok {
+		return imsg.RefusedRateError
+	}
+	a.Uses = r.counted()
+	if k.rules.targetPeriod >= 0 {
+		a.Uses |= 1 << imsg.RateTargets
+	}
+	return imsg.Admitted
 }
 
 // use judges the use of n of a quota.
@@ -37,7 +47,7 @@ func (k *keeper) use(s *session, c imsg.Rate, n uint64) imsg.Refusal {
 
 // visit judges the call of s's target, which is the last that admission depends
 // on.
-func (k *keeper) visit(s *session, a *imsg.Admission) imsg.Refusal {
+func (k *keeper) visit(s *session) imsg.Refusal {
 	if k.rules.period <= 0 {
 		return imsg.Admitted
 	}
@@ -45,7 +55,6 @@ func (k *keeper) visit(s *session, a *imsg.Admission) imsg.Refusal {
 	if !ok {
 		return imsg.RefusedRateError
 	}
-	a.Uses = r.counted()
 	if period := k.rules.targetPeriod; period >= 0 && s.target.IsValid() &&
 		!r.visit(s.target.Addr(), period, k.machine.now().UnixNano()) {
 		k.log.Info("RATELIMIT:REJECT", imsg.SessionKey, s.number, "src", s.client.Addr(), "ident", s.ident,

@@ -1,7 +1,6 @@
 package lockd
 
 import (
-	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"net/netip"
@@ -135,7 +134,7 @@ func TestUses(t *testing.T) {
 		{one, imsg.Use{Number: b.Number, Counter: imsg.RateBytes, Amount: 1}, imsg.NotFound},
 		{one, imsg.Use{Number: 99, Counter: imsg.RateBytes, Amount: 1}, imsg.NotFound},
 		{one, imsg.Use{Number: a.Number, Counter: imsg.RateConnections, Amount: 1}, imsg.Invalid},
-		{one, imsg.Use{Number: a.Number, Counter: imsg.RateCounters, Amount: 1}, imsg.Invalid},
+		{one, imsg.Use{Number: a.Number, Counter: imsg.RateTargets + 1, Amount: 1}, imsg.Invalid},
 	} {
 		if _, err := row.w.Call(&row.m, patience); err != row.want {
 			t.Errorf("%+v: %v, want %v", row.m, err, row.want)
@@ -192,28 +191,31 @@ func TestTargetsAreLimited(t *testing.T) {
 	c.RateDstExpiration = time.Hour
 	h := open(t, plan{config: c, rates: storePath(t)})
 	w := h.worker(0)
-	enter := func(i int) *imsg.Admission {
+	visit := func(i int) imsg.Refusal {
 		m := entering("192.0.2.7")
 		m.Target = netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 51, 100, byte(i)}), 25)
-		return ask[*imsg.Admission](t, w.Conn, m)
+		a := ask[*imsg.Admission](t, w.Conn, m)
+		if a.Refusal != imsg.Admitted || !a.Uses.Has(imsg.RateTargets) {
+			t.Fatalf("%d: %+v", i, a)
+		}
+		return w.use(a.Number, imsg.RateTargets, 1)
 	}
 	for i := range maxTargets {
 		h.clock.move(1)
-		if a := enter(i); a.Refusal != imsg.Admitted {
-			t.Fatalf("%d: %+v", i, a)
+		if r := visit(i); r != imsg.Admitted {
+			t.Fatalf("%d: %d", i, r)
 		}
 	}
-	live := h.liveCount()
-	if a := enter(100); a.Refusal != imsg.RefusedTargets || h.liveCount() != live {
-		t.Errorf("%+v", a)
+	if r := visit(100); r != imsg.RefusedTargets {
+		t.Errorf("one more than fit: %d", r)
 	}
 	h.log.has(t, "counter=targets dst=198.51.100.100:25")
-	if a := enter(5); a.Refusal != imsg.Admitted {
-		t.Errorf("a known target: %+v", a)
+	if r := visit(5); r != imsg.Admitted {
+		t.Errorf("a known target: %d", r)
 	}
 	h.clock.move(time.Hour)
-	if a := enter(100); a.Refusal != imsg.Admitted {
-		t.Errorf("an hour later: %+v", a)
+	if r := visit(100); r != imsg.Admitted {
+		t.Errorf("an hour later: %d", r)
 	}
 }
 
@@ -329,7 +331,7 @@ func TestIdentIsLimited(t *testing.T) {
 		}
 		return w.identify(a.Number, ident, "192.0.2.25")
 	}
-	if a := next("joe"); a.Refusal != imsg.Admitted || a.Uses != 1<<imsg.RateConnections {
+	if a := next("joe"); a.Refusal != imsg.Admitted || a.Uses != 1<<imsg.RateConnections|1<<imsg.RateTargets {
 		t.Errorf("%+v", a)
 	}
 	if a := next("jim"); a.Refusal != imsg.Admitted {
@@ -349,26 +351,32 @@ func TestIdentIsLimited(t *testing.T) {
 	}
 }
 
+// A connection counts once its target is found: one that is not costs nothing.
 func TestTargetThatIsFoundLater(t *testing.T) {
-	c := limited(map[imsg.Rate]uint64{imsg.RateConnections: 70})
+	c := limited(map[imsg.Rate]uint64{imsg.RateConnections: 1})
 	c.Mode, c.RateDstExpiration = imsg.ModePf, time.Hour
 	h := open(t, plan{config: c})
 	w := h.worker(0)
-	var last *imsg.Admission
-	for i := range maxTargets + 1 {
+	enter := func() *imsg.Admission {
 		m := entering("192.0.2.7")
 		m.Target = netip.AddrPort{}
-		a := ask[*imsg.Admission](t, w.Conn, m)
-		if last = w.identify(a.Number, "nobody", fmt.Sprintf("198.51.100.%d", i)); last.Refusal != imsg.Admitted {
-			break
+		return ask[*imsg.Admission](t, w.Conn, m)
+	}
+	for range 3 {
+		if a := enter(); a.Refusal != imsg.Admitted || a.Uses != 0 {
+			t.Errorf("%+v", a)
 		}
 	}
-	if last.Refusal != imsg.RefusedTargets || last.Number != maxTargets+1 {
-		t.Errorf("%+v", last)
+	a := w.identify(enter().Number, "nobody", "198.51.100.1")
+	if a.Refusal != imsg.Admitted || a.Uses != 1<<imsg.RateConnections|1<<imsg.RateTargets || w.use(a.Number, imsg.RateTargets, 1) != imsg.Admitted {
+		t.Errorf("%+v", a)
+	}
+	if a := w.identify(enter().Number, "nobody", "198.51.100.1"); a.Refusal != imsg.RefusedRate {
+		t.Errorf("%+v", a)
 	}
 	h.keeper.mu.Lock()
 	defer h.keeper.mu.Unlock()
-	if r := h.keeper.rates.fresh["192.0.2.7"]; r == nil || r.used[imsg.RateConnections] != maxTargets+1 {
+	if r := h.keeper.rates.fresh["192.0.2.7"]; r == nil || r.used[imsg.RateConnections] != 1 || len(r.targets) != 1 {
 		t.Errorf("%+v", r)
 	}
 }

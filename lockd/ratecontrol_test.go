@@ -29,7 +29,9 @@ func TestRateByHand(t *testing.T) {
 		return ask[*imsg.RateRecord](t, o, &imsg.RateShow{Client: client})
 	}
 	for range 3 {
-		w.enter("192.0.2.7")
+		if a := w.enter("192.0.2.7"); a.Refusal == imsg.Admitted {
+			w.use(a.Number, imsg.RateTargets, 1)
+		}
 		h.clock.move(time.Second)
 	}
 	r := show("::ffff:192.0.2.7")

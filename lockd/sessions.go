@@ -74,6 +74,9 @@ func (k *keeper) judgeClient(s *session, a *imsg.Admission) imsg.Refusal {
 		k.locks.say("LOCK:LOCKED", s)
 		return imsg.RefusedLocked
 	}
+	if !s.target.IsValid() {
+		return imsg.Admitted // Ident will come with it
+	}
 	return k.connect(s, a)
 }
 
@@ -96,7 +99,7 @@ func (k *keeper) identify(s *session, m *imsg.Ident) *imsg.Admission {
 	case fresh:
 		a.Refusal = k.judgeClient(s, a)
 	case found:
-		a.Refusal = k.visit(s, a)
+		a.Refusal = k.connect(s, a)
 	}
 	if a.Refusal != imsg.Admitted {
 		k.remove(s)

@@ -89,6 +89,10 @@ func (k *keeper) fromWorker(w *worker, r imsg.Request) {
 			r.Fail(imsg.NotFound)
 			return
 		}
+		if m.Counter == imsg.RateTargets {
+			r.Answer(&imsg.Allowance{Refusal: k.visit(s)})
+			return
+		}
 		if m.Counter == imsg.RateConnections || m.Counter >= imsg.RateCounters {
 			r.Fail(imsg.Invalid)
 			return

@@ -47,7 +47,6 @@ func (s *session) admit() bool {
 	if w.cfg.DNSBL && w.cfg.AuthSkip&imsg.SkipDNSBL == 0 && s.turnListed() {
 		return false
 	}
-	s.announced = true
 	s.always("NEW ("+strconv.Itoa(a.Sessions)+"/"+strconv.Itoa(a.Same)+")",
 		"on", s.local, "src", s.src, "ident", s.ident, "dst", s.dst, "id", s.id())
 	if loops(w.cfg, s.src, s.local, s.dst) {
@@ -55,7 +54,25 @@ func (s *session) admit() bool {
 		s.refuse(smtp.CodeRejected, imsg.MsgLoopAvoidance, "")
 		return false
 	}
-	return true
+	s.announced = s.visit()
+	return s.announced
+}
+
+// visit asks whether the client may call one more server.
+func (s *session) visit() bool {
+	if !s.uses.Has(imsg.RateTargets) {
+		return true
+	}
+	m, err := s.w.lockd.Call(&imsg.Use{Number: s.number, Counter: imsg.RateTargets, Amount: 1}, admissionWait)
+	if err != nil {
+		s.unanswered(err)
+		return false
+	}
+	r := m.(*imsg.Allowance).Refusal
+	if r != imsg.Admitted {
+		s.refused(&imsg.Admission{Refusal: r})
+	}
+	return r == imsg.Admitted
 }
 
 // seek asks lockd for admission; one that is just being replaced is asked again.

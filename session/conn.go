@@ -72,7 +72,7 @@ type session struct {
 
 	dismissal *dismissal // the server is to be left
 
-	announced bool // it was logged as NEW
+	announced bool // NEW was logged, and CLOSE is to follow
 	lines     smtp.LineScanner
 	helo      string
 	hello     hello

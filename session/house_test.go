@@ -87,6 +87,7 @@ func texts() []string {
 		imsg.MsgRateReject:        "msg_rate_reject",
 		imsg.MsgRatelimitError:    "msg_ratelimit_error",
 		imsg.MsgRatelimitDst:      "msg_ratelimit_dst",
+		imsg.MsgLoopAvoidance:     "msg_loop_avoidance",
 		imsg.MsgRatelimitMessages: "msg_ratelimit_messages",
 		imsg.MsgRatelimitRcptto:   "msg_ratelimit_rcptto",
 		imsg.MsgRatelimitBytes:    "msg_ratelimit_bytes",

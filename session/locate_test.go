@@ -101,7 +101,6 @@ func TestRefusedIdent(t *testing.T) {
 		imsg.RefusedLocked:    {"msg_virus_locked", ""},
 		imsg.RefusedRateError: {"msg_ratelimit_error", ""},
 		imsg.RefusedRate:      {"msg_rate_reject", ""},
-		imsg.RefusedTargets:   {"msg_ratelimit_dst", ""},
 	} {
 		h := newHouse(t, "127.0.0.1:1", remote)
 		h.set(func() {

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"net/netip"
 	"testing"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
@@ -56,6 +57,50 @@ func TestQuotasAreCounted(t *testing.T) {
 			t.Errorf("%v: %d, want %d", c, total[c], n)
 		}
 	}
+}
+
+// One server too many is the last reason to refuse a client: block lists and
+// loops are looked at before.
+func TestQuotaOfTargets(t *testing.T) {
+	play := func(h *house) {
+		h.uses, h.over = 1<<imsg.RateTargets, map[imsg.Rate]imsg.Refusal{imsg.RateTargets: imsg.RefusedTargets}
+	}
+	t.Run("too many", func(t *testing.T) {
+		h := newHouse(t, "127.0.0.1:1", nil)
+		h.set(func() { play(h) })
+		c := h.dial()
+		c.hears("554 gate.example msg_ratelimit_dst\r\n")
+		c.end()
+		h.seen("Leave", func() bool { return len(h.left) == 1 })
+		h.logsNot("CLOSE")
+	})
+	t.Run("listed", func(t *testing.T) {
+		h := newHouse(t, "127.0.0.1:1", func(c *imsg.SessionConfig) { c.DNSBL = true })
+		h.set(func() {
+			play(h)
+			h.lookup = func(imsg.Message) imsg.Message {
+				return &imsg.Listing{Zone: "zen.example", Answer: netip.MustParseAddr("127.0.0.2")}
+			}
+		})
+		c := h.dial()
+		c.hears("554 gate.example msg_dnsdb_reject: DNSBL: zen.example: 127.0.0.2\r\n")
+		c.end()
+		if len(h.used) > 0 {
+			t.Errorf("%+v", h.used)
+		}
+	})
+	t.Run("looping", func(t *testing.T) {
+		h := newHouse(t, "127.0.0.1:1", func(c *imsg.SessionConfig) { c.Mode = imsg.ModeGetsockname })
+		h.set(func() { play(h) })
+		c := h.dial()
+		c.hears("554 gate.example msg_loop_avoidance\r\n")
+		c.end()
+		h.seen("Leave", func() bool { return len(h.left) == 1 })
+		if len(h.used) > 0 {
+			t.Errorf("%+v", h.used)
+		}
+		h.logsNot("CLOSE")
+	})
 }
 
 func TestNothingIsAskedWithoutQuota(t *testing.T) {

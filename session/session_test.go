@@ -170,7 +170,7 @@ func TestLockedMeanwhile(t *testing.T) {
 func TestRefusedAdmission(t *testing.T) {
 	for refusal, text := range map[imsg.Refusal]string{
 		imsg.RefusedConnections: "msg_max_reached", imsg.RefusedLoad: "msg_system_load", imsg.RefusedHost: "msg_max_per_host", imsg.RefusedLocked: "msg_virus_locked",
-		imsg.RefusedRateError: "msg_ratelimit_error", imsg.RefusedRate: "msg_rate_reject", imsg.RefusedTargets: "msg_ratelimit_dst",
+		imsg.RefusedRateError: "msg_ratelimit_error", imsg.RefusedRate: "msg_rate_reject",
 	} {
 		h := newHouse(t, "127.0.0.1:1", nil)
 		h.set(func() { h.refusal = refusal })
