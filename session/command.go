@@ -106,7 +106,7 @@ func (s *session) command(out *[]byte, cmd smtp.Command, more bool) step {
 			return next
 		}
 		addr, params := smtp.Address(cmd.Arg)
-		if next := s.checkMail(out, addr); next != goOn {
+		if next := s.checkMail(out, addr, cmd.Arg); next != goOn {
 			return next
 		}
 		if size, ok := smtp.ParseSize(params); ok && cfg.SizeLimit > 0 && size > cfg.SizeLimit {
@@ -118,7 +118,7 @@ func (s *session) command(out *[]byte, cmd smtp.Command, more bool) step {
 			return s.reply(out, over.code, over.text)
 		}
 		addr, _ := smtp.Address(cmd.Arg)
-		if next := s.checkRcpt(out, addr); next != goOn {
+		if next := s.checkRcpt(out, addr, cmd.Arg); next != goOn {
 			return next
 		}
 		if cfg.LogRcptTo != 0 {

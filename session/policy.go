@@ -5,8 +5,10 @@
 package session
 
 import (
+	"bytes"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
@@ -67,11 +69,28 @@ func (s *session) checkHelo(out *[]byte, name []byte) step {
 	return s.rejectMatch(out, imsg.FoundRegexHelo, imsg.MsgRegexHelo)
 }
 
-// checkMail judges a sender: regex, block lists, SPF. The last two are for those
-// who have not logged in.
-func (s *session) checkMail(out *[]byte, addr []byte) step {
+// refusesAddress looks at an address in each way that servers read it.
+func (p pair) refusesAddress(addr, arg []byte) bool {
+	if p.enforce == nil && p.reject == nil {
+		return false
+	}
+	return slices.ContainsFunc(senses(addr, arg), p.refuses)
+}
+
+// senses are an address as it stands, and as a lenient server has it, if that
+// is another: what only one of them would refuse must not pass.
+func senses(addr, arg []byte) [][]byte {
+	if box := smtp.Mailbox(arg); !bytes.Equal(box, addr) {
+		return [][]byte{addr, box}
+	}
+	return [][]byte{addr}
+}
+
+// checkMail judges a sender, addr, of the argument arg: regex, block lists, SPF.
+// The last two are for those who have not logged in.
+func (s *session) checkMail(out *[]byte, addr, arg []byte) step {
 	cfg := s.w.cfg
-	if cfg.AuthSkip&imsg.SkipRegex == 0 && s.w.rules.mail.refuses(addr) {
+	if cfg.AuthSkip&imsg.SkipRegex == 0 && s.w.rules.mail.refusesAddress(addr, arg) {
 		s.info("REGEX:REJECT", "mail", s.shown(addr, cfg.LogMailFrom))
 		return s.rejectMatch(out, imsg.FoundRegexMailFrom, imsg.MsgRegexMailFrom)
 	}
@@ -85,15 +104,15 @@ func (s *session) checkMail(out *[]byte, addr []byte) step {
 		}
 	}
 	if cfg.SPF != imsg.SPFOff {
-		return s.checkSPF(out, addr)
+		return s.checkSPF(out, senses(addr, arg))
 	}
 	return goOn
 }
 
 // checkRcpt judges a recipient.
-func (s *session) checkRcpt(out *[]byte, addr []byte) step {
+func (s *session) checkRcpt(out *[]byte, addr, arg []byte) step {
 	cfg := s.w.cfg
-	if cfg.AuthSkip&imsg.SkipRegex != 0 || !s.w.rules.rcpt.refuses(addr) {
+	if cfg.AuthSkip&imsg.SkipRegex != 0 || !s.w.rules.rcpt.refusesAddress(addr, arg) {
 		return goOn
 	}
 	s.info("REGEX:REJECT", "rcpt", s.shown(addr, cfg.LogRcptTo))
@@ -156,13 +175,17 @@ func (s *session) turnListed() bool {
 	return true
 }
 
-// checkSPF asks what the sender's domain says (RFC 7208). Only its plain no
-// refuses, and a question that failed says nothing.
-func (s *session) checkSPF(out *[]byte, addr []byte) step {
+// checkSPF asks what the sender's domain says (RFC 7208), of each reading of its
+// address. Only a plain no refuses, and a question that failed says nothing.
+func (s *session) checkSPF(out *[]byte, senders [][]byte) step {
 	cfg := s.w.cfg
-	client, verdict := s.spfClient(), imsg.SPFPass
+	client, verdict, addr := s.spfClient(), imsg.SPFPass, senders[0]
 	if !client.IsLoopback() {
-		verdict = s.askSPF(out, client, addr)
+		for _, addr = range senders {
+			if verdict = s.askSPF(out, client, addr); verdict == imsg.SPFFail {
+				break
+			}
+		}
 	}
 	s.info("SPF:"+verdict.String(), "ip", client, "helo", s.helo, "from", s.shown(addr, cfg.LogMailFrom))
 	if verdict != imsg.SPFFail {

@@ -54,6 +54,9 @@ func TestRegex(t *testing.T) {
 		"too long to be judged": {func(c *imsg.SessionConfig) { c.RejectMail = "^spam@" }, []string{"MAIL FROM:<" + strings.Repeat("a", 1025) + ">"}, "msg_regex_mail_from", "REGEX:REJECT mail=" + strings.Repeat("a", 64), false},
 		"enforced rcpt":         {func(c *imsg.SessionConfig) { c.EnforceRcpt = "^b" }, []string{"MAIL FROM:<a>", "RCPT TO:<b>", "RCPT TO:<cb>"}, "msg_regex_rcpt_to", "REGEX:REJECT rcpt=cb", false},
 		"rejected rcpt":         {func(c *imsg.SessionConfig) { c.EnforceRcpt, c.RejectRcpt = "^b", "(?!bc)b" }, []string{"MAIL FROM:<a>", "RCPT TO:<bc>", "RCPT TO:<b>"}, "msg_regex_rcpt_to", "REGEX:REJECT rcpt=b", false},
+		"a blank within":        {func(c *imsg.SessionConfig) { c.RejectMail = "^spam@x" }, []string{"MAIL FROM:<spam @x.example>"}, "msg_regex_mail_from", "REGEX:REJECT mail=spam", false},
+		"behind a phrase":       {func(c *imsg.SessionConfig) { c.RejectRcpt = "^b@" }, []string{"MAIL FROM:<a>", "RCPT TO:x<b@x.example>"}, "msg_regex_rcpt_to", "REGEX:REJECT rcpt=x<b@x.example", false},
+		"one reading, not both": {func(c *imsg.SessionConfig) { c.EnforceRcpt = `^"b"@` }, []string{"MAIL FROM:<a>", `RCPT TO:<"b"@x>`}, "msg_regex_rcpt_to", `REGEX:REJECT rcpt="b"@x`, false},
 		"switched off":          {func(c *imsg.SessionConfig) { c.RejectMail, c.EnforceRcpt, c.AuthSkip = ".", "^b", imsg.SkipRegex }, []string{"MAIL FROM:<a>", "RCPT TO:<c>"}, "", "", false},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -220,4 +223,22 @@ func TestSPFAddress(t *testing.T) {
 			t.Errorf("%d: %v, want %v", tc.cfg.SPF, got, tc.want)
 		}
 	}
+}
+
+// A sender that servers may read as another one is asked about under both names.
+func TestSPFOfBothReadings(t *testing.T) {
+	r := newRigIn(t, func(c *imsg.SessionConfig) {
+		c.SPF, c.SPFFixedIP = imsg.SPFFixed, netip.MustParseAddr("192.0.2.7")
+	}, func(h *house, _ string) {
+		h.lookup = func(m imsg.Message) imsg.Message {
+			if m.(*imsg.SPF).MailFrom == "a@x.example" {
+				return &imsg.SPFResult{Verdict: imsg.SPFFail}
+			}
+			return &imsg.SPFResult{Verdict: imsg.SPFPass}
+		}
+	})
+	r.hello()
+	r.client.say("MAIL FROM:<a @x.example(c)>\r\n")
+	r.forbidden(": -", "msg_spf_reject", imsg.FoundSPF)
+	r.logs("SPF:fail ip=192.0.2.7, helo=client.example, from=a@x.example")
 }
