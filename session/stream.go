@@ -25,14 +25,19 @@ var outputs = sync.Pool{New: func() any {
 	return &b
 }}
 
-// stream is one TCP connection of a session. An idle one holds no buffer: the
+// maxLeft is how much of a line that has only begun is kept outside a buffer.
+const maxLeft = 2 << 10
+
+// stream is one TCP connection of a session. One that waits holds no buffer: the
 // read is tried from inside the runtime's poller, and what it needs is taken
-// from a pool only for as long as there are octets.
+// from a pool only for as long as there are octets. The start of a line whose
+// rest is long in coming costs what it is long.
 type stream struct {
 	conn *net.TCPConn
 	raw  syscall.RawConn
 	in   *[bufSize]byte // nil while nothing is buffered
 	r, w int
+	left []byte       // what is buffered while there is no buffer
 	got  atomic.Int64 // octets read, for CLOSE and the live table
 
 	n       int
@@ -56,16 +61,17 @@ func (t *stream) open(conn *net.TCPConn) error {
 
 // tryRead makes one attempt; false makes the runtime wait for octets.
 func (t *stream) tryRead(fd uintptr) bool {
-	if t.in == nil {
-		t.in = inputs.Get().(*[bufSize]byte)
-	}
+	t.acquire()
 	for {
 		t.n, t.err = sysRead(fd, t.in[t.w:])
 		if t.err != syscall.EINTR {
 			break
 		}
 	}
-	if t.n <= 0 && t.w == 0 {
+	if t.n <= 0 && t.w-t.r <= maxLeft {
+		if t.r < t.w {
+			t.left = append([]byte(nil), t.in[t.r:t.w]...)
+		}
 		t.release()
 	}
 	return t.err != syscall.EAGAIN
@@ -75,7 +81,7 @@ func (t *stream) tryRead(fd uintptr) bool {
 // at the other side's end, os.ErrDeadlineExceeded when the session's time is
 // over, net.ErrClosed when it was ended from elsewhere.
 func (t *stream) fill() error {
-	if t.w == bufSize {
+	if t.in != nil && t.w == bufSize {
 		if t.r == 0 {
 			return io.ErrShortBuffer
 		}
@@ -98,10 +104,22 @@ func (t *stream) fill() error {
 
 // bytes returns what is buffered; it is valid until consume or fill.
 func (t *stream) bytes() []byte {
+	if t.left != nil {
+		t.acquire()
+	}
 	if t.in == nil {
 		return nil
 	}
 	return t.in[t.r:t.w]
+}
+
+// acquire takes a buffer, with what is left in it.
+func (t *stream) acquire() {
+	if t.in == nil {
+		t.in = inputs.Get().(*[bufSize]byte)
+		t.w = copy(t.in[:], t.left)
+		t.left = nil
+	}
 }
 
 // consume drops n buffered octets, and the buffer with the last of them.
