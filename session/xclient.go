@@ -22,7 +22,12 @@ var (
 	errNoESMTP   = errors.New("the server does not greet with ESMTP")
 	errNoXclient = errors.New("the server does not offer XCLIENT")
 	errXclient   = errors.New("the server refuses XCLIENT")
+	errLongReply = errors.New("the server's reply has no end")
 )
+
+// maxIntroduction bounds each reply of the server before the client hears a word,
+// in octets: no server has so much to say, and the greeting is kept.
+const maxIntroduction = 64 << 10
 
 // introduce tells the server of the client within timeout_lookup and passes its
 // answer on as the greeting. After an error nothing has been said to the client.
@@ -78,7 +83,7 @@ func (s *session) introduce() error {
 
 // serverReply waits for a reply and shows each of its lines.
 func (s *session) serverReply(line func(smtp.Reply)) (code int, err error) {
-	for {
+	for size := 0; ; {
 		r, n, err := s.replies.Next(s.server.bytes())
 		if err != nil {
 			return 0, err
@@ -88,6 +93,9 @@ func (s *session) serverReply(line func(smtp.Reply)) (code int, err error) {
 				return 0, err
 			}
 			continue
+		}
+		if size += n; size > maxIntroduction {
+			return 0, errLongReply
 		}
 		line(r)
 		s.server.consume(n)

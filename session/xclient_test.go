@@ -49,6 +49,7 @@ func TestXclientFails(t *testing.T) {
 		"not welcome": func(s *talker) { s.say("554 no ESMTP for you\r\n") },
 		"no reply":    func(s *talker) { s.say("220 ESMTP, half a re") },
 		"rubbish":     func(s *talker) { s.say("ESMTP\r\n") },
+		"no end":      func(s *talker) { s.say(strings.Repeat("220-mx ESMTP\r\n", 6000)) },
 		"closes":      func(s *talker) { s.conn.(*net.TCPConn).CloseWrite() },
 		"no XCLIENT": func(s *talker) {
 			s.say("220 mx ESMTP\r\n")
@@ -70,6 +71,9 @@ func TestXclientFails(t *testing.T) {
 			r.client.say("MAIL FROM:<a>\r\nQUIT\r\n")
 			r.client.hears("451 gate.example msg_fixed_xclient_fail\r\n221 gate.example msg_sign_off\r\n")
 			r.client.end()
+			if name == "no end" {
+				r.logs("XCLIENT:FAILED dst=" + r.server.conn.LocalAddr().String() + ", error=" + errLongReply.Error()) // not the time that ran out
+			}
 		})
 	}
 }
