@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"regexp"
 	"strings"
 	"time"
@@ -23,7 +24,11 @@ type client struct {
 func dialGate(to, from string) (*client, error) {
 	d := net.Dialer{Timeout: patience}
 	if from != "" {
-		d.LocalAddr = &net.TCPAddr{IP: net.ParseIP(from)}
+		a, err := netip.ParseAddr(from)
+		if err != nil {
+			return nil, err
+		}
+		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(a, 0))
 	}
 	conn, err := d.Dial("tcp", to)
 	if err != nil {

@@ -212,11 +212,22 @@ func scanners() []string {
 	return slices.Compact(all)
 }
 
-// modes are those the family can start in.
+// systems names where the modes that ask a kernel of one kind can be served.
+var systems = map[imsg.Mode]string{
+	imsg.ModeNetfilter:       "linux",
+	imsg.ModeTproxy:          "linux",
+	imsg.ModeTproxyNetfilter: "linux",
+	imsg.ModeIpfilter:        "freebsd",
+	imsg.ModePf:              "freebsd openbsd",
+}
+
+// modes are those this system can serve.
 func modes() []string {
 	var all []string
 	for m := imsg.ModeFixed; m <= imsg.ModePf; m++ {
-		all = append(all, m.String())
+		if on, some := systems[m]; !some || strings.Contains(on, runtime.GOOS) {
+			all = append(all, m.String())
+		}
 	}
 	return all
 }

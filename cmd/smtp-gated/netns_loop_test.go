@@ -3,6 +3,8 @@
 package main
 
 import (
+	"errors"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"testing"
@@ -50,4 +52,46 @@ func TestCircle(t *testing.T) {
 		t.Fatal(err)
 	}
 	v.send(f.client, cleanMail, "250 ")
+}
+
+// round has the gateway find whoever calls its port at any address.
+const round = `table ip round {
+	chain prerouting {
+		type nat hook prerouting priority -100; policy accept;
+		tcp dport 9199 redirect to :9199
+	}
+}
+`
+
+// TestOwnAddresses: an address that the router gets while the gateway runs is one
+// of ours from the next reload on.
+func TestOwnAddresses(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	file := filepath.Join(t.TempDir(), "round.nft")
+	if err := os.WriteFile(file, []byte(round), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	l.rules("nft -f " + file)
+	i := interception{mode: "netfilter"}
+	g := i.gate(t, l)
+	defer explain(t, g)
+	f := labFamilies[0]
+	v := visit{T: t, interception: &i, lab: l, gate: g, labFamily: f}
+	v.refused(f.neighbour, netip.AddrPortFrom(f.outer, 9199), "lead back")
+	at := netip.MustParseAddrPort("198.51.100.77:9199")
+	c, err := l.dial(f.neighbour, at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.conn.Close()
+	// Nobody is there.
+	if err := errors.Join(c.expect("220 gate.test SMTP"), c.quit()); err != nil {
+		t.Fatal(err)
+	}
+	l.configure(l.router, "addr add 198.51.100.77/24 dev wan0\n")
+	if err := g.reload(); err != nil {
+		t.Fatal(err)
+	}
+	v.refused(f.neighbour, at, "lead back")
 }

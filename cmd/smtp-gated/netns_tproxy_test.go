@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"regexp"
 	"sync"
 	"testing"
 
@@ -93,10 +94,17 @@ func TestTproxyCrowd(t *testing.T) {
 // TestTproxyPorts: a kept port that is taken gives way; with no port left the
 // client is told, and the log says why.
 func TestTproxyPorts(t *testing.T) {
-	t.Parallel()
+	for _, f := range labFamilies {
+		t.Run(f.name, func(t *testing.T) {
+			t.Parallel()
+			f.ports(t)
+		})
+	}
+}
+
+func (f labFamily) ports(t *testing.T) {
 	l, g := tproxyLab(t, "tproxy\ntproxy_keep_port yes\nmax_per_host 0")
 	defer explain(t, g)
-	f := labFamilies[0]
 	from := netip.AddrPortFrom(f.client, 40001)
 	call := func() (*client, error) {
 		var c *client
@@ -129,7 +137,7 @@ func TestTproxyPorts(t *testing.T) {
 	if saw, _ := l.witness.last(); saw != netip.AddrPortFrom(f.client, 40002) {
 		t.Errorf("the server saw %s", saw)
 	}
-	if err := g.inLog("the client's port is taken, another one is used src=192.0.2.10:40001"); err != nil {
+	if err := g.inLog("the client's port is taken, another one is used src=" + regexp.QuoteMeta(from.String())); err != nil {
 		t.Error(err)
 	}
 
@@ -145,11 +153,38 @@ func TestTproxyPorts(t *testing.T) {
 	if err := second.send("MAIL FROM:<a@client.test>"); err != nil {
 		t.Fatal(err)
 	}
-	if err := second.expect("451 .*198.51.100.25"); err != nil {
+	if err := second.expect("451 .*" + regexp.QuoteMeta(f.server.Addr().String())); err != nil {
 		t.Error(err)
 	}
-	if err := g.inLog("no port is left for a connection from=192.0.2.10, dst=198.51.100.25:25"); err != nil {
+	if err := g.inLog("no port is left for a connection from=" + regexp.QuoteMeta(f.client.String()) + ", dst=" + regexp.QuoteMeta(f.server.String())); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestLinkLocal: mode tproxy,netfilter cannot call a server from an address that
+// only one cable knows.
+func TestLinkLocal(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	l.rules("tproxy-routes.sh start")
+	l.rules("nft -f nftables-tproxy-netfilter.nft")
+	i := interception{mode: "tproxy,netfilter"}
+	g := i.gate(t, l)
+	defer explain(t, g)
+	f := labFamilies[1]
+	near := netip.MustParseAddr("fe80::10")
+	l.configure(l.client, "addr add fe80::10/64 dev eth0 nodad\n")
+	v := visit{T: t, interception: &i, lab: l, gate: g, labFamily: f}
+	v.send(near.WithZone("eth0"), cleanMail, "250 ")
+	if saw, _ := l.witness.last(); saw.Addr() != f.outer {
+		t.Errorf("the server saw %s", saw)
+	}
+	mails, err := l.box()
+	if err != nil || len(mails) != 1 {
+		t.Fatalf("%d mails, %v", len(mails), err)
+	}
+	if header, _ := split(mails[0]); !matches(`^X-Nat-Received: from \[(IPv6:)?fe80::10(%lan0)?\]:`, header) {
+		t.Errorf("header %q", header)
 	}
 }
 
@@ -157,11 +192,21 @@ func TestTproxyPorts(t *testing.T) {
 func (l *lab) occupy(a netip.AddrPort) {
 	l.Helper()
 	if err := l.router.enter(func() error {
-		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		family := unix.AF_INET
+		if a.Addr().Is6() {
+			family = unix.AF_INET6
+		}
+		fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 		if err != nil {
 			return err
 		}
 		l.Cleanup(func() { unix.Close(fd) })
+		if a.Addr().Is6() {
+			return errors.Join(
+				unix.SetsockoptInt(fd, unix.SOL_IPV6, unix.IPV6_TRANSPARENT, 1),
+				unix.Bind(fd, &unix.SockaddrInet6{Addr: a.Addr().As16(), Port: int(a.Port())}),
+			)
+		}
 		return errors.Join(
 			unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_TRANSPARENT, 1),
 			unix.Bind(fd, &unix.SockaddrInet4{Addr: a.Addr().As4(), Port: int(a.Port())}),
