@@ -364,6 +364,26 @@ func TestFilter(t *testing.T) {
 	}
 }
 
+// TestFilterAnswers: what the packet filter says is the target, without an ident.
+func TestFilterAnswers(t *testing.T) {
+	// IPFilter's structure is the same on all systems: the answer stands at 32
+	// and 60, and the question's ports before it.
+	f := &filter{look: nat.IPFilter}
+	kernel := nat.Kernel(func(c nat.Call) error {
+		if client, local := binary.BigEndian.Uint16(c.Inner[58:]), binary.BigEndian.Uint16(c.Inner[56:]); client != 49152 || local != 9199 {
+			t.Errorf("asked about the ports %d and %d", client, local)
+		}
+		copy(c.Inner[32:], target4.Addr().AsSlice())
+		binary.BigEndian.PutUint16(c.Inner[60:], target4.Port())
+		return nil
+	})
+	f.kernel.Store(&kernel)
+	q := ends("127.0.0.1")
+	if got, err := f.find(t.Context(), q.Client, q.Local); got != (wire.Answer{Target: target4}) || err != nil {
+		t.Errorf("%v, %v", got, err)
+	}
+}
+
 // TestNatDevice: the device is taken once, and only in a mode that asks it.
 func TestNatDevice(t *testing.T) {
 	device, err := os.Open(os.DevNull)

@@ -5,7 +5,10 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"io/fs"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -247,4 +250,26 @@ func FuzzAnswers(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestOpen: a device is opened for reading, and what is absent is said by name.
+func TestOpen(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "device")
+	if _, err := Open(path); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), path) {
+		t.Errorf("absent: %v", err)
+	}
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if f.Name() != path {
+		t.Errorf("called %s", f.Name())
+	}
+	if _, err := f.Write([]byte("x")); !errors.Is(err, unix.EBADF) {
+		t.Errorf("written to: %v", err)
+	}
 }
