@@ -161,9 +161,9 @@ func (inv *invocation) printConfig() int {
 		}
 		_, err = fmt.Println(line)
 	case 't':
-		err = c.PrintLegacy(os.Stdout, false, false)
+		err = c.Print(os.Stdout, false, false)
 	case 'T':
-		err = c.PrintLegacy(os.Stdout, true, true)
+		err = c.Print(os.Stdout, true, true)
 	}
 	if err != nil {
 		return complain(err)

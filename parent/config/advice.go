@@ -28,7 +28,7 @@ func (s Severity) String() string { return [...]string{"hint", "danger"}[s] }
 // Advice is one sentence about one option: what happens, and what to write.
 type Advice struct {
 	Severity Severity
-	Option   string // as the legacy syntax calls it
+	Option   string // as the file calls it
 	Text     string
 }
 
@@ -50,7 +50,7 @@ func (a *advisor) danger(when bool, option, format string, args ...any) {
 
 func (a *advisor) say(s Severity, when bool, option, format string, args []any) {
 	if when {
-		a.all = append(a.all, Advice{s, option, fmt.Sprintf(format, args...)})
+		a.all = append(a.all, Advice{s, a.Called(option), fmt.Sprintf(a.speak(format), args...)})
 	}
 }
 
@@ -128,11 +128,11 @@ func (a *advisor) locking() {
 		{imsg.LockMaxIdent, "maxident", a.MaxPerIdent == 0 || !a.Mode.Remote(), "it needs max_per_ident and a remote mode"},
 		{imsg.LockDNSBL, "dnsbl", a.DNSBL == nil, "set dnsbl"},
 		{imsg.LockSPF, "spf", a.SPF == imsg.SPFOff || a.SPFLogOnly, "set spf, without spf_log_only"},
-		{imsg.LockRegex, "regex", !a.regexes(), "set a regex_..."},
+		{imsg.LockRegex, "regex", !a.regexes(), "set a regular expression"},
 		{imsg.LockEarlyTalk, "earlytalk", !a.EarlyTalker, "write earlytalker yes"},
 		{imsg.LockRateLimit, "ratelimit", a.RateExpiration == 0 || a.RateMailFromRejects+a.RateRcptToRejects == 0, "set ratelimit_expiration, and ratelimit_mailfrom_rejects or ratelimit_rcptto_rejects"},
 	} {
-		a.hint(a.LockOn&w.cause != 0 && w.idle, "lock_on", "%s never happens: %s, or leave it out", w.word, w.remedy)
+		a.hint(a.LockOn&w.cause != 0 && w.idle, "lock_on", "%s never happens: %s, or leave it out", w.word, a.speak(w.remedy))
 	}
 }
 
@@ -170,9 +170,9 @@ func (a *advisor) permissions() {
 		{"statefile_perm", a.StateFilePerm, false}, {"control_perm", a.ControlPerm, false},
 	} {
 		if f.perm&0o002 != 0 {
-			writable = append(writable, f.option)
+			writable = append(writable, a.Called(f.option))
 		} else if f.secret && f.perm&0o004 != 0 {
-			readable = append(readable, f.option)
+			readable = append(readable, a.Called(f.option))
 		}
 	}
 	a.danger(writable != nil, strings.Join(writable, ", "), "everybody on this machine may write there: write 0660")

@@ -20,7 +20,7 @@ import (
 func (c *Config) Check() error {
 	var errs []error
 	wrong := func(option, format string, args ...any) {
-		errs = append(errs, &Error{Option: option, Text: fmt.Sprintf(format, args...)})
+		errs = append(errs, &Error{Option: c.Called(option), Text: fmt.Sprintf(c.speak(format), args...)})
 	}
 	c.checkTarget(wrong)
 	c.checkListeners(wrong)
@@ -99,7 +99,7 @@ func (c *Config) checkFolders(wrong complaint) {
 	for i, a := range folders {
 		for j, b := range folders {
 			if i != j && below(a.path, b.path) && (i > j || filepath.Clean(a.path) != filepath.Clean(b.path)) {
-				wrong(a.option, "%s lies in %s %s, which holds nothing else: use a folder beside it", a.path, b.option, b.path)
+				wrong(a.option, "%s lies in %s %s, which holds nothing else: use a folder beside it", a.path, c.Called(b.option), b.path)
 				break
 			}
 		}

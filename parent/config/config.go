@@ -161,6 +161,8 @@ type Config struct {
 	Locale       string
 
 	Texts [imsg.Texts]string
+
+	inTOML bool // the syntax it was read in, in which its options are spoken of
 }
 
 // Socket is where a scanner listens: a UNIX socket if Path is set, else TCP.
@@ -218,13 +220,14 @@ func (c *Config) Inside(path string) string {
 }
 
 // Keep puts back the options that need a restart to what the running
-// configuration says, and returns the names of those that had been changed.
+// configuration says, and returns the names, as the file calls them, of those
+// that had been changed.
 func (c *Config) Keep(running *Config) []string {
 	var changed []string
 	old := table(running)
 	for i, o := range table(c) {
 		if o.Restart && o.Value() != old[i].Value() {
-			changed = append(changed, o.Name)
+			changed = append(changed, c.Called(o.Name))
 			// What one Config prints every other reads.
 			o.read(old[i].Value())
 		}

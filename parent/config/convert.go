@@ -8,7 +8,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"reflect"
 	"strings"
 	"unicode"
 )
@@ -35,7 +34,7 @@ func Convert(name string, text []byte) ([]byte, []Warning, error) {
 	if err != nil {
 		return nil, warnings, fmt.Errorf("convert %s: the result cannot be read: %v", name, err)
 	}
-	if !reflect.DeepEqual(c, back) {
+	if !c.equal(back) {
 		return nil, warnings, errors.New("convert " + name + ": the result means something else")
 	}
 	return result, warnings, nil

@@ -40,6 +40,7 @@ func Parse(name string, text []byte) (*Config, []Warning, error) {
 	}
 	c := Default()
 	if all := strings.TrimPrefix(string(text), "\ufeff"); isTOML(all) {
+		c.inTOML = true
 		r.parseTOML(c, all)
 	} else {
 		r.parseLegacy(c, all)
@@ -74,7 +75,7 @@ const leastPipeline = 16
 // should know about options that were changed.
 func (r *report) settle(c *Config) {
 	if c.PipelineSize < leastPipeline {
-		r.warnf(0, "pipeline_size", "%d is too small, %d is used", c.PipelineSize, leastPipeline)
+		r.warnf(0, c.Called("pipeline_size"), "%d is too small, %d is used", c.PipelineSize, leastPipeline)
 		c.PipelineSize = leastPipeline
 	}
 	for _, o := range table(c) {
@@ -82,10 +83,10 @@ func (r *report) settle(c *Config) {
 			continue
 		}
 		if o.Remark != "" {
-			r.warnf(0, o.Name, "%s", o.Remark)
+			r.warnf(0, c.Called(o.Name), "%s", o.Remark)
 		}
 	}
 	if u := c.User(imsg.Session); u == c.User(imsg.Lockd) || u == c.User(imsg.Action) || c.User(imsg.Lockd) == c.User(imsg.Action) {
-		r.warnf(0, "", "the rooms for sessions, locks and the action script should have users of their own: set user_session, user_lock and user_action, or leave out set_user")
+		r.warnf(0, "", "%s", c.speak("the rooms for sessions, locks and the action script should have users of their own: set user_session, user_lock and user_action, or leave out set_user"))
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 )
 
@@ -40,12 +41,27 @@ func (c *Config) PrintTOML(w io.Writer, messages, comments bool) error {
 	return c.toml(w, style{title: inEffect, messages: messages, comments: comments})
 }
 
-// PrintOne returns the line that PrintLegacy writes for the option name; ok is
-// false if there is no such option.
+// Print writes c in the syntax it was read in.
+func (c *Config) Print(w io.Writer, messages, comments bool) error {
+	if c.inTOML {
+		return c.PrintTOML(w, messages, comments)
+	}
+	return c.PrintLegacy(w, messages, comments)
+}
+
+// PrintOne returns the line that Print writes for an option, in TOML with its
+// whole path. name is one of either syntax; ok is false if there is no such option.
 func (c *Config) PrintOne(name string) (line string, ok bool) {
-	o, ok := index(table(c))[name]
-	if !ok {
+	all := table(c)
+	o, ok := index(all)[name]
+	if i := slices.IndexFunc(all, func(o Option) bool { return o.Path == name }); i >= 0 {
+		o, ok = all[i], true
+	}
+	switch {
+	case !ok:
 		return "", false
+	case c.inTOML:
+		return o.Path + " = " + o.TOML(), true
 	}
 	return o.line(), true
 }

@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"reflect"
 	"regexp"
 	"strings"
 	"testing"
@@ -78,7 +77,7 @@ func same(t interface {
 		if err != nil {
 			t.Fatalf("%v\n%s", err, text)
 		}
-		if !reflect.DeepEqual(c, back) {
+		if !c.equal(back) {
 			for i, o := range table(back) {
 				if was := table(c)[i]; o.Value() != was.Value() {
 					t.Fatalf("%s was %q, reads back as %q", o.Name, was.Value(), o.Value())
@@ -184,12 +183,12 @@ func TestDefaultFiles(t *testing.T) {
 			t.Errorf("%s differs from the option table: go test ./parent/config -update writes it anew", path)
 		}
 		c, warnings, err := Load(path)
-		if err != nil || len(warnings) > 0 || !reflect.DeepEqual(c, Default()) {
+		if err != nil || len(warnings) > 0 || !c.equal(Default()) {
 			t.Errorf("%s is not the default: %v %v", path, warnings, err)
 		}
 		// Every line an admin uncomments must be a good one.
 		settings := regexp.MustCompile(`(?m)^#([a-z])`).ReplaceAll(text, []byte("$1"))
-		if c, _, err = Parse(path, settings); err != nil || !reflect.DeepEqual(c, Default()) {
+		if c, _, err = Parse(path, settings); err != nil || !c.equal(Default()) {
 			t.Errorf("%s, uncommented: %v", path, err)
 		}
 	}

@@ -82,8 +82,8 @@ func TestTOMLValues(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if line, _ := c.PrintOne(tc.name); line[31:] != tc.want {
-				t.Errorf("%s is %q, want %q", tc.name, line[31:], tc.want)
+			if got := index(table(c))[tc.name].Value(); got != tc.want {
+				t.Errorf("%s is %q, want %q", tc.name, got, tc.want)
 			}
 		})
 	}
