@@ -477,6 +477,10 @@ type Run struct {
 	LockDuration int    // seconds, -1 for ever, 0 none
 }
 
+// Ran says that one Run is dealt with: the script has ended, or it was logged why
+// it was not run.
+type Ran struct{}
+
 // Status asks for the family's state.
 type Status struct{}
 
@@ -573,6 +577,7 @@ func (*Location) Type() Type      { return tLocation }
 func (*SPF) Type() Type           { return tSPF }
 func (*SPFResult) Type() Type     { return tSPFResult }
 func (*Run) Type() Type           { return tRun }
+func (*Ran) Type() Type           { return tRan }
 func (*Status) Type() Type        { return tStatus }
 func (*StatusReport) Type() Type  { return tStatusReport }
 func (*Sessions) Type() Type      { return tSessions }

@@ -103,6 +103,7 @@ const (
 	tAllowance
 	// lockd to the script runner
 	tRun
+	tRan
 	// the operator asks
 	tStatus
 	tStatusReport
@@ -182,6 +183,7 @@ var Table = [types]Entry{
 	tAllowance: {Name: "Allowance", From: toLockd, To: toSession, Way: Answer, Max: small, New: func() Message { return new(Allowance) }},
 
 	tRun: {Name: "Run", From: toLockd, To: set(Action), Max: medium, New: func() Message { return new(Run) }},
+	tRan: {Name: "Ran", From: set(Action), To: toLockd, Max: small, New: func() Message { return new(Ran) }},
 
 	tStatus:       {Name: "Status", From: toOperator, To: toLockd, Way: Ask, Answer: tStatusReport, Max: small, New: func() Message { return new(Status) }},
 	tStatusReport: {Name: "StatusReport", From: toLockd, To: toOperator, Way: Answer, Max: large, New: func() Message { return new(StatusReport) }},

@@ -252,6 +252,17 @@ func TestOperatorsAreBounded(t *testing.T) {
 	if _, err := extra.Call(&imsg.Status{}, patience); err != imsg.Gone {
 		t.Errorf("one too many: %v", err)
 	}
+	// Whoever may connect could fill the log with these.
+	for range 5 {
+		connect().Call(&imsg.Status{}, patience)
+	}
+	h.clock.move(time.Minute)
+	connect().Call(&imsg.Status{}, patience)
+	h.log.has(t, "too many at once\" count=1")
+	h.log.has(t, "too many at once\" count=6")
+	if n := strings.Count(h.log.String(), "too many at once"); n != 2 {
+		t.Errorf("it was told %d times", n)
+	}
 	all[0].Close()
 	eventually(t, "a free seat", func() bool {
 		_, err := connect().Call(&imsg.Status{}, patience)

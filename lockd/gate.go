@@ -25,6 +25,28 @@ type gate struct {
 	mu       sync.Mutex
 	listener net.Listener
 	seats    chan struct{}
+
+	crowd, nonsense seldom // complaints about operators
+}
+
+// seldom keeps a complaint that anybody can cause from filling the log.
+type seldom struct {
+	mu    sync.Mutex
+	said  time.Time
+	since int // causes that were not told yet
+}
+
+// due counts one more cause. It returns how many there were if it is time to
+// tell, else 0.
+func (s *seldom) due(now time.Time) (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.since++
+	if now.Sub(s.said) < time.Minute {
+		return 0
+	}
+	n, s.since, s.said = s.since, 0, now
+	return n
 }
 
 func newGate() *gate { return &gate{seats: make(chan struct{}, maxOperators)} }
@@ -74,7 +96,9 @@ func (g *gate) accept(l net.Listener, k *keeper) {
 				k.operator(c)
 			}()
 		default:
-			k.log.Warn("control connection is refused: too many")
+			if n := g.crowd.due(k.machine.now()); n > 0 {
+				k.log.Warn("control connections are refused: too many at once", "count", n)
+			}
 			c.Close()
 		}
 	}
@@ -109,7 +133,10 @@ func (k *keeper) operator(c net.Conn) {
 			r.Answer(m)
 		}()
 	})
-	if err != nil {
-		k.log.Warn("control connection is closed", "error", err)
+	if err == nil {
+		return
+	}
+	if n := k.gate.nonsense.due(k.machine.now()); n > 0 {
+		k.log.Warn("control connections are closed", "count", n, "error", err)
 	}
 }

@@ -321,6 +321,12 @@ func (w *hand) offend(o imsg.Offence) imsg.Kind {
 // script joins a script runner and returns what it is asked to run.
 func (h *house) script() <-chan *imsg.Run {
 	h.t.Helper()
+	_, runs := h.runner()
+	return runs
+}
+
+func (h *house) runner() (*imsg.Conn, <-chan *imsg.Run) {
+	h.t.Helper()
 	near, far := pair(h.t)
 	h.tell(&imsg.Peer{Room: imsg.Action}, far)
 	far.Close()
@@ -331,7 +337,7 @@ func (h *house) script() <-chan *imsg.Run {
 	runs := make(chan *imsg.Run, 64)
 	go c.Serve(func(r imsg.Request) { runs <- r.Message.(*imsg.Run) })
 	h.t.Cleanup(func() { c.Close() })
-	return runs
+	return c, runs
 }
 
 // operators opens the control socket and returns a way to connect.

@@ -47,6 +47,8 @@ type keeper struct {
 	rules    rules
 	rates    *rateStore
 	action   imsg.Link
+	runner   *imsg.Conn  // the present end of action
+	running  int         // scripts it was given and has not dealt with
 	waiting  []*imsg.Run // for a script runner that is being replaced
 
 	// A fresh lockd may stand in for one that crashed: until the workers have
@@ -146,19 +148,7 @@ func (k *keeper) meet(r imsg.Request, p *imsg.Peer) {
 	case imsg.Session:
 		k.join(r, p.Member)
 	case imsg.Action:
-		c, err := k.home.Join(r, func(r imsg.Request) { r.Close() })
-		if err != nil {
-			k.log.Error("link cannot be made", "error", err)
-			return
-		}
-		k.action.Set(c)
-		k.mu.Lock()
-		waiting := k.waiting
-		k.waiting = nil
-		for _, run := range waiting {
-			k.hand(run)
-		}
-		k.mu.Unlock()
+		k.employ(r)
 	default:
 		r.Close()
 	}

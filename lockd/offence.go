@@ -142,18 +142,3 @@ func (k *keeper) run(name string, s *session, m *imsg.Offence) {
 	}
 	k.hand(r)
 }
-
-// maxWaiting bounds the scripts kept for a runner that is not there.
-const maxWaiting = 64
-
-// hand gives a script to the runner, or to its successor.
-func (k *keeper) hand(r *imsg.Run) {
-	err := k.action.Send(r)
-	if err == imsg.Gone && len(k.waiting) < maxWaiting {
-		k.waiting = append(k.waiting, r)
-		return
-	}
-	if err != nil {
-		k.log.Error("action script is not run", imsg.SessionKey, r.Number, "found", r.Found, "error", err)
-	}
-}

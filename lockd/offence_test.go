@@ -307,3 +307,44 @@ func TestWorkerThatDoesNotListen(t *testing.T) {
 	}
 	t.Error("a worker that takes no word was not reported")
 }
+
+// What a runner that dies had been given is told; what it dealt with is not, nor
+// what one has that drains.
+func TestScriptRunnerDies(t *testing.T) {
+	config := usual()
+	config.LockDuration = 0
+	h := open(t, plan{config: config})
+	w := h.worker(0)
+	a := w.enter("192.0.2.7")
+	const died = "the script runner has died"
+	transaction := 0
+	give := func(n int, runs <-chan *imsg.Run) {
+		t.Helper()
+		for range n {
+			transaction++
+			if k := w.offend(imsg.Offence{Number: a.Number, Transaction: transaction, Found: imsg.FoundVirus}); k != 0 {
+				t.Fatal(k)
+			}
+			receive(t, runs)
+		}
+	}
+	old, runs := h.runner()
+	give(2, runs)
+	runner, runs := h.runner()
+	<-old.Done() // put aside, as at a reload
+	give(3, runs)
+	runner.Send(&imsg.Ran{})
+	runner.Close()
+	eventually(t, "a word about lost scripts", func() bool { return strings.Contains(h.log.String(), died) })
+	h.log.has(t, "count=2")
+
+	runner, runs = h.runner()
+	give(1, runs)
+	runner.Send(&imsg.Ran{})
+	runner.Close()
+	_, runs = h.runner()
+	give(1, runs)
+	if n := strings.Count(h.log.String(), died); n != 1 {
+		t.Errorf("it was told %d times:\n%s", n, h.log)
+	}
+}

@@ -23,8 +23,9 @@ const parallel = 4
 
 // runner is the room's state.
 type runner struct {
-	home *imsg.Home
-	log  *slog.Logger
+	home  *imsg.Home
+	log   *slog.Logger
+	lockd imsg.Link
 
 	// Its end kills the process group of every script that runs.
 	life context.Context
@@ -53,6 +54,9 @@ func serve(home *imsg.Home, log *slog.Logger) error {
 	a := &runner{home: home, log: log, life: life}
 	err := home.Serve(a.fromParent)
 	a.mu.Lock()
+	for _, m := range a.waiting {
+		a.refuse(m, "the room is ending")
+	}
 	a.waiting, a.draining = nil, true
 	a.mu.Unlock()
 	end()
@@ -68,9 +72,12 @@ func (a *runner) fromParent(r imsg.Request) {
 		a.mu.Unlock()
 		a.home.Send(&imsg.Ready{})
 	case *imsg.Peer:
-		if _, err := a.home.Join(r, a.fromLockd); err != nil {
+		conn, err := a.home.Join(r, a.fromLockd)
+		if err != nil {
 			a.log.Error("link cannot be made", "error", err)
+			return
 		}
+		a.lockd.Set(conn)
 	case *imsg.Drain:
 		a.mu.Lock()
 		a.draining = true
@@ -106,6 +113,7 @@ func (a *runner) fromLockd(r imsg.Request) {
 
 func (a *runner) refuse(m *imsg.Run, why string) {
 	a.log.Error("action script is not run", imsg.SessionKey, m.Number, "found", m.Found, "src", m.Client.Addr(), "reason", why)
+	a.lockd.Send(&imsg.Ran{})
 }
 
 // work runs m and then what waits, until nothing does.
@@ -115,6 +123,7 @@ func (a *runner) work(m *imsg.Run) {
 		config := a.config
 		a.mu.Unlock()
 		a.run(&config, m)
+		a.lockd.Send(&imsg.Ran{})
 
 		a.mu.Lock()
 		m = nil

@@ -1,0 +1,58 @@
+// The link to the room that runs the administrator's script. This file owns that
+// no script is lost without a word: those called for while there is no runner
+// wait, within bounds, and a runner that dies leaves the number of those it had.
+
+package lockd
+
+import "github.com/smtp-gated/smtp-gated/imsg"
+
+// maxWaiting bounds the scripts kept for a runner that is not there.
+const maxWaiting = 64
+
+// employ takes up a new runner. An older one, which drains, is left alone with
+// what it has.
+func (k *keeper) employ(r imsg.Request) {
+	k.mu.Lock()
+	defer k.mu.Unlock() // the handler waits until c is known
+	var c *imsg.Conn
+	c, err := k.home.Join(r, func(r imsg.Request) {
+		r.Close() // a runner has but one thing to say
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		if c == k.runner {
+			k.running--
+		}
+	})
+	if err != nil {
+		k.log.Error("link cannot be made", "error", err)
+		return
+	}
+	k.runner, k.running = c, 0
+	k.action.Set(c)
+	go func() {
+		<-c.Done()
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		if c == k.runner && k.running > 0 {
+			k.log.Error("the script runner has died with scripts waiting or under way", "count", k.running)
+		}
+	}()
+	waiting := k.waiting
+	k.waiting = nil
+	for _, run := range waiting {
+		k.hand(run)
+	}
+}
+
+// hand gives a script to the runner, or to its successor.
+func (k *keeper) hand(r *imsg.Run) {
+	err := k.action.Send(r)
+	switch {
+	case err == nil:
+		k.running++
+	case err == imsg.Gone && len(k.waiting) < maxWaiting:
+		k.waiting = append(k.waiting, r)
+	default:
+		k.log.Error("action script is not run", imsg.SessionKey, r.Number, "found", r.Found, "error", err)
+	}
+}
