@@ -352,4 +352,5 @@ type ActionConfig struct {
 	Queue     int   // scripts waiting at most
 	Virtual   int64 // limit of the script's address space in octets, 0: as the system has it
 	Data      int64 // of its data segment
+	File      int64 // of a file it writes
 }

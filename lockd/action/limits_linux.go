@@ -21,6 +21,7 @@ func limits(pid int, config *imsg.ActionConfig) error {
 	}{
 		{"limit_virt_size", unix.RLIMIT_AS, config.Virtual},
 		{"limit_data_size", unix.RLIMIT_DATA, config.Data},
+		{"limit_fsize", unix.RLIMIT_FSIZE, config.File},
 	} {
 		if l.most == 0 {
 			continue

@@ -101,7 +101,7 @@ func table(c *Config) []Option {
 		{Name: "limit_core_size", Path: "limits.process.core", Help: "largest core dump, -1: as the system has it", value: as(&c.LimitCore, 64<<20, size("INT", -1))},
 		{Name: "limit_virt_size", Path: "limits.process.virtual", Help: "address space of the action script, -1 or 0: as the system has it", Remark: "acts on the action script only", value: as(&c.LimitVirt, 64<<20, size("INT", -1))},
 		{Name: "limit_data_size", Path: "limits.process.data", Help: "data segment of the action script, -1 or 0: as the system has it", Remark: "acts on the action script only", value: as(&c.LimitData, 64<<20, size("INT", -1))},
-		{Name: "limit_fsize", Path: "limits.process.file", Help: "largest file a session room may write, at least the scan sizes; -1: as the system has it", value: as(&c.LimitFile, 100<<20, size("INT", -1))},
+		{Name: "limit_fsize", Path: "limits.process.file", Help: "largest file a session room or the action script may write, at least the scan sizes; -1: as the system has it", value: as(&c.LimitFile, 100<<20, size("INT", -1))},
 
 		{Name: "timeout_connect", Path: "timeouts.connect", Help: "for a connection to a mail server", value: as(&c.TimeoutConnect, 30e9, seconds("UINT", 1))},
 		{Name: "timeout_lookup", Path: "timeouts.lookup", Help: "for one question to a router or name server", value: as(&c.TimeoutLookup, 10e9, seconds("UINT", 1))},

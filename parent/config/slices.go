@@ -219,6 +219,7 @@ func (c *Config) Action(f Facts) *imsg.ActionConfig {
 		Queue:     c.ActionQueue,
 		Virtual:   max(c.LimitVirt, 0),
 		Data:      max(c.LimitData, 0),
+		File:      max(c.SpoolLimit(), 0),
 	}
 }
 
