@@ -276,7 +276,7 @@ func (s *session) judge() step {
 	if v.Spam != imsg.Clean {
 		s.w.count(imsg.CountScanFailed, 1)
 		keep |= cfg.SpoolLeaveOn & imsg.LeaveError
-		s.log().Warn("SPAM:"+failure(v.Spam), "size", m.size, "time", secs(v.SpamTime), "src", s.src.Addr(), "ident", s.ident, "result", v.SpamProblem)
+		s.log().Warn("SPAM:"+failure(v.Spam), "size", m.size, "time", secs(v.SpamTime), "src", s.src.Addr(), "ident", s.ident, "score", float(0), "result", v.SpamProblem)
 		return goOn
 	}
 	word := "SPAM:CLEAN"

@@ -11,10 +11,16 @@ func (s *session) offend(found imsg.Found, virus string, score float64, spool st
 	s.mu.Lock()
 	mail, rcpts := s.mail, s.rcpts
 	s.mu.Unlock()
+	// Scripts count transactions from 1. What is not caught in a message is so
+	// before the next one.
+	transaction, size := int(s.trns.Load()), s.message.size
+	if found != imsg.FoundVirus && found != imsg.FoundSpam {
+		transaction, size = transaction+1, 0
+	}
 	o := &imsg.Offence{
-		Number: s.number, Transaction: int(s.trns.Load()), Found: found, Virus: cut(virus, 255), Score: score,
+		Number: s.number, Transaction: transaction, Found: found, Virus: cut(virus, 255), Score: score,
 		Target: s.dst, Helo: cut(s.helo, 1024), MailFrom: cut(mail, 1024), Recipients: rcpts,
-		Size: s.message.size, Auth: imsg.AuthFlags(s.auth.Load()), Spool: spool,
+		Size: size, Auth: imsg.AuthFlags(s.auth.Load()), Spool: spool,
 	}
 	if _, err := s.w.lockd.Call(o, admissionWait); err != nil {
 		s.log().Error("offence not recorded", "found", found, "error", err)

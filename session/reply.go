@@ -332,7 +332,7 @@ func (s *session) drained(out *[]byte) bool {
 // as its replies tell.
 func (s *session) transactionOver() {
 	s.mu.Lock()
-	s.mailing, s.takers = false, 0
+	s.mail, s.mailing, s.takers = "", false, 0
 	s.mu.Unlock()
 }
 
