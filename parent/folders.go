@@ -25,9 +25,9 @@ func (p *parent) makeFolders(g *generation) error {
 	}
 	if err := errors.Join(
 		// The script's user must pass through the spool; only its own may list it.
-		makeFolder("spool_path", spool, 0o711, g.who[imsg.Session]),
-		makeFolder("lock_path", g.cfg.Inside(g.cfg.LockPath), 0o750, g.who[imsg.Lockd]),
-		makeFolder("pidfile", emptyFolder(g.cfg), 0o755, ours),
+		makeFolder(g.cfg.Called("spool_path"), spool, 0o711, g.who[imsg.Session]),
+		makeFolder(g.cfg.Called("lock_path"), g.cfg.Inside(g.cfg.LockPath), 0o750, g.who[imsg.Lockd]),
+		makeFolder(g.cfg.Called("pidfile"), emptyFolder(g.cfg), 0o755, ours),
 		checkRates(g.cfg),
 	); err != nil {
 		return err

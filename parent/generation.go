@@ -131,7 +131,7 @@ func (p *parent) people(g *generation) error {
 	}
 	// The limit is about every file, and a log may be larger than any message.
 	if g.cfg.SpoolLimit() >= 0 && p.logsToFile(g) {
-		p.log.Info("limit_fsize is left out: the log goes to a file")
+		p.log.Info(g.cfg.Called("limit_fsize") + " is left out: the log goes to a file")
 	}
 	for i := range rooms {
 		r := &rooms[i]
@@ -251,7 +251,7 @@ func (p *parent) install(g *generation) {
 	p.unlisten(g)
 	for _, l := range g.listeners {
 		if err := l.requeue(g.cfg.ConnectQueue); err != nil && !l.given {
-			p.log.Warn("connect_queue", "error", err)
+			p.log.Warn(g.cfg.Called("connect_queue"), "error", err)
 		}
 	}
 	p.unsaid = true

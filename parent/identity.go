@@ -27,7 +27,7 @@ func resolve(c *config.Config, r *room) (id identity, err error) {
 	name := c.User(r.Room)
 	u, err := findUser(name)
 	if err != nil {
-		return id, fmt.Errorf("user %q of the %s room does not exist: create it, or name another with %s or set_user", name, r.Room, option(r.Room))
+		return id, fmt.Errorf("user %q of the %s room does not exist: create it, or name another with %s or %s", name, r.Room, c.Called(option(r.Room)), c.Called("set_user"))
 	}
 	if id.uid, err = strconv.Atoi(u.Uid); err != nil {
 		return id, fmt.Errorf("user %q: %w", name, err)
@@ -37,11 +37,11 @@ func resolve(c *config.Config, r *room) (id identity, err error) {
 	}
 	if c.SetGroup != "" {
 		if id.gid, err = findGroup(c.SetGroup); err != nil {
-			return id, fmt.Errorf("set_group: %w", err)
+			return id, fmt.Errorf("%s: %w", c.Called("set_group"), err)
 		}
 	}
 	if id.uid == 0 {
-		return id, fmt.Errorf("user %q of the %s room is root: name an unprivileged one with %s or set_user", name, r.Room, option(r.Room))
+		return id, fmt.Errorf("user %q of the %s room is root: name an unprivileged one with %s or %s", name, r.Room, c.Called(option(r.Room)), c.Called("set_user"))
 	}
 	if !r.groups {
 		return id, nil

@@ -144,7 +144,7 @@ func (p *parent) prepare(c *config.Config) (err error) {
 		{"pidfile", c.PidFile}, {"control_socket", c.Control()}, {"statefile", c.StateFile},
 	} {
 		if err := os.MkdirAll(dirOf(c.Inside(f.path)), 0o755); err != nil {
-			return fmt.Errorf("%s: %w", f.option, err)
+			return fmt.Errorf("%s: %w", c.Called(f.option), err)
 		}
 	}
 	if p.pid, err = writePidFile(c.Inside(c.PidFile)); err != nil {

@@ -18,7 +18,7 @@ func openRates(c *config.Config) (*os.File, error) {
 	path := filepath.Join(c.Inside(c.RatePath), "rates.db")
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("ratelimit_path: %w", err)
+		return nil, fmt.Errorf("%s: %w", c.Called("ratelimit_path"), err)
 	}
 	return f, nil
 }
@@ -28,7 +28,7 @@ func checkRates(c *config.Config) error {
 	if c.RateExpiration == 0 {
 		return nil
 	}
-	if err := makeFolder("ratelimit_path", c.Inside(c.RatePath), 0o700, unchanged); err != nil {
+	if err := makeFolder(c.Called("ratelimit_path"), c.Inside(c.RatePath), 0o700, unchanged); err != nil {
 		return err
 	}
 	f, err := openRates(c)

@@ -46,7 +46,7 @@ func openSink(c *config.Config, foreground bool) (*sink, error) {
 		}
 	}
 	if err := s.open(target, c); err != nil {
-		return nil, fmt.Errorf("log_target %s: %w", target, err)
+		return nil, fmt.Errorf("%s %s: %w", c.Called("log_target"), target, err)
 	}
 	if s.path != "" {
 		s.info, _ = os.Stat(s.path)

@@ -29,11 +29,11 @@ func (p *parent) stop(now bool) {
 			}
 		}
 		if p.current != nil {
-			limit := p.current.cfg.DrainTimeout
+			called, limit := p.current.cfg.Called("drain_timeout"), p.current.cfg.DrainTimeout
 			time.AfterFunc(limit, func() {
 				p.post(func() {
 					if !p.hurried {
-						p.log.Warn("drain_timeout has passed, the last sessions are ended", "after", limit)
+						p.log.Warn(called+" has passed, the last sessions are ended", "after", limit)
 						p.stop(true)
 					}
 				})
