@@ -108,7 +108,7 @@ func (s *session) refused(a *imsg.Admission) {
 		why, text = "Rejecting ("+strconv.Itoa(a.Sessions)+")", imsg.MsgMaxReached
 	case imsg.RefusedLoad:
 		text = imsg.MsgSystemLoad
-		attrs = append(attrs, "load", strconv.FormatFloat(a.Load, 'f', 6, 64))
+		attrs = append(attrs, "load", a.Load)
 	case imsg.RefusedHost:
 		why, text, counter = "Rejecting (host "+strconv.Itoa(a.Same)+")", imsg.MsgMaxPerHost, imsg.CountRejectHost
 	case imsg.RefusedIdent:

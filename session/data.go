@@ -226,7 +226,7 @@ func (s *session) judge() step {
 	}
 	if cfg.Antispam && !spam {
 		if load > cfg.SpamMaxLoad && cfg.SpamMaxLoad > 0 {
-			s.info("SPAM:SKIPPED", "size", m.size, "src", s.src.Addr(), "ident", s.ident, "load", float(load))
+			s.info("SPAM:SKIPPED", "size", m.size, "src", s.src.Addr(), "ident", s.ident, "load", load)
 		} else {
 			s.logSkipped("SPAM:SKIPPED", imsg.SkipAntispam, m.size)
 		}
@@ -276,14 +276,14 @@ func (s *session) judge() step {
 	if v.Spam != imsg.Clean {
 		s.w.count(imsg.CountScanFailed, 1)
 		keep |= cfg.SpoolLeaveOn & imsg.LeaveError
-		s.log().Warn("SPAM:"+failure(v.Spam), "size", m.size, "time", secs(v.SpamTime), "src", s.src.Addr(), "ident", s.ident, "score", float(0), "result", v.SpamProblem)
+		s.log().Warn("SPAM:"+failure(v.Spam), "size", m.size, "time", secs(v.SpamTime), "src", s.src.Addr(), "ident", s.ident, "score", 0.0, "result", v.SpamProblem)
 		return goOn
 	}
 	word := "SPAM:CLEAN"
 	if v.Score >= cfg.SpamThreshold {
 		word = "SPAM:FOUND"
 	}
-	s.info(word, "size", m.size, "time", secs(v.SpamTime), "src", s.src.Addr(), "ident", s.ident, "score", float(v.Score))
+	s.info(word, "size", m.size, "time", secs(v.SpamTime), "src", s.src.Addr(), "ident", s.ident, "score", v.Score)
 	if v.Score < cfg.SpamThreshold {
 		return goOn
 	}
@@ -329,7 +329,7 @@ func failure(o imsg.Outcome) string {
 func float(f float64) string { return strconv.FormatFloat(f, 'f', 6, 64) }
 
 // secs writes a duration as the log's time= field, in whole seconds.
-func secs(d time.Duration) string { return strconv.FormatInt(int64(d/time.Second), 10) }
+func secs(d time.Duration) int64 { return int64(d / time.Second) }
 
 func itoa(n int) string { return strconv.Itoa(n) }
 
