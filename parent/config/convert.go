@@ -88,6 +88,8 @@ func (v *conversion) listen(text string) {
 			}
 			if row.name != name {
 				s.notes = append(s.notes, fmt.Sprintf("line %d: %s is %s %s", number, row.name, v.kinship(row.name), name))
+			} else if _, value, old := modern(row.name, row.value); old {
+				s.notes = append(s.notes, fmt.Sprintf("line %d: %s is an old word for %s", number, row.value, value))
 			}
 			waiting, begun, gap = nil, true, false
 		}
