@@ -266,6 +266,7 @@ smtpd_junk_command_limit = 20000
 smtpd_client_connection_count_limit = 0
 smtpd_tls_security_level = none
 in_flow_delay = 0
+service_throttle_time = 1s
 `)+more)
 	writeFile(t, dir+"/etc/master.cf", `
 127.0.0.1:`+port+` inet n - n - - smtpd

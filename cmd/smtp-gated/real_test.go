@@ -196,6 +196,7 @@ message_size_limit = 20000000
 mailbox_size_limit = 0
 virtual_mailbox_limit = 0
 in_flow_delay = 0
+service_throttle_time = 1s
 `, dir, uid, gid))
 	t.Cleanup(func() {
 		if t.Failed() {
