@@ -27,6 +27,7 @@ func (k *keeper) chores(end <-chan struct{}) {
 		case <-end:
 			return
 		case <-second.C:
+			k.openAwaited()
 			k.writeRates()
 		case <-k.rates.many:
 			k.writeRates()

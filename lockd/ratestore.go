@@ -19,7 +19,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"go.etcd.io/bbolt"
 )
@@ -51,6 +50,8 @@ type rateStore struct {
 	sick   bool        // writing failed; said once
 	swept  []byte      // how far the last sweep came
 
+	awaited *os.File // another daemon has it open still; guarded by moving
+
 	// nil stands for a record that was forgotten.
 	fresh   map[string]*record // changed since it was written
 	writing map[string]*record // being written
@@ -69,6 +70,11 @@ func (t *rateStore) get(name string) (r *record, err error) {
 	if r, ok := t.writing[name]; ok {
 		return r, nil
 	}
+	return t.written(name)
+}
+
+// written returns a client's record as the file has it, nil if it has none.
+func (t *rateStore) written(name string) (r *record, err error) {
 	if t.file == nil {
 		return nil, nil
 	}
@@ -120,72 +126,6 @@ func guarded(f func() error) (err error) {
 		}
 	}()
 	return f()
-}
-
-// openRates takes the store over. An older one is written and closed, unless it
-// is the same.
-func (k *keeper) openRates(f *os.File) {
-	inode, err := f.Stat()
-	k.mu.Lock()
-	same := err == nil && k.rates.file != nil && os.SameFile(inode, k.rates.inode)
-	k.mu.Unlock()
-	if same {
-		f.Close() // bbolt's own lock would keep us out
-		return
-	}
-	k.writeRates()
-	file, err := openStore(f)
-	if err != nil {
-		k.log.Error("rates are kept in memory only", "error", err)
-	}
-	k.rates.moving.Lock()
-	defer k.rates.moving.Unlock()
-	k.mu.Lock()
-	old := k.rates.file
-	k.rates.file, k.rates.inode, k.rates.swept, k.rates.sick = file, inode, nil, false
-	k.mu.Unlock()
-	if old != nil {
-		old.Close()
-	}
-}
-
-func openStore(f *os.File) (file *bbolt.DB, err error) {
-	err = guarded(func() error {
-		// The name is for its own words only. The timeout is for a file that
-		// somebody else has opened, too.
-		file, err = bbolt.Open(f.Name(), 0o600, &bbolt.Options{
-			Timeout:      time.Second,
-			FreelistType: bbolt.FreelistMapType,
-			NoStatistics: true,
-			OpenFile:     func(string, int, fs.FileMode) (*os.File, error) { return f, nil },
-		})
-		if err != nil {
-			return err
-		}
-		return file.Update(func(tx *bbolt.Tx) error {
-			_, err := tx.CreateBucketIfNotExists(bucketName)
-			return err
-		})
-	})
-	if err != nil {
-		f.Close()
-		return nil, fmt.Errorf("open store of rates: %w", err)
-	}
-	return file, nil
-}
-
-// closeRates writes what is left.
-func (k *keeper) closeRates() {
-	k.writeRates()
-	k.rates.moving.Lock()
-	defer k.rates.moving.Unlock()
-	k.mu.Lock()
-	file := k.rates.file
-	k.rates.file = nil
-	k.mu.Unlock()
-	if file != nil {
-		file.Close()
-	}
 }
 
 // writeRates writes what has changed.

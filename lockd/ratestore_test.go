@@ -281,14 +281,39 @@ func TestWriteFails(t *testing.T) {
 	}
 }
 
+// A daemon that is on its way out has the store still: what is counted meanwhile
+// lies in memory, and what the store knows of a client is not lost by it.
 func TestStoreIsSomebodyElses(t *testing.T) {
 	path := storePath(t)
-	cellar(t, path)
+	before, _ := cellar(t, path)
+	own := messages(3)
+	own.generation = 9
+	before.mustPut(t, "192.0.2.9", own)
+	before.mustPut(t, "192.0.2.10", messages(3))
+
 	k, log := cellar(t, path)
-	log.has(t, "rates are kept in memory only")
-	k.mustPut(t, "192.0.2.7", messages(1))
-	if r := k.mustGet(t, "192.0.2.7"); r == nil {
-		t.Error("not even in memory")
+	log.has(t, "rates are kept in memory until another daemon closes their store")
+	newer := messages(2)
+	newer.generation = 10
+	for name, r := range map[string]*record{"192.0.2.7": messages(1), "192.0.2.9": messages(1), "192.0.2.10": newer} {
+		k.mustPut(t, name, r)
+	}
+	k.openAwaited()
+	if r := k.mustGet(t, "192.0.2.9"); r.generation == 9 {
+		t.Error("opened, though it is another's")
+	}
+	before.closeRates()
+	k.openAwaited()
+	log.has(t, "store of rates opened")
+	k.writeRates()
+	for name, want := range map[string]*record{"192.0.2.7": messages(1), "192.0.2.9": own, "192.0.2.10": newer} {
+		if r := k.mustGet(t, name); r == nil || r.generation != want.generation || r.used != want.used {
+			t.Errorf("%s: %+v, want %+v", name, r, want)
+		}
+	}
+	k.closeRates()
+	if k, _ = cellar(t, path); k.mustGet(t, "192.0.2.7") == nil {
+		t.Error("not written")
 	}
 }
 
