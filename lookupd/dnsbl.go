@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 )
@@ -31,8 +32,12 @@ type blocklists struct {
 	log   *slog.Logger
 }
 
+// grace is how long the other lists may still answer when one lists a client.
+const grace = time.Second
+
 // ask asks all lists at once. The first in the configured order that lists client
-// wins, whichever answers first; no answer counts as listed but a list's entry.
+// wins, unless it is more than grace later than another; no answer counts as listed
+// but a list's entry.
 func (b *blocklists) ask(ctx context.Context, client netip.Addr) imsg.Listing {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -46,6 +51,9 @@ func (b *blocklists) ask(ctx context.Context, client netip.Addr) imsg.Listing {
 		answers[i] = make(chan answer, 1)
 		go func() {
 			entry, err := b.query(ctx, client, zone)
+			if entry.IsValid() {
+				time.AfterFunc(grace, cancel)
+			}
 			answers[i] <- answer{entry, err}
 		}()
 	}

@@ -101,6 +101,24 @@ func TestOrder(t *testing.T) {
 	}
 }
 
+// TestSilentList: a list that keeps silent does not hold up the answer of another.
+func TestSilentList(t *testing.T) {
+	s := serve(t, map[string]zone{
+		"never.test": silent,
+		"fast.test":  lists("fast.test", map[string][]string{"1.2.0.192": {"127.0.0.2"}}),
+	})
+	c := open(t, &imsg.LookupdConfig{
+		Nameservers: []netip.AddrPort{s.addr}, Zones: []string{"never.test", "fast.test"}, Timeout: time.Minute,
+	}).session()
+	start := time.Now()
+	if got := ask(t, c, "192.0.2.1"); got.Zone != "fast.test" || got.Failed != 1 {
+		t.Errorf("%+v", got)
+	}
+	if d := time.Since(start); d > grace+2*time.Second { // the resolver takes 4 s to give up
+		t.Errorf("waited %v", d)
+	}
+}
+
 // TestErrors: what a list does wrong never lists a client, and hides no other list.
 func TestErrors(t *testing.T) {
 	s := serve(t, map[string]zone{
