@@ -9,11 +9,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/rogpeppe/go-internal/txtar"
 )
 
 // patience is how long anything that must happen may take.
@@ -103,4 +106,25 @@ func TestStories(t *testing.T) {
 			Setup:     func(env *testscript.Env) error { return begin(env, rooted) },
 		})
 	})
+}
+
+// TestStoriesSkipByNeed: testscript's own skip does not know GATED_REQUIRE. It is for
+// what the other of bothWays tells.
+func TestStoriesSkipByNeed(t *testing.T) {
+	stories, err := filepath.Glob("testdata/*.txtar")
+	if err != nil || len(stories) == 0 {
+		t.Fatal(err)
+	}
+	skip := regexp.MustCompile(`^(\[.*\] *)?skip\b`)
+	for _, path := range stories {
+		a, err := txtar.ParseFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(a.Comment)) {
+			if skip.MatchString(line) && !strings.HasPrefix(line, "[root] ") && !strings.HasPrefix(line, "[!root] ") {
+				t.Errorf("%s: say need: %s", path, line)
+			}
+		}
+	}
 }

@@ -24,6 +24,7 @@
 //	counted NAME N                   wait until that counter stands there
 //	busy                             write busy.conf, whose port is taken
 //	need CONDITION                   else the story is skipped
+//	load                             give the machine something to do
 //	rooms                            look at each room from outside
 //	kill9 ROOM|parent
 
@@ -35,6 +36,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -42,6 +44,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
 )
 
 // story is one script under way.
@@ -90,8 +94,7 @@ func begin(env *testscript.Env, rooted bool) error {
 	return nil
 }
 
-// condition knows [root], where rooms change user, [ipv6], and [loaded] for
-// a machine that has something to do.
+// condition knows [root], where rooms change user, [ipv6], and [prlimit].
 func condition(rooted bool) func(string) (bool, error) {
 	return func(word string) (bool, error) {
 		switch word {
@@ -103,9 +106,9 @@ func condition(rooted bool) func(string) (bool, error) {
 				l.Close()
 			}
 			return err == nil, nil
-		case "loaded":
-			load, err := os.ReadFile("/proc/loadavg")
-			return err == nil && !strings.HasPrefix(string(load), "0.0"), nil
+		case "prlimit":
+			_, err := exec.LookPath("prlimit")
+			return err == nil, nil
 		}
 		return false, fmt.Errorf("unknown condition %s", word)
 	}
@@ -114,6 +117,7 @@ func condition(rooted bool) func(string) (bool, error) {
 // commands are our words. What a word cannot do without ends the story.
 var commands = map[string]func(*testscript.TestScript, bool, []string){
 	"need":     word((*story).need),
+	"load":     word((*story).load),
 	"server":   word((*story).startServer),
 	"gate":     word((*story).doGate),
 	"status":   word((*story).status),
@@ -177,6 +181,16 @@ func (s *story) need(_ *testscript.TestScript, _ bool, args []string) error {
 		need(s.t, have, args[0])
 	}
 	return err
+}
+
+// load keeps a processor busy until the load average shows it.
+func (s *story) load(*testscript.TestScript, bool, []string) error {
+	for end := time.Now().Add(patience); imsg.Load() < 0.01; {
+		if time.Now().After(end) {
+			return errors.New("work makes no load")
+		}
+	}
+	return nil
 }
 
 func (s *story) startServer(_ *testscript.TestScript, _ bool, args []string) (err error) {
