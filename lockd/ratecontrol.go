@@ -19,7 +19,7 @@ import (
 // the longest names and largest numbers.
 const ratePage = 128
 
-const noPeriod = "ratelimit_expiration is 0: nothing is limited"
+const noPeriod = "rate limits are off: their period is 0"
 
 func (k *keeper) listRates(after string) imsg.Message {
 	page, more, err := k.page(after, ratePage)

@@ -1,6 +1,7 @@
 // The link to the room that runs the administrator's script. This file owns that
 // no script is lost without a word: those called for while there is no runner
-// wait, within bounds, and a runner that dies leaves the number of those it had.
+// wait, within bounds, and one that dies at its work leaves the number of those it
+// had. One that drains is not watched any more.
 
 package lockd
 

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
@@ -46,7 +47,7 @@ func (p *parent) take(m *member, r imsg.Request) {
 	case *imsg.Sockets:
 		p.supply(m, msg)
 	case *imsg.Reload:
-		p.reload(func(err error) { r.Answer(outcome(err)) })
+		p.reload(func(err error) { r.Answer(p.outcome(err)) })
 	case *imsg.Stop:
 		r.Answer(&imsg.Done{})
 		p.say(imsg.LevelNotice, "asked to stop", "now", msg.Now)
@@ -54,8 +55,11 @@ func (p *parent) take(m *member, r imsg.Request) {
 	}
 }
 
-// outcome is how an operator is told of an error.
-func outcome(err error) *imsg.Done {
+// outcome is how an operator is told of a reload.
+func (p *parent) outcome(err error) *imsg.Done {
+	if err == nil && len(p.ignored) > 0 {
+		return &imsg.Done{Detail: cut("without what needs a restart: " + strings.Join(p.ignored, ", "))}
+	}
 	if err == nil {
 		return &imsg.Done{}
 	}
@@ -63,9 +67,11 @@ func outcome(err error) *imsg.Done {
 	if errors.Is(err, errCrowded) {
 		kind = imsg.Busy
 	}
-	text := err.Error()
-	return &imsg.Done{Kind: kind, Detail: text[:min(len(text), 4000)]}
+	return &imsg.Done{Kind: kind, Detail: cut(err.Error())}
 }
+
+// cut makes a text fit a Done.
+func cut(text string) string { return text[:min(len(text), 4000)] }
 
 // greet briefs a room that has entered its sandbox.
 func (p *parent) greet(m *member, h *imsg.Hello) {

@@ -131,7 +131,7 @@ func (p *parent) people(g *generation) error {
 	}
 	// The limit is about every file, and a log may be larger than any message.
 	if g.cfg.SpoolLimit() >= 0 && p.logsToFile(g) {
-		p.log.Info(g.cfg.Called("limit_fsize") + " is left out: the log goes to a file")
+		p.log.Info(g.cfg.Called("limit_fsize") + " is not enforced: it would bind the log, too, which is a file")
 	}
 	for i := range rooms {
 		r := &rooms[i]

@@ -64,6 +64,7 @@ type parent struct {
 	numbered   int  // generations ever
 	wanted     bool // one more reload, as soon as it may be
 	asked      []func(error)
+	ignored    []string // options of the last reload whose change needs a restart
 	stopping   bool
 	hurried    bool // end without waiting for sessions
 	unsaid     bool // lockd has not heard yet who is there

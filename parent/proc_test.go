@@ -193,7 +193,7 @@ func TestLimits(t *testing.T) {
 		if toFile {
 			h.until("the family is ready", func() bool {
 				log, _ := os.ReadFile(h.dir + "/run/log")
-				return strings.Contains(string(log), "limit_fsize is left out") && strings.Contains(string(log), "ready generation=1")
+				return strings.Contains(string(log), "limit_fsize is not enforced") && strings.Contains(string(log), "ready generation=1")
 			})
 		} else {
 			h.working()

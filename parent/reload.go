@@ -45,7 +45,7 @@ func (p *parent) reload(done func(error)) {
 
 func (p *parent) readAgain() {
 	asked := p.asked
-	p.wanted, p.asked = false, nil
+	p.wanted, p.asked, p.ignored = false, nil, nil
 	p.notify.reloading()
 	done := func(err error) {
 		if err != nil {
@@ -73,6 +73,7 @@ func (p *parent) readAgain() {
 	p.warn(warnings)
 	for _, name := range c.Keep(p.current.cfg) {
 		p.log.Warn("this option needs a restart, its change is ignored", "option", name)
+		p.ignored = append(p.ignored, name)
 	}
 	if err := p.begin(c, done); err != nil {
 		done(err)

@@ -181,9 +181,10 @@ func (s *session) checkSPF(out *[]byte, senders [][]byte) step {
 	cfg := s.w.cfg
 	client, verdict, addr := s.spfClient(), imsg.SPFPass, senders[0]
 	if !client.IsLoopback() {
-		for _, addr = range senders {
-			if verdict = s.askSPF(out, client, addr); verdict == imsg.SPFFail {
-				break
+		verdict = s.askSPF(out, client, addr)
+		for _, other := range senders[1:] {
+			if verdict != imsg.SPFFail && s.askSPF(out, client, other) == imsg.SPFFail {
+				verdict, addr = imsg.SPFFail, other
 			}
 		}
 	}
@@ -199,6 +200,11 @@ func (s *session) checkSPF(out *[]byte, senders [][]byte) step {
 }
 
 func (s *session) askSPF(out *[]byte, client netip.Addr, addr []byte) imsg.SPFVerdict {
+	// To ask about a domain in UTF-8 takes its A-labels (RFC 8616, 4), which we
+	// have not. As it stands it has no policy.
+	if bytes.ContainsFunc(addr[bytes.LastIndexByte(addr, '@')+1:], func(r rune) bool { return r >= 0x80 }) {
+		return imsg.SPFNone
+	}
 	s.state.Store(uint32(imsg.StateSPF))
 	m, err := s.inquire(out, &imsg.SPF{Client: client, Helo: s.helo, MailFrom: clean(addr)}, s.w.cfg.TimeoutLookup+time.Second)
 	if err != nil {

@@ -225,6 +225,26 @@ func TestSPFAddress(t *testing.T) {
 	}
 }
 
+// Nobody is asked about a domain in UTF-8: it would be another one.
+func TestSPFOfUTF8(t *testing.T) {
+	r := newRigIn(t, func(c *imsg.SessionConfig) {
+		c.SPF, c.SPFFixedIP = imsg.SPFFixed, netip.MustParseAddr("192.0.2.7")
+	}, func(h *house, _ string) {
+		h.lookup = func(m imsg.Message) imsg.Message {
+			if m.(*imsg.SPF).MailFrom != "##@x.example" {
+				return &imsg.SPFResult{Verdict: imsg.SPFFail}
+			}
+			return &imsg.SPFResult{Verdict: imsg.SPFPass}
+		}
+	})
+	r.hello()
+	for _, mail := range []string{"a@ü.example", "ü@x.example"} {
+		r.client.say("MAIL FROM:<" + mail + "> SMTPUTF8\r\n")
+		r.server.hears("MAIL FROM:<" + mail + "> SMTPUTF8\r\n")
+		r.toClient("250 ok\r\n")
+	}
+}
+
 // A sender that servers may read as another one is asked about under both names.
 func TestSPFOfBothReadings(t *testing.T) {
 	r := newRigIn(t, func(c *imsg.SessionConfig) {

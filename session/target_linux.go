@@ -2,16 +2,21 @@ package session
 
 import (
 	"encoding/binary"
+	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
 )
 
 // originalDst asks netfilter where a redirected connection was going
 // (linux/netfilter_ipv4.h and linux/netfilter_ipv6/ip6_tables.h: option 80 for
-// both). A connection that was not redirected yields its own local address.
+// both). A connection that was not redirected yields its own local address, or
+// imsg.NotFound where connections are not tracked.
 func originalDst(conn *net.TCPConn, six bool) (dst netip.AddrPort, err error) {
 	raw, err := conn.SyscallConn()
 	if err != nil {
@@ -35,8 +40,11 @@ func originalDst(conn *net.TCPConn, six bool) (dst netip.AddrPort, err error) {
 			dst = netip.AddrPortFrom(netip.AddrFrom4([4]byte(m.Multiaddr[4:8])), binary.BigEndian.Uint16(m.Multiaddr[2:4]))
 		}
 	})
-	if cerr != nil {
+	switch {
+	case cerr != nil:
 		return dst, cerr
+	case errors.Is(err, unix.ENOENT):
+		return dst, fmt.Errorf("%w: netfilter does not know this connection", imsg.NotFound)
 	}
 	return dst, os.NewSyscallError("getsockopt", err)
 }

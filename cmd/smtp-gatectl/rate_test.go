@@ -73,7 +73,7 @@ func TestRateList(t *testing.T) {
 		t.Errorf("%v: %d records", err, len(list))
 	}
 	period = 0
-	if code, out, _ := gatectl("rate", "list", "--socket", socket); code != exitOK || out != "ratelimit_expiration is 0: nothing is limited\n" {
+	if code, out, _ := gatectl("rate", "list", "--socket", socket); code != exitOK || out != "rate limits are off: their period is 0\n" {
 		t.Errorf("exit %d: %s", code, out)
 	}
 }

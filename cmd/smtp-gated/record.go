@@ -34,7 +34,7 @@ func printRecord(w io.Writer, socket, record string) error {
 	case imsg.NotFound:
 		return fmt.Errorf("nothing is remembered of %s", client)
 	case imsg.Off:
-		return fmt.Errorf("ratelimit_expiration is 0: nothing is limited")
+		return fmt.Errorf("rate limits are off: their period is 0")
 	default:
 		return fmt.Errorf("ask for the record of %s: %w", client, err)
 	}
