@@ -31,20 +31,30 @@ func Mailbox(arg []byte) []byte {
 	}
 	box := make([]byte, 0, end-start)
 	at, colon := -1, -1
+	literal := false // an address literal has begun: its colons are its own
+	solid := 0       // where the blanks end that were looked at last
 	for i := start; i < end; i++ {
-		switch {
-		case blank(i) && !open && len(box) > 0 && !continues(box, text[i:end]):
-			end = i
-		case blank(i):
-		default:
-			switch {
-			case special(i, '@'):
-				at = len(box)
-			case special(i, ':') && bytes.IndexByte(box, '[') < 0:
-				colon = len(box)
+		if blank(i) {
+			if open || len(box) == 0 {
+				continue
 			}
-			box = append(box, text[i])
+			for solid = max(solid, i); solid < end && isBlank(text[solid]); {
+				solid++
+			}
+			if !continues(box, text[solid:end]) {
+				end = i
+			}
+			continue
 		}
+		switch {
+		case special(i, '@'):
+			at = len(box)
+		case special(i, ':') && !literal:
+			colon = len(box)
+		case text[i] == '[':
+			literal = true
+		}
+		box = append(box, text[i])
 	}
 	if colon >= 0 && colon < at {
 		box = bytes.TrimSuffix(box[colon+1:], []byte{';'})
@@ -55,9 +65,9 @@ func Mailbox(arg []byte) []byte {
 	return box
 }
 
-// continues tells whether an address without brackets goes on behind a blank.
+// continues tells whether an address without brackets goes on with rest, which
+// stands behind blanks.
 func continues(box, rest []byte) bool {
-	rest = trimBlanksLeft(rest)
 	last := box[len(box)-1]
 	return last == '@' || last == '.' || len(rest) > 0 && (rest[0] == '@' || rest[0] == '.')
 }
@@ -65,6 +75,7 @@ func continues(box, rest []byte) bool {
 // unquote drops comments and quoting; bare tells of each octet that is left that
 // it was not quoted. What is opened and never closed is ordinary text.
 func unquote(arg []byte) (text []byte, bare []bool) {
+	ends := comments(arg)
 	put := func(c byte, b bool) { text, bare = append(text, c), append(bare, b) }
 	for i := 0; i < len(arg); i++ {
 		switch c := arg[i]; {
@@ -79,8 +90,8 @@ func unquote(arg []byte) (text []byte, bare []bool) {
 				put(arg[i], false)
 			}
 			i++
-		case c == '(' && comment(arg[i:]) > 1:
-			i += comment(arg[i:]) - 1
+		case c == '(' && ends[i] > 0:
+			i = ends[i]
 		default:
 			put(c, true)
 		}
@@ -88,20 +99,26 @@ func unquote(arg []byte) (text []byte, bare []bool) {
 	return text, bare
 }
 
-// comment returns the length of the comment b begins with, 1 if it is not closed.
-func comment(b []byte) int {
-	depth := 0
-	for i := 0; i < len(b); i++ {
-		switch b[i] {
+// comments returns, for each octet, where the comment is closed that begins
+// there; 0 if none is. All are found at once: a line of nothing but openings must
+// not cost its length for each of them.
+func comments(arg []byte) []int {
+	if bytes.IndexByte(arg, '(') < 0 {
+		return nil
+	}
+	ends := make([]int, len(arg))
+	var open []int
+	for i := 0; i < len(arg); i++ {
+		switch arg[i] {
 		case '\\':
 			i++
 		case '(':
-			depth++
+			open = append(open, i)
 		case ')':
-			if depth--; depth == 0 {
-				return i + 1
+			if last := len(open) - 1; last >= 0 {
+				ends[open[last]], open = i, open[:last]
 			}
 		}
 	}
-	return 1
+	return ends
 }

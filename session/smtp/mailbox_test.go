@@ -1,6 +1,10 @@
 package smtp
 
-import "testing"
+import (
+	"strconv"
+	"strings"
+	"testing"
+)
 
 func TestMailbox(t *testing.T) {
 	const spam = "spam@x.example"
@@ -38,6 +42,10 @@ func TestMailbox(t *testing.T) {
 		`<"a@b"@x.example>`:                  "a@b@x.example",
 		`<"spam@x.example>`:                  `"spam@x.example`,
 		"<(spam@x.example>":                  "(spam@x.example",
+		"<((a)spam@x.example>":               "(spam@x.example",
+		"<)spam@x.example>":                  ")spam@x.example",
+		"<\\(spam(\\)@x.example>":            "(spam()@x.example",
+		"spam \t \t @x.example":              spam,
 		"<spam@[IPv6:::1]>":                  "spam@[IPv6:::1]",
 		"a@b\\":                              "a@b\\",
 		"<a\x00\xff@b>":                      "a\x00\xff@b",
@@ -57,4 +65,27 @@ func FuzzMailbox(f *testing.F) {
 			t.Errorf("%q: %q", arg, box)
 		}
 	})
+}
+
+// BenchmarkMailbox has the longest lines that a client may send, each made to be
+// slow. Time must grow with the length, not with its square: twice as long a line
+// costs twice as much.
+func BenchmarkMailbox(b *testing.B) {
+	for name, hostile := range map[string]func(n int) string{
+		"open":   func(n int) string { return strings.Repeat("(", n) },
+		"nested": func(n int) string { return strings.Repeat("(", n/2) + strings.Repeat(")", n/2) },
+		"blanks": func(n int) string { return "a" + strings.Repeat(" ", n-2) + "." },
+		"mixed":  func(n int) string { return "a" + strings.Repeat(` " "`, n/4) + "." },
+		"colons": func(n int) string { return "a" + strings.Repeat(":", n-1) },
+		"quotes": func(n int) string { return strings.Repeat(`"\"`, n/3) },
+	} {
+		for _, n := range []int{CommandLimit / 2, CommandLimit} {
+			arg := []byte(hostile(n))
+			b.Run(name+"/"+strconv.Itoa(n), func(b *testing.B) {
+				for b.Loop() {
+					Mailbox(arg)
+				}
+			})
+		}
+	}
 }
