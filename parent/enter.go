@@ -129,8 +129,7 @@ func (q *quarters) enter() error {
 		return fmt.Errorf("limit files to %d: %w", q.file, err)
 	}
 	if q.nice != 0 {
-		// On Linux a priority is a thread's; those of our group are all ours.
-		if err := unix.Setpriority(unix.PRIO_PGRP, 0, q.nice); err != nil {
+		if err := setPriority(q.nice); err != nil {
 			return fmt.Errorf("priority %d: %w", q.nice, err)
 		}
 	}

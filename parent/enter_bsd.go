@@ -45,3 +45,5 @@ func newLedger() (*os.File, error) {
 	}
 	return f, nil
 }
+
+func setPriority(n int) error { return unix.Setpriority(unix.PRIO_PROCESS, 0, n) }

@@ -69,6 +69,11 @@ func giveUpPresent(scripts bool) error {
 
 func prctl(option, a, b uintptr) error { return everyThread(unix.SYS_PRCTL, option, a, b) }
 
+// setPriority: on Linux a priority is a thread's.
+func setPriority(n int) error {
+	return everyThread(unix.SYS_SETPRIORITY, unix.PRIO_PROCESS, 0, uintptr(n))
+}
+
 // everyThread makes a system call in each thread. A binary linked with cgo, as
 // for the race detector, reaches only this one.
 func everyThread(call, a, b, c uintptr) error {
