@@ -89,7 +89,7 @@ func TestEximSendsChunks(t *testing.T) {
 	if !strings.Contains(log, " => b@mx.example R=gateway T=gateway H=127.0.0.1 [127.0.0.1] K C=\"250 ") {
 		t.Errorf("exim logs %s", log)
 	}
-	near, far := p.client.last(t, 1), p.mail.last(t, 1)
+	near, far := p.client.next(t), p.mail.next(t)
 	for _, w := range []wire{near, far} {
 		if w.has("DATA") || !w.has("BDAT") {
 			t.Errorf("it was sent by %q", w.commands)
@@ -113,7 +113,7 @@ func TestEximSendsChunks(t *testing.T) {
 	if !strings.Contains(log, " ** b@mx.example ") || !strings.Contains(log, ": 550 5.7.1 gate.example msg_virus_found (Eicar)") {
 		t.Errorf("exim logs %s", log)
 	}
-	near, far = p.client.last(t, 2), p.mail.last(t, 2)
+	near, far = p.client.next(t), p.mail.next(t)
 	if near.has("DATA") || far.has("DATA") || !strings.Contains(strings.Join(near.chunks, ""), eicar) {
 		t.Errorf("it was sent by %q", near.commands)
 	}
@@ -185,7 +185,7 @@ func TestClientsWithoutChunks(t *testing.T) {
 			p := newInFrontOfPostfix(t)
 			for i, body := range []string{letterBody, eicar + "\n"} {
 				err := send(t, p.client.addr, letterHead+"\n"+body)
-				near, far := p.client.last(t, i+1), p.mail.last(t, i+1)
+				near, far := p.client.next(t), p.mail.next(t)
 				if !near.has("DATA") || !far.has("DATA") || near.has("BDAT") || far.has("BDAT") {
 					t.Errorf("it was sent by %q, then %q", near.commands, far.commands)
 				}

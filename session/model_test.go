@@ -237,7 +237,7 @@ func TestModel(t *testing.T) {
 	}
 	plain := newLab(t, x.addr, forModel)
 	telling := newLab(t, x.addr, func(c *imsg.SessionConfig) { forModel(c); withXclient(c) })
-	telling.number = 1_000_000 // the two share a spool
+	telling.set(func() { telling.number = 1_000_000 }) // the two share a spool
 	round := 0
 	rapid.Check(t, func(rt *rapid.T) {
 		round++

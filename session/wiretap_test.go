@@ -8,17 +8,14 @@ import (
 	"net"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
+	"time"
 )
 
 // tap passes connections on and keeps what is said to the far side.
 type tap struct {
-	addr string
-
-	mu   sync.Mutex
-	said []string // one a connection
-	live sync.WaitGroup
+	addr  string
+	heard chan string // what was said in a connection that is over
 }
 
 func newTap(t *testing.T, to string) *tap {
@@ -28,14 +25,13 @@ func newTap(t *testing.T, to string) *tap {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { l.Close() })
-	p := &tap{addr: l.Addr().String()}
+	p := &tap{addr: l.Addr().String(), heard: make(chan string, 16)}
 	go func() {
 		for {
 			near, err := l.Accept()
 			if err != nil {
 				return
 			}
-			p.live.Add(1)
 			go p.pass(near.(*net.TCPConn), to)
 		}
 	}()
@@ -43,7 +39,6 @@ func newTap(t *testing.T, to string) *tap {
 }
 
 func (p *tap) pass(near *net.TCPConn, to string) {
-	defer p.live.Done()
 	defer near.Close()
 	conn, err := net.Dial("tcp4", to)
 	if err != nil {
@@ -61,21 +56,19 @@ func (p *tap) pass(near *net.TCPConn, to string) {
 	io.Copy(far, io.TeeReader(near, &said))
 	far.CloseWrite()
 	<-over
-	p.mu.Lock()
-	p.said = append(p.said, said.String())
-	p.mu.Unlock()
+	p.heard <- said.String()
 }
 
-// last is what was said in the last connection; there must be n of them, all over.
-func (p *tap) last(t *testing.T, n int) wire {
+// next waits for the end of one more connection, and is what was said in it.
+func (p *tap) next(t *testing.T) wire {
 	t.Helper()
-	p.live.Wait()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if len(p.said) != n {
-		t.Fatalf("%d connections, want %d", len(p.said), n)
+	select {
+	case said := <-p.heard:
+		return read(t, said)
+	case <-time.After(10 * time.Second):
+		t.Fatal("no connection ends")
+		panic("unreachable")
 	}
-	return read(t, p.said[n-1])
 }
 
 // wire is what a client said.
