@@ -8,12 +8,14 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"sync"
 )
 
 // Home is a room's link to the parent.
 type Home struct {
 	*Conn
-	log *Log
+	log   *Log
+	guard sync.Locker // nil: none
 }
 
 // Arrive opens a room's link to the parent, which it is born with, and says
@@ -34,17 +36,38 @@ func Arrive(f *os.File, self Room) (*Home, error) {
 // within bounds, until there is one.
 func (h *Home) Log() *slog.Logger { return h.log.Logger() }
 
-// Serve gives what the parent says to handle, keeping Sink for itself. It
-// returns nil when the parent has ended: then so must the room.
+// Guard names the lock that all of a room's work passes. A room that never gives
+// it back hangs, however well it reads its links. It must be called before Serve.
+func (h *Home) Guard(l sync.Locker) { h.guard = l }
+
+// Serve gives what the parent says to handle, keeping Sink and Ping for itself.
+// It returns nil when the parent has ended: then so must the room.
 func (h *Home) Serve(handle Handler) error {
 	defer h.log.Flush()
 	return h.Conn.Serve(func(r Request) {
-		if s, ok := r.Message.(*Sink); ok {
-			h.log.SetSink(s, r.Files[0])
-			return
+		switch m := r.Message.(type) {
+		case *Sink:
+			h.log.SetSink(m, r.Files[0])
+		case *Ping:
+			h.pong(r)
+		default:
+			handle(r)
 		}
-		handle(r)
 	})
+}
+
+// pong answers that the room works. The lock is waited for aside: the parent asks
+// a few times only and then ends a room that does not answer.
+func (h *Home) pong(r Request) {
+	if h.guard == nil {
+		r.Answer(&Pong{})
+		return
+	}
+	go func() {
+		h.guard.Lock()
+		defer h.guard.Unlock()
+		r.Answer(&Pong{})
+	}()
 }
 
 // Join makes a link of a Peer message and serves it in the background until it

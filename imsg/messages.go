@@ -79,6 +79,12 @@ type Start struct{}
 // Drain asks a room to take no new work and to end when the last is done.
 type Drain struct{}
 
+// Ping asks a room whether it still does its work. Home answers it.
+type Ping struct{}
+
+// Pong says that it does.
+type Pong struct{}
+
 // BadPeer reports a link on which something unsayable was said.
 type BadPeer struct {
 	Room   Room
@@ -558,6 +564,8 @@ func (*Dump) Type() Type          { return tDump }
 func (*Reload) Type() Type        { return tReload }
 func (*Stop) Type() Type          { return tStop }
 func (*NatDevice) Type() Type     { return tNatDevice }
+func (*Ping) Type() Type          { return tPing }
+func (*Pong) Type() Type          { return tPong }
 func (*Enter) Type() Type         { return tEnter }
 func (*Admission) Type() Type     { return tAdmission }
 func (*Ident) Type() Type         { return tIdent }

@@ -80,6 +80,8 @@ const (
 	tRateStore
 	tSockets
 	tSocket
+	tPing
+	tPong
 	// a session asks
 	tEnter
 	tAdmission
@@ -160,6 +162,8 @@ var Table = [types]Entry{
 	tRateStore:     {Name: "RateStore", From: toParent, To: toLockd, Files: 1, Max: small, New: func() Message { return new(RateStore) }},
 	tSockets:       {Name: "Sockets", From: toSession, To: toParent, Max: small, New: func() Message { return new(Sockets) }},
 	tSocket:        {Name: "Socket", From: toParent, To: toSession, Files: 1, Max: small, New: func() Message { return new(Socket) }},
+	tPing:          {Name: "Ping", From: toParent, To: children, Way: Ask, Answer: tPong, Max: small, New: func() Message { return new(Ping) }},
+	tPong:          {Name: "Pong", From: children, To: toParent, Way: Answer, Max: small, New: func() Message { return new(Pong) }},
 
 	tEnter:     {Name: "Enter", From: toSession, To: toLockd, Way: Ask, Answer: tAdmission, Max: small, New: func() Message { return new(Enter) }},
 	tAdmission: {Name: "Admission", From: toLockd, To: toSession, Way: Answer, Max: small, New: func() Message { return new(Admission) }},

@@ -101,6 +101,7 @@ func (k *keeper) serve() error {
 		chores.Wait()
 		k.closeRates()
 	}()
+	k.home.Guard(&k.mu)
 	return k.home.Serve(k.fromParent)
 }
 

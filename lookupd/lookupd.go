@@ -51,6 +51,7 @@ func Main(f *os.File) error {
 	defer l.stop(nil)
 	context.AfterFunc(l.ctx, func() { home.Close() })
 
+	home.Guard(&l.mu)
 	if err := home.Serve(l.hear); err != nil {
 		return err
 	}

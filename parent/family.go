@@ -16,24 +16,11 @@ import (
 )
 
 const (
-	readyWithin = 20 * time.Second // from a room's start to Ready
-	settled     = 10 * time.Second // a room that lived so long is no early death
-	firstPause  = 100 * time.Millisecond
-	longPause   = 30 * time.Second
-	maxSpread   = 8 // reports about stronger rooms that are heard
+	settled    = 10 * time.Second // a room that lived so long is no early death
+	firstPause = 100 * time.Millisecond
+	longPause  = 30 * time.Second
+	maxSpread  = 8 // reports about stronger rooms that are heard
 )
-
-// expect ends a room that does not get ready.
-func (p *parent) expect(m *member) {
-	time.AfterFunc(readyWithin, func() {
-		p.post(func() {
-			if !m.ready && !m.going && slices.Contains(p.members, m) {
-				p.log.Error("room does not get ready", "room", m.Room, "member", m.number)
-				m.kill()
-			}
-		})
-	})
-}
 
 // take hears what a room says.
 func (p *parent) take(m *member, r imsg.Request) {
@@ -77,7 +64,7 @@ func cut(text string) string { return text[:min(len(text), 4000)] }
 func (p *parent) greet(m *member, h *imsg.Hello) {
 	if m.greeted || h.Room != m.Room || h.PID != m.cmd.Process.Pid || h.Fingerprint != imsg.Fingerprint() {
 		p.log.Error("room is not who it should be", "room", m.Room, "member", m.number)
-		m.kill()
+		p.kill(m)
 		return
 	}
 	m.greeted = true
@@ -184,7 +171,7 @@ func (p *parent) link(a, b *member) {
 	one, two, err := imsg.Pair()
 	if err != nil {
 		p.log.Error("link rooms", "one", a.name(), "other", b.name(), "error", err)
-		a.kill() // its replacement gets another try
+		p.kill(a) // its replacement gets another try
 		return
 	}
 	p.tell(a, &imsg.Peer{Room: b.Room, Member: b.number}, one)
@@ -202,11 +189,11 @@ func (p *parent) accused(by *member, msg *imsg.BadPeer) {
 		}
 		p.log.Error("room reported for a bad message", "room", m.Room, "member", m.number, "by", by.name())
 		if rank(by.Room) < rank(m.Room) {
-			m.kill()
+			p.kill(m)
 			return
 		}
 		if by.spread++; by.spread > maxSpread {
-			by.kill()
+			p.kill(by)
 			return
 		}
 		p.link(by, m)
@@ -221,14 +208,23 @@ func (p *parent) linkEnded(m *member, err error) {
 	}
 	if err != nil {
 		p.log.Error("room ended for a bad message", "room", m.Room, "member", m.number, "error", err)
-		m.kill()
+		p.kill(m)
 		return
 	}
-	time.AfterFunc(grace, m.kill)
+	p.killLater(m)
 }
 
 // ended follows up on a room's end.
 func (p *parent) ended(m *member, err error) {
+	if m.undead {
+		p.buried(m)
+		return
+	}
+	p.lost(m, err)
+}
+
+// lost does without a room from now on.
+func (p *parent) lost(m *member, err error) {
 	p.members = slices.DeleteFunc(p.members, func(o *member) bool { return o == m })
 	m.conn.Close()
 	p.unsaid = true
@@ -245,7 +241,9 @@ func (p *parent) ended(m *member, err error) {
 		p.failed(m.gen, shortly(err, m))
 	case p.needed(m):
 		p.adopt(m)
-		p.replace(m, p.fails(m))
+		if !m.owed {
+			p.replace(m, p.fails(m))
+		}
 	}
 }
 
@@ -301,6 +299,9 @@ func (p *parent) replace(m *member, fails int) {
 				return
 			}
 			n.fails = fails
+			if m.undead {
+				n.before = m
+			}
 		})
 	})
 }

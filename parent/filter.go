@@ -46,7 +46,7 @@ func (p *parent) handFilter(m *member) {
 	f, err := p.openFilter(c)
 	if err != nil {
 		p.log.Error("lookupd gets no packet filter", "error", err)
-		m.kill() // its replacement gets another try
+		p.kill(m) // its replacement gets another try
 		return
 	}
 	defer f.Close()

@@ -156,7 +156,6 @@ func (p *parent) start(r *room, g *generation, place int) (*member, error) {
 	}
 	m.local, m.place = local, place
 	p.unsaid = true
-	p.expect(m)
 	return m, nil
 }
 

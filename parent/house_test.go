@@ -34,9 +34,11 @@ func TestMain(m *testing.M) {
 func again(args []string) int {
 	var err error
 	if args[0] == "parent" {
-		err = Run(Options{Config: args[1], Foreground: true, Version: "test", Filter: func(m imsg.Mode) (*os.File, error) {
+		o := Options{Config: args[1], Foreground: true, Version: "test", Filter: func(m imsg.Mode) (*os.File, error) {
 			return os.Open(os.Getenv("GATED_FILTER") + m.String())
-		}})
+		}}
+		testOptions(&o)
+		err = Run(o)
 	} else {
 		var r imsg.Room
 		var f *os.File
@@ -63,6 +65,9 @@ func testRoom(self imsg.Room, f *os.File) error {
 	configured := func(name string) {
 		if orders = name; ordered("die-at-config") {
 			panic("as told")
+		}
+		if ordered("hang-at-config") {
+			select {}
 		}
 		home.Log().Info("configured", "room", self, "name", name)
 		home.Send(&imsg.Ready{})

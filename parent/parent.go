@@ -8,6 +8,7 @@
 package parent
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -37,6 +38,9 @@ type Options struct {
 	Started     *os.File // where one octet tells a starter that all is well, nil for none
 	// Filter opens the packet filter's device that a mode asks, for lookups only.
 	Filter func(imsg.Mode) (*os.File, error)
+
+	askEvery    time.Duration     // other than the constant, for tests
+	killProcess func(*os.Process) // other than KILL, for tests
 }
 
 // parent is the head of the family. Only the loop touches it.
@@ -77,6 +81,7 @@ type parent struct {
 	pid       *pidFile
 	ledger    *os.File
 
+	lastAsked time.Time // the rooms, whether they work
 	begun     time.Time
 	reloaded  time.Time
 	crashes   int
@@ -92,6 +97,7 @@ func Run(o Options) error {
 		counts: map[imsg.Room]int{}, listeners: map[netip.AddrPort]*listener{},
 	}
 	defer close(p.over)
+	p.askEvery = cmp.Or(p.askEvery, askEvery)
 	// From the first moment on: one that comes early must not end us half made.
 	signal.Notify(p.signals, unix.SIGHUP, unix.SIGUSR1, unix.SIGTERM, unix.SIGQUIT, unix.SIGINT)
 	c, warnings, err := config.Load(o.Config)
@@ -195,6 +201,9 @@ func (p *parent) post(f func()) {
 func (p *parent) loop() {
 	watch := time.NewTicker(watchSink)
 	defer watch.Stop()
+	ask := time.NewTimer(p.askEvery) // no ticker: it would hurry after it was late
+	defer ask.Stop()
+	p.lastAsked = time.Now()
 	var alive <-chan time.Time
 	if p.notify.alive > 0 {
 		t := time.NewTicker(p.notify.alive)
@@ -207,6 +216,9 @@ func (p *parent) loop() {
 			f()
 		case s := <-p.signals:
 			p.signalled(s)
+		case <-ask.C:
+			p.askRooms(time.Now())
+			ask.Reset(p.askEvery)
 		case <-watch.C:
 			p.watchSink()
 		case <-alive:

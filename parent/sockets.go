@@ -28,7 +28,7 @@ func (p *parent) supply(m *member, ask *imsg.Sockets) {
 	c := m.gen.cfg
 	if !supplies(c) || ask.N < 1 || ask.N > imsg.MaxSockets {
 		p.log.Error("room asks for sockets it cannot need", "room", m.Room, "member", m.number, "number", ask.N)
-		m.kill()
+		p.kill(m)
 		return
 	}
 	for range ask.N {

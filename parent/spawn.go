@@ -14,6 +14,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -45,6 +46,12 @@ type member struct {
 	greeted bool              // has said who it is
 	ready   bool              // has said so
 	going   bool              // its end is wanted
+	killed  bool              // has been sent KILL
+	undead  bool              // and has not died of it
+	before  *member           // an undead one whose place it took
+	owed    bool              // undead, and not replaced yet
+	unready int               // times it was asked and not ready
+	silent  atomic.Int32      // questions in a row it has not answered
 	spread  int               // reports about stronger rooms
 	word    string            // the first it said on stderr
 	local   map[string]string // scand: the sockets' names below its root
@@ -161,7 +168,7 @@ func (p *parent) tell(m *member, msg imsg.Message, files ...*os.File) {
 		return
 	}
 	p.log.Error("room does not listen", "room", m.Room, "member", m.number, "error", err)
-	m.kill()
+	p.kill(m)
 }
 
 // dismiss ends a room that has no work left: it ends by itself when its link does.
@@ -171,11 +178,8 @@ func (p *parent) dismiss(m *member) {
 	}
 	m.going = true
 	m.conn.Close()
-	time.AfterFunc(grace, m.kill)
+	p.killLater(m)
 }
-
-// kill ends a room at once. After its end it does nothing.
-func (m *member) kill() { m.cmd.Process.Kill() }
 
 // cause words how a room ended.
 func cause(err error) string {

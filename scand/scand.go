@@ -58,6 +58,7 @@ func Main(f *os.File) error {
 	defer s.stop(nil)
 	context.AfterFunc(s.ctx, func() { home.Close() })
 
+	home.Guard(&s.mu)
 	if err := home.Serve(s.hear); err != nil {
 		return err
 	}

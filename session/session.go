@@ -59,6 +59,7 @@ func Main(f *os.File) error {
 	}
 	w := newWorker(home, home.Log())
 	go w.tick()
+	home.Guard(&w.mu)
 	return home.Serve(w.fromParent)
 }
 

@@ -52,6 +52,7 @@ func Main(f *os.File) error {
 func serve(home *imsg.Home, log *slog.Logger) error {
 	life, end := context.WithCancel(context.Background())
 	a := &runner{home: home, log: log, life: life}
+	home.Guard(&a.mu)
 	err := home.Serve(a.fromParent)
 	a.mu.Lock()
 	for _, m := range a.waiting {
