@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -274,7 +275,7 @@ func (c *Conn) flush() {
 			return err != unix.EAGAIN
 		})
 		if err == unix.ENOBUFS { // the BSDs: no room, and nothing to wait on
-			err = nil
+			time.Sleep(time.Millisecond)
 			continue
 		}
 		if err = errors.Join(werr, err); err != nil {

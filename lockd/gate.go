@@ -79,16 +79,21 @@ func (g *gate) close() {
 }
 
 func (g *gate) accept(l net.Listener, k *keeper) {
+	failing := false // and that was said
 	for {
 		c, err := l.Accept()
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
 		if err != nil {
-			k.log.Error("control connection is not accepted", "error", err)
+			if !failing {
+				k.log.Error("control connections are not accepted", "error", err)
+			}
+			failing = true
 			time.Sleep(time.Second) // descriptors or memory ran out: others give some back
 			continue
 		}
+		failing = false
 		select {
 		case g.seats <- struct{}{}:
 			go func() {

@@ -48,7 +48,6 @@ type worker struct {
 	draining  bool
 	idle      *sync.Cond // signalled when places may have become free
 	open      int
-	full      atomic.Bool // descriptors ran out and it was logged
 }
 
 // Main is the life of a session worker; f is its link to the parent.
@@ -211,6 +210,7 @@ func (w *worker) limit() int { return w.cfg.MaxConnections + w.cfg.MaxConnection
 
 // accept serves one listener until the worker drains. No error of accept ends it.
 func (w *worker) accept(l *net.TCPListener) {
+	failing := false // and that was said
 	for {
 		w.mu.Lock()
 		for w.open >= w.limit() && !w.draining {
@@ -229,26 +229,30 @@ func (w *worker) accept(l *net.TCPListener) {
 			if errors.Is(err, net.ErrClosed) {
 				return
 			}
-			w.acceptFailed(err)
+			failing = w.acceptFailed(err, failing)
 			continue
 		}
-		w.full.Store(false)
+		failing = false
 		go w.serve(conn)
 	}
 }
 
-// acceptFailed pauses when descriptors or memory ran out, and says so once.
-func (w *worker) acceptFailed(err error) {
-	exhausted := errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) ||
-		errors.Is(err, syscall.ENOBUFS) || errors.Is(err, syscall.ENOMEM)
-	if !exhausted {
-		w.log.Debug("accept", "error", err)
-		return
+// acceptFailed pauses when accept fails, and says so unless said. What ran out is
+// not there again at once, and whatever else is wrong stays so as long at least.
+// That a client has gone before it was accepted is none of our matter.
+func (w *worker) acceptFailed(err error, said bool) (saidNow bool) {
+	pause := time.Second
+	switch {
+	case errors.Is(err, syscall.ECONNABORTED):
+		return said
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.ENOBUFS), errors.Is(err, syscall.ENOMEM):
+		pause = max(w.cfg.EnfileSleep, 100*time.Millisecond)
 	}
-	if !w.full.Swap(true) {
-		w.log.Error("accept pauses", "error", err, "pause", w.cfg.EnfileSleep)
+	if !said {
+		w.log.Error("accept pauses", "error", err, "pause", pause)
 	}
-	time.Sleep(max(w.cfg.EnfileSleep, 100*time.Millisecond))
+	time.Sleep(pause)
+	return true
 }
 
 // closed gives a connection's place back.

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"net"
 	"net/netip"
-	"syscall"
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/lookupd/wire"
@@ -21,22 +20,34 @@ const (
 )
 
 func (h *helper) serveTCP(l net.Listener, places chan struct{}) error {
+	failing := false // and that was said
 	for {
 		places <- struct{}{}
 		conn, err := l.Accept()
-		switch {
-		case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.ECONNABORTED):
-			<-places
-			time.Sleep(100 * time.Millisecond)
-			continue
-		case err != nil:
+		if errors.Is(err, net.ErrClosed) {
 			return err
 		}
+		if err != nil {
+			<-places
+			failing = h.pause(err, failing)
+			continue
+		}
+		failing = false
 		go func() {
 			h.serveConn(conn)
 			<-places
 		}()
 	}
+}
+
+// pause waits until what a socket fails for may be over: descriptors or memory,
+// as a rule. It says so unless said.
+func (h *helper) pause(err error, said bool) (saidNow bool) {
+	if !said {
+		h.log.Error("no questions are taken for now", "error", err)
+	}
+	time.Sleep(100 * time.Millisecond)
+	return true
 }
 
 func (h *helper) serveConn(conn net.Conn) {

@@ -5,6 +5,7 @@
 package main
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 
@@ -17,11 +18,17 @@ func (h *helper) serveUDP(u *net.UDPConn) error {
 	buf := make([]byte, wire.MaxDatagram)
 	oob := make([]byte, 128)
 	bound := !u.LocalAddr().(*net.UDPAddr).IP.IsUnspecified()
+	failing := false // and that was said
 	for {
 		n, oobn, flags, from, err := u.ReadMsgUDPAddrPort(buf, oob)
-		if err != nil {
+		if errors.Is(err, net.ErrClosed) {
 			return err
 		}
+		if err != nil {
+			failing = h.pause(err, failing)
+			continue
+		}
+		failing = false
 		here := destination(oob[:oobn])
 		if flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0 || !here.IsValid() {
 			continue
