@@ -145,6 +145,19 @@ func (s *session) refuse(code smtp.Code, text imsg.Text, detail string) {
 	s.client.conn.SetDeadline(time.Now().Add(lingering * time.Second))
 	s.client.write(line)
 	s.client.conn.CloseWrite()
-	s.swallow()
+	s.giveBack()
+	s.linger()
 	s.end("error")
+}
+
+// linger waits for a refused client to close, if not too many are waited for. One
+// who is not waited for may lose our line to a reset, but only if it sends more
+// than has come already.
+func (s *session) linger() {
+	if !s.w.startLingering() {
+		s.client.drain()
+		return
+	}
+	defer s.w.endLingering()
+	s.swallow()
 }

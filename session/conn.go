@@ -258,6 +258,13 @@ func (s *session) leave() {
 	}
 	s.end("error")
 	s.spool.drop()
+	s.giveBack()
+}
+
+// giveBack gives up the place that lockd has admitted the session to. Once that
+// is done it does nothing.
+func (s *session) giveBack() {
+	w := s.w
 	w.mu.Lock()
 	admitted := w.sessions[s.number] == s
 	delete(w.sessions, s.number)

@@ -48,6 +48,7 @@ type worker struct {
 	draining  bool
 	idle      *sync.Cond // signalled when places may have become free
 	open      int
+	lingering int // of these, refused clients that have not closed yet
 }
 
 // Main is the life of a session worker; f is its link to the parent.
@@ -206,7 +207,29 @@ func (w *worker) stock(six bool) *stock {
 
 // limit is how many connections this worker holds at most, refused ones on
 // their way out included: the descriptors it was given allow no more.
-func (w *worker) limit() int { return w.cfg.MaxConnections + w.cfg.MaxConnections/2 + 32 }
+func (w *worker) limit() int { return w.cfg.MaxConnections + w.surplus() }
+
+// surplus are the places of those that are not admitted, or not yet.
+func (w *worker) surplus() int { return w.cfg.MaxConnections/2 + 32 }
+
+// startLingering tells whether a refused client may hold its place a little
+// longer. A quarter of the surplus is for those: one that is refused hundreds of
+// times a second must leave places for others to be judged.
+func (w *worker) startLingering() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.lingering >= w.surplus()/4 {
+		return false
+	}
+	w.lingering++
+	return true
+}
+
+func (w *worker) endLingering() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.lingering--
+}
 
 // accept serves one listener until the worker drains. No error of accept ends it.
 func (w *worker) accept(l *net.TCPListener) {

@@ -113,6 +113,20 @@ func (t *stream) bytes() []byte {
 	return t.in[t.r:t.w]
 }
 
+// drain drops what lies in the kernel unread, up to what a client may have sent
+// unasked, and waits for no more: a socket closed over it answers with a reset.
+func (t *stream) drain() {
+	t.acquire()
+	defer t.release()
+	t.raw.Control(func(fd uintptr) {
+		for range 4 {
+			if n, err := sysRead(fd, t.in[:]); n <= 0 && err != syscall.EINTR {
+				return
+			}
+		}
+	})
+}
+
 // acquire takes a buffer, with what is left in it.
 func (t *stream) acquire() {
 	if t.in == nil {

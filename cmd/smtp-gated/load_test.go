@@ -107,7 +107,7 @@ func (c *crowd) stop() error {
 }
 
 // stage is a gate with its server, without a script.
-func stage(t *testing.T, rooted bool, configuration string) (*gate, *msa) {
+func stage(t testing.TB, rooted bool, configuration string) (*gate, *msa) {
 	t.Helper()
 	g, err := newGate(t.TempDir(), rooted)
 	if err != nil {
@@ -139,7 +139,7 @@ func stage(t *testing.T, rooted bool, configuration string) (*gate, *msa) {
 	return g, m
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

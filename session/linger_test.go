@@ -1,0 +1,125 @@
+package session
+
+import (
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/session/smtp"
+)
+
+// refusing makes a worker that has no parent, and a way to have clients accepted.
+func refusing(t *testing.T) (w *worker, accept func() (client *net.TCPConn, s *session)) {
+	t.Helper()
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	w = newWorker(nil, slog.New(slog.DiscardHandler))
+	w.cfg = &imsg.SessionConfig{ProxyName: "gate.example", MaxConnections: 64, Texts: texts()}
+	return w, func() (*net.TCPConn, *session) {
+		t.Helper()
+		c, err := net.Dial("tcp4", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		conn, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := &session{w: w}
+		s.turn.L = &s.mu
+		if err := s.client.open(conn.(*net.TCPConn)); err != nil {
+			t.Fatal(err)
+		}
+		return c.(*net.TCPConn), s
+	}
+}
+
+// However many are refused and do not close, no more than a quarter of the surplus
+// places wait for them: three quarters are there for those who may be let in.
+func TestLingeringIsBounded(t *testing.T) {
+	w, accept := refusing(t)
+	quarter := w.surplus() / 4
+	if w.limit()-w.cfg.MaxConnections != 4*quarter {
+		t.Fatalf("%d places, %d of them surplus", w.limit(), w.surplus())
+	}
+	var waited []*net.TCPConn
+	ended := make(chan bool, quarter)
+	for range quarter {
+		c, s := accept()
+		go func() {
+			s.refuse(smtp.CodeRejected, imsg.MsgMaxPerHost, "")
+			ended <- true
+		}()
+		waited = append(waited, c)
+	}
+	for _, c := range waited {
+		hears(t, c)
+	}
+	// As if those stayed for ever: all others are closed at once, with all that
+	// is to be said to them, whether they have said something or not.
+	w.mu.Lock()
+	w.lingering = quarter
+	w.mu.Unlock()
+	for i := range 300 {
+		c, s := accept()
+		if i%2 > 0 {
+			if _, err := c.Write([]byte(strings.Repeat("EHLO client.example\r\n", 100))); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.client.fill(); err != nil { // it has arrived
+				t.Fatal(err)
+			}
+		}
+		s.refuse(smtp.CodeRejected, imsg.MsgMaxPerHost, "")
+		hears(t, c)
+		if w.startLingering() {
+			t.Fatal("one more may linger")
+		}
+	}
+	// A place is free again as soon as a client closes.
+	for _, c := range waited {
+		c.Close()
+	}
+	for range quarter {
+		wait(t, ended)
+	}
+	if w.lingering != 0 || !w.startLingering() {
+		t.Errorf("%d still linger", w.lingering)
+	}
+}
+
+// hears expects the refusal, and an end that is no reset.
+func hears(t *testing.T, c *net.TCPConn) {
+	t.Helper()
+	c.SetReadDeadline(time.Now().Add(10 * time.Second))
+	if b, err := io.ReadAll(c); err != nil || string(b) != "554 gate.example msg_max_per_host\r\n" {
+		t.Fatalf("heard %q, %v", b, err)
+	}
+}
+
+// One who is refused after lockd let it in holds no place there while it lingers,
+// and gives back the one it had only once.
+func TestRefusedHoldsNoPlace(t *testing.T) {
+	const own = "127.0.0.1:1"
+	h := newHouse(t, own, func(c *imsg.SessionConfig) { c.Listeners = []netip.AddrPort{netip.MustParseAddrPort(own)} })
+	c := h.dial()
+	c.hears("554 gate.example msg_loop_avoidance\r\n")
+	h.seen("that its place is free", func() bool { return len(h.left) == 1 })
+	c.end()
+	h.parent.Close()
+	h.ended <- wait(t, h.ended)
+	h.set(func() {
+		if len(h.left) != 1 {
+			t.Errorf("it left %d times", len(h.left))
+		}
+	})
+}
