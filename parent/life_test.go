@@ -349,37 +349,3 @@ func TestNotify(t *testing.T) {
 	h.signal(unix.SIGTERM)
 	expect("STOPPING=1\n")
 }
-
-func TestPidFile(t *testing.T) {
-	h := newHouse(t)
-	if err := os.Mkdir(h.dir+"/run", 0o777); err != nil {
-		t.Fatal(err)
-	}
-	os.Chmod(h.dir+"/run", 0o777)
-	// Left behind by a crash; its number is somebody else's now.
-	if err := os.WriteFile(h.dir+"/run/pid", []byte(strconv.Itoa(os.Getpid())), 0o666); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := ReadPid(h.dir + "/run/pid"); err == nil {
-		t.Error("a pid file that was left behind was believed")
-	}
-	h.start(true)
-	h.waitFor("ready generation=1", 1)
-	if pid, err := ReadPid(h.dir + "/run/pid"); err != nil || pid != h.cmd.Process.Pid {
-		t.Errorf("pid file says %d, %v; want %d", pid, err, h.cmd.Process.Pid)
-	}
-	second := &house{T: t, dir: h.dir, conf: h.conf, more: make(chan struct{}, 1), ended: make(chan struct{})}
-	second.start(true)
-	if second.end() == 0 {
-		t.Error("a second daemon ran")
-	}
-	second.waitFor("another daemon is running", 1)
-	if _, err := os.Stat(h.dir + "/run/control"); err != nil {
-		t.Error("the second daemon took the first one's control socket away:", err)
-	}
-	h.signal(unix.SIGKILL)
-	h.end()
-	third := &house{T: t, dir: h.dir, conf: h.conf, more: make(chan struct{}, 1), ended: make(chan struct{})}
-	third.start(true)
-	third.waitFor("ready generation=1", 1)
-}

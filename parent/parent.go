@@ -114,7 +114,10 @@ func Run(o Options) error {
 	p.warn(warnings)
 	defer p.output.Flush()
 	defer p.cleanUp()
-	if err := p.begin(c, nil); err != nil {
+	if err = p.begin(c, nil); err == nil {
+		err = p.pid.write()
+	}
+	if err != nil {
 		p.fail(err)
 	}
 	p.loop()
@@ -154,7 +157,7 @@ func (p *parent) prepare(c *config.Config) (err error) {
 			return fmt.Errorf("%s: %w", c.Called(f.option), err)
 		}
 	}
-	if p.pid, err = writePidFile(c.Inside(c.PidFile)); err != nil {
+	if p.pid, err = lockPidFile(c.Inside(c.PidFile)); err != nil {
 		return err
 	}
 	if err = p.insist(func() error { p.control, err = openControl(c); return err }); err != nil {

@@ -1,103 +1,233 @@
-// The pid file. It tells others which process to signal, and keeps a second
-// daemon from starting: the running one holds a lock on it for its whole life,
-// so that one left behind by a crash is known for what it is.
+// The pid file. It tells others which process to signal. Anybody may read it, so
+// it proves nothing by itself: the running daemon holds a lock on a second file
+// beside it, which nobody else can open, for its whole life. That keeps a second
+// daemon from starting, and shows a pid file left behind by a crash for what it is.
 
 package parent
 
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
 type pidFile struct {
 	path  string
-	file  *os.File
-	found bool // one was there: its daemon did not end as it should
+	lock  *os.File // nil once given up
+	found bool     // a pid file was there: its daemon did not end as it should
+	ours  bool     // the one that is there is
 }
 
-// writePidFile makes the pid file; errRunning if a daemon holds it.
-func writePidFile(path string) (*pidFile, error) {
-	found := false
-	for range 10 {
-		f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o664)
-		if errors.Is(err, fs.ErrExist) {
-			if err := removeLeftOver(path); err != nil {
-				return nil, fmt.Errorf("pidfile %s: %w", path, err)
-			}
-			found = true
-			continue
-		}
+// lockSuffix follows the pid file's name in that of its lock.
+const lockSuffix = ".lock"
+
+// maxTries bounds how often somebody may get between us and a file.
+const maxTries = 10
+
+// lockPidFile takes the lock. The pid file stays as it is until write: should we
+// not start after all, it may be a daemon's that knows of no lock.
+func lockPidFile(path string) (*pidFile, error) {
+	for range maxTries {
+		f, err := openLock(path + lockSuffix)
 		if err != nil {
-			return nil, fmt.Errorf("pidfile: %w", err)
+			return nil, fmt.Errorf("pidfile %s: %w", path, err)
 		}
-		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if err == nil {
-			_, err = f.WriteString(strconv.Itoa(os.Getpid()) + "\n")
-		}
-		if err != nil {
+		if err := setLock(f); err != nil {
 			f.Close()
 			return nil, fmt.Errorf("pidfile %s: %w", path, err)
 		}
-		return &pidFile{path: path, file: f, found: found}, nil
+		if hasName(f, path+lockSuffix) {
+			_, err := os.Lstat(path)
+			return &pidFile{path: path, lock: f, found: err == nil}, nil
+		}
+		f.Close()
 	}
 	return nil, fmt.Errorf("pidfile %s: another daemon is starting", path)
 }
 
-// errRunning says that another daemon holds the pid file.
-var errRunning = errors.New("another daemon is running")
-
-func removeLeftOver(path string) error {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW, 0)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+// openLock opens the lock file, in place of what anybody else may have put there:
+// what is not ours alone, somebody else could hold.
+func openLock(path string) (*os.File, error) {
+	for range maxTries {
+		if info, err := os.Lstat(path); err == nil && whyShared(info) != "" {
+			if err := unix.Unlink(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return nil, fmt.Errorf("%s is no lock file of ours, it %s: remove it: %w", path, whyShared(info), err)
+			}
+		}
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
+		switch {
+		case errors.Is(err, unix.ELOOP), errors.Is(err, unix.EMLINK), errors.Is(err, unix.ENXIO): // put there just now
+			continue
+		case err != nil:
+			return nil, err
+		}
+		if info, err := f.Stat(); err == nil && whyShared(info) == "" {
+			return f, nil
+		}
+		f.Close()
 	}
-	if err != nil {
+	return nil, fmt.Errorf("%s: somebody else puts files in its place", path)
+}
+
+// whyShared says why a file may be in somebody else's hands, too; empty if not.
+func whyShared(info fs.FileInfo) string {
+	st := info.Sys().(*syscall.Stat_t)
+	switch {
+	case !info.Mode().IsRegular():
+		return "is no file"
+	case int(st.Uid) != os.Geteuid():
+		return fmt.Sprintf("belongs to uid %d", st.Uid)
+	case st.Nlink > 1:
+		return "has another name, too"
+	case info.Mode().Perm()&0o077 != 0:
+		return fmt.Sprintf("has mode %04o", info.Mode().Perm())
+	}
+	return ""
+}
+
+// setLock takes a lock that ends with this process. Of its holder, others than
+// flock(2)'s, the kernel tells the number.
+func setLock(f *os.File) error {
+	l := syscall.Flock_t{Type: syscall.F_WRLCK, Whence: io.SeekStart}
+	err := using(f, func(fd int) error { return syscall.FcntlFlock(uintptr(fd), syscall.F_SETLK, &l) })
+	if !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EACCES) {
 		return err
 	}
-	defer f.Close()
-	if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil {
-		return errRunning
+	if holder, err := holder(f); err == nil && holder > 0 {
+		return fmt.Errorf("another daemon is running, process %d", holder)
 	}
-	// Ours now; but is it still the one with this name?
+	return errors.New("another daemon is running")
+}
+
+// holder returns who has locked f, 0 if nobody has, without locking it for even
+// a moment.
+func holder(f *os.File) (pid int, err error) {
+	l := syscall.Flock_t{Type: syscall.F_WRLCK, Whence: io.SeekStart}
+	err = using(f, func(fd int) error { return syscall.FcntlFlock(uintptr(fd), syscall.F_GETLK, &l) })
+	switch {
+	case err != nil:
+		return 0, err
+	case l.Type == syscall.F_UNLCK:
+		return 0, nil
+	case l.Pid <= 0:
+		return 0, errors.New("its daemon runs in another container")
+	}
+	return int(l.Pid), nil
+}
+
+// hasName tells whether path still leads to f.
+func hasName(f *os.File, path string) bool {
 	mine, err := f.Stat()
 	if err != nil {
-		return err
+		return false
 	}
-	if there, err := os.Lstat(path); err != nil || !os.SameFile(mine, there) {
+	there, err := os.Lstat(path)
+	return err == nil && os.SameFile(mine, there)
+}
+
+// write makes the pid file, in place of one left behind. It is made new: what
+// stands there may be a trap.
+func (p *pidFile) write() error {
+	for range maxTries {
+		if err := unix.Unlink(p.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("pidfile: remove %s: %w", p.path, err)
+		}
+		f, err := os.OpenFile(p.path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o664)
+		if errors.Is(err, fs.ErrExist) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("pidfile: %w", err)
+		}
+		p.ours = true
+		_, err = f.WriteString(strconv.Itoa(os.Getpid()) + "\n")
+		if cerr := f.Close(); err == nil {
+			err = cerr
+		}
+		if err != nil {
+			return fmt.Errorf("pidfile %s: %w", p.path, err)
+		}
 		return nil
 	}
-	return os.Remove(path)
+	return fmt.Errorf("pidfile %s: somebody else puts files in its place", p.path)
 }
 
-// remove takes the file away. It may be called twice.
+// remove takes the pid file away and gives up the lock, whose file stays: one who
+// is about to lock it must not find another in its place. It may be called twice.
 func (p *pidFile) remove() {
-	if p != nil && p.file != nil {
-		os.Remove(p.path)
-		p.file.Close()
-		p.file = nil
+	if p == nil || p.lock == nil {
+		return
 	}
+	if p.ours {
+		os.Remove(p.path)
+	}
+	p.lock.Close()
+	p.lock = nil
 }
 
-// ReadPid returns the number of the daemon that holds the pid file at path. A
-// file left behind is an error: its number may be anybody's by now.
-func ReadPid(path string) (int, error) {
-	f, err := os.Open(path)
+// FindDaemon returns the process whose number stands in the pid file at path. It is
+// an error if that one does not hold the lock beside it: the number may be anybody's
+// by now. Only root and the daemon's own user can tell.
+func FindDaemon(path string) (*os.Process, error) {
+	pid, err := readPid(path)
+	if err != nil {
+		return nil, err
+	}
+	lock, err := openRegular(path + lockSuffix)
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, fmt.Errorf("only root and the daemon's own user can see whether process %d of %s is the daemon: %w", pid, path, err)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s is no running daemon's: %w", path, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer lock.Close()
+	// The process is taken hold of between two looks, so that it is the same one.
+	if err := holds(lock, pid, path); err != nil {
+		return nil, err
+	}
+	daemon, err := os.FindProcess(pid)
+	if err != nil {
+		return nil, err
+	}
+	if err := holds(lock, pid, path); err != nil {
+		daemon.Release()
+		return nil, err
+	}
+	return daemon, nil
+}
+
+func holds(lock *os.File, pid int, path string) error {
+	holder, err := holder(lock)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%s: %w", lock.Name(), err)
+	case holder == 0:
+		return fmt.Errorf("%s was left behind by a daemon that has died", path)
+	case holder != pid:
+		return fmt.Errorf("%s names process %d, but the daemon is process %d", path, pid, holder)
+	}
+	return nil
+}
+
+func readPid(path string) (int, error) {
+	f, err := openRegular(path)
 	if err != nil {
 		return 0, err
 	}
 	defer f.Close()
-	if unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB) == nil {
-		return 0, fmt.Errorf("%s was left behind by a daemon that has died", path)
-	}
 	text := make([]byte, 32)
 	n, err := f.Read(text)
-	if err != nil {
+	if err != nil && err != io.EOF {
 		return 0, err
 	}
 	pid, err := strconv.Atoi(strings.TrimSpace(string(text[:n])))
@@ -105,4 +235,22 @@ func ReadPid(path string) (int, error) {
 		return 0, fmt.Errorf("%s holds no process number", path)
 	}
 	return pid, nil
+}
+
+// openRegular opens a file to read that may be a trap: a link, or a pipe that
+// nobody writes to.
+func openRegular(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && (!info.Mode().IsRegular() || info.Sys().(*syscall.Stat_t).Nlink > 1) {
+		err = fmt.Errorf("%s is no file of its own", path)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
 }

@@ -13,11 +13,25 @@ import (
 	"github.com/smtp-gated/smtp-gated/parent/config"
 )
 
-// openRates opens the store, and makes it if it is missing.
+// openRates opens the store, and makes it if it is missing. One that others can
+// open they could lock, and lockd could use it no more.
 func openRates(c *config.Config) (*os.File, error) {
 	path := filepath.Join(c.Inside(c.RatePath), "rates.db")
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o600)
 	if err != nil {
+		return nil, fmt.Errorf("%s: %w", c.Called("ratelimit_path"), err)
+	}
+	info, err := f.Stat()
+	if err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o077 != 0 {
+		if err = f.Chmod(0o600); err == nil {
+			info, err = f.Stat()
+		}
+	}
+	if err == nil && whyShared(info) != "" {
+		err = fmt.Errorf("%s is not ours alone, it %s: give it to uid %d alone, or remove it", path, whyShared(info), os.Geteuid())
+	}
+	if err != nil {
+		f.Close()
 		return nil, fmt.Errorf("%s: %w", c.Called("ratelimit_path"), err)
 	}
 	return f, nil

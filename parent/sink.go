@@ -73,7 +73,10 @@ func (s *sink) open(target string, c *config.Config) (err error) {
 		if err := os.MkdirAll(filepath.Dir(s.path), 0o755); err != nil {
 			return err
 		}
-		s.file, err = os.OpenFile(s.path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o640)
+		// A pipe without a reader must not hold us up.
+		if s.file, err = os.OpenFile(s.path, os.O_WRONLY|os.O_APPEND|os.O_CREATE|unix.O_NONBLOCK, 0o640); err == nil {
+			s.file.Fd() // waits from now on, as its readers do
+		}
 	}
 	return err
 }

@@ -48,13 +48,16 @@ func (p *spool) begin(s *session) error {
 // left-over to a worker that starts just then: what counts is that the file
 // still has its name once the lock is ours.
 func create(name string, perm fs.FileMode) (*os.File, error) {
-	for {
+	for range maxTries {
 		f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL|syscall.O_NOFOLLOW, perm)
 		if err != nil {
 			return nil, fmt.Errorf("make spool: %w", err)
 		}
-		for err = unix.EINTR; err == unix.EINTR; {
-			err = unix.Flock(int(f.Fd()), unix.LOCK_EX)
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == unix.EWOULDBLOCK { // a sweep's, or of one who could keep it
+			f.Close()
+			os.Remove(name)
+			continue
 		}
 		var st unix.Stat_t
 		if err == nil {
@@ -70,7 +73,11 @@ func create(name string, perm fs.FileMode) (*os.File, error) {
 		}
 		f.Close()
 	}
+	return nil, errors.New("lock spool: somebody else locks what is made")
 }
+
+// maxTries bounds how often somebody may get between us and a file.
+const maxTries = 10
 
 // write appends to the message.
 func (p *spool) write(b []byte) error {

@@ -30,14 +30,14 @@ func (inv *invocation) ask() int {
 		}
 		return 0
 	}
-	pid, err := parent.ReadPid(c.Inside(c.PidFile))
+	daemon, err := parent.FindDaemon(c.Inside(c.PidFile))
 	if err != nil {
-		return complain(fmt.Errorf("no daemon runs: %w", err))
+		return complain(fmt.Errorf("no daemon to signal: %w", err))
 	}
 	state := c.Inside(c.StateFile)
 	before, _ := os.Stat(state)
-	if err := unix.Kill(pid, map[byte]unix.Signal{'r': unix.SIGHUP, 'K': unix.SIGTERM, 's': unix.SIGUSR1, 'S': unix.SIGUSR1}[inv.do]); err != nil {
-		return complain(fmt.Errorf("signal process %d: %w", pid, err))
+	if err := daemon.Signal(map[byte]os.Signal{'r': unix.SIGHUP, 'K': unix.SIGTERM, 's': unix.SIGUSR1, 'S': unix.SIGUSR1}[inv.do]); err != nil {
+		return complain(fmt.Errorf("signal process %d: %w", daemon.Pid, err))
 	}
 	if inv.do != 's' && inv.do != 'S' {
 		return 0
