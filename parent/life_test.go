@@ -335,7 +335,7 @@ func TestNotify(t *testing.T) {
 	h.configure("nonsense 1")
 	h.signal(unix.SIGHUP)
 	expect("RELOADING=1\n")
-	expect("READY=1\n", "failed")
+	expect("READY=1\n", "STATUS=serving; the last reload failed: "+h.conf+":13: nonsense")
 	b := make([]byte, 100)
 	if n, err := c.Read(b); err != nil || string(b[:n]) != "WATCHDOG=1" && !alive {
 		t.Errorf("no sign of life: %q, %v", b[:n], err)

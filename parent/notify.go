@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -52,6 +53,18 @@ func (n *notifier) tell(state string) {
 
 func (n *notifier) ready(status string) {
 	n.tell("READY=1\nMAINPID=" + strconv.Itoa(os.Getpid()) + "\nSTATUS=" + status)
+}
+
+// maxStatus is what of an error is told: more does not help at a glance.
+const maxStatus = 1000
+
+// failed tells why there will be no family. It is the last word, and stays.
+func (n *notifier) failed(err error) { n.tell("STATUS=" + oneLine(err)) }
+
+// oneLine words an error for a place that has one line.
+func oneLine(err error) string {
+	text := strings.ReplaceAll(err.Error(), "\n", "; ")
+	return strings.ToValidUTF8(text[:min(len(text), maxStatus)], "")
 }
 
 func (n *notifier) reloading() {

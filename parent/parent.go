@@ -15,7 +15,6 @@ import (
 	"net/netip"
 	"os"
 	"os/signal"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -90,11 +89,17 @@ type parent struct {
 
 // Run starts the family and returns after its end. An error says why it did not
 // start, or why it had to end.
-func Run(o Options) error {
+func Run(o Options) (err error) {
+	notify, nerr := newNotifier()
+	defer func() {
+		if err != nil {
+			notify.failed(err)
+		}
+	}()
 	p := &parent{
 		Options: o, rooted: os.Geteuid() == 0, begun: time.Now(),
 		events: make(chan func(), 64), signals: make(chan os.Signal, 8), over: make(chan struct{}),
-		counts: map[imsg.Room]int{}, listeners: map[netip.AddrPort]*listener{},
+		notify: notify, counts: map[imsg.Room]int{}, listeners: map[netip.AddrPort]*listener{},
 	}
 	defer close(p.over)
 	p.askEvery = cmp.Or(p.askEvery, askEvery)
@@ -110,6 +115,9 @@ func Run(o Options) error {
 	if err := p.prepare(c); err != nil {
 		p.cleanUp()
 		return err
+	}
+	if nerr != nil {
+		p.log.Warn("no service manager", "error", nerr)
 	}
 	p.warn(warnings)
 	defer p.output.Flush()
@@ -147,9 +155,6 @@ func (p *parent) prepare(c *config.Config) (err error) {
 	}
 	p.output = imsg.NewLog(imsg.Parent)
 	p.log = p.output.Logger()
-	if p.notify, err = newNotifier(); err != nil {
-		p.log.Warn("no service manager", "error", err)
-	}
 	for _, f := range []struct{ option, path string }{
 		{"pidfile", c.PidFile}, {"control_socket", c.Control()}, {"statefile", c.StateFile},
 	} {
@@ -248,7 +253,7 @@ func (p *parent) fail(err error) {
 		p.err = err
 	}
 	if !p.Foreground { // there the one who started us says it
-		p.say(imsg.LevelCrit, "not started", "error", strings.ReplaceAll(err.Error(), "\n", "; "))
+		p.say(imsg.LevelCrit, "not started", "error", oneLine(err))
 	}
 	p.stop(true)
 }

@@ -51,7 +51,7 @@ func (p *parent) readAgain() {
 		if err != nil {
 			p.log.Error("reload failed, nothing has changed", "error", strings.ReplaceAll(err.Error(), "\n", "; "))
 			if !p.stopping {
-				p.notify.ready("serving; the last reload failed")
+				p.notify.ready("serving; the last reload failed: " + oneLine(err))
 			}
 		} else {
 			p.reloaded = time.Now()

@@ -178,6 +178,37 @@ func TestUnits(t *testing.T) {
 	activated(t, l, g)
 }
 
+// TestUnitsVerified has systemd itself read the units: no key it does not know,
+// no program that is not there. One that starts again and again must neither give
+// up nor hurry, nor try what cannot work.
+func TestUnitsVerified(t *testing.T) {
+	analyze := needProgram(t, "systemd-analyze")
+	dir := t.TempDir()
+	fill := strings.NewReplacer("@SBIN@", programs, "@SYSCONF@", dir)
+	for _, name := range []string{"smtp-gated.service", "smtp-gated.socket"} {
+		text, err := os.ReadFile(filepath.Join("../../etc/systemd", name))
+		must(t, err)
+		must(t, os.WriteFile(filepath.Join(dir, name), []byte(fill.Replace(string(text))), 0o644))
+	}
+	cmd := exec.Command(analyze, "verify", "--recursive-errors=no", "--man=no", filepath.Join(dir, "smtp-gated.service"), filepath.Join(dir, "smtp-gated.socket"))
+	cmd.Env = append(os.Environ(), "SYSTEMD_LOG_LEVEL=warning")
+	if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
+		t.Errorf("%v: %s", err, out)
+	}
+	u := unit(t, "smtp-gated.service")
+	for key, want := range map[string]string{
+		"Type": "notify", "NotifyAccess": "main", "Restart": "on-failure", "RestartSec": "5", "RestartPreventExitStatus": "2", "StartLimitIntervalSec": "0",
+		"ExecReload": "@SBIN@/smtp-gatectl --config @SYSCONF@/smtp-gated.toml reload",
+	} {
+		if !slices.Equal(u[key], []string{want}) {
+			t.Errorf("%s is %q", key, u[key])
+		}
+	}
+	if u["RestartPreventExitStatus"][0] != fmt.Sprint(exitBadConfig) {
+		t.Error("a wrong configuration has another exit status")
+	}
+}
+
 // TestScripts: what cannot be run here can at least be read.
 func TestScripts(t *testing.T) {
 	for _, pattern := range []string{"firewall/*.sh", "openbsd/*", "freebsd/*"} {
