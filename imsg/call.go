@@ -1,5 +1,5 @@
 // Calls: an Ask, its id, its deadline, its answer. This file owns the calls that
-// are open on a link.
+// are open on a link, and that what a late answer hands out is given back.
 
 package imsg
 
@@ -24,12 +24,14 @@ var callPool = sync.Pool{New: func() any {
 
 // Call asks m and waits for its answer, at most for timeout. Failures come back
 // as a Kind: Timeout, Gone when the room ended, Busy when too many calls are
-// open, or what the other room said. A late answer is dropped.
+// open, or what the other room said. What a late answer hands out is given back, as
+// the table says.
 func (c *Conn) Call(m Message, timeout time.Duration, files ...*os.File) (Message, error) {
 	e := entry(m.Type())
 	if e == nil || e.Way != Ask {
 		return nil, fmt.Errorf("ask %s: message %T is not asked", c.peer, m)
 	}
+	until := monotonic() + int64(timeout)
 	k := callPool.Get().(*call)
 	k.want = e.Answer
 	k.timer.Reset(timeout)
@@ -52,7 +54,7 @@ func (c *Conn) Call(m Message, timeout time.Duration, files ...*os.File) (Messag
 	defer func() { <-c.flight }()
 
 	id := c.open(k)
-	if err := c.send(m, id, files); err != nil {
+	if err := c.send(m, header{id: id, until: until}, files); err != nil {
 		c.forget(id, k)
 		return nil, err
 	}
@@ -100,12 +102,17 @@ func (c *Conn) forget(id uint32, k *call) Message {
 }
 
 // settle gives an answer to its call. It complains about one of the wrong type;
-// an answer nobody waits for any more is late, and dropped.
+// an answer nobody waits for any more is late, and what it hands out goes back.
 func (c *Conn) settle(id uint32, m Message) error {
 	c.callMu.Lock()
 	defer c.callMu.Unlock()
 	k := c.calls[id]
 	if k == nil {
+		if e := entry(m.Type()); e.Back != nil {
+			if back := e.Back(m); back != nil {
+				c.Send(back)
+			}
+		}
 		return nil
 	}
 	if t := m.Type(); t != k.want && t != tFailure {

@@ -18,12 +18,14 @@ import (
 )
 
 // A frame's header: type (2 octets), unused (2, zero), call id (4, zero for what
-// is told), little-endian.
-const headerLen = 8
+// is told), and of what is asked the moment its asker waits no more (8,
+// CLOCK_MONOTONIC in nanoseconds, else zero), little-endian.
+const headerLen = 16
 
 type header struct {
-	typ Type
-	id  uint32
+	typ   Type
+	id    uint32
+	until int64
 }
 
 // ErrBadMessage is wrapped by every complaint about what came over a link.
@@ -101,6 +103,9 @@ func (c *codec) encode(m Message, id uint32) ([]byte, error) {
 	return c.buf.Bytes(), nil
 }
 
+// setDeadline puts a deadline into an encoded frame.
+func setDeadline(frame []byte, until int64) { binary.LittleEndian.PutUint64(frame[8:], uint64(until)) }
+
 func parseHeader(frame []byte) (header, error) {
 	if len(frame) < headerLen {
 		return header{}, bad("%d octets are no frame", len(frame))
@@ -108,7 +113,11 @@ func parseHeader(frame []byte) (header, error) {
 	if binary.LittleEndian.Uint16(frame[2:]) != 0 {
 		return header{}, bad("unused octets in the header are not zero")
 	}
-	return header{Type(binary.LittleEndian.Uint16(frame)), binary.LittleEndian.Uint32(frame[4:])}, nil
+	return header{
+		typ:   Type(binary.LittleEndian.Uint16(frame)),
+		id:    binary.LittleEndian.Uint32(frame[4:]),
+		until: int64(binary.LittleEndian.Uint64(frame[8:])),
+	}, nil
 }
 
 // decode reads the body of a message of e's type.

@@ -155,20 +155,22 @@ func (c *Conn) Send(m Message, files ...*os.File) error {
 	if e == nil || e.Way != Tell {
 		return fmt.Errorf("send to %s: message %T is not told", c.peer, m)
 	}
-	return c.send(m, 0, files)
+	return c.send(m, header{}, files)
 }
 
-func (c *Conn) send(m Message, id uint32, files []*os.File) error {
+// send writes m with the id and the deadline of h.
+func (c *Conn) send(m Message, h header, files []*os.File) error {
 	e := entry(m.Type())
 	if !e.From.Has(c.self) || !e.To.Has(c.peer) || len(files) != e.Files {
 		return fmt.Errorf("send %s to %s with %d files: the table forbids it", e.Name, c.peer, len(files))
 	}
 	k := codecs.Get().(*codec)
 	defer k.free()
-	data, err := k.encode(m, id)
+	data, err := k.encode(m, h.id)
 	if err != nil {
 		return err
 	}
+	setDeadline(data, h.until)
 	c.sendMu.Lock()
 	defer c.sendMu.Unlock()
 	if c.closed.Load() {

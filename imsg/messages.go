@@ -188,8 +188,18 @@ type Announce struct {
 	Last     bool
 }
 
-// Leave says that a session is over.
-type Leave struct{ Number uint64 }
+// Leave says that a session is over, or gives its admission back.
+type Leave struct {
+	Number uint64
+	Late   bool // the Admission came too late: nothing was used of any quota
+}
+
+func admissionBack(m Message) Message {
+	if a := m.(*Admission); a.Refusal == Admitted {
+		return &Leave{Number: a.Number, Late: true}
+	}
+	return nil
+}
 
 // Counts adds to the family's counters, indexed by Counter.
 type Counts struct{ Add []uint64 }

@@ -66,7 +66,21 @@ type Use struct {
 }
 
 // Allowance answers Use: Admitted, RefusedRate, RefusedRateError or RefusedTargets.
-type Allowance struct{ Refusal Refusal }
+type Allowance struct {
+	Use
+	Refusal Refusal
+}
+
+// Unused gives back what an Allowance let pass that came too late.
+type Unused struct{ Use }
+
+func allowanceBack(m Message) Message {
+	// That a server was called is no use of it, and is known all the same.
+	if a := m.(*Allowance); a.Refusal == Admitted && a.Counter < RateCounters {
+		return &Unused{a.Use}
+	}
+	return nil
+}
 
 // Rates asks for the records of the clients whose name sorts behind After.
 type Rates struct{ After string }
@@ -133,6 +147,7 @@ type RateReset struct {
 func (*RateStore) Type() Type    { return tRateStore }
 func (*Use) Type() Type          { return tUse }
 func (*Allowance) Type() Type    { return tAllowance }
+func (*Unused) Type() Type       { return tUnused }
 func (*Rates) Type() Type        { return tRates }
 func (*RateList) Type() Type     { return tRateList }
 func (*RateShow) Type() Type     { return tRateShow }

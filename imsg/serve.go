@@ -8,19 +8,22 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 )
 
 // Request is a message that arrived. Files are the handler's to close.
 type Request struct {
 	Message Message
 	Files   []*os.File
+	Until   time.Time // its asker waits no longer; zero for what is told
 
 	conn *Conn
 	id   uint32
 }
 
 // Handler takes what arrives. It runs on the link's reader: it must not block.
-// A Request may be answered later, from any goroutine.
+// A Request may be answered later, from any goroutine. A question whose asker
+// waits no more does not get here.
 type Handler func(Request)
 
 // From returns the link the request came by.
@@ -30,7 +33,7 @@ func (r Request) From() *Conn { return r.conn }
 // then ends as at a bad message, for a living room without its link would serve
 // nobody.
 func (r Request) Answer(m Message) {
-	if err := r.conn.send(m, r.id, nil); err == Busy {
+	if err := r.conn.send(m, header{id: r.id}, nil); err == Busy {
 		r.conn.deaf.Store(true)
 		r.conn.Close()
 	}
@@ -83,6 +86,8 @@ func (c *Conn) take(data []byte, files []*os.File, handle Handler) error {
 		return bad("%s with %d files, not %d", e.Name, len(files), e.Files)
 	case (h.id == 0) != (e.Way == Tell):
 		return bad("%s with call id %d", e.Name, h.id)
+	case (h.until == 0) != (e.Way != Ask):
+		return bad("%s with deadline %d", e.Name, h.until)
 	}
 	k := codecs.Get().(*codec)
 	defer k.free()
@@ -93,6 +98,15 @@ func (c *Conn) take(data []byte, files []*os.File, handle Handler) error {
 	if e.Way == Answer {
 		return c.settle(h.id, m)
 	}
-	handle(Request{Message: m, Files: files, conn: c, id: h.id})
+	r := Request{Message: m, Files: files, conn: c, id: h.id}
+	if e.Way == Ask {
+		r.Until = time.Now().Add(time.Duration(h.until - monotonic()))
+		if r.Late() && !e.Report {
+			r.Close()
+			r.Fail(Timeout)
+			return nil
+		}
+	}
+	handle(r)
 	return nil
 }

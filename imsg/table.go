@@ -38,9 +38,15 @@ type Entry struct {
 	To     Rooms
 	Way    Way
 	Answer Type // of an Ask: the one type that answers it (a Failure always may)
+	Report bool // of an Ask: it tells what has happened, and is dealt with when its asker waits no more
 	Files  int  // descriptors that must come with it, no more and no less
 	Max    int  // largest body in octets
 	New    func() Message
+
+	// Back is for an Answer that hands something out: what is told to give it
+	// back when nobody waits for it any more, or nil if it hands out nothing. An
+	// answer says enough of itself for that, for its question is forgotten.
+	Back func(Message) Message
 }
 
 const (
@@ -103,6 +109,7 @@ const (
 	tIdent
 	tUse
 	tAllowance
+	tUnused
 	// lockd to the script runner
 	tRun
 	tRan
@@ -166,11 +173,11 @@ var Table = [types]Entry{
 	tPong:          {Name: "Pong", From: children, To: toParent, Way: Answer, Max: small, New: func() Message { return new(Pong) }},
 
 	tEnter:     {Name: "Enter", From: toSession, To: toLockd, Way: Ask, Answer: tAdmission, Max: small, New: func() Message { return new(Enter) }},
-	tAdmission: {Name: "Admission", From: toLockd, To: toSession, Way: Answer, Max: small, New: func() Message { return new(Admission) }},
+	tAdmission: {Name: "Admission", From: toLockd, To: toSession, Way: Answer, Max: small, New: func() Message { return new(Admission) }, Back: admissionBack},
 	tAnnounce:  {Name: "Announce", From: toSession, To: toLockd, Max: large, New: func() Message { return new(Announce) }},
 	tLeave:     {Name: "Leave", From: toSession, To: toLockd, Max: small, New: func() Message { return new(Leave) }},
 	tCounts:    {Name: "Counts", From: toSession, To: toLockd, Max: small, New: func() Message { return new(Counts) }},
-	tOffence:   {Name: "Offence", From: toSession, To: toLockd, Way: Ask, Answer: tDone, Max: medium, New: func() Message { return new(Offence) }},
+	tOffence:   {Name: "Offence", From: toSession, To: toLockd, Way: Ask, Answer: tDone, Report: true, Max: medium, New: func() Message { return new(Offence) }},
 	tLocked:    {Name: "Locked", From: toLockd, To: toSession, Max: medium, New: func() Message { return new(Locked) }},
 	tSnapshot:  {Name: "Snapshot", From: toLockd, To: toSession, Way: Ask, Answer: tLive, Max: small, New: func() Message { return new(Snapshot) }},
 	tLive:      {Name: "Live", From: toSession, To: toLockd, Way: Answer, Max: large, New: func() Message { return new(Live) }},
@@ -184,7 +191,8 @@ var Table = [types]Entry{
 	tSPFResult: {Name: "SPFResult", From: set(Lookupd), To: toSession, Way: Answer, Max: small, New: func() Message { return new(SPFResult) }},
 	tIdent:     {Name: "Ident", From: toSession, To: toLockd, Way: Ask, Answer: tAdmission, Max: small, New: func() Message { return new(Ident) }},
 	tUse:       {Name: "Use", From: toSession, To: toLockd, Way: Ask, Answer: tAllowance, Max: small, New: func() Message { return new(Use) }},
-	tAllowance: {Name: "Allowance", From: toLockd, To: toSession, Way: Answer, Max: small, New: func() Message { return new(Allowance) }},
+	tAllowance: {Name: "Allowance", From: toLockd, To: toSession, Way: Answer, Max: small, New: func() Message { return new(Allowance) }, Back: allowanceBack},
+	tUnused:    {Name: "Unused", From: toSession, To: toLockd, Max: small, New: func() Message { return new(Unused) }},
 
 	tRun: {Name: "Run", From: toLockd, To: set(Action), Max: medium, New: func() Message { return new(Run) }},
 	tRan: {Name: "Ran", From: set(Action), To: toLockd, Max: small, New: func() Message { return new(Ran) }},

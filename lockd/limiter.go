@@ -45,6 +45,16 @@ func (k *keeper) use(s *session, c imsg.Rate, n uint64) imsg.Refusal {
 	return imsg.Admitted
 }
 
+// unuse takes a use back that nobody came to know of.
+func (k *keeper) unuse(s *session, c imsg.Rate, n uint64) {
+	if k.rules.period <= 0 {
+		return
+	}
+	if r, ok := k.recordOf(s); ok {
+		r.unuse(c, n)
+	}
+}
+
 // visit judges the call of s's target, which is the last that admission depends
 // on.
 func (k *keeper) visit(s *session) imsg.Refusal {

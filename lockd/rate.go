@@ -80,6 +80,12 @@ func (r *record) use(c imsg.Rate, n uint64) bool {
 	return true
 }
 
+// unuse takes a use back, as far as it was of this period.
+func (r *record) unuse(c imsg.Rate, n uint64) {
+	r.used[c] -= min(n, r.used[c])
+	r.tries[c] -= min(n, r.tries[c])
+}
+
 // visit remembers a call of target, or refuses it because all the servers
 // remembered were called within period.
 func (r *record) visit(target netip.Addr, period time.Duration, now int64) bool {

@@ -71,6 +71,7 @@ func (k *keeper) fromWorker(w *worker, r imsg.Request) {
 			r.Answer(k.admit(w, m))
 			return
 		}
+		k.held = slices.DeleteFunc(k.held, func(h held) bool { return h.r.Late() })
 		if k.heldBy(w) >= maxHeld {
 			r.Fail(imsg.Busy)
 			return
@@ -90,20 +91,27 @@ func (k *keeper) fromWorker(w *worker, r imsg.Request) {
 			return
 		}
 		if m.Counter == imsg.RateTargets {
-			r.Answer(&imsg.Allowance{Refusal: k.visit(s)})
+			r.Answer(&imsg.Allowance{Use: *m, Refusal: k.visit(s)})
 			return
 		}
 		if m.Counter == imsg.RateConnections || m.Counter >= imsg.RateCounters {
 			r.Fail(imsg.Invalid)
 			return
 		}
-		r.Answer(&imsg.Allowance{Refusal: k.use(s, m.Counter, m.Amount)})
+		r.Answer(&imsg.Allowance{Use: *m, Refusal: k.use(s, m.Counter, m.Amount)})
+	case *imsg.Unused:
+		if s := k.live[m.Number]; s != nil && s.worker == w && m.Counter < imsg.RateCounters {
+			k.unuse(s, m.Counter, m.Amount)
+		}
 	case *imsg.Announce:
 		k.announce(w, m)
 	case *imsg.Leave:
 		// A session that is not here any more has been forgotten with a crash,
 		// or was never admitted.
 		if s := k.live[m.Number]; s != nil && s.worker == w {
+			if m.Late {
+				k.unuse(s, imsg.RateConnections, 1)
+			}
 			k.remove(s)
 		}
 	case *imsg.Counts:
@@ -188,7 +196,9 @@ func (k *keeper) settle() {
 		if !h.w.announced {
 			return false
 		}
-		h.r.Answer(k.admit(h.w, h.m))
+		if !h.r.Late() {
+			h.r.Answer(k.admit(h.w, h.m))
+		}
 		return true
 	})
 }

@@ -191,7 +191,9 @@ func (l *room) take(ctx context.Context, r imsg.Request) {
 		return
 	}
 	go func() {
-		answer, err := work(ctx)
+		look, cancel := r.Context(ctx)
+		answer, err := work(look)
+		cancel()
 		<-l.held
 		var kind imsg.Kind
 		switch {

@@ -167,7 +167,9 @@ func (s *room) take(ctx context.Context, r imsg.Request) {
 		return
 	}
 	go func() {
-		v := s.judge(ctx, q, r.Files[0])
+		scan, cancel := r.Context(ctx)
+		v := s.judge(scan, q, r.Files[0])
+		cancel()
 		// The place is free before the answer is out: who asks again on
 		// getting it finds one.
 		r.Close()

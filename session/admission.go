@@ -25,16 +25,14 @@ func (s *session) admit() bool {
 		return false
 	}
 	s.number = a.Number
+	if a.Refusal == imsg.Admitted {
+		w.enlist(s)
+	}
 	s.info("ACCEPT:", "from", s.src)
 	if a.Refusal != imsg.Admitted {
 		s.refused(a)
 		return false
 	}
-	s.patience.Store(seconds(w.cfg.TimeoutIdle))
-	s.touch()
-	w.mu.Lock()
-	w.sessions[s.number] = s
-	w.mu.Unlock()
 	if problem != nil {
 		s.info("LOOKUP:FAILED", "src", s.src.Addr(), "error", problem)
 		s.turnAway(s.lost(problem))

@@ -35,7 +35,8 @@ type house struct {
 	counts   [imsg.Counters]uint64
 	number   uint64
 	onScan   func(number uint64)
-	silent   bool // scand does not answer
+	onEnter  func(number uint64) // before it is answered
+	silent   bool                // scand does not answer
 	uses     imsg.RateSet
 	over     map[imsg.Rate]imsg.Refusal // what becomes of a use, if not Admitted
 	used     []imsg.Use
@@ -210,6 +211,9 @@ func (h *house) asLockd(r imsg.Request) {
 	switch m := r.Message.(type) {
 	case *imsg.Enter:
 		h.number++
+		if h.onEnter != nil {
+			h.onEnter(h.number)
+		}
 		r.Answer(&imsg.Admission{Number: h.number, Refusal: h.refusal, Sessions: 1, Same: 1, Uses: h.uses})
 	case *imsg.Ident:
 		h.idents = append(h.idents, m)

@@ -6,7 +6,7 @@ import "github.com/smtp-gated/smtp-gated/imsg"
 
 // offend reports what the client was caught at. lockd has locked it, if it is to
 // be locked, when this returns; a lockd that does not answer is logged, and the
-// session refuses the message all the same.
+// session refuses the message all the same. It is locked once lockd comes to it.
 func (s *session) offend(found imsg.Found, virus string, score float64, spool string) {
 	s.mu.Lock()
 	mail, rcpts := s.mail, s.rcpts
@@ -23,7 +23,7 @@ func (s *session) offend(found imsg.Found, virus string, score float64, spool st
 		Size: size, Auth: imsg.AuthFlags(s.auth.Load()), Spool: spool,
 	}
 	if _, err := s.w.lockd.Call(o, admissionWait); err != nil {
-		s.log().Error("offence not recorded", "found", found, "error", err)
+		s.log().Error("offence not confirmed", "found", found, "error", err)
 	}
 }
 

@@ -7,6 +7,7 @@ package session
 import (
 	"errors"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"runtime"
@@ -43,6 +44,7 @@ type worker struct {
 
 	mu        sync.Mutex
 	sessions  map[uint64]*session // admitted
+	early     map[uint64]int64    // locked, and not in sessions yet or any more: since when, by now
 	listeners []*net.TCPListener
 	started   bool
 	draining  bool
@@ -64,7 +66,7 @@ func Main(f *os.File) error {
 }
 
 func newWorker(home *imsg.Home, log *slog.Logger) *worker {
-	w := &worker{home: home, log: log, sessions: make(map[uint64]*session)}
+	w := &worker{home: home, log: log, sessions: make(map[uint64]*session), early: make(map[uint64]int64)}
 	w.idle = sync.NewCond(&w.mu)
 	w.stock4.ask = func(n int) error { return home.Send(&imsg.Sockets{N: n}) }
 	w.stock6.ask = func(n int) error { return home.Send(&imsg.Sockets{IPv6: true, N: n}) }
@@ -133,11 +135,7 @@ func (w *worker) join(m *imsg.Peer, r imsg.Request) {
 func (w *worker) fromPeer(r imsg.Request) {
 	switch m := r.Message.(type) {
 	case *imsg.Locked:
-		for _, n := range m.Numbers {
-			if s := w.session(n); s != nil {
-				s.locked.Store(true)
-			}
-		}
+		w.lock(m.Numbers)
 	case *imsg.Snapshot:
 		w.flushCounts()
 		live, more := w.live(m.After)
@@ -286,17 +284,39 @@ func (w *worker) closed() {
 	w.idle.Broadcast()
 }
 
+// enlist puts an admitted session on the list of those that lockd knows, whose
+// end it is told of. It comes before anything else may end the session.
+func (w *worker) enlist(s *session) {
+	s.patience.Store(seconds(w.cfg.TimeoutIdle))
+	s.touch()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.sessions[s.number] = s
+	if _, locked := w.early[s.number]; locked {
+		s.locked.Store(true)
+		delete(w.early, s.number)
+	}
+}
+
+// lock notes whose clients lockd has locked. Its word may come between the
+// admission of a session and its first step.
+func (w *worker) lock(numbers []uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, n := range numbers {
+		if s := w.sessions[n]; s != nil {
+			s.locked.Store(true)
+		} else {
+			w.early[n] = w.now.Load()
+		}
+	}
+}
+
 // forget takes a session off the list of those that lockd knows.
 func (w *worker) forget(s *session) {
 	w.mu.Lock()
 	delete(w.sessions, s.number)
 	w.mu.Unlock()
-}
-
-func (w *worker) session(number uint64) *session {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.sessions[number]
 }
 
 // live returns a page of the live sessions above a number, in order.
@@ -366,6 +386,8 @@ func (w *worker) tick() {
 				s.expire()
 			}
 		}
+		// Who was admitted has taken its first step by then, or has left.
+		maps.DeleteFunc(w.early, func(_ uint64, since int64) bool { return now-since > seconds(admissionWait) })
 		w.mu.Unlock()
 		w.flushCounts()
 	}

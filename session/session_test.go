@@ -167,6 +167,22 @@ func TestLockedMeanwhile(t *testing.T) {
 	r.server.end()
 }
 
+// lockd's word may overtake the goroutine that was admitted.
+func TestLockedBeforeTheFirstStep(t *testing.T) {
+	r := newRigIn(t, nil, func(h *house, _ string) {
+		h.onEnter = func(number uint64) {
+			h.lockd.Send(&imsg.Locked{Numbers: []uint64{number}})
+		}
+	})
+	r.data()
+	r.client.say("text\r\n.\r\n")
+	r.natHeader()
+	r.server.hears("text\r\n")
+	r.client.hears("451 4.4.0 gate.example msg_virus_locked\r\n")
+	r.client.end()
+	r.server.end()
+}
+
 func TestRefusedAdmission(t *testing.T) {
 	for refusal, text := range map[imsg.Refusal]string{
 		imsg.RefusedConnections: "msg_max_reached", imsg.RefusedLoad: "msg_system_load", imsg.RefusedHost: "msg_max_per_host", imsg.RefusedLocked: "msg_virus_locked",
