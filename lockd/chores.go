@@ -7,7 +7,6 @@ package lockd
 import (
 	"errors"
 	"io"
-	"io/fs"
 	"os"
 	"time"
 )
@@ -15,13 +14,11 @@ import (
 // sweepFiles bounds the files one sweep of the lock directory looks at.
 const sweepFiles = 1 << 12
 
-// chores works until end is closed.
-func (k *keeper) chores(end <-chan struct{}) {
+// writeUntil writes rates until end is closed.
+func (k *keeper) writeUntil(end <-chan struct{}) {
 	second, minute := time.NewTicker(time.Second), time.NewTicker(time.Minute)
 	defer second.Stop()
 	defer minute.Stop()
-	locks := lockSweep{keeper: k}
-	defer locks.rest()
 	for {
 		select {
 		case <-end:
@@ -32,8 +29,24 @@ func (k *keeper) chores(end <-chan struct{}) {
 		case <-k.rates.many:
 			k.writeRates()
 		case <-minute.C:
-			locks.next()
 			k.sweepRates()
+		}
+	}
+}
+
+// sweep clears the lock directory until end is closed. It is nobody's business
+// how long that takes.
+func (k *keeper) sweep(end <-chan struct{}) {
+	minute := time.NewTicker(time.Minute)
+	defer minute.Stop()
+	locks := lockSweep{keeper: k}
+	defer locks.rest()
+	for {
+		select {
+		case <-end:
+			return
+		case <-minute.C:
+			locks.next()
 		}
 	}
 }
@@ -59,14 +72,16 @@ func (w *lockSweep) next() {
 	if duration <= 0 {
 		return
 	}
-	var err error
-	if w.dir == nil {
-		w.dir, err = k.locks.dir.Open(".")
-	}
 	var names []string
-	if err == nil {
-		names, err = w.dir.Readdirnames(sweepFiles)
-	}
+	var err error
+	k.finish(directoryTurn, func() {
+		if w.dir == nil {
+			w.dir, err = k.locks.dir.Open(".")
+		}
+		if err == nil {
+			names, err = w.dir.Readdirnames(sweepFiles)
+		}
+	})
 	if err != nil {
 		if !errors.Is(err, io.EOF) {
 			k.log.Error("expired locks stay", "error", err)
@@ -75,8 +90,8 @@ func (w *lockSweep) next() {
 		return
 	}
 	for _, name := range names {
-		if _, _, _, ok := parseName(name); ok && k.locks.stale(name, duration, k.machine.uid) {
-			k.sweepLock(name, duration)
+		if _, _, _, ok := parseName(name); ok {
+			k.finish(name, func() { k.locks.sweep(name, duration, k.machine.uid) })
 		}
 	}
 	if len(names) < sweepFiles {
@@ -84,21 +99,11 @@ func (w *lockSweep) next() {
 	}
 }
 
-// sweepLock removes a lock that was found expired.
-func (k *keeper) sweepLock(name string, duration int) {
-	// Under the keeper's lock, and asked once more, for it may just have been
-	// made again.
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if !k.locks.stale(name, duration, k.machine.uid) {
-		return
+// finish waits for a job aside, however long it takes. It does nothing if too much
+// waits already.
+func (k *keeper) finish(name string, job func()) {
+	done := make(chan struct{})
+	if k.aside.begin(name, func() { job(); close(done) }) {
+		<-done
 	}
-	if err := k.locks.dir.Remove(name); err != nil {
-		if !errors.Is(err, fs.ErrNotExist) {
-			k.log.Error("expired lock stays", "error", err)
-		}
-		return
-	}
-	client, ident, _, _ := parseName(name)
-	k.log.Info("LOCK:EXPIRED", "src", client, "ident", ident)
 }

@@ -7,8 +7,6 @@ package lockd
 
 import (
 	"errors"
-	"io/fs"
-	"net/netip"
 	"path"
 	"slices"
 	"time"
@@ -26,9 +24,10 @@ const (
 )
 
 // answer finds the answer to one question of an operator. It may take its time:
-// each connection has a goroutine.
-func (k *keeper) answer(m imsg.Message) imsg.Message {
-	switch m := m.(type) {
+// each connection has a goroutine. What looks at files is done aside.
+func (o *operator) answer(r imsg.Request) imsg.Message {
+	k := o.keeper
+	switch m := r.Message.(type) {
 	case *imsg.Status:
 		return k.status()
 	case *imsg.Sessions:
@@ -36,19 +35,19 @@ func (k *keeper) answer(m imsg.Message) imsg.Message {
 		page, more := roll.page(m.After)
 		return &imsg.SessionList{Sessions: page, More: more, Silent: len(roll.silent)}
 	case *imsg.Locks:
-		return k.listLocks(m.After)
+		return k.aside.wait(r, directoryTurn, func() imsg.Message { return o.listLocks(m.After) })
 	case *imsg.Lock:
-		return k.lockByHand(m)
+		return k.lockByHand(r, m)
 	case *imsg.Unlock:
-		return k.unlockByHand(m)
+		return k.unlockByHand(r, m)
 	case *imsg.Rates:
-		return k.listRates(m.After)
+		return k.aside.wait(r, storeTurn, func() imsg.Message { return k.listRates(m.After) })
 	case *imsg.RateShow:
-		return k.showRate(m.Client)
+		return k.aside.wait(r, storeTurn, func() imsg.Message { return k.showRate(m.Client) })
 	case *imsg.RateSetQuota:
-		return k.setRate(m)
+		return k.aside.wait(r, storeTurn, func() imsg.Message { return k.setRate(m) })
 	case *imsg.RateReset:
-		return k.resetRate(m)
+		return k.aside.wait(r, storeTurn, func() imsg.Message { return k.resetRate(m) })
 	case *imsg.ReloadNow:
 		return k.askParent(&imsg.Reload{}, reloadTime)
 	case *imsg.StopNow:
@@ -72,11 +71,22 @@ func failure(err error) *imsg.Failure {
 }
 
 func (k *keeper) status() imsg.Message {
-	names, err := k.locks.names()
-	if err != nil {
-		k.log.Error("status is incomplete", "error", err)
-	}
+	// Also of a family whose lock directory does not answer.
+	locks := make(chan int, 1)
+	k.aside.begin(directoryTurn, func() {
+		names, err := k.locks.names()
+		if err != nil {
+			k.log.Error("status is incomplete", "error", err)
+		}
+		locks <- len(names)
+	})
 	k.roll().refresh()
+	count := 0
+	select {
+	case count = <-locks:
+	case <-time.After(snapshotTime):
+		k.log.Error("status is incomplete: the lock directory does not answer")
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return &imsg.StatusReport{
@@ -85,7 +95,7 @@ func (k *keeper) status() imsg.Message {
 		Sessions: len(k.live),
 		Limit:    k.config.MaxConnections,
 		Load:     k.machine.load(),
-		Locks:    len(names),
+		Locks:    count,
 		Counters: slices.Clone(k.counters.Counts[:]),
 	}
 }
@@ -97,12 +107,19 @@ func (k *keeper) settings() imsg.LockdConfig {
 	return k.config
 }
 
-func (k *keeper) listLocks(after string) imsg.Message {
-	names, err := k.locks.names()
-	if err != nil {
-		k.log.Error("locks cannot be listed", "error", err)
-		return &imsg.Failure{Kind: imsg.Internal}
+// listLocks returns a page of the locks. The directory is read for the first one:
+// its other pages show what was there then, if it still is.
+func (o *operator) listLocks(after string) imsg.Message {
+	k := o.keeper
+	if after == "" || o.names == nil {
+		names, err := k.locks.names()
+		if err != nil {
+			k.log.Error("locks cannot be listed", "error", err)
+			return &imsg.Failure{Kind: imsg.Internal}
+		}
+		o.names = names
 	}
+	names := o.names
 	duration := k.settings().LockDuration
 	list := new(imsg.LockList)
 	from, found := slices.BinarySearch(names, after)
@@ -127,6 +144,9 @@ func (k *keeper) listLocks(after string) imsg.Message {
 		}
 		list.Locks = append(list.Locks, e)
 	}
+	if !list.More {
+		o.names = nil
+	}
 	return list
 }
 
@@ -134,71 +154,87 @@ func done(kind imsg.Kind, detail string) *imsg.Done { return &imsg.Done{Kind: ki
 
 // lockByHand locks a client because an operator says so: like an offence, but no
 // script runs.
-func (k *keeper) lockByHand(m *imsg.Lock) imsg.Message {
-	k.mu.Lock()
-	defer k.mu.Unlock()
+func (k *keeper) lockByHand(r imsg.Request, m *imsg.Lock) imsg.Message {
 	client, ident, withIdent, ok := parseName(m.Name)
 	if !ok {
 		return done(imsg.Invalid, whatName)
 	}
-	if why := k.fits(withIdent); why != "" {
+	k.mu.Lock()
+	why, config := k.fits(withIdent), k.config
+	name := joinName(k.host(client), ident, withIdent)
+	k.mu.Unlock()
+	if why != "" {
 		return done(imsg.Invalid, why)
 	}
-	if k.config.LockDuration == 0 {
+	if config.LockDuration == 0 {
 		return done(imsg.Invalid, "lock_duration is 0: nothing is locked")
-	}
-	s := &session{client: netip.AddrPortFrom(client, 0), ident: ident}
-	name := k.clientName(s)
-	switch k.locks.look(name, k.config.LockDuration, s) {
-	case saint:
-		return done(imsg.Denied, "a whitelist mark, a file of user 0, stands in its place")
-	case locked:
-		return done(imsg.Exists, "locked already")
 	}
 	cause := printable(m.Cause)
 	if cause == "" {
 		cause = "by hand"
 	}
-	if err := k.locks.create(name, cause, k.config.LockPerm); err != nil {
-		k.log.Error("client is not locked", "error", err)
-		if errors.Is(err, fs.ErrExist) {
-			return done(imsg.Exists, "locked already, or something that is no lock stands in its place")
+	return k.aside.wait(r, name, func() imsg.Message {
+		found, fresh, err := k.locks.lock(name, cause, config.LockDuration, config.LockPerm, subject{addr: client, ident: ident})
+		if err != nil {
+			k.log.Error("client is not locked", "error", err)
 		}
-		return done(imsg.Resource, "the lock file cannot be made: see the log")
-	}
-	k.log.Info("LOCK:CREATED (" + path.Join(k.config.LockPath, name) + "): " + cause)
-	k.tell(s, name)
-	return done(0, "")
+		switch {
+		case errors.As(err, new(noLock)):
+			return done(imsg.Invalid, err.Error())
+		case err != nil:
+			return done(imsg.Resource, "the lock file cannot be made: see the log")
+		case found == saint:
+			return done(imsg.Denied, "a whitelist mark, a file of user 0, stands in its place")
+		case !fresh:
+			return done(imsg.Exists, "locked already")
+		}
+		k.log.Info("LOCK:CREATED (" + path.Join(config.LockPath, name) + "): " + cause)
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.tell(nil, client, name)
+		return done(0, "")
+	})
 }
 
-func (k *keeper) unlockByHand(m *imsg.Unlock) imsg.Message {
+func (k *keeper) unlockByHand(r imsg.Request, m *imsg.Unlock) imsg.Message {
 	client, ident, withIdent, ok := parseName(m.Name)
 	if !ok {
 		return done(imsg.Invalid, whatName)
 	}
+	k.mu.Lock()
+	folder := k.config.LockPath
+	said, today := joinName(client, ident, withIdent), joinName(k.host(client), ident, withIdent)
+	k.mu.Unlock()
 	// A file made by hand may name one address of many: it locks nobody, but
 	// can be removed.
-	name := joinName(client, ident, withIdent)
-	info, err := k.locks.stat(name)
-	if info == nil && err == nil {
-		k.mu.Lock()
-		name = joinName(k.host(client), ident, withIdent)
-		k.mu.Unlock()
-		info, err = k.locks.stat(name)
+	answer := k.aside.wait(r, said, func() imsg.Message { return k.locks.unlock(said, folder) })
+	if d, ok := answer.(*imsg.Done); ok && d.Kind == imsg.NotFound && today != said {
+		answer = k.aside.wait(r, today, func() imsg.Message { return k.locks.unlock(today, folder) })
+	}
+	return answer
+}
+
+// unlock removes a lock for an operator, to whom the directory is called folder.
+func (l *locks) unlock(name, folder string) *imsg.Done {
+	info, err := l.stat(name)
+	if err != nil {
+		l.log.Error("lock is not removed", "error", err)
 	}
 	switch {
+	case errors.As(err, new(noLock)):
+		return done(imsg.Invalid, err.Error())
 	case err != nil:
-		k.log.Error("lock is not removed", "error", err)
-		return done(imsg.Invalid, "what stands there is no lock: see the log")
+		return done(imsg.Resource, "the lock file cannot be looked at: see the log")
 	case info == nil:
 		return done(imsg.NotFound, "not locked")
-	case k.locks.isSaint(info):
+	case l.isSaint(info):
 		return done(imsg.Denied, "a whitelist mark, a file of user 0, is never removed by us")
 	}
-	if err := k.locks.dir.Remove(name); err != nil {
-		k.log.Error("lock is not removed", "error", err)
+	if err := l.dir.Remove(name); err != nil {
+		l.log.Error("lock is not removed", "error", err)
 		return done(imsg.Resource, "the lock file cannot be removed: see the log")
 	}
-	k.log.Info("LOCK:REMOVED ("+path.Join(k.settings().LockPath, name)+")", "src", client, "ident", ident)
+	client, ident, _, _ := parseName(name)
+	l.log.Info("LOCK:REMOVED ("+path.Join(folder, name)+")", "src", client, "ident", ident)
 	return done(0, "")
 }

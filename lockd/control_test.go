@@ -2,10 +2,12 @@ package lockd
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -239,13 +241,16 @@ func TestReloadAndStop(t *testing.T) {
 	}
 }
 
+// Operators that wait for an answer keep their place, and one too many hears so.
 func TestOperatorsAreBounded(t *testing.T) {
 	h := open(t, plan{config: usual()})
+	h.deaf.Store(true)
 	connect := h.operators()
 	var all []*imsg.Conn
 	for range maxOperators {
 		c := connect()
-		ask[*imsg.StatusReport](t, c, &imsg.Status{})
+		go c.Call(&imsg.ReloadNow{}, patience)
+		receive(t, h.asked)
 		all = append(all, c)
 	}
 	extra := connect()
@@ -268,4 +273,93 @@ func TestOperatorsAreBounded(t *testing.T) {
 		_, err := connect().Call(&imsg.Status{}, patience)
 		return err == nil
 	})
+}
+
+// One that asks nothing makes way: the one that is silent for the longest time.
+func TestIdleOperatorsMakeWay(t *testing.T) {
+	h := open(t, plan{config: usual()})
+	connect := h.operators()
+	var all []*imsg.Conn
+	for range maxOperators {
+		c := connect()
+		ask[*imsg.StatusReport](t, c, &imsg.Status{})
+		all = append(all, c)
+	}
+	ask[*imsg.StatusReport](t, all[0], &imsg.Status{})
+	for range 3 {
+		ask[*imsg.StatusReport](t, connect(), &imsg.Status{})
+	}
+	for i, c := range all {
+		if i >= 1 && i <= 3 {
+			receive(t, c.Done())
+		} else {
+			ask[*imsg.StatusReport](t, c, &imsg.Status{})
+		}
+	}
+	h.log.hasNot(t, "too many at once")
+}
+
+func TestOrdersAreLogged(t *testing.T) {
+	h := open(t, plan{config: limited(map[imsg.Rate]uint64{imsg.RateConnections: 1})})
+	c := h.operators()()
+	for _, m := range []imsg.Message{
+		&imsg.Status{}, &imsg.Locks{}, &imsg.Lock{Name: "192.0.2.7"}, &imsg.Unlock{Name: "192.0.2.7"}, &imsg.Unlock{Name: "rubbish"},
+		&imsg.RateSetQuota{Client: "192.0.2.8", Quotas: []imsg.RateQuota{{Counter: imsg.RateMessages, Quota: 9}}},
+		&imsg.RateReset{Client: "192.0.2.8"}, &imsg.RateReset{Client: "192.0.2.8", Forget: true},
+		&imsg.ReloadNow{}, &imsg.StopNow{}, &imsg.StopNow{Now: true},
+	} {
+		c.Call(m, patience)
+	}
+	uid := fmt.Sprintf("msg=\"operator's order\" uid=%d order=", os.Getuid())
+	for _, order := range []string{
+		`"lock add" client=192.0.2.7`, `"lock remove" client=192.0.2.7`, `"lock remove" client=rubbish`, `"rate set messages=9" client=192.0.2.8`,
+		`"rate reset" client=192.0.2.8`, `"rate reset --forget" client=192.0.2.8`, "reload\n", "stop\n", `"stop --now"`,
+	} {
+		h.log.has(t, uid+order)
+	}
+	if n := strings.Count(h.log.String(), "operator's order"); n != 9 {
+		t.Errorf("%d orders were logged:\n%s", n, h.log)
+	}
+}
+
+// What has the name of a lock and is none is told as what it is.
+func TestNoLockByHand(t *testing.T) {
+	h := open(t, plan{config: usual()})
+	w := h.worker(0)
+	c := h.operators()()
+	for name, what := range map[string]string{"192.0.2.1": "a named pipe", "192.0.2.2": "a directory", "192.0.2.3": "a symbolic link", "192.0.2.4": "a socket"} {
+		path := filepath.Join(h.dir, name)
+		var err error
+		switch what {
+		case "a named pipe":
+			err = syscall.Mkfifo(path, 0o600)
+		case "a directory":
+			err = os.Mkdir(path, 0o700)
+		case "a symbolic link":
+			err = os.Symlink("nowhere", path)
+		case "a socket":
+			var l net.Listener
+			if l, err = net.Listen("unix", path); err == nil {
+				defer l.Close()
+			}
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range []imsg.Message{&imsg.Lock{Name: name}, &imsg.Unlock{Name: name}} {
+			if d := ask[*imsg.Done](t, c, m); d.Kind != imsg.Invalid || !strings.Contains(d.Detail, name+" is "+what) {
+				t.Errorf("%T: %+v", m, d)
+			}
+		}
+		// It locks nobody, and nobody is told that it did.
+		a, other := w.enter(name), w.enter(name)
+		if other.Refusal != imsg.Admitted {
+			t.Errorf("%s: %+v", what, other)
+		}
+		if k := w.offend(imsg.Offence{Number: a.Number, Transaction: 1, Found: imsg.FoundVirus}); k != imsg.Resource {
+			t.Errorf("%s: an offence: %v", what, k)
+		}
+		silent(t, w.locked)
+		h.log.has(t, name+" is "+what)
+	}
 }

@@ -1,6 +1,6 @@
 // The control socket: accepts operators' connections. This file owns how many
-// there are, how long one may say nothing, and that each asks one thing at a
-// time. Who may connect is a matter of the socket's mode and group.
+// there are, and who makes way for a newcomer. Who may connect is a matter of the
+// socket's mode and group.
 
 package lockd
 
@@ -9,22 +9,15 @@ import (
 	"net"
 	"os"
 	"sync"
-	"sync/atomic"
 	"time"
-
-	"github.com/smtp-gated/smtp-gated/imsg"
 )
 
-const (
-	maxOperators = 16
-	// idleTime is how long a connection may stay without a question.
-	idleTime = time.Minute
-)
+const maxOperators = 16
 
 type gate struct {
-	mu       sync.Mutex
-	listener net.Listener
-	seats    chan struct{}
+	mu        sync.Mutex
+	listener  net.Listener
+	operators map[*operator]struct{}
 
 	crowd, nonsense seldom // complaints about operators
 }
@@ -49,7 +42,7 @@ func (s *seldom) due(now time.Time) (n int) {
 	return n
 }
 
-func newGate() *gate { return &gate{seats: make(chan struct{}, maxOperators)} }
+func newGate() *gate { return &gate{operators: make(map[*operator]struct{})} }
 
 // open serves the listening socket f, which it takes over. An older one is
 // closed.
@@ -94,54 +87,65 @@ func (g *gate) accept(l net.Listener, k *keeper) {
 			continue
 		}
 		failing = false
-		select {
-		case g.seats <- struct{}{}:
-			go func() {
-				defer func() { <-g.seats }()
-				k.operator(c)
-			}()
-		default:
+		o, err := k.newOperator(c.(*net.UnixConn))
+		if err != nil {
+			k.log.Error("control connection is not accepted", "error", err)
+			continue
+		}
+		if !g.seat(o) {
 			if n := g.crowd.due(k.machine.now()); n > 0 {
 				k.log.Warn("control connections are refused: too many at once", "count", n)
 			}
-			c.Close()
+			o.conn.Close()
+			continue
 		}
+		go o.serve()
 	}
 }
 
-// operator serves one connection until it ends or stays silent.
-func (k *keeper) operator(c net.Conn) {
-	f, err := c.(*net.UnixConn).File()
-	c.Close()
-	if err != nil {
-		k.log.Error("control connection is not accepted", "error", err)
-		return
-	}
-	conn, err := imsg.NewConn(f, imsg.Lockd, imsg.Control)
-	if err != nil {
-		k.log.Error("control connection is not accepted", "error", err)
-		return
-	}
-	idle := time.AfterFunc(idleTime, func() { conn.Close() })
-	defer idle.Stop()
-	var asked atomic.Bool
-	err = conn.Serve(func(r imsg.Request) {
-		if !asked.CompareAndSwap(false, true) {
-			r.Fail(imsg.Busy)
-			return
+// seat finds a place for o. If there is none, the connection that was silent for
+// the longest time makes way; none that waits for an answer does.
+func (g *gate) seat(o *operator) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.operators) >= maxOperators {
+		var idle *operator
+		for other := range g.operators {
+			if !other.asking && (idle == nil || other.since.Before(idle.since)) {
+				idle = other
+			}
 		}
-		idle.Stop()
-		go func() {
-			m := k.answer(r.Message)
-			asked.Store(false)
-			idle.Reset(idleTime)
-			r.Answer(m)
-		}()
-	})
-	if err == nil {
-		return
+		if idle == nil {
+			return false
+		}
+		delete(g.operators, idle)
+		idle.conn.Close()
 	}
-	if n := k.gate.nonsense.due(k.machine.now()); n > 0 {
-		k.log.Warn("control connections are closed", "count", n, "error", err)
+	o.since = time.Now()
+	g.operators[o] = struct{}{}
+	return true
+}
+
+func (g *gate) leave(o *operator) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.operators, o)
+}
+
+// asks notes that o waits for an answer; false if it does so already.
+func (g *gate) asks(o *operator) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if o.asking {
+		return false
 	}
+	o.asking = true
+	return true
+}
+
+// answered notes that o waits for nothing any more.
+func (g *gate) answered(o *operator) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	o.asking, o.since = false, time.Now()
 }

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -84,6 +85,7 @@ type house struct {
 	told   chan imsg.Message // Ready, BadPeer
 	asked  chan imsg.Message // Reload, Stop
 	answer imsg.Done         // to those
+	deaf   atomic.Bool       // does not answer them
 	dir    string
 	log    *journal
 	clock  *clock
@@ -133,7 +135,9 @@ func open(t testing.TB, p plan) *house {
 		case *imsg.Hello:
 		case *imsg.Reload, *imsg.Stop:
 			h.asked <- r.Message
-			r.Answer(&h.answer)
+			if !h.deaf.Load() {
+				r.Answer(&h.answer)
+			}
 		default:
 			h.told <- r.Message
 		}

@@ -6,17 +6,16 @@ package lockd
 
 import "github.com/smtp-gated/smtp-gated/imsg"
 
-// connect uses up one connection of s's client, and says what it has a quota of.
-func (k *keeper) connect(s *session, a *imsg.Admission) imsg.Refusal {
+// connect uses up one connection of s's client, of which c is remembered, and says
+// what it has a quota of.
+func (k *keeper) connect(s *session, a *imsg.Admission, c memory) imsg.Refusal {
 	if k.rules.period <= 0 {
 		return imsg.Admitted
 	}
-	if refusal := k.use(s, imsg.RateConnections, 1); refusal != imsg.Admitted {
+	r := k.renewed(s, c)
+	refusal := k.use(s, r, imsg.RateConnections, 1)
+	if refusal != imsg.Admitted {
 		return refusal
-	}
-	r, ok := k.recordOf(s)
-	if !ok {
-		return imsg.RefusedRateError
 	}
 	a.Uses = r.counted()
 	if k.rules.targetPeriod >= 0 {
@@ -25,13 +24,35 @@ func (k *keeper) connect(s *session, a *imsg.Admission) imsg.Refusal {
 	return imsg.Admitted
 }
 
-// use judges the use of n of a quota.
-func (k *keeper) use(s *session, c imsg.Rate, n uint64) imsg.Refusal {
-	if k.rules.period <= 0 {
-		return imsg.Admitted
+// allow judges a use that s asks for, aside, and answers r.
+func (k *keeper) allow(r imsg.Request, s *session, m *imsg.Use) {
+	name := k.clientName(s)
+	begun := k.aside.begin(name, func() {
+		if r.Late() {
+			return
+		}
+		k.remember(name, func(c memory) {
+			a := &imsg.Allowance{Use: *m}
+			switch {
+			case r.Late():
+				return
+			case k.rules.period <= 0:
+			case m.Counter == imsg.RateTargets:
+				a.Refusal = k.visit(s, k.renewed(s, c))
+			default:
+				a.Refusal = k.use(s, k.renewed(s, c), m.Counter, m.Amount)
+			}
+			r.Answer(a)
+		})
+	})
+	if !begun {
+		r.Fail(imsg.Busy)
 	}
-	r, ok := k.recordOf(s)
-	if !ok {
+}
+
+// use judges the use of n of a quota.
+func (k *keeper) use(s *session, r *record, c imsg.Rate, n uint64) imsg.Refusal {
+	if r == nil {
 		return imsg.RefusedRateError
 	}
 	passed := r.use(c, n)
@@ -45,24 +66,25 @@ func (k *keeper) use(s *session, c imsg.Rate, n uint64) imsg.Refusal {
 	return imsg.Admitted
 }
 
-// unuse takes a use back that nobody came to know of.
-func (k *keeper) unuse(s *session, c imsg.Rate, n uint64) {
+// unuse takes a use back, aside, that nobody came to know of.
+func (k *keeper) unuse(s *session, what imsg.Rate, n uint64) {
 	if k.rules.period <= 0 {
 		return
 	}
-	if r, ok := k.recordOf(s); ok {
-		r.unuse(c, n)
-	}
+	name := k.clientName(s)
+	k.aside.begin(name, func() {
+		k.remember(name, func(c memory) {
+			if r := k.renewed(s, c); r != nil {
+				r.unuse(what, n)
+			}
+		})
+	})
 }
 
 // visit judges the call of s's target, which is the last that admission depends
 // on.
-func (k *keeper) visit(s *session) imsg.Refusal {
-	if k.rules.period <= 0 {
-		return imsg.Admitted
-	}
-	r, ok := k.recordOf(s)
-	if !ok {
+func (k *keeper) visit(s *session, r *record) imsg.Refusal {
+	if r == nil {
 		return imsg.RefusedRateError
 	}
 	if period := k.rules.targetPeriod; period >= 0 && s.target.IsValid() &&
@@ -74,21 +96,22 @@ func (k *keeper) visit(s *session) imsg.Refusal {
 	return imsg.Admitted
 }
 
-// recordOf returns the record of s's client, up to date and about to be written.
-func (k *keeper) recordOf(s *session) (r *record, ok bool) {
-	name, now := k.clientName(s), k.machine.now().UnixNano()
-	r, err := k.rates.get(name)
+// renewed is the record of s's client, up to date and about to be written: the one
+// remembered, or a fresh one. It is nil if it is unusable.
+func (k *keeper) renewed(s *session, c memory) *record {
+	r, err, now := c.record, c.err, k.machine.now().UnixNano()
 	if err == nil {
 		if r == nil {
 			r = newRecord(&k.rules, now)
 		}
 		r.renew(&k.rules, now)
-		err = k.rates.put(name, r)
+		err = k.rates.put(c.name, r)
 	}
 	if err != nil {
-		k.log.Error("client cannot be limited, and is refused", imsg.SessionKey, s.number, "client", name, "error", err)
+		k.log.Error("client cannot be limited, and is refused", imsg.SessionKey, s.number, "client", c.name, "error", err)
+		return nil
 	}
-	return r, err == nil
+	return r
 }
 
 func (k *keeper) sayUse(s *session, c imsg.Rate, r *record) []any {

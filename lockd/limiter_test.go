@@ -407,12 +407,11 @@ func BenchmarkUse(b *testing.B) {
 	client := func(i int) *session {
 		return &session{number: uint64(i), client: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 25)}
 	}
+	use := func(s *session) imsg.Refusal { return k.useOnce(s, imsg.RateRecipients) }
 	k.log = slog.New(slog.DiscardHandler)
 	const many = 100_000
 	for i := range many {
-		k.mu.Lock()
-		k.use(client(i), imsg.RateRecipients, 1)
-		k.mu.Unlock()
+		use(client(i))
 		if i%10000 == 0 {
 			k.writeRates()
 		}
@@ -422,11 +421,9 @@ func BenchmarkUse(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			s := client(rand.IntN(many))
-			k.mu.Lock()
-			if k.use(s, imsg.RateRecipients, 1) != imsg.Admitted {
+			if use(s) != imsg.Admitted {
 				b.Fatal("refused")
 			}
-			k.mu.Unlock()
 		}
 	})
 	b.Run("link", func(b *testing.B) {
@@ -441,9 +438,7 @@ func BenchmarkUse(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			for range 1000 {
-				k.mu.Lock()
-				k.use(client(rand.IntN(many)), imsg.RateRecipients, 1)
-				k.mu.Unlock()
+				use(client(rand.IntN(many)))
 			}
 			k.writeRates()
 		}

@@ -29,13 +29,14 @@ type machine struct {
 	uid  int            // ours
 }
 
-// keeper is the room's state. One lock guards all of it: each decision looks at
-// most of it, and none takes longer than a look into the lock directory.
+// keeper is the room's state. One lock guards all of it, for each decision looks
+// at most of it; nothing that may have to wait happens under it.
 type keeper struct {
 	home    *imsg.Home
 	log     *slog.Logger
 	machine machine
 	locks   *locks
+	aside   *aside
 
 	mu       sync.Mutex
 	config   imsg.LockdConfig
@@ -55,10 +56,16 @@ type keeper struct {
 	// announced what is live, limits cannot be judged, and who enters waits.
 	settled bool
 	started bool
+	opening int // stores of rates that were handed over and are not open yet
 	held    []held
+
+	silent bool // a question was not judged in time; said once
 
 	gate *gate
 }
+
+// lastWrite is how long the end waits for what is left to be written.
+const lastWrite = 30 * time.Second
 
 // Main runs the room over f, its link to the parent, in the lock directory. It
 // returns nil when the parent has ended.
@@ -81,6 +88,7 @@ func newKeeper(home *imsg.Home, log *slog.Logger, dir *os.Root, m machine) *keep
 		log:      log,
 		machine:  m,
 		locks:    &locks{dir: dir, now: m.now, saints: m.uid != 0, log: log},
+		aside:    newAside(),
 		workers:  make(map[*worker]struct{}),
 		live:     make(map[uint64]*session),
 		hosts:    make(map[netip.Addr][]*session),
@@ -92,14 +100,20 @@ func newKeeper(home *imsg.Home, log *slog.Logger, dir *os.Root, m machine) *keep
 
 // serve lives until the parent ends.
 func (k *keeper) serve() error {
-	end := make(chan struct{})
-	var chores sync.WaitGroup
-	chores.Go(func() { k.chores(end) })
+	end, written := make(chan struct{}), make(chan struct{})
+	go k.sweep(end)
+	go func() {
+		defer close(written)
+		k.writeUntil(end)
+		k.closeRates()
+	}()
 	defer func() {
 		k.gate.close()
 		close(end)
-		chores.Wait()
-		k.closeRates()
+		select {
+		case <-written:
+		case <-time.After(lastWrite): // the disk may never answer
+		}
 	}()
 	k.home.Guard(&k.mu)
 	return k.home.Serve(k.fromParent)
@@ -111,14 +125,27 @@ func (k *keeper) fromParent(r imsg.Request) {
 		k.mu.Lock()
 		k.config, k.rules = *m, newRules(m)
 		k.regroup()
+		opening := k.opening > 0
 		k.mu.Unlock()
-		k.home.Send(&imsg.Ready{})
+		ready := func() { k.home.Send(&imsg.Ready{}) }
+		if !opening || !k.aside.begin(storeTurn, ready) {
+			ready()
+		}
 	case *imsg.Ledger:
 		k.mu.Lock()
 		k.counters.open(r.Files[0])
 		k.mu.Unlock()
 	case *imsg.RateStore:
-		k.openRates(r.Files[0])
+		k.mu.Lock()
+		k.opening++
+		k.mu.Unlock()
+		k.aside.begin(storeTurn, func() {
+			k.openRates(r.Files[0])
+			k.mu.Lock()
+			k.opening--
+			k.settle()
+			k.mu.Unlock()
+		})
 	case *imsg.ControlSocket:
 		if err := k.gate.open(r.Files[0], k); err != nil {
 			k.log.Error("control socket cannot be served", "error", err)

@@ -20,9 +20,19 @@ import (
 	"github.com/smtp-gated/smtp-gated/imsg"
 )
 
-// locks is the directory.
+// directory is what is done with the lock directory: an *os.Root, or a slow one in
+// tests.
+type directory interface {
+	Lstat(name string) (fs.FileInfo, error)
+	Open(name string) (*os.File, error)
+	OpenFile(name string, flag int, perm fs.FileMode) (*os.File, error)
+	Remove(name string) error
+}
+
+// locks is the directory. Nothing here knows the keeper or its lock: it may take as
+// long as a disk takes.
 type locks struct {
-	dir *os.Root
+	dir directory
 	now func() time.Time
 	log *slog.Logger
 	// A file of uid 0 marks a client that is never locked. A lockd that runs as
@@ -52,9 +62,32 @@ func (l *locks) stat(name string) (fs.FileInfo, error) {
 	case err != nil:
 		return nil, fmt.Errorf("look at lock %s: %w", name, err)
 	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("look at lock %s: not a regular file", name)
+		return nil, noLock{name, info.Mode()}
 	}
 	return info, nil
+}
+
+// noLock says what has the name of a lock, and is none.
+type noLock struct {
+	name string
+	mode fs.FileMode
+}
+
+func (n noLock) Error() string {
+	what := "something"
+	switch n.mode.Type() {
+	case fs.ModeDir:
+		what = "a directory"
+	case fs.ModeSymlink:
+		what = "a symbolic link"
+	case fs.ModeNamedPipe:
+		what = "a named pipe"
+	case fs.ModeSocket:
+		what = "a socket"
+	case fs.ModeDevice, fs.ModeDevice | fs.ModeCharDevice:
+		what = "a device"
+	}
+	return n.name + " is " + what + ", not a regular file: it locks nobody"
 }
 
 // judge says what a lock file means under duration: seconds, -1 for ever, 0 no
@@ -87,9 +120,24 @@ func (l *locks) stale(name string, duration, uid int) bool {
 	return expired && ok && int(st.Uid) == uid
 }
 
+// sweep removes an expired lock that belongs to uid.
+func (l *locks) sweep(name string, duration, uid int) {
+	if !l.stale(name, duration, uid) {
+		return
+	}
+	if err := l.dir.Remove(name); err != nil {
+		if !errors.Is(err, fs.ErrNotExist) {
+			l.log.Error("expired lock stays", "error", err)
+		}
+		return
+	}
+	client, ident, _, _ := parseName(name)
+	l.log.Info("LOCK:EXPIRED", "src", client, "ident", ident)
+}
+
 // look says what the directory says of s, whose lock has this name. An expired
 // lock is removed.
-func (l *locks) look(name string, duration int, s *session) mark {
+func (l *locks) look(name string, duration int, s subject) mark {
 	info, err := l.stat(name)
 	if err != nil {
 		l.log.Error("lock cannot be judged", "error", err)
@@ -109,6 +157,25 @@ func (l *locks) look(name string, duration int, s *session) mark {
 		l.say("LOCK:SAINT", s)
 	}
 	return m
+}
+
+// lock makes sure that s is locked. fresh says that it was not before. Without
+// locking every offence is fresh, a saint's never.
+func (l *locks) lock(name, cause string, duration int, perm uint32, s subject) (m mark, fresh bool, err error) {
+	m = l.look(name, duration, s)
+	if m != unlocked || duration == 0 {
+		return m, m == unlocked, nil
+	}
+	if err := l.create(name, cause, perm); err == nil {
+		return locked, true, nil
+	} else if !errors.Is(err, fs.ErrExist) {
+		return unlocked, false, err
+	}
+	// Somebody made it by hand just now, or it is something else.
+	if _, err := l.stat(name); err != nil {
+		return unlocked, false, err
+	}
+	return locked, false, nil
 }
 
 // create makes a lock file. fs.ErrExist tells that there is one already.
@@ -166,8 +233,8 @@ func (l *locks) names() ([]string, error) {
 }
 
 // say logs what became of a client's lock.
-func (l *locks) say(what string, s *session) {
-	l.log.Info(what, imsg.SessionKey, s.number, "src", s.client.Addr(), "ident", s.ident)
+func (l *locks) say(what string, s subject) {
+	l.log.Info(what, imsg.SessionKey, s.number, "src", s.addr, "ident", s.ident)
 }
 
 // printable makes foreign text fit for a line of text.

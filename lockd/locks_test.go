@@ -29,7 +29,7 @@ func shelf(t testing.TB, saints bool) (*locks, string, *journal) {
 	return &locks{dir: dir, now: time.Now, saints: saints, log: slog.New(slog.NewTextHandler(log, nil))}, path, log
 }
 
-var somebody = &session{number: 7, client: at("192.0.2.7")}
+var somebody = subject{number: 7, addr: netip.MustParseAddr("192.0.2.7")}
 
 func TestLook(t *testing.T) {
 	const name = "192.0.2.7"

@@ -5,8 +5,6 @@
 package lockd
 
 import (
-	"errors"
-	"io/fs"
 	"net/netip"
 	"path"
 	"slices"
@@ -44,68 +42,71 @@ func maxIdents(s *session) *imsg.Offence {
 	return &imsg.Offence{Number: s.number, Transaction: 1, Found: imsg.FoundMaxIdent, Target: s.target}
 }
 
-// offend deals with one offence of s. Zero is success.
-func (k *keeper) offend(s *session, m *imsg.Offence) imsg.Kind {
+// offend deals with one offence of s, and answers with what came of it; zero is
+// success. When late says so at its turn, it is dropped; nil never does.
+func (k *keeper) offend(s *session, m *imsg.Offence, late func() bool, answer func(imsg.Kind)) {
 	this := offence{m.Transaction, m.Found}
-	for _, o := range s.offences {
-		if o == this {
-			return 0
-		}
-	}
-	if len(s.offences) == maxOffences {
-		return imsg.Busy
-	}
-	s.offences = append(s.offences, this)
-
-	if k.config.LockOn&m.Found.LockOn() == 0 {
-		return 0
-	}
+	repeat := slices.Contains(s.offences, this)
+	lock := k.config.LockOn&m.Found.LockOn() != 0
 	name := k.clientName(s)
-	fresh, err := k.lock(name, s, m)
-	if err != nil {
-		k.log.Error("client is not locked", imsg.SessionKey, s.number, "error", err)
-		return imsg.Resource
+	var job func()
+	switch {
+	case !repeat && len(s.offences) == maxOffences:
+		answer(imsg.Busy)
+		return
+	case lock && repeat:
+		job = func() { answer(0) } // behind the first
+	case lock:
+		job = k.catch(name, s, m, late, answer)
 	}
-	if fresh && k.config.ActionScript {
-		k.run(name, s, m)
+	if !repeat {
+		s.offences = append(s.offences, this)
 	}
-	return 0
+	if job == nil {
+		answer(0)
+	} else if !k.aside.begin(name, job) {
+		k.log.Error("client is not locked: too much waits for the disk", imsg.SessionKey, s.number)
+		answer(imsg.Busy)
+	}
 }
 
-// lock makes sure that s's client is locked, and tells its other sessions.
-// fresh says that it was not before. Without locking every offence is fresh, a
-// saint's never.
-func (k *keeper) lock(name string, s *session, m *imsg.Offence) (fresh bool, err error) {
-	duration := k.config.LockDuration
-	switch k.locks.look(name, duration, s) {
-	case saint:
-		return false, nil
-	case unlocked:
-		if duration == 0 {
-			return true, nil
-		}
-		cause := m.Virus
-		if cause == "" {
-			cause = m.Found.String()
-		}
-		err := k.locks.create(name, cause, k.config.LockPerm)
-		switch {
-		case err == nil:
-			fresh = true
-			k.log.Info("LOCK:CREATED ("+path.Join(k.config.LockPath, name)+"): "+printable(cause), imsg.SessionKey, s.number)
-		case !errors.Is(err, fs.ErrExist): // else somebody made it by hand just now
-			return false, err
-		}
+// catch is what is to be done of an offence of s, whose lock has this name.
+func (k *keeper) catch(name string, s *session, m *imsg.Offence, late func() bool, answer func(imsg.Kind)) func() {
+	config, about, run := k.config, s.subject(), k.script(name, s, m)
+	cause := m.Virus
+	if cause == "" {
+		cause = m.Found.String()
 	}
-	k.tell(s, name)
-	return fresh, nil
+	return func() {
+		if late != nil && late() {
+			return
+		}
+		m, fresh, err := k.locks.lock(name, cause, config.LockDuration, config.LockPerm, about)
+		if fresh && m == locked {
+			k.log.Info("LOCK:CREATED ("+path.Join(config.LockPath, name)+"): "+printable(cause), imsg.SessionKey, about.number)
+		}
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		if err != nil {
+			k.log.Error("client is not locked", imsg.SessionKey, about.number, "error", err)
+			answer(imsg.Resource)
+			return
+		}
+		if m == locked {
+			k.tell(s, about.addr, name)
+		}
+		if fresh && config.ActionScript {
+			k.hand(run)
+		}
+		answer(0)
+	}
 }
 
-// tell says to the workers that the other sessions of caught's client, whose lock
-// has this name, are locked.
-func (k *keeper) tell(caught *session, name string) {
+// tell says to the workers that the sessions of the client at addr, whose lock has
+// this name, are locked, but for the caught one.
+func (k *keeper) tell(caught *session, addr netip.Addr, name string) {
 	told := make(map[*worker][]uint64)
-	for _, s := range k.hosts[k.host(caught.client.Addr())] {
+	for _, s := range k.hosts[k.host(addr)] {
 		if s != caught && s.known && k.clientName(s) == name {
 			told[s.worker] = append(told[s.worker], s.number)
 		}
@@ -121,8 +122,8 @@ func (k *keeper) tell(caught *session, name string) {
 	}
 }
 
-// run asks for the script.
-func (k *keeper) run(name string, s *session, m *imsg.Offence) {
+// script is what the script is told.
+func (k *keeper) script(name string, s *session, m *imsg.Offence) *imsg.Run {
 	r := &imsg.Run{
 		Offence:      *m,
 		Started:      s.started,
@@ -140,5 +141,5 @@ func (k *keeper) run(name string, s *session, m *imsg.Offence) {
 	for _, word := range []*string{&r.Virus, &r.Helo, &r.MailFrom, &r.Spool} {
 		*word = clip(*word, maxWord)
 	}
-	k.hand(r)
+	return r
 }

@@ -61,23 +61,25 @@ func (k *keeper) bits(name string) int {
 	return host.BitLen()
 }
 
-func (k *keeper) showRate(client string) imsg.Message {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	name, r, err := k.findRate(client)
-	switch {
-	case name == "":
-		return &imsg.Failure{Kind: imsg.Invalid}
-	case err != nil:
-		return &imsg.RateRecord{Entry: k.entry(name, nil)}
-	case r == nil && k.rules.period <= 0:
-		return &imsg.Failure{Kind: imsg.Off}
-	case r == nil:
-		return &imsg.Failure{Kind: imsg.NotFound}
-	}
-	r = r.clone()
-	slices.SortFunc(r.targets, func(a, b imsg.RateTarget) int { return cmp.Compare(b.Last, a.Last) })
-	return &imsg.RateRecord{Entry: k.entry(name, r), Targets: r.targets}
+func (k *keeper) showRate(client string) (answer imsg.Message) {
+	k.findRate(client, func(c memory) {
+		r := c.record
+		switch {
+		case c.name == "":
+			answer = &imsg.Failure{Kind: imsg.Invalid}
+		case c.err != nil:
+			answer = &imsg.RateRecord{Entry: k.entry(c.name, nil)}
+		case r == nil && k.rules.period <= 0:
+			answer = &imsg.Failure{Kind: imsg.Off}
+		case r == nil:
+			answer = &imsg.Failure{Kind: imsg.NotFound}
+		default:
+			r = r.clone()
+			slices.SortFunc(r.targets, func(a, b imsg.RateTarget) int { return cmp.Compare(b.Last, a.Last) })
+			answer = &imsg.RateRecord{Entry: k.entry(c.name, r), Targets: r.targets}
+		}
+	})
+	return answer
 }
 
 // called is parseName for an operator, who may also name a network as entries are
@@ -95,20 +97,31 @@ func (k *keeper) called(client string) (host netip.Addr, ident string, withIdent
 	return host, ident, withIdent, ok && bits == strconv.Itoa(k.bits(network))
 }
 
-// findRate looks for the record of a client that an operator named. Its name is
-// empty if that is no name.
-func (k *keeper) findRate(client string) (name string, r *record, err error) {
+// findRate has f see to the record of a client that an operator named, under the
+// keeper's lock. Its name is empty if that is no name.
+func (k *keeper) findRate(client string, f func(memory)) {
+	k.mu.Lock()
 	host, ident, withIdent, ok := k.called(client)
+	said, today := joinName(host, ident, withIdent), joinName(k.host(host), ident, withIdent)
 	if !ok {
-		return "", nil, nil
+		f(memory{})
+	}
+	k.mu.Unlock()
+	if !ok {
+		return
 	}
 	// A record of yesterday may stand under the address as it was said.
-	name = joinName(host, ident, withIdent)
-	if r, err = k.rates.get(name); r == nil && err == nil {
-		name = joinName(k.host(host), ident, withIdent)
-		r, err = k.rates.get(name)
+	found := false
+	if said != today {
+		k.remember(said, func(c memory) {
+			if found = c.record != nil || c.err != nil; found {
+				f(c)
+			}
+		})
 	}
-	return name, r, err
+	if !found {
+		k.remember(today, f)
+	}
 }
 
 // setRate gives a client quotas of its own.
@@ -131,51 +144,64 @@ func (k *keeper) written(answer *imsg.Done) imsg.Message {
 	return answer
 }
 
-func (k *keeper) setQuotas(m *imsg.RateSetQuota) *imsg.Done {
+func (k *keeper) setQuotas(m *imsg.RateSetQuota) (answer *imsg.Done) {
 	k.mu.Lock()
-	defer k.mu.Unlock()
-	host, ident, withIdent, ok := k.called(m.Client)
-	if !ok {
-		return done(imsg.Invalid, whatName)
-	}
-	if why := k.fits(withIdent); why != "" {
+	name, why := k.maySet(m)
+	k.mu.Unlock()
+	if why != "" {
 		return done(imsg.Invalid, why)
 	}
+	k.remember(name, func(c memory) {
+		r, now := c.record, k.machine.now().UnixNano()
+		if c.err != nil {
+			k.log.Error("quotas are not set", "client", name, "error", c.err)
+			answer = done(imsg.Internal, "the client's record is damaged: reset it first")
+			return
+		}
+		if r == nil {
+			r = newRecord(&k.rules, now)
+		}
+		r.renew(&k.rules, now)
+		for _, q := range m.Quotas {
+			r.quotas[q.Counter] = q.Quota
+		}
+		r.generation = ownGeneration(m)
+		if err := k.rates.put(name, r); err != nil {
+			k.log.Error("quotas are not set", "client", name, "error", err)
+			answer = done(imsg.Resource, "the record cannot be kept: see the log")
+			return
+		}
+		k.log.Info("RATELIMIT:SET", "client", name, "quotas", r.quotas, "generation", r.generation)
+		answer = done(0, "")
+	})
+	return answer
+}
+
+// ownGeneration is that of quotas of a client's own: by default no other is above.
+func ownGeneration(m *imsg.RateSetQuota) uint64 { return cmp.Or(m.Generation, math.MaxUint64) }
+
+// maySet returns the name of the client that is to get quotas of its own, or why it
+// cannot.
+func (k *keeper) maySet(m *imsg.RateSetQuota) (name, why string) {
+	host, ident, withIdent, ok := k.called(m.Client)
+	if !ok {
+		return "", whatName
+	}
+	if why := k.fits(withIdent); why != "" {
+		return "", why
+	}
 	if k.rules.period <= 0 {
-		return done(imsg.Invalid, noPeriod)
+		return "", noPeriod
 	}
 	for _, q := range m.Quotas {
 		if q.Counter >= imsg.RateCounters {
-			return done(imsg.Invalid, "there is no such counter")
+			return "", "there is no such counter"
 		}
 	}
-	generation := m.Generation
-	if generation == 0 {
-		generation = math.MaxUint64
+	if ownGeneration(m) <= k.rules.generation {
+		return "", "a client's own quotas need a generation above ratelimit_generation"
 	}
-	if generation <= k.rules.generation {
-		return done(imsg.Invalid, "a client's own quotas need a generation above ratelimit_generation")
-	}
-	name, now := joinName(k.host(host), ident, withIdent), k.machine.now().UnixNano()
-	r, err := k.rates.get(name)
-	if err != nil {
-		k.log.Error("quotas are not set", "client", name, "error", err)
-		return done(imsg.Internal, "the client's record is damaged: reset it first")
-	}
-	if r == nil {
-		r = newRecord(&k.rules, now)
-	}
-	r.renew(&k.rules, now)
-	for _, q := range m.Quotas {
-		r.quotas[q.Counter] = q.Quota
-	}
-	r.generation = generation
-	if err := k.rates.put(name, r); err != nil {
-		k.log.Error("quotas are not set", "client", name, "error", err)
-		return done(imsg.Resource, "the record cannot be kept: see the log")
-	}
-	k.log.Info("RATELIMIT:SET", "client", name, "quotas", r.quotas, "generation", r.generation)
-	return done(0, "")
+	return joinName(k.host(host), ident, withIdent), ""
 }
 
 // resetRate begins a client's period anew, or forgets all of it.
@@ -183,32 +209,35 @@ func (k *keeper) resetRate(m *imsg.RateReset) imsg.Message {
 	return k.written(k.reset(m))
 }
 
-func (k *keeper) reset(m *imsg.RateReset) *imsg.Done {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	name, r, err := k.findRate(m.Client)
+func (k *keeper) reset(m *imsg.RateReset) (answer *imsg.Done) {
+	k.findRate(m.Client, func(c memory) { answer = k.resetOne(c, m.Forget) })
+	return answer
+}
+
+func (k *keeper) resetOne(c memory, forget bool) *imsg.Done {
+	r := c.record
 	switch {
-	case name == "":
+	case c.name == "":
 		return done(imsg.Invalid, whatName)
-	case errors.Is(err, errStore):
-		k.log.Error("client is not reset", "client", name, "error", err)
+	case errors.Is(c.err, errStore):
+		k.log.Error("client is not reset", "client", c.name, "error", c.err)
 		return done(imsg.Internal, "the store of rates is damaged")
-	case err == nil && r == nil && k.rules.period <= 0:
+	case c.err == nil && r == nil && k.rules.period <= 0:
 		return done(imsg.NotFound, noPeriod)
-	case err == nil && r == nil:
+	case c.err == nil && r == nil:
 		return done(imsg.NotFound, "nothing is remembered of this client")
 	}
-	if r != nil && !m.Forget {
+	if r != nil && !forget {
 		fresh := newRecord(&k.rules, k.machine.now().UnixNano())
 		fresh.generation, fresh.quotas = r.generation, r.quotas
 		r = fresh
 	} else {
 		r = nil
 	}
-	if err := k.rates.put(name, r); err != nil {
-		k.log.Error("client is not reset", "client", name, "error", err)
+	if err := k.rates.put(c.name, r); err != nil {
+		k.log.Error("client is not reset", "client", c.name, "error", err)
 		return done(imsg.Resource, "the record cannot be kept: see the log")
 	}
-	k.log.Info("RATELIMIT:RESET", "client", name)
+	k.log.Info("RATELIMIT:RESET", "client", c.name)
 	return done(0, "")
 }

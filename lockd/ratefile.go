@@ -101,15 +101,33 @@ func (k *keeper) openAwaited() {
 		k.log.Error("rates are kept in memory only", "error", err)
 		return
 	}
+	there := make(map[string]*record)
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	for unread := t.freshBut(there); len(unread) > 0; unread = t.freshBut(there) {
+		k.mu.Unlock()
+		for _, name := range unread {
+			there[name], _ = read(file, name)
+		}
+		k.mu.Lock()
+	}
 	t.file, t.inode, t.swept, t.sick = file, inode, nil, false
 	for name, r := range t.fresh {
-		if there, err := t.written(name); err == nil && there != nil && r != nil && there.generation >= r.generation {
+		if w := there[name]; w != nil && r != nil && w.generation >= r.generation {
 			delete(t.fresh, name)
 		}
 	}
 	k.log.Info("store of rates opened")
+}
+
+// freshBut returns the names of changed records that are not in seen.
+func (t *rateStore) freshBut(seen map[string]*record) (names []string) {
+	for name := range t.fresh {
+		if _, ok := seen[name]; !ok {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // openStore takes f over.

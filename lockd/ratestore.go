@@ -55,6 +55,7 @@ type rateStore struct {
 	// nil stands for a record that was forgotten.
 	fresh   map[string]*record // changed since it was written
 	writing map[string]*record // being written
+	writes  int                // how often that is over
 	many    chan struct{}      // says that fresh is worth writing
 }
 
@@ -62,24 +63,56 @@ func newRateStore() *rateStore {
 	return &rateStore{fresh: make(map[string]*record), many: make(chan struct{}, 1)}
 }
 
-// get returns a client's record, nil if there is none.
-func (t *rateStore) get(name string) (r *record, err error) {
-	if r, ok := t.fresh[name]; ok {
-		return r, nil
-	}
-	if r, ok := t.writing[name]; ok {
-		return r, nil
-	}
-	return t.written(name)
+// memory is what is remembered of a client: its record, nil if there is none, or
+// why it cannot be read.
+type memory struct {
+	name   string
+	record *record
+	err    error
 }
 
-// written returns a client's record as the file has it, nil if it has none.
-func (t *rateStore) written(name string) (r *record, err error) {
-	if t.file == nil {
-		return nil, nil
+// remember has f look at what is remembered under name and change it, under the
+// keeper's lock. The file is read without that lock, so it must not be held.
+func (k *keeper) remember(name string, f func(memory)) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	t := k.rates
+	for {
+		if r, ok := t.inMemory(name); ok {
+			f(memory{name: name, record: r})
+			return
+		}
+		file, writes := t.file, t.writes
+		k.mu.Unlock()
+		r, err := read(file, name)
+		k.mu.Lock()
+		// Unless it was changed, or even written, or the file exchanged meanwhile.
+		if _, ok := t.inMemory(name); !ok && t.writes == writes && t.file == file {
+			if errors.Is(err, errFault) {
+				t.file = nil // not closed: its locks may never open again
+			}
+			f(memory{name, r, err})
+			return
+		}
 	}
+}
+
+// inMemory returns a client's record without a look into the file; ok is false if
+// it takes one.
+func (t *rateStore) inMemory(name string) (r *record, ok bool) {
+	if r, ok := t.fresh[name]; ok {
+		return r, true
+	}
+	if r, ok := t.writing[name]; ok {
+		return r, true
+	}
+	return nil, t.file == nil
+}
+
+// read returns a client's record as the file has it, nil if it has none.
+func read(file *bbolt.DB, name string) (r *record, err error) {
 	err = guarded(func() error {
-		return t.file.View(func(tx *bbolt.Tx) error {
+		return file.View(func(tx *bbolt.Tx) error {
 			b := tx.Bucket(bucketName).Get([]byte(name))
 			if b == nil {
 				return nil
@@ -88,9 +121,6 @@ func (t *rateStore) written(name string) (r *record, err error) {
 			return err
 		})
 	})
-	if errors.Is(err, errFault) {
-		t.file = nil // not closed: its locks may never open again
-	}
 	return r, err
 }
 
@@ -189,6 +219,7 @@ func (k *keeper) writeRates() {
 	}
 	t.sick = err != nil
 	t.writing = nil
+	t.writes++
 }
 
 // named is a record as it is shown. It is nil if it cannot be read.
@@ -251,15 +282,13 @@ func (k *keeper) sweepRates() {
 		return
 	}
 	now := k.machine.now().UnixNano()
-	for names := range slices.Chunk(k.idleRates(&rules, now), 256) {
-		k.mu.Lock()
-		for _, name := range names {
+	for _, name := range k.idleRates(&rules, now) {
+		k.remember(name, func(c memory) {
 			// Once more: it may have been used meanwhile.
-			if r, err := k.rates.get(name); err == nil && r != nil && r.idle(&rules, now) {
+			if c.record != nil && c.record.idle(&rules, now) {
 				k.rates.put(name, nil)
 			}
-		}
-		k.mu.Unlock()
+		})
 	}
 }
 

@@ -49,11 +49,20 @@ func (k *keeper) mustPut(t testing.TB, name string, r *record) {
 	}
 }
 
+func (k *keeper) get(name string) (r *record, err error) {
+	k.remember(name, func(c memory) { r, err = c.record, c.err })
+	return r, err
+}
+
+// useOnce judges a use of one.
+func (k *keeper) useOnce(s *session, c imsg.Rate) (a imsg.Refusal) {
+	k.remember(k.clientName(s), func(m memory) { a = k.use(s, k.renewed(s, m), c, 1) })
+	return a
+}
+
 func (k *keeper) mustGet(t testing.TB, name string) *record {
 	t.Helper()
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	r, err := k.rates.get(name)
+	r, err := k.get(name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -224,11 +233,9 @@ func TestStoreIsCutUnderUs(t *testing.T) {
 	if err := os.Truncate(path, 0); err != nil {
 		t.Fatal(err)
 	}
-	k.mu.Lock()
-	if _, err := k.rates.get("10.0.1.1"); err != errFault {
+	if _, err := k.get("10.0.1.1"); err != errFault {
 		t.Errorf("%v", err)
 	}
-	k.mu.Unlock()
 	k.mustPut(t, "10.0.1.1", messages(7))
 	k.writeRates()
 	if r := k.mustGet(t, "10.0.1.1"); r == nil || r.used[imsg.RateMessages] != 7 {
@@ -435,11 +442,9 @@ func TestRatesAtTheSameTime(t *testing.T) {
 		workers.Go(func() {
 			for n := range uses {
 				s := &session{client: at(fmt.Sprintf("192.0.2.%d", n%clients)), number: uint64(i)}
-				k.mu.Lock()
-				if r := k.use(s, imsg.RateMessages, 1); r != imsg.Admitted {
+				if r := k.useOnce(s, imsg.RateMessages); r != imsg.Admitted {
 					t.Errorf("refused: %d", r)
 				}
-				k.mu.Unlock()
 			}
 		})
 	}

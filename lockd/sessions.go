@@ -6,6 +6,7 @@ package lockd
 
 import (
 	"net/netip"
+	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 )
@@ -22,11 +23,23 @@ type session struct {
 	known   bool // its ident is: at once, or once a router was asked
 	place   int  // in the list of its host
 
+	judging *imsg.Admission // it has a place, and is not told yet whether it keeps it
+
 	offences []offence // handled, so that a repeat is not
 }
 
-// admit decides on one accepted connection.
-func (k *keeper) admit(w *worker, m *imsg.Enter) *imsg.Admission {
+// subject is whom a lock is about, for the log.
+type subject struct {
+	number uint64
+	addr   netip.Addr
+	ident  string
+}
+
+func (s *session) subject() subject { return subject{s.number, s.client.Addr(), s.ident} }
+
+// enter decides on one accepted connection. It takes the place of one that is
+// within the limits at once: what else may refuse it is looked at aside.
+func (k *keeper) enter(w *worker, r imsg.Request, m *imsg.Enter) {
 	s := &session{
 		number:  k.counters.number(),
 		worker:  w,
@@ -42,18 +55,22 @@ func (k *keeper) admit(w *worker, m *imsg.Enter) *imsg.Admission {
 		Same:     len(k.hosts[k.host(s.client.Addr())]) + 1,
 		Load:     k.machine.load(),
 	}
-	a.Refusal = k.judge(s, a)
-	switch a.Refusal {
-	case imsg.Admitted:
+	a.Refusal = k.limit(a)
+	switch {
+	case a.Refusal == imsg.RefusedHost:
+		k.offend(s, maxHost(s), r.Late, func(imsg.Kind) {})
+	case a.Refusal == imsg.Admitted:
 		k.add(s)
-	case imsg.RefusedHost:
-		k.offend(s, maxHost(s))
+		if s.known { // else Ident will come
+			k.judge(r, s, a, true)
+			return
+		}
 	}
-	return a
+	r.Answer(a)
 }
 
-// judge looks at the limits in the order an administrator knows them.
-func (k *keeper) judge(s *session, a *imsg.Admission) imsg.Refusal {
+// limit looks at the limits in the order an administrator knows them.
+func (k *keeper) limit(a *imsg.Admission) imsg.Refusal {
 	c := &k.config
 	switch {
 	case a.Sessions > c.MaxConnections:
@@ -62,27 +79,13 @@ func (k *keeper) judge(s *session, a *imsg.Admission) imsg.Refusal {
 		return imsg.RefusedLoad
 	case c.MaxPerHost > 0 && a.Same > c.MaxPerHost:
 		return imsg.RefusedHost
-	case !s.known:
-		return imsg.Admitted // Ident will come
 	}
-	return k.judgeClient(s, a)
-}
-
-// judgeClient looks at what goes by the whole name of a client.
-func (k *keeper) judgeClient(s *session, a *imsg.Admission) imsg.Refusal {
-	if d := k.config.LockDuration; d != 0 && k.locks.look(k.clientName(s), d, s) == locked {
-		k.locks.say("LOCK:LOCKED", s)
-		return imsg.RefusedLocked
-	}
-	if !s.target.IsValid() {
-		return imsg.Admitted // Ident will come with it
-	}
-	return k.connect(s, a)
+	return imsg.Admitted
 }
 
 // identify decides again on an admitted session, of which now is known what its
 // worker had to ask for. A session that is refused is live no more.
-func (k *keeper) identify(s *session, m *imsg.Ident) *imsg.Admission {
+func (k *keeper) identify(r imsg.Request, s *session, m *imsg.Ident) {
 	fresh, found := !s.known, !s.target.IsValid()
 	s.known = true
 	if fresh {
@@ -95,16 +98,82 @@ func (k *keeper) identify(s *session, m *imsg.Ident) *imsg.Admission {
 	switch limit := k.config.MaxPerIdent; {
 	case fresh && limit > 0 && a.Same > limit:
 		a.Refusal = imsg.RefusedIdent
-		k.offend(s, maxIdents(s))
-	case fresh:
-		a.Refusal = k.judgeClient(s, a)
-	case found:
-		a.Refusal = k.connect(s, a)
+		k.offend(s, maxIdents(s), r.Late, func(imsg.Kind) {})
+		k.remove(s)
+	case fresh || found:
+		k.judge(r, s, a, fresh)
+		return
+	}
+	r.Answer(a)
+}
+
+// judge finds out whether s keeps its place, by what goes by the whole name of its
+// client: a lock, if that is new to look at, and the quota of connections, once its
+// target is known. It answers r, or gives the place back when nobody waits for
+// the answer any more.
+func (k *keeper) judge(r imsg.Request, s *session, a *imsg.Admission, lock bool) {
+	duration := k.config.LockDuration
+	lock = lock && duration != 0
+	if !lock && (k.rules.period <= 0 || !s.target.IsValid()) {
+		r.Answer(a)
+		return
+	}
+	s.judging = a
+	name, about := k.clientName(s), s.subject()
+	late := time.AfterFunc(time.Until(r.Until), func() { k.giveUp(r, s, a) })
+	begun := k.aside.begin(name, func() {
+		if r.Late() {
+			return
+		}
+		locked := lock && k.locks.look(name, duration, about) == locked
+		k.remember(name, func(c memory) {
+			late.Stop()
+			k.judged(r, s, a, locked, c)
+		})
+	})
+	if !begun {
+		late.Stop()
+		k.remove(s)
+		r.Fail(imsg.Busy)
+	}
+}
+
+// judged answers, by what was found of s's client.
+func (k *keeper) judged(r imsg.Request, s *session, a *imsg.Admission, locked bool, c memory) {
+	switch {
+	case s.judging != a: // its place was given back, or its worker is no more
+		return
+	case locked:
+		k.locks.say("LOCK:LOCKED", s.subject())
+		a.Refusal = imsg.RefusedLocked
+	case s.target.IsValid(): // else Ident will come with it
+		a.Refusal = k.connect(s, a, c)
+	}
+	s.judging = nil
+	if k.silent {
+		k.silent = false
+		k.log.Warn("files are looked at in time again")
 	}
 	if a.Refusal != imsg.Admitted {
 		k.remove(s)
 	}
-	return a
+	r.Answer(a)
+}
+
+// giveUp gives back the place of a session whose worker waits no more to be told
+// of it.
+func (k *keeper) giveUp(r imsg.Request, s *session, a *imsg.Admission) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if s.judging != a {
+		return
+	}
+	k.remove(s)
+	r.Fail(imsg.Timeout)
+	if !k.silent {
+		k.silent = true
+		k.log.Error("the disk of locks or of rates does not answer: clients are turned away for now")
+	}
 }
 
 func (k *keeper) add(s *session) {
@@ -118,6 +187,7 @@ func (k *keeper) add(s *session) {
 }
 
 func (k *keeper) remove(s *session) {
+	s.judging = nil
 	delete(k.live, s.number)
 	s.worker.sessions--
 	host := k.host(s.client.Addr())

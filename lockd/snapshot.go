@@ -37,9 +37,7 @@ func (l *roll) page(after uint64) (page []imsg.LiveSession, more bool) {
 	page = make([]imsg.LiveSession, len(known))
 	owners := make(map[*worker]*imsg.Live)
 	for i, s := range known {
-		page[i] = imsg.LiveSession{
-			Number: s.number, Started: s.started, Client: s.client, Local: s.local, Target: s.target, Ident: s.ident,
-		}
+		page[i] = s.LiveSession
 		if !l.silent[s.worker] {
 			owners[s.worker] = nil
 		}
@@ -98,16 +96,39 @@ func (l *roll) ask(owners map[*worker]*imsg.Live, after uint64) {
 	all.Wait()
 }
 
-// liveAfter returns the live sessions with a number above after, ordered.
-func (k *keeper) liveAfter(after uint64) []*session {
+// liveHere is a live session as it was when lockd was asked.
+type liveHere struct {
+	imsg.LiveSession
+	worker *worker
+}
+
+// liveAfter returns the first live sessions with a number above after, ordered,
+// one more than a page takes.
+func (k *keeper) liveAfter(after uint64) []liveHere {
 	k.mu.Lock()
-	list := make([]*session, 0, len(k.live))
-	for n, s := range k.live {
+	numbers := make([]uint64, 0, len(k.live))
+	for n := range k.live {
 		if n > after {
-			list = append(list, s)
+			numbers = append(numbers, n)
 		}
 	}
 	k.mu.Unlock()
-	slices.SortFunc(list, func(a, b *session) int { return cmp.Compare(a.number, b.number) })
+	slices.Sort(numbers)
+
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	var list []liveHere
+	for _, n := range numbers {
+		s := k.live[n]
+		if s == nil {
+			continue // it has left meanwhile
+		}
+		list = append(list, liveHere{imsg.LiveSession{
+			Number: n, Started: s.started, Client: s.client, Local: s.local, Target: s.target, Ident: s.ident,
+		}, s.worker})
+		if len(list) > imsg.LivePage {
+			break
+		}
+	}
 	return list
 }

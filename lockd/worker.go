@@ -68,7 +68,7 @@ func (k *keeper) fromWorker(w *worker, r imsg.Request) {
 			return
 		}
 		if k.settled && w.announced {
-			r.Answer(k.admit(w, m))
+			k.enter(w, r, m)
 			return
 		}
 		k.held = slices.DeleteFunc(k.held, func(h held) bool { return h.r.Late() })
@@ -78,27 +78,17 @@ func (k *keeper) fromWorker(w *worker, r imsg.Request) {
 		}
 		k.held = append(k.held, held{w, r, m})
 	case *imsg.Ident:
-		s := k.live[m.Number]
-		if s == nil || s.worker != w {
-			r.Fail(imsg.NotFound)
-			return
+		if s := k.judgedOf(w, r, m.Number); s != nil {
+			k.identify(r, s, m)
 		}
-		r.Answer(k.identify(s, m))
 	case *imsg.Use:
-		s := k.live[m.Number]
-		if s == nil || s.worker != w {
-			r.Fail(imsg.NotFound)
-			return
-		}
-		if m.Counter == imsg.RateTargets {
-			r.Answer(&imsg.Allowance{Use: *m, Refusal: k.visit(s)})
-			return
-		}
-		if m.Counter == imsg.RateConnections || m.Counter >= imsg.RateCounters {
+		switch s := k.judgedOf(w, r, m.Number); {
+		case s == nil:
+		case m.Counter == imsg.RateConnections || m.Counter > imsg.RateTargets:
 			r.Fail(imsg.Invalid)
-			return
+		default:
+			k.allow(r, s, m)
 		}
-		r.Answer(&imsg.Allowance{Use: *m, Refusal: k.use(s, m.Counter, m.Amount)})
 	case *imsg.Unused:
 		if s := k.live[m.Number]; s != nil && s.worker == w && m.Counter < imsg.RateCounters {
 			k.unuse(s, m.Counter, m.Amount)
@@ -121,13 +111,21 @@ func (k *keeper) fromWorker(w *worker, r imsg.Request) {
 		}
 		k.counters.add(m.Add, k.machine.now())
 	case *imsg.Offence:
-		s := k.live[m.Number]
-		if s == nil || s.worker != w {
-			r.Fail(imsg.NotFound)
-			return
+		if s := k.judgedOf(w, r, m.Number); s != nil {
+			k.offend(s, m, nil, func(kind imsg.Kind) { r.Answer(&imsg.Done{Kind: kind}) })
 		}
-		r.Answer(&imsg.Done{Kind: k.offend(s, m)})
 	}
+}
+
+// judgedOf returns w's session of this number. Of one it has not heard the
+// admission of it cannot speak: r fails then.
+func (k *keeper) judgedOf(w *worker, r imsg.Request, number uint64) *session {
+	s := k.live[number]
+	if s == nil || s.worker != w || s.judging != nil {
+		r.Fail(imsg.NotFound)
+		return nil
+	}
+	return s
 }
 
 func (k *keeper) heldBy(w *worker) (n int) {
@@ -182,7 +180,7 @@ func (k *keeper) overdue(w *worker) {
 // settle looks whether all is known that admission needs, and lets in who waits.
 func (k *keeper) settle() {
 	if !k.settled {
-		if !k.started {
+		if !k.started || k.opening > 0 {
 			return
 		}
 		for w := range k.workers {
@@ -197,7 +195,7 @@ func (k *keeper) settle() {
 			return false
 		}
 		if !h.r.Late() {
-			h.r.Answer(k.admit(h.w, h.m))
+			k.enter(h.w, h.r, h.m)
 		}
 		return true
 	})

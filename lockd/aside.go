@@ -1,0 +1,106 @@
+// File calls, made aside: nothing that may have to wait for a disk happens under
+// the keeper's lock. This file owns how many there are at once, and that those of
+// one client come in their order. It must never make anybody wait.
+
+package lockd
+
+import (
+	"sync"
+	"time"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+)
+
+const (
+	// maxFileCalls bounds the file calls under way: each holds a thread, and on a
+	// disk that does not answer nothing brings it back.
+	maxFileCalls = 64
+	// maxQueued bounds what waits behind them.
+	maxQueued = 1 << 13
+)
+
+// aside runs what looks at files. Two jobs of one name never run at once, so that
+// a look and what follows from it are one.
+type aside struct {
+	slots  chan struct{}
+	mu     sync.Mutex
+	queues map[string][]func() // of the names at work, what is still to do
+	queued int
+}
+
+// The names of what belongs to no client.
+const (
+	directoryTurn = "."
+	storeTurn     = "store"
+)
+
+func newAside() *aside {
+	return &aside{slots: make(chan struct{}, maxFileCalls), queues: make(map[string][]func())}
+}
+
+// begin has job run behind all that was begun under name before. It is false if
+// too much waits already.
+func (a *aside) begin(name string, job func()) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.queued >= maxQueued {
+		return false
+	}
+	a.queued++
+	queue, busy := a.queues[name]
+	a.queues[name] = append(queue, job)
+	if !busy {
+		go a.work(name)
+	}
+	return true
+}
+
+// work does what was begun under name until nothing is left.
+func (a *aside) work(name string) {
+	a.slots <- struct{}{}
+	defer func() { <-a.slots }()
+	for job := a.next(name); job != nil; job = a.next(name) {
+		job()
+	}
+}
+
+func (a *aside) next(name string) func() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	queue := a.queues[name]
+	if len(queue) == 0 {
+		delete(a.queues, name)
+		return nil
+	}
+	a.queues[name] = queue[1:]
+	a.queued--
+	return queue[0]
+}
+
+// wait has job find an answer for an operator, who waits no longer than its
+// question says. A job under way goes on alone then, one that was not begun is
+// left.
+func (a *aside) wait(r imsg.Request, name string, job func() imsg.Message) imsg.Message {
+	answer := make(chan imsg.Message, 1)
+	begun := a.begin(name, func() {
+		if !r.Late() {
+			answer <- job()
+		}
+	})
+	if !begun {
+		return &imsg.Failure{Kind: imsg.Busy}
+	}
+	return await(answer, r.Until)
+}
+
+// await is the answer, or Timeout if there is none until then.
+func await(answer <-chan imsg.Message, until time.Time) imsg.Message {
+	late := time.NewTimer(time.Until(until))
+	defer late.Stop()
+	select {
+	case m := <-answer:
+		return m
+	case <-late.C:
+		return &imsg.Failure{Kind: imsg.Timeout}
+	}
+}

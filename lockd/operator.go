@@ -1,0 +1,107 @@
+// One operator's connection. This file owns how long it may say nothing, that it
+// asks one thing at a time, and that what it orders is logged with who it is.
+
+package lockd
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+)
+
+// idleTime is how long a connection may stay without a question.
+const idleTime = time.Minute
+
+type operator struct {
+	keeper *keeper
+	conn   *imsg.Conn
+	uid    int      // who connected; -1 if the system does not tell
+	names  []string // of the lock directory, while its list is under way
+
+	asking bool      // it waits for an answer; the gate's
+	since  time.Time // it does not any more; the gate's
+}
+
+func (k *keeper) newOperator(c *net.UnixConn) (*operator, error) {
+	f, err := c.File()
+	c.Close()
+	if err != nil {
+		return nil, err
+	}
+	uid, err := peerUID(f)
+	if err != nil {
+		k.log.Error("who is at a control connection cannot be told", "error", err)
+		uid = -1
+	}
+	conn, err := imsg.NewConn(f, imsg.Lockd, imsg.Control)
+	if err != nil {
+		return nil, err
+	}
+	return &operator{keeper: k, conn: conn, uid: uid}, nil
+}
+
+// serve answers until the connection ends or stays silent.
+func (o *operator) serve() {
+	k := o.keeper
+	defer k.gate.leave(o)
+	idle := time.AfterFunc(idleTime, func() { o.conn.Close() })
+	defer idle.Stop()
+	err := o.conn.Serve(func(r imsg.Request) {
+		if !k.gate.asks(o) {
+			r.Fail(imsg.Busy)
+			return
+		}
+		idle.Stop()
+		go func() {
+			o.logOrder(r.Message)
+			m := o.answer(r)
+			k.gate.answered(o)
+			idle.Reset(idleTime)
+			r.Answer(m)
+		}()
+	})
+	if err == nil {
+		return
+	}
+	if n := k.gate.nonsense.due(k.machine.now()); n > 0 {
+		k.log.Warn("control connections are closed", "count", n, "error", err)
+	}
+}
+
+// logOrder logs what changes something; who only looks is not logged.
+func (o *operator) logOrder(m imsg.Message) {
+	var order, client string
+	switch m := m.(type) {
+	case *imsg.Lock:
+		order, client = "lock add", m.Name
+	case *imsg.Unlock:
+		order, client = "lock remove", m.Name
+	case *imsg.RateSetQuota:
+		order, client = "rate set", m.Client
+		for _, q := range m.Quotas {
+			order += fmt.Sprintf(" %s=%d", q.Counter, q.Quota)
+		}
+	case *imsg.RateReset:
+		order, client = "rate reset", m.Client
+		if m.Forget {
+			order = "rate reset --forget"
+		}
+	case *imsg.ReloadNow:
+		order = "reload"
+	case *imsg.StopNow:
+		order = "stop"
+		if m.Now {
+			order = "stop --now"
+		}
+	default:
+		return
+	}
+	attrs := []any{"uid", o.uid, "order", order}
+	if client != "" {
+		attrs = append(attrs, "client", clip(client, maxWord))
+	}
+	o.keeper.log.Log(context.Background(), imsg.LevelNotice, "operator's order", attrs...)
+}
