@@ -19,7 +19,8 @@ func monotonic() int64 {
 }
 
 // Late tells whether the asker waits no more. What is judged only after some
-// work, or after a wait, is to be held against it once more then.
+// work, or after a wait, is to be held against it once more then. What is told or
+// reported is never late.
 func (r Request) Late() bool { return !r.Until.IsZero() && !time.Now().Before(r.Until) }
 
 // Context returns one that ends with parent, and when the asker waits no more.

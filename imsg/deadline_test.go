@@ -22,7 +22,7 @@ func TestNothingIsJudgedLate(t *testing.T) {
 	handled := make(chan Request, 8)
 	serve(l, func(r Request) { handled <- r })
 	// A report is none: what happened, happened.
-	if r := wait(t, handled); r.Message.Type() != tOffence || !r.Late() {
+	if r := wait(t, handled); r.Message.Type() != tOffence || r.Late() {
 		t.Errorf("%T is judged", r.Message)
 	}
 	if r := wait(t, handled); r.Message.Type() != tLeave || r.Late() {

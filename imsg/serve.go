@@ -15,7 +15,7 @@ import (
 type Request struct {
 	Message Message
 	Files   []*os.File
-	Until   time.Time // its asker waits no longer; zero for what is told
+	Until   time.Time // its asker waits no longer; zero for what is told or reported
 
 	conn *Conn
 	id   uint32
@@ -99,9 +99,9 @@ func (c *Conn) take(data []byte, files []*os.File, handle Handler) error {
 		return c.settle(h.id, m)
 	}
 	r := Request{Message: m, Files: files, conn: c, id: h.id}
-	if e.Way == Ask {
+	if e.Way == Ask && !e.Report {
 		r.Until = time.Now().Add(time.Duration(h.until - monotonic()))
-		if r.Late() && !e.Report {
+		if r.Late() {
 			r.Close()
 			r.Fail(Timeout)
 			return nil

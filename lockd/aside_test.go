@@ -21,6 +21,7 @@ type frozen struct {
 	only   string        // but this name; empty: all
 	open   int           // calls that wait
 	most   int           // of those at once
+	lists  atomic.Int32  // how often the directory was opened
 }
 
 // freezing puts one between lockd and its lock directory. Nobody has entered yet.
@@ -77,6 +78,7 @@ func (f *frozen) Lstat(name string) (fs.FileInfo, error) {
 
 func (f *frozen) Open(name string) (*os.File, error) {
 	f.wait(name)
+	f.lists.Add(1)
 	return f.directory.Open(name)
 }
 

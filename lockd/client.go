@@ -4,7 +4,8 @@
 // never become a name unchecked.
 //
 // An IPv6 client has a whole network to call from, so its name is the network's
-// first address: with 64 bits 2001:db8:1:2::25 is locked by 2001:db8:1:2::.
+// first address: with 64 bits 2001:db8:1:2::25 is locked by 2001:db8:1:2::. Where
+// one network holds everybody, an address is a client.
 
 package lockd
 
@@ -27,12 +28,22 @@ func plain(a netip.AddrPort) netip.AddrPort {
 
 func clip(s string, n int) string { return s[:min(len(s), n)] }
 
+// translated is where all of IPv4 appears in IPv6 (RFC 6052 section 2.1).
+var translated = netip.MustParsePrefix("64:ff9b::/96")
+
+// bitsOf is how many leading bits of a client's address make the client. Every
+// link has the same network for its own (RFC 4291 section 2.5.6), and everybody on
+// it an address there.
+func (k *keeper) bitsOf(a netip.Addr) int {
+	if a.Is4() || a.IsLinkLocalUnicast() || translated.Contains(a) {
+		return a.BitLen()
+	}
+	return k.config.ClientPrefixIPv6
+}
+
 // host returns the address that stands for all of one client's.
 func (k *keeper) host(a netip.Addr) netip.Addr {
-	if a.Is4() {
-		return a
-	}
-	network, err := a.Prefix(k.config.ClientPrefixIPv6)
+	network, err := a.Prefix(k.bitsOf(a))
 	if err != nil {
 		return a
 	}

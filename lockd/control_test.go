@@ -108,6 +108,7 @@ func TestAdmissionDoesNotWaitForSnapshots(t *testing.T) {
 
 func TestLocksArePaged(t *testing.T) {
 	h := open(t, plan{config: usual()})
+	dir := h.freezing()
 	const many = 2*lockPage + 5
 	cause := strings.Repeat("c", maxCause)
 	for i := range many {
@@ -127,8 +128,44 @@ func TestLocksArePaged(t *testing.T) {
 		}
 		more = l.More
 	}
-	if len(seen) != many || pages != 3 {
-		t.Errorf("%d locks on %d pages", len(seen), pages)
+	if n := dir.lists.Load(); len(seen) != many || pages != 3 || n != 1 {
+		t.Errorf("%d locks on %d pages; the directory was read %d times", len(seen), pages, n)
+	}
+	// The next list is a fresh one, and so is one that another goes on with.
+	os.Remove(filepath.Join(h.dir, "10.0.0.0-"+strings.Repeat("i", maxIdent)))
+	for _, c := range []*imsg.Conn{c, h.operators()()} {
+		if l := ask[*imsg.LockList](t, c, &imsg.Locks{}); l.Locks[0].Name[:8] != "10.0.0.1" {
+			t.Errorf("%+v", l.Locks[0])
+		}
+	}
+	if l := ask[*imsg.LockList](t, h.operators()(), &imsg.Locks{After: "10.0.0.9"}); len(l.Locks) == 0 || l.Locks[0].Name[:8] != "10.0.0.9" {
+		t.Errorf("%+v", l.Locks)
+	}
+}
+
+// What is shown of a session is taken while nobody changes it.
+func TestListsWhileIdentsCome(t *testing.T) {
+	h := open(t, plan{config: remote()})
+	w := h.worker(0)
+	c := h.operators()()
+	end := make(chan struct{})
+	go func() {
+		defer close(end)
+		for range 200 {
+			a := w.enter("192.0.2.7")
+			w.identify(a.Number, "joe", "192.0.2.25")
+			w.say(&imsg.Leave{Number: a.Number})
+		}
+	}()
+	for {
+		ask[*imsg.SessionList](t, c, &imsg.Sessions{})
+		ask[*imsg.StatusReport](t, c, &imsg.Status{})
+		h.parent.Call(&imsg.Dump{}, patience, tempFile(t))
+		select {
+		case <-end:
+			return
+		default:
+		}
 	}
 }
 
@@ -313,7 +350,7 @@ func TestOrdersAreLogged(t *testing.T) {
 	uid := fmt.Sprintf("msg=\"operator's order\" uid=%d order=", os.Getuid())
 	for _, order := range []string{
 		`"lock add" client=192.0.2.7`, `"lock remove" client=192.0.2.7`, `"lock remove" client=rubbish`, `"rate set messages=9" client=192.0.2.8`,
-		`"rate reset" client=192.0.2.8`, `"rate reset --forget" client=192.0.2.8`, "reload\n", "stop\n", `"stop --now"`,
+		`"rate reset" client=192.0.2.8`, `"rate reset --keep-quotas" client=192.0.2.8`, "reload\n", "stop\n", `"stop --now"`,
 	} {
 		h.log.has(t, uid+order)
 	}

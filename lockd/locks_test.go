@@ -163,6 +163,12 @@ func TestLockNames(t *testing.T) {
 	}{
 		{imsg.ModeFixed, "192.0.2.7", "joe", "192.0.2.7"},
 		{imsg.ModeFixed, "2001:DB8:0::1", "", "2001:db8::"},
+		{imsg.ModeFixed, "fe80::1:2:3:4", "", "fe80::1:2:3:4"}, // every link's network is the same
+		{imsg.ModeFixed, "fe80::1:2:3:4%eth0", "", "fe80::1:2:3:4"},
+		{imsg.ModeRemote, "fe80::1:2:3:4%../x", "joe", "fe80::1:2:3:4-joe"},
+		{imsg.ModeFixed, "64:ff9b::192.0.2.7", "", "64:ff9b::c000:207"}, // all of IPv4 is in it
+		{imsg.ModeFixed, "64:ff9b::1:192.0.2.7", "", "64:ff9b::"},
+		{imsg.ModeFixed, "fd00::1:2:3:4", "", "fd00::"},
 		{imsg.ModeRemote, "192.0.2.7", "", "192.0.2.7-"},
 		{imsg.ModeRemote, "192.0.2.7", "Joe-9=+:", "192.0.2.7-Joe-9=+:"},
 		{imsg.ModeRemoteUDP, "2001:db8::1", "../../etc/passwd", "2001:db8::-______etc_passwd"},
@@ -170,7 +176,7 @@ func TestLockNames(t *testing.T) {
 		{imsg.ModeRemote, "192.0.2.7", strings.Repeat("x", 300), "192.0.2.7-" + strings.Repeat("x", maxIdent)},
 	} {
 		k := &keeper{config: imsg.LockdConfig{Mode: row.mode, ClientPrefixIPv6: 64}}
-		got := k.clientName(&session{client: at(row.client), ident: row.ident})
+		got := k.clientName(&session{client: plain(at(row.client)), ident: row.ident})
 		if got != row.want {
 			t.Errorf("%s %q: %q, want %q", row.client, row.ident, got, row.want)
 		}

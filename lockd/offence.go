@@ -130,9 +130,11 @@ func (k *keeper) script(name string, s *session, m *imsg.Offence) *imsg.Run {
 		Client:       s.client,
 		Local:        s.local,
 		Ident:        s.ident,
-		IdentCount:   k.identCount(s),
 		LockFile:     path.Join(k.config.LockPath, name),
 		LockDuration: k.config.LockDuration,
+	}
+	if k.config.Mode.Remote() { // elsewhere there are no idents to count
+		r.IdentCount = k.identCount(s)
 	}
 	r.Target = plain(m.Target)
 	if !r.Target.IsValid() {

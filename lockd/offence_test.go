@@ -47,7 +47,7 @@ func TestOffence(t *testing.T) {
 
 	r := receive(t, runs)
 	o.Target = r.Target
-	if r.Offence != o || r.Client != at("192.0.2.7") || r.IdentCount != 3 || r.LockFile != "/locks/192.0.2.7" ||
+	if r.Offence != o || r.Client != at("192.0.2.7") || r.IdentCount != 0 || r.LockFile != "/locks/192.0.2.7" ||
 		r.LockDuration != 3600 || r.Started == 0 || r.Local.Port() != 9199 {
 		t.Errorf("%+v", r)
 	}
@@ -195,7 +195,7 @@ func TestMaxHost(t *testing.T) {
 		t.Fatalf("%+v", third)
 	}
 	r := receive(t, runs)
-	if r.Found != imsg.FoundMaxHost || r.Number != third.Number || r.Target.IsValid() || r.Local.String() != "[::]:9199" || r.IdentCount != 3 || r.Transaction != 1 {
+	if r.Found != imsg.FoundMaxHost || r.Number != third.Number || r.Target.IsValid() || r.Local.String() != "[::]:9199" || r.IdentCount != 0 || r.Transaction != 1 {
 		t.Errorf("%+v", r)
 	}
 	told := []uint64{receive(t, w.locked), receive(t, w.locked)}

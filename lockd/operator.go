@@ -86,8 +86,8 @@ func (o *operator) logOrder(m imsg.Message) {
 		}
 	case *imsg.RateReset:
 		order, client = "rate reset", m.Client
-		if m.Forget {
-			order = "rate reset --forget"
+		if !m.Forget {
+			order = "rate reset --keep-quotas"
 		}
 	case *imsg.ReloadNow:
 		order = "reload"

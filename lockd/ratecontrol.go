@@ -55,8 +55,8 @@ func (k *keeper) entry(name string, r *record) imsg.RateEntry {
 // yesterday may have the name of no network of today: it is one address.
 func (k *keeper) bits(name string) int {
 	host, _, _, ok := parseName(name)
-	if ok && host.Is6() && k.host(host) == host {
-		return k.config.ClientPrefixIPv6
+	if ok && k.host(host) == host {
+		return k.bitsOf(host)
 	}
 	return host.BitLen()
 }

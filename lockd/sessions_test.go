@@ -63,7 +63,10 @@ func TestHostsAreCountedInOneForm(t *testing.T) {
 	if a := w.enter("::ffff:192.0.2.7"); a.Same != 2 {
 		t.Errorf("an IPv4 address inside IPv6 is another host: %+v", a)
 	}
-	w.enter("fe80::1")
+	w.enter("fe80::7")
+	if a := w.enter("fe80::1"); a.Same != 1 {
+		t.Errorf("another address on the link is the same host: %+v", a)
+	}
 	if a := w.enter("fe80::1%../../etc/passwd"); a.Same != 2 {
 		t.Errorf("a zone makes another host: %+v", a)
 	}

@@ -61,6 +61,10 @@ func (k *keeper) fromWorker(w *worker, r imsg.Request) {
 		r.Close()
 		return
 	}
+	if r.Late() { // it waited for the lock
+		r.Fail(imsg.Timeout)
+		return
+	}
 	switch m := r.Message.(type) {
 	case *imsg.Enter:
 		if !m.Client.IsValid() {
