@@ -40,18 +40,21 @@ func (c *Conn) Call(m Message, timeout time.Duration, files ...*os.File) (Messag
 		callPool.Put(k)
 	}()
 
-	select {
-	case c.flight <- struct{}{}:
-	default:
+	// A report is not lost because many questions wait for their answers.
+	if !e.Report {
 		select {
 		case c.flight <- struct{}{}:
-		case <-k.timer.C:
-			return nil, Busy
-		case <-c.done:
-			return nil, Gone
+		default:
+			select {
+			case c.flight <- struct{}{}:
+			case <-k.timer.C:
+				return nil, Busy
+			case <-c.done:
+				return nil, Gone
+			}
 		}
+		defer func() { <-c.flight }()
 	}
-	defer func() { <-c.flight }()
 
 	id := c.open(k)
 	if err := c.send(m, header{id: id, until: until}, files); err != nil {

@@ -125,3 +125,29 @@ func TestClock(t *testing.T) {
 		t.Errorf("%d, %d, %d", before, now.Nano(), after)
 	}
 }
+
+// A report is told even if as many questions as may be are open.
+func TestReportPassesOpenQuestions(t *testing.T) {
+	s, l := link(t, Session, Lockd)
+	serve(s, func(Request) {})
+	asked := make(chan Request, maxFlight)
+	serve(l, func(r Request) {
+		if r.Message.Type() == tOffence {
+			r.Answer(&Done{})
+		} else {
+			asked <- r
+		}
+	})
+	for range maxFlight {
+		go s.Call(&Enter{}, time.Minute)
+	}
+	for range maxFlight {
+		wait(t, asked)
+	}
+	if _, err := s.Call(&Enter{}, time.Millisecond); err != Busy {
+		t.Errorf("one question too many: %v", err)
+	}
+	if _, err := s.Call(&Offence{}, 10*time.Second); err != nil {
+		t.Errorf("a report: %v", err)
+	}
+}

@@ -18,6 +18,8 @@ const (
 	// reloadTime is how long a reload may take until its asker is told so.
 	reloadTime = time.Minute
 	stopTime   = 10 * time.Second
+	// directoryTime is how long a status waits for the number of locks.
+	directoryTime = 3 * time.Second
 	// lockPage is the largest number of locks in one LockList: as many as fit
 	// with the longest names and causes.
 	lockPage = 100
@@ -84,7 +86,7 @@ func (k *keeper) status() imsg.Message {
 	count := 0
 	select {
 	case count = <-locks:
-	case <-time.After(snapshotTime):
+	case <-time.After(directoryTime):
 		k.log.Error("status is incomplete: the lock directory does not answer")
 	}
 	k.mu.Lock()

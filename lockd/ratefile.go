@@ -37,6 +37,10 @@ func (k *keeper) openRates(f *os.File) {
 	k.writeRates()
 	t.moving.Lock()
 	defer t.moving.Unlock()
+	if t.closed {
+		f.Close()
+		return
+	}
 	t.await(f)
 	file, err := t.open(patientOpen)
 	switch {
@@ -163,6 +167,7 @@ func (k *keeper) closeRates() {
 	k.rates.moving.Lock()
 	defer k.rates.moving.Unlock()
 	k.rates.await(nil)
+	k.rates.closed = true
 	k.mu.Lock()
 	file := k.rates.file
 	k.rates.file = nil

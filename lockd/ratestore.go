@@ -51,6 +51,7 @@ type rateStore struct {
 	swept  []byte      // how far the last sweep came
 
 	awaited *os.File // another daemon has it open still; guarded by moving
+	closed  bool     // for good; guarded by moving
 
 	// nil stands for a record that was forgotten.
 	fresh   map[string]*record // changed since it was written
