@@ -129,6 +129,17 @@ func (p *spool) drop() {
 	}
 }
 
+// isNamed tells whether a name is still that of an open file: its session may have
+// kept it under another one, and begun the next.
+func isNamed(f *os.File, name string) bool {
+	is, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	named, err := os.Lstat(name)
+	return err == nil && os.SameFile(is, named)
+}
+
 // sweep removes what workers that died left behind: unfinished files whose lock
 // is free.
 func sweep(log *slog.Logger) error {
@@ -147,7 +158,7 @@ func sweep(log *slog.Logger) error {
 			}
 			continue
 		}
-		if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
+		if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil && isNamed(f, e.Name()) {
 			os.Remove(e.Name())
 			log.Info("left-over spool file removed", "file", e.Name())
 		}
