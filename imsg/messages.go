@@ -76,8 +76,19 @@ type Ready struct{}
 // Start lifts the barrier: every room is ready, work begins.
 type Start struct{}
 
-// Drain asks a room to take no new work and to end when the last is done.
-type Drain struct{}
+// Drain asks a room to take no new work and to end when the last is done. It may
+// come once more, with End.
+type Drain struct {
+	// Closing are the listeners that nobody will serve any more: a worker says so
+	// to who waits there.
+	Closing []netip.AddrPort
+	// End has a worker end its sessions, too, but for messages under way.
+	End bool
+}
+
+// Drained answers a worker's first Drain: it accepts nobody any more, and whom it
+// has accepted is judged.
+type Drained struct{}
 
 // Ping asks a room whether it still does its work. Home answers it.
 type Ping struct{}
@@ -568,6 +579,7 @@ func (*Ledger) Type() Type        { return tLedger }
 func (*Ready) Type() Type         { return tReady }
 func (*Start) Type() Type         { return tStart }
 func (*Drain) Type() Type         { return tDrain }
+func (*Drained) Type() Type       { return tDrained }
 func (*BadPeer) Type() Type       { return tBadPeer }
 func (*Family) Type() Type        { return tFamily }
 func (*Dump) Type() Type          { return tDump }

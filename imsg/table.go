@@ -77,6 +77,7 @@ const (
 	tReady
 	tStart
 	tDrain
+	tDrained
 	tBadPeer
 	tFamily
 	tDump
@@ -159,7 +160,8 @@ var Table = [types]Entry{
 	tLedger:        {Name: "Ledger", From: toParent, To: toLockd, Files: 1, Max: small, New: func() Message { return new(Ledger) }},
 	tReady:         {Name: "Ready", From: children, To: toParent, Max: small, New: func() Message { return new(Ready) }},
 	tStart:         {Name: "Start", From: toParent, To: children, Max: small, New: func() Message { return new(Start) }},
-	tDrain:         {Name: "Drain", From: toParent, To: children, Max: small, New: func() Message { return new(Drain) }},
+	tDrain:         {Name: "Drain", From: toParent, To: children, Max: large, New: func() Message { return new(Drain) }},
+	tDrained:       {Name: "Drained", From: toSession, To: toParent, Max: small, New: func() Message { return new(Drained) }},
 	tBadPeer:       {Name: "BadPeer", From: children, To: toParent, Max: small, New: func() Message { return new(BadPeer) }},
 	tFamily:        {Name: "Family", From: toParent, To: toLockd, Max: large, New: func() Message { return new(Family) }},
 	tDump:          {Name: "Dump", From: toParent, To: toLockd, Way: Ask, Answer: tDone, Files: 1, Max: small, New: func() Message { return new(Dump) }},

@@ -139,6 +139,8 @@ func join(message string, attrs []any) string {
 
 // refuse says one line in place of a greeting and closes.
 func (s *session) refuse(code smtp.Code, text imsg.Text, detail string) {
+	s.judged()
+	s.claim("error")
 	line := smtp.AppendReply(nil, code, false, s.w.cfg.ProxyName, s.text(text)+detail)
 	s.client.conn.SetDeadline(time.Now().Add(lingering * time.Second))
 	s.client.write(line)

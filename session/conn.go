@@ -27,14 +27,15 @@ const lingering = 2 // seconds
 // server. Both write to the client, under clientOut. Fields without a word on
 // them belong to the client's goroutine.
 type session struct {
-	w       *worker
-	number  uint64
-	started time.Time
-	src     netip.AddrPort
-	local   netip.AddrPort
-	dst     netip.AddrPort // set before the relay starts
-	ident   string         // whom a router says it calls for; like dst
-	uses    imsg.RateSet   // what it has a quota of
+	w        *worker
+	number   uint64
+	started  time.Time
+	src      netip.AddrPort
+	local    netip.AddrPort
+	dst      netip.AddrPort // set before the relay starts
+	ident    string         // whom a router says it calls for; like dst
+	uses     imsg.RateSet   // what it has a quota of
+	unjudged bool           // the worker waits for the end of its admission
 
 	client stream
 	server stream
@@ -99,9 +100,9 @@ const (
 	direct         // nobody looks any more
 )
 
-// serve is the life of an accepted connection.
-func (w *worker) serve(conn *net.TCPConn) {
-	s := &session{w: w, started: time.Now()}
+// serve is the life of an accepted connection; late is one that came too late.
+func (w *worker) serve(conn *net.TCPConn, late bool) {
+	s := &session{w: w, started: time.Now(), unjudged: !late}
 	s.turn.L = &s.mu
 	s.users.Store(1)
 	defer s.leave()
@@ -113,7 +114,15 @@ func (w *worker) serve(conn *net.TCPConn) {
 	s.src, s.local = addrPort(conn.RemoteAddr()), addrPort(conn.LocalAddr())
 	s.lines.Bare = smtp.BareNewline(w.cfg.BareNewline)
 	w.count(imsg.CountTotal, 1)
+	if late {
+		s.turnOff()
+		return
+	}
 	if !s.admit() {
+		return
+	}
+	if !s.judged() {
+		s.turnOff()
 		return
 	}
 	if !s.connect() {
@@ -148,6 +157,13 @@ func (s *session) connect() bool {
 	// TimeoutConnect bounds the attempt, not timeout_idle.
 	s.patience.Store(forever)
 	conn, err := s.dial()
+	if s.w.mustEnd() {
+		if err == nil {
+			conn.Close()
+		}
+		s.turnOff()
+		return false
+	}
 	if err == nil {
 		s.mu.Lock()
 		err = s.server.open(conn)
@@ -182,6 +198,10 @@ func (s *session) meet() bool {
 	if err == nil {
 		return true
 	}
+	if s.w.mustEnd() {
+		s.turnOff()
+		return false
+	}
 	s.info("XCLIENT:FAILED", "dst", s.dst, "error", err)
 	if s.cut(new([]byte)) {
 		s.turnAway(s.text(imsg.MsgFixedXclientFail))
@@ -191,6 +211,7 @@ func (s *session) meet() bool {
 
 // turnAway greets in the server's place and takes over: there is no server.
 func (s *session) turnAway(reason string) {
+	s.judged()
 	if s.say(smtp.CodeGreeting, "SMTP") == nil {
 		s.takeover(reason)
 		s.swallow()
@@ -251,6 +272,7 @@ func (s *session) leave() {
 	if s.users.Add(-1) > 0 {
 		return
 	}
+	s.judged()
 	w := s.w
 	defer w.closed()
 	if s.client.conn == nil {

@@ -22,7 +22,7 @@ func (s *session) dial() (*net.TCPConn, error) {
 	cfg := s.w.cfg
 	from := source(cfg, s.src, s.dst)
 	if !cfg.Marked && !inTheirName(cfg.Mode, s.src.Addr()) {
-		return dialPlain(from.Addr(), s.dst, cfg.TimeoutConnect)
+		return dialPlain(s.w.ending, from.Addr(), s.dst, cfg.TimeoutConnect)
 	}
 	deadline := time.Now().Add(cfg.TimeoutConnect)
 	conn, err := s.w.dialPrepared(from, s.dst, deadline)
@@ -68,7 +68,7 @@ func portTaken(err error) bool {
 	return errors.Is(err, unix.EADDRINUSE) || errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.EACCES)
 }
 
-func dialPlain(from netip.Addr, to netip.AddrPort, timeout time.Duration) (*net.TCPConn, error) {
+func dialPlain(ctx context.Context, from netip.Addr, to netip.AddrPort, timeout time.Duration) (*net.TCPConn, error) {
 	d := net.Dialer{Timeout: timeout, KeepAlive: -1}
 	network := "tcp4"
 	if to.Addr().Is6() {
@@ -77,7 +77,7 @@ func dialPlain(from netip.Addr, to netip.AddrPort, timeout time.Duration) (*net.
 	if from.IsValid() {
 		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))
 	}
-	conn, err := d.DialContext(context.Background(), network, to.String())
+	conn, err := d.DialContext(ctx, network, to.String())
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +91,7 @@ func (w *worker) dialPrepared(from, to netip.AddrPort, deadline time.Time) (*net
 		return nil, err
 	}
 	defer f.Close()
-	if err := connect(f, from, to, deadline); err != nil {
+	if err := connect(w.ending, f, from, to, deadline); err != nil {
 		return nil, err
 	}
 	conn, err := net.FileConn(f)
@@ -108,7 +108,7 @@ func (w *worker) dialPrepared(from, to netip.AddrPort, deadline time.Time) (*net
 }
 
 // connect binds and connects a socket that does not block.
-func connect(f *os.File, from, to netip.AddrPort, deadline time.Time) error {
+func connect(ctx context.Context, f *os.File, from, to netip.AddrPort, deadline time.Time) error {
 	raw, err := f.SyscallConn()
 	if err != nil {
 		return err
@@ -116,6 +116,7 @@ func connect(f *os.File, from, to netip.AddrPort, deadline time.Time) error {
 	if err := f.SetWriteDeadline(deadline); err != nil {
 		return err
 	}
+	defer context.AfterFunc(ctx, func() { f.SetWriteDeadline(time.Unix(1, 0)) })()
 	if from.Addr().IsValid() {
 		if cerr := raw.Control(func(fd uintptr) { err = unix.Bind(int(fd), sockaddr(from)) }); cerr != nil {
 			return cerr

@@ -39,6 +39,10 @@ func (s *session) directFromServer() {
 // either half on. It is silence on both sides that ends a session, by the
 // worker's clock: a tick that moved octets is a sign of life.
 func (s *session) pump(to, from *stream, side string) {
+	if s.w.mustEnd() {
+		s.end("admin")
+		return
+	}
 	if b := from.bytes(); len(b) > 0 {
 		if to.write(b) != nil {
 			s.end(side)

@@ -49,6 +49,7 @@ func (s *session) carryOut() {
 		s.mu.Unlock()
 		return
 	}
+	s.dismissal = nil // carried out: over is what the takeover is
 	s.held, s.authing = false, false
 	s.client.conn.SetReadDeadline(time.Time{})
 	if s.phase == octets {

@@ -24,6 +24,7 @@ type house struct {
 	scand  *imsg.Conn
 	log    string // the file
 	ended  chan error
+	drains chan bool // the worker has stopped accepting
 
 	mu       sync.Mutex
 	refusal  imsg.Refusal
@@ -37,6 +38,8 @@ type house struct {
 	onScan   func(number uint64)
 	onEnter  func(number uint64) // before it is answered
 	silent   bool                // scand does not answer
+	waits    bool                // so does lockd to Enter, and keeps it
+	entering []imsg.Request
 	uses     imsg.RateSet
 	over     map[imsg.Rate]imsg.Refusal // what becomes of a use, if not Admitted
 	used     []imsg.Use
@@ -125,15 +128,18 @@ func newHouse(t testing.TB, server string, change func(*imsg.SessionConfig)) *ho
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &house{t: t, ended: make(chan error, 1), number: 100}
+	h := &house{t: t, ended: make(chan error, 1), drains: make(chan bool, 1), number: 100}
 	h.verdict = imsg.Verdict{Virus: imsg.Clean, Spam: imsg.Clean}
 	if h.parent, err = imsg.NewConn(near, imsg.Parent, imsg.Session); err != nil {
 		t.Fatal(err)
 	}
 	ready := make(chan bool, 1)
 	go h.parent.Serve(func(r imsg.Request) {
-		if _, ok := r.Message.(*imsg.Ready); ok {
+		switch r.Message.(type) {
+		case *imsg.Ready:
 			ready <- true
+		case *imsg.Drained:
+			h.drains <- true
 		}
 	})
 	go func() { h.ended <- Main(far) }()
@@ -213,6 +219,10 @@ func (h *house) asLockd(r imsg.Request) {
 		h.number++
 		if h.onEnter != nil {
 			h.onEnter(h.number)
+		}
+		if h.waits {
+			h.entering = append(h.entering, r)
+			return
 		}
 		r.Answer(&imsg.Admission{Number: h.number, Refusal: h.refusal, Sessions: 1, Same: 1, Uses: h.uses})
 	case *imsg.Ident:

@@ -25,7 +25,13 @@ const (
 func (s *session) fromClient() {
 	defer s.leave()
 	for {
+		if s.w.mustEnd() && s.bowOut(new([]byte)) {
+			break
+		}
 		if err := s.client.fill(); err != nil {
+			if s.hurried(err) {
+				continue
+			}
 			if !s.dismissed() {
 				s.clientGone(err)
 			}
@@ -51,6 +57,9 @@ func (s *session) take(out *[]byte) bool {
 	for len(s.client.bytes()) > 0 {
 		phase, ok := s.turnTo(out)
 		if !ok {
+			return false
+		}
+		if phase == commands && s.w.mustEnd() && s.bowOut(out) {
 			return false
 		}
 		next := stop

@@ -63,7 +63,7 @@ func (s *session) takeReplies(out *[]byte) relayState {
 		code = r.Code
 		if code == 421 {
 			if s.claim("server") {
-				s.sendClient(out)
+				s.sayLine(*out)
 				s.finish("server")
 			}
 			return relayOver
@@ -150,15 +150,15 @@ func (s *session) owed(out *[]byte, done *int) (entry, error) {
 }
 
 // sendClient hands collected replies to the client. None comes through once the
-// server has been cut off: what the client hears then is ours. False: the
-// server's goroutine has nothing left to do.
+// server has been cut off or the session's end is somebody else's: what the client
+// hears then is ours. False: the server's goroutine has nothing left to do.
 func (s *session) sendClient(out *[]byte) bool {
 	if len(*out) == 0 {
 		return true
 	}
 	s.clientOut.Lock()
 	defer s.clientOut.Unlock()
-	if s.isTaken() {
+	if s.isTaken() || s.isEnded() {
 		return false
 	}
 	err := s.client.write(*out)

@@ -5,6 +5,7 @@
 package session
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"maps"
@@ -39,18 +40,24 @@ type worker struct {
 
 	stock4, stock6 stock // sockets to reach servers with, by family
 
+	ending context.Context // over when the generation must end
+	endAll context.CancelFunc
+
 	now    atomic.Int64 // seconds since the worker started, renewed by tick
 	counts [imsg.Counters]atomic.Uint64
 
 	mu        sync.Mutex
 	sessions  map[uint64]*session // admitted
 	early     map[uint64]int64    // locked, and not in sessions yet or any more: since when, by now
-	listeners []*net.TCPListener
+	listeners []listener
 	started   bool
 	draining  bool
 	idle      *sync.Cond // signalled when places may have become free
 	open      int
-	lingering int // of these, refused clients that have not closed yet
+	lingering int  // of these, refused clients that have not closed yet
+	unjudged  int  // places of those whose admission is not decided, or who are waited for
+	late      bool // the parent waits for the end of that no longer
+	drained   bool // and has been told of it
 }
 
 // Main is the life of a session worker; f is its link to the parent.
@@ -68,6 +75,7 @@ func Main(f *os.File) error {
 func newWorker(home *imsg.Home, log *slog.Logger) *worker {
 	w := &worker{home: home, log: log, sessions: make(map[uint64]*session), early: make(map[uint64]int64)}
 	w.idle = sync.NewCond(&w.mu)
+	w.ending, w.endAll = context.WithCancel(context.Background())
 	w.stock4.ask = func(n int) error { return home.Send(&imsg.Sockets{N: n}) }
 	w.stock6.ask = func(n int) error { return home.Send(&imsg.Sockets{IPv6: true, N: n}) }
 	return w
@@ -94,7 +102,7 @@ func (w *worker) fromParent(r imsg.Request) {
 	case *imsg.Start:
 		w.start()
 	case *imsg.Drain:
-		w.drain()
+		w.drain(m)
 	default:
 		r.Close()
 	}
@@ -158,8 +166,12 @@ func (w *worker) listen(m *imsg.Listener, f *os.File) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.listeners = append(w.listeners, tcp)
-	if w.started && !w.draining {
+	if w.draining {
+		l.Close()
+		return
+	}
+	w.listeners = append(w.listeners, listener{tcp, m.Address})
+	if w.started {
 		go w.accept(tcp)
 	}
 }
@@ -169,31 +181,8 @@ func (w *worker) start() {
 	defer w.mu.Unlock()
 	w.started = true
 	for _, l := range w.listeners {
-		go w.accept(l)
+		go w.accept(l.TCPListener)
 	}
-}
-
-// drain stops accepting; the process ends with its last session.
-func (w *worker) drain() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.draining {
-		return
-	}
-	w.draining = true
-	for _, l := range w.listeners {
-		l.Close()
-	}
-	w.idle.Broadcast()
-	go func() {
-		w.mu.Lock()
-		for w.open > 0 {
-			w.idle.Wait()
-		}
-		w.mu.Unlock()
-		w.flushCounts()
-		w.home.Close()
-	}()
 }
 
 func (w *worker) stock(six bool) *stock {
@@ -242,19 +231,21 @@ func (w *worker) accept(l *net.TCPListener) {
 			return
 		}
 		w.open++
+		w.unjudged++
 		w.mu.Unlock()
 
 		conn, err := l.AcceptTCP()
 		if err != nil {
+			w.judged()
 			w.closed()
-			if errors.Is(err, net.ErrClosed) {
+			if errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded) {
 				return
 			}
 			failing = w.acceptFailed(err, failing)
 			continue
 		}
 		failing = false
-		go w.serve(conn)
+		go w.serve(conn, false)
 	}
 }
 

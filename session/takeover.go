@@ -71,7 +71,14 @@ func (s *session) takeover(reason string) {
 	s.patience.Store(seconds(s.w.cfg.TimeoutSession))
 	s.lines.Limit = 0
 	for count := 0; ; {
+		if s.w.mustEnd() && s.skip == 0 && !s.message.open {
+			s.sayEnd()
+			return
+		}
 		line, err := s.nextLine()
+		if s.hurried(err) {
+			continue
+		}
 		if err != nil {
 			if errors.Is(err, os.ErrDeadlineExceeded) {
 				s.say(smtp.CodeTimeout, s.text(imsg.MsgSessionTimeout))

@@ -10,6 +10,7 @@
 package session
 
 import (
+	"context"
 	"errors"
 	"net/netip"
 	"strconv"
@@ -33,6 +34,8 @@ const maxIntroduction = 64 << 10
 // answer on as the greeting. After an error nothing has been said to the client.
 func (s *session) introduce() error {
 	s.server.conn.SetReadDeadline(time.Now().Add(s.w.cfg.TimeoutLookup))
+	alone := context.AfterFunc(s.w.ending, s.server.expire)
+	defer alone()
 	esmtp := false
 	code, err := s.serverReply(func(r smtp.Reply) {
 		esmtp = esmtp || smtp.HasWord(r.Text, "ESMTP")
@@ -75,6 +78,8 @@ func (s *session) introduce() error {
 		return errXclient
 	case len(s.server.bytes()) > 0:
 		return errUnasked
+	case !alone():
+		return context.Canceled
 	}
 	s.server.conn.SetReadDeadline(time.Time{})
 	s.greeted.Store(true)

@@ -17,6 +17,7 @@ const (
 	CodeBye                      // 221
 	CodeOK                       // 250
 	CodeTimeout                  // 421, also protocol errors of the MSA: the connection ends
+	CodeShutdown                 // 421, the daemon or this part of it goes away
 	CodeTakeover                 // 451, MAIL in a takeover
 	CodeSpool                    // 451, the spool cannot be made or written
 	CodeScanner                  // 451, the scanner failed
@@ -43,6 +44,7 @@ var codes = [...]struct {
 	CodeBye:          {221, "2.0.0"},
 	CodeOK:           {250, "2.0.0"},
 	CodeTimeout:      {421, "4.4.2"},
+	CodeShutdown:     {421, "4.3.2"},
 	CodeTakeover:     {451, "4.3.2"},
 	CodeSpool:        {451, "4.3.1"},
 	CodeScanner:      {451, "4.3.0"},
