@@ -6,7 +6,7 @@
 package parent
 
 import (
-	"errors"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -29,6 +29,8 @@ func (p *parent) take(m *member, r imsg.Request) {
 		p.greet(m, msg)
 	case *imsg.Ready:
 		p.isReady(m)
+	case *imsg.Drained:
+		m.drained = true
 	case *imsg.BadPeer:
 		p.accused(m, msg)
 	case *imsg.Sockets:
@@ -50,11 +52,7 @@ func (p *parent) outcome(err error) *imsg.Done {
 	if err == nil {
 		return &imsg.Done{}
 	}
-	kind := imsg.Invalid
-	if errors.Is(err, errCrowded) {
-		kind = imsg.Busy
-	}
-	return &imsg.Done{Kind: kind, Detail: cut(err.Error())}
+	return &imsg.Done{Kind: imsg.Invalid, Detail: cut(err.Error())}
 }
 
 // cut makes a text fit a Done.
@@ -94,28 +92,37 @@ func (p *parent) greet(m *member, h *imsg.Hello) {
 	}
 }
 
-// admit gives a session worker the doors of a place.
+// admit gives a session worker the doors of a place: all of them, if they open
+// with its generation, else those that are open.
 func (p *parent) admit(m *member, place int) {
 	for _, l := range m.gen.listeners {
-		for _, f := range l.doorsOf(place, workers(m.gen.cfg)) {
+		n := l.open
+		if m.gen == p.coming {
+			n = len(l.doors)
+		}
+		if n == 1 && place != m.place {
+			continue // it has that one
+		}
+		for _, f := range l.doorsOf(place, workers(m.gen.cfg), n) {
 			p.tell(m, &imsg.Listener{Address: l.bound, Name: l.name}, f)
 		}
 	}
 }
 
-// adopt has another worker serve the doors of one that died, until and beside
-// its replacement.
-func (p *parent) adopt(dead *member) {
-	if !spreads || dead.Room != imsg.Session {
-		return
-	}
-	for _, m := range p.of(dead.gen) {
-		if m.Room == imsg.Session && m.state == imsg.Running && !m.going {
-			if !slices.Contains(m.adopted, dead.place) {
-				m.adopted = append(m.adopted, dead.place)
-				p.admit(m, dead.place)
-			}
-			return
+// adopt has the doors that nobody serves, because their worker died, served by
+// another one, until and beside its replacement.
+func (p *parent) adopt(g *generation) {
+	serving := slices.DeleteFunc(p.of(g), func(m *member) bool {
+		return m.Room != imsg.Session || m.state != imsg.Running || m.going
+	})
+	for place := range workers(g.cfg) {
+		served := slices.ContainsFunc(serving, func(m *member) bool {
+			return m.place == place || slices.Contains(m.adopted, place)
+		})
+		if len(serving) > 0 && !served {
+			m := serving[0]
+			m.adopted = append(m.adopted, place)
+			p.admit(m, place)
 		}
 	}
 }
@@ -129,6 +136,7 @@ func (p *parent) isReady(m *member) {
 	m.ready = true
 	if m.gen != p.coming {
 		p.commission(m)
+		p.adopt(p.current)
 		return
 	}
 	for _, other := range p.of(m.gen) {
@@ -240,7 +248,7 @@ func (p *parent) lost(m *member, err error) {
 	case m.gen == p.coming:
 		p.failed(m.gen, shortly(err, m))
 	case p.needed(m):
-		p.adopt(m)
+		p.adopt(p.current)
 		if !m.owed {
 			p.replace(m, p.fails(m))
 		}
@@ -317,8 +325,9 @@ func (p *parent) sessions(g *generation) int {
 	return n
 }
 
-// drain has a room take no new work and end after its last.
-func (p *parent) drain(m *member) {
+// drain has a room take no new work and end after its last. closing are the
+// listeners that are served no longer.
+func (p *parent) drain(m *member, closing []netip.AddrPort) {
 	if m.going || m.state == imsg.Draining {
 		return
 	}
@@ -328,7 +337,12 @@ func (p *parent) drain(m *member) {
 	}
 	m.state = imsg.Draining
 	p.unsaid = true
-	p.tell(m, &imsg.Drain{})
+	p.tell(m, &imsg.Drain{Closing: closing})
+}
+
+// accepts tells whether a worker on its way out may still accept clients.
+func (p *parent) accepts(m *member) bool {
+	return m.Room == imsg.Session && m.gen != p.current && m.state == imsg.Draining && !m.drained
 }
 
 // sayFamily tells lockd who is there, for those who ask it.

@@ -21,6 +21,7 @@ type generation struct {
 	listeners []*listener
 	who       map[imsg.Room]identity
 	done      func(error) // told how it went, may be nil
+	ending    bool        // its sessions have been told to end
 }
 
 // begin prepares a generation and starts its rooms. It comes into force when all
@@ -97,9 +98,9 @@ func (p *parent) listen(g *generation) error {
 
 func (p *parent) listener(a netip.AddrPort, c *config.Config) (l *listener, err error) {
 	if l = p.listeners[a]; l != nil {
-		return l, l.widen(c.ConnectQueue, workers(c))
+		return l, l.widen(workers(c))
 	}
-	err = p.insist(func() error { l, err = listen(a, c.ConnectQueue, workers(c), p.intercepts(c)); return err })
+	err = p.insist(func() error { l, err = reserve(a, workers(c), p.intercepts(c)); return err })
 	if err == nil {
 		p.listeners[a] = l
 	}
@@ -113,14 +114,17 @@ func (p *parent) intercepts(c *config.Config) bool {
 	return foreign(c) || c.Mode == imsg.ModeGetsockname && p.rooted
 }
 
-// unlisten closes the listeners g does not use; nil uses none.
-func (p *parent) unlisten(g *generation) {
+// unlisten lets go of the listeners g does not use, and returns their addresses;
+// nil uses none. Workers that have one hold it still, with whoever waits there.
+func (p *parent) unlisten(g *generation) (closing []netip.AddrPort) {
 	for a, l := range p.listeners {
 		if g == nil || !slices.Contains(g.listeners, l) {
+			closing = append(closing, l.bound)
 			l.close()
 			delete(p.listeners, a)
 		}
 	}
+	return closing
 }
 
 // people starts the rooms of g. The lasting one is there already, but for the
@@ -216,10 +220,18 @@ func (p *parent) failed(g *generation, err error) {
 	}
 }
 
-// install puts a generation in force, all of whose rooms are ready.
+// install puts a generation in force, all of whose rooms are ready. Its doors open
+// with it, the old one's workers are asked to stop accepting; inForce is when they
+// have.
 func (p *parent) install(g *generation) {
+	for _, l := range g.listeners {
+		if err := l.serve(g.cfg.ConnectQueue); err != nil && !l.given {
+			p.failed(g, err)
+			return
+		}
+	}
 	old := p.current
-	p.current, p.coming = g, nil
+	p.current, p.coming, p.taking = g, nil, g
 	if g.sink != p.sink {
 		p.useSink(g.sink)
 	}
@@ -239,28 +251,30 @@ func (p *parent) install(g *generation) {
 			}
 		}
 	}
-	if old != nil {
-		p.draining = append(p.draining, old)
-		for _, m := range p.of(old) {
-			if m.Room == imsg.Session || m.Room == imsg.Action {
-				p.drain(m)
-			}
-		}
-	}
-	p.unlisten(g)
-	for _, l := range g.listeners {
-		if err := l.requeue(g.cfg.ConnectQueue); err != nil && !l.given {
-			p.log.Warn(g.cfg.Called("connect_queue"), "error", err)
-		}
-	}
 	p.unsaid = true
-	var addresses []netip.AddrPort
-	for _, l := range g.listeners {
-		addresses = append(addresses, l.bound)
+	if closing := p.unlisten(g); old != nil {
+		p.draining = append(p.draining, old)
+		p.retire(old, closing)
 	}
-	p.say(imsg.LevelNotice, "ready", "generation", g.number, "version", p.Version, "listen", fmt.Sprint(addresses))
-	p.notify.ready("serving")
-	p.startedWell()
+}
+
+// inForce is when nobody is served by an older configuration any more, but those
+// who were let in under it: now a reload is complete.
+func (p *parent) inForce() {
+	g := p.taking
+	if g == nil || slices.ContainsFunc(p.members, p.accepts) {
+		return
+	}
+	p.taking = nil
+	if !p.stopping {
+		var addresses []netip.AddrPort
+		for _, l := range g.listeners {
+			addresses = append(addresses, l.bound)
+		}
+		p.say(imsg.LevelNotice, "ready", "generation", g.number, "version", p.Version, "listen", fmt.Sprint(addresses))
+		p.notify.ready("serving")
+		p.startedWell()
+	}
 	if g.done != nil {
 		g.done(nil)
 	}

@@ -120,7 +120,12 @@ func testRoom(self imsg.Room, f *os.File) error {
 			home.Log().Info("packet filter", "room", self, "started", started)
 			held = append(held, r.Files...)
 		case *imsg.Drain:
-			go leave(ordered("linger"))
+			if self == imsg.Session && !ordered("deaf") {
+				home.Send(&imsg.Drained{})
+			}
+			// Not to the log: that is not written any more when we leave.
+			fmt.Fprintf(os.Stderr, "%s drains, closing=%d end=%t\n", self, len(m.Closing), m.End)
+			go leave(ordered("linger") && !m.End)
 		case *imsg.Dump:
 			io.WriteString(r.Files[0], "the state\n")
 			r.Close()

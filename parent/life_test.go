@@ -182,23 +182,72 @@ func TestBadReload(t *testing.T) {
 	h.waitFor("configured room=lockd, name=good", 1)
 }
 
-// TestGenerationsAreBounded: sessions that never end do not pile up families.
+// TestGenerationsAreBounded: sessions that never end do not pile up families, and
+// put no reload off. The oldest generation must end.
 func TestGenerationsAreBounded(t *testing.T) {
 	h := newHouse(t, "workers 1", "proxy_name linger:session")
 	h.start(true)
 	h.waitFor("ready generation=1", 1)
-	for g := 2; g <= maxGenerations; g++ {
+	last := maxGenerations + 4
+	for g := 2; g <= last; g++ {
 		h.signal(unix.SIGHUP)
 		h.waitFor("ready generation="+strconv.Itoa(g)+",", 1)
 	}
-	h.signal(unix.SIGHUP)
-	h.waitFor("reload waits", 1)
-	h.until("the scanning rooms of all generations", func() bool { return len(h.room("scand")) == maxGenerations })
+	h.waitFor("closing=0 end=true", last-maxGenerations)
+	h.until("the rooms of the youngest generations", func() bool {
+		return len(h.room("scand")) == maxGenerations && len(h.room("session")) == maxGenerations
+	})
+	if n := h.count("end=true"); n != last-maxGenerations {
+		t.Errorf("%d generations had to end, not %d", n, last-maxGenerations)
+	}
 	if err := os.WriteFile(h.dir+"/msg/go", nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	h.waitFor("ready generation="+strconv.Itoa(maxGenerations+1)+",", 1)
 	h.until("one generation is left", func() bool { return len(h.rooms()) == 5 })
+}
+
+// TestOldGenerationEnds: drain_timeout binds it, too.
+func TestOldGenerationEnds(t *testing.T) {
+	h := newHouse(t, "workers 1", "proxy_name linger:session", "drain_timeout 0")
+	h.start(true)
+	h.waitFor("ready generation=1", 1)
+	h.signal(unix.SIGHUP)
+	h.waitFor("drain_timeout has passed, the last sessions are ended generation=1", 1)
+	h.waitFor("closing=0 end=true", 1)
+	h.until("one generation is left", func() bool { return h.count("ready generation=2") == 1 && len(h.rooms()) == 5 })
+}
+
+// TestReloadIsComplete: it is not before every old worker has stopped accepting,
+// and one that never says so is ended.
+func TestReloadIsComplete(t *testing.T) {
+	h := newHouse(t, "workers 2", "proxy_name deaf:session linger:session")
+	h.start(true)
+	h.waitFor("ready generation=1", 1)
+	old := h.room("session")
+	h.configure("proxy_name good")
+	h.signal(unix.SIGHUP)
+	h.waitFor("text=session drains", 2)
+	h.signal(unix.SIGHUP) // waits for its turn
+	if err := unix.Kill(old[0].pid, unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	h.waitFor("room ended unasked room=session", 1)
+	if h.count("ready generation=2") != 0 {
+		t.Error("a reload was complete while an old worker could accept")
+	}
+	h.waitFor("room does not stop accepting room=session", 1)
+	h.waitFor("ready generation=3", 1)
+	var order []string
+	for _, line := range h.log() {
+		for _, what := range []string{"room does not stop accepting", "ready generation=2", "reloading file", "ready generation=3"} {
+			if strings.Contains(line, what) {
+				order = append(order, what)
+			}
+		}
+	}
+	if got := strings.Join(order, ", "); got != "reloading file, room does not stop accepting, ready generation=2, reloading file, ready generation=3" {
+		t.Error(got)
+	}
 }
 
 func TestStateFile(t *testing.T) {
@@ -278,6 +327,8 @@ func TestDrainTimeout(t *testing.T) {
 		t.Errorf("exit status %d", s)
 	}
 	h.waitFor("drain_timeout has passed", 1)
+	h.waitFor("closing=1 end=false", 2)
+	h.waitFor("closing=0 end=true", 2)
 }
 
 // TestBadPeer: a weaker room's word ends nobody above it; a stronger one's does.

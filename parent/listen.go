@@ -21,18 +21,20 @@ import (
 // parent keeps every door: one whose worker died is served by another.
 type listener struct {
 	doors   []*os.File
+	open    int // how many of the doors, from the first, may be connected to
 	bound   netip.AddrPort
 	name    string // as systemd named it
 	given   bool   // by systemd: the configuration's addresses do not matter
 	foreign bool   // takes connections that are not for our addresses
 }
 
-// listen opens a listener with a door for each of a number of workers.
-func listen(a netip.AddrPort, queue, workers int, foreign bool) (*listener, error) {
+// reserve makes a listener with a door for each of a number of workers. It listens
+// from serve on: who waits at a door needs somebody behind it.
+func reserve(a netip.AddrPort, workers int, foreign bool) (*listener, error) {
 	l := &listener{bound: a, foreign: foreign}
 	err := l.probe()
 	if err == nil {
-		err = l.widen(queue, workers)
+		err = l.widen(workers)
 	}
 	if err != nil {
 		l.close()
@@ -41,9 +43,9 @@ func listen(a netip.AddrPort, queue, workers int, foreign bool) (*listener, erro
 	return l, nil
 }
 
-// widen opens doors until there is one for each worker. There are never fewer
+// widen makes doors until there is one for each worker. There are never fewer
 // than before: one that closed would turn away who waits at it.
-func (l *listener) widen(queue, workers int) error {
+func (l *listener) widen(workers int) error {
 	if !spreads {
 		workers = 1
 	}
@@ -51,9 +53,6 @@ func (l *listener) widen(queue, workers int) error {
 		f, err := bindTo(l.bound, spreads, l.foreign)
 		if err == nil {
 			l.doors = append(l.doors, f)
-			err = using(f, func(fd int) error { return unix.Listen(fd, queue) })
-		}
-		if err == nil {
 			err = using(f, func(fd int) (err error) { l.bound, err = boundTo(fd); return err })
 		}
 		if err != nil {
@@ -89,12 +88,12 @@ func (l *listener) close() {
 	}
 }
 
-// doorsOf returns the doors of one of several workers.
-func (l *listener) doorsOf(place, workers int) (doors []*os.File) {
+// doorsOf returns the doors of one of several workers, out of the first n.
+func (l *listener) doorsOf(place, workers, n int) (doors []*os.File) {
 	if len(l.doors) == 1 {
 		return l.doors
 	}
-	for i, f := range l.doors {
+	for i, f := range l.doors[:n] {
 		if i%workers == place {
 			doors = append(doors, f)
 		}
@@ -200,13 +199,15 @@ func (l *listener) welcomeForeign() error {
 	return nil
 }
 
-// requeue changes how many connections may wait, as connect_queue says now.
-func (l *listener) requeue(queue int) error {
+// serve opens the doors and says how many connections may wait, as connect_queue
+// has it now.
+func (l *listener) serve(queue int) error {
 	for _, f := range l.doors {
 		if err := using(f, func(fd int) error { return unix.Listen(fd, queue) }); err != nil {
-			return err
+			return l.complain(err)
 		}
 	}
+	l.open = len(l.doors)
 	return nil
 }
 
@@ -241,7 +242,7 @@ func givenListeners() ([]*listener, error) {
 		if err := unix.SetNonblock(fd, true); err != nil {
 			return nil, fmt.Errorf("socket %s given at start: %w", name, err)
 		}
-		all = append(all, &listener{doors: []*os.File{os.NewFile(uintptr(fd), "listener "+name)}, bound: bound, name: name, given: true})
+		all = append(all, &listener{doors: []*os.File{os.NewFile(uintptr(fd), "listener "+name)}, open: 1, bound: bound, name: name, given: true})
 	}
 	return all, nil
 }

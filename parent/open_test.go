@@ -121,11 +121,18 @@ func TestControlSocket(t *testing.T) {
 
 func TestListen(t *testing.T) {
 	for _, address := range []string{"127.0.0.1:0", "[::1]:0"} {
-		l, err := listen(netip.MustParseAddrPort(address), 5, 2, false)
+		l, err := reserve(netip.MustParseAddrPort(address), 2, false)
 		if err != nil {
 			t.Skip(err)
 		}
 		defer l.close()
+		if c, err := net.Dial("tcp", l.bound.String()); err == nil {
+			c.Close()
+			t.Error("somebody may wait where nobody comes")
+		}
+		if err := l.serve(5); err != nil {
+			t.Fatal(err)
+		}
 		if l.bound.Port() == 0 || l.bound.Addr() != netip.MustParseAddrPort(address).Addr() {
 			t.Errorf("bound to %s", l.bound)
 		}
@@ -143,18 +150,18 @@ func TestListen(t *testing.T) {
 				return nil
 			})
 		}
-		if err := l.widen(5, 3); err != nil {
-			t.Error(err)
+		if err := l.widen(3); err != nil || l.open != min(2, len(l.doors)) {
+			t.Errorf("%d doors are open, %v", l.open, err)
 		}
 		if spreads {
-			if first, second := l.doorsOf(0, 2), l.doorsOf(1, 2); len(l.doors) != 3 || len(first) != 2 || len(second) != 1 {
+			if first, second := l.doorsOf(0, 2, 3), l.doorsOf(1, 2, 3); len(l.doors) != 3 || len(first) != 2 || len(second) != 1 {
 				t.Errorf("%d doors, %d and %d of them for two workers", len(l.doors), len(first), len(second))
 			}
 		}
-		if err := l.requeue(7); err != nil {
+		if err := l.serve(7); err != nil {
 			t.Error(err)
 		}
-		if _, err := listen(l.bound, 5, 2, false); err == nil || !strings.Contains(err.Error(), "in use by another program") {
+		if _, err := reserve(l.bound, 2, false); err == nil || !strings.Contains(err.Error(), "in use by another program") {
 			t.Errorf("a busy address: %v", err)
 		}
 	}

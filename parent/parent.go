@@ -63,6 +63,7 @@ type parent struct {
 	counts     map[imsg.Room]int // rooms ever started, by kind
 	current    *generation       // in force; nil until the first is ready
 	coming     *generation       // not yet ready
+	taking     *generation       // in force, but older ones may still accept
 	draining   []*generation
 	numbered   int  // generations ever
 	wanted     bool // one more reload, as soon as it may be

@@ -12,14 +12,11 @@ import (
 	"github.com/smtp-gated/smtp-gated/parent/config"
 )
 
-// maxGenerations bounds how many live at once.
+// maxGenerations bounds how many live at once. One that must end is not counted.
 const maxGenerations = 8
 
-// The answers to a reload that does not begin.
-var (
-	errStopping = errors.New("the family is about to end")
-	errCrowded  = errors.New("too many old generations still have sessions: the reload waits until one of them has ended")
-)
+// errStopping answers a reload that does not begin.
+var errStopping = errors.New("the family is about to end")
 
 // reload is asked for by a signal or by an operator; done, if not nil, is told
 // how it went.
@@ -30,11 +27,7 @@ func (p *parent) reload(done func(error)) {
 	switch {
 	case p.stopping:
 		done(errStopping)
-	case len(p.draining)+1 >= maxGenerations:
-		p.wanted = true
-		p.log.Warn("reload waits", "cause", errCrowded)
-		done(errCrowded)
-	case p.coming != nil:
+	case p.coming != nil || p.taking != nil:
 		p.wanted = true
 		p.asked = append(p.asked, done)
 	default:

@@ -113,7 +113,7 @@ func TestForeignListener(t *testing.T) {
 	}
 	for _, address := range []string{"127.0.0.1:0", "[::1]:0"} {
 		for _, late := range []bool{false, true} {
-			l, err := listen(netip.MustParseAddrPort(address), 5, 2, !late)
+			l, err := reserve(netip.MustParseAddrPort(address), 2, !late)
 			if err == nil && late {
 				err = l.welcomeForeign()
 			}
@@ -129,7 +129,7 @@ func TestForeignListener(t *testing.T) {
 		}
 	}
 	// An address that is nobody's here.
-	l, err := listen(netip.MustParseAddrPort("192.0.2.77:0"), 5, 1, true)
+	l, err := reserve(netip.MustParseAddrPort("192.0.2.77:0"), 1, true)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -45,6 +45,7 @@ type member struct {
 	fails   int               // early deaths of its predecessors in a row
 	greeted bool              // has said who it is
 	ready   bool              // has said so
+	drained bool              // a worker: has stopped accepting
 	going   bool              // its end is wanted
 	killed  bool              // has been sent KILL
 	undead  bool              // and has not died of it

@@ -3,11 +3,84 @@
 package parent
 
 import (
+	"net/netip"
 	"slices"
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 )
+
+const (
+	// drainedWithin is for a worker to answer Drain. It is longer than a worker
+	// waits for those it has just accepted.
+	drainedWithin = 20 * time.Second
+	// lastMessage is for the messages under way in a generation that must end:
+	// longer than any honest one takes, answer included.
+	lastMessage = time.Hour
+)
+
+// retire has a generation take nobody new and end with its last session, or when
+// drain_timeout has passed. closing are the listeners that are served no longer.
+func (p *parent) retire(g *generation, closing []netip.AddrPort) {
+	for _, m := range p.of(g) {
+		// Scripts run on for those who are here to the end.
+		if m.Room == imsg.Session || m.Room == imsg.Action && g != p.current {
+			p.drain(m, closing)
+		}
+	}
+	p.later(drainedWithin, func() {
+		for _, m := range p.of(g) {
+			if p.accepts(m) && !m.going {
+				p.log.Error("room does not stop accepting", "room", m.Room, "member", m.number)
+				p.kill(m)
+			}
+		}
+	})
+	called, limit := p.current.cfg.Called("drain_timeout"), p.current.cfg.DrainTimeout
+	p.later(limit, func() {
+		if p.sessions(g) > 0 && !g.ending && !p.hurried {
+			p.log.Warn(called+" has passed, the last sessions are ended", "generation", g.number, "after", limit)
+			p.end(g)
+		}
+	})
+}
+
+// end has the sessions of a generation that drains end as soon as they have no
+// message under way. Nobody waits for that.
+func (p *parent) end(g *generation) {
+	g.ending = true
+	for _, m := range p.of(g) {
+		if m.Room == imsg.Session && !m.going {
+			p.tell(m, &imsg.Drain{End: true})
+		}
+	}
+	p.later(lastMessage, func() {
+		for _, m := range p.of(g) {
+			if m.Room == imsg.Session {
+				p.dismiss(m)
+			}
+		}
+	})
+}
+
+// endSurplus ends the oldest generations if too many have sessions.
+func (p *parent) endSurplus() {
+	live := 1 // the one in force
+	for _, g := range slices.Backward(p.draining) {
+		if g.ending || p.sessions(g) == 0 {
+			continue
+		}
+		if live++; live > maxGenerations {
+			p.log.Warn("too many generations have sessions: those of the oldest are ended", "generation", g.number)
+			p.end(g)
+		}
+	}
+}
+
+// later has the loop do something after a while.
+func (p *parent) later(pause time.Duration, do func()) {
+	time.AfterFunc(pause, func() { p.post(do) })
+}
 
 // stop ends the family: nobody new, then, after the last session or at once if
 // now, nobody at all.
@@ -19,25 +92,16 @@ func (p *parent) stop(now bool) {
 			p.failed(p.coming, errStopping)
 		}
 		p.cleanUp()
-		p.unlisten(nil)
-		for _, l := range p.given {
-			l.close()
+		for _, done := range p.asked {
+			done(errStopping)
 		}
-		for _, m := range slices.Clone(p.members) {
-			if m.Room == imsg.Session {
-				p.drain(m)
-			}
+		p.asked = nil
+		closing := p.unlisten(nil)
+		for _, l := range p.given {
+			l.close() // who waits there is the service manager's, which has it still
 		}
 		if p.current != nil {
-			called, limit := p.current.cfg.Called("drain_timeout"), p.current.cfg.DrainTimeout
-			time.AfterFunc(limit, func() {
-				p.post(func() {
-					if !p.hurried {
-						p.log.Warn(called+" has passed, the last sessions are ended", "after", limit)
-						p.stop(true)
-					}
-				})
-			})
+			p.retire(p.current, closing)
 		}
 	}
 	if now && !p.hurried {
@@ -51,7 +115,9 @@ func (p *parent) stop(now bool) {
 // advance does what has become due by the last event.
 func (p *parent) advance() {
 	p.draining = slices.DeleteFunc(p.draining, p.gone)
-	if p.wanted && !p.stopping && p.coming == nil && len(p.draining)+1 < maxGenerations {
+	p.endSurplus()
+	p.inForce()
+	if p.wanted && !p.stopping && p.coming == nil && p.taking == nil {
 		p.readAgain()
 	}
 	if p.stopping {
@@ -93,9 +159,9 @@ func (p *parent) leave() {
 		default:
 			scripts = true
 			if m.state != imsg.Draining && !m.going {
-				p.drain(m)
+				p.drain(m, nil)
 				limit := m.gen.cfg.ActionTimeout + grace
-				time.AfterFunc(limit, func() { p.post(func() { p.dismiss(m) }) })
+				p.later(limit, func() { p.dismiss(m) })
 			}
 		}
 	}

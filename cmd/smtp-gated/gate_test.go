@@ -308,8 +308,10 @@ func (g *gate) reload() error {
 	if err := g.ready(); err != nil || g.serving == before {
 		return err
 	}
-	// Until they heard of it the old workers may take one more client.
-	return eventually("an old worker still listens", func() bool { return !g.listening(old) })
+	if g.listening(old) {
+		return errors.New("an old worker still listens")
+	}
+	return nil
 }
 
 func (g *gate) signal(s syscall.Signal) error { return syscall.Kill(g.pid, s) }

@@ -29,8 +29,9 @@ type msa struct {
 
 	mu      sync.Mutex
 	mails   []string
-	said    []string // "N from ADDRESS" and every command, N being its connection
-	writing int      // messages under way
+	said    []string  // "N from ADDRESS" and every command, N being its connection
+	writing int       // messages under way
+	answers chan bool // nil, or what the answer to each waits for
 	next    int
 	faults  []error // breaches of the protocol by the gateway
 	conns   map[net.Conn]bool
@@ -286,7 +287,11 @@ func (s *service) data() error {
 	}
 	s.mu.Lock()
 	s.mails = append(s.mails, text.String())
+	answers := s.answers
 	s.mu.Unlock()
+	if answers != nil {
+		<-answers
+	}
 	s.say("250 2.0.0 taken")
 	return nil
 }

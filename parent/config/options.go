@@ -74,7 +74,7 @@ func table(c *Config) []Option {
 		{Name: "chroot_path", Path: "server.chroot", Help: "directory that is put before every other path of this file", Restart: true, value: as(&c.ChrootPath, "", path())},
 		{Name: "priority", Path: "server.priority", Help: "scheduling priority as setpriority(2), 0: unchanged", Restart: true, value: as(&c.Priority, 0, within(-20, 20))},
 		{Name: "enfile_sleep", Path: "server.enfile_sleep", Help: "pause when the system has no descriptors left", value: as(&c.EnfileSleep, 5e9, seconds("INT", 0))},
-		{Name: "drain_timeout", Path: "server.drain_timeout", Help: "how long running sessions may take to end when the gateway stops", value: as(&c.DrainTimeout, 600e9, seconds("UINT", 0))},
+		{Name: "drain_timeout", Path: "server.drain_timeout", Help: "how long sessions may go on after a stop or a reload; then only messages under way are finished", value: as(&c.DrainTimeout, 600e9, seconds("UINT", 0))},
 
 		{Name: "set_user", Path: "users.user", Help: "user of every room that has none of its own below", Restart: true, value: as(&c.SetUser, "", account("USER"))},
 		{Name: "set_group", Path: "users.group", Help: "group of every room, empty: that of its user", Restart: true, value: as(&c.SetGroup, "", account("GROUP"))},
