@@ -21,6 +21,10 @@
 // and the parent ends it. Conn is one end of a link, Link the place of a peer
 // that may be replaced while we live, Home a room's own view of its parent.
 //
+// A question carries the moment its asker waits no more: none is judged after it.
+// What a late answer hands out is given back, as Table says. A report, which is
+// asked so that its teller knows it arrived, is dealt with at any time.
+//
 // The coding is msgpack, structs as arrays, in exactly one form: a body that is
 // not, octet for octet, what our own encoder would have written is refused.
 package imsg
