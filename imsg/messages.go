@@ -236,7 +236,7 @@ const (
 	CountRejectRate
 	CountRejectRateLimit
 	CountRejectOther
-	CountPipeline
+	CountPipeline // times a client was read no further until a reply came
 	CountAuthAccepted
 	CountAuthRejected
 	CountBugs // panics caught in a session

@@ -92,17 +92,16 @@ func (s *session) startChunks(out *[]byte, last bool) step {
 	s.message.chunked, s.message.headed = true, true
 	s.declined.Store(false)
 	s.answered.Store(false)
-	s.chunks.state = openChunks
+	s.setChunks(openChunks)
 	if header := s.appendNATHeader(nil); len(header) > 0 {
-		if next := s.forward(out, smtp.AppendBDAT(nil, int64(len(header))), entry{kind: quietChunk}, false); next != goOn {
-			return next
-		}
+		s.forward(out, smtp.AppendBDAT(nil, int64(len(header))), entry{kind: quietChunk}, false)
 		*out = append(*out, header...)
 		if !s.drained(out) {
 			return stop
 		}
 		if s.declined.Load() {
-			return s.failChunks(out, last)
+			s.failChunks(out, last)
+			return goOn
 		}
 	}
 	s.trns.Add(1)
@@ -119,9 +118,7 @@ func (s *session) forwardChunk(out *[]byte, size int64, last bool) step {
 		if last {
 			e.kind = quietChunk
 		}
-		if next := s.forward(out, smtp.AppendBDAT(nil, size), e, false); next != goOn {
-			return next
-		}
+		s.forward(out, smtp.AppendBDAT(nil, size), e, false)
 	}
 	s.skip, s.chunks.left, s.chunks.last = 0, size, last
 	if size == 0 {
@@ -162,54 +159,55 @@ func (s *session) endChunk(out *[]byte) step {
 		return stop
 	}
 	if !s.declined.Load() {
-		s.chunks.state = noChunks
+		s.setChunks(noChunks)
 		return s.endText(out)
 	}
-	if next := s.failChunks(out, true); next != goOn || s.answered.Load() {
-		return next
+	if s.failChunks(out, true); s.answered.Load() {
+		return goOn
 	}
 	return s.reply(out, smtp.CodeSequence, s.text(imsg.MsgTransactionFailed))
 }
 
 // refuseChunk answers a chunk ourselves; its message has failed.
 func (s *session) refuseChunk(out *[]byte, last bool, code smtp.Code, text string) step {
-	if next := s.failChunks(out, last); next != goOn {
-		return next
-	}
+	s.failChunks(out, last)
 	return s.reply(out, code, text)
 }
 
 // failChunks gives a message in chunks up. The server is reset at once: neither
 // what it holds nor its recipients may become part of another message.
-func (s *session) failChunks(out *[]byte, last bool) step {
-	next := goOn
+func (s *session) failChunks(out *[]byte, last bool) {
 	if s.chunks.state != failedChunks {
 		s.spool.finish(false)
-		next = s.forward(out, []byte("RSET"), entry{kind: ownReset}, false)
+		s.forward(out, []byte("RSET"), entry{kind: ownReset}, false)
 	}
-	s.chunks.state = failedChunks
+	s.setChunks(failedChunks)
 	if last {
-		s.chunks.state = noChunks
+		s.setChunks(noChunks)
 	}
-	return next
 }
 
 // leaveChunks is called before a command that ends a transaction is forwarded.
-func (s *session) leaveChunks(out *[]byte) step {
-	if s.chunks.state == noChunks {
-		return goOn
+func (s *session) leaveChunks(out *[]byte) {
+	if s.chunks.state != noChunks {
+		s.failChunks(out, true)
 	}
-	return s.failChunks(out, true)
 }
 
 // resetChunks has the client's RSET decide on a message in chunks: one that the
 // server did not take leaves it as it is.
-func (s *session) resetChunks(out *[]byte) step {
+func (s *session) resetChunks(out *[]byte) {
 	if s.drained(out) && (s.chunks.state == failedChunks || s.recipients() == 0) {
 		s.spool.finish(false)
-		s.chunks.state = noChunks
+		s.setChunks(noChunks)
 	}
-	return goOn
+}
+
+// setChunks: the server's goroutine looks at the state, too.
+func (s *session) setChunks(state chunkState) {
+	s.mu.Lock()
+	s.chunks.state = state
+	s.mu.Unlock()
 }
 
 func (s *session) setPhase(p phase) {

@@ -359,19 +359,6 @@ func TestChunkSizeLimit(t *testing.T) {
 	r.server.hears("RSET\r\n")
 }
 
-func TestTooManyChunks(t *testing.T) {
-	r := newRig(t, func(c *imsg.SessionConfig) { c.ScanChunks, c.PipelineSize = true, 16 })
-	r.envelope()
-	r.client.say("BDAT 1\r\nx")
-	r.natChunk()
-	r.server.hears("BDAT 1\r\nx")
-	r.toClient("250 ok\r\n")
-	r.client.say(strings.Repeat("BDAT 6\r\nQUIT\r\n", 16) + "QUIT\r\n")
-	r.client.hears("503 gate.example msg_pipeline_full\r\n221 gate.example msg_sign_off\r\n")
-	r.server.hears(strings.Repeat("BDAT 6\r\nQUIT\r\n", 15) + "QUIT\r\n")
-	r.server.end()
-}
-
 // A chunk larger than any buffer streams through.
 func TestLargeChunk(t *testing.T) {
 	const size = 5 << 20

@@ -20,7 +20,7 @@ func (s *session) takeLine(out *[]byte) step {
 		}
 		line := s.sorry
 		s.sorry = ""
-		return s.replyLine(out, line)
+		return s.replyLine(line)
 	}
 	authing := s.isAuthing()
 	s.lines.Limit = 0
@@ -74,7 +74,8 @@ func (s *session) response(out *[]byte, line []byte, status smtp.LineStatus) ste
 	s.mu.Lock()
 	s.authing = false
 	s.mu.Unlock()
-	return s.forward(out, line, entry{kind: auth}, true)
+	s.forward(out, line, entry{kind: auth}, true)
+	return goOn
 }
 
 // command decides on one command; more tells that octets follow it already.
@@ -92,9 +93,7 @@ func (s *session) command(out *[]byte, cmd smtp.Command, more bool) step {
 		if next := s.checkHelo(out, cmd.Arg); next != goOn {
 			return next
 		}
-		if next := s.leaveChunks(out); next != goOn {
-			return next
-		}
+		s.leaveChunks(out)
 		if next := s.tellHello(out, cmd); next != goOn {
 			return next
 		}
@@ -102,9 +101,7 @@ func (s *session) command(out *[]byte, cmd smtp.Command, more bool) step {
 		if s.chunks.state == openChunks && !s.declined.Load() {
 			return s.reply(out, smtp.CodeSequence, s.text(imsg.MsgTransactionFailed))
 		}
-		if next := s.leaveChunks(out); next != goOn {
-			return next
-		}
+		s.leaveChunks(out)
 		addr, params := smtp.Address(cmd.Arg)
 		if next := s.checkMail(out, addr, cmd.Arg); next != goOn {
 			return next
@@ -160,9 +157,7 @@ func (s *session) command(out *[]byte, cmd smtp.Command, more bool) step {
 			return s.giveUp(out, smtp.CodeRejected, s.text(imsg.MsgProtoError))
 		}
 		s.info("STARTTLS:REQUEST")
-		if next := s.forward(out, cmd.Line, e, true); next != goOn {
-			return next
-		}
+		s.forward(out, cmd.Line, e, true)
 		// Nothing is read until the server has decided.
 		s.turnTo(out)
 		return goOn
@@ -170,50 +165,27 @@ func (s *session) command(out *[]byte, cmd smtp.Command, more bool) step {
 		hold = true
 	case smtp.RSET:
 		s.state.Store(uint32(imsg.StateRset))
-		if next := s.forward(out, cmd.Line, e, false); next != goOn || s.chunks.state == noChunks {
-			return next
+		s.forward(out, cmd.Line, e, false)
+		if s.chunks.state != noChunks {
+			s.resetChunks(out)
 		}
-		return s.resetChunks(out)
+		return goOn
 	case smtp.QUIT:
 		s.state.Store(uint32(imsg.StateQuit))
 	}
-	return s.forward(out, cmd.Line, e, hold)
+	s.forward(out, cmd.Line, e, hold)
+	return goOn
 }
 
 // forward queues a command and hands its line to the server. A held one stops
 // the reading of what follows until its reply is there.
-func (s *session) forward(out *[]byte, line []byte, e entry, hold bool) step {
-	places := 1
-	if e.kind == data {
-		places = 2 // its end of data takes the other
-	}
+func (s *session) forward(out *[]byte, line []byte, e entry, hold bool) {
 	s.mu.Lock()
-	if s.isFull(places) {
-		s.mu.Unlock()
-		return s.pipelineFull(out)
-	}
 	s.queue.push(e)
 	s.held = hold
 	s.mu.Unlock()
 	*out = append(*out, line...)
 	*out = append(*out, '\r', '\n')
-	return goOn
-}
-
-// isFull tells whether the queue has no place for as many entries more; s.mu is
-// held.
-func (s *session) isFull(places int) bool {
-	return s.queue.len()-s.giving+places >= s.w.cfg.PipelineSize
-}
-
-// pipelineFull leaves the server of a client that does not wait for replies.
-func (s *session) pipelineFull(out *[]byte) step {
-	s.w.count(imsg.CountPipeline, 1)
-	s.info("pipeline full", "size", s.w.cfg.PipelineSize)
-	if !s.cut(out) {
-		return stop
-	}
-	return s.depart(smtp.CodeQueueFull, s.text(imsg.MsgPipelineFull))
 }
 
 // mayMail tells whether auth_require lets the client send.
@@ -245,15 +217,11 @@ func (s *session) reply(out *[]byte, code smtp.Code, text string) step {
 		s.sorry = line
 		return goOn
 	}
-	return s.replyLine(out, line)
+	return s.replyLine(line)
 }
 
-func (s *session) replyLine(out *[]byte, line string) step {
-	full, err := s.answerLine(line)
-	switch {
-	case full:
-		return s.pipelineFull(out)
-	case err != nil:
+func (s *session) replyLine(line string) step {
+	if s.answerLine(line) != nil {
 		s.end("client")
 		return stop
 	}

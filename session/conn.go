@@ -59,7 +59,6 @@ type session struct {
 	mu      sync.Mutex
 	turn    sync.Cond // signalled when a held command got its reply, or at the end
 	queue   queue
-	giving  int  // entries at the queue's head whose replies are on their way to the client
 	held    bool // a command whose reply decides what the client's octets mean is open
 	phase   phase
 	ended   bool

@@ -33,7 +33,7 @@ func cutBy(cuts []byte) cutting {
 // forFuzz has no limit that the time between two octets could decide on.
 func forFuzz(c *imsg.SessionConfig) {
 	c.ScanChunks = true
-	c.PipelineSize = 1 << 20
+	c.PipelineSize = least
 	c.EarlyTalk = false
 }
 

@@ -149,7 +149,7 @@ func newLab(t testing.TB, server string, change func(*imsg.SessionConfig)) *lab 
 	l := &lab{clean: make(map[string][]string), caught: make(map[string][]string)}
 	l.house = newHouse(t, server, func(c *imsg.SessionConfig) {
 		c.SizeLimit = 200_000
-		c.TakeoverCmds = 30
+		c.TakeoverCmds, c.PipelineSize = 30, least
 		c.LockOn = 0
 		if change != nil {
 			change(c)

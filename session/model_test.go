@@ -231,7 +231,7 @@ func TestModel(t *testing.T) {
 	x := newMX(t, readings[0])
 	forModel := func(c *imsg.SessionConfig) {
 		c.ScanChunks = true
-		c.PipelineSize = 256
+		c.PipelineSize = least
 		c.Antispam = false
 		c.SizeLimit = 0
 	}

@@ -87,12 +87,17 @@ func (s *session) take(out *[]byte) bool {
 	return s.flush(out)
 }
 
-// turnTo tells how the next octets are to be read. While a command is held that
-// depends on its reply. False: the relay is over.
+// turnTo tells how the next octets are to be read. The client is not read while a
+// command is held that depends on its reply, nor while pipeline_size replies are
+// owed: what it sends waits in the kernel (RFC 2920, 3.2). False: the relay is over.
+//
+// Nobody waits for ever: the server has every command that was collected, in whole
+// lines, so the next word is its own; and its goroutine, which takes that word and
+// makes the place, waits for nothing but the client's taking what it is owed.
 func (s *session) turnTo(out *[]byte) (phase, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.held && len(*out) > 0 {
+	if (s.held || s.isFull()) && len(*out) > 0 {
 		s.mu.Unlock()
 		ok := s.flush(out)
 		s.mu.Lock()
@@ -100,10 +105,21 @@ func (s *session) turnTo(out *[]byte) (phase, bool) {
 			return 0, false
 		}
 	}
-	for s.held && !s.over() {
+	if s.isFull() {
+		s.w.count(imsg.CountPipeline, 1)
+	}
+	for (s.held || s.isFull()) && !s.over() {
 		s.turn.Wait()
 	}
 	return s.phase, !s.over()
+}
+
+// isFull tells whether so many replies are owed that the client's next command
+// has no place; s.mu is held. What we say ourselves, be it to the server or to the
+// client, needs none: a command brings two entries at most. Octets of a message
+// and its end are no commands.
+func (s *session) isFull() bool {
+	return s.phase == commands && s.queue.len() >= s.w.cfg.PipelineSize
 }
 
 // over tells whether there is nothing more to relay; s.mu is held.
@@ -226,19 +242,18 @@ func (s *session) ownLine(code smtp.Code, text string) []byte {
 
 // answerLine gives a reply of our own when its turn has come: behind the replies
 // the server still owes. Only the client's goroutine adds to the queue: one that
-// it finds empty stays so while it writes. full: one more cannot wait.
-func (s *session) answerLine(line string) (full bool, err error) {
+// it finds empty stays so while it writes.
+func (s *session) answerLine(line string) error {
 	s.mu.Lock()
 	wait := s.queue.len() > 0
-	full = wait && s.isFull(1)
-	if wait && !full {
+	if wait {
 		s.queue.push(entry{kind: own, text: line})
 	}
 	s.mu.Unlock()
-	if !wait {
-		err = s.sayLine([]byte(line))
+	if wait {
+		return nil
 	}
-	return full, err
+	return s.sayLine([]byte(line))
 }
 
 // protocolError ends a session whose server talks nonsense.

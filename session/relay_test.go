@@ -1,7 +1,6 @@
 package session
 
 import (
-	"bytes"
 	"io"
 	"net"
 	"os"
@@ -261,7 +260,7 @@ func TestServerGivesUpWhileClientSends(t *testing.T) {
 	wait(t, sent)
 }
 
-// Replies of our own come in their turn; the 503 of a full queue does not.
+// Replies of our own come in their turn.
 func TestOwnRepliesInTurn(t *testing.T) {
 	r := newRig(t, func(c *imsg.SessionConfig) { c.AuthRequire, c.SizeLimit = imsg.AuthMandatory, 10 })
 	r.toClient("220 mx\r\n")
@@ -309,30 +308,6 @@ func TestClientThatDoesNotRead(t *testing.T) {
 	// The worker's clock ends it, so it has not stopped either.
 	r.server.end()
 	r.seen("Leave", func() bool { return len(r.left) == 1 })
-}
-
-// Both sides are full at once. Once one of them reads, all comes through.
-func TestBothSidesFull(t *testing.T) {
-	r := newRig(t, func(c *imsg.SessionConfig) { c.PipelineSize = 1 << 20 })
-	r.toClient("220 mx\r\n")
-	const lines = 100_000
-	command, reply := "NOOP "+strings.Repeat("x", 100)+"\r\n", "250 "+strings.Repeat("y", 100)+"\r\n"
-	go r.client.say(strings.Repeat(command, lines))
-	answered := make(chan bool)
-	go func() {
-		defer close(answered)
-		for range lines {
-			r.server.line()
-			io.WriteString(r.server.conn, reply)
-		}
-	}()
-	got, want := make([]byte, len(reply)), []byte(reply)
-	for range lines {
-		if _, err := io.ReadFull(r.client.r, got); err != nil || !bytes.Equal(got, want) {
-			t.Fatalf("client hears %q, %v", got, err)
-		}
-	}
-	wait(t, answered)
 }
 
 // A bug ends the session it is in, and no other.

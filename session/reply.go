@@ -84,13 +84,8 @@ func (s *session) takeReplies(out *[]byte) relayState {
 	return s.give(out, done, last, code)
 }
 
-// give hands the client what was collected, and lets it take effect. A client
-// that has its replies may send as many commands again, before they are off the
-// queue.
+// give hands the client what was collected, and lets it take effect.
 func (s *session) give(out *[]byte, done int, last entry, code int) relayState {
-	s.mu.Lock()
-	s.giving = done
-	s.mu.Unlock()
 	if !s.sendClient(out) {
 		return relayOver
 	}
@@ -281,7 +276,6 @@ func (s *session) settle(done int, last entry, code int) relayState {
 	for range done {
 		s.queue.pop()
 	}
-	s.giving = 0
 	for s.queue.len() > 0 && s.queue.at(0).kind == own {
 		// It stays in the queue while it is written: what we say
 		// meanwhile comes behind it. Nobody may have to wait for a

@@ -269,14 +269,6 @@ func TestPipelining(t *testing.T) {
 	r.toClient("250 queued\r\n250 noop\r\n")
 }
 
-func TestPipelineFull(t *testing.T) {
-	r := newRig(t, func(c *imsg.SessionConfig) { c.PipelineSize = 16 })
-	r.toClient("220 mx\r\n")
-	r.client.say(strings.Repeat("NOOP\r\n", 16))
-	r.client.hears("503 gate.example msg_pipeline_full\r\n")
-	r.server.hears(strings.Repeat("NOOP\r\n", 15) + "QUIT\r\n")
-}
-
 func TestUnaskedReply(t *testing.T) {
 	r := newRig(t, nil)
 	r.toClient("220 mx\r\n")
@@ -515,18 +507,6 @@ func TestLockdIsReplaced(t *testing.T) {
 		t.Errorf("snapshot %+v, %v", m, err)
 	}
 	r.toServer("NOOP\r\n")
-}
-
-// Replies of our own that wait for their turn are owed like any other: a client
-// cannot pile them up.
-func TestPipelineFullOfOwnReplies(t *testing.T) {
-	r := newRig(t, func(c *imsg.SessionConfig) { c.PipelineSize = 16 })
-	r.toClient("220 mx\r\n")
-	r.toServer("NOOP\r\n")
-	r.client.say(strings.Repeat("BURL\r\n", 16))
-	r.client.hears("503 gate.example msg_pipeline_full\r\n")
-	r.server.hears("QUIT\r\n")
-	r.server.end()
 }
 
 // A server that hangs up while a message is scanned, or a list is asked, leaves

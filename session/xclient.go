@@ -159,9 +159,7 @@ func (s *session) tellHello(out *[]byte, cmd smtp.Command) step {
 		return goOn
 	}
 	s.hello.told = string(line)
-	if next := s.forward(out, line, entry{kind: ownXclient}, false); next != goOn {
-		return next
-	}
+	s.forward(out, line, entry{kind: ownXclient}, false)
 	if !s.drained(out) {
 		return stop
 	}

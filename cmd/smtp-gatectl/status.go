@@ -126,7 +126,7 @@ var counterWords = map[imsg.Counter]string{
 	imsg.CountAuthAccepted:    "accepted",
 	imsg.CountAuthRejected:    "rejected",
 	imsg.CountScanFailed:      "scans failed",
-	imsg.CountPipeline:        "pipelines full",
+	imsg.CountPipeline:        "waits for replies",
 }
 
 func (s *status) print(w io.Writer) error {

@@ -26,7 +26,7 @@ var messages = [imsg.Texts]struct {
 	imsg.MsgCannotConnect:            {name: "msg_cannot_connect", when: "the mail server cannot be reached; its address follows", text: "Your mail server cannot be reached. Please try again later"},
 	imsg.MsgSpoolProblem:             {name: "msg_spool_problem", when: "a spool file could not be named or written", text: "Your message could not be stored for scanning and was not sent. Please try again later"},
 	imsg.MsgSpoolOpenFail:            {name: "msg_spool_open_fail", when: "a spool file could not be made", text: "There is no room to scan your message at the moment. Please try again later"},
-	imsg.MsgPipelineFull:             {name: "msg_pipeline_full", when: "too many commands without waiting for replies", text: "Too many commands were sent without waiting for the replies. Please send fewer at once"},
+	imsg.MsgPipelineFull:             {name: "msg_pipeline_full", when: unsaid, unsaid: true, text: "Too many commands were sent without waiting for the replies. Please send fewer at once"},
 	imsg.MsgLookupFailed:             {name: "msg_lookup_failed", when: "the wanted server could not be found out; the cause follows", text: "It could not be found out which mail server you called. Please try again later"},
 	imsg.MsgLookupNotfound:           {name: "msg_lookup_notfound", when: "cause: the connection is unknown", text: "your connection is not known there"},
 	imsg.MsgLookupTimeout:            {name: "msg_lookup_timeout", when: "cause: no answer in time", text: "no answer came in time"},

@@ -119,7 +119,7 @@ func table(c *Config) []Option {
 		{Name: "auth_require", Path: "smtp.auth_require", Help: "whether a client must authenticate before it may send", value: as(&c.AuthRequire, 0, one(authNeeds))},
 		{Name: "auth_skip", Path: "smtp.auth_skip", Help: "checks an authenticated client is spared; direct: all of them", value: as(&c.AuthSkip, 0, many(authSkips))},
 		{Name: "on_takeover_cmds", Path: "smtp.takeover_commands", Help: "commands a client may give after its session was taken over", value: as(&c.TakeoverCmds, 10, count(0))},
-		{Name: "pipeline_size", Path: "smtp.pipeline", Help: "commands a client may send ahead of their replies, 16 or more", value: as(&c.PipelineSize, 128, integer[int]("UINT", 0, 1<<20))},
+		{Name: "pipeline_size", Path: "smtp.pipeline", Help: "commands without a reply after which a client is read no further until one comes, 16 or more", value: as(&c.PipelineSize, 128, integer[int]("UINT", 0, 1<<20))},
 
 		{Name: "dnsbl", Path: "policy.dnsbl", Help: "DNS block lists clients are looked up in", value: as(&c.DNSBL, nil, zones())},
 		{Name: "nameservers", Path: "policy.nameservers", Help: "name servers to ask, empty: those of /etc/resolv.conf", value: as(&c.Nameservers, nil, endpoints("ip, ip:port or [v6]:port", 1, 53))},

@@ -27,7 +27,6 @@ const (
 	CodeArgument                 // 501, a command argument that cannot be read
 	CodeUnsupported              // 502
 	CodeSequence                 // 503, a command out of order
-	CodeQueueFull                // 503, too many commands without a reply
 	CodeAuthRequired             // 530
 	CodeRefused                  // 550, policy: virus, spam, regex, DNSBL, SPF
 	CodeSize                     // 552, the message is too large
@@ -54,7 +53,6 @@ var codes = [...]struct {
 	CodeArgument:     {501, "5.5.4"},
 	CodeUnsupported:  {502, "5.5.2"},
 	CodeSequence:     {503, "5.5.1"},
-	CodeQueueFull:    {503, "5.5.0"},
 	CodeAuthRequired: {530, "5.7.1"},
 	CodeRefused:      {550, "5.7.1"},
 	CodeSize:         {552, "5.3.4"},
