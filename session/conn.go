@@ -45,7 +45,7 @@ type session struct {
 	auth     atomic.Uint32 // imsg.AuthFlags
 	trns     atomic.Int32  // transactions, a DATA with 354 each
 	alive    atomic.Int64  // worker's clock at the last sign of life
-	patience atomic.Int64  // seconds without one until the end
+	patience atomic.Int64  // seconds without one until the end; see idleLimit
 	locked   atomic.Bool   // the client got locked meanwhile
 	offered  atomic.Uint32 // smtp.Cap of the last EHLO reply
 	greeted  atomic.Bool   // the server has said something
@@ -61,6 +61,7 @@ type session struct {
 	queue   queue
 	held    bool // a command whose reply decides what the client's octets mean is open
 	phase   phase
+	ending  bool // the end of a message is out, and its answer owed
 	ended   bool
 	by      string // who ended it: client, server, timeout, admin, error
 	taken   bool   // the server is gone and we play its part
@@ -173,7 +174,7 @@ func (s *session) connect() bool {
 		conn.Close()
 	}
 	s.touch()
-	s.patience.Store(seconds(s.w.cfg.TimeoutIdle))
+	s.patience.Store(s.idleLimit())
 	reason := s.text(imsg.MsgCannotConnect) + " [" + s.dst.Addr().String() + "]: " + problem(err)
 	if os.IsTimeout(err) {
 		reason = s.text(imsg.MsgConnectTimeout) + " [" + s.dst.Addr().String() + "]"
@@ -193,7 +194,7 @@ func (s *session) meet() bool {
 		s.queue.push(entry{kind: greeting})
 	}
 	s.touch()
-	s.patience.Store(seconds(s.w.cfg.TimeoutIdle))
+	s.patience.Store(s.idleLimit())
 	if err == nil {
 		return true
 	}
@@ -220,6 +221,28 @@ func (s *session) turnAway(reason string) {
 // forever is a patience no clock reaches.
 const forever = 1 << 40
 
+// answerWait is how long a server may think about a message it has whole (RFC
+// 5321, 4.5.3.2.6). Who hangs up sooner does not know whether it was taken, and
+// the client sends it again.
+const answerWait = 10 * time.Minute
+
+// idleLimit is the silence that ends a relay. While it runs s.mu is held; before,
+// nobody else knows the session.
+func (s *session) idleLimit() int64 {
+	if s.ending {
+		return seconds(max(s.w.cfg.TimeoutIdle, answerWait))
+	}
+	return seconds(s.w.cfg.TimeoutIdle)
+}
+
+// setEnding changes idleLimit; s.mu is held. A patience that somebody else has set
+// meanwhile stands.
+func (s *session) setEnding(on bool) {
+	before := s.idleLimit()
+	s.ending = on
+	s.patience.CompareAndSwap(before, s.idleLimit())
+}
+
 func seconds(d time.Duration) int64 { return int64((d + time.Second - 1) / time.Second) }
 
 // touch is a sign of life.
@@ -228,10 +251,15 @@ func (s *session) touch() { s.alive.Store(s.w.now.Load()) }
 // unhurried does what the client has to wait for: its silence does not count
 // meanwhile. If the session ends then, the time it left the client stands.
 func (s *session) unhurried(do func()) {
-	before := s.patience.Swap(forever)
+	limit := s.patience.Swap(forever)
 	do()
 	s.touch()
-	s.patience.CompareAndSwap(forever, before)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.ended {
+		limit = s.idleLimit() // a message may have got its answer meanwhile
+	}
+	s.patience.CompareAndSwap(forever, limit)
 }
 
 // expire ends a session whose time is over: a takeover says so first, a relay

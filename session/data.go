@@ -177,9 +177,13 @@ func (s *session) endText(out *[]byte) step {
 	}
 	*out = append(*out, end...)
 	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.over() {
+		return stop
+	}
 	s.queue.push(entry{kind: endOfData})
 	s.phase = commands
-	s.mu.Unlock()
+	s.setEnding(true)
 	return goOn
 }
 

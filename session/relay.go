@@ -138,7 +138,8 @@ func (s *session) flush(out *[]byte) bool {
 
 // clientGone ends the session at the client's end. One that closed its writing
 // half only still gets the replies it is owed; a message without an end goes no
-// further.
+// further. The end is passed on at once, as it would be without us: a server that
+// looks before it answers a message does not take one nobody waits for.
 func (s *session) clientGone(err error) {
 	s.mu.Lock()
 	direct, owed := s.phase == direct, s.phase == commands && s.queue.len() > 0

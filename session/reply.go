@@ -235,6 +235,9 @@ func (s *session) note(e entry, code int) {
 			s.info("DATA:CANCELLED [" + itoa(code) + "]")
 		}
 	case endOfData:
+		s.mu.Lock()
+		s.setEnding(false)
+		s.mu.Unlock()
 		s.transactionOver()
 		s.w.count(imsg.CountMessages, 1)
 		s.state.Store(uint32(imsg.StatePost))

@@ -278,7 +278,7 @@ func (w *worker) closed() {
 // enlist puts an admitted session on the list of those that lockd knows, whose
 // end it is told of. It comes before anything else may end the session.
 func (w *worker) enlist(s *session) {
-	s.patience.Store(seconds(w.cfg.TimeoutIdle))
+	s.patience.Store(s.idleLimit())
 	s.touch()
 	w.mu.Lock()
 	defer w.mu.Unlock()

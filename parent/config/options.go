@@ -105,9 +105,9 @@ func table(c *Config) []Option {
 
 		{Name: "timeout_connect", Path: "timeouts.connect", Help: "for a connection to a mail server", value: as(&c.TimeoutConnect, 30e9, seconds("UINT", 1))},
 		{Name: "timeout_lookup", Path: "timeouts.lookup", Help: "for one question to a router or name server", value: as(&c.TimeoutLookup, 10e9, seconds("UINT", 1))},
-		{Name: "timeout_idle", Path: "timeouts.idle", Help: "silence on both sides that ends a session", value: as(&c.TimeoutIdle, 300e9, seconds("UINT", 1))},
+		{Name: "timeout_idle", Path: "timeouts.idle", Help: "silence on both sides that ends a session; for its answer to a whole message a server has 10 minutes at least", value: as(&c.TimeoutIdle, 300e9, seconds("UINT", 1))},
 		{Name: "timeout_session", Path: "timeouts.session", Help: "for all of a session that was taken over", value: as(&c.TimeoutSession, 20e9, seconds("UINT", 1))},
-		{Name: "timeout_direct", Path: "timeouts.direct", Help: "silence that ends a session that is only passed on, as after STARTTLS", value: as(&c.TimeoutDirect, 300e9, seconds("UINT", 1))},
+		{Name: "timeout_direct", Path: "timeouts.direct", Help: "silence that ends a session that is only passed on, as after STARTTLS", value: as(&c.TimeoutDirect, 600e9, seconds("UINT", 1))},
 		{Name: "timeout_scanner", Path: "timeouts.antivirus", Help: "for one virus scan", value: as(&c.TimeoutScanner, 30e9, seconds("UINT", 1))},
 		{Name: "timeout_spam", Path: "timeouts.antispam", Help: "for one spam scan", value: as(&c.TimeoutSpam, 30e9, seconds("UINT", 1))},
 

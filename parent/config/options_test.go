@@ -47,7 +47,7 @@ action_script
 spool_path /var/spool/smtp-gated/msg
 spool_perm 0660
 spool_leave_on error
-timeout_direct 300
+timeout_direct 600
 timeout_lookup 10
 timeout_scanner 30
 timeout_spam 30
