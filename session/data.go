@@ -16,7 +16,7 @@ import (
 // message is what lives from DATA to the end of the text.
 type message struct {
 	body    smtp.Body
-	open    bool  // its end has not been read yet
+	open    bool  // its text has begun, and its end has not been read yet
 	headed  bool  // the NAT header has gone out
 	chunked bool  // it comes by BDAT
 	spool   bool  // the text goes to the spool
@@ -65,7 +65,6 @@ func (s *session) spared(engine imsg.AuthSkip) bool {
 // takeText moves what is buffered of a message.
 func (s *session) takeText(out *[]byte) step {
 	m := &s.message
-	m.open = true
 	if !m.headed {
 		m.headed = true
 		*out = s.appendNATHeader(*out)
@@ -82,23 +81,21 @@ func (s *session) takeText(out *[]byte) step {
 	n, wire, text, ev := m.body.Next(s.client.bytes(), *out, text)
 	*out = wire
 	s.client.consume(n)
+	m.open = ev != smtp.BodyEnd
 	if m.spool {
 		m.size += int64(len(text))
 		if !s.spoolText(text) {
-			m.open = ev != smtp.BodyEnd
 			return s.refuseText(smtp.CodeSpool, s.text(imsg.MsgSpoolProblem))
 		}
 	} else {
 		m.size += int64(len(wire) - before)
 	}
 	if limit := s.w.cfg.SizeLimit; limit > 0 && m.size > limit {
-		m.open = ev != smtp.BodyEnd
 		s.info("message over size_limit", "size", m.size, "src", s.src.Addr(), "ident", s.ident)
 		return s.refuseText(smtp.CodeSize, s.text(imsg.MsgSizeLimit))
 	}
 	switch ev {
 	case smtp.BodyEnd:
-		m.open = false
 		return s.endText(out)
 	case smtp.BodyBare, smtp.BodyNUL:
 		return s.refuseSession(smtp.CodeRejected, s.text(imsg.MsgProtoError))
@@ -153,6 +150,7 @@ func (s *session) cutText() bool {
 
 // endText has the message judged and releases its end, or does not.
 func (s *session) endText(out *[]byte) step {
+	s.setPhase(verdict)
 	if s.message.spool || s.message.lost {
 		if !s.flush(out) {
 			return stop
@@ -171,16 +169,28 @@ func (s *session) endText(out *[]byte) step {
 		s.info("LOCK:LOCKED", "src", s.src.Addr(), "ident", s.ident)
 		return s.refuseSession(smtp.CodeLateLock, s.text(imsg.MsgVirusLocked))
 	}
+	return s.release(out)
+}
+
+// release lets the end of a message out, unless the server has spoken meanwhile.
+// Nothing is owed here, so what it said, read or not yet, answers the message or
+// ends the session. What is on its way to us still cannot be told from the answer
+// to the end.
+func (s *session) release(out *[]byte) step {
+	spoken := s.server.pending()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for spoken && !s.over() {
+		s.turn.Wait()
+	}
+	if s.over() {
+		return stop
+	}
 	end := smtp.EndOfData
 	if s.message.chunked {
 		end = smtp.EndOfChunks
 	}
 	*out = append(*out, end...)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.over() {
-		return stop
-	}
 	s.queue.push(entry{kind: endOfData})
 	s.phase = commands
 	s.setEnding(true)

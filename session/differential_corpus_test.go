@@ -30,6 +30,42 @@ const (
 	bye      = "QUIT\r\n"
 )
 
+// answeredEarly is the group of streams that some servers answer before their end.
+const answeredEarly = "answered early"
+
+// earlyCorpus returns streams for such servers. The client waits for the answer:
+// what it sends behind it reaches nobody.
+func earlyCorpus() []hostile {
+	var all []hostile
+	big := tooBig + "\r\n"
+	for name, text := range map[string]string{
+		"in the first line":  opening + big,
+		"in the header":      opening + "Subject: " + big,
+		"in the text":        opening + header + "one\r\n" + big,
+		"behind a dot":       opening + header + "..\r\n." + big,
+		"in a long text":     opening + header + strings.Repeat("0123456789\r\n", 5000) + big,
+		"in the second mail": later + opening + header + big,
+	} {
+		for behind, rest := range map[string]string{
+			"nothing":            "",
+			"the end":            ".\r\n",
+			"text":               "two\r\n.\r\n",
+			"text that is evil":  "EVIL\r\n.\r\n",
+			"commands":           harmless,
+			"evil commands":      evil,
+			"an open DATA":       opening + ".\r\n",
+			"chunks":             envelope + "BDAT 10 LAST\r\n0123456789.\r\n",
+			"bare ends":          "\n.\n\r.\r\r\n.\n" + evil,
+			"another":            big + big + ".\r\n",
+			"an end in the next": "two\r\n" + strings.Repeat("x", 40_000) + "\r\n.\r\n",
+			"QUIT":               bye,
+		} {
+			all = append(all, hostile{group: answeredEarly, name: name + ", then " + behind, talk: []string{text, "552", rest + later + wicked + bye}})
+		}
+	}
+	return all
+}
+
 // corpus returns all streams.
 func corpus() []hostile {
 	var all []hostile

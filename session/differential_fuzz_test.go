@@ -112,6 +112,7 @@ func FuzzRelay(f *testing.F) {
 	for _, script := range []string{
 		replies, strings.ReplaceAll(replies, "\r\n", "\n"), strings.ReplaceAll(replies, "354", "250"), strings.ReplaceAll(replies, "250 ok", "421 no"),
 		"220-a\r\n221 b\r\n", "220 a\r\n334 \r\n", "220 a\r\n250 surprise\r\n", "220 a\r\n250-x\r\n", "rubbish\r\n", "\x00\r\n", strings.Repeat("2", 5000), "",
+		strings.ReplaceAll(replies, "354 go", "354 go\r\n552-too\r\n552 big"), strings.ReplaceAll(replies, "354 go", "354 go\r\n250 no"), "220 a\r\n554 bye\r\n", "220 a\r\n250 ok\r\n451-bye\r\n451 bye\r\n250 ok\r\n",
 		"220 a\r\n220 go\r\n\x16\x03", "220 a\r\n334 \r\n235 ok\r\n", "220 a\r\n250 ok\r\n250 ok\r\n452 no\r\n250 ok\r\n",
 	} {
 		for _, stream := range []string{"EHLO c\r\n" + later + bye, envelope + "BDAT 5\r\n12345BDAT 5 LAST\r\n54321" + bye, "STARTTLS\r\n", "AUTH LOGIN\r\na\r\nb\r\n", opening + "a\n.\n\r.\r\x00", "NOOP\r\n\r\n"} {

@@ -23,6 +23,7 @@ type reading struct {
 	line     func(buf []byte) (line []byte, n int)          // n 0: the line is not complete
 	dot      func(line []byte) (content []byte, ended bool) // of a line of text
 	chunking bool
+	early    func(m *mta) bool // how it reads what follows a text it has refused before its end; nil: it does not
 }
 
 func strictLine(buf []byte) ([]byte, int) {
@@ -75,14 +76,19 @@ func doubledDot(line []byte) ([]byte, bool) {
 
 // readings are ways in which servers have been seen to read.
 var readings = []reading{
-	{"strict", strictLine, plainDot, true},
-	{"LF-lenient", lfLine, plainDot, true},
-	{"CR-lenient", crLine, plainDot, true},
-	{"NUL-truncating", nulLine, plainDot, true},
-	{"blank-trimming", lfLine, trimmedDot, true},
-	{"two-dots-only", strictLine, doubledDot, true},
-	{"no chunking", lfLine, plainDot, false},
+	{"strict", strictLine, plainDot, true, nil},
+	{"LF-lenient", lfLine, plainDot, true, nil},
+	{"CR-lenient", crLine, plainDot, true, nil},
+	{"NUL-truncating", nulLine, plainDot, true, nil},
+	{"blank-trimming", lfLine, trimmedDot, true, nil},
+	{"two-dots-only", strictLine, doubledDot, true, nil},
+	{"no chunking", lfLine, plainDot, false, nil},
+	{"early, then text", lfLine, plainDot, true, (*mta).deaf},
+	{"early, then commands", lfLine, plainDot, true, (*mta).command},
 }
+
+// tooBig in a text is what some servers refuse it for, there and then.
+const tooBig = "TOO BIG"
 
 // mta is a server's state. It takes what any server anywhere takes: whatever it
 // is not told by the gateway to refuse would be acted on.
@@ -327,6 +333,24 @@ func (m *mta) body() bool {
 		return true
 	}
 	m.text = append(append(m.text, content...), "\r\n"...)
+	if m.early != nil && bytes.Contains(content, []byte(tooBig)) {
+		m.say("552-5.3.4 too big\r\n552 5.3.4 for me")
+		m.reset()
+		m.mode = m.early
+	}
+	return true
+}
+
+// deaf reads a text to its end and says nothing to it.
+func (m *mta) deaf() bool {
+	line, n := m.line(m.buf)
+	if n == 0 {
+		return false
+	}
+	m.buf = m.buf[n:]
+	if _, ended := m.dot(line); ended {
+		m.mode = (*mta).command
+	}
 	return true
 }
 

@@ -95,7 +95,7 @@ func (b *table) log(t *testing.T, servers []string) {
 	w := tabwriter.NewWriter(&text, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w, "group\tserver\tstreams\ttaken\tscanned clean\tcaught\tdifferences\t")
 	var groups []string
-	for _, h := range corpus() {
+	for _, h := range append(corpus(), earlyCorpus()...) {
 		groups = append(groups, h.group)
 	}
 	for _, g := range slices.Compact(groups) {
@@ -118,6 +118,10 @@ func TestDifferential(t *testing.T) {
 	var names []string
 	for _, r := range readings {
 		names = append(names, r.name)
+		streams := streams
+		if r.early != nil {
+			streams = append(earlyCorpus(), streams...)
+		}
 		t.Run(r.name, func(t *testing.T) {
 			for i, way := range ways {
 				if testing.Short() && i > 0 {
@@ -378,6 +382,11 @@ func judgeModel(t *testing.T, l *lab, x *mx, h hostile, tag string, p *passage, 
 			fail("the server acted on %.200q: it stood in a message", line)
 		}
 	}
+	if h.group == answeredEarly {
+		for _, hole := range c.heardMore(h, p) {
+			fail("%s", hole)
+		}
+	}
 	// What was there before the server's 220 was said in clear.
 	if len(c.tls) > 0 && len(h.talk) == 1 && cut.name == inOnePiece.name {
 		fail("%.200q is to be said under TLS", c.tls)
@@ -422,6 +431,17 @@ func (c *call) holes(p *passage, abort bool) (found []string) {
 		if line == outOfPlace && c.did[0] == "EHLO gate.example" {
 			add("the gateway said XCLIENT at the wrong time: %.600q", c.did)
 		}
+	}
+	return found
+}
+
+// heardMore tells what is wrong with the end of a message that was answered early.
+func (c *call) heardMore(h hostile, p *passage) (found []string) {
+	if last := []byte(tooBig + "\r\n"); !bytes.HasSuffix(c.heard, last) || bytes.Count(c.heard, last) != 1 {
+		found = append(found, fmt.Sprintf("behind its answer the server heard more: %.300q", c.heard[max(0, len(c.heard)-300):]))
+	}
+	if answer := "552-5.3.4 too big\r\n552 5.3.4 for me\r\n"; strings.Count(p.heard, answer) != 1 || strings.Count(p.heard, "\n552") != 2 {
+		found = append(found, "the client did not hear the answer once")
 	}
 	return found
 }

@@ -1,7 +1,8 @@
 // A dismissal: a reply of the server uses up a quota, so that it is replaced by
-// ours and the server is left. The server's goroutine finds out; the client's,
-// which alone writes to the server, carries it out. This file owns the way
-// between the two.
+// ours and the server is left; or it refuses a message before its end, which is
+// the client's answer and the server's last word. The server's goroutine finds
+// out; the client's, which alone writes to the server, carries it out. This file
+// owns the way between the two.
 
 package session
 
@@ -13,24 +14,37 @@ import (
 )
 
 // dismissal is what the client gets in place of the reply to the oldest command
-// in the queue, which stays there until then: nothing overtakes it.
+// in the queue, which stays there until then: nothing overtakes it. If that is
+// what the server said of a message, the client has it already, and nothing is owed.
 type dismissal struct {
 	excess
-	found imsg.Found // 0: no event
+	found    imsg.Found // 0: no event
+	early    bool       // the server's own reply; text alone is set, once relaying is over
+	relaying bool
 }
 
 // dismiss has the client's goroutine leave the server, whatever it waits for.
 func (s *session) dismiss(d dismissal) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.leaveFor(&d)
+}
+
+// leaveFor is dismiss with s.mu held. False: the session is over already.
+func (s *session) leaveFor(d *dismissal) bool {
 	if s.taken || s.ended {
-		return
+		return false
 	}
-	s.taken, s.dismissal = true, &d
+	s.taken, s.dismissal = true, d
 	s.turn.Broadcast()
 	// It may wait for the client, or for a server that nobody reads any more.
 	s.client.expire()
-	s.server.conn.SetWriteDeadline(time.Now().Add(lingering * time.Second))
+	if d.early {
+		s.server.conn.SetWriteDeadline(time.Unix(1, 0)) // not one octet more
+	} else {
+		s.server.conn.SetWriteDeadline(time.Now().Add(lingering * time.Second))
+	}
+	return true
 }
 
 func (s *session) dismissed() bool {
@@ -45,17 +59,28 @@ func (s *session) dismissed() bool {
 func (s *session) carryOut() {
 	s.mu.Lock()
 	d := s.dismissal
-	if d == nil || s.ended {
+	if d == nil {
+		s.mu.Unlock()
+		return
+	}
+	for d.relaying && !s.ended {
+		s.turn.Wait()
+	}
+	s.client.conn.SetReadDeadline(time.Time{})
+	if s.ended {
 		s.mu.Unlock()
 		return
 	}
 	s.dismissal = nil // carried out: over is what the takeover is
 	s.held, s.authing = false, false
-	s.client.conn.SetReadDeadline(time.Time{})
 	if s.phase == octets {
 		s.skip = s.chunks.left // still to come, and no commands
 	}
 	s.mu.Unlock()
+	if d.early {
+		s.takeover(d.text)
+		return
+	}
 	s.server.write([]byte("QUIT\r\n"))
 	s.server.conn.Close()
 	s.w.count(imsg.CountRejectRateLimit, 1)

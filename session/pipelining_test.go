@@ -227,11 +227,7 @@ func TestBothSidesFull(t *testing.T) {
 				answered.Add(1)
 			}
 		}()
-		// Until nothing moves any more.
-		for last := int64(-1); last != answered.Load(); {
-			last = answered.Load()
-			time.Sleep(200 * time.Millisecond)
-		}
+		stuck(answered.Load)
 		if n := answered.Load(); n == lines {
 			t.Errorf("%d replies found room", n)
 		}

@@ -187,7 +187,11 @@ func TestServerInterrupts(t *testing.T) {
 		"421 to AUTH":               {func(r *rig) { r.toServer("AUTH LOGIN\r\n") }, down, down},
 		"421 to STARTTLS":           {func(r *rig) { r.toServer("STARTTLS\r\n") }, down, down},
 		"421 in the text":           {(*rig).midText, down, down},
-		"reply in the text":         {(*rig).midText, "451 full\r\n", nonsense},
+		"250 in the text":           {(*rig).midText, "250 queued\r\n", nonsense},
+		"354 in the text":           {(*rig).midText, "354 go on\r\n", nonsense},
+		"half a refusal":            {(*rig).midText, "552-too\r\n552 ", "552-too\r\n"},
+		"a refusal and rubbish":     {(*rig).midText, "552-too\r\nbig\r\n", "552-too\r\n" + nonsense},
+		"250 to DATA":               {func(r *rig) { r.toServer("DATA\r\n") }, "250 ok\r\n", nonsense},
 		"two replies to one":        {func(r *rig) { r.toServer("NOOP\r\n") }, "250 one\r\n250 two\r\n", "250 one\r\n" + nonsense},
 		"challenge and more":        {func(r *rig) { r.toServer("AUTH LOGIN\r\n") }, "334 x\r\n235 already\r\n", "334 x\r\n" + nonsense},
 		"354 and more":              {func(r *rig) { r.toServer("DATA\r\n") }, "354 x\r\n250 already\r\n", "354 x\r\n" + nonsense},
@@ -203,6 +207,7 @@ func TestServerInterrupts(t *testing.T) {
 		"half a reply":              {func(r *rig) { r.toServer("NOOP\r\n") }, "250 ok", ""},
 		"421 to a chunk":            {(*rig).midChunk, down, down},
 		"early refusal of a chunk":  {(*rig).midChunk, "552 too big\r\n" + down, "552 too big\r\n" + down},
+		"a refused chunk, twice":    {(*rig).midChunk, "552 one\r\n552 two\r\n", "552 one\r\n" + nonsense},
 		"too many replies to chunk": {(*rig).midChunk, "250 one\r\n250 two\r\n", "250 one\r\n" + nonsense},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -210,7 +215,7 @@ func TestServerInterrupts(t *testing.T) {
 			r.toClient("220 mx\r\n")
 			tc.prepare(r)
 			r.server.say(tc.says)
-			if tc.says == "" || name == "half a reply" {
+			if tc.says == "" || strings.HasPrefix(name, "half a") {
 				r.server.conn.Close()
 			}
 			r.client.hears(tc.hears)

@@ -21,6 +21,7 @@ const (
 var (
 	errUnasked      = errors.New("a reply nobody asked for")
 	errIntermediate = errors.New("an intermediate reply to a command that has none")
+	errAccepted     = errors.New("DATA accepted without a message")
 	errReset        = errors.New("RSET refused")
 )
 
@@ -36,9 +37,14 @@ func (s *session) takeReplies(out *[]byte) relayState {
 		if err == nil && n == 0 {
 			break
 		}
+		e := entry{}
 		if err == nil {
-			last, err = s.owed(out, &done)
+			e, err = s.owed(out, &done)
 		}
+		if err == errUnasked && r.Code/100 >= 4 && r.Code != 421 {
+			return s.takeUnasked(out, done, last.kind == data && code == 354)
+		}
+		last = e
 		if err == nil {
 			err = wrong(last, r.Code)
 		}
@@ -108,7 +114,7 @@ func (s *session) strike(out *[]byte, done *int, last entry, code int) relayStat
 		return relayOn
 	}
 	s.note(last, code)
-	s.dismiss(dismissal{*over, found})
+	s.dismiss(dismissal{excess: *over, found: found})
 	return relayOver
 }
 
@@ -117,6 +123,10 @@ func wrong(e entry, code int) error {
 	switch {
 	case code/100 == 3 && !(code == 354 && e.kind == data) && !(code == 334 && e.kind == auth):
 		return errIntermediate
+	case e.kind == data && code/100 == 2:
+		// More likely the answer to something else: with its 354 still to
+		// come the client's text would go out as commands.
+		return errAccepted
 	case e.kind == ownReset && code/100 != 2:
 		return errReset
 	}
@@ -297,7 +307,7 @@ func (s *session) settle(done int, last entry, code int) relayState {
 		s.held = false
 		switch {
 		case last.kind == data && code == 354:
-			s.phase = text
+			s.openText()
 		case last.kind == auth && code == 334:
 			s.authing = true
 		case s.opens(last, code):
@@ -309,6 +319,12 @@ func (s *session) settle(done int, last entry, code int) relayState {
 		return relayDirect
 	}
 	return relayOn
+}
+
+// openText has what the client sends read as the text of a message; s.mu is held,
+// and the client's goroutine waits for the 354.
+func (s *session) openText() {
+	s.phase, s.message.open = text, true
 }
 
 // drained hands the server what was collected for it and waits until the client

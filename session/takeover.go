@@ -67,9 +67,16 @@ func (s *session) takeover(reason string) {
 	}
 	s.state.Store(uint32(imsg.StateTaken))
 	s.info("SESSION TAKEOVER:", "src", s.src.Addr(), "ident", s.ident, "trns", s.trns.Load(), "reason", reason)
-	s.touch()
-	s.patience.Store(seconds(s.w.cfg.TimeoutSession))
 	s.lines.Limit = 0
+	// What is left of a refused message is no command, and takes the time it
+	// takes: a client that does not listen before its end would send it again.
+	rest := s.skip > 0 || s.message.open
+	limit := s.w.cfg.TimeoutSession
+	if rest {
+		limit = s.w.cfg.TimeoutIdle
+	}
+	s.touch()
+	s.patience.Store(seconds(limit))
 	for count := 0; ; {
 		if s.w.mustEnd() && s.skip == 0 && !s.message.open {
 			s.sayEnd()
@@ -86,6 +93,12 @@ func (s *session) takeover(reason string) {
 			}
 			s.finish("timeout")
 			return
+		}
+		if rest {
+			s.touch()
+			if rest = s.skip > 0 || s.message.open; !rest {
+				s.patience.Store(seconds(s.w.cfg.TimeoutSession))
+			}
 		}
 		if line == nil {
 			continue

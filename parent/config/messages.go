@@ -38,7 +38,7 @@ var messages = [imsg.Texts]struct {
 	imsg.MsgSessionTimeout:           {name: "msg_session_timeout", when: "a session that was taken over lasted too long", text: "This session took too long and is closed. Please connect again"},
 	imsg.MsgSignOff:                  {name: "msg_sign_off", when: "the answer to QUIT", text: "Closing the connection, goodbye"},
 	imsg.MsgHello:                    {name: "msg_hello", when: "the answer to HELO", text: "Hello"},
-	imsg.MsgProtoError:               {name: "msg_proto_error", when: "a breach of the protocol", text: "This breaks the rules of SMTP. Please check the settings of your mail program"},
+	imsg.MsgProtoError:               {name: "msg_proto_error", when: "a breach of the protocol, by the client or its server", text: "Something was said here that the rules of SMTP do not allow. If this happens again, please tell your network's administrator"},
 	imsg.MsgTransactionFailed:        {name: "msg_transaction_failed", when: "a transaction that can no longer succeed", text: "No message can be sent in this session any more. Please end it and try again"},
 	imsg.MsgUnimplCommand:            {name: "msg_unimpl_command", when: "a command the gateway does not let through", text: "This command is not supported here"},
 	imsg.MsgTempUnavail:              {name: "msg_temp_unavail", when: "a passing fault of the gateway", text: "The service is not available at the moment. Please try again later"},
