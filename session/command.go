@@ -94,9 +94,6 @@ func (s *session) command(out *[]byte, cmd smtp.Command, more bool) step {
 			return next
 		}
 		s.leaveChunks(out)
-		if next := s.tellHello(out, cmd); next != goOn {
-			return next
-		}
 	case smtp.MAIL:
 		if s.chunks.state == openChunks && !s.declined.Load() {
 			return s.reply(out, smtp.CodeSequence, s.text(imsg.MsgTransactionFailed))

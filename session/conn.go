@@ -66,7 +66,6 @@ type session struct {
 	by      string // who ended it: client, server, timeout, admin, error
 	taken   bool   // the server is gone and we play its part
 	mail    string // MAIL FROM's address, once the server took it; empty between transactions
-	mailing bool   // it took MAIL, and the transaction is not over
 	rcpts   int    // recipients the server took, whole session
 	takers  int    // those of the message under way
 	authing bool   // the client's next line is an AUTH response

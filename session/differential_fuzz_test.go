@@ -40,21 +40,14 @@ func forFuzz(c *imsg.SessionConfig) {
 // FuzzClient holds that for any stream of a client, cut anywhere, the same
 // messages are scanned, the same are taken by every kind of server, and the same
 // commands acted on.
-func FuzzClient(f *testing.F) { fuzzClient(f, forFuzz) }
-
-// FuzzXclient holds the same where commands of ours come between the client's.
-func FuzzXclient(f *testing.F) {
-	fuzzClient(f, func(c *imsg.SessionConfig) { forFuzz(c); withXclient(c) })
-}
-
-func fuzzClient(f *testing.F, change func(*imsg.SessionConfig)) {
+func FuzzClient(f *testing.F) {
 	for _, h := range corpus() {
 		if text := strings.Join(h.talk, ""); len(text) < 1000 && len(h.talk) == 1 {
 			f.Add([]byte(text), []byte{0, 7, 30})
 		}
 	}
 	x := newMX(f, readings[2])
-	l := newLab(f, x.addr, change)
+	l := newLab(f, x.addr, forFuzz)
 	round := 0
 	pass := func(t *testing.T, stream []byte, cut cutting) (*call, *passage) {
 		round++

@@ -38,7 +38,7 @@ type realServer struct {
 	deliver func()   // has the server deliver now, nil if it does so by itself
 	crs     bool     // it takes a bare CR in a chunk for a line end
 	blanks  bool     // it drops lines of blanks from a header
-	xclient bool     // it takes XCLIENT, and more than one of them from this host
+	xclient bool     // it takes XCLIENT
 	slow    bool     // it knows no pipelining, and hangs up on who does it
 	picky   bool     // it refuses some texts at their end, and delivers once for each of two equal recipients
 }

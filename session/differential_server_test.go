@@ -108,7 +108,6 @@ type mta struct {
 	last     bool
 	broken   bool // the chunk belongs to no transaction
 	asks     int  // AUTH challenges to come
-	known    bool // the client has logged in
 	reply    []byte
 	over     bool     // after QUIT and STARTTLS nothing is looked at any more
 	did      []string // the lines it acted on, AUTH responses among them
@@ -263,14 +262,9 @@ func (m *mta) command() bool {
 	return true
 }
 
-// outOfPlace is what a server does that is told XCLIENT in a transaction, or by a
-// client that has logged in.
-const outOfPlace = "XCLIENT out of place"
-
 // xclient starts the session over, as if nobody had said anything yet.
 func (m *mta) xclient() {
-	if m.mail || m.known {
-		m.did = append(m.did, outOfPlace)
+	if m.mail {
 		m.say("503 5.5.1 not now")
 		return
 	}
@@ -373,7 +367,6 @@ func (m *mta) challenge() {
 		m.say("334 ")
 		m.mode = (*mta).response
 	case m.asks == 0:
-		m.known = true
 		m.say("235 2.7.0 welcome")
 	default:
 		m.say("504 5.5.4 unknown mechanism")

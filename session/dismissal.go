@@ -121,7 +121,7 @@ func (s *session) playOwed(e entry, reason string) (quit bool, err error) {
 	switch e.kind {
 	case own:
 		return false, s.sayLine([]byte(e.text))
-	case ownReset, ownXclient:
+	case ownReset:
 		return false, nil
 	}
 	verb := smtp.Other

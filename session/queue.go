@@ -24,7 +24,6 @@ const (
 	chunk
 	quietChunk // the client hears of it only if it is refused
 	ownReset   // a RSET of ours: the client does not hear of it
-	ownXclient // an XCLIENT of ours: nor of this one
 	own        // no reply will come: text is ours
 )
 

@@ -177,7 +177,7 @@ func (s *session) sendClient(out *[]byte) bool {
 
 // relayed appends a line of a reply as the client is to see it, if it is.
 func (s *session) relayed(out []byte, e entry, r smtp.Reply) []byte {
-	if r.Code != 421 && (e.kind == ownReset || e.kind == ownXclient || e.kind == quietChunk && r.Code/100 == 2) {
+	if r.Code != 421 && (e.kind == ownReset || e.kind == quietChunk && r.Code/100 == 2) {
 		return out
 	}
 	if e.kind == ehlo && r.Code == 250 {
@@ -211,7 +211,7 @@ func (s *session) note(e entry, code int) {
 		s.noteSender(e.text, code)
 		if ok {
 			s.mu.Lock()
-			s.mail, s.mailing, s.takers = e.text, true, 0
+			s.mail, s.takers = e.text, 0
 			s.mu.Unlock()
 		}
 	case rcpt:
@@ -254,8 +254,6 @@ func (s *session) note(e entry, code int) {
 		s.info("DATA:FINISHED [" + itoa(code) + "]")
 	case auth:
 		s.noteAuth(code)
-	case ownXclient:
-		s.noteXclient(code)
 	case starttls:
 		if code != 220 {
 			s.info("DIRECT:CANCELLED cause=starttls", "code", code)
@@ -341,18 +339,12 @@ func (s *session) drained(out *[]byte) bool {
 	return !s.over()
 }
 
-// transactionOver, inTransaction and recipients: the server's envelope, as far
-// as its replies tell.
+// transactionOver and recipients: the server's envelope, as far as its replies
+// tell.
 func (s *session) transactionOver() {
 	s.mu.Lock()
-	s.mail, s.mailing, s.takers = "", false, 0
+	s.mail, s.takers = "", 0
 	s.mu.Unlock()
-}
-
-func (s *session) inTransaction() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.mailing
 }
 
 func (s *session) recipients() int {

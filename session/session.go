@@ -36,8 +36,6 @@ type worker struct {
 	scand   imsg.Link
 	lookupd imsg.Link
 
-	oneXclient atomic.Bool // the server takes no second XCLIENT in a session
-
 	stock4, stock6 stock // sockets to reach servers with, by family
 
 	ending context.Context // over when the generation must end

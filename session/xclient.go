@@ -1,6 +1,7 @@
 // XCLIENT: telling the server who its client really is (mode fixed+xclient;
-// Postfix, XCLIENT_README). This file owns what is told: the addresses and ports
-// before the client hears a word, and how it says hello when it does.
+// Postfix, XCLIENT_README). This file owns what is told, before the client hears
+// a word: its addresses and ports. HELO and PROTO are not told: the server learns
+// both from the client's own EHLO, and Postfix refuses a second XCLIENT.
 //
 // LOGIN is told as long as nobody has logged in, and says so. A name never is: that
 // is for proxies that check passwords themselves; here the server takes AUTH from
@@ -112,9 +113,7 @@ func (s *session) serverReply(line func(smtp.Reply)) (code int, err error) {
 
 // hello is what the server wants to be told of its client.
 type hello struct {
-	port, destAddr, destPort bool
-	login, proto, helo       bool
-	told                     string // the last it was of a HELO or EHLO
+	port, destAddr, destPort, login bool
 }
 
 func (h *hello) wants(attributes []string) {
@@ -128,75 +127,7 @@ func (h *hello) wants(attributes []string) {
 			h.destPort = true
 		case "LOGIN":
 			h.login = true
-		case "PROTO":
-			h.proto = true
-		case "HELO":
-			h.helo = true
 		}
-	}
-}
-
-// tellHello tells the server what comes in a HELO or EHLO before it comes. XCLIENT
-// starts the session over, so that the server must be between transactions, the
-// client not logged in, and its HELO follow. What it knows is told again: a server
-// that forgot it would take the client for us. Nothing hangs on the rest: HELO and
-// EHLO say the same (but HELO behind EHLO, which to Postfix is ESMTP still). A
-// server may refuse, as Postfix does unless the client's own address is authorized,
-// too; then it is not asked again.
-func (s *session) tellHello(out *[]byte, cmd smtp.Command) step {
-	if !s.hello.helo && !s.hello.proto || s.w.oneXclient.Load() {
-		return goOn
-	}
-	line := s.hello.append(s.appendXclient(nil), cmd)
-	if string(line) == s.hello.told {
-		return goOn
-	}
-	// Replies under way still tell where the session stands.
-	if !s.drained(out) {
-		return stop
-	}
-	if s.inTransaction() || s.authenticated() {
-		return goOn
-	}
-	s.hello.told = string(line)
-	s.forward(out, line, entry{kind: ownXclient}, false)
-	if !s.drained(out) {
-		return stop
-	}
-	return goOn
-}
-
-func (h *hello) append(b []byte, cmd smtp.Command) []byte {
-	if h.proto {
-		b = append(b, " PROTO="...)
-		if cmd.Verb == smtp.EHLO {
-			b = append(b, 'E')
-		}
-		b = append(b, "SMTP"...)
-	}
-	if !h.helo {
-		return b
-	}
-	b = append(b, " HELO="...)
-	name := smtp.AppendXtext(nil, cmd.Arg)
-	if len(name) == 0 || len(name) > longestValue {
-		name = []byte("[UNAVAILABLE]")
-	}
-	return append(b, name...)
-}
-
-// longestValue is how long Postfix lets a value be as it is sent, in octets.
-const longestValue = 255
-
-// noteXclient runs on the server's goroutine.
-func (s *session) noteXclient(code int) {
-	switch {
-	case code/100 == 2:
-		s.offered.Store(0) // until the next EHLO
-	case code/100 != 5, code == 501, code == 503:
-		s.debug("XCLIENT:REFUSED", "code", code) // now, or for this name
-	case !s.w.oneXclient.Swap(true):
-		s.info("XCLIENT:REFUSED", "code", code, "dst", s.dst)
 	}
 }
 
