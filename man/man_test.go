@@ -17,6 +17,7 @@ import (
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/parent/config"
+	"github.com/smtp-gated/smtp-gated/session/smtp"
 )
 
 var update = flag.Bool("update", false, "write the generated parts into the pages")
@@ -26,7 +27,7 @@ func TestGenerated(t *testing.T) {
 	for page, part := range map[string]string{
 		"smtp-gated.conf.5": options(legacy),
 		"smtp-gated.toml.5": options(toml),
-		"smtp-gated.8":      messages(),
+		"smtp-gated.8":      messages() + extensions(),
 	} {
 		text, err := os.ReadFile(page)
 		if err != nil {
@@ -146,6 +147,27 @@ func messages() string {
 			answer = imsg.Table[e.Answer].Name
 		}
 		fmt.Fprintf(&b, ".It %s Ta %s Ta %s Ta %s\n", e.Name, e.From, e.To, answer)
+	}
+	b.WriteString(".El\n")
+	return b.String()
+}
+
+// extensions describes what becomes of each EHLO keyword.
+func extensions() string {
+	var b strings.Builder
+	b.WriteString(".Sh EXTENSIONS\n")
+	b.WriteString(wrap("Which extensions of SMTP a server offers is told to the client in the reply to EHLO. " +
+		"What changes how many replies come, which codes they bear, or whether octets are commands is masked unless the gateway follows it: " +
+		"the fourth letter of its keyword becomes an asterisk, its commands are answered with 502 and its parameters of MAIL and RCPT with 555. " +
+		"Keywords that do not stand here pass."))
+	b.WriteString(".Bl -tag -width Ds\n")
+	for _, x := range smtp.Extensions {
+		fmt.Fprintf(&b, ".It Ic %s\n", roff(x.Keyword))
+		text := sentence(x.Source + ": " + x.Treatment.String() + " (" + x.Why + ")")
+		if refused := slices.Concat(x.Verbs, x.Params); len(refused) > 0 {
+			text += " Refused then: " + strings.Join(refused, ", ") + "."
+		}
+		b.WriteString(wrap(text))
 	}
 	b.WriteString(".El\n")
 	return b.String()

@@ -37,8 +37,7 @@ func (s *session) bdat(out *[]byte, arg []byte) step {
 	}
 	s.skip = size
 	if !cfg.ScanChunks {
-		s.filtered("BDAT")
-		return s.reply(out, smtp.CodeUnsupported, s.text(imsg.MsgUnimplCommand))
+		return s.refuseMasked(out, "BDAT", smtp.CodeUnsupported)
 	}
 	if s.chunks.state == noChunks {
 		// What the server offers and whom it sends to must be known: one

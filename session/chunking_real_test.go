@@ -46,7 +46,7 @@ const letterHead = "From: a@client.example\nTo: b@mx.example\nSubject: chunks\nM
 var letterBody = ".\n..\n.x\n\n \nBDAT 5 LAST\nQUIT\nna\xc3\xafve \xff\xfe\n" + strings.Repeat("The quick brown fox jumps over the lazy dog. \n", 2000) + "\n.\nend\n"
 
 // eximClient returns a function that has exim deliver a message to a server.
-func eximClient(t *testing.T, addr string) func(message string) (log string) {
+func eximClient(t *testing.T, addr string) func(message string, recipients ...string) (log string) {
 	dir := openFolder(t)
 	exim := strangers(t, "exim4", "Debian-exim", []string{dir}, nil)
 	_, port, _ := net.SplitHostPort(addr)
@@ -55,6 +55,7 @@ exim_path = EXIM
 spool_directory = DIR
 log_file_path = DIR/%slog
 primary_hostname = client.example
+log_selector = +pipelining
 keep_environment = LD_LIBRARY_PATH
 bounce_return_message = false
 begin routers
@@ -70,9 +71,11 @@ gateway:
   allow_localhost
   hosts_avoid_tls = *
   hosts_try_chunking = *
+  hosts_try_prdr = *
+  hosts_pipe_connect = *
 `))
-	return func(message string) string {
-		cmd := exim("-C", dir+"/conf", "-odf", "-i", "-f", "<>", "b@mx.example")
+	return func(message string, recipients ...string) string {
+		cmd := exim(append([]string{"-C", dir + "/conf", "-odf", "-i", "-f", "<>"}, recipients...)...)
 		cmd.Stdin = strings.NewReader(message)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("exim: %v: %s", err, out)
@@ -85,8 +88,8 @@ func TestEximSendsChunks(t *testing.T) {
 	p := newInFrontOfPostfix(t)
 	send := eximClient(t, p.client.addr)
 
-	log := send(letterHead + "\n" + letterBody)
-	if !strings.Contains(log, " => b@mx.example R=gateway T=gateway H=127.0.0.1 [127.0.0.1] K C=\"250 ") {
+	log := send(letterHead+"\n"+letterBody, "b@mx.example")
+	if !strings.Contains(log, " => b@mx.example R=gateway T=gateway H=127.0.0.1 [127.0.0.1] L K C=\"250 ") {
 		t.Errorf("exim logs %s", log)
 	}
 	near, far := p.client.next(t), p.mail.next(t)
@@ -109,7 +112,7 @@ func TestEximSendsChunks(t *testing.T) {
 	}
 	p.wantMail(t, letterHead, letterBody)
 
-	log = send(letterHead + "\n" + eicar + "\n")
+	log = send(letterHead+"\n"+eicar+"\n", "b@mx.example")
 	if !strings.Contains(log, " ** b@mx.example ") || !strings.Contains(log, ": 550 5.7.1 gate.example msg_virus_found (Eicar)") {
 		t.Errorf("exim logs %s", log)
 	}

@@ -4,6 +4,9 @@
 package session
 
 import (
+	"bytes"
+	"strings"
+
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/session/smtp"
 )
@@ -100,6 +103,9 @@ func (s *session) command(out *[]byte, cmd smtp.Command, more bool) step {
 		}
 		s.leaveChunks(out)
 		addr, params := smtp.Address(cmd.Arg)
+		if keyword, found := s.offer.Refused(params); found {
+			return s.refuseMasked(out, keyword, smtp.CodeParameter)
+		}
 		if next := s.checkMail(out, addr, cmd.Arg); next != goOn {
 			return next
 		}
@@ -108,10 +114,13 @@ func (s *session) command(out *[]byte, cmd smtp.Command, more bool) step {
 		}
 		e.text = s.address(addr, cfg.LogMailFrom)
 	case smtp.RCPT:
+		addr, params := smtp.Address(cmd.Arg)
+		if keyword, found := s.offer.Refused(params); found {
+			return s.refuseMasked(out, keyword, smtp.CodeParameter)
+		}
 		if over := s.use(out, imsg.RateRecipients, 1, smtp.CodeQuota); over != nil {
 			return s.reply(out, over.code, over.text)
 		}
-		addr, _ := smtp.Address(cmd.Arg)
 		if next := s.checkRcpt(out, addr, cmd.Arg); next != goOn {
 			return next
 		}
@@ -135,18 +144,16 @@ func (s *session) command(out *[]byte, cmd smtp.Command, more bool) step {
 		hold = true
 	case smtp.BDAT:
 		return s.bdat(out, cmd.Arg)
-	case smtp.BURL, smtp.XEXCH50:
-		s.filtered(cmd.Verb.String())
-		return s.reply(out, smtp.CodeUnsupported, s.text(imsg.MsgUnimplCommand))
+	case smtp.Masked:
+		verb, _, _ := bytes.Cut(cmd.Line, []byte{' '})
+		return s.refuseMasked(out, strings.ToUpper(string(verb)), smtp.CodeUnsupported)
 	case smtp.XCLIENT:
 		if cfg.Mode == imsg.ModeFixedXclient {
-			s.filtered("XCLIENT")
-			return s.reply(out, smtp.CodeUnsupported, s.text(imsg.MsgUnimplCommand))
+			return s.refuseMasked(out, "XCLIENT", smtp.CodeUnsupported)
 		}
 	case smtp.STARTTLS:
 		if cfg.ForbidSTARTTLS {
-			s.filtered("STARTTLS")
-			return s.reply(out, smtp.CodeUnsupported, s.text(imsg.MsgUnimplCommand))
+			return s.refuseMasked(out, "STARTTLS", smtp.CodeUnsupported)
 		}
 		// Whatever comes in clear behind it could only be taken for
 		// something said under TLS (RFC 3207, 4.2; CVE-2011-0411).
@@ -246,8 +253,10 @@ func (s *session) earlyTalk() step {
 	return stop
 }
 
-func (s *session) filtered(verb string) {
-	s.info(verb+":FILTERED", "src", s.src.Addr(), "ident", s.ident)
+// refuseMasked answers what goes with an extension that is masked.
+func (s *session) refuseMasked(out *[]byte, name string, code smtp.Code) step {
+	s.info(name+":FILTERED", "src", s.src.Addr(), "ident", s.ident)
+	return s.reply(out, code, s.text(imsg.MsgUnimplCommand))
 }
 
 // clean makes a foreign string fit for logs and environments.

@@ -36,6 +36,7 @@ type session struct {
 	ident    string         // whom a router says it calls for; like dst
 	uses     imsg.RateSet   // what it has a quota of
 	unjudged bool           // the worker waits for the end of its admission
+	offer    smtp.Offer     // what the client gets to see of an EHLO reply; like dst
 
 	client stream
 	server stream
@@ -187,6 +188,8 @@ func (s *session) connect() bool {
 // first thing it says.
 func (s *session) meet() bool {
 	s.state.Store(uint32(imsg.StatePre))
+	s.offer = s.w.offer
+	s.offer.Added = s.longestHeader()
 	var err error
 	if s.w.cfg.Mode == imsg.ModeFixedXclient {
 		err = s.introduce()

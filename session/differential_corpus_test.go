@@ -8,6 +8,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/smtp-gated/smtp-gated/session/smtp"
 )
 
 // hostile is one client's side of a dialogue, behind its first EHLO.
@@ -266,6 +268,22 @@ func corpus() []hostile {
 		"an address with a source path": "MAIL FROM:<@a,@b:c@client.example>\r\nRCPT TO:<b@mx.example>\r\nDATA\r\n" + header + "one" + ending,
 	}, bye)
 
+	for _, x := range smtp.Extensions {
+		if x.Treatment != smtp.Mask {
+			continue
+		}
+		for _, verb := range x.Verbs {
+			add("masked", verb, verb+" FROM:<smuggled@client.example>\r\n"+envelope+verb+" 1 LAST\r\nDATA\r\n"+header+"one"+ending+later+bye)
+			add("masked", verb+", small letters, evil", "\t"+strings.ToLower(verb)+" \r\n"+wicked+bye)
+		}
+		for _, p := range x.Params {
+			mail := "MAIL FROM:<a@client.example> BODY=8BITMIME " + p
+			rest := "\r\nRCPT TO:<b@mx.example>\r\nRCPT TO:<c@mx.example>\r\nDATA\r\n"
+			add("masked", "MAIL with "+p, mail+rest+header+"one"+ending+later+bye)
+			add("masked", "MAIL with "+p+" and a value", strings.ToLower(mail)+"=x"+rest+header+"one"+ending+later+bye)
+			add("masked", "RCPT with "+p, "MAIL FROM:<a@client.example>\r\nRCPT TO:<b@mx.example> "+p+"\r\n"+later+bye)
+		}
+	}
 	add("sizes", "declared over the limit", "MAIL FROM:<a@client.example> SIZE=99999999\r\nRCPT TO:<b@mx.example>\r\nDATA\r\n"+later+bye)
 	add("sizes", "declared beyond numbers", "MAIL FROM:<a@client.example> SIZE=99999999999999999999999999\r\n"+later+bye)
 	add("sizes", "declared small, sent big", "MAIL FROM:<a@client.example> SIZE=1\r\nRCPT TO:<b@mx.example>\r\nDATA\r\n"+header+strings.Repeat("0123456789\r\n", 20000)+"\r\n.\r\n"+later+bye)

@@ -110,6 +110,8 @@ type mta struct {
 	asks     int  // AUTH challenges to come
 	reply    []byte
 	over     bool     // after QUIT and STARTTLS nothing is looked at any more
+	each     bool     // a reply for each recipient comes behind a message
+	mute     bool     // no more replies come
 	did      []string // the lines it acted on, AUTH responses among them
 	messages []string
 }
@@ -132,10 +134,20 @@ func (m *mta) finish() {
 	}
 }
 
-func (m *mta) say(format string, args ...any) { m.reply = fmt.Appendf(m.reply, format+"\r\n", args...) }
+func (m *mta) say(format string, args ...any) {
+	if !m.mute {
+		m.reply = fmt.Appendf(m.reply, format+"\r\n", args...)
+	}
+}
+
+// privateOffers are what a server offers that no gateway can follow.
+var privateOffers = []string{
+	"BURL imap", "XEXCH50", "PRDR", "PIPECONNECT", "X_PIPE_CONNECT", "VERB", "XACK", "XMRG", "XLSMTP-ACKRCPT", "X-EXPS GSSAPI NTLM LOGIN",
+	"X-EXPS=LOGIN", "X-LINK2STATE", "X-ANONYMOUSTLS", "TURN", "ATRN", "SAML", "SEND", "SOML", "XEXDATA", "QUICKSTART", "CHECKPOINT",
+}
 
 func (m *mta) reset() {
-	m.mail, m.rcpts, m.chunks, m.noData, m.broken, m.text = false, 0, false, false, false, nil
+	m.mail, m.rcpts, m.chunks, m.noData, m.broken, m.each, m.text = false, 0, false, false, false, false, nil
 }
 
 func (m *mta) took(text []byte) {
@@ -181,8 +193,9 @@ func (m *mta) command() bool {
 	verb, arg, _ := strings.Cut(strings.ReplaceAll(strings.Trim(string(line), " \t"), "\t", " "), " ")
 	arg = strings.TrimSpace(arg)
 	switch strings.ToUpper(verb) {
-	case "EHLO", "HELO":
+	case "EHLO", "HELO", "LHLO", "QHLO":
 		m.reset()
+		m.each = strings.EqualFold(verb, "LHLO")
 		if m.tag == "" && arg != "gate.example" { // that is the gateway itself
 			m.tag = arg
 		}
@@ -191,17 +204,21 @@ func (m *mta) command() bool {
 			break
 		}
 		m.say("250-mx.example hello\r\n250-PIPELINING\r\n250-SIZE 100000000\r\n250-8BITMIME\r\n250-AUTH PLAIN LOGIN\r\n250-STARTTLS\r\n" +
-			"250-XCLIENT NAME ADDR PROTO HELO PORT LOGIN\r\n250-BURL imap\r\n250-XEXCH50")
+			"250-XCLIENT NAME ADDR PROTO HELO PORT LOGIN")
+		for _, line := range privateOffers {
+			m.say("250-%s", line)
+		}
 		if m.chunking {
 			m.say("250-CHUNKING\r\n250-BINARYMIME")
 		}
 		m.say("250 SMTPUTF8")
-	case "MAIL":
+	case "MAIL", "SEND", "SOML", "SAML", "XMRG":
 		switch {
 		case m.mail:
 			m.say("503 5.5.1 nested MAIL")
 		case m.whim(line):
 			m.mail = true
+			m.each = m.each || strings.Contains(strings.ToUpper(arg), " PRDR")
 			m.noData = strings.Contains(arg, "nodata")
 		}
 	case "RCPT":
@@ -211,7 +228,7 @@ func (m *mta) command() bool {
 		case m.whim(line):
 			m.rcpts++
 		}
-	case "DATA":
+	case "DATA", "EXDATA", "XPRT":
 		switch {
 		case m.rcpts == 0 || m.chunks:
 			m.say("503 5.5.1 not now")
@@ -231,7 +248,16 @@ func (m *mta) command() bool {
 		m.left, _ = strconv.Atoi(strings.Fields(arg + " 0")[0])
 		m.say("354 send binary data")
 		m.mode = (*mta).blob
-	case "AUTH":
+	case "XACK", "XLSMTP-ACKRCPT":
+		m.mute = true
+	case "VERB", "XVRB":
+		m.say("050 so verbose\r\n250 2.0.0 verbose mode")
+	case "TURN", "ATRN":
+		m.say("250 2.0.0 you serve me\r\nEHLO mx.example")
+	case "X-ANONYMOUSTLS":
+		m.say("220 2.0.0 go ahead")
+		m.over = true
+	case "AUTH", "X-EXPS", "XAUTH":
 		kind, initial, _ := strings.Cut(arg, " ")
 		m.asks = map[string]int{"PLAIN": 1, "LOGIN": 2}[strings.ToUpper(kind)]
 		if initial != "" {
@@ -322,6 +348,12 @@ func (m *mta) body() bool {
 	content, ended := m.dot(line)
 	if ended {
 		m.mode = (*mta).command
+		if m.each {
+			m.say("353 for each")
+			for range m.rcpts {
+				m.say("250 2.0.0 for one")
+			}
+		}
 		m.took(m.text)
 		m.say("250 2.0.0 queued")
 		return true

@@ -467,8 +467,13 @@ func unwritten(line string) string {
 		return "it would have been written otherwise"
 	case len(line)+2 > limit:
 		return "too long"
-	case cmd.Verb == smtp.BURL, cmd.Verb == smtp.XEXCH50:
-		return "filtered"
+	case cmd.Verb == smtp.Masked:
+		return "masked"
+	case cmd.Verb == smtp.MAIL || cmd.Verb == smtp.RCPT:
+		_, params := smtp.Address(cmd.Arg)
+		if keyword, found := (smtp.Offer{}).Refused(params); found {
+			return keyword + " is masked"
+		}
 	}
 	return ""
 }

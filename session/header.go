@@ -44,6 +44,15 @@ func (s *session) appendNATHeader(b []byte) []byte {
 	return b
 }
 
+// longestHeader is how many octets the server gets of us with a message, at most:
+// an empty line follows the header where the message begins with text.
+func (s *session) longestHeader() int64 {
+	if n := len(s.appendNATHeader(nil)); n > 0 {
+		return int64(n + len("\r\n"))
+	}
+	return 0
+}
+
 // appendSpoolHeader appends the header that only the scanners see.
 func (s *session) appendSpoolHeader(b []byte) []byte {
 	if s.w.cfg.SpoolHeader == "" {

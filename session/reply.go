@@ -185,7 +185,7 @@ func (s *session) relayed(out []byte, e entry, r smtp.Reply) []byte {
 			s.offering = 0
 		}
 		var cap smtp.Cap
-		out, cap = s.w.offer.Append(out, r)
+		out, cap = s.offer.Append(out, r)
 		s.offering |= cap
 		return out
 	}

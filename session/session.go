@@ -31,7 +31,7 @@ type worker struct {
 	log     *slog.Logger
 	cfg     *imsg.SessionConfig
 	rules   rules
-	offer   smtp.Offer // what a client gets to see of an EHLO reply
+	offer   smtp.Offer // what any client gets to see of an EHLO reply
 	lockd   imsg.Link
 	scand   imsg.Link
 	lookupd imsg.Link

@@ -32,6 +32,7 @@ const (
 	CodeSize                     // 552, the message is too large
 	CodeQuota                    // 552, a quota is used up
 	CodeRejected                 // 554, the connection is refused
+	CodeParameter                // 555, a parameter of a masked extension
 )
 
 var codes = [...]struct {
@@ -58,6 +59,7 @@ var codes = [...]struct {
 	CodeSize:         {552, "5.3.4"},
 	CodeQuota:        {552, "5.3.2"},
 	CodeRejected:     {554, "5.5.0"},
+	CodeParameter:    {555, "5.5.4"},
 }
 
 // Number returns the three-digit reply code.

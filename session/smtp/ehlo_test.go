@@ -1,7 +1,6 @@
 package smtp
 
 import (
-	"slices"
 	"strings"
 	"testing"
 )
@@ -33,6 +32,12 @@ func TestOffer(t *testing.T) {
 		{Offer{}, "250-CHECKPOINT", "250-CHE*KPOINT", 0},
 		{Offer{}, "250-ATRN", "250-ATR*", 0},
 		{Offer{}, "250-X-ANONYMOUSTLS", "250-X-A*ONYMOUSTLS", 0},
+		{Offer{}, "250-PRDR", "250-PRD*", 0},
+		{Offer{}, "250-PIPECONNECT", "250-PIP*CONNECT", 0},
+		{Offer{}, "250-X_PIPE_CONNECT", "250-X_P*PE_CONNECT", 0},
+		{Offer{}, "250-X-EXPS GSSAPI NTLM LOGIN", "250-X-E*PS GSSAPI NTLM LOGIN", 0},
+		{Offer{}, "250-X-EXPS=LOGIN", "250-X-E*PS=LOGIN", 0},
+		{Offer{}, "250-VERB", "250-VER*", 0},
 		{Offer{}, "250-SIZE 1000", "=", CapSize},
 		{Offer{}, "250-SIZE", "=", CapSize},
 		{all, "250-CHUNKING", "250-CHU*KING", CapChunking},
@@ -72,18 +77,109 @@ func TestOffer(t *testing.T) {
 	}
 }
 
+func TestOfferSize(t *testing.T) {
+	for _, tt := range []struct {
+		limit, added int64
+		in, out      string
+	}{
+		{0, 0, "SIZE 1000", "SIZE 1000"},
+		{0, 90, "SIZE 1000", "SIZE 910"},
+		{0, 90, "size  1000 octets", "SIZE 910"},
+		{0, 90, "SIZE 91", "SIZE 1"},
+		{0, 90, "SIZE 90", "SIZE 1"},
+		{0, 90, "SIZE 1", "SIZE 1"},
+		{0, 90, "SIZE 0", "SIZE 0"},
+		{0, 90, "SIZE", "SIZE"},
+		{0, 90, "SIZE x", "SIZE x"},
+		{0, 90, "SIZE 9223372036854775807", "SIZE 9223372036854775717"},
+		{500, 90, "SIZE 1000", "SIZE 500"}, // our own limit counts no header of ours
+		{950, 90, "SIZE 1000", "SIZE 910"},
+		{910, 90, "SIZE 1000", "SIZE 910"},
+		{500, 90, "SIZE 0", "SIZE 500"},
+		{500, 90, "SIZE", "SIZE 500"},
+		{500, 90, "SIZE 50", "SIZE 1"},
+	} {
+		r, err := ParseReply([]byte("250-" + tt.in))
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, _ := Offer{SizeLimit: tt.limit, Added: tt.added}.Append(nil, r)
+		if string(out) != "250-"+tt.out+"\r\n" {
+			t.Errorf("%q with limit %d and %d added: got %q, want %q", tt.in, tt.limit, tt.added, out, tt.out)
+		}
+	}
+}
+
+// registered are the keywords of IANA's SMTP Service Extensions.
+const registered = "SEND SOML SAML EXPN HELP TURN 8BITMIME SIZE VERB ONEX CHUNKING BINARYMIME CHECKPOINT DELIVERBY PIPELINING DSN ETRN " +
+	"ENHANCEDSTATUSCODES STARTTLS NO-SOLICITING MTRK SUBMITTER ATRN AUTH BURL FUTURERELEASE CONPERM CONNEG UTF8SMTP SMTPUTF8 " +
+	"MT-PRIORITY RRVS REQUIRETLS LIMITS"
+
 func TestExtensions(t *testing.T) {
-	var words []string
+	words := make(map[string]bool)
+	last := ""
 	for _, x := range Extensions {
-		words = append(words, x.Keyword)
+		if x.Keyword <= last || x.Keyword != strings.ToUpper(x.Keyword) || x.Source == "" || x.Why == "" {
+			t.Errorf("after %s: %+v", last, x)
+		}
+		last = x.Keyword
+		words[x.Keyword] = true
 		if len(x.Keyword) < 4 && x.Treatment != Pass {
 			t.Errorf("%s has no fourth letter to mask", x.Keyword)
 		}
-		if x.Keyword != strings.ToUpper(x.Keyword) || x.Source == "" {
-			t.Errorf("%q, %q", x.Keyword, x.Source)
+		if (x.Treatment == Pass || x.Treatment == Lower) && len(x.Verbs)+len(x.Params) > 0 {
+			t.Errorf("%s is not masked, yet something of it would be refused", x.Keyword)
 		}
 	}
-	if !slices.IsSorted(words) || len(slices.Compact(words)) != len(Extensions) {
-		t.Errorf("not sorted, or not unique: %q", words)
+	for _, word := range strings.Fields(registered) {
+		if !words[word] {
+			t.Errorf("%s is registered, and not in the table", word)
+		}
+	}
+}
+
+// What is masked is masked however it is offered, and nothing of it is let through.
+func TestMasked(t *testing.T) {
+	all := Offer{NoChunking: true, NoStartTLS: true, NoXClient: true}
+	for _, x := range Extensions {
+		masked := x.Keyword[:3] + "*" + x.Keyword[min(4, len(x.Keyword)):]
+		for _, line := range []string{"%s", "%s x y", "%s=x"} {
+			for _, o := range []Offer{{}, all} {
+				in, want := strings.ReplaceAll(line, "%s", x.Keyword), strings.ReplaceAll(line, "%s", x.Keyword)
+				if o.masks(x.Treatment) && (x.Treatment == Mask || line != "%s=x") {
+					want = strings.ReplaceAll(line, "%s", masked)
+				}
+				r, err := ParseReply([]byte("250-" + in))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if out, _ := o.Append(nil, r); string(out) != "250-"+want+"\r\n" {
+					t.Errorf("%q: got %q, want %q", in, out, want)
+				}
+			}
+		}
+		for _, verb := range x.Verbs {
+			for _, line := range []string{verb, strings.ToLower(verb) + " x", "\t " + verb + "\tx"} {
+				cmd, err := ParseCommand([]byte(line))
+				if err != nil || x.Treatment == Mask && cmd.Verb != Masked || x.Treatment != Mask && cmd.Verb.String() != verb {
+					t.Errorf("%q: %v, %v", line, cmd.Verb, err)
+				}
+			}
+		}
+		for _, p := range x.Params {
+			for _, params := range []string{p, strings.ToLower(p), "SIZE=1 " + p, p + "=x FOO", "A=b\t" + p} {
+				if keyword, found := all.Refused([]byte(params)); !found && (x.Treatment == Mask || !strings.HasSuffix(params, "=x FOO")) || found && keyword != x.Keyword {
+					t.Errorf("%q: %q, %v", params, keyword, found)
+				}
+				if _, found := (Offer{}).Refused([]byte(params)); found != (x.Treatment == Mask) {
+					t.Errorf("%q, with nothing configured: %v", params, found)
+				}
+			}
+		}
+	}
+	for _, params := range []string{"", "SIZE=1000 BODY=8BITMIME RET=HDRS", "PRDRX", "XPRDR=1", "A=PRDR", "BODY=7BIT"} {
+		if keyword, found := all.Refused([]byte(params)); found {
+			t.Errorf("%q is refused for %s", params, keyword)
+		}
 	}
 }

@@ -19,15 +19,14 @@ const (
 	BDAT                 // RFC 3030, 2
 	AUTH                 // RFC 4954, 4
 	STARTTLS             // RFC 3207, 4
-	BURL                 // RFC 4468, 3
 	XCLIENT              // Postfix
-	XEXCH50              // Microsoft Exchange
+	Masked               // one of an extension that is always masked
 )
 
 var verbNames = [...]string{
 	Other: "other", HELO: "HELO", EHLO: "EHLO", MAIL: "MAIL", RCPT: "RCPT", DATA: "DATA",
 	RSET: "RSET", NOOP: "NOOP", QUIT: "QUIT", BDAT: "BDAT", AUTH: "AUTH", STARTTLS: "STARTTLS",
-	BURL: "BURL", XCLIENT: "XCLIENT", XEXCH50: "XEXCH50",
+	XCLIENT: "XCLIENT", Masked: "masked",
 }
 
 // String returns the verb in capitals, "other" for Other.
@@ -46,7 +45,7 @@ func lookupVerb(word []byte) Verb {
 	}
 	var up [len("STARTTLS")]byte
 	if len(word) > len(up) {
-		return Other
+		return maskedVerb(word)
 	}
 	for i, c := range word {
 		up[i] = upper(c)
@@ -74,12 +73,8 @@ func lookupVerb(word []byte) Verb {
 		return AUTH
 	case "STARTTLS":
 		return STARTTLS
-	case "BURL":
-		return BURL
 	case "XCLIENT":
 		return XCLIENT
-	case "XEXCH50":
-		return XEXCH50
 	}
-	return Other
+	return maskedVerb(word)
 }
