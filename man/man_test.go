@@ -158,7 +158,7 @@ func extensions() string {
 	b.WriteString(".Sh EXTENSIONS\n")
 	b.WriteString(wrap("Which extensions of SMTP a server offers is told to the client in the reply to EHLO. " +
 		"What changes how many replies come, which codes they bear, or whether octets are commands is masked unless the gateway follows it: " +
-		"the fourth letter of its keyword becomes an asterisk, its commands are answered with 502 and its parameters of MAIL and RCPT with 555. " +
+		"the fourth letter of its keyword becomes an asterisk, its commands are answered with 502 (STARTTLS with 454) and its parameters of MAIL and RCPT with 555. " +
 		"Keywords that do not stand here pass."))
 	b.WriteString(".Bl -tag -width Ds\n")
 	for _, x := range smtp.Extensions {

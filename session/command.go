@@ -153,7 +153,7 @@ func (s *session) command(out *[]byte, cmd smtp.Command, more bool) step {
 		}
 	case smtp.STARTTLS:
 		if cfg.ForbidSTARTTLS {
-			return s.refuseMasked(out, "STARTTLS", smtp.CodeUnsupported)
+			return s.refuseMasked(out, "STARTTLS", smtp.CodeNoTLS)
 		}
 		// Whatever comes in clear behind it could only be taken for
 		// something said under TLS (RFC 3207, 4.2; CVE-2011-0411).

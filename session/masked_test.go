@@ -38,6 +38,22 @@ func TestMasked(t *testing.T) {
 	r.toClient("250 ok\r\n")
 }
 
+// A sender that must not send without TLS is to try again, not to give up.
+func TestSTARTTLSForbidden(t *testing.T) {
+	r := newRig(t, func(c *imsg.SessionConfig) { c.ForbidSTARTTLS = true })
+	r.server.say("220 mx\r\n")
+	r.client.hears("220 mx\r\n")
+	r.client.say("STARTTLS\r\n")
+	r.client.hears("454 gate.example msg_unimpl_command\r\n")
+	r.toServer("EHLO c\r\n")
+	r.server.say("250-mx\r\n250-STARTTLS\r\n250 ENHANCEDSTATUSCODES\r\n")
+	r.client.hears("250-mx\r\n250-STA*TTLS\r\n250 ENHANCEDSTATUSCODES\r\n")
+	r.client.say("STARTTLS\r\nNOOP\r\n")
+	r.client.hears("454 4.7.0 gate.example msg_unimpl_command\r\n")
+	r.server.hears("NOOP\r\n")
+	r.toClient("250 ok\r\n")
+}
+
 // Two real Exims that offer and use PRDR and PIPECONNECT, which they are seen to do
 // without us, do neither through us, and each mail arrives once.
 func TestEximsWithPRDR(t *testing.T) {

@@ -346,16 +346,6 @@ func TestSTARTTLSInjection(t *testing.T) {
 	r.server.end()
 }
 
-func TestSTARTTLSForbidden(t *testing.T) {
-	r := newRig(t, func(c *imsg.SessionConfig) { c.ForbidSTARTTLS = true })
-	r.toClient("220 mx\r\n")
-	r.toServer("EHLO c\r\n")
-	r.server.say("250-mx\r\n250 STARTTLS\r\n")
-	r.client.hears("250-mx\r\n250 STA*TTLS\r\n")
-	r.client.say("starttls\r\n")
-	r.client.hears("502 gate.example msg_unimpl_command\r\n")
-}
-
 func TestAuth(t *testing.T) {
 	r := newRig(t, func(c *imsg.SessionConfig) {
 		c.AuthRequire = imsg.AuthIfSupported

@@ -27,6 +27,7 @@ const (
 	CodeArgument                 // 501, a command argument that cannot be read
 	CodeUnsupported              // 502
 	CodeSequence                 // 503, a command out of order
+	CodeNoTLS                    // 454, STARTTLS is forbidden: one bound to use it queues, and does not bounce
 	CodeAuthRequired             // 530
 	CodeRefused                  // 550, policy: virus, spam, regex, DNSBL, SPF
 	CodeSize                     // 552, the message is too large
@@ -54,6 +55,7 @@ var codes = [...]struct {
 	CodeArgument:     {501, "5.5.4"},
 	CodeUnsupported:  {502, "5.5.2"},
 	CodeSequence:     {503, "5.5.1"},
+	CodeNoTLS:        {454, "4.7.0"},
 	CodeAuthRequired: {530, "5.7.1"},
 	CodeRefused:      {550, "5.7.1"},
 	CodeSize:         {552, "5.3.4"},
