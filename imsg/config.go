@@ -191,6 +191,7 @@ const (
 	MsgRegexRcptTo
 	MsgRatelimitBytes
 	MsgRatelimitAuthRejects
+	MsgTLSHello
 	Texts // how many there are
 )
 

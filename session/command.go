@@ -25,6 +25,16 @@ func (s *session) takeLine(out *[]byte) step {
 		s.sorry = ""
 		return s.replyLine(line)
 	}
+	if !s.spoken {
+		tls, known := startsTLS(in)
+		switch {
+		case !known:
+			return starve
+		case tls:
+			return s.refuseTLS(out)
+		}
+		s.spoken = true
+	}
 	authing := s.isAuthing()
 	s.lines.Limit = 0
 	if authing {
@@ -36,7 +46,7 @@ func (s *session) takeLine(out *[]byte) step {
 		return starve
 	}
 	if s.w.cfg.EarlyTalk && !s.greeted.Load() {
-		return s.earlyTalk()
+		return s.talksEarly(line, status)
 	}
 	next := goOn
 	switch {
@@ -236,18 +246,6 @@ func (s *session) replyLine(line string) step {
 func (s *session) giveUp(out *[]byte, code smtp.Code, text string) step {
 	if s.drained(out) && s.claim("error") {
 		s.say(code, text)
-		s.finish("error")
-	}
-	return stop
-}
-
-// earlyTalk ends a client that did not wait for the greeting.
-func (s *session) earlyTalk() step {
-	s.info("FOUND:EARLYTALK src=" + s.src.Addr().String() + " ident=" + s.ident)
-	s.w.count(imsg.CountEarlyTalk, 1)
-	s.offend(imsg.FoundEarlyTalk, "", 0, "")
-	if s.claim("error") {
-		s.say(smtp.CodeRejected, s.text(imsg.MsgEarlytalker))
 		s.finish("error")
 	}
 	return stop

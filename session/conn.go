@@ -74,6 +74,7 @@ type session struct {
 	dismissal *dismissal // the server is to be left
 
 	announced bool // NEW was logged, and CLOSE is to follow
+	spoken    bool // the client has begun, and not with TLS
 	lines     smtp.LineScanner
 	helo      string
 	hello     hello

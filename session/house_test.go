@@ -74,6 +74,7 @@ func texts() []string {
 		imsg.MsgAuthRequired:      "msg_auth_required",
 		imsg.MsgSizeLimit:         "msg_size_limit",
 		imsg.MsgEarlytalker:       "msg_earlytalker",
+		imsg.MsgTLSHello:          "msg_tls_hello",
 		imsg.MsgFixedXclientFail:  "msg_fixed_xclient_fail",
 		imsg.MsgDNSDBReject:       "msg_dnsdb_reject",
 		imsg.MsgSPFReject:         "msg_spf_reject",

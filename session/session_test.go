@@ -240,17 +240,6 @@ func TestIdleTimesOut(t *testing.T) {
 	r.server.end()
 }
 
-func TestEarlyTalk(t *testing.T) {
-	r := newRig(t, nil)
-	r.client.say("EHLO spammer\r\n")
-	r.client.hears("554 gate.example msg_earlytalker\r\n")
-	r.client.end()
-	r.server.end()
-	if r.offence().Found != imsg.FoundEarlyTalk {
-		t.Errorf("offence %+v", r.offence())
-	}
-}
-
 func TestPipelining(t *testing.T) {
 	r := newRig(t, nil)
 	r.toClient("220 mx\r\n")
