@@ -108,6 +108,13 @@ func corpus() []hostile {
 		add("dots", fmt.Sprintf("first line %q", line), opening+line+"\r\n"+header+harmless+bye)
 	}
 
+	for _, line := range []string{"..head", "..", "...", ".head", ".", "..\x00", ".\x00.", "\x00..", ". ."} {
+		for _, end := range []string{"\n", "\r\n", "\r\x00\n"} {
+			add("dots", fmt.Sprintf("line %q behind LF, ended by %q", line, end), opening+"Subject: one\n\n"+line+end+harmless+bye)
+		}
+	}
+	add("dots", "as Python sends them", opening+"Subject: dots\n\n..head\n...two\n..\n.end\n\r\n.\r\n"+later+bye)
+
 	for _, n := range []int{512, 998, 1000, 2048, 4096, 12288, 32768, 65536} {
 		for _, off := range []int{-2, -1, 0, 1} {
 			add("long lines", fmt.Sprintf("a dot at %d%+d", n, off), opening+header+long(n+off)+"."+"\r\n"+harmless+bye)

@@ -38,9 +38,10 @@ const EndOfData = ".\r\n"
 // and a line that then begins with a dot gets one on the way out (RFC 5321,
 // 4.5.2). So no line of wire begins with a single dot, not even one whose sender
 // wrote it so: some servers remove a dot only from two, some take ". " for the
-// end. A line that began after a bare LF was no line to its sender, who stuffed
-// nothing: its dot is content. The same holds for a lone dot that a bare LF
-// ends, and for a dot that only a stripped NUL put first.
+// end. A line that began after a bare LF was a line to some senders, and no line
+// to others: a dot is removed from two, for who writes LF and stuffs behind it
+// (Python's smtplib does) never writes a single one. That one is content, and so
+// are a lone dot that a bare LF ends and a dot that only a stripped NUL put first.
 //
 // The zero value stands at the start of a message; each message takes a fresh one.
 type Body struct {
@@ -55,11 +56,13 @@ type bodyState uint8
 
 const (
 	lineStart bodyState = iota // after CRLF, or at the start of the message
+	afterLF                    // after a bare LF that became a line end
 	bareStart                  // nothing written of this line, and a dot here is content
 	inLine
 	heldCR    // CR seen, not written
 	heldDot   // lineStart, "." seen, not written
 	heldDotCR // lineStart, "." CR seen, not written
+	heldLFDot // afterLF, "." seen, not written
 )
 
 // Next consumes octets of in, appends what they become to wire and spool, and
@@ -133,6 +136,10 @@ func (b *Body) step(c byte, out *bodyWriter) (used bool, ev BodyEvent) {
 		}
 		b.state = heldCR
 		return false, BodyMore
+	case heldLFDot:
+		out.dot()
+		b.state = inLine
+		return c == '.', BodyMore
 	}
 	switch {
 	case c == '\r':
@@ -141,10 +148,12 @@ func (b *Body) step(c byte, out *bodyWriter) (used bool, ev BodyEvent) {
 		return true, b.bareLF(out)
 	case c == 0 && b.NUL == RejectNUL:
 		return true, BodyNUL
-	case c == 0 && b.state == lineStart:
+	case c == 0 && b.state <= afterLF:
 		b.state = bareStart
 	case c == '.' && b.state == lineStart:
 		b.state = heldDot
+	case c == '.' && b.state == afterLF:
+		b.state = heldLFDot
 	case c == '.':
 		out.dot()
 		b.state = inLine
@@ -196,7 +205,7 @@ func (b *Body) bareLF(out *bodyWriter) BodyEvent {
 		b.state = inLine
 	default:
 		out.text("\r\n")
-		b.state = bareStart
+		b.state = afterLF
 	}
 	return BodyMore
 }

@@ -37,7 +37,16 @@ func TestBody(t *testing.T) {
 		{"LF dot CRLF", Body{}, "a\n.\r\nb\r\n.\r\n", "a\r\n..\r\nb\r\n", "a\r\n.\r\nb\r\n", -1, BodyEnd},
 		{"CRLF dot LF", Body{}, "a\r\n.\nb\r\n.\r\n", "a\r\n..\r\nb\r\n", "a\r\n.\r\nb\r\n", -1, BodyEnd},
 		{"dot LF at the start", Body{}, ".\nb\r\n.\r\n", "..\r\nb\r\n", ".\r\nb\r\n", -1, BodyEnd},
-		{"LF, two dots", Body{}, "a\n..\r\n.\r\n", "a\r\n...\r\n", "a\r\n..\r\n", -1, BodyEnd},
+		{"LF, two dots", Body{}, "a\n..\r\n.\r\n", "a\r\n..\r\n", "a\r\n.\r\n", -1, BodyEnd},
+		{"LF, two dots, text", Body{}, "a\n..b\r\n.\r\n", "a\r\n..b\r\n", "a\r\n.b\r\n", -1, BodyEnd},
+		{"LF, two dots, LF", Body{}, "a\n..\n.\r\n", "a\r\n..\r\n..\r\n", "a\r\n.\r\n.\r\n", -1, BodyMore},
+		{"LF, three dots", Body{}, "a\n...\r\n.\r\n", "a\r\n...\r\n", "a\r\n..\r\n", -1, BodyEnd},
+		{"LF, dot, blank, dot", Body{}, "a\n. .\r\n.\r\n", "a\r\n.. .\r\n", "a\r\n. .\r\n", -1, BodyEnd},
+		{"LF, dot NUL dot", Body{}, "a\n.\x00.\r\n.\r\n", "a\r\n...\r\n", "a\r\n..\r\n", -1, BodyEnd},
+		{"LF, NUL, two dots", Body{}, "a\n\x00..\r\n.\r\n", "a\r\n...\r\n", "a\r\n..\r\n", -1, BodyEnd},
+		{"LF, dot at the end of input", Body{}, "a\n.", "a\r\n", "a\r\n", -1, BodyMore},
+		{"stripped CR LF, two dots", Body{}, "a\r\x00\n..\r\n.\r\n", "a \r\n..\r\n", "a \r\n.\r\n", -1, BodyEnd},
+		{"pass: LF, two dots", pass, "a\n..b\r\n.\r\n", "a\n..b\r\n", "a\n..b\r\n", -1, BodyEnd},
 		{"LF dot text", Body{}, "a\n.b\r\n.\r\n", "a\r\n..b\r\n", "a\r\n.b\r\n", -1, BodyEnd},
 		{"stuffed, ended by LF", Body{}, "..\na\r\n.\r\n", "..\r\na\r\n", ".\r\na\r\n", -1, BodyEnd},
 		{"CRLF dot LF dot CRLF", Body{}, "\r\n.\n.\r\n", "\r\n..\r\n..\r\n", "\r\n.\r\n.\r\n", -1, BodyMore},
@@ -205,7 +214,7 @@ func slowBody(in string) (result, bool) {
 			return result{wire.String(), spool.String(), n, BodyEnd}, true
 		}
 		text := content
-		if afterCRLF && len(content) > 1 && content[0] == '.' {
+		if afterCRLF && len(content) > 1 && content[0] == '.' || !afterCRLF && strings.HasPrefix(content, "..") {
 			text = text[1:]
 		}
 		text = strings.ReplaceAll(strings.ReplaceAll(text, "\r", " "), "\x00", "")
@@ -307,6 +316,7 @@ func bodySeeds(f *testing.F) {
 	for _, end := range []string{
 		"\r\n.\r\n", "\n.\n", "\r.\r", "\n.\r\n", "\r\n.\n", "\r\n.\r", "\r.\r\n", "\r\n\x00.\r\n", "\r\n.\x00\r\n",
 		"\r\n.\r\x00\n", "\r\x00\n.\r\n", "\r\r\n.\r\n", "\r\n.\r\r\n", "\n\r.\n\r", "\r\n..\n", "\n..\r\n",
+		"\n..head\r\n", "\n...\n", "\n.\x00.\n", "\n\x00..\n", "\n..\r\n.\r\n",
 		"\r\n.\n.\r\n", "\r\n.\r.\r\n", "\r\n. \r\n", "\r\n.\t\r\n", "\x00\n.\n\x00", "\r\n.\x00\n", "\r\n\x00\x00..\r\n",
 	} {
 		f.Add([]byte("Subject: a\r\n\r\nb"+end+"MAIL FROM:<x@example.org>\r\nDATA\r\nc\r\n.\r\n"), []byte{1})
