@@ -95,8 +95,11 @@ func (s *session) unanswered(err error) {
 	s.refuse(smtp.CodeTimeout, imsg.MsgTempUnavail, "")
 }
 
+// refused tells a client why it was not admitted. What passes by itself is 421,
+// after which a sender tries again (RFC 5321 section 3.8); only a lock is 554.
 func (s *session) refused(a *imsg.Admission) {
 	w := s.w
+	code := smtp.CodeTimeout
 	why, whom := "Rejecting", s.src.String()
 	text := imsg.MsgTempUnavail
 	counter := imsg.CountRejectOther
@@ -113,7 +116,7 @@ func (s *session) refused(a *imsg.Admission) {
 		why, text, counter = "Rejecting (ident "+strconv.Itoa(a.Same)+")", imsg.MsgMaxPerIdent, imsg.CountRejectIdent
 		whom += " [" + s.ident + "]"
 	case imsg.RefusedLocked:
-		text, counter, why = imsg.MsgVirusLocked, imsg.CountRejectLock, ""
+		code, text, counter, why = smtp.CodeRejected, imsg.MsgVirusLocked, imsg.CountRejectLock, ""
 	case imsg.RefusedRateError:
 		text, counter, why = imsg.MsgRatelimitError, imsg.CountRejectRate, ""
 	case imsg.RefusedRate:
@@ -125,7 +128,7 @@ func (s *session) refused(a *imsg.Admission) {
 	if why != "" { // of locks and rates lockd logs itself
 		s.info(join(why+" connection from "+whom, attrs), attrs...)
 	}
-	s.refuse(smtp.CodeRejected, text, "")
+	s.refuse(code, text, "")
 }
 
 // join puts the comma between a message and its attributes where the old

@@ -96,11 +96,11 @@ func TestNotLocated(t *testing.T) {
 
 // What could be judged only when the ident was known.
 func TestRefusedIdent(t *testing.T) {
-	for refusal, tc := range map[imsg.Refusal]struct{ text, log string }{
-		imsg.RefusedIdent:     {"msg_max_per_ident", "Rejecting (ident 2) connection from %s [anna]"},
-		imsg.RefusedLocked:    {"msg_virus_locked", ""},
-		imsg.RefusedRateError: {"msg_ratelimit_error", ""},
-		imsg.RefusedRate:      {"msg_rate_reject", ""},
+	for refusal, tc := range map[imsg.Refusal]struct{ code, text, log string }{
+		imsg.RefusedIdent:     {"421", "msg_max_per_ident", "Rejecting (ident 2) connection from %s [anna]"},
+		imsg.RefusedLocked:    {"554", "msg_virus_locked", ""},
+		imsg.RefusedRateError: {"421", "msg_ratelimit_error", ""},
+		imsg.RefusedRate:      {"421", "msg_rate_reject", ""},
 	} {
 		h := newHouse(t, "127.0.0.1:1", remote)
 		h.set(func() {
@@ -110,7 +110,7 @@ func TestRefusedIdent(t *testing.T) {
 			}
 		})
 		c := h.dial()
-		c.hears("554 gate.example " + tc.text + "\r\n")
+		c.hears(tc.code + " gate.example " + tc.text + "\r\n")
 		c.end()
 		if tc.log != "" {
 			h.logs(strings.ReplaceAll(tc.log, "%s", c.conn.LocalAddr().String()))

@@ -69,7 +69,7 @@ func TestQuotaOfTargets(t *testing.T) {
 		h := newHouse(t, "127.0.0.1:1", nil)
 		h.set(func() { play(h) })
 		c := h.dial()
-		c.hears("554 gate.example msg_ratelimit_dst\r\n")
+		c.hears("421 gate.example msg_ratelimit_dst\r\n")
 		c.end()
 		h.seen("Leave", func() bool { return len(h.left) == 1 })
 		h.logsNot("CLOSE")

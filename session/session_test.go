@@ -183,16 +183,19 @@ func TestLockedBeforeTheFirstStep(t *testing.T) {
 	r.server.end()
 }
 
+// What passes by itself is a refusal for now, of which a sender tries again; a
+// lock is one for good.
 func TestRefusedAdmission(t *testing.T) {
-	for refusal, text := range map[imsg.Refusal]string{
-		imsg.RefusedConnections: "msg_max_reached", imsg.RefusedLoad: "msg_system_load", imsg.RefusedHost: "msg_max_per_host", imsg.RefusedLocked: "msg_virus_locked",
-		imsg.RefusedRateError: "msg_ratelimit_error", imsg.RefusedRate: "msg_rate_reject",
+	for refusal, want := range map[imsg.Refusal]string{
+		imsg.RefusedConnections: "421 gate.example msg_max_reached", imsg.RefusedLoad: "421 gate.example msg_system_load",
+		imsg.RefusedHost: "421 gate.example msg_max_per_host", imsg.RefusedLocked: "554 gate.example msg_virus_locked",
+		imsg.RefusedRateError: "421 gate.example msg_ratelimit_error", imsg.RefusedRate: "421 gate.example msg_rate_reject",
 	} {
 		h := newHouse(t, "127.0.0.1:1", nil)
 		h.set(func() { h.refusal = refusal })
 		c := h.dial()
 		c.say("EHLO too early, yet harmless\r\n")
-		c.hears("554 gate.example " + text + "\r\n")
+		c.hears(want + "\r\n")
 		c.end()
 	}
 }

@@ -60,7 +60,7 @@ func TestRatesInANetwork(t *testing.T) {
 	six := labFamilies[1]
 	hears(six.client, six.server, "220 msa.test")
 	hears(six.neighbour, six.server, "220 msa.test")
-	hears(six.client, six.server, "554 gate.test You have connected too often")
+	hears(six.client, six.server, "421 gate.test You have connected too often")
 	hears(six.private, six.server, "220 msa.test") // of another network
 	if list := ask("smtp-gatectl", "--socket", g.path("run/control"), "rate", "list"); !matches(`^2001:db8:1::/64 +2 of 2 `, list) || !matches(`^fd00:1::/64 +1 of 2 `, list) {
 		t.Errorf("listed:\n%s", list)
@@ -73,7 +73,7 @@ func TestRatesInANetwork(t *testing.T) {
 	ask("smtp-gatectl", "--socket", g.path("run/control"), "rate", "reset", six.neighbour.String())
 	hears(six.client, six.server, "220 msa.test")
 	hears(six.client, six.server, "220 msa.test")
-	hears(six.client, six.server, "554 ")
+	hears(six.client, six.server, "421 ")
 	configure("ratelimit_connections 2\nclient_prefix_ipv6 128\n")
 	if err := g.reload(); err != nil {
 		t.Fatal(err)
@@ -89,7 +89,7 @@ func TestRatesInANetwork(t *testing.T) {
 	for n := range 64 {
 		hears(four.client, netip.MustParseAddrPort(fmt.Sprintf("198.51.100.%d:25", 64+n)), "220 gate.test SMTP")
 	}
-	hears(four.client, four.server, "554 gate.test You have called too many different mail servers")
+	hears(four.client, four.server, "421 gate.test You have called too many different mail servers")
 	if err := g.inLog(`RATELIMIT:REJECT src=192.0.2.10, ident=, counter=targets, dst=198.51.100.25:25$`); err != nil {
 		t.Error(err)
 	}
