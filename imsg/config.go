@@ -237,8 +237,8 @@ type SessionConfig struct {
 	SpamMaxSize    int64   // octets
 	SpamThreshold  float64 // score
 	SpamMaxLoad    float64 // 1-minute load average, 0 none
+	SpamRefuse     bool
 	IgnoreErrors   bool
-	LockOn         LockOn
 	LockDuration   int    // seconds, -1 for ever, 0 none
 	SpoolPath      string // as configured: the name told to others
 	SpoolPerm      uint32

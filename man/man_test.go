@@ -25,8 +25,8 @@ var update = flag.Bool("update", false, "write the generated parts into the page
 // TestGenerated compares the generated part of each page with the table it comes from.
 func TestGenerated(t *testing.T) {
 	for page, part := range map[string]string{
-		"smtp-gated.conf.5": options(legacy),
-		"smtp-gated.toml.5": options(toml),
+		"smtp-gated.conf.5": options(config.Options(), legacy),
+		"smtp-gated.toml.5": options(config.OptionsTOML(), toml),
 		"smtp-gated.8":      messages() + extensions(),
 	} {
 		text, err := os.ReadFile(page)
@@ -78,6 +78,9 @@ type syntax struct {
 	accepted func(config.Option) string
 	init     func(config.Option) string
 	other    func(config.Option) string
+
+	toml      bool
+	elsewhere string // begins what is said of another default in the other syntax
 }
 
 var legacy = syntax{
@@ -91,6 +94,7 @@ var legacy = syntax{
 		}
 		return "Also spelled\n.Ic " + strings.Join(o.Also, " , ") + " .\n"
 	},
+	elsewhere: "In TOML:\n",
 }
 
 var toml = syntax{
@@ -99,13 +103,16 @@ var toml = syntax{
 	accepted: config.Option.AcceptedTOML,
 	init:     config.Option.TOML,
 	other:    func(o config.Option) string { return "In the old syntax\n.Ic " + o.Name + " .\n" },
+
+	toml:      true,
+	elsewhere: "In the old syntax, as in 1.4:\n",
 }
 
 // options describes every option, a subsection for each section.
-func options(s syntax) string {
+func options(table []config.Option, s syntax) string {
 	var b strings.Builder
 	section := ""
-	for _, o := range config.Options() {
+	for _, o := range table {
 		if next := o.Path[:strings.LastIndexByte(o.Path, '.')]; next != section {
 			if section != "" {
 				b.WriteString(".El\n")
@@ -127,6 +134,9 @@ func options(s syntax) string {
 		b.WriteString(s.other(o))
 		if init := s.init(o); init != "" && init != `""` && init != "[]" {
 			b.WriteString("Default:\n" + wrap(init))
+		}
+		if o.Aged() {
+			b.WriteString(s.elsewhere + wrap(o.DefaultIn(!s.toml)))
 		}
 	}
 	b.WriteString(".El\n")

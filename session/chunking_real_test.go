@@ -29,7 +29,7 @@ const eicar = `X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H
 func newInFrontOfPostfix(t *testing.T) *inFrontOfPostfix {
 	p := &inFrontOfPostfix{postfix: startPostfix(t)}
 	p.mail = newTap(t, p.postfix.addr)
-	p.house = newHouse(t, p.mail.addr, func(c *imsg.SessionConfig) { c.ScanChunks = true; c.LockOn = 0 })
+	p.house = newHouse(t, p.mail.addr, func(c *imsg.SessionConfig) { c.ScanChunks = true; c.SpamRefuse = false })
 	p.client = newTap(t, p.addr)
 	p.onScan = func(uint64) {
 		p.verdict = imsg.Verdict{Virus: imsg.Clean, Spam: imsg.Clean}

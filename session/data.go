@@ -303,7 +303,7 @@ func (s *session) judge() step {
 	}
 	s.w.count(imsg.CountSpams, 1)
 	keep |= cfg.SpoolLeaveOn & imsg.LeaveSpam
-	if cfg.LockOn&imsg.LockSpam == 0 {
+	if !cfg.SpamRefuse {
 		return goOn
 	}
 	s.spool.finish(keep != 0)

@@ -154,7 +154,7 @@ func newLab(t testing.TB, server string, change func(*imsg.SessionConfig)) *lab 
 	l.house = newHouse(t, server, func(c *imsg.SessionConfig) {
 		c.SizeLimit = 200_000
 		c.TakeoverCmds, c.PipelineSize = 30, least
-		c.LockOn = 0
+		c.SpamRefuse = false
 		if change != nil {
 			change(c)
 		}

@@ -114,7 +114,7 @@ func config(server string) *imsg.SessionConfig {
 		TimeoutDirect: 60 * time.Second, TimeoutLookup: 5 * time.Second, TimeoutSession: 20 * time.Second,
 		TimeoutIdle: 60 * time.Second, TimeoutConnect: 5 * time.Second, TimeoutScan: 10 * time.Second,
 		EarlyTalk: true, Antivirus: true, Antispam: true, ScanMaxSize: 10 << 20, SpamMaxSize: 10 << 20, SpamThreshold: 7,
-		LockOn: imsg.LockVirus | imsg.LockSpam, LockDuration: 3600,
+		SpamRefuse: true, LockDuration: 3600,
 		SpoolPath: "/spool", SpoolPerm: 0o600, SpoolLeaveOn: imsg.LeaveError,
 		NatHeader: "X-Nat-Received", NatHeaderType: imsg.NatGeneric, SpoolHeader: "X-Proxy-Spool-Info",
 		Texts: texts(), EmailLength: 64,

@@ -79,18 +79,14 @@ func TestVirusIsCutOff(t *testing.T) {
 }
 
 func TestSpam(t *testing.T) {
-	for _, locks := range []bool{true, false} {
-		r := newRig(t, func(c *imsg.SessionConfig) {
-			if !locks {
-				c.LockOn = imsg.LockVirus
-			}
-		})
+	for _, refuse := range []bool{true, false} {
+		r := newRig(t, func(c *imsg.SessionConfig) { c.SpamRefuse = refuse })
 		r.set(func() { r.verdict = imsg.Verdict{Virus: imsg.Clean, Spam: imsg.Clean, Score: 7} })
 		r.data()
 		r.client.say("buy\r\n.\r\n")
 		r.natHeader()
 		r.server.hears("buy\r\n")
-		if locks {
+		if refuse {
 			r.client.hears("550 5.7.1 gate.example msg_spam_found [7.000000]\r\n")
 			r.server.end()
 		} else {

@@ -172,15 +172,11 @@ file = %q
 [log]
 target = "stderr"
 
-[limits]
-load = 0 # a busy machine shall not spoil it
-
 [scan.antivirus]
 engine = "builtin"
 
 [scan.antispam]
 engine = "builtin"
-max_load = 0
 
 [spool]
 path = %q

@@ -20,7 +20,7 @@ type Severity uint8
 // The severities.
 const (
 	Hint   Severity = iota // something has no effect, or another than it seems
-	Danger                 // strangers may do harm, or mail passes that should not
+	Danger                 // strangers may do harm, or mail passes or is lost that should not
 )
 
 func (s Severity) String() string { return [...]string{"hint", "danger"}[s] }
@@ -64,6 +64,7 @@ func (c *Config) Advise() []Advice {
 	a.policy()
 	a.limits()
 	a.permissions()
+	a.ages()
 	slices.SortStableFunc(a.all, func(x, y Advice) int { return int(y.Severity) - int(x.Severity) })
 	return a.all
 }
@@ -93,7 +94,7 @@ func (a *advisor) scanning() {
 	a.hint(a.AntispamType != imsg.EngineOff && a.SpamMaxSize == 0, "spam_max_size", "0 switches the spam scan off: give the size up to which messages are scanned")
 	a.danger(a.AntivirusType == imsg.EngineBuiltin, "antivirus_type", "builtin finds the EICAR test file and no virus: write clamd")
 	a.danger(a.AntispamType == imsg.EngineBuiltin, "antispam_type", "builtin finds the GTUBE test message and no spam: write spamassassin")
-	a.hint(a.antispam() && a.LockOn&imsg.LockSpam == 0, "lock_on", "spam is found, logged and let through: add spam to refuse it")
+	a.hint(a.antispam() && !a.SpamRefuse, "antispam_refuse", "spam is found, logged and let through: write yes to refuse it")
 	a.danger(a.IgnoreErrors && (a.antivirus() || a.antispam()), "ignore_errors", "while a scanner fails every message passes unscanned: write no, then senders try again later")
 
 	a.danger(a.antivirus() && (a.SizeLimit == 0 || a.SizeLimit > a.ScanMaxSize), "size_limit", "messages larger than scan_max_size pass unscanned: write %d, or scan larger ones", a.ScanMaxSize)
@@ -101,6 +102,17 @@ func (a *advisor) scanning() {
 	a.hint(engine && !a.ForbidSTARTTLS, "forbid_starttls", "after STARTTLS a session cannot be scanned: write yes where clients may do without")
 	a.danger(engine && a.AuthSkip&imsg.SkipDirect != 0, "auth_skip", "direct leaves clients that log in unscanned, with stolen passwords too: leave it out")
 
+	for _, f := range []struct {
+		option  string
+		timeout time.Duration
+		until   string
+	}{
+		{"timeout_connect", a.TimeoutConnect, "a server that does not answer"}, {"timeout_lookup", a.TimeoutLookup, "a router or name server that does not answer"},
+		{"timeout_session", a.TimeoutSession, "a client whose session was taken over"},
+		{"timeout_scanner", a.TimeoutScanner, "a virus scanner that hangs"}, {"timeout_spam", a.TimeoutSpam, "a spam scanner that hangs"},
+	} {
+		a.hint(f.timeout == 0, f.option, "0 sets no limit, and %s holds a session up to an hour: give seconds", f.until)
+	}
 	longest := max(a.TimeoutScanner, a.TimeoutSpam)
 	a.hint(longest > 3*time.Minute, "timeout_scanner", "a scan may last %v, and servers wait three minutes for the next line (RFC 5321, 4.5.3.2.5): write less for it and timeout_spam", longest)
 	a.hint(engine && a.DrainTimeout < longest, "drain_timeout", "a stop cuts off messages whose scan may last %v: write more", longest)
@@ -113,7 +125,8 @@ func (a *advisor) locking() {
 		return
 	}
 	a.hint(a.LockDuration < 0 && a.LockOn != 0, "lock_duration", "a lock lasts until somebody removes it: give seconds if it should end")
-	if a.LockOn == lockAll {
+	a.danger(a.Mode.Fixed() && a.hasty() != "", "lock_on", "in mode %s clients are mail servers: one message or connection locks all mail of such a server out and bounces it: leave out %s", a.Mode, a.hasty())
+	if a.option("lock_on").untouched() {
 		return // nobody chose these words
 	}
 	for _, w := range []struct {
@@ -123,7 +136,7 @@ func (a *advisor) locking() {
 		remedy string
 	}{
 		{imsg.LockVirus, "virus", !a.antivirus(), "set antivirus_type"},
-		{imsg.LockSpam, "spam", !a.antispam(), "set antispam_type"},
+		{imsg.LockSpam, "spam", !a.antispam() || !a.SpamRefuse, "set antispam_type, with antispam_refuse"},
 		{imsg.LockMaxHost, "maxhost", a.MaxPerHost == 0, "set max_per_host"},
 		{imsg.LockMaxIdent, "maxident", a.MaxPerIdent == 0 || !a.Mode.Remote(), "it needs max_per_ident and a remote mode"},
 		{imsg.LockDNSBL, "dnsbl", a.DNSBL == nil, "set dnsbl"},
@@ -134,6 +147,24 @@ func (a *advisor) locking() {
 	} {
 		a.hint(a.LockOn&w.cause != 0 && w.idle, "lock_on", "%s never happens: %s, or leave it out", w.word, a.speak(w.remedy))
 	}
+}
+
+// hasty names the causes that lock a mail server out for what somebody else did
+// through it, or for a busy hour.
+func (a *advisor) hasty() string {
+	var words []string
+	for _, w := range []struct {
+		cause imsg.LockOn
+		word  string
+		can   bool
+	}{
+		{imsg.LockSpam, "spam", a.antispam() && a.SpamRefuse}, {imsg.LockMaxHost, "maxhost", a.MaxPerHost > 0}, {imsg.LockDNSBL, "dnsbl", a.DNSBL != nil},
+	} {
+		if a.LockOn&w.cause != 0 && w.can {
+			words = append(words, w.word)
+		}
+	}
+	return strings.Join(words, ", ")
 }
 
 func (c *Config) regexes() bool {
@@ -153,11 +184,30 @@ func (a *advisor) policy() {
 }
 
 func (a *advisor) limits() {
-	a.hint(a.MaxLoad == 0, "max_load", "connections are taken however busy the system is: give a load, about twice the number of CPUs")
 	a.hint(a.MaxPerHost == 0, "max_per_host", "one client may take all of max_connections: give a number")
 	a.hint(a.MaxPerHost >= a.MaxConnections, "max_per_host", "one client may take all %d of max_connections: give a smaller number", a.MaxConnections)
 	a.hint(a.antispam() && a.SpamMaxLoad > 0 && a.SpamMaxLoad < 1, "spam_max_load", "above a load of %g spam passes unscanned: give at least the number of CPUs, or 0 to scan always", a.SpamMaxLoad)
 }
+
+// ages names the defaults that are 1.4's because the file is of its syntax.
+func (a *advisor) ages() {
+	if a.Config.inTOML {
+		return
+	}
+	var names []string
+	for _, o := range table(a.Config) {
+		if o.Aged() && o.untouched() {
+			names = append(names, fmt.Sprintf("%s %s (%s)", o.Name, o.DefaultIn(false), o.DefaultIn(true)))
+		}
+	}
+	a.hint(names != nil, "", "defaults of 1.4 are in force, beside them those of a new site, which writes TOML: %s", strings.Join(names, ", "))
+}
+
+// option returns the row of an option.
+func (a *advisor) option(name string) Option { return index(table(a.Config))[name] }
+
+// untouched tells whether an option has its default.
+func (o Option) untouched() bool { return o.Value() == o.Default() }
 
 func (a *advisor) permissions() {
 	var readable, writable []string

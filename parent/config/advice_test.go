@@ -2,23 +2,64 @@ package config
 
 import (
 	"fmt"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 )
 
+// TestExamples: what we tell people to begin with is good, and nothing is to be
+// said about it.
+func TestExamples(t *testing.T) {
+	for path, example := range map[string]*regexp.Regexp{
+		"../../README.md":        regexp.MustCompile(`(?m)^    (\[target\]\n(.*\n)+?)\S`),
+		"../../man/smtp-gated.8": regexp.MustCompile(`(?m)^(\[target\]\n(.*\n)+?)\.Ed`),
+	} {
+		page, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := example.FindStringSubmatch(string(page))
+		if found == nil {
+			t.Errorf("%s has no example", path)
+			continue
+		}
+		c, warnings, err := Parse(path, []byte(strings.ReplaceAll(found[1], `\e`, `\`)))
+		if err != nil || len(warnings) > 0 {
+			t.Errorf("%v %v", warnings, err)
+			continue
+		}
+		if err := c.Check(); err != nil || !c.antivirus() || !c.antispam() {
+			t.Errorf("%s: %v", path, err)
+		}
+		if all := c.Advise(); len(all) > 0 {
+			t.Errorf("%s: %v", path, all)
+		}
+	}
+}
+
 // calm is a configuration that nothing is to be said about.
 const calm = `
 mode netfilter
+connect_queue 64
+max_connections 65
+max_per_host 9
+max_load 3
+scan_max_size 20000000
+spam_max_size 400000
+spam_max_load 2
+log_mail_from accepted
+log_rcpt_to accepted
 antivirus_type clamd
 antispam_type spamassassin
-size_limit 10000000
+size_limit 20000000
 forbid_starttls yes
 lock_on virus,spam
 `
 
 func TestAdvice(t *testing.T) {
 	known := index(Options())
-	const fixed = "mode fixed\nfixed_server 192.0.2.25\n"
+	const fixed = "mode fixed\nfixed_server 192.0.2.25\nlock_on virus\nantispam_refuse yes\n"
 	for _, tc := range []struct{ text, want string }{
 		{"", ""},
 		{fixed, "danger mode"},
@@ -30,7 +71,7 @@ func TestAdvice(t *testing.T) {
 		{fixed + "auth_require mandatory", ""},
 		{fixed + "auth_require ifsupported", "danger mode"},
 		{fixed + "regex_enforce_rcpt_to @example.com$", ""},
-		{"mode fixed+xclient\nfixed_server 192.0.2.25", ""},
+		{fixed + "mode fixed+xclient", ""},
 		{"bare_newline pass", "danger bare_newline"},
 		{"mode pf", "hint mode"},
 		{"mode ipfilter", ""},
@@ -41,11 +82,22 @@ func TestAdvice(t *testing.T) {
 		{"spam_max_size 0\nlock_on virus", "hint spam_max_size"},
 		{"antivirus_type builtin", "danger antivirus_type"},
 		{"antispam_type builtin", "danger antispam_type"},
-		{"lock_on virus", "hint lock_on"},
-		{"lock_on never", "hint lock_on"},
+		{"lock_on virus", "hint antispam_refuse"},
+		{"lock_on never", "hint antispam_refuse"},
+		{"lock_on virus\nantispam_refuse yes", ""},
+		{"antispam_refuse no", "hint antispam_refuse; hint lock_on"},
+		{fixed + "bind_address 10.0.0.1\nlock_on virus,spam", "danger lock_on"},
+		{fixed + "bind_address 10.0.0.1\nlock_on virus,earlytalk\nantispam_refuse yes", ""},
+		{fixed + "bind_address 10.0.0.1\nlock_on maxhost\nantispam_refuse yes", "danger lock_on"},
+		{fixed + "bind_address 10.0.0.1\nlock_on dnsbl\nantispam_refuse yes\ndnsbl a.example", "danger lock_on"},
+		{"mode fixed+xclient\nfixed_server 192.0.2.25\nlock_on spam,maxhost", "danger lock_on"},
+		{fixed + "bind_address 10.0.0.1\nlock_on spam,maxhost\nlock_duration 0", "hint lock_duration"},
+		{"timeout_connect 0\ntimeout_lookup 0\ntimeout_session 0", "hint timeout_connect; hint timeout_lookup; hint timeout_session"},
+		{"timeout_scanner 0\ntimeout_spam 0", "hint timeout_scanner; hint timeout_spam"},
+		{"max_load 2", "hint "},
 		{"ignore_errors yes", "danger ignore_errors"},
 		{"size_limit 0", "danger size_limit"},
-		{"size_limit 10000001", "danger size_limit"},
+		{"size_limit 20000001", "danger size_limit"},
 		{"size_limit 5000000", "hint size_limit"},
 		{"forbid_starttls no", "hint forbid_starttls"},
 		{"auth_skip direct", "danger auth_skip"},
@@ -57,7 +109,7 @@ func TestAdvice(t *testing.T) {
 		{"lock_duration -1", "hint lock_duration"},
 		{"antivirus_type off", "hint lock_on"},
 		{"antispam_type off", "hint lock_on"},
-		{"antispam_type off\nlock_on virus,spam,maxhost,maxident,dnsbl,spf,regex,earlytalk,ratelimit", ""},
+		{"antispam_type off\nlock_on virus,spam,maxhost,maxident,dnsbl,spf,regex,earlytalk,ratelimit", "hint "}, // nobody chose these words
 		{"lock_on virus,spam,maxhost\nmax_per_host 0", "hint lock_on; hint max_per_host"},
 		{"lock_on virus,spam,maxident", "hint lock_on"},
 		{"lock_on virus,spam,dnsbl,spf", "hint lock_on; hint lock_on"},
@@ -70,8 +122,8 @@ func TestAdvice(t *testing.T) {
 		{"auth_skip regex\nregex_reject_helo x", "hint auth_skip"},
 		{"ratelimit_messages 5", "hint ratelimit_expiration"},
 		{"ratelimit_expiration 5", "hint ratelimit_expiration"},
-		{"max_load 0", "hint max_load"},
-		{"max_per_host 64", "hint max_per_host"},
+		{"max_load 0", ""},
+		{"max_per_host 65", "hint max_per_host"},
 		{"spam_max_load 0.5", "hint spam_max_load"},
 		{"spool_perm 0666\nlock_perm 0666\ncontrol_perm 0666", "danger spool_perm, lock_perm, control_perm"},
 		{"spool_perm 0644\nlock_perm 0644", "danger spool_perm"},

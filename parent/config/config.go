@@ -19,7 +19,8 @@ import (
 )
 
 // Config is everything the family can be told. Sizes are octets, durations
-// whole seconds. Lists are nil when empty. Get one from Default, Load or Parse.
+// whole seconds. Lists are nil when empty. Get one from Default, NewSite, Load or
+// Parse.
 type Config struct {
 	Mode            imsg.Mode
 	FixedServer     netip.Addr // invalid: none
@@ -111,6 +112,7 @@ type Config struct {
 	ScanMaxSize     int64 // 0: no scan
 	AntispamType    imsg.Engine
 	AntispamSocket  Socket
+	SpamRefuse      bool
 	SpamMaxSize     int64 // 0: no scan
 	SpamThreshold   float64
 	SpamMaxLoad     float64 // 0 off
@@ -171,9 +173,16 @@ type Socket struct {
 	Address netip.AddrPort
 }
 
-// Default returns the configuration of an empty file.
-func Default() *Config {
-	c := new(Config)
+// Default returns the configuration of an empty file in the old syntax: what 1.4
+// did unless it was told otherwise.
+func Default() *Config { return initial(false) }
+
+// NewSite returns the configuration of a file in TOML that says nothing: what
+// somebody wants who begins today.
+func NewSite() *Config { return initial(true) }
+
+func initial(toml bool) *Config {
+	c := &Config{inTOML: toml}
 	for _, o := range table(c) {
 		o.reset()
 	}

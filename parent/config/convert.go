@@ -1,6 +1,6 @@
 // From the old syntax to TOML. This file owns what becomes of an admin's
 // comments, and how what changed is explained. What is converted means the same,
-// or is not given out.
+// or is not given out: a default that is another in TOML is written out.
 
 package config
 
@@ -143,10 +143,14 @@ func (v *conversion) write(name string, c *Config) []byte {
 		comment(&b, v.head)
 	}
 	section := ""
-	for _, o := range table(c) {
+	site := OptionsTOML()
+	for i, o := range table(c) {
 		s := v.said[o.Name]
 		if s == nil {
-			continue
+			if o.Value() == site[i].Value() {
+				continue
+			}
+			s = &saying{notes: []string{"not set, and so as in 1.4; the default here is " + site[i].TOML()}}
 		}
 		if next := o.section(); next != section {
 			section = next

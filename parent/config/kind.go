@@ -21,26 +21,46 @@ type kind[T any] struct {
 	toml        func(T) string       // the inverse of decode; nil: what text says, quoted
 }
 
-// field is one field of a Config with its kind and default. It implements value.
+// field is one field of a Config with its kind and defaults. It implements value.
 type field[T any] struct {
 	at   *T
-	init T
+	init T // the default in the Config's syntax, one of the next two
+	old  T
+	site T
 	kind[T]
 }
 
 // value is a field, whatever its type.
 type value interface {
+	choose(toml bool)
 	reset()
 	read(text string) (remark string, err error)
 	decodeTOML(v any) (remark string, err error)
 	Value() string
 	TOML() string
 	Default() string
+	DefaultIn(toml bool) string
+	Aged() bool
 	Kind() string
 	accepted(toml bool) string
 }
 
-func as[T any](at *T, init T, k kind[T]) *field[T] { return &field[T]{at, init, k} }
+func as[T any](at *T, init T, k kind[T]) *field[T] { return &field[T]{at, init, init, init, k} }
+
+// inTOML gives an option another default in TOML, which a new site writes. The
+// old syntax keeps that of 1.4: a file that moves over means what it meant.
+func (f *field[T]) inTOML(init T) *field[T] {
+	f.site = init
+	return f
+}
+
+// choose takes the default of a syntax.
+func (f *field[T]) choose(toml bool) {
+	f.init = f.old
+	if toml {
+		f.init = f.site
+	}
+}
 
 func (f *field[T]) reset() { *f.at = f.init }
 
@@ -106,14 +126,27 @@ func (f *field[T]) Value() string { return f.text(*f.at) }
 // Default is the default as the legacy syntax writes it.
 func (f *field[T]) Default() string { return f.text(f.init) }
 
+// DefaultIn is the default of a syntax, as that syntax writes it.
+func (f *field[T]) DefaultIn(toml bool) string {
+	if toml {
+		return f.inTOMLSyntax(f.site)
+	}
+	return f.text(f.old)
+}
+
+// Aged tells whether TOML has another default than the old syntax.
+func (f *field[T]) Aged() bool { return f.text(f.old) != f.text(f.site) }
+
 // Kind names the sort of value: UINT, BOOL, FILE and so on.
 func (f *field[T]) Kind() string { return f.name }
 
 // TOML is the value as TOML writes it.
-func (f *field[T]) TOML() string {
-	switch text := f.Value(); {
+func (f *field[T]) TOML() string { return f.inTOMLSyntax(*f.at) }
+
+func (f *field[T]) inTOMLSyntax(v T) string {
+	switch text := f.text(v); {
 	case f.toml != nil:
-		return f.toml(*f.at)
+		return f.toml(v)
 	case f.multi:
 		var b strings.Builder
 		for i, word := range list(text) {

@@ -6,6 +6,8 @@ package config
 import (
 	"iter"
 	"strings"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
 )
 
 // index finds a table's rows by every name the legacy syntax takes.
@@ -53,25 +55,29 @@ func rows(text string) iter.Seq2[int, row] {
 // parseLegacy reads text into c, which holds the defaults.
 func (r *report) parseLegacy(c *Config, text string) {
 	options := index(table(c))
+	set := map[string]bool{}
 	for number, row := range rows(text) {
 		if row.name != "" {
-			r.parseLine(options, number, row)
+			set[r.parseLine(options, number, row)] = true
 		}
 		if r.full() {
 			return
 		}
 	}
+	if !set["antispam_refuse"] { // in 1.4 spam that did not lock was let through
+		c.SpamRefuse = c.LockOn&imsg.LockSpam != 0
+	}
 }
 
-// parseLine takes one line.
-func (r *report) parseLine(options map[string]Option, number int, line row) {
+// parseLine takes one line and returns the name of the option it sets.
+func (r *report) parseLine(options map[string]Option, number int, line row) (set string) {
 	name, value := line.name, line.value
 	now, old := name, false
 	if s, ok := switches[name]; ok {
 		on, _, err := boolean().parse(value)
 		if err != nil {
 			r.refused(number, name, err, boolean().accepts)
-			return
+			return ""
 		}
 		now, value, old = s.option, turned(options[s.option].Value(), s.word, s.none, on), true
 	} else {
@@ -80,16 +86,16 @@ func (r *report) parseLine(options map[string]Option, number int, line row) {
 	o, ok := options[now]
 	if !ok {
 		r.errorf(number, shown(name), "unknown option (smtp-gated -T lists all of them)")
-		return
+		return ""
 	}
 	if !line.blank {
 		r.errorf(number, name, "has no value (accepted: %s)", o.Accepted())
-		return
+		return ""
 	}
 	remark, err := o.read(value)
 	if err != nil {
 		r.refused(number, name, err, o.Accepted())
-		return
+		return ""
 	}
 	if old {
 		r.warnf(number, name, oldForm+`, write "%s %s"`, now, o.Value())
@@ -97,6 +103,7 @@ func (r *report) parseLine(options map[string]Option, number int, line row) {
 	if remark != "" {
 		r.warnf(number, name, "%s", remark)
 	}
+	return o.Name
 }
 
 // shown is a name from a file that may be anything.

@@ -40,7 +40,7 @@ func Parse(name string, text []byte) (*Config, []Warning, error) {
 	}
 	c := Default()
 	if all := strings.TrimPrefix(string(text), "\ufeff"); isTOML(all) {
-		c.inTOML = true
+		c = NewSite()
 		r.parseTOML(c, all)
 	} else {
 		r.parseLegacy(c, all)

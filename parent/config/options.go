@@ -12,6 +12,8 @@ package config
 import (
 	"net/netip"
 	"strings"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
 )
 
 // Option is one line of the table, bound to one Config.
@@ -26,8 +28,11 @@ type Option struct {
 	value
 }
 
-// Options returns the table with the defaults for values.
+// Options returns the table with the defaults of the old syntax for values.
 func Options() []Option { return table(Default()) }
+
+// OptionsTOML returns the table with the defaults of TOML for values.
+func OptionsTOML() []Option { return table(NewSite()) }
 
 // Accepted says what the option takes in the legacy syntax.
 func (o Option) Accepted() string { return o.accepted(false) }
@@ -66,7 +71,7 @@ func table(c *Config) []Option {
 		{Name: "bind_address", Path: "listen.address", Help: "address to listen on", value: as(&c.BindAddress, anyIPv4, address())},
 		{Name: "port", Path: "listen.port", Help: "port to listen on, 0: one the system picks", value: as(&c.Port, 9199, port(0))},
 		{Name: "listen", Path: "listen.on", Help: "addresses with ports to listen on, in place of the two above", value: as(&c.Listen, nil, endpoints("ip:port or [v6]:port", 0, 0))},
-		{Name: "connect_queue", Path: "listen.queue", Help: "connections that may wait to be accepted, as listen(2)", value: as(&c.ConnectQueue, 16, within(0, 1<<31-1))},
+		{Name: "connect_queue", Path: "listen.queue", Help: "connections that may wait to be accepted, as listen(2)", value: as(&c.ConnectQueue, 16, within(0, 1<<31-1)).inTOML(1024)},
 
 		{Name: "proxy_name", Path: "server.name", Help: "name the gateway calls itself in replies and headers, *: the host name", value: as(&c.ProxyName, "*", line())},
 		{Name: "workers", Path: "server.workers", Help: "session processes, 0: half the number of CPUs, at least 2, at most 8", value: as(&c.Workers, 0, integer[int]("UINT", 0, 64))},
@@ -92,10 +97,10 @@ func table(c *Config) []Option {
 		{Name: "statefile_perm", Path: "status.perm", Help: "its permissions", value: as(&c.StateFilePerm, 0o660, permissions())},
 		{Name: "statefile_type", Path: "status.form", Help: "its form: human or flat, and a line for each session with slots", value: as(&c.StateFileType, stateForms[2].value, many(stateForms))},
 
-		{Name: "max_connections", Path: "limits.connections", Help: "sessions at once", Restart: true, value: as(&c.MaxConnections, 64, integer[int]("UINT", 1, 1000000))},
-		{Name: "max_per_host", Path: "limits.per_host", Help: "sessions at once of one client address, 0: any number", value: as(&c.MaxPerHost, 8, count(0))},
+		{Name: "max_connections", Path: "limits.connections", Help: "sessions at once", Restart: true, value: as(&c.MaxConnections, 64, integer[int]("UINT", 1, 1000000)).inTOML(1000)},
+		{Name: "max_per_host", Path: "limits.per_host", Help: "sessions at once of one client address, 0: any number", value: as(&c.MaxPerHost, 8, count(0)).inTOML(50)},
 		{Name: "max_per_ident", Path: "limits.per_ident", Help: "sessions at once of one client address and ident, 0: any number", Remote: true, value: as(&c.MaxPerIdent, 4, count(0))},
-		{Name: "max_load", Path: "limits.load", Help: "system load above which connections are refused, 0: any", value: as(&c.MaxLoad, 2, float(0, 1e6))},
+		{Name: "max_load", Path: "limits.load", Help: "system load above which connections are refused, 0: any", value: as(&c.MaxLoad, 2, float(0, 1e6)).inTOML(0)},
 		{Name: "size_limit", Path: "limits.message_size", Help: "largest message that is let through, 0: any", value: as(&c.SizeLimit, 0, size("UINT", 0))},
 		{Name: "client_prefix_ipv6", Path: "limits.ipv6_prefix", Help: "bits of an IPv6 address that make one client", value: as(&c.ClientPrefixIPv6, 64, integer[int]("UINT", 0, 128))},
 		{Name: "limit_core_size", Path: "limits.process.core", Help: "largest core dump, -1: as the system has it", value: as(&c.LimitCore, 64<<20, size("INT", -1))},
@@ -103,13 +108,13 @@ func table(c *Config) []Option {
 		{Name: "limit_data_size", Path: "limits.process.data", Help: "data segment of the action script, -1 or 0: as the system has it", Remark: "acts on the action script only", value: as(&c.LimitData, 64<<20, size("INT", -1))},
 		{Name: "limit_fsize", Path: "limits.process.file", Help: "largest file a session room or the action script may write, at least the scan sizes; -1: as the system has it", value: as(&c.LimitFile, 100<<20, size("INT", -1))},
 
-		{Name: "timeout_connect", Path: "timeouts.connect", Help: "for a connection to a mail server", value: as(&c.TimeoutConnect, 30e9, seconds("UINT", 1))},
-		{Name: "timeout_lookup", Path: "timeouts.lookup", Help: "for one question to a router or name server", value: as(&c.TimeoutLookup, 10e9, seconds("UINT", 1))},
+		{Name: "timeout_connect", Path: "timeouts.connect", Help: "for a connection to a mail server, 0: no limit", value: as(&c.TimeoutConnect, 30e9, seconds("UINT", 0))},
+		{Name: "timeout_lookup", Path: "timeouts.lookup", Help: "for one question to a router or name server, 0: no limit", value: as(&c.TimeoutLookup, 10e9, seconds("UINT", 0))},
 		{Name: "timeout_idle", Path: "timeouts.idle", Help: "silence on both sides that ends a session; for its answer to a whole message a server has 10 minutes at least", value: as(&c.TimeoutIdle, 300e9, seconds("UINT", 1))},
-		{Name: "timeout_session", Path: "timeouts.session", Help: "for all of a session that was taken over", value: as(&c.TimeoutSession, 20e9, seconds("UINT", 1))},
+		{Name: "timeout_session", Path: "timeouts.session", Help: "for all of a session that was taken over, 0: no limit", value: as(&c.TimeoutSession, 20e9, seconds("UINT", 0))},
 		{Name: "timeout_direct", Path: "timeouts.direct", Help: "silence that ends a session that is only passed on, as after STARTTLS", value: as(&c.TimeoutDirect, 600e9, seconds("UINT", 1))},
-		{Name: "timeout_scanner", Path: "timeouts.antivirus", Help: "for one virus scan", value: as(&c.TimeoutScanner, 30e9, seconds("UINT", 1))},
-		{Name: "timeout_spam", Path: "timeouts.antispam", Help: "for one spam scan", value: as(&c.TimeoutSpam, 30e9, seconds("UINT", 1))},
+		{Name: "timeout_scanner", Path: "timeouts.antivirus", Help: "for one virus scan, 0: no limit", value: as(&c.TimeoutScanner, 30e9, seconds("UINT", 0))},
+		{Name: "timeout_spam", Path: "timeouts.antispam", Help: "for one spam scan, 0: no limit", value: as(&c.TimeoutSpam, 30e9, seconds("UINT", 0))},
 
 		{Name: "forbid_starttls", Path: "smtp.forbid_starttls", Help: "refuse STARTTLS: what is encrypted cannot be scanned", value: as(&c.ForbidSTARTTLS, false, boolean())},
 		{Name: "chunking", Path: "smtp.chunking", Help: "BDAT: scan it like DATA, or filter it out of what the server offers", value: as(&c.ScanChunks, true, one(chunkings))},
@@ -138,18 +143,19 @@ func table(c *Config) []Option {
 		{Name: "antivirus_type", Path: "scan.antivirus.engine", Help: "virus scanner; builtin knows the EICAR test file only", value: as(&c.AntivirusType, 0, one(antivirusEngines))},
 		{Name: "antivirus_path", Path: "scan.antivirus.socket", Help: "where clamd or mksd listens", value: as(&c.AntivirusSocket, clamdCtl, socket())},
 		{Name: "antivirus_method", Path: "scan.antivirus.method", Help: "how clamd gets a message; auto: fildes over a UNIX socket, else instream", value: as(&c.AntivirusMethod, 0, one(methods))},
-		{Name: "scan_max_size", Path: "scan.antivirus.max_size", Help: "largest message that is scanned for viruses, 0: none is", value: as(&c.ScanMaxSize, 10000000, size("UINT", 0))},
+		{Name: "scan_max_size", Path: "scan.antivirus.max_size", Help: "largest message that is scanned for viruses, 0: none is", value: as(&c.ScanMaxSize, 10e6, size("UINT", 0)).inTOML(100e6)},
 		{Name: "antispam_type", Path: "scan.antispam.engine", Help: "spam scanner; builtin knows the GTUBE test message only", value: as(&c.AntispamType, 0, one(antispamEngines))},
 		{Name: "antispam_path", Path: "scan.antispam.socket", Help: "where spamd listens", value: as(&c.AntispamSocket, spamdSok, socket())},
-		{Name: "spam_max_size", Path: "scan.antispam.max_size", Help: "largest message that is scanned for spam, 0: none is", value: as(&c.SpamMaxSize, 500000, size("UINT", 0))},
+		{Name: "antispam_refuse", Path: "scan.antispam.refuse", Help: "refuse spam; unless it is set, the old syntax does if lock_on has spam", value: as(&c.SpamRefuse, true, boolean())},
+		{Name: "spam_max_size", Path: "scan.antispam.max_size", Help: "largest message that is scanned for spam, 0: none is", value: as(&c.SpamMaxSize, 500e3, size("UINT", 0)).inTOML(1e6)},
 		{Name: "spam_threshold", Path: "scan.antispam.threshold", Help: "score from which a message is spam", value: as(&c.SpamThreshold, 7, float(-1e6, 1e6))},
-		{Name: "spam_max_load", Path: "scan.antispam.max_load", Help: "system load above which nothing is scanned for spam, 0: any", value: as(&c.SpamMaxLoad, 1, float(0, 1e6))},
+		{Name: "spam_max_load", Path: "scan.antispam.max_load", Help: "system load above which nothing is scanned for spam, 0: any", value: as(&c.SpamMaxLoad, 1, float(0, 1e6)).inTOML(0)},
 
 		{Name: "spool_path", Path: "spool.path", Help: "directory for messages while they are scanned; holds nothing else", value: as(&c.SpoolPath, "/var/spool/smtp-gated/msg", path())},
 		{Name: "spool_perm", Path: "spool.perm", Help: "permissions of its files", value: as(&c.SpoolPerm, 0o660, permissions())},
 		{Name: "spool_leave_on", Path: "spool.leave_on", Help: "what a message is kept for", value: as(&c.SpoolLeaveOn, leaveCauses[1].value, many(leaveCauses))},
 
-		{Name: "lock_on", Path: "lock.on", Help: "what a client is locked out for; spam is refused only if it is named here", value: as(&c.LockOn, lockAll, many(lockCauses))},
+		{Name: "lock_on", Path: "lock.on", Help: "what a client is locked out for", value: as(&c.LockOn, lockAll, many(lockCauses)).inTOML(imsg.LockVirus)},
 		{Name: "lock_duration", Path: "lock.duration", Help: "how long, -1: for ever, 0: nobody is locked", value: as(&c.LockDuration, 3600e9, seconds("INT", -1))},
 		{Name: "lock_path", Path: "lock.path", Help: "directory of lock files; holds nothing else", Restart: true, value: as(&c.LockPath, "/var/spool/smtp-gated/lock", path())},
 		{Name: "lock_perm", Path: "lock.perm", Help: "permissions of its files", value: as(&c.LockPerm, 0o660, permissions())},
@@ -180,8 +186,8 @@ func table(c *Config) []Option {
 		{Name: "log_target", Path: "log.target", Help: "where the log goes; auto: the journal under systemd, else syslog", value: as(&c.LogTarget, "auto", logTarget())},
 		{Name: "log_format", Path: "log.format", Help: "lines for old parsers, or one JSON object each", value: as(&c.LogJSON, false, one(logForms))},
 		{Name: "log_helo", Path: "log.helo", Help: "log what clients say in HELO and EHLO", value: as(&c.LogHelo, false, boolean())},
-		{Name: "log_mail_from", Path: "log.mail_from", Help: "which senders are logged; base64: their hash", value: as(&c.LogMailFrom, 0, summed(addressLogs))},
-		{Name: "log_rcpt_to", Path: "log.rcpt_to", Help: "which recipients are logged; base64: their hash", value: as(&c.LogRcptTo, 0, summed(addressLogs))},
+		{Name: "log_mail_from", Path: "log.mail_from", Help: "which senders are logged; base64: their hash", value: as(&c.LogMailFrom, 0, summed(addressLogs)).inTOML(imsg.LogAccepted | imsg.LogRejected)},
+		{Name: "log_rcpt_to", Path: "log.rcpt_to", Help: "which recipients are logged; base64: their hash", value: as(&c.LogRcptTo, 0, summed(addressLogs)).inTOML(imsg.LogAccepted | imsg.LogRejected)},
 		{Name: "email_length", Path: "log.address_length", Help: "characters of an address that are logged", value: as(&c.EmailLength, 64, count(0))},
 
 		{Name: "buffer_size", Path: "unused.buffer_size", Help: meaningless, Remark: meaningless, value: as(&c.BufferSize, 1516, size("UINT", 0))},
@@ -200,6 +206,9 @@ func table(c *Config) []Option {
 			o.Remark = m.when
 		}
 		options = append(options, o)
+	}
+	for _, o := range options {
+		o.choose(c.inTOML)
 	}
 	return options
 }

@@ -7,7 +7,8 @@ import (
 	"github.com/smtp-gated/smtp-gated/imsg"
 )
 
-// contract is every option of the old daemon with its default.
+// contract is every option with its default in the old syntax: 1.4's, for what
+// 1.4 had.
 const contract = `
 proxy_name *
 bind_address 0.0.0.0
@@ -126,12 +127,27 @@ user_action
 action_timeout 60
 action_queue 64
 scan_parallel 8
+antispam_refuse yes
 log_target auto
 log_format legacy
 nameservers
 tproxy_keep_port no
 so_mark 0
 client_prefix_ipv6 64
+`
+
+// newSite is what TOML has another default for, and why.
+const newSite = `
+connect_queue 1024 # a flood of one client must not fill the queue for all
+max_connections 1000 # a mail server alone opens dozens
+max_per_host 50 # a stock Postfix delivers 20 at once, and must not be locked out for it
+max_load 0.000000 # the load of a machine of many CPUs says little
+spam_max_load 0.000000 # nor should it let spam pass
+scan_max_size 100000000
+spam_max_size 1000000
+lock_on virus # a server that relays one spam is no infected machine
+log_mail_from accepted,rejected
+log_rcpt_to accepted,rejected
 `
 
 const contractMessages = `msg_virus_found, msg_virus_no_more, msg_virus_locked, msg_spam_found,
@@ -159,6 +175,25 @@ func TestEveryOptionOfTheOldDaemon(t *testing.T) {
 			t.Errorf("%s is %q by default, want %q", name, o.Value(), init)
 		}
 		seen[o.Name] = true
+	}
+	defaults := map[string]string{}
+	for line := range strings.SplitSeq(strings.TrimSpace(newSite), "\n") {
+		line, _, _ = strings.Cut(line, " #")
+		name, init, _ := strings.Cut(line, " ")
+		defaults[name] = init
+	}
+	for _, o := range OptionsTOML() {
+		init, other := defaults[o.Name]
+		if !other {
+			init = options[o.Name].Value()
+		}
+		if o.Value() != init || o.Aged() != other {
+			t.Errorf("%s is %q by default in TOML, want %q", o.Name, o.Value(), init)
+		}
+		delete(defaults, o.Name)
+	}
+	if len(defaults) > 0 {
+		t.Errorf("there is no option %v", defaults)
 	}
 	for name := range strings.FieldsFuncSeq(contractMessages, func(r rune) bool { return strings.ContainsRune(", \n", r) }) {
 		o, ok := options[name]

@@ -73,7 +73,7 @@ func DefaultLegacy(w io.Writer) error {
 
 // DefaultTOML writes the file an admin starts from, in TOML.
 func DefaultTOML(w io.Writer) error {
-	return Default().toml(w, style{title: toChange, messages: true, comments: true, inactive: true})
+	return NewSite().toml(w, style{title: toChange, messages: true, comments: true, inactive: true})
 }
 
 func (c *Config) legacy(w io.Writer, s style) error {
@@ -89,7 +89,7 @@ func (c *Config) legacy(w io.Writer, s style) error {
 				section = next
 				fmt.Fprintf(b, "\n# --- %s ---\n", strings.ReplaceAll(section, ".", ", "))
 			}
-			fmt.Fprintf(b, "\n# %s\n# %s\n", o.Help, o.legend(o.Accepted()))
+			fmt.Fprintf(b, "\n# %s\n# %s\n", o.Help, o.legend(false))
 		}
 		fmt.Fprintf(b, "%s%s\n", s.sign(), o.line())
 	}
@@ -109,7 +109,7 @@ func (c *Config) toml(w io.Writer, s style) error {
 			fmt.Fprintf(b, "\n[%s]\n", section)
 		}
 		if s.comments {
-			fmt.Fprintf(b, "\n# %s\n# %s\n", o.Help, o.legend(o.AcceptedTOML()))
+			fmt.Fprintf(b, "\n# %s\n# %s\n", o.Help, o.legend(true))
 		}
 		fmt.Fprintf(b, "%s%s = %s\n", s.sign(), o.key(), o.TOML())
 	}
@@ -126,13 +126,20 @@ func (s style) sign() string {
 func (o Option) line() string { return fmt.Sprintf("%-30s %s", o.Name, o.Value()) }
 
 // legend is the second comment line of an option.
-func (o Option) legend(accepts string) string {
-	text := "accepted: " + accepts
+func (o Option) legend(toml bool) string {
+	text := "accepted: " + o.accepted(toml)
 	if o.Restart {
 		text += "; needs a restart"
 	}
 	if o.Remote {
 		text += "; for the remote modes"
+	}
+	switch {
+	case !o.Aged():
+	case toml:
+		text += "; in the old syntax the default is " + o.DefaultIn(false) + ", as it was in 1.4"
+	default:
+		text += "; in TOML the default is " + o.DefaultIn(true)
 	}
 	return text
 }

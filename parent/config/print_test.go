@@ -94,7 +94,33 @@ func same(t interface {
 func TestPrintedReadsBack(t *testing.T) {
 	same(t, Default(), false)
 	same(t, Default(), true)
+	same(t, NewSite(), true)
 	rapid.Check(t, func(t *rapid.T) { same(t, drawn(t), rapid.Bool().Draw(t, "comments")) })
+}
+
+// TestConvertedMeansTheSame: a file says some of the options only, and the
+// defaults of the two syntaxes differ.
+func TestConvertedMeansTheSame(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var text strings.Builder
+		for line := range strings.Lines(string(printed(drawn(t).PrintLegacy, false))) {
+			if rapid.Bool().Draw(t, "said") {
+				text.WriteString(line)
+			}
+		}
+		old, _, err := Parse("f", []byte(text.String()))
+		if err != nil {
+			t.Fatalf("%v", err)
+		}
+		result, _, err := Convert("f", []byte(text.String()))
+		if err != nil {
+			t.Fatalf("%v\n%s", err, text.String())
+		}
+		now, _, err := Parse("f", result)
+		if err != nil || !isTOML(string(result)) || !now.equal(old) {
+			t.Fatalf("%v\n%s\nis converted to\n%s", err, text.String(), result)
+		}
+	})
 }
 
 // TestDrawnIsVaried guards the property above against drawing defaults only.
@@ -165,6 +191,10 @@ func TestDefaultFiles(t *testing.T) {
 		"smtp-gated.toml": DefaultTOML,
 		"smtp-gated.conf": DefaultLegacy,
 	} {
+		init := Default()
+		if name == "smtp-gated.toml" {
+			init = NewSite()
+		}
 		path := filepath.Join("..", "..", "etc", name)
 		var b bytes.Buffer
 		if err := write(&b); err != nil {
@@ -183,12 +213,12 @@ func TestDefaultFiles(t *testing.T) {
 			t.Errorf("%s differs from the option table: go test ./parent/config -update writes it anew", path)
 		}
 		c, warnings, err := Load(path)
-		if err != nil || len(warnings) > 0 || !c.equal(Default()) {
+		if err != nil || len(warnings) > 0 || !c.equal(init) {
 			t.Errorf("%s is not the default: %v %v", path, warnings, err)
 		}
 		// Every line an admin uncomments must be a good one.
 		settings := regexp.MustCompile(`(?m)^#([a-z])`).ReplaceAll(text, []byte("$1"))
-		if c, _, err = Parse(path, settings); err != nil || !c.equal(Default()) {
+		if c, _, err = Parse(path, settings); err != nil || !c.equal(init) {
 			t.Errorf("%s, uncommented: %v", path, err)
 		}
 	}

@@ -15,6 +15,12 @@ func TestTOMLValues(t *testing.T) {
 		{text: "[timeouts]\nidle = \"1500ms\"", err: "whole seconds"},
 		{text: "[timeouts]\nidle = 1.5", err: "not a duration"},
 		{text: "[timeouts]\nidle = \"-1s\"", err: "out of range"},
+		{text: "[timeouts]\nidle = 0", err: "out of range"},
+		{text: "[timeouts]\ndirect = 0", err: "out of range"},
+		{text: "[timeouts]\nconnect = 0", name: "timeout_connect", want: "0"},
+		{text: "[timeouts]\nantivirus = \"0s\"", name: "timeout_scanner", want: "0"},
+		{text: "[lock]\non = [\"virus\"]", name: "antispam_refuse", want: "yes"},
+		{text: "[scan.antispam]\nrefuse = false", name: "antispam_refuse", want: "no"},
 		{text: "[lock]\nduration = -1", name: "lock_duration", want: "-1"},
 
 		{text: "[limits]\nmessage_size = \"10 MB\"", name: "size_limit", want: "10000000"},
