@@ -299,10 +299,12 @@ type ScandConfig struct {
 	Antivirus        Engine
 	AntivirusMethod  Method
 	AntivirusSocket  string
+	AntivirusName    string // how the administrator calls it, for errors
 	AntivirusAddress netip.AddrPort
 	AntivirusTimeout time.Duration
 	Antispam         Engine
 	AntispamSocket   string
+	AntispamName     string
 	AntispamAddress  netip.AddrPort
 	AntispamTimeout  time.Duration
 	Parallel         int    // messages at once, per engine

@@ -81,6 +81,15 @@ func (l *Log) enabled(level slog.Level) bool {
 	return l.sink == nil || int(level) >= l.sink.Level
 }
 
+func (l *Log) root() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.sink == nil {
+		return ""
+	}
+	return l.sink.Root
+}
+
 func (l *Log) put(r *record) {
 	l.mu.Lock()
 	if len(l.queue) < maxWaiting {

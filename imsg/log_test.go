@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -66,6 +67,31 @@ func TestLegacyForm(t *testing.T) {
 				t.Errorf("got %q, want %q", got, c.want)
 			}
 		})
+	}
+}
+
+// TestWholeNames: an error names a file below the room's root as somebody outside
+// of it would look for it.
+func TestWholeNames(t *testing.T) {
+	s := debugStream
+	s.Root = "/jail/spool"
+	below := &fs.PathError{Op: "open", Path: "7.part", Err: fs.ErrPermission}
+	for _, c := range []struct {
+		err  error
+		want string
+	}{
+		{fmt.Errorf("make 7.part: %w", below), "make 7.part: open /jail/spool/7.part: permission denied"},
+		{&fs.PathError{Op: "open", Path: ".", Err: fs.ErrNotExist}, "open /jail/spool: file does not exist"},
+		{&fs.PathError{Op: "open", Path: "/dev/null", Err: fs.ErrNotExist}, "open /dev/null: file does not exist"},
+		{errors.New("7.part"), "7.part"},
+	} {
+		got := toFile(t, s, func(l *slog.Logger) { l.Error("m", "error", c.err) })
+		if !strings.HasSuffix(got, " m error="+c.want+"\n") {
+			t.Errorf("got %q, want %q", got, c.want)
+		}
+	}
+	if got := toFile(t, debugStream, func(l *slog.Logger) { l.Error("m", "error", below) }); !strings.Contains(got, "open 7.part: ") {
+		t.Errorf("without a root: %q", got)
 	}
 }
 

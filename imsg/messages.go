@@ -46,6 +46,7 @@ type Sink struct {
 	Level    int // slog level below which records are dropped
 	Facility int // syslog facility code (RFC 3164 section 4.1.1), not shifted
 	JSON     bool
+	Root     string // where the room's root lies in the administrator's tree, for file names in its log; empty: unknown
 }
 
 // Peer hands over one end of a link to another room, with its descriptor.

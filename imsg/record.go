@@ -5,7 +5,10 @@ package imsg
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"log/slog"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -46,6 +49,7 @@ type handler struct {
 func (h *handler) Enabled(_ context.Context, l slog.Level) bool { return h.log.enabled(l) }
 
 func (h *handler) Handle(_ context.Context, r slog.Record) error {
+	root := h.log.root()
 	out := &record{when: r.Time, level: r.Level, session: h.session, text: clean(r.Message)}
 	if out.when.IsZero() {
 		out.when = time.Now()
@@ -53,7 +57,7 @@ func (h *handler) Handle(_ context.Context, r slog.Record) error {
 	out.fields = make([]field, len(h.fields), len(h.fields)+r.NumAttrs())
 	copy(out.fields, h.fields)
 	r.Attrs(func(a slog.Attr) bool {
-		out.fields = appendAttr(out.fields, &out.session, h.prefix, a)
+		out.fields = appendAttr(out.fields, &out.session, h.prefix, whole(a, root))
 		return true
 	})
 	h.log.put(out)
@@ -75,6 +79,18 @@ func (h *handler) WithGroup(name string) slog.Handler {
 		n.prefix += name + "."
 	}
 	return &n
+}
+
+// whole gives an error the name of its file as the administrator knows it: a room
+// uses names below its root only.
+func whole(a slog.Attr, root string) slog.Attr {
+	err, ok := a.Value.Any().(error)
+	var p *fs.PathError
+	if !ok || root == "" || !errors.As(err, &p) || path.IsAbs(p.Path) {
+		return a
+	}
+	known := fs.PathError{Op: p.Op, Path: path.Join(root, p.Path), Err: p.Err}
+	return slog.String(a.Key, strings.Replace(err.Error(), p.Error(), known.Error(), 1))
 }
 
 func appendAttr(fields []field, session *uint64, prefix string, a slog.Attr) []field {

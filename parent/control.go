@@ -36,12 +36,12 @@ func openControl(c *config.Config) (*controlSocket, error) {
 	path := c.Inside(c.Control())
 	f, err := bindControl(path)
 	if err != nil {
-		return nil, fmt.Errorf("control_socket %s: %w", path, err)
+		return nil, fmt.Errorf("%s %s: %w", c.Called("control_socket"), path, err)
 	}
 	if err := permit(path, c); err != nil {
 		f.Close()
 		os.Remove(path)
-		return nil, fmt.Errorf("control_socket %s: %w", path, err)
+		return nil, fmt.Errorf("%s %s: %w", c.Called("control_socket"), path, err)
 	}
 	return &controlSocket{f, path}, nil
 }

@@ -70,7 +70,7 @@ func (p *parent) greet(m *member, h *imsg.Hello) {
 	if m.gen == p.coming {
 		s = m.gen.sink
 	}
-	p.tell(m, &s.Sink, s.file)
+	p.tellSink(m, s)
 	facts := p.facts(m.gen)
 	c := m.gen.cfg
 	switch m.Room {

@@ -288,7 +288,7 @@ func (p *parent) useSink(s *sink) {
 	}
 	for _, m := range p.members {
 		if m.greeted {
-			p.tell(m, &s.Sink, s.file)
+			p.tellSink(m, s)
 		}
 	}
 	if old != nil && old != s {

@@ -44,6 +44,18 @@ func (l lives) String() string {
 	return [...]string{"spool_path", "lock_path", "an empty directory", "the scanners' directory", "no chroot, works in spool_path"}[l]
 }
 
+// root is the room's root as the administrator wrote it, empty if it holds no
+// file of ours. Of a room that moves to a new configuration it stays.
+func (r *room) root(c *config.Config) string {
+	switch r.lives {
+	case inSpool, inSpoolOnly:
+		return c.Inside(c.SpoolPath)
+	case inLocks:
+		return c.Inside(c.LockPath)
+	}
+	return ""
+}
+
 // permission is a word of pledge(2) and why the room needs it.
 type permission struct{ word, why string }
 

@@ -81,6 +81,14 @@ func (s *sink) open(target string, c *config.Config) (err error) {
 	return err
 }
 
+// tellSink has a room write its log to s, and tells it how the administrator
+// calls the files below its root.
+func (p *parent) tellSink(m *member, s *sink) {
+	told := s.Sink
+	told.Root = m.root(m.gen.cfg)
+	p.tell(m, &told, s.file)
+}
+
 // logsToFile tells whether the log of g is a file that grows.
 func (p *parent) logsToFile(g *generation) bool {
 	for _, s := range []*sink{p.sink, g.sink} {

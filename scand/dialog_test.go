@@ -399,10 +399,10 @@ func TestRootReplaced(t *testing.T) {
 	dir := short(t)
 	t.Chdir(dir)
 	conf := builtins()
-	conf.Antivirus, conf.AntivirusSocket = imsg.EngineClamd, "clamd.ctl"
+	conf.Antivirus, conf.AntivirusSocket, conf.AntivirusName = imsg.EngineClamd, "clamd.ctl", "/jail/run/clamd.ctl"
 	h := open(t, conf)
 	c := h.session()
-	if v := ask(t, c, mail); v.Virus != imsg.Failed {
+	if v := ask(t, c, mail); v.Virus != imsg.Failed || v.VirusProblem != "clamd: connect to /jail/run/clamd.ctl: connect: no such file or directory" {
 		t.Errorf("without a scanner: %+v", v)
 	}
 	if err := os.Remove(dir); err != nil {

@@ -61,9 +61,9 @@ func fake(t testing.TB, network string, serve func(net.Conn)) net.Addr {
 
 func stationOf(a net.Addr) station {
 	if a.Network() == "unix" {
-		return station{"unix", a.String()}
+		return station{"unix", a.String(), a.String()}
 	}
-	return station{"tcp4", a.String()}
+	return station{"tcp4", a.String(), a.String()}
 }
 
 // readClamd takes a question as clamd would: its command, and the message that

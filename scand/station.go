@@ -6,6 +6,7 @@ package scand
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,16 +21,17 @@ import (
 // maxAnswer bounds an answer; a longer one is no answer.
 const maxAnswer = 8 << 10
 
-// station is a scanner's address for net.Dial.
-type station struct{ network, address string }
+// station is a scanner's address for net.Dial, and its name for people.
+type station struct{ network, address, name string }
 
-// newStation takes a UNIX socket's name relative to the room's root, or an address.
-func newStation(socket string, addr netip.AddrPort) (station, error) {
+// newStation takes a UNIX socket's name relative to the room's root and its name
+// in the administrator's tree, or an address.
+func newStation(socket, name string, addr netip.AddrPort) (station, error) {
 	switch {
 	case socket != "" && addr.IsValid():
 		return station{}, errors.New("both a socket and an address are given")
 	case socket != "":
-		return station{"unix", socket}, nil
+		return station{"unix", socket, cmp.Or(name, socket)}, nil
 	case !addr.IsValid():
 		return station{}, errors.New("neither a socket nor an address is given")
 	}
@@ -39,7 +41,8 @@ func newStation(socket string, addr netip.AddrPort) (station, error) {
 	if addr.Addr().Unmap().Is4() {
 		network = "tcp4"
 	}
-	return station{network, netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port()).String()}, nil
+	address := netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port()).String()
+	return station{network, address, address}, nil
 }
 
 // ask opens a connection, has say write the question and reads the answer to its
@@ -51,7 +54,10 @@ func (s station) ask(ctx context.Context, end int, say func(net.Conn) error) (an
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, s.network, s.address)
 	if err != nil {
-		return nil, nil, fmt.Errorf("connect: %w", err)
+		if op := (*net.OpError)(nil); errors.As(err, &op) {
+			err = op.Err // without the name below our root
+		}
+		return nil, nil, fmt.Errorf("connect to %s: %w", s.name, err)
 	}
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })

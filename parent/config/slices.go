@@ -151,10 +151,12 @@ func (c *Config) Scand(local func(path string) string) *imsg.ScandConfig {
 	s := &imsg.ScandConfig{Parallel: c.ScanParallel, SpoolPath: c.SpoolPath}
 	if c.antivirus() {
 		s.Antivirus, s.AntivirusMethod, s.AntivirusTimeout = c.AntivirusType, c.AntivirusMethod, c.TimeoutScanner
+		s.AntivirusName = c.Inside(c.AntivirusSocket.Path)
 		s.AntivirusSocket, s.AntivirusAddress = c.reach(c.AntivirusType, c.AntivirusSocket, local)
 	}
 	if c.antispam() {
 		s.Antispam, s.AntispamTimeout = c.AntispamType, c.TimeoutSpam
+		s.AntispamName = c.Inside(c.AntispamSocket.Path)
 		s.AntispamSocket, s.AntispamAddress = c.reach(c.AntispamType, c.AntispamSocket, local)
 	}
 	return s

@@ -75,7 +75,7 @@ remote_udp_secret 1
 		v := reflect.ValueOf(slice).Elem()
 		for i := range v.NumField() {
 			name := v.Type().Field(i).Name
-			if v.Field(i).IsZero() && name != "AntivirusAddress" && name != "AntispamSocket" {
+			if v.Field(i).IsZero() && name != "AntivirusAddress" && name != "AntispamSocket" && name != "AntispamName" {
 				t.Errorf("%s.%s is empty", v.Type().Name(), name)
 			}
 		}
@@ -121,7 +121,7 @@ func TestScandSlice(t *testing.T) {
 		t.Errorf("sockets: %v", got)
 	}
 	s := c.Scand(local)
-	if s.Antivirus != imsg.EngineClamd || s.AntivirusSocket != "clamd.ctl" || s.AntivirusAddress.IsValid() ||
+	if s.Antivirus != imsg.EngineClamd || s.AntivirusSocket != "clamd.ctl" || s.AntivirusName != "/jail/run/clamd.ctl" || s.AntivirusAddress.IsValid() ||
 		s.Antispam != imsg.EngineSpamd || s.AntispamSocket != "" || s.AntispamAddress.String() != "[::1]:783" {
 		t.Errorf("%+v", s)
 	}
