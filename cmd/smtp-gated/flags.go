@@ -116,9 +116,10 @@ func command(args []string) int {
 		io.WriteString(os.Stdout, usage)
 		return exitHelp
 	case 'v':
-		fmt.Println("smtp-gated", programVersion())
+		printVersion(os.Stdout)
 		return 0
 	case 'V':
+		printVersion(os.Stdout)
 		printBuild(os.Stdout)
 		return 0
 	case 't', 'T', 'C':
@@ -135,16 +136,24 @@ func command(args []string) int {
 	return inv.ask()
 }
 
-// load reads the file if one is named; the defaults are a configuration too.
+// load reads the file if one is named; the defaults are a configuration too. Only
+// who checks a file hears its warnings: cron would mail them each time a script
+// asks for one option.
 func (inv *invocation) load() (*config.Config, error) {
 	if inv.file == "" {
 		return config.Default(), nil
 	}
 	c, warnings, err := config.Load(inv.file)
+	if inv.do != 'C' {
+		sayWarnings(warnings)
+	}
+	return c, err
+}
+
+func sayWarnings(warnings []config.Warning) {
 	for _, w := range warnings {
 		fmt.Fprintln(os.Stderr, "smtp-gated: warning:", w)
 	}
-	return c, err
 }
 
 func (inv *invocation) printConfig() int {
@@ -171,11 +180,20 @@ func (inv *invocation) printConfig() int {
 	return 0
 }
 
+// printVersion says which program this is. Readers of the old daemon's output take
+// the version from the second line and the date from the fourth.
+func printVersion(w io.Writer) {
+	fmt.Fprintln(w, "smtp-gated, a transparent SMTP gateway")
+	printFacts(w, [][2]string{
+		{"version", programVersion()},
+		{"system", runtime.GOOS + "/" + runtime.GOARCH},
+		{"compile date", programDate()},
+	})
+}
+
 // printBuild lists what scripts of the old daemon look for, and what it is made of.
 func printBuild(w io.Writer) {
-	for _, line := range [][2]string{
-		{"version", programVersion()},
-		{"compile date", programDate()},
+	printFacts(w, [][2]string{
 		{"USE_NAT", strings.Join(modes(), " ")}, // one has a comma in its name,
 		{"USE_SPF", "yes"},
 		{"USE_REGEX", "yes"},
@@ -184,9 +202,12 @@ func printBuild(w io.Writer) {
 		{"CONN_REJ_CODE", "554"},
 		{"scanners", strings.Join(scanners(), " ")},
 		{"sandbox", strings.Join(parent.Layers(), " ")},
-		{"system", runtime.GOOS + "/" + runtime.GOARCH},
 		{"go", runtime.Version()},
-	} {
+	})
+}
+
+func printFacts(w io.Writer, facts [][2]string) {
+	for _, line := range facts {
 		fmt.Fprintf(w, "  %-20s : %s\n", line[0], line[1])
 	}
 }

@@ -92,9 +92,7 @@ func start(file string, foreground bool) int {
 	if err != nil {
 		return badConfig(err)
 	}
-	for _, w := range warnings {
-		fmt.Fprintln(os.Stderr, "smtp-gated: warning:", w)
-	}
+	sayWarnings(warnings)
 	status, err := parent.Detach(file)
 	if err != nil {
 		return complain(err)

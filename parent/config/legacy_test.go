@@ -209,6 +209,7 @@ func TestRenamed(t *testing.T) {
 		{"dumpfile_perm 0600", "statefile_perm", "0600"},
 		{"max_procs 3", "max_connections", "3"},
 		{"load_max 3", "max_load", "3.000000"},
+		{"lookup_port 3", "remote_port", "3"},
 		{"timeout_connection 3", "timeout_idle", "3"},
 		{"clamd_path /c", "antivirus_path", "/c"},
 		{"spamd_path 127.0.0.1:783", "antispam_path", "127.0.0.1:783"},
@@ -286,7 +287,7 @@ func TestWarningsComeOnce(t *testing.T) {
 	}
 	want := []string{
 		"f: locale: has no meaning in this program",
-		"f: the rooms for sessions, locks and the action script should have users of their own: set user_session, user_lock and user_action, or leave out set_user",
+		"f: the rooms for sessions, locks and the action script should have users of their own: set user_session, user_lock and user_action, or leave out set_user; spool_path, lock_path and what action_script works with must then be open to the new users",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("warnings:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))

@@ -16,6 +16,7 @@ var renames = map[string]string{
 	"max_procs":          "max_connections",
 	"load_max":           "max_load",
 	"timeout_connection": "timeout_idle",
+	"lookup_port":        "remote_port",
 	"clamd_path":         "antivirus_path",
 	"spamd_path":         "antispam_path",
 }
