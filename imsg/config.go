@@ -243,6 +243,7 @@ type SessionConfig struct {
 	SpoolPath      string // as configured: the name told to others
 	SpoolPerm      uint32
 	SpoolLeaveOn   LeaveOn
+	SpoolShared    bool // others use the room's root, too: what lies there is not swept
 	NatHeader      string
 	NatHeaderType  NatHeader
 	SpoolHeader    string
@@ -333,6 +334,7 @@ type LockdConfig struct {
 	LockDuration   int    // seconds, -1 for ever, 0 no locking
 	LockPath       string // as configured: the name told to others
 	LockPerm       uint32
+	LocksShared    bool // others use the room's root, too: what lies there is not swept
 	ActionScript   bool // whether there is one
 	StateFile      StateFile
 	Version        string

@@ -68,8 +68,9 @@ func (w *lockSweep) rest() {
 // user, under whom an older daemon ran, go when their owner connects.
 func (w *lockSweep) next() {
 	k := w.keeper
-	duration := k.settings().LockDuration
-	if duration <= 0 {
+	settings := k.settings()
+	duration := settings.LockDuration
+	if duration <= 0 || settings.LocksShared {
 		return
 	}
 	var names []string

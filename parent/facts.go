@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/parent/config"
 )
 
@@ -25,6 +26,14 @@ func (p *parent) facts(g *generation) config.Facts {
 	var err error
 	if f.Own, err = ownAddresses(); err != nil {
 		p.log.Warn("loops through other addresses of this machine will not be noticed", "error", err)
+	}
+	for _, folder := range ownFolders(g.cfg) {
+		switch folder.room {
+		case imsg.Session:
+			f.SpoolShared = folder.shared() != ""
+		case imsg.Lockd:
+			f.LocksShared = folder.shared() != ""
+		}
 	}
 	for _, l := range g.listeners {
 		f.Listeners = append(f.Listeners, l.bound)

@@ -7,8 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -16,80 +20,136 @@ import (
 	"github.com/smtp-gated/smtp-gated/parent/config"
 )
 
+// folder is one that holds nothing but what the family puts there.
+type folder struct {
+	option string // that says where it lies
+	path   string // in the parent's tree
+	mode   fs.FileMode
+	room   imsg.Room              // that lives there; the parent, for what no room sees
+	ours   func(name string) bool // tells what may lie there
+}
+
+// ownFolders are all of them.
+func ownFolders(c *config.Config) []folder {
+	all := []folder{
+		// The script's user must pass through the spool; only its own may list it.
+		{"spool_path", c.Inside(c.SpoolPath), 0o711, imsg.Session, spoolName.MatchString},
+		{"lock_path", c.Inside(c.LockPath), 0o750, imsg.Lockd, lockName},
+		{"pidfile", emptyFolder(c), 0o755, imsg.Lookupd, func(string) bool { return false }},
+	}
+	if c.RateExpiration > 0 {
+		// Records of 1.4 lie there, too, under the names of locks.
+		all = append(all, folder{"ratelimit_path", c.Inside(c.RatePath), 0o700, imsg.Parent,
+			func(name string) bool { return strings.HasPrefix(name, ratesFile) || lockName(name) }})
+	}
+	return all
+}
+
+var spoolName = regexp.MustCompile(`^[0-9]+\.[0-9]+(\.part)?$`)
+
+// lockName is a client: ip or ip-ident.
+func lockName(name string) bool {
+	ip, _, _ := strings.Cut(name, "-")
+	_, err := netip.ParseAddr(ip)
+	return err == nil
+}
+
+// systemFolders are those of hier(7) that somebody may name by mistake.
+var systemFolders = strings.Fields(`/ /bin /boot /dev /dev/shm /etc /home /lib /media /mnt /opt /proc /root /run /run/lock /sbin /srv /sys /tmp
+	/usr /usr/local /usr/share /var /var/cache /var/db /var/empty /var/lib /var/lock /var/log /var/mail /var/run /var/spool /var/tmp`)
+
+// looked is how many names in a folder are looked at.
+const looked = 4096
+
+// shared says why a folder is not ours alone, empty if it is. Such a folder is
+// neither swept nor given to anybody.
+func (f folder) shared() string {
+	info, err := os.Stat(f.path)
+	if err != nil {
+		return ""
+	}
+	if slices.Contains(systemFolders, followed(f.path)) {
+		return "is a directory of the system"
+	}
+	if info.Mode()&0o002 != 0 {
+		return "is open to everybody"
+	}
+	d, err := os.Open(f.path)
+	if err != nil {
+		return ""
+	}
+	defer d.Close()
+	names, _ := d.Readdirnames(looked)
+	for _, name := range names {
+		if !f.ours(name) && name != "lost+found" {
+			return "holds other things, such as " + strconv.Quote(name)
+		}
+	}
+	return ""
+}
+
 // makeFolders makes what the rooms of g live in.
 func (p *parent) makeFolders(g *generation) error {
-	spool := g.cfg.Inside(g.cfg.SpoolPath)
-	ours := unchanged
-	if p.rooted {
-		ours = identity{} // root's: no room may put anything into the empty folder
+	var errs []error
+	for _, f := range ownFolders(g.cfg) {
+		who := unchanged
+		switch {
+		case f.room == imsg.Session || f.room == imsg.Lockd:
+			who = g.who[f.room]
+		case f.room == imsg.Lookupd && p.rooted:
+			who = identity{} // root's: no room may put anything into the empty folder
+		}
+		if err := f.make(who); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", g.cfg.Called(f.option), err))
+		}
 	}
-	if err := errors.Join(
-		// The script's user must pass through the spool; only its own may list it.
-		makeFolder(g.cfg.Called("spool_path"), spool, 0o711, g.who[imsg.Session]),
-		makeFolder(g.cfg.Called("lock_path"), g.cfg.Inside(g.cfg.LockPath), 0o750, g.who[imsg.Lockd]),
-		makeFolder(g.cfg.Called("pidfile"), emptyFolder(g.cfg), 0o755, ours),
-		checkRates(g.cfg),
-	); err != nil {
-		return err
+	if errs != nil {
+		return errors.Join(errs...)
 	}
-	info, err := os.Stat(spool)
-	if err == nil && p.rooted && g.cfg.ActionScript != "" && !g.who[imsg.Action].may(info, 0o1) {
-		p.log.Warn("the action script cannot work in spool_path: its user may not enter it", "remedy", "chmod o+x "+spool)
-	}
-	return err
+	return checkRates(g.cfg)
 }
 
-// makeFolder makes path if it is missing, for who, and checks
-// that who can work in it.
-func makeFolder(option, path string, mode fs.FileMode, who identity) error {
-	info, err := os.Stat(path)
+// make makes a folder that is missing, for who, and checks that who can work in it.
+func (f folder) make(who identity) error {
+	info, err := os.Stat(f.path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return newFolder(option, path, mode, who)
+		return newFolder(f.path, f.mode, who)
 	}
 	if err != nil {
-		return fmt.Errorf("%s: %w", option, err)
+		return err
 	}
+	return f.fits(info, who)
+}
+
+// fits checks that who can work in a folder that exists.
+func (f folder) fits(info fs.FileInfo, who identity) error {
 	if !info.IsDir() {
-		return fmt.Errorf("%s: %s is not a directory", option, path)
+		return fmt.Errorf("%s is not a directory", f.path)
 	}
-	if who.uid < 0 {
+	if who.uid < 0 || who.may(info, 0o7) {
 		return nil
 	}
-	if !who.may(info, 0o7) {
-		return fmt.Errorf("%s: %s belongs to uid %d, mode %04o, but uid %d must be able to work in it: chown %d %s",
-			option, path, info.Sys().(*syscall.Stat_t).Uid, info.Mode().Perm(), who.uid, who.uid, path)
+	remedy := fmt.Sprintf("chown %d %s", who.uid, f.path)
+	if why := f.shared(); why != "" {
+		remedy = "it " + why + ", so name a directory of its own"
 	}
-	return nil
+	return fmt.Errorf("%s belongs to uid %d, mode %04o, but uid %d must be able to work in it: %s",
+		f.path, info.Sys().(*syscall.Stat_t).Uid, info.Mode().Perm(), who.uid, remedy)
 }
 
-// may tells whether all the bits of need, as in the last digit of a mode, are granted.
-func (i identity) may(info fs.FileInfo, need fs.FileMode) bool {
-	st := info.Sys().(*syscall.Stat_t)
-	switch {
-	case int(st.Uid) == i.uid:
-		need <<= 6
-	case int(st.Gid) == i.gid:
-		need <<= 3
-	}
-	return info.Mode()&need == need
-}
-
-func newFolder(option, path string, mode fs.FileMode, who identity) error {
+func newFolder(path string, mode fs.FileMode, who identity) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return fmt.Errorf("%s: %w", option, err)
+		return err
 	}
 	if err := os.Mkdir(path, mode); err != nil {
-		return fmt.Errorf("%s: %w", option, err)
+		return err
 	}
 	if who.uid >= 0 {
 		if err := os.Lchown(path, who.uid, who.gid); err != nil {
-			return fmt.Errorf("%s: %w", option, err)
+			return err
 		}
 	}
-	if err := os.Chmod(path, mode); err != nil { // the umask may have taken some
-		return fmt.Errorf("%s: %w", option, err)
-	}
-	return nil
+	return os.Chmod(path, mode) // the umask may have taken some
 }
 
 // emptyFolder is the root of a room that needs no file: beside the pid file,

@@ -71,6 +71,7 @@ func (p *parent) furnish(g *generation) (err error) {
 	if err := p.makeFolders(g); err != nil {
 		return err
 	}
+	p.lookAround(g)
 	return p.listen(g)
 }
 

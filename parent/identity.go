@@ -5,6 +5,7 @@ package parent
 
 import (
 	"fmt"
+	"os"
 	"os/user"
 	"slices"
 	"strconv"
@@ -21,6 +22,12 @@ type identity struct {
 
 // unchanged is what a room without a user of its own is: whoever its parent is.
 var unchanged = identity{uid: -1, gid: -1}
+
+// ourselves is who such a room is.
+func ourselves() identity {
+	groups, _ := os.Getgroups()
+	return identity{os.Geteuid(), os.Getegid(), groups}
+}
 
 // resolve finds the identity of a room; the error names the remedy.
 func resolve(c *config.Config, r *room) (id identity, err error) {

@@ -13,10 +13,12 @@ import (
 	"github.com/smtp-gated/smtp-gated/parent/config"
 )
 
+const ratesFile = "rates.db"
+
 // openRates opens the store, and makes it if it is missing. One that others can
 // open they could lock, and lockd could use it no more.
 func openRates(c *config.Config) (*os.File, error) {
-	path := filepath.Join(c.Inside(c.RatePath), "rates.db")
+	path := filepath.Join(c.Inside(c.RatePath), ratesFile)
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.Called("ratelimit_path"), err)
@@ -37,13 +39,11 @@ func openRates(c *config.Config) (*os.File, error) {
 	return f, nil
 }
 
-// checkRates sees to it that lockd can be given a store, if it is to have one.
+// checkRates sees to it that lockd can be given a store, if it is to have one. Its
+// folder is there.
 func checkRates(c *config.Config) error {
 	if c.RateExpiration == 0 {
 		return nil
-	}
-	if err := makeFolder(c.Called("ratelimit_path"), c.Inside(c.RatePath), 0o700, unchanged); err != nil {
-		return err
 	}
 	f, err := openRates(c)
 	if err != nil {

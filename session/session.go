@@ -87,7 +87,7 @@ func (w *worker) fromParent(r imsg.Request) {
 			w.home.Close()
 			return
 		}
-		if err := sweep(w.log); err != nil {
+		if err := sweep(w.log, m.SpoolShared); err != nil {
 			w.log.Error("sweep the spool", "error", err)
 		}
 		w.home.Send(&imsg.Ready{})

@@ -436,15 +436,26 @@ func TestSweep(t *testing.T) {
 	}
 	t.Chdir(t.TempDir())
 	os.WriteFile("1.2.part", []byte("left over"), 0o600)
-	os.WriteFile("1.3", []byte("kept"), 0o600)
-	if err := sweep(slog.New(slog.DiscardHandler)); err != nil {
+	others := []string{"1.3", "film.part", "1.4.part.part"}
+	for _, name := range others {
+		os.WriteFile(name, []byte("kept"), 0o600)
+	}
+	if err := sweep(slog.New(slog.DiscardHandler), true); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat("1.2.part"); err != nil {
+		t.Errorf("a folder that others use was swept: %v", err)
+	}
+	if err := sweep(slog.New(slog.DiscardHandler), false); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat("1.2.part"); !os.IsNotExist(err) {
 		t.Errorf("left-over file: %v", err)
 	}
-	if _, err := os.Stat("1.3"); err != nil {
-		t.Errorf("kept file: %v", err)
+	for _, name := range others {
+		if _, err := os.Stat(name); err != nil {
+			t.Errorf("kept file: %v", err)
+		}
 	}
 }
 

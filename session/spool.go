@@ -141,14 +141,18 @@ func isNamed(f *os.File, name string) bool {
 }
 
 // sweep removes what workers that died left behind: unfinished files whose lock
-// is free.
-func sweep(log *slog.Logger) error {
+// is free. In a folder that others use nothing is removed.
+func sweep(log *slog.Logger, shared bool) error {
+	if shared {
+		return nil
+	}
 	entries, err := os.ReadDir(".")
 	if err != nil {
 		return err
 	}
 	for _, e := range entries {
-		if !strings.HasSuffix(e.Name(), partial) || !e.Type().IsRegular() {
+		name, ok := strings.CutSuffix(e.Name(), partial)
+		if !ok || strings.Trim(name, "0123456789.") != "" || !e.Type().IsRegular() {
 			continue
 		}
 		f, err := os.OpenFile(e.Name(), os.O_RDWR|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)

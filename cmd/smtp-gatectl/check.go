@@ -9,13 +9,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/smtp-gated/smtp-gated/parent"
 	"github.com/smtp-gated/smtp-gated/parent/config"
 )
 
 func (t *tool) checkCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "check FILE",
-		Short: "Check a configuration, in either syntax, and touch nothing",
+		Short: "Check a configuration, in either syntax, and what it meets here; touch nothing",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			file := args[0]
@@ -26,6 +27,10 @@ func (t *tool) checkCommand() *cobra.Command {
 			var advice []config.Advice
 			if err == nil {
 				advice = c.Advise()
+				for _, w := range parent.Look(c) {
+					w.File = file
+					warnings = append(warnings, w)
+				}
 			}
 			if t.json {
 				if jerr := t.checkJSON(file, warnings, advice, err); jerr != nil {

@@ -344,9 +344,10 @@ func TestCheck(t *testing.T) {
 		says []string
 	}{
 		{"mode fixed\nfixed_server 192.0.2.25\n", exitOK, []string{file + ": good"}},
-		{"mode fixed\nfixed_server 192.0.2.25\nmax_procs 7\n", exitOK, []string{"warning: " + file + ":3: max_procs", "good, 1 warning, 3 dangers, 2 hints\n"}},
+		{"mode fixed\nfixed_server 192.0.2.25\nmax_procs 7\n", exitOK, []string{"warning: " + file + ":3: max_procs", " 3 dangers, 2 hints\n"}},
 		{"mode fixed\nfixed_server 192.0.2.25\n", exitOK, []string{"danger: mode: strangers who reach 0.0.0.0:9199 ", "danger: antivirus_type: nothing is scanned: set "}},
-		{"mode getsockname\nantivirus_type clamd\nmax_per_host 0\n", exitOK, []string{"hint: max_per_host: ", "good, 0 warnings, 1 danger, "}},
+		{"mode getsockname\nantivirus_type clamd\nmax_per_host 0\n", exitOK, []string{"hint: max_per_host: ", " 1 danger, "}},
+		{"mode getsockname\nantivirus_type clamd\nantivirus_path /none/ctl\n", exitOK, []string{"warning: " + file + ": antivirus_path: /none/ctl: no such file or directory"}},
 		{"mode fixed\nport x\nfrob 1\n", exitUsage, []string{"error: " + file + ":2: port", "error: " + file + ":3: frob"}},
 		{"", exitUsage, []string{"error: mode"}},
 	}

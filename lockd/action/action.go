@@ -71,6 +71,7 @@ func (a *runner) fromParent(r imsg.Request) {
 		a.mu.Lock()
 		a.config = *m
 		a.mu.Unlock()
+		a.look(m)
 		a.home.Send(&imsg.Ready{})
 	case *imsg.Peer:
 		conn, err := a.home.Join(r, a.fromLockd)

@@ -380,6 +380,35 @@ func TestScriptsThatCannotRun(t *testing.T) {
 	}
 }
 
+// TestLooksFirst: what cannot be run is said before it is needed, with the part of
+// its path that is closed.
+func TestLooksFirst(t *testing.T) {
+	top := t.TempDir()
+	closed := filepath.Join(top, "script")
+	if err := os.WriteFile(closed, []byte("#!/bin/sh\ntouch "+top+"/ran\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, config := range []imsg.ActionConfig{{Directory: top, Script: closed}, {Directory: top + "/gone/further", Script: "/bin/sh"}, {Directory: top, Script: top}, {Directory: top, Script: "/bin/sh"}, {}} {
+		var j journal
+		a := runner{log: slog.New(slog.NewTextHandler(&j, nil))}
+		a.look(&config)
+		want := 1
+		switch {
+		case config.Script == closed && j.count("closed="+closed+" ") != 1, config.Directory != top && config.Script != "" && j.count("closed="+top+"/gone ") != 1:
+			t.Errorf("%+v: %s", config, j.buf.String())
+		case config.Script == "/bin/sh" && config.Directory == top, config.Script == "":
+			want = 0
+		}
+		if j.count("cannot be run") != want {
+			t.Errorf("%+v: %s", config, j.buf.String())
+		}
+	}
+	closed = filepath.Join(top, "ran")
+	if _, err := os.Stat(closed); err == nil {
+		t.Error("the script was run")
+	}
+}
+
 func TestExitStatusIsLogged(t *testing.T) {
 	s := open(t, "exit 3\n", imsg.ActionConfig{})
 	s.run(example())

@@ -8,6 +8,32 @@ import (
 	"testing"
 )
 
+// TestWithoutRoot: what is said for those who are not root leaves no folder of ours
+// where only root can make it, and the scanner's socket where it is.
+func TestWithoutRoot(t *testing.T) {
+	page, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := "[target]\nmode = \"getsockname\"\n[scan.antivirus]\nengine = \"clamd\"\n" +
+		regexp.MustCompile(`(?m)^    \[server\]\n(.*\n)+?\S`).FindString(string(page))
+	c, _, err := Parse("README.md", []byte(text[:strings.LastIndexByte(text, '\n')]))
+	if err == nil {
+		err = c.Check()
+	}
+	if err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	for _, path := range []string{c.PidFile, c.Control(), c.StateFile, c.SpoolPath, c.LockPath, c.RatePath} {
+		if !strings.HasPrefix(c.Inside(path), "/home/me/gate/") {
+			t.Errorf("%s is no place for somebody who is not root", c.Inside(path))
+		}
+	}
+	if got := c.ScannerSockets(); len(got) != 1 || got[0] != clamdCtl.Path {
+		t.Errorf("sockets: %v", got)
+	}
+}
+
 // TestExamples: what we tell people to begin with is good, and nothing is to be
 // said about it.
 func TestExamples(t *testing.T) {

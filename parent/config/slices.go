@@ -18,6 +18,8 @@ type Facts struct {
 	Listeners   []netip.AddrPort // as they were bound
 	Own         []netip.Addr     // of this machine
 	Nameservers []netip.AddrPort // of the system
+	SpoolShared bool             // others use spool_path, too
+	LocksShared bool             // others use lock_path, too
 	Version     string
 	CompileDate string
 }
@@ -100,6 +102,7 @@ func (c *Config) Session(f Facts) *imsg.SessionConfig {
 		SpoolPath:      c.SpoolPath,
 		SpoolPerm:      c.SpoolPerm,
 		SpoolLeaveOn:   c.SpoolLeaveOn,
+		SpoolShared:    f.SpoolShared,
 		NatHeader:      c.NatHeader,
 		NatHeaderType:  c.NatHeaderType,
 		SpoolHeader:    c.SpoolHeader,
@@ -189,6 +192,7 @@ func (c *Config) Lockd(f Facts) *imsg.LockdConfig {
 		LockDuration:   c.lockSeconds(),
 		LockPath:       c.LockPath,
 		LockPerm:       c.LockPerm,
+		LocksShared:    f.LocksShared,
 		ActionScript:   c.ActionScript != "",
 		StateFile:      form,
 		Version:        f.Version,

@@ -20,6 +20,8 @@ var facts = Facts{
 	Listeners:   []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:25")},
 	Own:         []netip.Addr{netip.MustParseAddr("192.0.2.1")},
 	Nameservers: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.53:53")},
+	SpoolShared: true,
+	LocksShared: true,
 	Version:     "2.0",
 	CompileDate: "today",
 }

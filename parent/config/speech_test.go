@@ -51,7 +51,7 @@ pid_hash_size 5
 	got := said(now, warnings)
 	for _, want := range []string{
 		"f: unused.pid_hash_size: has no meaning",
-		"set users.session, users.lock and users.action, or leave out users.user",
+		"set users.session, users.lock and users.action, or leave out users.user; spool.path, lock.path and what action.script works with must",
 		"lock.path: /var/spool/smtp-gated/msg/user_lock lies in spool.path /var/spool/smtp-gated/msg, which",
 		"policy.spf: fixed needs an address: set policy.spf_fixed_ip",
 		"target.mode: strangers who reach 0.0.0.0:9199",
