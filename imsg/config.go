@@ -262,7 +262,7 @@ type SessionConfig struct {
 type LookupdConfig struct {
 	Mode        Mode
 	Nameservers []netip.AddrPort
-	Zones       []string // DNS block lists
+	Zones       []BlockList
 	Timeout     time.Duration
 
 	// For the remote modes: the helper on the router.

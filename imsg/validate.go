@@ -7,7 +7,7 @@ package imsg
 
 import "encoding/binary"
 
-// maxDepth bounds nesting; the deepest message of the table needs 4.
+// maxDepth bounds nesting; the deepest message of the table needs 6.
 const maxDepth = 8
 
 // validate passes one complete msgpack value made of nil, booleans, numbers,

@@ -9,7 +9,8 @@ import (
 	"errors"
 	"net"
 	"net/netip"
-	"sync/atomic"
+	"strings"
+	"sync"
 	"time"
 )
 
@@ -30,38 +31,62 @@ func newNameservers(addrs []netip.AddrPort) *nameservers {
 	return &nameservers{addrs: addrs, places: make(chan struct{}, maxQueries)}
 }
 
-// enter waits for a place among the queries; leave gives it back.
-func (n *nameservers) enter(ctx context.Context) error {
+// query has do ask one question when there is a place for it. An error of the
+// standard resolver names the servers that were asked, in place of whom that would
+// have asked.
+func (n *nameservers) query(ctx context.Context, do func(*net.Resolver) error) error {
 	select {
 	case n.places <- struct{}{}:
-		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	defer func() { <-n.places }()
+	q := &question{servers: n.addrs}
+	err := do(&net.Resolver{PreferGo: true, Dial: q.dial})
+	var dns *net.DNSError
+	if errors.As(err, &dns) {
+		told := *dns
+		told.Server = q.names()
+		return &told
+	}
+	return err
 }
 
-func (n *nameservers) leave() { <-n.places }
+// question takes the servers in turn, as the standard resolver's attempts come,
+// and ignores whom that would have asked.
+type question struct {
+	servers []netip.AddrPort
 
-// resolver returns one for a single question: it takes the servers in turn, as the
-// standard resolver's attempts come, and ignores whom that would have asked.
-func (n *nameservers) resolver() *net.Resolver {
-	var attempt atomic.Uint32
-	return &net.Resolver{
-		PreferGo: true,
-		Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			if len(n.addrs) == 0 {
-				return nil, errors.New("no name server is configured")
-			}
-			server := n.addrs[int(attempt.Add(1)-1)%len(n.addrs)]
-			server = netip.AddrPortFrom(server.Addr().Unmap(), server.Port())
-			var d net.Dialer
-			conn, err := d.DialContext(ctx, network+family(server.Addr()), server.String())
-			if u, ok := conn.(*net.UDPConn); ok {
-				return hurried{u}, err
-			}
-			return conn, err
-		},
+	mu       sync.Mutex
+	attempts int
+}
+
+func (q *question) dial(ctx context.Context, network, _ string) (net.Conn, error) {
+	if len(q.servers) == 0 {
+		return nil, errors.New("no name server is configured")
 	}
+	q.mu.Lock()
+	server := q.servers[q.attempts%len(q.servers)]
+	q.attempts++
+	q.mu.Unlock()
+	server = netip.AddrPortFrom(server.Addr().Unmap(), server.Port())
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, network+family(server.Addr()), server.String())
+	if u, ok := conn.(*net.UDPConn); ok {
+		return hurried{u}, err
+	}
+	return conn, err
+}
+
+// names are the servers that were asked so far.
+func (q *question) names() string {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	var names []string
+	for _, server := range q.servers[:min(q.attempts, len(q.servers))] {
+		names = append(names, server.String())
+	}
+	return strings.Join(names, " and ")
 }
 
 // family is what makes a network's name one of a's family alone.

@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
@@ -24,12 +25,23 @@ var (
 	// The large lists say here that they do not answer us: too many queries, or
 	// asked through a public resolver. It would list the whole world.
 	refusals = netip.MustParsePrefix("127.255.255.0/24")
+	// 127.0.0.1 is what white lists answer, and lists that refuse; the network
+	// itself is nobody's code.
+	absences = netip.MustParsePrefix("127.0.0.0/31")
+	// RFC 6598: the addresses between a provider and its customers' routers.
+	shared = netip.MustParsePrefix("100.64.0.0/10")
 )
 
+// repeat is how often it may be said that a list gives answers that are no entries.
+const repeat = time.Hour
+
 type blocklists struct {
-	zones []string
+	lists []imsg.BlockList
 	dns   *nameservers
 	log   *slog.Logger
+
+	mu   sync.Mutex
+	said map[string]time.Time // by zone
 }
 
 // grace is how long the other lists may still answer when one lists a client.
@@ -39,6 +51,9 @@ const grace = time.Second
 // wins, unless it is more than grace later than another; no answer counts as listed
 // but a list's entry.
 func (b *blocklists) ask(ctx context.Context, client netip.Addr) imsg.Listing {
+	if !public(client) {
+		return imsg.Listing{}
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 
@@ -46,11 +61,11 @@ func (b *blocklists) ask(ctx context.Context, client netip.Addr) imsg.Listing {
 		entry netip.Addr // invalid: not listed
 		err   error
 	}
-	answers := make([]chan answer, len(b.zones))
-	for i, zone := range b.zones {
+	answers := make([]chan answer, len(b.lists))
+	for i, list := range b.lists {
 		answers[i] = make(chan answer, 1)
 		go func() {
-			entry, err := b.query(ctx, client, zone)
+			entry, err := b.query(ctx, client, list)
 			if entry.IsValid() {
 				time.AfterFunc(grace, cancel)
 			}
@@ -58,27 +73,39 @@ func (b *blocklists) ask(ctx context.Context, client netip.Addr) imsg.Listing {
 		}()
 	}
 	var listing imsg.Listing
-	for i, zone := range b.zones {
+	for i, list := range b.lists {
 		a := <-answers[i]
+		var stray strayError
 		switch {
+		case errors.As(a.err, &stray):
+			listing.Failed++
+			b.say(list.Zone, stray)
 		case a.err != nil:
 			listing.Failed++
-			b.log.Warn("DNSBL query failed", "domain", zone, "client", client, "error", a.err)
+			b.log.Warn("DNSBL query failed", "domain", list.Zone, "client", client, "error", a.err)
 		case a.entry.IsValid():
-			listing.Zone, listing.Answer = zone, a.entry
+			listing.Zone, listing.Answer = list.Zone, a.entry
 			return listing
 		}
 	}
 	return listing
 }
 
-// query asks one list. An invalid address says that client is not on it.
-func (b *blocklists) query(ctx context.Context, client netip.Addr, zone string) (netip.Addr, error) {
-	if err := b.dns.enter(ctx); err != nil {
-		return netip.Addr{}, err
-	}
-	defer b.dns.leave()
-	found, err := b.dns.resolver().LookupNetIP(ctx, "ip4", listName(client, zone))
+// public tells whether a list can mean a: an address that stands for another host
+// in each network is not worth a question.
+func public(a netip.Addr) bool {
+	a = a.Unmap()
+	return a.IsGlobalUnicast() && !a.IsPrivate() && !shared.Contains(a)
+}
+
+// query asks one list. An invalid address says that client is not on it, and a
+// strayError that the list answered something else.
+func (b *blocklists) query(ctx context.Context, client netip.Addr, list imsg.BlockList) (netip.Addr, error) {
+	var found []netip.Addr
+	err := b.dns.query(ctx, func(r *net.Resolver) (err error) {
+		found, err = r.LookupNetIP(ctx, "ip4", listName(client, list.Zone))
+		return err
+	})
 	var dns *net.DNSError
 	switch {
 	case errors.As(err, &dns) && dns.IsNotFound:
@@ -87,12 +114,41 @@ func (b *blocklists) query(ctx context.Context, client netip.Addr, zone string) 
 		return netip.Addr{}, err
 	}
 	slices.SortFunc(found, netip.Addr.Compare)
+	var stray error
 	for _, a := range found {
-		if a = a.Unmap(); entries.Contains(a) && !refusals.Contains(a) {
+		switch a = a.Unmap(); {
+		case !entries.Contains(a), refusals.Contains(a), absences.Contains(a):
+			stray = strayError{a}
+		case list.Wants(a):
 			return a, nil
 		}
 	}
-	return netip.Addr{}, fmt.Errorf("answer %v is no list entry", found)
+	return netip.Addr{}, stray
+}
+
+// strayError is an answer that is no list's entry.
+type strayError struct{ answer netip.Addr }
+
+func (e strayError) Error() string {
+	switch {
+	case refusals.Contains(e.answer):
+		return "the list refuses to answer our name server: too many queries, or a public resolver"
+	case entries.Contains(e.answer):
+		return "what white lists answer, and lists that refuse"
+	}
+	return "outside " + entries.String() + ": the list is gone, or somebody rewrites what does not exist"
+}
+
+// say logs what a list answered in place of entries. It does so for every client,
+// so once in a while is enough.
+func (b *blocklists) say(zone string, e strayError) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if last, ok := b.said[zone]; ok && time.Since(last) < repeat {
+		return
+	}
+	b.said[zone] = time.Now()
+	b.log.Warn("DNSBL answer is no list entry and lists nobody", "domain", zone, "answer", e.answer, "reason", e.Error())
 }
 
 // listName returns the name under which zone would list client: octets in reverse

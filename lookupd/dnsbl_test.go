@@ -1,8 +1,10 @@
 package lookupd
 
 import (
+	"context"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -25,6 +27,14 @@ func TestListName(t *testing.T) {
 	}
 }
 
+// zones are lists of which every entry counts.
+func zones(names ...string) (all []imsg.BlockList) {
+	for _, n := range names {
+		all = append(all, imsg.BlockList{Zone: n})
+	}
+	return all
+}
+
 func ask(t *testing.T, c *imsg.Conn, client string) *imsg.Listing {
 	t.Helper()
 	m, err := c.Call(&imsg.Listed{Client: netip.MustParseAddr(client)}, patience)
@@ -37,12 +47,15 @@ func ask(t *testing.T, c *imsg.Conn, client string) *imsg.Listing {
 func TestListed(t *testing.T) {
 	s := serve(t, map[string]zone{
 		"one.test": lists("one.test", map[string][]string{
-			"1.2.0.192": {"127.0.0.2"},
-			"2.2.0.192": {"127.0.0.9", "127.0.0.4"},
-			"3.2.0.192": {"192.0.2.80"},
-			"4.2.0.192": {"192.0.2.80", "127.0.0.3"},
-			"5.2.0.192": {"127.255.255.254"},
-			"6.2.0.192": {},
+			"1.2.0.192":  {"127.0.0.2"},
+			"2.2.0.192":  {"127.0.0.9", "127.0.0.4"},
+			"3.2.0.192":  {"192.0.2.80"},
+			"4.2.0.192":  {"192.0.2.80", "127.0.0.3"},
+			"5.2.0.192":  {"127.255.255.254"},
+			"6.2.0.192":  {},
+			"9.2.0.192":  {"127.0.0.1"},
+			"10.2.0.192": {"127.0.0.0"},
+			"11.2.0.192": {"127.0.0.1", "127.255.255.255", "127.0.0.2"},
 		}),
 		"two.test": lists("two.test", map[string][]string{
 			"1.2.0.192": {"127.0.0.7"},
@@ -50,7 +63,7 @@ func TestListed(t *testing.T) {
 			"1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2": {"127.0.0.6"},
 		}),
 	})
-	c := open(t, &imsg.LookupdConfig{Nameservers: []netip.AddrPort{s.addr}, Zones: []string{"one.test", "two.test."}, Timeout: patience}).session()
+	c := open(t, &imsg.LookupdConfig{Nameservers: []netip.AddrPort{s.addr}, Zones: zones("one.test", "two.test."), Timeout: patience}).session()
 	for _, tt := range []struct {
 		client, zone, answer string
 		failed               int
@@ -64,6 +77,9 @@ func TestListed(t *testing.T) {
 		{"192.0.2.6", "", "", 0},
 		{"192.0.2.7", "two.test.", "127.1.2.3", 0},
 		{"192.0.2.8", "", "", 0},
+		{"192.0.2.9", "", "", 1},
+		{"192.0.2.10", "", "", 1},
+		{"192.0.2.11", "one.test", "127.0.0.2", 0},
 		{"2001:db8::1", "two.test.", "127.0.0.6", 0},
 		{"2001:db8::2", "", "", 0},
 	} {
@@ -77,6 +93,110 @@ func TestListed(t *testing.T) {
 	}
 	if _, err := c.Call(&imsg.Listed{}, patience); err != imsg.Invalid {
 		t.Errorf("no client: %v", err)
+	}
+}
+
+// TestCodes: of a list whose codes are named no other lists, and one behind it may.
+func TestCodes(t *testing.T) {
+	s := serve(t, map[string]zone{
+		"some.test": lists("some.test", map[string][]string{
+			"2.2.0.192": {"127.0.0.2"}, "3.2.0.192": {"127.0.0.3"}, "4.2.0.192": {"127.0.0.4"}, "11.2.0.192": {"127.0.0.11"},
+			"12.2.0.192": {"127.0.0.12"}, "13.2.0.192": {"127.0.1.2"}, "14.2.0.192": {"127.0.0.3", "127.0.0.7", "127.0.0.12"},
+		}),
+		"all.test": lists("all.test", map[string][]string{"3.2.0.192": {"127.0.0.3"}}),
+	})
+	seven := []imsg.Octets{{First: 127, Last: 127}}
+	none := []imsg.Octets{{}}
+	c := open(t, &imsg.LookupdConfig{Nameservers: []netip.AddrPort{s.addr}, Timeout: patience, Zones: []imsg.BlockList{
+		{Zone: "some.test", Codes: [][]imsg.Octets{seven, none, none, {{First: 2, Last: 2}, {First: 4, Last: 11}}}}, {Zone: "all.test"},
+	}}).session()
+	for client, want := range map[string]string{
+		"192.0.2.2": "some.test 127.0.0.2", "192.0.2.3": "all.test 127.0.0.3", "192.0.2.4": "some.test 127.0.0.4",
+		"192.0.2.11": "some.test 127.0.0.11", "192.0.2.12": "", "192.0.2.13": "", "192.0.2.14": "some.test 127.0.0.7",
+	} {
+		got := ask(t, c, client)
+		if said := strings.TrimSpace(got.Zone + " " + got.Answer.String()); got.Failed != 0 || got.Zone == "" && want != "" || got.Zone != "" && said != want {
+			t.Errorf("%s: %+v, want %q", client, *got, want)
+		}
+	}
+}
+
+// TestNotAsked: what stands for another host in each network is nobody's business.
+func TestNotAsked(t *testing.T) {
+	s := serve(t, map[string]zone{".": lists("", nil)})
+	c := open(t, &imsg.LookupdConfig{Nameservers: []netip.AddrPort{s.addr}, Zones: zones("one.test"), Timeout: patience}).session()
+	for _, client := range []string{
+		"127.0.0.2", "127.255.255.255", "10.0.0.1", "172.16.0.1", "172.31.255.255", "192.168.1.1", "169.254.1.1", "100.64.0.1", "100.127.255.255",
+		"::1", "fe80::1", "fe80::1%lo", "fc00::1", "fd12:3456::1", "::ffff:127.0.0.1", "::ffff:10.1.2.3", "::ffff:169.254.0.1", "::ffff:100.100.0.1",
+	} {
+		if got := ask(t, c, client); *got != (imsg.Listing{}) {
+			t.Errorf("%s: %+v", client, *got)
+		}
+	}
+	if names := s.asked(); len(names) != 0 {
+		t.Errorf("asked for %q", names)
+	}
+	others := []string{"9.255.255.255", "172.15.0.1", "172.32.0.1", "192.169.0.1", "169.253.0.1", "100.63.0.1", "100.128.0.1", "2001:db8::1", "fbff::1"}
+	for _, client := range others {
+		ask(t, c, client)
+	}
+	if names := s.asked(); len(names) != len(others) {
+		t.Errorf("asked for %q", names)
+	}
+}
+
+// TestStray: what a list answers in place of entries is said as what it is, and
+// not for each client anew.
+func TestStray(t *testing.T) {
+	stray := func(origin, answer string) zone {
+		return lists(origin, map[string][]string{"1.2.0.192": {answer}, "2.2.0.192": {answer}})
+	}
+	s := serve(t, map[string]zone{
+		"white.test": stray("white.test", "127.0.0.1"), "refuses.test": stray("refuses.test", "127.255.255.254"),
+		"parked.test": stray("parked.test", "192.0.2.80"), "broken.test": rcode(dns.RcodeServerFailure),
+	})
+	h := open(t, &imsg.LookupdConfig{
+		Nameservers: []netip.AddrPort{s.addr}, Zones: zones("white.test", "refuses.test", "parked.test", "broken.test"), Timeout: patience,
+	})
+	c := h.session()
+	ask(t, c, "192.0.2.1")
+	ask(t, c, "192.0.2.2")
+	log := h.logs("DNSBL query failed domain=broken.test, client=192.0.2.2")
+	for _, words := range []string{
+		"domain=white.test, answer=127.0.0.1, reason=what white lists answer",
+		"domain=refuses.test, answer=127.255.255.254, reason=the list refuses",
+		"domain=parked.test, answer=192.0.2.80, reason=outside 127.0.0.0/8",
+	} {
+		if n := strings.Count(log, words); n != 1 {
+			t.Errorf("%q is said %d times:\n%s", words, n, log)
+		}
+	}
+}
+
+// TestWhoWasAsked: what is said of a question that failed names the servers that
+// were asked, be it about a list or a policy.
+func TestWhoWasAsked(t *testing.T) {
+	s := serve(t, map[string]zone{"broken.test": rcode(dns.RcodeServerFailure)})
+	dead := netip.MustParseAddrPort("127.0.0.1:1")
+	h := open(t, &imsg.LookupdConfig{Nameservers: []netip.AddrPort{dead, s.addr}, Zones: zones("broken.test"), Timeout: patience})
+	c := h.session()
+	ask(t, c, "192.0.2.1")
+	on := "broken.test. on " + dead.String() + " and " + s.addr.String() + ": "
+	h.logs("DNSBL query failed domain=broken.test, client=192.0.2.1, error=lookup 1.2.0.192." + on)
+	if got := askSPF(t, c, "192.0.2.1", "x", "a@broken.test"); !strings.Contains(got.Problem, "lookup broken.test on "+dead.String()+" and "+s.addr.String()+": ") {
+		t.Errorf("problem %q", got.Problem)
+	}
+
+	// Nor is that lost when the time for the question is over.
+	ctx, cancel := context.WithCancel(t.Context())
+	late := serve(t, map[string]zone{"late.test": func(*dns.Msg) *dns.Msg {
+		cancel()
+		return nil
+	}})
+	checker := senders{newNameservers([]netip.AddrPort{late.addr})}
+	got := checker.check(ctx, &imsg.SPF{Client: netip.MustParseAddr("192.0.2.1"), Helo: "x", MailFrom: "a@late.test"})
+	if got.Verdict != imsg.SPFTempError || !strings.Contains(got.Problem, "lookup late.test on "+late.addr.String()+": ") {
+		t.Errorf("%+v", got)
 	}
 }
 
@@ -94,7 +214,7 @@ func TestOrder(t *testing.T) {
 		"never.test": silent,
 	})
 	c := open(t, &imsg.LookupdConfig{
-		Nameservers: []netip.AddrPort{s.addr}, Zones: []string{"slow.test", "fast.test", "never.test"}, Timeout: time.Minute,
+		Nameservers: []netip.AddrPort{s.addr}, Zones: zones("slow.test", "fast.test", "never.test"), Timeout: time.Minute,
 	}).session()
 	if got := ask(t, c, "192.0.2.1"); got.Zone != "slow.test" {
 		t.Errorf("%+v", got)
@@ -108,7 +228,7 @@ func TestSilentList(t *testing.T) {
 		"fast.test":  lists("fast.test", map[string][]string{"1.2.0.192": {"127.0.0.2"}}),
 	})
 	c := open(t, &imsg.LookupdConfig{
-		Nameservers: []netip.AddrPort{s.addr}, Zones: []string{"never.test", "fast.test"}, Timeout: time.Minute,
+		Nameservers: []netip.AddrPort{s.addr}, Zones: zones("never.test", "fast.test"), Timeout: time.Minute,
 	}).session()
 	start := time.Now()
 	if got := ask(t, c, "192.0.2.1"); got.Zone != "fast.test" || got.Failed != 1 {
@@ -132,8 +252,8 @@ func TestErrors(t *testing.T) {
 			return m
 		},
 	})
-	zones := []string{"servfail.test", "refused.test", "silent.test", "other.test", "good.test"}
-	c := open(t, &imsg.LookupdConfig{Nameservers: []netip.AddrPort{s.addr}, Zones: zones, Timeout: 2 * time.Second}).session()
+	all := zones("servfail.test", "refused.test", "silent.test", "other.test", "good.test")
+	c := open(t, &imsg.LookupdConfig{Nameservers: []netip.AddrPort{s.addr}, Zones: all, Timeout: 2 * time.Second}).session()
 	if got := ask(t, c, "192.0.2.1"); got.Zone != "good.test" || got.Failed != 4 {
 		t.Errorf("%+v", got)
 	}
@@ -155,7 +275,7 @@ func TestServers(t *testing.T) {
 		{[]netip.AddrPort{dead}, imsg.Listing{Failed: 1}},
 		{nil, imsg.Listing{Failed: 1}},
 	} {
-		c := open(t, &imsg.LookupdConfig{Nameservers: tt.servers, Zones: []string{"good.test"}, Timeout: patience}).session()
+		c := open(t, &imsg.LookupdConfig{Nameservers: tt.servers, Zones: zones("good.test"), Timeout: patience}).session()
 		if got := ask(t, c, "192.0.2.1"); *got != tt.want {
 			t.Errorf("%v: %+v", tt.servers, *got)
 		}
@@ -169,7 +289,7 @@ func TestServers(t *testing.T) {
 func TestLostDatagram(t *testing.T) {
 	lossy := serve(t, map[string]zone{"good.test": silent})
 	good := serve(t, map[string]zone{"good.test": lists("good.test", map[string][]string{"1.2.0.192": {"127.0.0.2"}})})
-	c := open(t, &imsg.LookupdConfig{Nameservers: []netip.AddrPort{lossy.addr, good.addr}, Zones: []string{"good.test"}, Timeout: 2 * retry}).session()
+	c := open(t, &imsg.LookupdConfig{Nameservers: []netip.AddrPort{lossy.addr, good.addr}, Zones: zones("good.test"), Timeout: 2 * retry}).session()
 	if got := ask(t, c, "192.0.2.1"); got.Zone != "good.test" {
 		t.Errorf("%+v", *got)
 	}
@@ -192,7 +312,7 @@ func TestMany(t *testing.T) {
 		"d.test": lists("d.test", map[string][]string{"1.2.0.192": {"127.0.0.2"}}),
 	})
 	c := open(t, &imsg.LookupdConfig{
-		Nameservers: []netip.AddrPort{s.addr}, Zones: []string{"a.test", "b.test", "c.test", "d.test"}, Timeout: patience,
+		Nameservers: []netip.AddrPort{s.addr}, Zones: zones("a.test", "b.test", "c.test", "d.test"), Timeout: patience,
 	}).session()
 	got := make(chan error, 250)
 	for range cap(got) {
@@ -210,7 +330,7 @@ func TestMany(t *testing.T) {
 
 func TestBusy(t *testing.T) {
 	s := serve(t, map[string]zone{"silent.test": silent})
-	h := open(t, &imsg.LookupdConfig{Nameservers: []netip.AddrPort{s.addr}, Zones: []string{"silent.test"}, Timeout: time.Minute})
+	h := open(t, &imsg.LookupdConfig{Nameservers: []netip.AddrPort{s.addr}, Zones: zones("silent.test"), Timeout: time.Minute})
 	got := make(chan error, 5*250)
 	for range 5 {
 		c := h.session()
@@ -232,7 +352,7 @@ func TestBusy(t *testing.T) {
 // session, any room with its parent.
 func TestEnds(t *testing.T) {
 	s := serve(t, map[string]zone{"silent.test": silent, "good.test": lists("good.test", nil)})
-	conf := &imsg.LookupdConfig{Nameservers: []netip.AddrPort{s.addr}, Zones: []string{"good.test"}, Timeout: time.Minute}
+	conf := &imsg.LookupdConfig{Nameservers: []netip.AddrPort{s.addr}, Zones: zones("good.test"), Timeout: time.Minute}
 	h := open(t, conf)
 	c := h.session()
 	ask(t, c, "192.0.2.1")
@@ -243,7 +363,7 @@ func TestEnds(t *testing.T) {
 		t.Errorf("drained: %v", err)
 	}
 
-	conf.Zones = []string{"silent.test"}
+	conf.Zones = zones("silent.test")
 	h = open(t, conf)
 	c = h.session()
 	ended := make(chan error, 1)

@@ -97,7 +97,7 @@ func (l *room) configure(c *imsg.LookupdConfig) {
 		l.limit = min(c.Timeout, longest)
 	}
 	dns := newNameservers(c.Nameservers)
-	l.lists = &blocklists{zones: c.Zones, dns: dns, log: l.home.Log()}
+	l.lists = &blocklists{lists: c.Zones, dns: dns, log: l.home.Log(), said: make(map[string]time.Time)}
 	l.senders = &senders{dns}
 	routers := routers{port: c.RemotePort, limit: l.limit, places: make(chan struct{}, maxRouters)}
 	switch c.Mode {

@@ -3,6 +3,8 @@ package lookupd
 import (
 	"net/netip"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -21,6 +23,7 @@ type house struct {
 	t      testing.TB
 	parent *imsg.Conn
 	ended  chan error // what Main returned
+	log    string     // file of the room's log
 }
 
 // open starts the room with c.
@@ -30,7 +33,7 @@ func open(t testing.TB, c *imsg.LookupdConfig) *house {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &house{t: t, ended: make(chan error, 1)}
+	h := &house{t: t, ended: make(chan error, 1), log: filepath.Join(t.TempDir(), "log")}
 	if h.parent, err = imsg.NewConn(ours, imsg.Parent, imsg.Lookupd); err != nil {
 		t.Fatal(err)
 	}
@@ -40,11 +43,11 @@ func open(t testing.TB, c *imsg.LookupdConfig) *house {
 			ready <- struct{}{}
 		}
 	})
-	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	log, err := os.Create(h.log)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer null.Close()
+	defer log.Close()
 	left := make(chan struct{})
 	go func() {
 		defer close(left)
@@ -54,7 +57,7 @@ func open(t testing.TB, c *imsg.LookupdConfig) *house {
 		h.parent.Close()
 		await(t, "the room's end", left)
 	})
-	if err := h.parent.Send(&imsg.Sink{Kind: imsg.SinkStream}, null); err != nil {
+	if err := h.parent.Send(&imsg.Sink{Kind: imsg.SinkStream}, log); err != nil {
 		t.Fatal(err)
 	}
 	if err := h.parent.Send(c); err != nil {
@@ -82,6 +85,25 @@ func (h *house) session() *imsg.Conn {
 	go c.Serve(func(r imsg.Request) { r.Close() })
 	h.t.Cleanup(func() { c.Close() })
 	return c
+}
+
+// logs waits for a line that has all of words, and returns the log up to then.
+func (h *house) logs(words ...string) string {
+	h.t.Helper()
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		text, err := os.ReadFile(h.log)
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		for line := range strings.Lines(string(text)) {
+			if !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(line, w) }) {
+				return string(text)
+			}
+		}
+	}
+	text, _ := os.ReadFile(h.log)
+	h.t.Fatalf("no line with %q in the log:\n%s", words, text)
+	return ""
 }
 
 func await[T any](t testing.TB, what string, c <-chan T) (v T) {

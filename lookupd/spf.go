@@ -4,6 +4,7 @@
 package lookupd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
@@ -30,13 +31,14 @@ func (s *senders) check(ctx context.Context, q *imsg.SPF) imsg.SPFResult {
 	if !qualified(sender[strings.IndexByte(sender, '@')+1:]) {
 		return imsg.SPFResult{Verdict: imsg.SPFNone}
 	}
+	p := &prudent{dns: s.dns, left: maxAsked}
 	result, err := spf.CheckHostWithSender(net.IP(q.Client.Unmap().AsSlice()), q.Helo, sender,
-		spf.WithContext(ctx), spf.WithResolver(&prudent{dns: s.dns, left: maxAsked}))
+		spf.WithContext(ctx), spf.WithResolver(p))
 	r := imsg.SPFResult{Verdict: verdicts[result]}
 	if ctx.Err() != nil {
 		// The library may take a query that was cut short for one more
 		// answer.
-		r.Verdict, err = imsg.SPFTempError, ctx.Err()
+		r.Verdict, err = imsg.SPFTempError, cmp.Or(p.failed, ctx.Err())
 	}
 	if err != nil && (r.Verdict == imsg.SPFTempError || r.Verdict == imsg.SPFPermError) {
 		r.Problem = err.Error()
@@ -81,8 +83,9 @@ const maxAsked = 128
 // prudent is the resolver of one check: it asks our servers, for names as they
 // stand, and fails only with what the library can tell apart.
 type prudent struct {
-	dns  *nameservers
-	left int // queries
+	dns    *nameservers
+	left   int   // queries
+	failed error // the last that did
 }
 
 var errAsked = &net.DNSError{Err: "more queries than any policy needs"}
@@ -92,22 +95,23 @@ func lookup[T any](ctx context.Context, p *prudent, name string, query func(r *n
 	if p.left--; p.left < 0 {
 		return nil, errAsked
 	}
-	if err := p.dns.enter(ctx); err != nil {
-		return nil, &net.DNSError{Err: err.Error(), Name: name, IsTemporary: true}
-	}
-	defer p.dns.leave()
-	found, err := query(p.dns.resolver())
+	var found []T
+	err := p.dns.query(ctx, func(r *net.Resolver) (err error) {
+		found, err = query(r)
+		return err
+	})
 	if err == nil || len(found) > 0 { // some of the records were unusable
 		return found, nil
 	}
 	// The library looks for this type itself, not for one that wraps it, and at
 	// these fields. Any error but that there is no such name may pass (section
-	// 4.4). The server named by the resolver is not the one that was asked.
+	// 4.4).
 	failed := &net.DNSError{Err: err.Error(), Name: name, IsTemporary: true}
 	var dns *net.DNSError
 	if errors.As(err, &dns) {
-		failed.Err, failed.IsNotFound, failed.IsTemporary = dns.Err, dns.IsNotFound, !dns.IsNotFound
+		failed.Err, failed.Server, failed.IsNotFound, failed.IsTemporary = dns.Err, dns.Server, dns.IsNotFound, !dns.IsNotFound
 	}
+	p.failed = failed
 	return nil, failed
 }
 

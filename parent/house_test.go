@@ -85,7 +85,7 @@ func testRoom(self imsg.Room, f *os.File) error {
 		case *imsg.ScandConfig:
 			configured(m.AntivirusSocket)
 		case *imsg.LookupdConfig:
-			configured(strings.Join(m.Zones, ","))
+			configured(fmt.Sprint(m.Zones))
 		case *imsg.Peer:
 			home.Log().Info("peer", "room", self, "is", m.Room, "member", m.Member)
 			if _, err := home.Join(r, func(r imsg.Request) { r.Close() }); err != nil {

@@ -24,6 +24,7 @@
 //	counted NAME N                   wait until that counter stands there
 //	busy                             write busy.conf, whose port is taken
 //	need CONDITION                   else the story is skipped
+//	network ADDRESS/BITS…            the story plays in a network with these, too
 //	load                             give the machine something to do
 //	rooms                            look at each room from outside
 //	kill9 ROOM|parent
@@ -117,6 +118,7 @@ func condition(rooted bool) func(string) (bool, error) {
 // commands are our words. What a word cannot do without ends the story.
 var commands = map[string]func(*testscript.TestScript, bool, []string){
 	"need":     word((*story).need),
+	"network":  word((*story).network),
 	"load":     word((*story).load),
 	"server":   word((*story).startServer),
 	"gate":     word((*story).doGate),

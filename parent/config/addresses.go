@@ -1,5 +1,5 @@
-// Kinds of values that are addresses: of hosts, listeners, scanners and DNS
-// zones. This file owns how they are written.
+// Kinds of values that are addresses: of hosts, listeners and scanners. This file
+// owns how they are written.
 
 package config
 
@@ -137,44 +137,4 @@ func socket() kind[Socket] {
 			return s.Address.String()
 		},
 	}
-}
-
-// mostZones bounds the questions one connection can cost.
-const mostZones = 32
-
-// zones are names of DNS block lists.
-func zones() kind[[]string] {
-	return kind[[]string]{
-		name:        "ZONE [MULTI]",
-		accepts:     fmt.Sprintf("up to %d names of DNS zones, joined by commas", mostZones),
-		acceptsTOML: fmt.Sprintf("a list of up to %d names of DNS zones", mostZones),
-		multi:       true,
-		parse: func(text string) ([]string, string, error) {
-			all := list(text)
-			if len(all) > mostZones {
-				return nil, "", fmt.Errorf("%d zones are too many", len(all))
-			}
-			for _, zone := range all {
-				if !domain(zone) {
-					return nil, "", fmt.Errorf("%s is no name of a DNS zone", quoted(zone))
-				}
-			}
-			return all, "", nil
-		},
-		text: func(all []string) string { return strings.Join(all, ",") },
-	}
-}
-
-// domain tells whether name can be asked for below a reversed IPv6 address,
-// which takes 64 of the 253 octets of RFC 1035 section 2.3.4.
-func domain(name string) bool {
-	if len(name) > 253-64 {
-		return false
-	}
-	for label := range strings.SplitSeq(strings.TrimSuffix(name, "."), ".") {
-		if label == "" || len(label) > 63 || strings.Trim(label, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") != "" {
-			return false
-		}
-	}
-	return true
 }

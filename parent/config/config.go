@@ -91,7 +91,7 @@ type Config struct {
 	PipelineSize   int // 16 or more
 	BufferSize     int64
 
-	DNSBL       []string
+	DNSBL       []imsg.BlockList
 	Nameservers []netip.AddrPort
 	SPF         imsg.SPFAddress
 	SPFLogOnly  bool

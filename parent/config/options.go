@@ -126,7 +126,7 @@ func table(c *Config) []Option {
 		{Name: "on_takeover_cmds", Path: "smtp.takeover_commands", Help: "commands a client may give after its session was taken over", value: as(&c.TakeoverCmds, 10, count(0))},
 		{Name: "pipeline_size", Path: "smtp.pipeline", Help: "commands without a reply after which a client is read no further until one comes, 16 or more", value: as(&c.PipelineSize, 128, integer[int]("UINT", 0, 1<<20))},
 
-		{Name: "dnsbl", Path: "policy.dnsbl", Help: "DNS block lists clients are looked up in", value: as(&c.DNSBL, nil, zones())},
+		{Name: "dnsbl", Path: "policy.dnsbl", Help: "DNS block lists clients are looked up in", value: as(&c.DNSBL, nil, blockLists())},
 		{Name: "nameservers", Path: "policy.nameservers", Help: "name servers to ask, empty: those of /etc/resolv.conf", value: as(&c.Nameservers, nil, endpoints("ip, ip:port or [v6]:port", 1, 53))},
 		{Name: "spf", Path: "policy.spf", Help: "which address is held against the sender's SPF record", value: as(&c.SPF, 0, one(spfs))},
 		{Name: "spf_log_only", Path: "policy.spf_log_only", Help: "log what SPF says but refuse nothing", value: as(&c.SPFLogOnly, false, boolean())},

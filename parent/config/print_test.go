@@ -46,7 +46,7 @@ func drawn(t *rapid.T) *Config {
 		case "SOCKET":
 			g = rapid.StringMatching(`/[a-z/ ]{0,9}[a-z]|([1-9]{1,2}\.){3}[1-9]{1,2}:[1-9]{1,4}|\[::1\]:[1-9]{1,4}`)
 		case "ZONE":
-			g = rapid.StringMatching(`[a-zA-Z0-9.-]{1,12}(, ?[a-z.]{1,9}){0,4}`)
+			g = rapid.StringMatching(`[a-zA-Z0-9.-]{1,12}(=127\.[0-9]\.\[[0-9];[1-4][0-9]?\.\.[5-9][0-9]\]\.[2-9])?(, ?[a-z.]{1,9}(=127\.0\.0\.[2-9])?){0,4}`)
 		case "FILE", "PATH":
 			g = rapid.Map(rapid.String(), func(s string) string { return "/" + s })
 		default:

@@ -55,6 +55,8 @@ func TestTOMLValues(t *testing.T) {
 		{text: "[target]\nmode = \"fixed\"", name: "mode", want: "fixed"},
 		{text: "[listen]\non = [\"0.0.0.0:25\", \"[::]:25\"]", name: "listen", want: "0.0.0.0:25,[::]:25"},
 		{text: "[listen]\non = []", name: "listen", want: ""},
+		{text: "[policy]\ndnsbl = [\"a.example=127.0.0.[2;4..11]\", \"b.example\"]", name: "dnsbl", want: "a.example=127.0.0.[2;4..11],b.example"},
+		{text: "[policy]\ndnsbl = [\"a.example=192.0.2.[2]\"]", err: "outside 127.0.0.0/8"},
 		{text: "[scan]\nignore_errors = true", name: "ignore_errors", want: "yes"},
 		{text: "[scan]\nignore_errors = \"yes\"", err: "accepted: true or false"},
 		{text: "[header]\nabuse = \" a b \"", name: "abuse", want: "a b"},
@@ -120,6 +122,7 @@ func TestSyntaxIsToldByContent(t *testing.T) {
 		"\"lock\".perm = \"0600\"":   true,
 		"proxy_name mail = server\n": false,
 		"regex_reject_helo ^a=b\n":   false,
+		"dnsbl a=127.0.0.2\n":        false,
 	} {
 		if got := isTOML(strings.TrimPrefix(text, "\ufeff")); got != toml {
 			t.Errorf("%q: TOML is %v", text, got)
