@@ -45,7 +45,7 @@ type session struct {
 	state    atomic.Uint32 // imsg.State
 	auth     atomic.Uint32 // imsg.AuthFlags
 	trns     atomic.Int32  // transactions, a DATA with 354 each
-	alive    atomic.Int64  // worker's clock at the last sign of life
+	alive    atomic.Bool   // there was a sign of life since the worker's clock last looked
 	patience atomic.Int64  // seconds without one until the end; see idleLimit
 	locked   atomic.Bool   // the client got locked meanwhile
 	offered  atomic.Uint32 // smtp.Cap of the last EHLO reply
@@ -54,6 +54,8 @@ type session struct {
 	answered atomic.Bool   // and that was the answer to the client's last chunk
 	expired  atomic.Bool
 	users    atomic.Int32 // goroutines at work; the last one out ends the session
+
+	silent time.Duration // worker's clock at the last sign of life; the clock's own
 
 	clientOut sync.Mutex // who writes to the client
 
@@ -222,9 +224,6 @@ func (s *session) turnAway(reason string) {
 	}
 }
 
-// forever is a patience no clock reaches.
-const forever = 1 << 40
-
 // answerWait is how long a server may think about a message it has whole (RFC
 // 5321, 4.5.3.2.6). Who hangs up sooner does not know whether it was taken, and
 // the client sends it again.
@@ -246,11 +245,6 @@ func (s *session) setEnding(on bool) {
 	s.ending = on
 	s.patience.CompareAndSwap(before, s.idleLimit())
 }
-
-func seconds(d time.Duration) int64 { return int64((d + time.Second - 1) / time.Second) }
-
-// touch is a sign of life.
-func (s *session) touch() { s.alive.Store(s.w.now.Load()) }
 
 // unhurried does what the client has to wait for: its silence does not count
 // meanwhile. If the session ends then, the time it left the client stands.

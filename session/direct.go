@@ -37,7 +37,8 @@ func (s *session) directFromServer() {
 
 // pump moves what is buffered, then all that follows, and passes the end of
 // either half on. It is silence on both sides that ends a session, by the
-// worker's clock: a tick that moved octets is a sign of life.
+// worker's clock. What is silent is waited for without a pipe and without end;
+// when octets come, they are moved for as long as a look of that clock takes.
 func (s *session) pump(to, from *stream, side string) {
 	if s.w.mustEnd() {
 		s.end("admin")
@@ -50,11 +51,13 @@ func (s *session) pump(to, from *stream, side string) {
 		}
 		from.consume(len(b))
 	}
-	tick := max(s.w.cfg.TimeoutDirect/4, time.Second)
 	for {
-		from.conn.SetReadDeadline(time.Now().Add(tick))
-		n, err := splice(to.conn, from.conn, &from.got)
-		if n > 0 {
+		from.conn.SetReadDeadline(time.Time{})
+		err := from.await()
+		s.touch()
+		if err == nil {
+			from.conn.SetReadDeadline(time.Now().Add(look))
+			_, err = splice(to.conn, from.conn, &from.got)
 			s.touch()
 		}
 		switch {

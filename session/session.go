@@ -8,7 +8,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"maps"
 	"net"
 	"os"
 	"runtime"
@@ -41,12 +40,11 @@ type worker struct {
 	ending context.Context // over when the generation must end
 	endAll context.CancelFunc
 
-	now    atomic.Int64 // seconds since the worker started, renewed by tick
 	counts [imsg.Counters]atomic.Uint64
 
 	mu        sync.Mutex
-	sessions  map[uint64]*session // admitted
-	early     map[uint64]int64    // locked, and not in sessions yet or any more: since when, by now
+	sessions  map[uint64]*session  // admitted
+	early     map[uint64]time.Time // locked, and not in sessions yet or any more: since when
 	listeners []listener
 	started   bool
 	draining  bool
@@ -71,7 +69,7 @@ func Main(f *os.File) error {
 }
 
 func newWorker(home *imsg.Home, log *slog.Logger) *worker {
-	w := &worker{home: home, log: log, sessions: make(map[uint64]*session), early: make(map[uint64]int64)}
+	w := &worker{home: home, log: log, sessions: make(map[uint64]*session), early: make(map[uint64]time.Time)}
 	w.idle = sync.NewCond(&w.mu)
 	w.ending, w.endAll = context.WithCancel(context.Background())
 	w.stock4.ask = func(n int) error { return home.Send(&imsg.Sockets{N: n}) }
@@ -296,7 +294,7 @@ func (w *worker) lock(numbers []uint64) {
 		if s := w.sessions[n]; s != nil {
 			s.locked.Store(true)
 		} else {
-			w.early[n] = w.now.Load()
+			w.early[n] = time.Now()
 		}
 	}
 }
@@ -357,28 +355,6 @@ func (w *worker) flushCounts() {
 		for i := range add {
 			w.counts[i].Add(add[i])
 		}
-	}
-}
-
-// tick is the worker's clock: it renews the time sessions stamp their activity
-// with, ends those whose time is over, and sends the counters. Its resolution of
-// a second is what the time-outs have.
-func (w *worker) tick() {
-	start := time.Now()
-	t := time.NewTicker(time.Second)
-	for range t.C {
-		now := int64(time.Since(start) / time.Second)
-		w.now.Store(now)
-		w.mu.Lock()
-		for _, s := range w.sessions {
-			if now-s.alive.Load() > s.patience.Load() {
-				s.expire()
-			}
-		}
-		// Who was admitted has taken its first step by then, or has left.
-		maps.DeleteFunc(w.early, func(_ uint64, since int64) bool { return now-since > seconds(admissionWait) })
-		w.mu.Unlock()
-		w.flushCounts()
 	}
 }
 

@@ -177,6 +177,15 @@ func (t *stream) write(p []byte) error {
 	return err
 }
 
+// await waits until there is something to read, be it the other side's end.
+func (t *stream) await() error {
+	var one [1]byte
+	return t.raw.Read(func(fd uintptr) bool {
+		_, _, err := syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		return err != syscall.EAGAIN
+	})
+}
+
 // pending tells whether unread octets lie in the kernel.
 func (t *stream) pending() bool {
 	var n int
