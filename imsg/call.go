@@ -27,6 +27,12 @@ var callPool = sync.Pool{New: func() any {
 // open, or what the other room said. What a late answer hands out is given back, as
 // the table says.
 func (c *Conn) Call(m Message, timeout time.Duration, files ...*os.File) (Message, error) {
+	return c.CallUntil(nil, m, timeout, files...)
+}
+
+// CallUntil is Call, and gives the question up when done is closed: Gone is the
+// error then, too, and the other room is told that it may stop.
+func (c *Conn) CallUntil(done <-chan struct{}, m Message, timeout time.Duration, files ...*os.File) (Message, error) {
 	e := entry(m.Type())
 	if e == nil || e.Way != Ask {
 		return nil, fmt.Errorf("ask %s: message %T is not asked", c.peer, m)
@@ -44,14 +50,12 @@ func (c *Conn) Call(m Message, timeout time.Duration, files ...*os.File) (Messag
 	if !e.Report {
 		select {
 		case c.flight <- struct{}{}:
-		default:
-			select {
-			case c.flight <- struct{}{}:
-			case <-k.timer.C:
-				return nil, Busy
-			case <-c.done:
-				return nil, Gone
-			}
+		case <-k.timer.C:
+			return nil, Busy
+		case <-c.done:
+			return nil, Gone
+		case <-done:
+			return nil, Gone
 		}
 		defer func() { <-c.flight }()
 	}
@@ -66,6 +70,11 @@ func (c *Conn) Call(m Message, timeout time.Duration, files ...*os.File) (Messag
 	case answer = <-k.answer:
 	case <-c.done:
 		if answer = c.forget(id, k); answer == nil {
+			return nil, Gone
+		}
+	case <-done:
+		if answer = c.forget(id, k); answer == nil {
+			c.Send(&GiveUp{ID: id})
 			return nil, Gone
 		}
 	case <-k.timer.C:

@@ -210,7 +210,7 @@ type SessionConfig struct {
 	TakeoverCmds   int
 	EnfileSleep    time.Duration
 	TimeoutDirect  time.Duration
-	TimeoutLookup  time.Duration
+	TimeoutLookup  time.Duration // 0 none, as the next one and those of connect, locate and scan
 	TimeoutSession time.Duration
 	TimeoutIdle    time.Duration
 	TimeoutConnect time.Duration
@@ -258,12 +258,23 @@ type SessionConfig struct {
 	Texts          []string // indexed by Text, Texts of them
 }
 
+// Longest is how long a question takes at most for which no time-out is set.
+const Longest = time.Hour
+
+// Limit is a time-out as a deadline needs it: 0 is no limit of the administrator's.
+func Limit(timeout time.Duration) time.Duration {
+	if timeout == 0 {
+		return Longest
+	}
+	return timeout
+}
+
 // LookupdConfig is what lookupd is told.
 type LookupdConfig struct {
 	Mode        Mode
 	Nameservers []netip.AddrPort
 	Zones       []BlockList
-	Timeout     time.Duration
+	Timeout     time.Duration // 0 none
 
 	// For the remote modes: the helper on the router.
 	RemotePort    uint16
@@ -302,14 +313,14 @@ type ScandConfig struct {
 	AntivirusSocket  string
 	AntivirusName    string // how the administrator calls it, for errors
 	AntivirusAddress netip.AddrPort
-	AntivirusTimeout time.Duration
+	AntivirusTimeout time.Duration // 0 none
 	Antispam         Engine
 	AntispamSocket   string
 	AntispamName     string
 	AntispamAddress  netip.AddrPort
-	AntispamTimeout  time.Duration
-	Parallel         int    // messages at once, per engine
-	SpoolPath        string // put before a name that is told to a scanner
+	AntispamTimeout  time.Duration // 0 none
+	Parallel         int           // messages at once, per engine
+	SpoolPath        string        // put before a name that is told to a scanner
 }
 
 // StateFile is a set of forms of the status file.

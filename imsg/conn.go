@@ -4,6 +4,7 @@
 package imsg
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -41,10 +42,11 @@ type Conn struct {
 	queue   []frame // waiting for the kernel; its first is being written by flush
 	attempt attempt
 
-	callMu sync.Mutex
-	calls  map[uint32]*call
-	lastID uint32
-	flight chan struct{}
+	callMu  sync.Mutex
+	calls   map[uint32]*call
+	working map[uint32]context.CancelFunc // what ends the work on the peer's questions
+	lastID  uint32
+	flight  chan struct{}
 }
 
 // attempt is one sendmsg that does not wait, kept so that it costs no allocation.
@@ -101,9 +103,10 @@ func NewConn(f *os.File, self, peer Room) (*Conn, error) {
 	}
 	c := &Conn{
 		self: self, peer: peer, file: file, raw: raw,
-		done:   make(chan struct{}),
-		calls:  make(map[uint32]*call),
-		flight: make(chan struct{}, maxFlight),
+		done:    make(chan struct{}),
+		calls:   make(map[uint32]*call),
+		working: make(map[uint32]context.CancelFunc),
+		flight:  make(chan struct{}, maxFlight),
 	}
 	c.attempt.try = func(fd uintptr) { c.attempt.err = sendmsg(int(fd), c.attempt.data, c.attempt.oob) }
 	return c, nil

@@ -5,7 +5,6 @@
 package imsg
 
 import (
-	"context"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -22,8 +21,3 @@ func monotonic() int64 {
 // work, or after a wait, is to be held against it once more then. What is told or
 // reported is never late.
 func (r Request) Late() bool { return !r.Until.IsZero() && !time.Now().Before(r.Until) }
-
-// Context returns one that ends with parent, and when the asker waits no more.
-func (r Request) Context(parent context.Context) (context.Context, context.CancelFunc) {
-	return context.WithDeadline(parent, r.Until)
-}

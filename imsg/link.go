@@ -41,8 +41,9 @@ func (l *Link) Get() *Conn {
 	return l.conn
 }
 
-// Wait returns a live connection, waiting for one at most for timeout.
-func (l *Link) Wait(timeout time.Duration) *Conn {
+// wait returns a live connection, waiting for one at most for timeout, and until
+// done is closed.
+func (l *Link) wait(done <-chan struct{}, timeout time.Duration) *Conn {
 	if c := l.Get(); c != nil {
 		return c
 	}
@@ -62,6 +63,8 @@ func (l *Link) Wait(timeout time.Duration) *Conn {
 		l.mu.Unlock()
 		select {
 		case <-changed:
+		case <-done:
+			return nil
 		case <-t.C:
 			return nil
 		}
@@ -72,15 +75,20 @@ func (l *Link) Wait(timeout time.Duration) *Conn {
 // together take at most timeout. A peer that ends before it answers is Gone: the
 // question is not asked twice.
 func (l *Link) Call(m Message, timeout time.Duration, files ...*os.File) (Message, error) {
+	return l.CallUntil(nil, m, timeout, files...)
+}
+
+// CallUntil is Call, and gives the question up when done is closed.
+func (l *Link) CallUntil(done <-chan struct{}, m Message, timeout time.Duration, files ...*os.File) (Message, error) {
 	c := l.Get()
 	if c == nil {
 		start := time.Now()
-		if c = l.Wait(timeout); c == nil {
+		if c = l.wait(done, timeout); c == nil {
 			return nil, Gone
 		}
 		timeout -= time.Since(start)
 	}
-	return c.Call(m, timeout, files...)
+	return c.CallUntil(done, m, timeout, files...)
 }
 
 // Send tells the current peer; Gone if there is none.

@@ -492,6 +492,10 @@ type SPFResult struct {
 	Problem string
 }
 
+// GiveUp says that nobody waits any more for the answer to the question of this
+// id, which came over the same link. The link itself takes it.
+type GiveUp struct{ ID uint32 }
+
 // Run asks for the action script. The path and the arguments' order belong to
 // the runner's own configuration; this carries only values.
 type Run struct {
@@ -607,6 +611,7 @@ func (*Locate) Type() Type        { return tLocate }
 func (*Location) Type() Type      { return tLocation }
 func (*SPF) Type() Type           { return tSPF }
 func (*SPFResult) Type() Type     { return tSPFResult }
+func (*GiveUp) Type() Type        { return tGiveUp }
 func (*Run) Type() Type           { return tRun }
 func (*Ran) Type() Type           { return tRan }
 func (*Status) Type() Type        { return tStatus }

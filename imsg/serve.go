@@ -98,6 +98,10 @@ func (c *Conn) take(data []byte, files []*os.File, handle Handler) error {
 	if e.Way == Answer {
 		return c.settle(h.id, m)
 	}
+	if m, ok := m.(*GiveUp); ok {
+		c.givenUp(m.ID)
+		return nil
+	}
 	r := Request{Message: m, Files: files, conn: c, id: h.id}
 	if e.Way == Ask && !e.Report {
 		r.Until = time.Now().Add(time.Duration(h.until - monotonic()))

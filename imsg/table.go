@@ -111,6 +111,7 @@ const (
 	tUse
 	tAllowance
 	tUnused
+	tGiveUp
 	// lockd to the script runner
 	tRun
 	tRan
@@ -195,6 +196,7 @@ var Table = [types]Entry{
 	tUse:       {Name: "Use", From: toSession, To: toLockd, Way: Ask, Answer: tAllowance, Max: small, New: func() Message { return new(Use) }},
 	tAllowance: {Name: "Allowance", From: toLockd, To: toSession, Way: Answer, Max: small, New: func() Message { return new(Allowance) }, Back: allowanceBack},
 	tUnused:    {Name: "Unused", From: toSession, To: toLockd, Max: small, New: func() Message { return new(Unused) }},
+	tGiveUp:    {Name: "GiveUp", From: toSession, To: set(Lookupd, Scand), Max: small, New: func() Message { return new(GiveUp) }},
 
 	tRun: {Name: "Run", From: toLockd, To: set(Action), Max: medium, New: func() Message { return new(Run) }},
 	tRan: {Name: "Ran", From: set(Action), To: toLockd, Max: small, New: func() Message { return new(Ran) }},

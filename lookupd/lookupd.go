@@ -17,12 +17,8 @@ import (
 	"github.com/smtp-gated/smtp-gated/lookupd/nat"
 )
 
-const (
-	// maxHeld bounds the questions that are worked on at once.
-	maxHeld = 1024
-	// longest ends a question if no limit is configured.
-	longest = time.Minute
-)
+// maxHeld bounds the questions that are worked on at once.
+const maxHeld = 1024
 
 type room struct {
 	home    *imsg.Home
@@ -92,10 +88,7 @@ func (l *room) hear(r imsg.Request) {
 }
 
 func (l *room) configure(c *imsg.LookupdConfig) {
-	l.limit = longest
-	if c.Timeout > 0 {
-		l.limit = min(c.Timeout, longest)
-	}
+	l.limit = imsg.Limit(c.Timeout)
 	dns := newNameservers(c.Nameservers)
 	l.lists = &blocklists{lists: c.Zones, dns: dns, log: l.home.Log(), said: make(map[string]time.Time)}
 	l.senders = &senders{dns}
@@ -190,14 +183,14 @@ func (l *room) take(ctx context.Context, r imsg.Request) {
 		r.Fail(imsg.Busy)
 		return
 	}
+	ctx, cancel := r.Context(ctx)
 	go func() {
-		look, cancel := r.Context(ctx)
-		answer, err := work(look)
-		cancel()
+		defer cancel()
+		answer, err := work(ctx)
 		<-l.held
 		var kind imsg.Kind
 		switch {
-		case ctx.Err() != nil: // our own end cut the question short
+		case ctx.Err() != nil: // our own end cut the question short, or the asker's
 		case err == nil:
 			r.Answer(answer)
 		case errors.As(err, &kind):

@@ -3,10 +3,13 @@ package scand
 import (
 	"bytes"
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -245,6 +248,40 @@ func TestDrain(t *testing.T) {
 	c.Close()
 	if err := await(t, "the end", h.ended); err != nil {
 		t.Errorf("Main: %v", err)
+	}
+}
+
+// TestGivenUp: a scanner is silent and there is no limit. Who gives up makes place
+// for the next, for whom another one answers.
+func TestGivenUp(t *testing.T) {
+	asked := make(chan bool, 1)
+	var conns atomic.Int32
+	conf := builtins()
+	conf.Parallel, conf.Antispam, conf.AntispamTimeout = 1, imsg.EngineSpamd, 0
+	conf.AntispamAddress = fake(t, "tcp4", func(c net.Conn) {
+		io.Copy(io.Discard, c)
+		if conns.Add(1) == 1 {
+			asked <- true
+			c.Read(make([]byte, 1))
+			<-t.Context().Done()
+			return
+		}
+		io.WriteString(c, "SPAMD/1.1 0 EX_OK\r\nSpam: True ; 15.0 / 5.0\r\n\r\n")
+	}).(*net.TCPAddr).AddrPort()
+	c := open(t, conf).session()
+	done, failed := make(chan struct{}), make(chan error, 1)
+	f := spool(t, mail)
+	go func() {
+		_, err := c.CallUntil(done, &imsg.Scan{Spam: true}, time.Hour, f)
+		failed <- err
+	}()
+	await(t, "the first question", asked)
+	close(done)
+	if err := await(t, "its end", failed); err != imsg.Gone {
+		t.Errorf("given up with %v", err)
+	}
+	if v := askFile(t, c, f, &imsg.Scan{Spam: true}); v.Spam != imsg.Clean || v.Score != 15 {
+		t.Errorf("%+v", v)
 	}
 }
 

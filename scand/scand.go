@@ -22,12 +22,8 @@ import (
 	"github.com/smtp-gated/smtp-gated/imsg"
 )
 
-const (
-	// maxHeld bounds the scans that run or wait; each holds a descriptor.
-	maxHeld = 512
-	// longest ends the scan of an engine that was given no limit.
-	longest = 10 * time.Minute
-)
+// maxHeld bounds the scans that run or wait; each holds a descriptor.
+const maxHeld = 512
 
 // errReplace ends this scand so that the parent starts another, with the new
 // directory as its root.
@@ -166,15 +162,15 @@ func (s *room) take(ctx context.Context, r imsg.Request) {
 		r.Fail(imsg.Busy)
 		return
 	}
+	ctx, cancel := r.Context(ctx)
 	go func() {
-		scan, cancel := r.Context(ctx)
-		v := s.judge(scan, q, r.Files[0])
-		cancel()
+		defer cancel()
+		v := s.judge(ctx, q, r.Files[0])
 		// The place is free before the answer is out: who asks again on
 		// getting it finds one.
 		r.Close()
 		<-s.held
-		if ctx.Err() == nil { // else our own end cut the scan short
+		if ctx.Err() == nil { // else our own end cut the scan short, or the asker's
 			r.Answer(v)
 		}
 	}()
@@ -243,10 +239,7 @@ type lane struct {
 }
 
 func newLane(e engine, parallel int, limit time.Duration) *lane {
-	if limit <= 0 {
-		limit = longest
-	}
-	return &lane{engine: e, limit: min(limit, longest), places: make(chan struct{}, max(parallel, 1))}
+	return &lane{engine: e, limit: imsg.Limit(limit), places: make(chan struct{}, max(parallel, 1))}
 }
 
 // scan waits for a place and then lets the engine look; both end with ctx.

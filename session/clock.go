@@ -49,13 +49,16 @@ func (w *worker) tick() {
 	}
 }
 
-// look ends the sessions whose time is over.
+// look ends the sessions whose time is over, or whose client has gone.
 func (w *worker) look(now time.Duration, elapsed func() time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, s := range w.sessions {
-		if s.overdue(now, elapsed) {
+		switch {
+		case s.overdue(now, elapsed):
 			s.expire()
+		case s.patience.Load() == forever && s.abandoned():
+			s.end("client")
 		}
 	}
 	// Who was admitted has taken its first step by then, or has left.

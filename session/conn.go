@@ -55,7 +55,9 @@ type session struct {
 	expired  atomic.Bool
 	users    atomic.Int32 // goroutines at work; the last one out ends the session
 
-	silent time.Duration // worker's clock at the last sign of life; the clock's own
+	// The worker's clock's own.
+	silent time.Duration // what it said at the last sign of life
+	shut   time.Duration // for how long it has seen a client that asks and has closed its half
 
 	clientOut sync.Mutex // who writes to the client
 
@@ -74,6 +76,8 @@ type session struct {
 	authing bool   // the client's next line is an AUTH response
 
 	dismissal *dismissal // the server is to be left
+
+	abandon context.CancelFunc // ends the question under way, one that has no limit
 
 	announced bool // NEW was logged, and CLOSE is to follow
 	spoken    bool // the client has begun, and not with TLS
@@ -279,6 +283,9 @@ func (s *session) end(by string) {
 	}
 	s.ended = true
 	server := s.server.conn
+	if s.abandon != nil {
+		s.abandon()
+	}
 	s.turn.Broadcast()
 	s.mu.Unlock()
 	// The client comes last, so that TIME_WAIT stays with it where it may.

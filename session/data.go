@@ -255,6 +255,9 @@ func (s *session) judge() step {
 	s.state.Store(uint32(imsg.StateScan))
 	var v *imsg.Verdict
 	s.unhurried(func() { v = s.scan(virus, spam) })
+	if v == nil {
+		return stop
+	}
 
 	if virus {
 		switch v.Virus {
@@ -312,16 +315,19 @@ func (s *session) judge() step {
 }
 
 // scan asks scand. Whatever keeps it from answering is a failure of what was
-// asked, never a clean message.
+// asked, never a clean message. Nil: the session ended meanwhile.
 func (s *session) scan(virus, spam bool) *imsg.Verdict {
 	start := time.Now()
 	f, err := s.spool.reader()
 	if err == nil {
 		defer f.Close()
 		var m imsg.Message
-		m, err = s.w.scand.Call(&imsg.Scan{Number: s.number, Size: s.spool.size, Virus: virus, Spam: spam, Spool: s.spool.name}, s.w.cfg.TimeoutScan, f)
+		m, err = s.ask(&s.w.scand, &imsg.Scan{Number: s.number, Size: s.spool.size, Virus: virus, Spam: spam, Spool: s.spool.name}, s.w.cfg.TimeoutScan, f)
 		if err == nil {
 			return m.(*imsg.Verdict)
+		}
+		if err == imsg.Gone && s.isEnded() {
+			return nil
 		}
 	}
 	outcome := imsg.Failed

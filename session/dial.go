@@ -21,14 +21,15 @@ import (
 func (s *session) dial() (*net.TCPConn, error) {
 	cfg := s.w.cfg
 	from := source(cfg, s.src, s.dst)
+	ctx, done := s.limited(cfg.TimeoutConnect)
+	defer done()
 	if !cfg.Marked && !inTheirName(cfg.Mode, s.src.Addr()) {
-		return dialPlain(s.w.ending, from.Addr(), s.dst, cfg.TimeoutConnect)
+		return dialPlain(ctx, from.Addr(), s.dst)
 	}
-	deadline := time.Now().Add(cfg.TimeoutConnect)
-	conn, err := s.w.dialPrepared(from, s.dst, deadline)
+	conn, err := s.w.dialPrepared(ctx, from, s.dst)
 	if from.Port() != 0 && portTaken(err) {
 		s.info("the client's port is taken, another one is used", "src", s.src, "dst", s.dst)
-		conn, err = s.w.dialPrepared(netip.AddrPortFrom(from.Addr(), 0), s.dst, deadline)
+		conn, err = s.w.dialPrepared(ctx, netip.AddrPortFrom(from.Addr(), 0), s.dst)
 	}
 	if portTaken(err) {
 		s.log().Warn("no port is left for a connection", "from", from.Addr(), "dst", s.dst)
@@ -68,8 +69,8 @@ func portTaken(err error) bool {
 	return errors.Is(err, unix.EADDRINUSE) || errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.EACCES)
 }
 
-func dialPlain(ctx context.Context, from netip.Addr, to netip.AddrPort, timeout time.Duration) (*net.TCPConn, error) {
-	d := net.Dialer{Timeout: timeout, KeepAlive: -1}
+func dialPlain(ctx context.Context, from netip.Addr, to netip.AddrPort) (*net.TCPConn, error) {
+	d := net.Dialer{KeepAlive: -1}
 	network := "tcp4"
 	if to.Addr().Is6() {
 		network = "tcp6"
@@ -85,13 +86,13 @@ func dialPlain(ctx context.Context, from netip.Addr, to netip.AddrPort, timeout 
 }
 
 // dialPrepared connects one of the parent's sockets.
-func (w *worker) dialPrepared(from, to netip.AddrPort, deadline time.Time) (*net.TCPConn, error) {
-	f, err := w.stock(to.Addr().Is6()).take(deadline)
+func (w *worker) dialPrepared(ctx context.Context, from, to netip.AddrPort) (*net.TCPConn, error) {
+	f, err := w.stock(to.Addr().Is6()).take(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	if err := connect(w.ending, f, from, to, deadline); err != nil {
+	if err := connect(ctx, f, from, to); err != nil {
 		return nil, err
 	}
 	conn, err := net.FileConn(f)
@@ -108,12 +109,9 @@ func (w *worker) dialPrepared(from, to netip.AddrPort, deadline time.Time) (*net
 }
 
 // connect binds and connects a socket that does not block.
-func connect(ctx context.Context, f *os.File, from, to netip.AddrPort, deadline time.Time) error {
+func connect(ctx context.Context, f *os.File, from, to netip.AddrPort) error {
 	raw, err := f.SyscallConn()
 	if err != nil {
-		return err
-	}
-	if err := f.SetWriteDeadline(deadline); err != nil {
 		return err
 	}
 	defer context.AfterFunc(ctx, func() { f.SetWriteDeadline(time.Unix(1, 0)) })()

@@ -3,6 +3,7 @@
 package session
 
 import (
+	"context"
 	"errors"
 	"net"
 	"net/netip"
@@ -47,7 +48,7 @@ func TestDialPrepared(t *testing.T) {
 		}
 		to := addrPort(l.Addr())
 		for _, from := range []netip.AddrPort{{}, netip.AddrPortFrom(to.Addr(), 0)} {
-			c, err := w.dialPrepared(from, to, time.Now().Add(5*time.Second))
+			c, err := w.dialPrepared(soon(t, 5*time.Second), from, to)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -59,7 +60,7 @@ func TestDialPrepared(t *testing.T) {
 				t.Errorf("%s to %s", c.LocalAddr(), c.RemoteAddr())
 			}
 			// A port that is taken.
-			if _, err := w.dialPrepared(addrPort(c.LocalAddr()), to, time.Now().Add(5*time.Second)); !portTaken(err) {
+			if _, err := w.dialPrepared(soon(t, 5*time.Second), addrPort(c.LocalAddr()), to); !portTaken(err) {
 				t.Errorf("a taken port: %v", err)
 			}
 			other.Close()
@@ -69,7 +70,7 @@ func TestDialPrepared(t *testing.T) {
 			c.Close()
 		}
 		l.Close()
-		if _, err := w.dialPrepared(netip.AddrPort{}, to, time.Now().Add(5*time.Second)); !errors.Is(err, unix.ECONNREFUSED) {
+		if _, err := w.dialPrepared(soon(t, 5*time.Second), netip.AddrPort{}, to); !errors.Is(err, unix.ECONNREFUSED) {
 			t.Errorf("nobody listens: %v", err)
 		}
 	}
@@ -93,7 +94,7 @@ func TestDialPatience(t *testing.T) {
 	to := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(sa.(*unix.SockaddrInet4).Port))
 	for range 10 { // its queue is soon full
 		var c *net.TCPConn
-		if c, err = w.dialPrepared(netip.AddrPort{}, to, time.Now().Add(200*time.Millisecond)); err != nil {
+		if c, err = w.dialPrepared(soon(t, 200*time.Millisecond), netip.AddrPort{}, to); err != nil {
 			break
 		}
 		defer c.Close()
@@ -106,7 +107,14 @@ func TestDialPatience(t *testing.T) {
 func TestNoSocket(t *testing.T) {
 	w := new(worker)
 	w.stock4.ask = func(int) error { return nil }
-	if _, err := w.dialPrepared(netip.AddrPort{}, netip.MustParseAddrPort("127.0.0.1:25"), time.Now().Add(20*time.Millisecond)); err != imsg.Resource {
+	if _, err := w.dialPrepared(soon(t, 20*time.Millisecond), netip.AddrPort{}, netip.MustParseAddrPort("127.0.0.1:25")); err != imsg.Resource {
 		t.Errorf("error %v", err)
 	}
+}
+
+// soon ends after a while.
+func soon(t *testing.T, d time.Duration) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	t.Cleanup(cancel)
+	return ctx
 }

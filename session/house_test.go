@@ -249,6 +249,7 @@ func (h *house) asLookupd(r imsg.Request) {
 	defer h.mu.Unlock()
 	h.asks = append(h.asks, r.Message)
 	switch m := h.lookup(r.Message).(type) {
+	case nil: // it takes its time
 	case *imsg.Failure:
 		r.Fail(m.Kind)
 	default:
@@ -259,10 +260,12 @@ func (h *house) asLookupd(r imsg.Request) {
 // logs waits until a line is in the log, with nothing behind it.
 func (h *house) logs(line string) {
 	h.t.Helper()
-	h.seen(line, func() bool {
-		b, _ := os.ReadFile(h.log)
-		return strings.Contains(string(b), ": "+line+"\n")
-	})
+	h.seen(line, func() bool { return h.logged(": " + line + "\n") })
+}
+
+func (h *house) logged(text string) bool {
+	b, _ := os.ReadFile(h.log)
+	return strings.Contains(string(b), text)
 }
 
 // logsNot looks for words that should not be there.

@@ -144,7 +144,7 @@ func (s *session) authenticated() bool {
 // that cannot be asked list nobody.
 func (s *session) listing(out *[]byte) *imsg.Listing {
 	s.state.Store(uint32(imsg.StateDNSBL))
-	m, err := s.inquire(out, &imsg.Listed{Client: s.src.Addr()}, s.w.cfg.TimeoutLookup+time.Second)
+	m, err := s.inquire(out, &imsg.Listed{Client: s.src.Addr()}, s.w.cfg.TimeoutLookup)
 	if err != nil {
 		s.log().Warn("DNSBL:FAILED", "src", s.src.Addr(), "error", err)
 		return nil
@@ -206,7 +206,7 @@ func (s *session) askSPF(out *[]byte, client netip.Addr, addr []byte) imsg.SPFVe
 		return imsg.SPFNone
 	}
 	s.state.Store(uint32(imsg.StateSPF))
-	m, err := s.inquire(out, &imsg.SPF{Client: client, Helo: s.helo, MailFrom: clean(addr)}, s.w.cfg.TimeoutLookup+time.Second)
+	m, err := s.inquire(out, &imsg.SPF{Client: client, Helo: s.helo, MailFrom: clean(addr)}, s.w.cfg.TimeoutLookup)
 	if err != nil {
 		s.log().Warn("SPF:FAILED", "ip", client, "error", err)
 		return imsg.SPFNone
@@ -235,11 +235,15 @@ func (s *session) spfClient() netip.Addr {
 	return s.src.Addr()
 }
 
-// inquire asks lookupd, with everything for the server on its way.
-func (s *session) inquire(out *[]byte, question imsg.Message, timeout time.Duration) (m imsg.Message, err error) {
+// inquire asks lookupd, with everything for the server on its way. It has a second
+// more than its work may take.
+func (s *session) inquire(out *[]byte, question imsg.Message, limit time.Duration) (m imsg.Message, err error) {
 	if len(*out) > 0 {
 		s.flush(out)
 	}
-	s.unhurried(func() { m, err = s.w.lookupd.Call(question, timeout) })
+	if limit > 0 {
+		limit += time.Second
+	}
+	s.unhurried(func() { m, err = s.ask(&s.w.lookupd, question, limit) })
 	return m, err
 }

@@ -6,10 +6,10 @@
 package session
 
 import (
+	"context"
 	"os"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 )
@@ -28,8 +28,8 @@ type stock struct {
 }
 
 // take returns a socket, which becomes the caller's. If the parent sends none
-// until the deadline the error is imsg.Resource.
-func (s *stock) take(deadline time.Time) (*os.File, error) {
+// until ctx ends the error is imsg.Resource.
+func (s *stock) take(ctx context.Context) (*os.File, error) {
 	s.mu.Lock()
 	if n := len(s.free); n > 0 {
 		f := s.free[n-1]
@@ -43,12 +43,10 @@ func (s *stock) take(deadline time.Time) (*os.File, error) {
 	s.refill()
 	s.mu.Unlock()
 
-	t := time.NewTimer(time.Until(deadline))
-	defer t.Stop()
 	select {
 	case f := <-turn:
 		return f, nil
-	case <-t.C:
+	case <-ctx.Done():
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -59,7 +59,7 @@ func TestStock(t *testing.T) {
 	var all sync.WaitGroup
 	for range sessions {
 		all.Go(func() {
-			f, err := s.take(time.Now().Add(10 * time.Second))
+			f, err := s.take(soon(t, 10*time.Second))
 			if err != nil {
 				t.Error(err)
 				return
@@ -90,7 +90,7 @@ func TestStockRunsOut(t *testing.T) {
 	s := newShop(t)
 	s.slow = true
 	for range 2 { // the second asks again
-		if _, err := s.take(time.Now().Add(10 * time.Millisecond)); !errors.Is(err, imsg.Resource) {
+		if _, err := s.take(soon(t, 10*time.Millisecond)); !errors.Is(err, imsg.Resource) {
 			t.Errorf("error %v", err)
 		}
 	}
@@ -101,7 +101,7 @@ func TestStockRunsOut(t *testing.T) {
 	if len(s.free) != inStock || s.asked != 0 {
 		t.Errorf("%d in stock, %d asked for", len(s.free), s.asked)
 	}
-	f, err := s.take(time.Now().Add(10 * time.Second))
+	f, err := s.take(soon(t, 10*time.Second))
 	if err != nil {
 		t.Fatal(err)
 	}

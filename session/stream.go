@@ -199,6 +199,15 @@ func (t *stream) pending() bool {
 	return err == nil && n > 0
 }
 
+// closed tells whether the other side has closed its writing half, or all of the
+// connection. It may be asked while somebody else uses the stream.
+func (t *stream) closed() (half, whole bool) {
+	if t.raw.Control(func(fd uintptr) { half, whole = sysClosed(int(fd)) }) != nil {
+		return true, true
+	}
+	return half, whole
+}
+
 // expire makes a read that waits, and every later one, fail with a time-out.
 func (t *stream) expire() { t.conn.SetReadDeadline(time.Unix(1, 0)) }
 

@@ -3,6 +3,8 @@ package session
 import (
 	"syscall"
 	"unsafe"
+
+	"golang.org/x/sys/unix"
 )
 
 // The sockets never block, so the scheduler need not be told of these calls.
@@ -21,4 +23,11 @@ func sysWrite(fd uintptr, p []byte) (int, error) {
 		return -1, e
 	}
 	return int(n), nil
+}
+
+// sysClosed asks for the state of a connection: it shows behind what is unread, too.
+func sysClosed(fd int) (half, whole bool) {
+	const closed, closeWait = 7, 8 // TCP_CLOSE, TCP_CLOSE_WAIT of linux/tcp_states.h
+	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+	return err != nil || info.State == closeWait, err != nil || info.State == closed
 }

@@ -71,7 +71,7 @@ func (s *session) takeover(reason string) {
 	// What is left of a refused message is no command, and takes the time it
 	// takes: a client that does not listen before its end would send it again.
 	rest := s.skip > 0 || s.message.open
-	limit := s.w.cfg.TimeoutSession
+	limit := imsg.Limit(s.w.cfg.TimeoutSession)
 	if rest {
 		limit = s.w.cfg.TimeoutIdle
 	}
@@ -97,7 +97,7 @@ func (s *session) takeover(reason string) {
 		if rest {
 			s.touch()
 			if rest = s.skip > 0 || s.message.open; !rest {
-				s.patience.Store(seconds(s.w.cfg.TimeoutSession))
+				s.patience.Store(seconds(imsg.Limit(s.w.cfg.TimeoutSession)))
 			}
 		}
 		if line == nil {

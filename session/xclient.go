@@ -34,8 +34,11 @@ const maxIntroduction = 64 << 10
 // introduce tells the server of the client within timeout_lookup and passes its
 // answer on as the greeting. After an error nothing has been said to the client.
 func (s *session) introduce() error {
-	s.server.conn.SetReadDeadline(time.Now().Add(s.w.cfg.TimeoutLookup))
-	alone := context.AfterFunc(s.w.ending, s.server.expire)
+	ctx, done := s.limited(s.w.cfg.TimeoutLookup)
+	defer done()
+	deadline, _ := ctx.Deadline()
+	s.server.conn.SetReadDeadline(deadline)
+	alone := context.AfterFunc(ctx, s.server.expire)
 	defer alone()
 	esmtp := false
 	code, err := s.serverReply(func(r smtp.Reply) {

@@ -40,13 +40,20 @@ func (c *Config) antispam() bool  { return c.AntispamType != imsg.EngineOff && c
 
 func (c *Config) lockSeconds() int { return int(c.LockDuration / time.Second) }
 
-// locating is what lookupd may take to find a target, and a second for the way.
+// locating is what lookupd may take to find a target; 0 is no limit.
 func (c *Config) locating() time.Duration {
-	tries := 1
 	if c.Mode == imsg.ModeRemoteUDP {
-		tries = c.RemoteRetries
+		return time.Duration(c.RemoteRetries) * c.TimeoutLookup
 	}
-	return time.Duration(tries)*c.TimeoutLookup + time.Second
+	return c.TimeoutLookup
+}
+
+// scanning is what scand may take; 0 is no limit.
+func (c *Config) scanning() time.Duration {
+	if c.antivirus() && c.TimeoutScanner == 0 || c.antispam() && c.TimeoutSpam == 0 {
+		return 0
+	}
+	return max(c.TimeoutScanner, c.TimeoutSpam) + grace
 }
 
 // Session returns what a session worker is told.
@@ -74,7 +81,7 @@ func (c *Config) Session(f Facts) *imsg.SessionConfig {
 		TimeoutIdle:    c.TimeoutIdle,
 		TimeoutConnect: c.TimeoutConnect,
 		TimeoutLocate:  c.locating(),
-		TimeoutScan:    max(c.TimeoutScanner, c.TimeoutSpam) + grace,
+		TimeoutScan:    c.scanning(),
 		ForbidSTARTTLS: c.ForbidSTARTTLS,
 		AuthRequire:    c.AuthRequire,
 		AuthSkip:       c.AuthSkip,

@@ -99,6 +99,28 @@ func TestSessionSlice(t *testing.T) {
 	}
 }
 
+// TestNoLimit: what is computed from a limit is none where that is none, and the
+// limit of an engine that is off says nothing.
+func TestNoLimit(t *testing.T) {
+	c := parsed(t, "antivirus_type builtin\ntimeout_scanner 20\ntimeout_spam 90\nmode remote-udp\nremote_udp_retries 3\n")
+	c.TimeoutSpam = 0
+	if got := c.Session(facts).TimeoutScan; got != 20*time.Second+grace {
+		t.Errorf("a scan may take %v", got)
+	}
+	c.TimeoutScanner, c.TimeoutLookup = 0, 0
+	if s := c.Session(facts); s.TimeoutScan != 0 || s.TimeoutLocate != 0 {
+		t.Errorf("a scan may take %v, a search %v", s.TimeoutScan, s.TimeoutLocate)
+	}
+	c.TimeoutScanner, c.AntispamType = time.Second, imsg.EngineBuiltin
+	if got := c.Session(facts).TimeoutScan; got != 0 {
+		t.Errorf("a scan may take %v", got)
+	}
+	c.TimeoutLookup = time.Second
+	if got := c.Session(facts).TimeoutLocate; got != 3*time.Second {
+		t.Errorf("a search may take %v", got)
+	}
+}
+
 func TestLookupdSlice(t *testing.T) {
 	c := Default()
 	if s := c.Lookupd(facts); !slices.Equal(s.Nameservers, facts.Nameservers) {

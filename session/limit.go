@@ -1,0 +1,69 @@
+// What a session asks of others, and how long that may take. Where the administrator
+// sets no limit the client's own is one: who has gone waits for nothing. This file
+// owns how a question ends then; nobody reads the client while it is open.
+
+package session
+
+import (
+	"context"
+	"os"
+	"time"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+)
+
+// halfClosed is how long a client may wait that has closed its writing half. It
+// still gets what it is owed, but it may as well have gone.
+const halfClosed = 10 * time.Second
+
+// limited returns a context that ends after limit, or when the generation must
+// end. If limit is 0 it ends with the session too, which the worker's clock ends
+// when the client has gone; done is due.
+func (s *session) limited(limit time.Duration) (ctx context.Context, done context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(s.w.ending, imsg.Limit(limit))
+	if limit > 0 {
+		return ctx, cancel
+	}
+	s.setAbandon(cancel)
+	return ctx, func() {
+		s.setAbandon(nil)
+		cancel()
+	}
+}
+
+// setAbandon says what ends the question under way; nil, it needs nothing.
+func (s *session) setAbandon(cancel context.CancelFunc) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.abandon = cancel
+	if cancel != nil && s.ended {
+		cancel()
+	}
+}
+
+// ask asks another room, at most for limit.
+func (s *session) ask(room *imsg.Link, question imsg.Message, limit time.Duration, files ...*os.File) (imsg.Message, error) {
+	if limit > 0 {
+		return room.Call(question, limit, files...)
+	}
+	ctx, done := s.limited(limit)
+	defer done()
+	return room.CallUntil(ctx.Done(), question, imsg.Longest, files...)
+}
+
+// abandoned tells whether the client of a question without a limit has gone. Called
+// by the worker's clock only.
+func (s *session) abandoned() bool {
+	s.mu.Lock()
+	asking := s.abandon != nil
+	s.mu.Unlock()
+	if !asking {
+		s.shut = 0
+		return false
+	}
+	half, whole := s.client.closed()
+	if half {
+		s.shut += look
+	}
+	return whole || s.shut >= halfClosed
+}
