@@ -198,9 +198,32 @@ func TestJournalForm(t *testing.T) {
 	l.SetSink(&Sink{Kind: SinkJournal, Level: int(slog.LevelInfo), Facility: 3}, client)
 	l.Logger().Error("LOCK:LOCKED", SessionKey, 9, "src.ip", "192.0.2.1\nMESSAGE=forged")
 	want := "PRIORITY=3\nSYSLOG_FACILITY=3\nSYSLOG_IDENTIFIER=smtp-gated\nSYSLOG_PID=9\nGATED_ROOM=lockd\nGATED_SESSION=9\n" +
-		"MESSAGE=LOCK:LOCKED src.ip=192.0.2.1#MESSAGE=forged\nGATED_SRC_IP=192.0.2.1#MESSAGE=forged\n"
+		"MESSAGE=LOCK:LOCKED src.ip=192.0.2.1#MESSAGE=forged, session=9\nGATED_SRC_IP=192.0.2.1#MESSAGE=forged\n"
 	if got := datagram(t, server); got != want {
 		t.Errorf("got %q\nwant %q", got, want)
+	}
+}
+
+// TestSessionInJournal: the journal shows a process in the tag, so each line says
+// itself which session it is about, and no other line does.
+func TestSessionInJournal(t *testing.T) {
+	for _, tt := range []struct {
+		json       bool
+		session    int
+		text, line string
+	}{
+		{false, 12, "CLOSE:TAKEN", "MESSAGE=CLOSE:TAKEN, session=12\n"},
+		{false, 0, "ready", "MESSAGE=ready\n"},
+		{true, 12, "CLOSE:TAKEN", `"session":12,"message":"CLOSE:TAKEN"}` + "\n"},
+	} {
+		server, client := socket(t)
+		l := NewLog(Session)
+		l.SetSink(&Sink{Kind: SinkJournal, Level: int(slog.LevelInfo), Facility: 3, JSON: tt.json}, client)
+		l.Logger().Info(tt.text, SessionKey, tt.session)
+		got := datagram(t, server)
+		if !strings.Contains(got, tt.line) || strings.Contains(got, "GATED_SESSION=12\n") != (tt.session == 12) {
+			t.Errorf("got %q", got)
+		}
 	}
 }
 

@@ -129,7 +129,12 @@ func (s *sink) appendJournal(b []byte, r *record) []byte {
 		line("GATED_SESSION", strconv.FormatUint(r.session, 10))
 	}
 	b = append(b, "MESSAGE="...)
-	b = append(s.appendText(b, r), '\n')
+	b = s.appendText(b, r)
+	if r.session != 0 && !s.JSON {
+		// The journal shows the process in the tag.
+		b = strconv.AppendUint(append(b, ", session="...), r.session, 10)
+	}
+	b = append(b, '\n')
 	for _, f := range r.fields {
 		line("GATED_"+journalName(f.key), f.text)
 	}

@@ -48,7 +48,7 @@ func (p *parent) furnish(g *generation) (err error) {
 		// A log daemon that is away is no reason not to run; watchSink finds it
 		// when it is back.
 		fmt.Fprintln(os.Stderr, "smtp-gated: warning:", err)
-		g.sink, err = blindSink(g.cfg)
+		g.sink, err = blindSink(g.cfg, p.Foreground)
 	}
 	if err != nil {
 		return err

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -235,6 +236,99 @@ func TestLogMoves(t *testing.T) {
 	if !s.moved() || next.moved() {
 		t.Error("the old one has moved, the new one has not")
 	}
+}
+
+// TestLogTarget: where parsers of the old daemon's log may be at work the log goes to
+// syslog, under systemd too.
+func TestLogTarget(t *testing.T) {
+	legacy, _, err := config.Parse("f", []byte("mode none\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	toml, _, err := config.Parse("f", []byte("[log]\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		c                   *config.Config
+		foreground, journal bool
+		want                string
+	}{
+		{legacy, false, false, "syslog"}, {legacy, true, false, "stderr"}, {legacy, true, true, "syslog"}, {legacy, false, true, "syslog"},
+		{toml, false, false, "syslog"}, {toml, true, false, "stderr"}, {toml, true, true, "journal"}, {toml, false, true, "syslog"},
+	} {
+		if got := destination(tt.c, tt.foreground, tt.journal); got != tt.want {
+			t.Errorf("TOML %v, foreground %v, journal %v: %s, want %s", tt.c == toml, tt.foreground, tt.journal, got, tt.want)
+		}
+	}
+	toml.LogTarget, legacy.LogTarget = "syslog", "journal"
+	if a, b := destination(toml, true, true), destination(legacy, true, true); a != "syslog" || b != "journal" {
+		t.Errorf("what is configured becomes %s and %s", a, b)
+	}
+}
+
+// TestLogSockets plays /dev/log, in both forms systems have, and the journal: each
+// line names its session where its readers look for it.
+func TestLogSockets(t *testing.T) {
+	for _, tt := range []struct {
+		network string
+		kind    imsg.SinkKind
+		want    string
+	}{
+		{"unixgram", imsg.SinkSyslog, " smtp-gated[9]: CLOSE by=client, src=192.0.2.1"},
+		{"unix", imsg.SinkSyslog, " smtp-gated[9]: CLOSE by=client, src=192.0.2.1\x00"},
+		{"unixgram", imsg.SinkJournal, "GATED_SESSION=9\nMESSAGE=CLOSE by=client, src=192.0.2.1, session=9\n"},
+	} {
+		path := filepath.Join(t.TempDir(), "log")
+		heard := make(chan string, 1)
+		overhear(t, tt.network, path, heard)
+		s := &sink{Sink: imsg.Sink{Level: int(slog.LevelInfo), Facility: 2}}
+		if err := s.dial(tt.kind, path); err != nil {
+			t.Fatal(err)
+		}
+		l := imsg.NewLog(imsg.Session)
+		l.SetSink(&s.Sink, s.file)
+		l.Logger().Info("CLOSE", imsg.SessionKey, 9, "by", "client", "src", "192.0.2.1")
+		select {
+		case got := <-heard:
+			if !strings.Contains(got, tt.want) {
+				t.Errorf("%s %d: %q", tt.network, tt.kind, got)
+			}
+		case <-time.After(patience):
+			t.Errorf("%s %d: nothing is heard", tt.network, tt.kind)
+		}
+	}
+}
+
+// overhear tells the first thing that is written to a socket.
+func overhear(t *testing.T, network, path string, heard chan<- string) {
+	t.Helper()
+	var conn func() (net.Conn, error)
+	if network == "unix" {
+		l, err := net.Listen(network, path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { l.Close() })
+		conn = l.Accept
+	} else {
+		c, err := net.ListenUnixgram(network, &net.UnixAddr{Name: path, Net: network})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		conn = func() (net.Conn, error) { return c, nil }
+	}
+	go func() {
+		c, err := conn()
+		if err != nil {
+			return
+		}
+		buf := make([]byte, 64<<10)
+		n, _ := c.Read(buf)
+		heard <- string(buf[:n])
+		c.Close()
+	}()
 }
 
 func TestJournalStream(t *testing.T) {

@@ -34,17 +34,7 @@ type sink struct {
 // openSink opens what log_target says.
 func openSink(c *config.Config, foreground bool) (*sink, error) {
 	s := &sink{Sink: imsg.Sink{Level: int(imsg.LevelOf(c.LogLevel)), Facility: c.LogFacility, JSON: c.LogJSON}}
-	target := c.LogTarget
-	if target == "auto" {
-		switch {
-		case !foreground:
-			target = "syslog"
-		case stderrIsJournal():
-			target = "journal"
-		default:
-			target = "stderr"
-		}
-	}
+	target := destination(c, foreground, stderrIsJournal())
 	if err := s.open(target, c); err != nil {
 		return nil, fmt.Errorf("%s %s: %w", c.Called("log_target"), target, err)
 	}
@@ -54,20 +44,30 @@ func openSink(c *config.Config, foreground bool) (*sink, error) {
 	return s, nil
 }
 
+// destination is what log_target auto amounts to. Who comes from the old daemon has
+// parsers of its log, which tell sessions by the number in the tag; in the journal
+// that is a process.
+func destination(c *config.Config, foreground, journal bool) string {
+	switch {
+	case c.LogTarget != "auto":
+		return c.LogTarget
+	case !foreground, journal && !c.InTOML():
+		return "syslog"
+	case journal:
+		return "journal"
+	}
+	return "stderr"
+}
+
 func (s *sink) open(target string, c *config.Config) (err error) {
 	switch target {
 	case "stderr":
 		s.Kind = imsg.SinkStream
 		s.file, err = duplicate(os.Stderr)
 	case "journal":
-		s.Kind, s.path = imsg.SinkJournal, journalSocket
-		s.file, err = dialLog(s.path, unix.SOCK_DGRAM)
+		err = s.dial(imsg.SinkJournal, journalSocket)
 	case "syslog":
-		s.Kind, s.path = imsg.SinkSyslog, syslogSocket
-		if s.file, err = dialLog(s.path, unix.SOCK_DGRAM); err == unix.EPROTOTYPE {
-			s.Kind = imsg.SinkSyslogStream
-			s.file, err = dialLog(s.path, unix.SOCK_STREAM)
-		}
+		err = s.dial(imsg.SinkSyslog, syslogSocket)
 	default:
 		s.Kind, s.path = imsg.SinkStream, c.Inside(target)
 		if err := os.MkdirAll(filepath.Dir(s.path), 0o755); err != nil {
@@ -89,6 +89,17 @@ func (p *parent) tellSink(m *member, s *sink) {
 	p.tell(m, &told, s.file)
 }
 
+// dial connects to a socket of the system's log. That of syslog may be a stream.
+func (s *sink) dial(kind imsg.SinkKind, path string) (err error) {
+	s.Kind, s.path = kind, path
+	s.file, err = dialLog(path, unix.SOCK_DGRAM)
+	if err == unix.EPROTOTYPE && kind == imsg.SinkSyslog {
+		s.Kind = imsg.SinkSyslogStream
+		s.file, err = dialLog(path, unix.SOCK_STREAM)
+	}
+	return err
+}
+
 // logsToFile tells whether the log of g is a file that grows.
 func (p *parent) logsToFile(g *generation) bool {
 	for _, s := range []*sink{p.sink, g.sink} {
@@ -103,13 +114,13 @@ func (p *parent) logsToFile(g *generation) bool {
 }
 
 // blindSink takes the place of a log that cannot be opened yet.
-func blindSink(c *config.Config) (*sink, error) {
+func blindSink(c *config.Config, foreground bool) (*sink, error) {
 	f, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
 	if err != nil {
 		return nil, err
 	}
 	s := &sink{Sink: imsg.Sink{Kind: imsg.SinkStream, Level: int(imsg.LevelOf(c.LogLevel)), Facility: c.LogFacility}, file: f, path: syslogSocket}
-	if c.LogTarget == "journal" {
+	if destination(c, foreground, stderrIsJournal()) == "journal" {
 		s.path = journalSocket
 	}
 	return s, nil

@@ -243,3 +243,7 @@ func (c *Config) Keep(running *Config) []string {
 	}
 	return changed
 }
+
+// InTOML tells whether c was read from a file in TOML, which is no file of the old
+// daemon's.
+func (c *Config) InTOML() bool { return c.inTOML }

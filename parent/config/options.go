@@ -183,7 +183,7 @@ func table(c *Config) []Option {
 
 		{Name: "log_level", Path: "log.level", Help: "least important level that is logged", value: as(&c.LogLevel, 7, one(levels))},
 		{Name: "log_facility", Path: "log.facility", Help: "facility of syslog", Restart: true, value: as(&c.LogFacility, 3, one(facilities))},
-		{Name: "log_target", Path: "log.target", Help: "where the log goes; auto: the journal under systemd, else syslog", value: as(&c.LogTarget, "auto", logTarget())},
+		{Name: "log_target", Path: "log.target", Help: "where the log goes; auto: syslog, but in the foreground stderr, and the journal under systemd if the file is TOML", value: as(&c.LogTarget, "auto", logTarget())},
 		{Name: "log_format", Path: "log.format", Help: "lines for old parsers, or one JSON object each", value: as(&c.LogJSON, false, one(logForms))},
 		{Name: "log_helo", Path: "log.helo", Help: "log what clients say in HELO and EHLO", value: as(&c.LogHelo, false, boolean())},
 		{Name: "log_mail_from", Path: "log.mail_from", Help: "which senders are logged; base64: their hash", value: as(&c.LogMailFrom, 0, summed(addressLogs)).inTOML(imsg.LogAccepted | imsg.LogRejected)},
