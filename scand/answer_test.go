@@ -31,6 +31,12 @@ var clamdAnswers = []struct {
 	{"fd[10]: OK\x00x", imsg.Failed, ""},
 	{"fd[10]: OK\x00fd[11]: OK\x00", imsg.Failed, ""},
 	{"fd[10]: V FOUND\nfd[10]: OK\x00", imsg.Failed, ""},
+	{"fd[10]: OK\x00fd[10]: OK\x00", imsg.Clean, ""},
+	{"fd[10]: V FOUND\x00fd[10]: OK\x00", imsg.Caught, "V"},
+	{"fd[10]: A ERROR\x00fd[10]: V FOUND\x00", imsg.Caught, "V"},
+	{"fd[10]: V FOUND\x00fd[10]: W FOUND\x00", imsg.Caught, "V"},
+	{"fd[10]: OK\x00fd[10]: A ERROR\x00", imsg.Failed, ""},
+	{"fd[10]: OK\x00\x00", imsg.Failed, ""},
 	{"fd[10]: ok\x00", imsg.Failed, ""},
 	{"fd[10]:OK\x00", imsg.Failed, ""},
 	{"fd[10]: OK \x00", imsg.Failed, ""},
@@ -45,15 +51,54 @@ var clamdAnswers = []struct {
 	{"", imsg.Failed, ""},
 }
 
+// clamdLines are answers to the old form of SCAN.
+var clamdLines = []struct {
+	answer string
+	want   imsg.Outcome
+	name   string
+}{
+	{"/spool/1.2: OK\n", imsg.Clean, ""},
+	{"/spool/1.2: OK\r\n", imsg.Clean, ""},
+	{"/spool/1.2: OK", imsg.Clean, ""},
+	{"/spool/1.2: OK\n/spool/1.2: OK\n", imsg.Clean, ""},
+	{"/a: b/1.2: V FOUND\n", imsg.Caught, "V"},
+	{"/spool/1.2: V FOUND", imsg.Caught, "V"},
+	{"/spool/1.2: V FOUND\n/spool/1.2: V FOUND\n", imsg.Caught, "V"},
+	{"/spool/1.2: OK\n/spool/1.2: V FOUND\n", imsg.Caught, "V"},
+	{"/spool/1.2: V FOUND\n/spool/1.2: A ERROR\n", imsg.Caught, "V"},
+	{"/spool/1.2: No such file or directory. ERROR\n", imsg.Failed, ""},
+	{"/spool/1.2: OK\n/spool/1.2: A ERROR\n", imsg.Failed, ""},
+	{"/spool/1.2: A ERROR\n/spool/1.2: OK\n", imsg.Failed, ""},
+	{"/spool/1.2: OK\n/spool/1.3: OK\n", imsg.Failed, ""},
+	{"/spool/1.2: OK\n\n", imsg.Failed, ""},
+	{"/spool/1.2: OK\x00", imsg.Failed, ""},
+	{"/spool/1.2: O", imsg.Failed, ""},
+	{"/spool/1.2: OK\n/spool", imsg.Failed, ""},
+	{"/spool/1.2: OK\r\r\n", imsg.Failed, ""},
+	{"\n", imsg.Failed, ""},
+	{"", imsg.Failed, ""},
+}
+
 func TestParseClamd(t *testing.T) {
-	for _, tt := range clamdAnswers {
-		f, err := parseClamd([]byte(tt.answer))
-		if err != nil {
-			f.outcome = imsg.Failed
+	for end, answers := range map[string][]struct {
+		answer string
+		want   imsg.Outcome
+		name   string
+	}{"\x00": clamdAnswers, "\n": clamdLines} {
+		for _, tt := range answers {
+			f, err := parseClamd(tt.answer, end)
+			if err != nil {
+				f.outcome = imsg.Failed
+			}
+			if f.outcome != tt.want || f.name != tt.name {
+				t.Errorf("%q: %+v %v", tt.answer, f, err)
+			}
 		}
-		if f.outcome != tt.want || f.name != tt.name {
-			t.Errorf("%q: %+v %v", tt.answer, f, err)
-		}
+	}
+	// What went wrong is said once, however often clamd says it.
+	const twice = "/x: File path check failure: No such file or directory. ERROR\n"
+	if _, err := parseClamd(twice+twice, "\n"); err == nil || err.Error() != "/x: File path check failure: No such file or directory." {
+		t.Errorf("error %v", err)
 	}
 }
 
@@ -65,7 +110,13 @@ var spamdAnswers = []struct {
 	{"SPAMD/1.1 0 EX_OK\r\nContent-length: 0\r\nSpam: False ; -2.3 / 5.0\r\n\r\n", -2.3},
 	{"SPAMD/1.5 0 EX_OK\r\nspam: Yes ; 1000.2 / -1\r\n\r\nbody\r\n", 1000.2},
 	{"SPAMD/1.1 0 EX_OK\r\nSpam: No;+0/5\r\n\r\n", 0},
-	{"SPAMD/1.1 0 EX_OK\r\nSpam: True ; 15.0 / 5.0\r\n", math.NaN()},
+	{"SPAMD/1.1 0 EX_OK\r\nSpam: True ; 15.0 / 5.0\r\n", 15},
+	{"SPAMD/1.1 0 EX_OK\r\nSpam: True ; 15.0 / 5.0\r\nContent-len", 15},
+	{"SPAMD/1.1 0 EX_OK\r\nContent-length: 5\r\nSpam: True ; 15.0 / 5.0\r\n\r", 15},
+	{"SPAMD/1.1 0 EX_OK\r\nSpam: True ; 15.0 / 5.0\r", math.NaN()},
+	{"SPAMD/1.1 0 EX_OK\r\nSpam: True ; 15.0 / 5.0", math.NaN()},
+	{"SPAMD/1.1 0 EX_OK\r\n", math.NaN()},
+	{"SPAMD/1.1 76 EX_PROTOCOL\r\nSpam: False ; 0 / 5\r\n", math.NaN()},
 	{"SPAMD/1.1 0 EX_OK\r\nSpam: True ; 1", math.NaN()},
 	{"SPAMD/1.1 0 EX_OK\nSpam: True ; 15.0 / 5.0\n\n", math.NaN()},
 	{"SPAMD/1.1 0 EX_OK\r\n\r\n", math.NaN()},
@@ -142,15 +193,21 @@ func fit(s string, limit int) bool {
 
 func FuzzParseClamd(f *testing.F) {
 	for _, tt := range clamdAnswers {
-		f.Add([]byte(tt.answer))
+		f.Add(tt.answer, false)
 	}
-	ok := regexp.MustCompile(`^(?s:[^\x00\r\n]+): OK\x00$`)
-	f.Fuzz(func(t *testing.T, answer []byte) {
-		got, err := parseClamd(answer)
+	for _, tt := range clamdLines {
+		f.Add(tt.answer, true)
+	}
+	ok := regexp.MustCompile(`^[^\x00\r\n]+: OK\r?$`)
+	f.Fuzz(func(t *testing.T, answer string, plain bool) {
+		end := map[bool]string{false: "\x00", true: "\n"}[plain]
+		got, err := parseClamd(answer, end)
 		switch {
 		case err != nil:
 		case got.outcome == imsg.Clean:
-			if !ok.Match(answer) {
+			text, whole := strings.CutSuffix(answer, end)
+			first, _, _ := strings.Cut(text, end)
+			if again := strings.Repeat(first+end, strings.Count(text, end)+1); !ok.MatchString(first) || !whole && !plain || text+end != again {
 				t.Errorf("clean: %q", answer)
 			}
 		case got.outcome != imsg.Caught || !fit(got.name, maxName):

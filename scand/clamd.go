@@ -1,10 +1,10 @@
 // The engine that asks clamd (clamd(8), section COMMANDS). Commands have the form
-// z, ended by NUL, and so have their answers.
+// z, ended by NUL, and so have their answers. SCAN has the form it had before there
+// were others, a line: some who speak that are not clamd.
 
 package scand
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -39,6 +39,7 @@ func newClamd(at station, method imsg.Method, spool string) (*clamd, error) {
 
 func (c *clamd) scan(ctx context.Context, m *message) (finding, error) {
 	var say func(net.Conn) error
+	end := "\x00"
 	switch c.method {
 	case imsg.MethodFildes:
 		say = func(conn net.Conn) error { return sayFildes(conn, m) }
@@ -50,9 +51,10 @@ func (c *clamd) scan(ctx context.Context, m *message) (finding, error) {
 			return finding{}, err
 		}
 		say = func(conn net.Conn) error {
-			_, err := conn.Write([]byte("zSCAN " + path + "\x00"))
+			_, err := conn.Write([]byte("SCAN " + path + "\n"))
 			return err
 		}
+		end = "\n"
 	default:
 		return finding{}, errors.New("unknown method")
 	}
@@ -60,7 +62,7 @@ func (c *clamd) scan(ctx context.Context, m *message) (finding, error) {
 	if err != nil {
 		return finding{}, fmt.Errorf("clamd: %w", err)
 	}
-	f, err := parseClamd(answer)
+	f, err := parseClamd(string(answer), end)
 	if err == nil && f.outcome != imsg.Caught {
 		err = said
 	}
@@ -118,15 +120,37 @@ func sayInstream(conn net.Conn, m *message) error {
 	return err
 }
 
-// parseClamd reads a whole answer: `SUBJECT: OK`, `SUBJECT: NAME FOUND`, or what
-// ends in ERROR, and one NUL.
-func parseClamd(answer []byte) (finding, error) {
-	end := bytes.IndexByte(answer, 0)
-	if end < 0 {
-		return finding{}, fmt.Errorf("cut answer %q", clean(string(answer), maxName))
+// parseClamd reads a whole answer, of which each line ends in end. One that ends in
+// LF is whole when the connection is closed, its last LF or none. clamd may say a
+// line twice. Lines that differ are no answer, unless one of them names a virus.
+func parseClamd(answer, end string) (finding, error) {
+	text, whole := strings.CutSuffix(answer, end)
+	if !whole && end == "\x00" {
+		return finding{}, fmt.Errorf("cut answer %q", clean(answer, maxName))
 	}
-	line := string(answer[:end])
-	if end != len(answer)-1 || strings.ContainsAny(line, "\r\n") {
+	var first finding
+	var problem error
+	differ := false
+	lines := strings.Split(text, end)
+	for i, line := range lines {
+		f, err := parseClamdLine(strings.TrimSuffix(line, "\r"))
+		if f.outcome == imsg.Caught {
+			return f, nil
+		}
+		if i == 0 {
+			first, problem = f, err
+		}
+		differ = differ || line != lines[0]
+	}
+	if differ {
+		return finding{}, errors.New("more than one answer")
+	}
+	return first, problem
+}
+
+// parseClamdLine reads `SUBJECT: OK`, `SUBJECT: NAME FOUND`, or what ends in ERROR.
+func parseClamdLine(line string) (finding, error) {
+	if strings.ContainsAny(line, "\r\n\x00") {
 		return finding{}, errors.New("more than one answer")
 	}
 	if problem, ok := strings.CutSuffix(line, " ERROR"); ok {

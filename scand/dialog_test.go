@@ -36,8 +36,8 @@ func TestClamdIsTold(t *testing.T) {
 		{"unix", imsg.MethodFildes, "zFILDES\x00\x00", mail},
 		{"tcp4", imsg.MethodAuto, "zINSTREAM\x00", long},
 		{"tcp4", imsg.MethodInstream, "zINSTREAM\x00", ""},
-		{"unix", imsg.MethodScan, "zSCAN /spool/1.2\x00", ""},
-		{"tcp4", imsg.MethodScan, "zSCAN /spool/1.2\x00", ""},
+		{"unix", imsg.MethodScan, "SCAN /spool/1.2\n", ""},
+		{"tcp4", imsg.MethodScan, "SCAN /spool/1.2\n", ""},
 	} {
 		told := make(chan string, 2)
 		at := fake(t, tt.network, func(c net.Conn) {
@@ -47,7 +47,7 @@ func TestClamdIsTold(t *testing.T) {
 			}
 			told <- command
 			told <- text
-			io.WriteString(c, "x: OK\x00")
+			io.WriteString(c, "x: OK"+command[len(command)-1:])
 		})
 		e, err := newClamd(stationOf(at), tt.method, "/spool/")
 		if err != nil {
@@ -67,7 +67,7 @@ func TestClamdIsTold(t *testing.T) {
 }
 
 func TestSpamdIsTold(t *testing.T) {
-	for _, network := range []string{"unix", "tcp4"} {
+	for network, end := range map[string]string{"unix": "\r\n\r\n", "tcp4": "\r\n"} {
 		told := make(chan string, 1)
 		at := fake(t, network, func(c net.Conn) {
 			text, err := readSpamd(c)
@@ -75,7 +75,7 @@ func TestSpamdIsTold(t *testing.T) {
 				t.Error(err)
 			}
 			told <- text
-			io.WriteString(c, "SPAMD/1.1 0 EX_OK\r\nSpam: False ; -1.5 / 5.0\r\n\r\n")
+			io.WriteString(c, "SPAMD/1.1 0 EX_OK\r\nSpam: False ; -1.5 / 5.0"+end)
 		})
 		f, err := look(t, &spamd{stationOf(at)}, mail, patience)
 		if err != nil || f.outcome != imsg.Clean || f.score != -1.5 {
@@ -106,7 +106,7 @@ func TestMksdIsTold(t *testing.T) {
 // TestBadScanners: whatever a scanner does wrong, the message is not clean.
 func TestBadScanners(t *testing.T) {
 	drain := func(c net.Conn) { io.Copy(io.Discard, c) }
-	good := map[string]string{"clamd": "fd[1]: OK\x00", "instream": "stream: OK\x00", "spamd": "SPAMD/1.1 0 EX_OK\r\nSpam: False ; 0 / 5\r\n\r\n", "mksd": "OK\n"}
+	good := map[string]string{"clamd": "fd[1]: OK\x00", "instream": "stream: OK\x00", "scan": "/spool/1.2: OK\n", "spamd": "SPAMD/1.1 0 EX_OK\r\nSpam: False ; 0 / 5\r\n\r\n", "mksd": "OK\n"}
 	for name, serve := range map[string]func(c net.Conn, good string){
 		"closes at once": func(net.Conn, string) {},
 		"closes unread":  func(c net.Conn, _ string) { c.Read(make([]byte, 1)) },
@@ -138,6 +138,7 @@ func TestBadScanners(t *testing.T) {
 			e := map[string]engine{
 				"clamd":    &clamd{stationOf(at), imsg.MethodFildes, ""},
 				"instream": &clamd{stationOf(at), imsg.MethodInstream, ""},
+				"scan":     &clamd{stationOf(at), imsg.MethodScan, "/spool"},
 				"spamd":    &spamd{stationOf(at)},
 				"mksd":     &mksd{stationOf(at), "/spool"},
 			}[kind]

@@ -73,6 +73,10 @@ func readClamd(c net.Conn) (command, text string, err error) {
 		return readFildes(u)
 	}
 	r := bufio.NewReader(c)
+	if form, err := r.Peek(1); err != nil || form[0] != 'z' {
+		command, err = r.ReadString('\n')
+		return command, "", err
+	}
 	if command, err = r.ReadString(0); err != nil || command != "zINSTREAM\x00" {
 		return command, "", err
 	}
@@ -125,7 +129,7 @@ func readFildes(u *net.UnixConn) (command, text string, err error) {
 			}
 			return string(all), string(text), err
 		}
-		if !strings.HasPrefix("zFILDES\x00", string(all)) && all[len(all)-1] == 0 {
+		if all[0] != 'z' && all[len(all)-1] == '\n' {
 			return string(all), "", nil
 		}
 	}

@@ -40,12 +40,17 @@ func (s *spamd) scan(ctx context.Context, m *message) (finding, error) {
 }
 
 // parseSpamd reads a whole answer: a status line, headers, an empty line. A body
-// means nothing here. One Spam header must be among the headers.
+// means nothing here. One Spam header must be among the headers; the connection may
+// end anywhere behind it.
 func parseSpamd(answer string) (score float64, err error) {
-	// Without its empty line an answer is cut, and perhaps its score too.
 	head, _, whole := strings.Cut(answer, "\r\n\r\n")
 	if !whole {
-		return 0, fmt.Errorf("cut answer %q", clean(answer, maxName))
+		// Without its end a line is cut, and perhaps its score too.
+		end := strings.LastIndex(head, "\r\n")
+		if end < 0 {
+			return 0, fmt.Errorf("cut answer %q", clean(answer, maxName))
+		}
+		head = head[:end]
 	}
 	if strings.ContainsAny(strings.ReplaceAll(head, "\r\n", ""), "\r\n\x00") {
 		return 0, errors.New("an answer with broken lines")
