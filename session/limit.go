@@ -48,7 +48,11 @@ func (s *session) ask(room *imsg.Link, question imsg.Message, limit time.Duratio
 	}
 	ctx, done := s.limited(limit)
 	defer done()
-	return room.CallUntil(ctx.Done(), question, imsg.Longest, files...)
+	answer, err := room.CallUntil(ctx.Done(), question, imsg.Longest, files...)
+	if err != nil && ctx.Err() == context.DeadlineExceeded {
+		err = imsg.Timeout
+	}
+	return answer, err
 }
 
 // abandoned tells whether the client of a question without a limit has gone. Called
