@@ -23,7 +23,7 @@ type chunkState uint8
 
 const (
 	noChunks     chunkState = iota
-	openChunks              // the server holds octets, ours at least
+	openChunks              // a message has begun: the server holds octets as soon as it is headed
 	failedChunks            // the server was reset; chunks are refused until LAST, RSET, MAIL or a HELO
 )
 
@@ -71,9 +71,7 @@ func (s *session) bdat(out *[]byte, arg []byte) step {
 	return s.forwardChunk(out, size, last)
 }
 
-// startChunks starts a message, if it may start: state tells afterwards. The NAT
-// header is a chunk of its own. A server that refuses it has thereby answered
-// the client, and gets none of the client's octets.
+// startChunks starts a message, if it may start: state tells afterwards.
 func (s *session) startChunks(out *[]byte, last bool) step {
 	if s.recipients() == 0 {
 		return s.refuseChunk(out, last, smtp.CodeSequence, s.text(imsg.MsgTransactionFailed))
@@ -88,18 +86,63 @@ func (s *session) startChunks(out *[]byte, last bool) step {
 	if err := s.begin(); err != nil {
 		return s.noSpool(out, err)
 	}
-	s.message.chunked, s.message.headed = true, true
+	s.message.chunked = true
 	s.declined.Store(false)
 	s.answered.Store(false)
 	s.setChunks(openChunks)
-	if header := s.appendNATHeader(nil); len(header) > 0 {
+	return goOn
+}
+
+// forwardChunk lets a chunk's octets through. The last one goes out like any
+// other, and nothing at all goes out for one that is empty: some servers refuse it
+// (Exim with 504). What stands before the first one is decided by its octets.
+func (s *session) forwardChunk(out *[]byte, size int64, last bool) step {
+	s.chunks.left, s.chunks.last = size, last
+	headed := s.message.headed
+	if size == 0 && !last {
+		return s.emptyChunk(out)
+	}
+	if size == 0 && !headed {
+		if next := s.headChunks(out, smtp.StartField); next != goOn || s.chunks.state != openChunks {
+			return next
+		}
+	}
+	if size == 0 {
+		return s.endChunk(out)
+	}
+	if headed {
+		s.announceChunk(out)
+	}
+	s.skip = 0
+	s.setPhase(octets)
+	return goOn
+}
+
+// emptyChunk takes a chunk without octets, if the server took those before it.
+func (s *session) emptyChunk(out *[]byte) step {
+	if !s.drained(out) {
+		return stop
+	}
+	if s.declined.Load() {
+		return s.refuseChunk(out, false, smtp.CodeSequence, s.text(imsg.MsgTransactionFailed))
+	}
+	return s.reply(out, smtp.CodeOK, "OK")
+}
+
+// headChunks sends what stands before a message that begins so, the NAT header as
+// a chunk of its own. A server that refuses it has thereby answered the client,
+// and gets none of the client's octets: state tells afterwards.
+func (s *session) headChunks(out *[]byte, begins smtp.Start) step {
+	// A spool that fails is told at the end: see takeChunk.
+	header, _ := s.appendHeader(nil, begins)
+	if len(header) > 0 {
 		s.forward(out, smtp.AppendBDAT(nil, int64(len(header))), entry{kind: quietChunk}, false)
 		*out = append(*out, header...)
 		if !s.drained(out) {
 			return stop
 		}
 		if s.declined.Load() {
-			s.failChunks(out, last)
+			s.failChunks(out, s.chunks.last)
 			return goOn
 		}
 	}
@@ -109,20 +152,29 @@ func (s *session) startChunks(out *[]byte, last bool) step {
 	return goOn
 }
 
-// forwardChunk lets a chunk's octets through. The last one goes out like any
-// other, and nothing at all goes out for one that is empty.
-func (s *session) forwardChunk(out *[]byte, size int64, last bool) step {
-	if !last || size > 0 {
-		e := entry{kind: chunk}
-		if last {
-			e.kind = quietChunk
-		}
-		s.forward(out, smtp.AppendBDAT(nil, size), e, false)
+// announceChunk tells the server of the octets that follow.
+func (s *session) announceChunk(out *[]byte) {
+	e := entry{kind: chunk}
+	if s.chunks.last {
+		e.kind = quietChunk
 	}
-	s.skip, s.chunks.left, s.chunks.last = 0, size, last
-	if size == 0 {
-		return s.endChunk(out)
+	s.forward(out, smtp.AppendBDAT(nil, s.chunks.left), e, false)
+}
+
+// firstChunk decides by the octets of the first chunk what stands before it. Until
+// it is announced they are to be skipped, as in bdat.
+func (s *session) firstChunk(out *[]byte, in []byte) step {
+	begins := smtp.ChunkStart(in, int64(len(in)) == s.chunks.left)
+	if begins == smtp.StartUnknown {
+		return starve
 	}
+	s.setPhase(commands)
+	s.skip = s.chunks.left
+	if next := s.headChunks(out, begins); next != goOn || s.chunks.state != openChunks {
+		return next
+	}
+	s.announceChunk(out)
+	s.skip = 0
 	s.setPhase(octets)
 	return goOn
 }
@@ -132,6 +184,9 @@ func (s *session) takeChunk(out *[]byte) step {
 	m := &s.message
 	in := s.client.bytes()
 	in = in[:min(s.chunks.left, int64(len(in)))]
+	if !m.headed {
+		return s.firstChunk(out, in)
+	}
 	*out = append(*out, in...)
 	m.size += int64(len(in))
 	if m.spool {

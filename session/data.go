@@ -17,7 +17,7 @@ import (
 type message struct {
 	body    smtp.Body
 	open    bool  // its text has begun, and its end has not been read yet
-	headed  bool  // the NAT header has gone out
+	headed  bool  // it is known how the message begins, and what of ours stands before it has gone out
 	chunked bool  // it comes by BDAT
 	spool   bool  // the text goes to the spool
 	lost    bool  // it should have, but could not
@@ -66,8 +66,14 @@ func (s *session) spared(engine imsg.AuthSkip) bool {
 func (s *session) takeText(out *[]byte) step {
 	m := &s.message
 	if !m.headed {
-		m.headed = true
-		*out = s.appendNATHeader(*out)
+		begins := m.body.Start(s.client.bytes(), (*out)[len(*out):])
+		if begins == smtp.StartUnknown {
+			return starve
+		}
+		var ok bool
+		if *out, ok = s.appendHeader(*out, begins); !ok {
+			return s.refuseText(smtp.CodeSpool, s.text(imsg.MsgSpoolProblem))
+		}
 	}
 	m.body.NoSpool = !m.spool
 	var spooled *[]byte

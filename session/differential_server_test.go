@@ -298,6 +298,8 @@ func (m *mta) xclient() {
 	m.say("220 mx.example ESMTP")
 }
 
+const noEmptyChunk = "504 5.5.4 zero size for BDAT command"
+
 func (m *mta) chunk(arg string) {
 	size, last, _ := strings.Cut(arg, " ")
 	n, err := strconv.Atoi(size)
@@ -307,6 +309,9 @@ func (m *mta) chunk(arg string) {
 		return
 	case err != nil || n < 0 || last != "" && !strings.EqualFold(strings.TrimSpace(last), "LAST"):
 		m.say("501 5.5.4 BDAT what?")
+		return
+	case n == 0 && last == "" && m.rcpts > 0: // as Exim does
+		m.say("%s", noEmptyChunk)
 		return
 	}
 	m.left, m.last = n, last != ""

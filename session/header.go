@@ -44,6 +44,24 @@ func (s *session) appendNATHeader(b []byte) []byte {
 	return b
 }
 
+// appendHeader appends what stands before a message that begins so, and parts our
+// header in the spool from text, too. False: the spool cannot be written, and the
+// message must not pass without.
+func (s *session) appendHeader(b []byte, begins smtp.Start) (header []byte, ok bool) {
+	const parts = "\r\n"
+	m := &s.message
+	m.headed = true
+	before := len(b)
+	b = s.appendNATHeader(b)
+	if begins != smtp.StartText {
+		return b, true
+	}
+	if len(b) > before {
+		b = append(b, parts...)
+	}
+	return b, !m.spool || s.w.cfg.SpoolHeader == "" || s.spoolText([]byte(parts))
+}
+
 // longestHeader is how many octets the server gets of us with a message, at most:
 // an empty line follows the header where the message begins with text.
 func (s *session) longestHeader() int64 {

@@ -486,3 +486,10 @@ func (r *rig) natHeader() {
 		r.t.Fatalf("server hears %q: %v", got, err)
 	}
 }
+
+// natHeaderApart is the same with what parts it from a message that is text.
+func (r *rig) natHeaderApart() {
+	r.t.Helper()
+	r.natHeader()
+	r.server.hears("\r\n")
+}

@@ -38,7 +38,7 @@ func TestStrayOctets(t *testing.T) {
 				r.client.end()
 			}
 			if tc.hears == "" {
-				r.natHeader()
+				r.natHeaderApart()
 				r.server.hears(tc.reaches)
 			} else {
 				// What was read together with the octet need not have gone out.
@@ -150,7 +150,7 @@ func TestAuthSkip(t *testing.T) {
 			r.toServer("DATA\r\n")
 			r.toClient("354 ok\r\n")
 			r.client.say("x\r\n.\r\n")
-			r.natHeader()
+			r.natHeaderApart()
 			r.server.hears("x\r\n.\r\n")
 			r.set(func() {
 				if got := strings.Join(r.asked, ""); got != want {
@@ -163,7 +163,7 @@ func TestAuthSkip(t *testing.T) {
 
 // Parameters and keywords of extensions that need nothing of us.
 func TestExtensionsPass(t *testing.T) {
-	r := newRig(t, func(c *imsg.SessionConfig) { c.SizeLimit = 1000 })
+	r := newRig(t, func(c *imsg.SessionConfig) { c.SizeLimit, c.NatHeaderType = 1000, imsg.NatNone })
 	r.toClient("220 mx\r\n")
 	r.toServer("EHLO c\r\n")
 	r.server.say("250-mx\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250-DSN\r\n250-REQUIRETLS\r\n250-LIMITS RCPTMAX=100\r\n250-X-NEW thing\r\n250-SIZE\r\n250-size 0\r\n250-SIZE 999\r\n250 SIZE 1001\r\n")
@@ -222,7 +222,7 @@ func TestSpoolIsFull(t *testing.T) {
 				r.toServer("DATA\r\n")
 				r.toClient("354 go\r\n")
 				go r.client.say(text + ".\r\n")
-				r.natHeader()
+				r.natHeaderApart()
 				if ignore {
 					r.server.hears(text + ".\r\n")
 				} else {

@@ -62,7 +62,7 @@ func TestVirusIsCutOff(t *testing.T) {
 	r.data()
 	r.client.say("evil\r\n.\r\n")
 	r.client.hears("550 5.7.1 gate.example msg_virus_found (Eicar)\r\n")
-	r.natHeader()
+	r.natHeaderApart()
 	r.server.hears("evil\r\n")
 	r.server.end()
 	r.client.say("MAIL FROM:<x@y>\r\nRCPT TO:<z>\r\nDATA\r\nRSET\r\nNOOP\r\nEHLO me\r\nHELO\r\nVRFY x\r\nQUIT\r\n")
@@ -84,7 +84,7 @@ func TestSpam(t *testing.T) {
 		r.set(func() { r.verdict = imsg.Verdict{Virus: imsg.Clean, Spam: imsg.Clean, Score: 7} })
 		r.data()
 		r.client.say("buy\r\n.\r\n")
-		r.natHeader()
+		r.natHeaderApart()
 		r.server.hears("buy\r\n")
 		if refuse {
 			r.client.hears("550 5.7.1 gate.example msg_spam_found [7.000000]\r\n")
@@ -107,7 +107,7 @@ func TestScannerFails(t *testing.T) {
 				r.set(func() { r.verdict = v })
 				r.data()
 				r.client.say("x\r\n.\r\n")
-				r.natHeader()
+				r.natHeaderApart()
 				r.server.hears("x\r\n")
 				if ignore {
 					r.server.hears(".\r\n")
@@ -127,7 +127,7 @@ func TestSpamScannerFailurePasses(t *testing.T) {
 	r.set(func() { r.verdict = imsg.Verdict{Virus: imsg.Clean, Spam: imsg.Failed, SpamProblem: "gone"} })
 	r.data()
 	r.client.say("x\r\n.\r\n")
-	r.natHeader()
+	r.natHeaderApart()
 	r.server.hears("x\r\n.\r\n")
 }
 
@@ -138,7 +138,7 @@ func TestScandDies(t *testing.T) {
 	r.data()
 	r.client.say("x\r\n.\r\n")
 	r.client.hears("451 4.3.0 gate.example msg_scanner_failed\r\n")
-	r.natHeader()
+	r.natHeaderApart()
 	r.server.hears("x\r\n")
 	r.server.end()
 }
@@ -150,7 +150,7 @@ func TestLockedMeanwhile(t *testing.T) {
 	})
 	r.data()
 	r.client.say("x\r\n")
-	r.natHeader()
+	r.natHeaderApart()
 	r.server.hears("x\r\n")
 	r.lockd.Send(&imsg.Locked{Numbers: []uint64{101}})
 	// An answered Snapshot shows that Locked has been heard.
@@ -252,7 +252,7 @@ func TestPipelining(t *testing.T) {
 	r.server.say("250 ok\r\n250 ok\r\n")
 	r.client.hears("250 ok\r\n250 ok\r\n502 gate.example msg_unimpl_command\r\n")
 	r.toClient("354 go\r\n")
-	r.natHeader()
+	r.natHeaderApart()
 	r.server.hears("text\r\n.\r\nNOOP\r\n")
 	r.toClient("250 queued\r\n250 noop\r\n")
 }
@@ -357,7 +357,7 @@ func TestAuth(t *testing.T) {
 	r.toServer("DATA\r\n")
 	r.toClient("354 ok\r\n")
 	r.client.say("unscanned\r\n.\r\n")
-	r.natHeader()
+	r.natHeaderApart()
 	r.server.hears("unscanned\r\n.\r\n")
 	r.set(func() {
 		if len(r.scanned) > 0 {
@@ -409,7 +409,7 @@ func TestClientVanishes(t *testing.T) {
 	r := newRig(t, nil)
 	r.data()
 	r.client.say("half a mess")
-	r.natHeader()
+	r.natHeaderApart()
 	r.server.hears("half a mess")
 	r.client.conn.Close()
 	r.server.end()
