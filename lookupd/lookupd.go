@@ -183,14 +183,14 @@ func (l *room) take(ctx context.Context, r imsg.Request) {
 		r.Fail(imsg.Busy)
 		return
 	}
-	ctx, cancel := r.Context(ctx)
+	look, cancel := r.Context(ctx)
 	go func() {
-		defer cancel()
-		answer, err := work(ctx)
+		answer, err := work(look)
+		cancel()
 		<-l.held
 		var kind imsg.Kind
 		switch {
-		case ctx.Err() != nil: // our own end cut the question short, or the asker's
+		case ctx.Err() != nil: // our own end cut the question short
 		case err == nil:
 			r.Answer(answer)
 		case errors.As(err, &kind):

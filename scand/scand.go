@@ -162,15 +162,15 @@ func (s *room) take(ctx context.Context, r imsg.Request) {
 		r.Fail(imsg.Busy)
 		return
 	}
-	ctx, cancel := r.Context(ctx)
+	scan, cancel := r.Context(ctx)
 	go func() {
-		defer cancel()
-		v := s.judge(ctx, q, r.Files[0])
+		v := s.judge(scan, q, r.Files[0])
+		cancel()
 		// The place is free before the answer is out: who asks again on
 		// getting it finds one.
 		r.Close()
 		<-s.held
-		if ctx.Err() == nil { // else our own end cut the scan short, or the asker's
+		if ctx.Err() == nil { // else our own end cut the scan short
 			r.Answer(v)
 		}
 	}()

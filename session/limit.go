@@ -16,16 +16,24 @@ import (
 // still gets what it is owed, but it may as well have gone.
 const halfClosed = 10 * time.Second
 
-// limited returns a context that ends after limit, or when the generation must
-// end. If limit is 0 it ends with the session too, which the worker's clock ends
-// when the client has gone; done is due.
+// limited returns a context that ends after limit, and when the generation must
+// end; a message under way has the time its answer may take then. If limit is 0 it
+// ends with the session too, which the worker's clock ends when the client has
+// gone; done is due.
 func (s *session) limited(limit time.Duration) (ctx context.Context, done context.CancelFunc) {
-	ctx, cancel := context.WithTimeout(s.w.ending, imsg.Limit(limit))
-	if limit > 0 {
-		return ctx, cancel
+	ctx, cancel := context.WithTimeout(context.Background(), imsg.Limit(limit))
+	s.mu.Lock()
+	left := time.Duration(0)
+	if s.phase == verdict {
+		left = answerWait
 	}
-	s.setAbandon(cancel)
+	s.mu.Unlock()
+	unending := context.AfterFunc(s.w.ending, func() { time.AfterFunc(left, cancel) })
+	if limit == 0 {
+		s.setAbandon(cancel)
+	}
 	return ctx, func() {
+		unending()
 		s.setAbandon(nil)
 		cancel()
 	}
