@@ -36,6 +36,13 @@ func (p *talker) quiet() {
 	p.r.Reset(p.conn)
 }
 
+// patient is for tests that move much.
+func (r *rig) patient() {
+	for _, p := range []*talker{r.client, r.server} {
+		p.conn.SetDeadline(time.Now().Add(2 * time.Minute))
+	}
+}
+
 // waited waits until the client was kept waiting for a place.
 func (h *house) waited() {
 	h.t.Helper()
@@ -84,7 +91,7 @@ func TestPipelineOfOwnReplies(t *testing.T) {
 
 // A client may write all it has to say before it reads a word.
 func TestAllInOneWrite(t *testing.T) {
-	const many = 1000
+	const many, some = 1000, 50
 	ok := func(verb string) string { return "250-" + verb + "\r\n250 ok\r\n" }
 	const hello, unknown, bye = "220-mx\r\n220 mx ESMTP\r\n250-mx\r\n250-PIPELINING\r\n250-AUTH LOGIN\r\n250-BUR*\r\n250 CHUNKING\r\n", "502 gate.example msg_unimpl_command\r\n", "221 bye\r\n"
 	mail, recipients := "MAIL FROM:<a>\r\n", numbered("RCPT TO:<%d@mx.example>\r\n", many)
@@ -113,14 +120,15 @@ func TestAllInOneWrite(t *testing.T) {
 			strings.Repeat(ok("NOOP")+unknown+unknown, many), strings.Repeat("NOOP\r\n", many), "",
 		},
 		"mails": {
-			strings.Repeat(mail+"RCPT TO:<b>\r\nDATA\r\nx\r\n.\r\n", many),
-			strings.Repeat(ok("MAIL")+ok("RCPT")+"354 go\r\n250 queued\r\n", many),
-			strings.Repeat(mail+"RCPT TO:<b>\r\nDATA\r\nX: 127.0.0.1\r\nx\r\n.\r\n", many),
-			strings.TrimSuffix(strings.Repeat("x\r\n|", many), "|"),
+			strings.Repeat(mail+"RCPT TO:<b>\r\nDATA\r\nx\r\n.\r\n", some),
+			strings.Repeat(ok("MAIL")+ok("RCPT")+"354 go\r\n250 queued\r\n", some),
+			strings.Repeat(mail+"RCPT TO:<b>\r\nDATA\r\nX: 127.0.0.1\r\nx\r\n.\r\n", some),
+			strings.TrimSuffix(strings.Repeat("x\r\n|", some), "|"),
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t, func(c *imsg.SessionConfig) { leastPipeline(c); c.EarlyTalk = false })
+			r.patient()
 			heard := make(chan string, 1)
 			go func() { heard <- r.server.obey(false) }()
 			r.client.say("EHLO c\r\n" + tc.says + "QUIT\r\n")
@@ -212,8 +220,12 @@ func TestBothSidesFull(t *testing.T) {
 	for _, size := range []int{least, 1 << 20} {
 		r := newRig(t, func(c *imsg.SessionConfig) { c.PipelineSize = size })
 		r.toClient("220 mx\r\n")
-		const lines = 20_000
-		command, reply := "NOOP "+strings.Repeat("x", 100)+"\r\n", "250-"+strings.Repeat("y", 1000)+"\r\n250 ok\r\n"
+		r.patient()
+		r.client.conn.(*net.TCPConn).SetReadBuffer(256 << 10)
+		r.server.conn.(*net.TCPConn).SetWriteBuffer(256 << 10)
+		// More than any kernel holds, in few lines.
+		const lines = 8000
+		command, reply := "NOOP "+strings.Repeat("x", 2000)+"\r\n", "250-"+strings.Repeat("y", 4000)+"\r\n250 ok\r\n"
 		go io.WriteString(r.client.conn, strings.Repeat(command, lines))
 		var answered atomic.Int64
 		done := make(chan bool)

@@ -5,8 +5,6 @@
 package session
 
 import (
-	"strconv"
-
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/session/smtp"
 )
@@ -16,7 +14,8 @@ import (
 //
 // What the reply is gets decided in one step with the client's goroutine being
 // stopped, under s.mu: that one releases the end of a message under s.mu, too. So
-// the reply either finds the end held back for good, or belongs to it.
+// the end is held back for good; or it has just been released, the reply is none
+// to it, and both sides are closed as at a farewell.
 func (s *session) takeUnasked(out *[]byte, done int, opened bool) relayState {
 	s.mu.Lock()
 	if opened {
@@ -55,7 +54,7 @@ func (s *session) answerEarly(out *[]byte, d *dismissal) {
 		s.finish("server")
 		return
 	}
-	s.info("DATA:CANCELLED ["+strconv.Itoa(code)+"] before its end", "dst", s.dst)
+	s.info("DATA:CANCELLED [" + itoa(code) + "]")
 	s.server.conn.Close()
 	s.mu.Lock()
 	d.text, d.relaying = reply, false

@@ -47,6 +47,7 @@ func TestAnsweredEarly(t *testing.T) {
 			r.client.say("MAIL FROM:<c>\r\nQUIT\r\n")
 			r.client.hears("451 4.3.2 gate.example " + tc.reason + "\r\n221 2.0.0 gate.example msg_sign_off\r\n")
 			r.client.end()
+			r.logs("DATA:CANCELLED [" + tc.reason[:3] + "]")
 			r.logs("CLOSE:TAKEN")
 			r.wantScanned()
 			r.nothingSpooled()
