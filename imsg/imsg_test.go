@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 )
 
 // link returns both ends of a link between two rooms.
@@ -44,13 +46,7 @@ func serve(c *Conn, h Handler) <-chan error {
 
 func wait[T any](t testing.TB, c <-chan T) T {
 	t.Helper()
-	select {
-	case v := <-c:
-		return v
-	case <-time.After(10 * time.Second):
-		t.Fatal("waited 10 seconds in vain")
-		panic("unreachable")
-	}
+	return imsgtest.Receive(t, "an event", c)
 }
 
 func TestTable(t *testing.T) {
@@ -224,14 +220,14 @@ func TestCall(t *testing.T) {
 			r.Fail(Resource)
 		}
 	})
-	a, err := s.Call(&Enter{Client: netip.MustParseAddrPort("192.0.2.1:99")}, time.Second)
+	a, err := s.Call(&Enter{Client: netip.MustParseAddrPort("192.0.2.1:99")}, imsgtest.Patience)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got := a.(*Admission); got.Number != 42 || got.Sessions != 99 || got.Load != 0.5 {
 		t.Errorf("got %+v", got)
 	}
-	if _, err := s.Call(&Offence{}, time.Second); err != Resource {
+	if _, err := s.Call(&Offence{}, imsgtest.Patience); err != Resource {
 		t.Errorf("a failure came as %v", err)
 	}
 }
@@ -240,10 +236,10 @@ func TestCallGone(t *testing.T) {
 	s, l := link(t, Session, Lockd)
 	serve(s, func(Request) {})
 	serve(l, func(r Request) { r.From().Close() })
-	if _, err := s.Call(&Enter{}, 10*time.Second); err != Gone {
+	if _, err := s.Call(&Enter{}, imsgtest.Patience); err != Gone {
 		t.Fatalf("the other room ended: %v", err)
 	}
-	if _, err := s.Call(&Enter{}, 10*time.Second); err != Gone {
+	if _, err := s.Call(&Enter{}, imsgtest.Patience); err != Gone {
 		t.Fatalf("after the end: %v", err)
 	}
 	if err := s.Send(&Leave{}); err != Gone {
@@ -266,7 +262,7 @@ func TestFilesTravel(t *testing.T) {
 	defer f.Close()
 	f.WriteString("what lies in the file")
 	f.Seek(0, 0)
-	a, err := s.Call(&Scan{}, 10*time.Second, f)
+	a, err := s.Call(&Scan{}, imsgtest.Patience, f)
 	if err != nil || a.(*Verdict).VirusName != "what lies in the file" {
 		t.Fatalf("%+v, %v", a, err)
 	}
@@ -365,7 +361,7 @@ func TestWrongAnswerType(t *testing.T) {
 		b, _ := new2().encode(&Done{}, h.id)
 		unix.Sendmsg(int(liar.Fd()), b, nil, nil, 0)
 	}()
-	if _, err := honest.Call(&Enter{}, 10*time.Second); err != Gone {
+	if _, err := honest.Call(&Enter{}, imsgtest.Patience); err != Gone {
 		t.Errorf("a wrong answer gave %v", err)
 	}
 	if err := wait(t, end); !errors.Is(err, ErrBadMessage) {
@@ -428,7 +424,7 @@ func TestLinkIsReplaced(t *testing.T) {
 		return func(r Request) { r.Answer(&Admission{Number: n}) }
 	}
 	ask := func() (uint64, error) {
-		a, err := l.Call(&Enter{}, 10*time.Second)
+		a, err := l.Call(&Enter{}, imsgtest.Patience)
 		if err != nil {
 			return 0, err
 		}
@@ -466,7 +462,7 @@ func TestManyCallers(t *testing.T) {
 	for i := range 500 {
 		wg.Go(func() {
 			port := uint16(i + 1)
-			a, err := s.Call(&Enter{Client: netip.AddrPortFrom(netip.IPv6Loopback(), port)}, 10*time.Second)
+			a, err := s.Call(&Enter{Client: netip.AddrPortFrom(netip.IPv6Loopback(), port)}, imsgtest.Patience)
 			if err != nil || a.(*Admission).Number != uint64(port) {
 				t.Errorf("call %d: %+v, %v", i, a, err)
 			}

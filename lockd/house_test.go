@@ -19,9 +19,10 @@ import (
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 )
 
-const patience = 10 * time.Second
+const patience = imsgtest.Patience
 
 func TestMain(m *testing.M) {
 	time.Local = time.UTC
@@ -221,14 +222,9 @@ func (h *house) next() imsg.Message {
 	return receive(h.t, h.told)
 }
 
-func receive[T any](t testing.TB, from <-chan T) (v T) {
+func receive[T any](t testing.TB, from <-chan T) T {
 	t.Helper()
-	select {
-	case v = <-from:
-	case <-time.After(patience):
-		t.Fatal("nothing came")
-	}
-	return v
+	return imsgtest.Receive(t, "a message", from)
 }
 
 // hand is a session worker.
@@ -392,11 +388,7 @@ func ask[T imsg.Message](t testing.TB, c *imsg.Conn, m imsg.Message) T {
 // eventually waits for what no message tells.
 func eventually(t testing.TB, what string, is func() bool) {
 	t.Helper()
-	for end := time.Now().Add(patience); !is(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("never: %s", what)
-		}
-	}
+	imsgtest.Until(t, what, is)
 }
 
 func (h *house) liveCount() int {

@@ -5,12 +5,14 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/miekg/dns"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 )
 
 func TestListName(t *testing.T) {
@@ -201,14 +203,16 @@ func TestWhoWasAsked(t *testing.T) {
 }
 
 // TestOrder: the first configured list wins though it answers last, and one that is
-// behind it is not waited for.
+// behind it is not waited for. It must not be slower by more than grace, so on a
+// busy machine it may need several questions.
 func TestOrder(t *testing.T) {
 	second := make(chan struct{})
+	told := sync.OnceFunc(func() { close(second) })
 	listed := map[string][]string{"1.2.0.192": {"127.0.0.2"}}
 	s := serve(t, map[string]zone{
 		"slow.test": after(second, lists("slow.test", listed)),
 		"fast.test": func(q *dns.Msg) *dns.Msg {
-			defer close(second)
+			defer told()
 			return lists("fast.test", listed)(q)
 		},
 		"never.test": silent,
@@ -216,12 +220,11 @@ func TestOrder(t *testing.T) {
 	c := open(t, &imsg.LookupdConfig{
 		Nameservers: []netip.AddrPort{s.addr}, Zones: zones("slow.test", "fast.test", "never.test"), Timeout: time.Minute,
 	}).session()
-	if got := ask(t, c, "192.0.2.1"); got.Zone != "slow.test" {
-		t.Errorf("%+v", got)
-	}
+	imsgtest.Until(t, "slow.test wins", func() bool { return ask(t, c, "192.0.2.1").Zone == "slow.test" })
 }
 
 // TestSilentList: a list that keeps silent does not hold up the answer of another.
+// If it did, no question would be answered before the resolver gives up, after 4 s.
 func TestSilentList(t *testing.T) {
 	s := serve(t, map[string]zone{
 		"never.test": silent,
@@ -230,13 +233,13 @@ func TestSilentList(t *testing.T) {
 	c := open(t, &imsg.LookupdConfig{
 		Nameservers: []netip.AddrPort{s.addr}, Zones: zones("never.test", "fast.test"), Timeout: time.Minute,
 	}).session()
-	start := time.Now()
-	if got := ask(t, c, "192.0.2.1"); got.Zone != "fast.test" || got.Failed != 1 {
-		t.Errorf("%+v", got)
-	}
-	if d := time.Since(start); d > grace+2*time.Second { // the resolver takes 4 s to give up
-		t.Errorf("waited %v", d)
-	}
+	imsgtest.Until(t, "one is answered soon", func() bool {
+		start := time.Now()
+		if got := ask(t, c, "192.0.2.1"); got.Zone != "fast.test" || got.Failed != 1 {
+			t.Errorf("%+v", got)
+		}
+		return time.Since(start) < 2*retry
+	})
 }
 
 // TestErrors: what a list does wrong never lists a client, and hides no other list.
@@ -253,7 +256,7 @@ func TestErrors(t *testing.T) {
 		},
 	})
 	all := zones("servfail.test", "refused.test", "silent.test", "other.test", "good.test")
-	c := open(t, &imsg.LookupdConfig{Nameservers: []netip.AddrPort{s.addr}, Zones: all, Timeout: 2 * time.Second}).session()
+	c := open(t, &imsg.LookupdConfig{Nameservers: []netip.AddrPort{s.addr}, Zones: all, Timeout: patience}).session()
 	if got := ask(t, c, "192.0.2.1"); got.Zone != "good.test" || got.Failed != 4 {
 		t.Errorf("%+v", got)
 	}
@@ -289,7 +292,7 @@ func TestServers(t *testing.T) {
 func TestLostDatagram(t *testing.T) {
 	lossy := serve(t, map[string]zone{"good.test": silent})
 	good := serve(t, map[string]zone{"good.test": lists("good.test", map[string][]string{"1.2.0.192": {"127.0.0.2"}})})
-	c := open(t, &imsg.LookupdConfig{Nameservers: []netip.AddrPort{lossy.addr, good.addr}, Zones: zones("good.test"), Timeout: 2 * retry}).session()
+	c := open(t, &imsg.LookupdConfig{Nameservers: []netip.AddrPort{lossy.addr, good.addr}, Zones: zones("good.test"), Timeout: patience}).session()
 	if got := ask(t, c, "192.0.2.1"); got.Zone != "good.test" {
 		t.Errorf("%+v", *got)
 	}

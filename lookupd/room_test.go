@@ -13,10 +13,11 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 )
 
 // patience bounds every wait of the tests for what must happen.
-const patience = 20 * time.Second
+const patience = imsgtest.Patience
 
 // house is a parent and its sessions around one running lookupd.
 type house struct {
@@ -106,14 +107,9 @@ func (h *house) logs(words ...string) string {
 	return ""
 }
 
-func await[T any](t testing.TB, what string, c <-chan T) (v T) {
+func await[T any](t testing.TB, what string, c <-chan T) T {
 	t.Helper()
-	select {
-	case v = <-c:
-	case <-time.After(patience):
-		t.Fatalf("waited in vain for %s", what)
-	}
-	return v
+	return imsgtest.Receive(t, what, c)
 }
 
 // server is a name server whose zones are functions of the name in front of them.

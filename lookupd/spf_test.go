@@ -213,7 +213,7 @@ func TestRFC7208(t *testing.T) {
 				t.Fatal(err)
 			}
 			server := serve(t, map[string]zone{".": load(t, s.ZoneData).answer})
-			room := open(t, &imsg.LookupdConfig{Nameservers: []netip.AddrPort{server.addr}, Timeout: 3 * time.Second})
+			room := open(t, &imsg.LookupdConfig{Nameservers: []netip.AddrPort{server.addr}, Timeout: patience})
 			for name, tt := range s.Tests {
 				cases++
 				t.Run(name, func(t *testing.T) {

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 )
 
 // The tests run this binary again: as a parent, which runs it again as its
@@ -167,7 +168,7 @@ type house struct {
 	err   error
 }
 
-const patience = 30 * time.Second
+const patience = imsgtest.Patience
 
 // newHouse makes a folder with a configuration. Root's families run as nobody.
 func newHouse(t *testing.T, options ...string) *house {

@@ -4,7 +4,6 @@ package parent
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -14,21 +13,13 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 )
 
 func freePort(t *testing.T) string {
 	t.Helper()
-	// Below the ports the kernel gives to connections: one of those could take
-	// it before it is used.
-	for range 100 {
-		l, err := net.Listen("tcp4", fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(12000)))
-		if err == nil {
-			l.Close()
-			return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
-		}
-	}
-	t.Fatal("no port is free")
-	panic("unreachable")
+	return strconv.Itoa(int(imsgtest.Port(t).Port()))
 }
 
 func reachable(port string) bool {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 )
 
 const mail = "Subject: a\r\n\r\nb\r\n"
@@ -261,12 +262,17 @@ func silent(t *testing.T) (conf *imsg.ScandConfig, started, gone chan struct{}) 
 
 func TestDeadlines(t *testing.T) {
 	conf, started, gone := silent(t)
-	conf.AntivirusTimeout = 500 * time.Millisecond
 	conf.Parallel = 1
-	c := open(t, conf).session()
-	v := ask(t, c, mail)
-	if v.Virus != imsg.TimedOut || v.VirusProblem == "" || v.VirusTime < conf.AntivirusTimeout || v.Spam != imsg.Clean {
-		t.Errorf("%+v", v)
+	var c *imsg.Conn
+	for conf.AntivirusTimeout = range imsgtest.Limits(500 * time.Millisecond) {
+		c = open(t, conf).session()
+		v := ask(t, c, mail)
+		if v.Virus != imsg.TimedOut || v.VirusProblem == "" || v.VirusTime < conf.AntivirusTimeout || v.Spam != imsg.Clean {
+			t.Errorf("%+v", v)
+		}
+		if len(gone) > 0 || len(started) > 0 {
+			break // there was time to ask
+		}
 	}
 	await(t, "the question", started)
 	await(t, "its end", gone)
@@ -357,11 +363,7 @@ func TestSessionGone(t *testing.T) {
 // until polls for what nothing tells of.
 func until(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("waited in vain until %s", what)
-		}
-	}
+	imsgtest.Until(t, what, ok)
 }
 
 func TestBusy(t *testing.T) {

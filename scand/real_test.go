@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/hex"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
@@ -16,6 +15,7 @@ import (
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 )
 
 // need returns the path of a program, or skips; with GATED_REQUIRE=all its absence
@@ -62,44 +62,27 @@ func launch(t testing.TB, network, address string, program string, args ...strin
 			t.Logf("%s said: %s", program, out.String())
 		}
 	})
-	for end := time.Now().Add(60 * time.Second); ; {
-		c, err := net.Dial(network, address)
-		if err == nil {
-			c.Close()
-			return
-		}
+	if err := imsgtest.Eventually(program+" does not listen", func() bool {
 		select {
 		case <-ended:
 			t.Fatalf("%s ended: %s", program, out.String())
-		case <-time.After(20 * time.Millisecond):
+		default:
 		}
-		if time.Now().After(end) {
-			t.Fatalf("%s does not listen: %v", program, err)
-		}
-	}
-}
-
-// freePort returns a loopback port that was free a moment ago.
-func freePort(t testing.TB) netip.AddrPort {
-	t.Helper()
-	// Below the ports the kernel gives to connections: one of those could take
-	// it before it is used.
-	for range 100 {
-		l, err := net.Listen("tcp4", fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(12000)))
+		c, err := net.Dial(network, address)
 		if err == nil {
-			l.Close()
-			return l.Addr().(*net.TCPAddr).AddrPort()
+			c.Close()
 		}
+		return err == nil
+	}); err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal("no port is free")
-	panic("unreachable")
 }
 
 // realClamd starts clamd with a data base of one signature.
 func realClamd(t testing.TB) (socket string, addr netip.AddrPort) {
 	program := need(t, "clamd")
 	dir := short(t)
-	socket, addr = filepath.Join(dir, "clamd.ctl"), freePort(t)
+	socket, addr = filepath.Join(dir, "clamd.ctl"), imsgtest.Port(t)
 	db := filepath.Join(dir, "db")
 	if err := os.Mkdir(db, 0o755); err != nil {
 		t.Fatal(err)
@@ -115,7 +98,7 @@ func realClamd(t testing.TB) (socket string, addr netip.AddrPort) {
 func realSpamd(t testing.TB) (socket string, addr netip.AddrPort) {
 	program := need(t, "spamd")
 	dir := short(t)
-	socket, addr = filepath.Join(dir, "spamd.sock"), freePort(t)
+	socket, addr = filepath.Join(dir, "spamd.sock"), imsgtest.Port(t)
 	site := filepath.Join(dir, "site")
 	if err := os.Mkdir(site, 0o755); err != nil {
 		t.Fatal(err)

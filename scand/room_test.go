@@ -11,13 +11,13 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 )
 
 // patience bounds every wait of the tests for what must happen.
-const patience = 20 * time.Second
+const patience = imsgtest.Patience
 
 // house is a parent and its sessions around one running scand.
 type house struct {
@@ -83,14 +83,9 @@ func (h *house) session() *imsg.Conn {
 	return c
 }
 
-func await[T any](t testing.TB, what string, c <-chan T) (v T) {
+func await[T any](t testing.TB, what string, c <-chan T) T {
 	t.Helper()
-	select {
-	case v = <-c:
-	case <-time.After(patience):
-		t.Fatalf("waited in vain for %s", what)
-	}
-	return v
+	return imsgtest.Receive(t, what, c)
 }
 
 // short makes a directory whose name leaves room for a socket's, and that a scanner

@@ -8,9 +8,9 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 )
 
 // benchPair is a session through a worker with both ends in the benchmark's
@@ -41,7 +41,7 @@ func benchPair(b *testing.B, change func(*imsg.SessionConfig)) (client, server n
 	}
 	b.Cleanup(func() { client.Close(); server.Close() })
 	for _, c := range []net.Conn{client, server} {
-		c.SetDeadline(time.Now().Add(time.Minute))
+		c.SetDeadline(imsgtest.Deadline())
 	}
 	exchange(b, server, client, []byte("220 mx\r\n"))
 	exchange(b, client, server, []byte("EHLO c\r\n"))

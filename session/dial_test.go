@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 )
 
 // someSockets lets a worker have plain sockets for prepared ones.
@@ -48,7 +49,7 @@ func TestDialPrepared(t *testing.T) {
 		}
 		to := addrPort(l.Addr())
 		for _, from := range []netip.AddrPort{{}, netip.AddrPortFrom(to.Addr(), 0)} {
-			c, err := w.dialPrepared(soon(t, 5*time.Second), from, to)
+			c, err := w.dialPrepared(soon(t, imsgtest.Patience), from, to)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -60,7 +61,7 @@ func TestDialPrepared(t *testing.T) {
 				t.Errorf("%s to %s", c.LocalAddr(), c.RemoteAddr())
 			}
 			// A port that is taken.
-			if _, err := w.dialPrepared(soon(t, 5*time.Second), addrPort(c.LocalAddr()), to); !portTaken(err) {
+			if _, err := w.dialPrepared(soon(t, imsgtest.Patience), addrPort(c.LocalAddr()), to); !portTaken(err) {
 				t.Errorf("a taken port: %v", err)
 			}
 			other.Close()
@@ -70,7 +71,7 @@ func TestDialPrepared(t *testing.T) {
 			c.Close()
 		}
 		l.Close()
-		if _, err := w.dialPrepared(soon(t, 5*time.Second), netip.AddrPort{}, to); !errors.Is(err, unix.ECONNREFUSED) {
+		if _, err := w.dialPrepared(soon(t, imsgtest.Patience), netip.AddrPort{}, to); !errors.Is(err, unix.ECONNREFUSED) {
 			t.Errorf("nobody listens: %v", err)
 		}
 	}

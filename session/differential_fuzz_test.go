@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 )
 
 // cutBy cuts a stream into pieces whose lengths the octets of cuts give, over and over.
@@ -190,7 +191,7 @@ func playScript(c *net.TCPConn, script, cuts []byte) (heard []byte, late bool) {
 			c.SetReadDeadline(time.Now().Add(3 * time.Millisecond))
 		} else {
 			c.CloseWrite()
-			c.SetReadDeadline(time.Now().Add(10 * time.Second))
+			c.SetReadDeadline(imsgtest.Deadline())
 		}
 		n, err := c.Read(b)
 		heard = append(heard, b[:n]...)
@@ -210,12 +211,12 @@ func newLeakCheck(f *testing.F) func(*testing.T) {
 			return
 		}
 		var g, n int
-		for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
-			if g, n = runtime.NumGoroutine(), openFiles(); g <= goroutines+16 && n <= files+16 {
-				return
-			}
+		if err := imsgtest.Eventually("something is left", func() bool {
+			g, n = runtime.NumGoroutine(), openFiles()
+			return g <= goroutines+16 && n <= files+16
+		}); err != nil {
+			t.Fatalf("%v: %d goroutines, %d open files; there were %d and %d", err, g, n, goroutines, files)
 		}
-		t.Fatalf("%d goroutines, %d open files; there were %d and %d", g, n, goroutines, files)
 	}
 }
 

@@ -11,10 +11,8 @@ package session
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"maps"
-	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -28,6 +26,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 )
 
 // realServer is a mail server with a folder of its own, delivering to one maildir.
@@ -157,20 +157,10 @@ func lacks(t *testing.T, format string, args ...any) {
 	t.Skipf(format, args...)
 }
 
-// freePort returns a port of the loopback that nobody listens on.
+// freePort returns a port of 127.0.0.1 for a server.
 func freePort(t *testing.T) string {
 	t.Helper()
-	// Below the ports the kernel gives to connections: one of those could take
-	// it before it is used.
-	for range 100 {
-		l, err := net.Listen("tcp4", fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(12000)))
-		if err == nil {
-			l.Close()
-			return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
-		}
-	}
-	t.Fatal("no port is free")
-	panic("unreachable")
+	return strconv.Itoa(int(imsgtest.Port(t).Port()))
 }
 
 // openFolder returns a new folder that other users can reach.
@@ -194,20 +184,19 @@ func writeFile(t *testing.T, name, text string) {
 // greets waits until a server is there.
 func greets(t *testing.T, addr, logFile string) {
 	t.Helper()
-	for end := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
-		if c, err := net.Dial("tcp4", addr); err == nil {
-			b := make([]byte, 3)
-			c.SetDeadline(time.Now().Add(5 * time.Second))
-			c.Read(b)
-			c.Close()
-			if string(b) == "220" {
-				return
-			}
+	if err := imsgtest.Eventually("the server does not greet", func() bool {
+		c, err := net.Dial("tcp4", addr)
+		if err != nil {
+			return false
 		}
-		if time.Now().After(end) {
-			log, _ := os.ReadFile(logFile)
-			t.Fatalf("the server does not greet: %s", log)
-		}
+		defer c.Close()
+		b := make([]byte, 3)
+		c.SetDeadline(imsgtest.Deadline())
+		c.Read(b)
+		return string(b) == "220"
+	}); err != nil {
+		log, _ := os.ReadFile(logFile)
+		t.Fatalf("%v: %s", err, log)
 	}
 }
 
@@ -379,10 +368,8 @@ func (s *realServer) settle(t *testing.T) []string {
 	if s.deliver != nil {
 		s.deliver()
 	}
-	for end := time.Now().Add(time.Minute); len(pending()) > 0; time.Sleep(50 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("not delivered: %q", pending())
-		}
+	if err := imsgtest.Eventually("not delivered", func() bool { return len(pending()) == 0 }); err != nil {
+		t.Fatalf("%v: %q", err, pending())
 	}
 	entries, err := os.ReadDir(s.maildir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {

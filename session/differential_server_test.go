@@ -14,7 +14,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
+
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 )
 
 // reading is what sets one kind of server apart from others.
@@ -484,7 +485,7 @@ func newMX(t testing.TB, r reading) *mx {
 func (x *mx) serve(conn net.Conn, r reading) {
 	defer x.live.Done()
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(time.Minute))
+	conn.SetDeadline(imsgtest.Deadline())
 	c := &call{mta: *newMTA(r), over: make(chan struct{})}
 	x.mu.Lock()
 	c.fickle = x.fickle

@@ -26,6 +26,7 @@ import (
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 	"github.com/smtp-gated/smtp-gated/session/smtp"
 )
 
@@ -219,7 +220,7 @@ func (l *lab) pass(h hostile, tag string, cut cutting, r *rand.Rand) *passage {
 	}
 	conn := c.(*net.TCPConn)
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(20 * time.Second))
+	conn.SetDeadline(imsgtest.Deadline())
 	p.src = conn.LocalAddr().String()
 	ear := listen(conn)
 	hello := "EHLO " + tag + "\r\n"

@@ -10,9 +10,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 )
 
 // house is a session worker with everybody it talks to played by the test.
@@ -111,8 +111,8 @@ func config(server string) *imsg.SessionConfig {
 	return &imsg.SessionConfig{
 		ProxyName: "gate.example", Mode: imsg.ModeFixed, FixedServer: netip.MustParseAddrPort(server),
 		MaxConnections: 64, PipelineSize: 128, TakeoverCmds: 10,
-		TimeoutDirect: 60 * time.Second, TimeoutLookup: 5 * time.Second, TimeoutSession: 20 * time.Second,
-		TimeoutIdle: 60 * time.Second, TimeoutConnect: 5 * time.Second, TimeoutScan: 10 * time.Second,
+		TimeoutDirect: imsgtest.Patience, TimeoutLookup: imsgtest.Patience, TimeoutSession: imsgtest.Patience,
+		TimeoutIdle: imsgtest.Patience, TimeoutConnect: imsgtest.Patience, TimeoutScan: imsgtest.Patience,
 		EarlyTalk: true, Antivirus: true, Antispam: true, ScanMaxSize: 10 << 20, SpamMaxSize: 10 << 20, SpamThreshold: 7,
 		SpamRefuse: true, LockDuration: 3600,
 		SpoolPath: "/spool", SpoolPerm: 0o600, SpoolLeaveOn: imsg.LeaveError,
@@ -331,28 +331,16 @@ func (h *house) offence() *imsg.Offence {
 // seen waits until the test's rooms have heard something.
 func (h *house) seen(what string, ok func() bool) {
 	h.t.Helper()
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(2 * time.Millisecond) {
+	imsgtest.Until(h.t, what, func() bool {
 		h.mu.Lock()
-		done := ok()
-		h.mu.Unlock()
-		if done {
-			return
-		}
-		if time.Now().After(end) {
-			h.t.Fatalf("waited 10 seconds in vain for %s", what)
-		}
-	}
+		defer h.mu.Unlock()
+		return ok()
+	})
 }
 
 func wait[T any](t testing.TB, c <-chan T) T {
 	t.Helper()
-	select {
-	case v := <-c:
-		return v
-	case <-time.After(10 * time.Second):
-		t.Fatal("waited 10 seconds in vain")
-		panic("unreachable")
-	}
+	return imsgtest.Receive(t, "an event", c)
 }
 
 // peer is one side of a dialogue, with a deadline on everything.
@@ -373,7 +361,7 @@ func (h *house) dial() *talker {
 }
 
 func newTalker(t testing.TB, name string, c net.Conn) *talker {
-	c.SetDeadline(time.Now().Add(20 * time.Second))
+	c.SetDeadline(imsgtest.Deadline())
 	t.Cleanup(func() { c.Close() })
 	return &talker{t, name, c, bufio.NewReader(c)}
 }

@@ -13,9 +13,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 	"pgregory.net/rapid"
 )
 
@@ -119,7 +119,7 @@ func runErrands(addr, tag string, errands []errand) (heard string, src string, e
 		return "", "", err
 	}
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(20 * time.Second))
+	conn.SetDeadline(imsgtest.Deadline())
 	r := &replyReader{conn: conn}
 	defer func() { heard = r.all.String() }()
 	src = conn.LocalAddr().String()

@@ -13,7 +13,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
+
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 )
 
 // serve plays a service that Postfix calls, one goroutine a connection.
@@ -104,14 +105,12 @@ func (p *informed) logSize() int {
 
 func (p *informed) logs(from int, words string) {
 	p.t.Helper()
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		b, _ := os.ReadFile(p.logged)
-		if strings.Contains(string(b[from:]), words) {
-			return
-		}
-		if time.Now().After(end) {
-			p.t.Fatalf("%q does not get into the log:\n%s", words, b[from:])
-		}
+	var b []byte
+	if err := imsgtest.Eventually(fmt.Sprintf("%q does not get into the log", words), func() bool {
+		b, _ = os.ReadFile(p.logged)
+		return strings.Contains(string(b[from:]), words)
+	}); err != nil {
+		p.t.Fatalf("%v:\n%s", err, b[from:])
 	}
 }
 

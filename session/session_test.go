@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 )
 
 const aMessage = "Subject: hello\r\n\r\n..stuffed\r\nlast line\r\n"
@@ -42,18 +43,10 @@ func TestCleanMail(t *testing.T) {
 
 func (r *rig) nothingSpooled() {
 	r.t.Helper()
-	for end := time.Now().Add(5 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	imsgtest.Until(r.t, "the spool is empty", func() bool {
 		entries, err := os.ReadDir(".")
-		if err != nil {
-			r.t.Fatal(err)
-		}
-		if len(entries) == 0 {
-			return
-		}
-		if time.Now().After(end) {
-			r.t.Fatalf("spool holds %v", entries)
-		}
-	}
+		return err == nil && len(entries) == 0
+	})
 }
 
 func TestVirusIsCutOff(t *testing.T) {
@@ -154,7 +147,7 @@ func TestLockedMeanwhile(t *testing.T) {
 	r.server.hears("x\r\n")
 	r.lockd.Send(&imsg.Locked{Numbers: []uint64{101}})
 	// An answered Snapshot shows that Locked has been heard.
-	if _, err := r.lockd.Call(&imsg.Snapshot{}, 5*time.Second); err != nil {
+	if _, err := r.lockd.Call(&imsg.Snapshot{}, imsgtest.Patience); err != nil {
 		t.Fatal(err)
 	}
 	r.client.say(".\r\n")
@@ -491,7 +484,7 @@ func TestLockdIsReplaced(t *testing.T) {
 	if len(a.Sessions) != 1 || a.Sessions[0].Number != 101 || !a.Last {
 		t.Errorf("announced %+v", a)
 	}
-	m, err := lockd.Call(&imsg.Snapshot{}, 5*time.Second)
+	m, err := lockd.Call(&imsg.Snapshot{}, imsgtest.Patience)
 	if err != nil || len(m.(*imsg.Live).Sessions) != 1 || m.(*imsg.Live).Sessions[0].State != imsg.StatePre {
 		t.Errorf("snapshot %+v, %v", m, err)
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 )
 
 // shop is a parent that gives pipes for sockets.
@@ -59,7 +60,7 @@ func TestStock(t *testing.T) {
 	var all sync.WaitGroup
 	for range sessions {
 		all.Go(func() {
-			f, err := s.take(soon(t, 10*time.Second))
+			f, err := s.take(soon(t, imsgtest.Patience))
 			if err != nil {
 				t.Error(err)
 				return
@@ -68,21 +69,17 @@ func TestStock(t *testing.T) {
 		})
 	}
 	all.Wait()
-	for end := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+	var free int
+	imsgtest.Until(t, "all that was asked for is there", func() bool {
 		s.stock.mu.Lock()
-		asked, free, waiting := s.asked, len(s.free), len(s.waiting)
-		s.stock.mu.Unlock()
-		if asked == 0 && waiting == 0 {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			if s.sold != sessions+free || free > inStock || free <= inStock/2 {
-				t.Errorf("%d sold to %d sessions, %d in stock", s.sold, sessions, free)
-			}
-			return
-		}
-		if time.Now().After(end) {
-			t.Fatalf("%d asked for, %d waiting", asked, waiting)
-		}
+		defer s.stock.mu.Unlock()
+		free = len(s.free)
+		return s.asked == 0 && len(s.waiting) == 0
+	})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.sold != sessions+free || free > inStock || free <= inStock/2 {
+		t.Errorf("%d sold to %d sessions, %d in stock", s.sold, sessions, free)
 	}
 }
 
@@ -101,7 +98,7 @@ func TestStockRunsOut(t *testing.T) {
 	if len(s.free) != inStock || s.asked != 0 {
 		t.Errorf("%d in stock, %d asked for", len(s.free), s.asked)
 	}
-	f, err := s.take(soon(t, 10*time.Second))
+	f, err := s.take(soon(t, imsgtest.Patience))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,7 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
+
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 )
 
 // tap passes connections on and keeps what is said to the far side.
@@ -62,13 +63,7 @@ func (p *tap) pass(near *net.TCPConn, to string) {
 // next waits for the end of one more connection, and is what was said in it.
 func (p *tap) next(t *testing.T) wire {
 	t.Helper()
-	select {
-	case said := <-p.heard:
-		return read(t, said)
-	case <-time.After(10 * time.Second):
-		t.Fatal("no connection ends")
-		panic("unreachable")
-	}
+	return read(t, imsgtest.Receive(t, "a connection's end", p.heard))
 }
 
 // wire is what a client said.

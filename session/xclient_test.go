@@ -13,7 +13,6 @@ import (
 
 func withXclient(c *imsg.SessionConfig) {
 	c.Mode = imsg.ModeFixedXclient
-	c.TimeoutLookup = time.Second
 }
 
 func portOf(a net.Addr) string { return strconv.Itoa(a.(*net.TCPAddr).Port) }
@@ -61,7 +60,12 @@ func TestXclientFails(t *testing.T) {
 		"talks on":       func(s *talker) { s.xclient(); s.say("220 mx\r\n250 more\r\n") },
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := newRig(t, withXclient)
+			r := newRig(t, func(c *imsg.SessionConfig) {
+				withXclient(c)
+				if name == "no reply" {
+					c.TimeoutLookup = time.Second
+				}
+			})
 			story(r.server)
 			r.client.hears("220 gate.example SMTP\r\n")
 			for line := ""; line != "QUIT"; {

@@ -14,11 +14,12 @@ import (
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 	"github.com/smtp-gated/smtp-gated/lookupd"
 	"github.com/smtp-gated/smtp-gated/lookupd/wire"
 )
 
-const deadline = 20 * time.Second
+const deadline = imsgtest.Patience
 
 var (
 	target4 = netip.MustParseAddrPort("198.51.100.25:25")

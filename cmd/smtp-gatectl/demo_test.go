@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 )
 
 // programs builds both programs into a folder that every user can read.
@@ -65,7 +67,7 @@ func TestDemo(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+			ctx, cancel := context.WithTimeout(context.Background(), imsgtest.Patience)
 			defer cancel()
 			demo := exec.CommandContext(ctx, filepath.Join(dir, "smtp-gatectl"), "demo", "--once")
 			demo.Dir = dir
@@ -110,7 +112,7 @@ func TestDemoStays(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer demo.Process.Kill()
-	kill := time.AfterFunc(2*time.Minute, func() { demo.Process.Kill() })
+	kill := time.AfterFunc(imsgtest.Patience, func() { demo.Process.Kill() })
 	defer kill.Stop()
 
 	var text []byte
@@ -163,7 +165,7 @@ func TestDemoReaderLeaves(t *testing.T) {
 	if err := demo.Start(); err != nil {
 		t.Fatal(err)
 	}
-	kill := time.AfterFunc(2*time.Minute, func() { demo.Process.Kill() })
+	kill := time.AfterFunc(imsgtest.Patience, func() { demo.Process.Kill() })
 	defer kill.Stop()
 	w.Close()
 	if _, err := r.Read(make([]byte, 16)); err != nil {
@@ -214,15 +216,17 @@ func TestDemoOneAddress(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer talk.Close()
-	talk.SetDeadline(time.Now().Add(10 * time.Second))
+	talk.SetDeadline(imsgtest.Deadline())
 	if _, err := talk.Read(make([]byte, 512)); err != nil {
 		t.Fatal(err)
 	}
-	live, silent, err := c.sessions()
+	var live []session
+	var silent int
 	// The sessions before may still be on their way out.
-	for end := time.Now().Add(10 * time.Second); err == nil && len(live) > 1 && time.Now().Before(end); time.Sleep(time.Millisecond) {
+	imsgtest.Until(t, "one session is left", func() bool {
 		live, silent, err = c.sessions()
-	}
+		return err != nil || len(live) <= 1
+	})
 	if err != nil || silent > 0 || len(live) != 1 || live[0].Client != talk.LocalAddr().String() || live[0].Target != net.JoinHostPort("127.0.0.1", strconv.Itoa(server.port)) {
 		t.Errorf("sessions are %+v, %d workers silent, error %v", live, silent, err)
 	}

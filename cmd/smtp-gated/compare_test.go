@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -13,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 )
 
 // The gateway beside others, in one run: Debian's smtp-source sends to smtp-sink
@@ -134,23 +135,8 @@ func listening(b *testing.B, address, name string, args ...string) string {
 	return address
 }
 
-func freeAddress(b *testing.B) string {
-	b.Helper()
-	// Below the ports the kernel gives to connections: one of those could take
-	// it before it is used.
-	for range 100 {
-		l, err := net.Listen("tcp4", fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(12000)))
-		if err == nil {
-			l.Close()
-			return l.Addr().String()
-		}
-	}
-	b.Fatal("no port is free")
-	panic("unreachable")
-}
-
 func runSink(b *testing.B) string {
-	address := freeAddress(b)
+	address := imsgtest.Port(b).String()
 	args := []string{"-m", "4000", address, "1000"}
 	if os.Geteuid() == 0 {
 		args = append([]string{"-u", "nobody"}, args...)
@@ -159,7 +145,7 @@ func runSink(b *testing.B) string {
 }
 
 func runHAProxy(b *testing.B, server string) string {
-	address := freeAddress(b)
+	address := imsgtest.Port(b).String()
 	file := filepath.Join(b.TempDir(), "haproxy.cfg")
 	text := fmt.Sprintf(`global
 	maxconn 4000

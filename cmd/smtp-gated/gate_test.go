@@ -15,6 +15,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 )
 
 // gate is a daemon under test with its folder.
@@ -453,17 +455,9 @@ func (g *gate) kill(room string) error {
 	return err
 }
 
-// eventually waits until what holds; it is asked for so often because most of it
-// has no other sign.
+// eventually waits until what holds.
 func eventually(complaint string, what func() bool) error {
-	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
-		if what() {
-			return nil
-		}
-		if time.Now().After(end) {
-			return fmt.Errorf("%s after %v", complaint, patience)
-		}
-	}
+	return imsgtest.Eventually(complaint, what)
 }
 
 // terminate ends the daemon as TERM should.

@@ -13,14 +13,15 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/rogpeppe/go-internal/txtar"
+
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 )
 
 // patience is how long anything that must happen may take.
-const patience = 15 * time.Second
+const patience = imsgtest.Patience
 
 // programs is the folder that holds what is tested.
 var programs string

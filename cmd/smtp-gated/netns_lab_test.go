@@ -302,11 +302,15 @@ func (l *lab) dial(from netip.Addr, to netip.AddrPort) (c *client, err error) {
 	return c, err
 }
 
-// reachable tells whether a client gets through to the server. Some rules refuse
-// it, some drop what it sends.
-func (l *lab) reachable(f labFamily) bool {
+// reachable tells whether a client gets through to the server, as it should or not.
+// Some rules refuse it, some drop what it sends: then there is nothing to wait for.
+func (l *lab) reachable(f labFamily, should bool) bool {
+	limit := time.Second
+	if should {
+		limit = patience
+	}
 	return l.client.enter(func() error {
-		d := net.Dialer{Timeout: time.Second, LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(f.neighbour, 0))}
+		d := net.Dialer{Timeout: limit, LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(f.neighbour, 0))}
 		c, err := d.Dial("tcp", f.server.String())
 		if err == nil {
 			c.Close()

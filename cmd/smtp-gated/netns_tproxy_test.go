@@ -30,7 +30,7 @@ func TestTproxyByReload(t *testing.T) {
 	l, g := tproxyLab(t, "fixed")
 	defer explain(t, g)
 	f := labFamilies[0]
-	if l.reachable(f) {
+	if l.reachable(f, false) {
 		t.Error("mail passes unscanned")
 	}
 	for _, mode := range []string{"tproxy", "fixed\nso_mark 21319", "tproxy\nso_mark 21319"} {

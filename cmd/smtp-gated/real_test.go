@@ -18,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 )
 
 // launch runs a program until the test ends and waits until it listens.
@@ -66,22 +68,6 @@ func launch(t *testing.T, dir, network, address, program string, args ...string)
 	}
 }
 
-// freePort returns a loopback port that was free a moment ago.
-func freePort(t *testing.T) int {
-	t.Helper()
-	// Below the ports the kernel gives to connections: one of those could take
-	// it before it is used.
-	for range 100 {
-		l, err := net.Listen("tcp4", fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(12000)))
-		if err == nil {
-			l.Close()
-			return l.Addr().(*net.TCPAddr).Port
-		}
-	}
-	t.Fatal("no port is free")
-	panic("unreachable")
-}
-
 // open makes a folder everybody may pass through.
 func open(t *testing.T) string {
 	t.Helper()
@@ -104,7 +90,7 @@ func startClamd(t *testing.T) (socket, address string) {
 	must(t, os.Mkdir(db, 0o755))
 	eicar := virusMail[len(mailHead):]
 	write(t, filepath.Join(db, "test.ndb"), "Eicar-Test-Signature:0:*:"+hex.EncodeToString([]byte(eicar[:68]))+"\n")
-	port := freePort(t)
+	port := int(imsgtest.Port(t).Port())
 	socket, address = filepath.Join(dir, "clamd.ctl"), fmt.Sprintf("127.0.0.1:%d", port)
 	write(t, filepath.Join(dir, "clamd.conf"), fmt.Sprintf(
 		"Foreground yes\nDatabaseDirectory %s\nLocalSocket %s\nTCPAddr 127.0.0.1\nTCPSocket %d\nConcurrentDatabaseReload no\n", db, socket, port))
@@ -162,7 +148,7 @@ func startPostfix(t *testing.T) *postfix {
 	gid, _ := strconv.Atoi(owner.Gid)
 
 	dir := open(t)
-	p := &postfix{port: freePort(t), mail: filepath.Join(dir, "mail", "bob")}
+	p := &postfix{port: int(imsgtest.Port(t).Port()), mail: filepath.Join(dir, "mail", "bob")}
 	must(t, os.Mkdir(filepath.Join(dir, "etc"), 0o755))
 	must(t, os.Mkdir(filepath.Join(dir, "queue"), 0o755))
 	must(t, os.Mkdir(filepath.Join(dir, "queue/pid"), 0o755))

@@ -18,9 +18,10 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 )
 
-const patience = 10 * time.Second
+const patience = imsgtest.Patience
 
 func TestMain(m *testing.M) {
 	time.Local = time.UTC
@@ -90,11 +91,7 @@ func open(t *testing.T, text string, config imsg.ActionConfig) *shop {
 		s.wait()
 	})
 	s.tell(&config)
-	select {
-	case <-ready:
-	case <-time.After(patience):
-		t.Fatal("no Ready")
-	}
+	imsgtest.Receive(t, "Ready", ready)
 
 	near, far = pair(t)
 	s.tell(&imsg.Peer{Room: imsg.Lockd}, far)
@@ -146,11 +143,7 @@ func (s *shop) wait() {
 
 func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	for end := time.Now().Add(patience); !is(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("never: %s", what)
-		}
-	}
+	imsgtest.Until(t, what, is)
 }
 
 // file waits for a file that ends in a line feed and returns what is in it.
@@ -162,6 +155,12 @@ func (s *shop) file(name string) string {
 		return bytes.HasSuffix(b, []byte("\n"))
 	})
 	return strings.TrimSuffix(string(b), "\n")
+}
+
+// has tells whether such a file is there, whole.
+func (s *shop) has(name string) bool {
+	b, _ := os.ReadFile(filepath.Join(s.dir, name))
+	return bytes.HasSuffix(b, []byte("\n"))
 }
 
 func example() *imsg.Run {
@@ -310,11 +309,18 @@ func (s *shop) pids() (leader, child int) {
 }
 
 func TestTimeLimit(t *testing.T) {
-	s := open(t, hanging, imsg.ActionConfig{Timeout: 300 * time.Millisecond})
-	s.run(example())
-	leader, child := s.pids()
-	eventually(t, "killed", func() bool { return !alive(leader) && !alive(child) })
-	eventually(t, "log of it", func() bool { return s.log.count("killed at its time limit") == 1 })
+	for limit := range imsgtest.Limits(100 * time.Millisecond) {
+		s := open(t, hanging, imsg.ActionConfig{Timeout: limit})
+		s.run(example())
+		eventually(t, "log of it", func() bool { return s.log.count("killed at its time limit") == 1 })
+		if !s.has("leader") || !s.has("child") {
+			continue // killed before it could say who it was
+		}
+		leader, child := s.pids()
+		eventually(t, "killed", func() bool { return !alive(leader) && !alive(child) })
+		return
+	}
+	t.Fatal("no script ever got so far")
 }
 
 func TestEndOfTheRoomEndsScripts(t *testing.T) {
@@ -340,19 +346,20 @@ func TestQueue(t *testing.T) {
 }
 
 func TestDrain(t *testing.T) {
-	s := open(t, "echo $$ >> started\nuntil [ -e go ]; do sleep 0.01; done\n", imsg.ActionConfig{Queue: 10})
+	s := open(t, "echo $$ >> started\nuntil [ -e go ]; do sleep 0.01; done\n", imsg.ActionConfig{Queue: 2})
 	for range parallel + 2 {
 		s.run(example())
 	}
 	s.file("started")
 	s.tell(&imsg.Drain{})
-	eventually(t, "no new work", func() bool {
+	// The queue is full: each further one is refused, and says why.
+	for refused := 1; s.log.count(`reason="the room is ending"`) == 0; refused++ {
 		s.run(example())
-		return s.log.count("the room is ending") > 0
-	})
+		eventually(t, "no new work", func() bool { return s.log.count("reason=") == refused })
+	}
 	os.WriteFile(filepath.Join(s.dir, "go"), nil, 0o600)
 	s.wait()
-	if n := s.log.count("action script ended"); n < parallel+2 {
+	if n := s.log.count("action script ended"); n != parallel+2 {
 		t.Errorf("%d scripts ended", n)
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 )
 
 func TestMatch(t *testing.T) {
@@ -85,13 +84,9 @@ func TestLimits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	begun := time.Now()
 	found, err := slow.Match([]byte(secret))
 	if found || !errors.Is(err, ErrTime) {
 		t.Errorf("slow: %v, %v", found, err)
-	}
-	if took := time.Since(begun); took > 5*time.Second { // 250 ms on an idle machine
-		t.Errorf("took %v", took)
 	}
 	if err != nil && strings.Contains(err.Error(), "aaaa") {
 		t.Errorf("the error says %v", err)
