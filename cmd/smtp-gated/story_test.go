@@ -16,6 +16,7 @@
 //	saw PATTERN                      the server got such a command
 //	log PATTERN                      the log has such a line
 //	appears FILE                     wait for a file
+//	shows PATTERN PROGRAM ARG…       run it until it prints a line like this
 //	silence SOCKET                   a scanner that never answers
 //	scanner SOCKET ANSWER            one that always answers so
 //	router udp|tcp ADDRESS ANSWER    a helper on a router, its port ROUTER (see router_test.go)
@@ -47,6 +48,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 )
 
 // story is one script under way.
@@ -136,6 +138,7 @@ var commands = map[string]func(*testscript.TestScript, bool, []string){
 	"saw":      word((*story).serverSaw),
 	"log":      word((*story).logged),
 	"appears":  word((*story).appears),
+	"shows":    word((*story).shows),
 	"silence":  word((*story).silence),
 	"scanner":  word((*story).scanner),
 	"router":   word((*story).router),
@@ -187,7 +190,7 @@ func (s *story) need(_ *testscript.TestScript, _ bool, args []string) error {
 
 // load keeps a processor busy until the load average shows it.
 func (s *story) load(*testscript.TestScript, bool, []string) error {
-	for end := time.Now().Add(patience); imsg.Load() < 0.01; {
+	for end := imsgtest.Deadline(); imsg.Load() < 0.01; {
 		if time.Now().After(end) {
 			return errors.New("work makes no load")
 		}
@@ -427,6 +430,18 @@ func (s *story) appears(_ *testscript.TestScript, not bool, args []string) error
 	return eventually(args[0]+" is not as expected", func() bool {
 		_, err := os.Stat(s.path(args[0]))
 		return (err == nil) != not
+	})
+}
+
+// shows is for what a program tells, or a folder holds, a moment later than the
+// client hears of it.
+func (s *story) shows(ts *testscript.TestScript, not bool, args []string) error {
+	if len(args) < 2 {
+		return errTelling
+	}
+	return eventually(args[1]+" does not print what it should", func() bool {
+		err := ts.Exec(args[1], args[2:]...)
+		return err == nil && matches(args[0], ts.ReadFile("stdout")) != not
 	})
 }
 
