@@ -12,14 +12,24 @@ EXAMPLES = $(DESTDIR)$(PREFIX)/share/examples/smtp-gated
 UNITS    = $(DESTDIR)$(PREFIX)/lib/systemd/system
 FILL     = sed -e 's,@SBIN@,$(PREFIX)/sbin,g' -e 's,@SYSCONF@,$(SYSCONF),g'
 
-VERSION != git describe --tags --always --dirty 2>/dev/null || echo unknown
-DATE    != TZ=UTC git log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd 2>/dev/null || echo unknown
+# The tree may be another user's than the one who runs make.
+GIT      = git -c safe.directory="$$PWD"
+VERSION != $(GIT) describe --tags --always --dirty 2>/dev/null || echo unknown
+DATE    != TZ=UTC $(GIT) log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd 2>/dev/null || echo unknown
 LDFLAGS  = -s -w -X main.version=$(VERSION) -X main.compileDate=$(DATE)
 
-build: bin/smtp-gated bin/smtp-gatectl bin/smtp-gate-helper
+COMPILE  = $(STATIC) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
 
-bin/smtp-gated bin/smtp-gatectl bin/smtp-gate-helper: always
-	$(STATIC) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o $@ ./cmd/$(@F)
+PROGRAMS = bin/smtp-gated bin/smtp-gatectl bin/smtp-gate-helper
+SOURCES != find cmd imsg lockd lookupd parent scand session go.mod go.sum -name '*_test.go' -o -name '*.go' -print -o -name 'go.*' -print
+
+build:
+	$(COMPILE) -o bin/ $(PROGRAMS:bin/%=./cmd/%)
+
+# Root, under sudo, need not have go: what is built is installed as it is.
+$(PROGRAMS): $(SOURCES)
+	@command -v $(GO) >/dev/null || { echo "$@ is not built, or older than its source, and $(GO) is not in PATH: run make as a user who has it, then make install again" >&2; exit 1; }
+	$(COMPILE) -o $@ ./cmd/$(@F)
 
 demo: build
 	if [ -t 0 ] && [ -t 1 ] && [ -z "$$CI" ]; then bin/smtp-gatectl demo; else bin/smtp-gatectl demo --once; fi
@@ -43,9 +53,9 @@ lint:
 bench:
 	$(STATIC) test -run '^$$' -bench . -benchmem ./...
 
-install: build
+install: $(PROGRAMS)
 	mkdir -p $(SBIN) $(MAN)/man5 $(MAN)/man8 $(ETC)
-	install -m 755 bin/smtp-gated bin/smtp-gatectl bin/smtp-gate-helper $(SBIN)
+	install -m 755 $(PROGRAMS) $(SBIN)
 	install -m 644 man/*.5 $(MAN)/man5
 	install -m 644 man/*.8 $(MAN)/man8
 	install -m 644 etc/smtp-gated.toml $(ETC)/smtp-gated.toml.default
@@ -62,6 +72,4 @@ install: build
 clean:
 	rm -rf bin
 
-always:
-
-.PHONY: build demo test lint bench install clean always
+.PHONY: build demo test lint bench install clean

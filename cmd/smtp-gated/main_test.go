@@ -52,7 +52,7 @@ func build() (dir string, err error) {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		return "", err
 	}
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-X main.version=story", "-o", dir, ".", "../smtp-gatectl", "../smtp-gate-helper")
+	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-X main.version=story", "-o", dir, ".", "../smtp-gatectl", "../smtp-gate-helper")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build the programs: %w\n%s", err, out)
