@@ -38,8 +38,8 @@ demo: build
 MTAS = /var/tmp/smtp-gated-mtas
 
 # Once is enough, without the race detector, for tests that only put another
-# server behind the same relay.
-ONCE = TestDifferentialReal|TestAddressesOfRealServers
+# server behind the same relay or before it, or test what is built without it.
+ONCE = TestDifferentialReal|TestAddressesOfRealServers|TestRelaysSend|TestInstall
 
 test:
 	.ci/packages $(MTAS)

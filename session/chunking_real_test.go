@@ -14,6 +14,7 @@ import (
 
 	gosmtp "github.com/emersion/go-smtp"
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 )
 
 // inFrontOfPostfix is a gateway that offers chunks, with both its wires tapped,
@@ -47,10 +48,10 @@ var letterBody = ".\n..\n.x\n\n \nBDAT 5 LAST\nQUIT\nna\xc3\xafve \xff\xfe\n" + 
 
 // eximClient returns a function that has exim deliver a message to a server.
 func eximClient(t *testing.T, addr string) func(message string, recipients ...string) (log string) {
-	dir := openFolder(t)
-	exim := strangers(t, "exim4", "Debian-exim", []string{dir}, nil)
+	dir := imsgtest.Folder(t)
+	exim := imsgtest.Stranger(t, "exim4", "Debian-exim", []string{dir}, nil)
 	_, port, _ := net.SplitHostPort(addr)
-	writeFile(t, dir+"/conf", strings.NewReplacer("DIR", dir, "PORT", port, "EXIM", filepath.Join(os.Getenv(unpacked), "usr/sbin/exim4")).Replace(`
+	writeFile(t, dir+"/conf", strings.NewReplacer("DIR", dir, "PORT", port, "EXIM", imsgtest.Unpacked(t, "usr/sbin/exim4")).Replace(`
 exim_path = EXIM
 spool_directory = DIR
 log_file_path = DIR/%slog

@@ -12,7 +12,6 @@ package session
 import (
 	"errors"
 	"io/fs"
-	"maps"
 	"net"
 	"os"
 	"os/exec"
@@ -43,60 +42,14 @@ type realServer struct {
 	picky   bool     // it refuses some texts at their end, and delivers once for each of two equal recipients
 }
 
-// unpacked names the folder that holds packages of servers which are not
-// installed, unpacked with dpkg -x: exim4-daemon-light, opensmtpd, and the
-// libraries of theirs that are missing here.
-const unpacked = "GATED_MTA_ROOT"
-
-// strangers finds the program of a server, installed or unpacked, and returns a
-// function that makes commands of it. They run in a mount namespace where a user
-// exists whom the package would have made, and where binds stand over folders.
-func strangers(t *testing.T, program, owner string, folders []string, binds map[string]string) func(args ...string) *exec.Cmd {
-	t.Helper()
-	if os.Getuid() != 0 {
-		lacks(t, "%s starts as root only", program)
-	}
-	root := os.Getenv(unpacked)
-	path := filepath.Join(root, "usr/sbin", program)
-	if _, err := os.Stat(path); err != nil {
-		lacks(t, "no %s, and %s names no folder with one: %v", program, unpacked, err)
-	}
-	dir := openFolder(t)
-	for name, line := range map[string]string{
-		"passwd": owner + ":x:4711:4711::/nonexistent:/usr/sbin/nologin\n" + owner[:len(owner)-1] + "q:x:4712:4712::/nonexistent:/usr/sbin/nologin\n",
-		"group":  owner + ":x:4711:\n" + owner[:len(owner)-1] + "q:x:4712:\n",
-	} {
-		known, err := os.ReadFile("/etc/" + name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		writeFile(t, filepath.Join(dir, name), line+string(known))
-	}
-	for _, f := range folders {
-		if err := os.Chown(f, 4711, 4711); err != nil {
-			t.Fatal(err)
-		}
-	}
-	script := "mount --bind " + dir + "/passwd /etc/passwd && mount --bind " + dir + `/group /etc/group && `
-	for _, to := range slices.Sorted(maps.Keys(binds)) {
-		script += "mount --bind " + binds[to] + " " + to + " && "
-	}
-	script += `exec "$@"`
-	return func(args ...string) *exec.Cmd {
-		cmd := exec.Command("unshare", append([]string{"-m", "sh", "-c", script, "sh", path}, args...)...)
-		cmd.Env = append(os.Environ(), "LD_LIBRARY_PATH="+strings.Join([]string{root + "/usr/lib/x86_64-linux-gnu", root + "/usr/lib/aarch64-linux-gnu"}, ":"))
-		return cmd
-	}
-}
-
 func startExim(t *testing.T) *realServer {
-	dir, port := openFolder(t), freePort(t)
+	dir, port := imsgtest.Folder(t), freePort(t)
 	for _, d := range []string{"spool", "mail"} {
 		if err := os.Mkdir(filepath.Join(dir, d), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
-	exim := strangers(t, "exim4", "Debian-exim", []string{dir + "/spool", dir + "/mail"}, nil)
+	exim := imsgtest.Stranger(t, "exim4", "Debian-exim", []string{dir + "/spool", dir + "/mail"}, nil)
 	writeFile(t, dir+"/conf", strings.ReplaceAll(`
 queue_only = true
 spool_directory = DIR/spool
@@ -148,30 +101,15 @@ box:
 	return s
 }
 
-// lacks skips a test for want of something; with GATED_REQUIRE=all it fails.
 func lacks(t *testing.T, format string, args ...any) {
 	t.Helper()
-	if os.Getenv("GATED_REQUIRE") == "all" {
-		t.Fatalf(format, args...)
-	}
-	t.Skipf(format, args...)
+	imsgtest.Lacks(t, format, args...)
 }
 
 // freePort returns a port of 127.0.0.1 for a server.
 func freePort(t *testing.T) string {
 	t.Helper()
 	return strconv.Itoa(int(imsgtest.Port(t).Port()))
-}
-
-// openFolder returns a new folder that other users can reach.
-func openFolder(t *testing.T) string {
-	dir := t.TempDir()
-	for d := dir; d != os.TempDir() && d != "/"; d = filepath.Dir(d) {
-		if err := os.Chmod(d, 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return dir
 }
 
 func writeFile(t *testing.T, name, text string) {
@@ -214,7 +152,7 @@ func startPostfixWith(t *testing.T, more string) *realServer {
 	if _, err := user.Lookup("postfix"); err != nil {
 		lacks(t, "%v", err)
 	}
-	dir, port := openFolder(t), freePort(t)
+	dir, port := imsgtest.Folder(t), freePort(t)
 	for _, d := range []string{"etc", "queue", "data", "mail"} {
 		if err := os.Mkdir(filepath.Join(dir, d), 0o755); err != nil {
 			t.Fatal(err)
@@ -290,7 +228,7 @@ postlog unix-dgram n - n - 1 postlogd
 }
 
 func startOpenSMTPD(t *testing.T) *realServer {
-	dir, port := openFolder(t), freePort(t)
+	dir, port := imsgtest.Folder(t), freePort(t)
 	for _, d := range []string{"spool/smtpd", "lib/opensmtpd/empty", "run", "mail"} {
 		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
 			t.Fatal(err)
@@ -298,9 +236,9 @@ func startOpenSMTPD(t *testing.T) *realServer {
 	}
 	os.Chmod(dir+"/spool/smtpd", 0o711)
 	// The user of the queue, opensmtpq, comes with opensmtpd.
-	smtpd := strangers(t, "smtpd", "opensmtpd", []string{dir + "/mail"}, map[string]string{
+	smtpd := imsgtest.Stranger(t, "smtpd", "opensmtpd", []string{dir + "/mail"}, map[string]string{
 		"/var/spool": dir + "/spool", "/var/lib": dir + "/lib", "/run": dir + "/run",
-		"/usr/libexec": filepath.Join(os.Getenv(unpacked), "usr/libexec"),
+		"/usr/libexec": imsgtest.Unpacked(t, "usr/libexec"),
 	})
 	conf := dir + "/conf"
 	writeFile(t, conf, strings.NewReplacer("DIR", dir, "PORT", port).Replace(`

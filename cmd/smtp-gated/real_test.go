@@ -25,10 +25,15 @@ import (
 // launch runs a program until the test ends and waits until it listens.
 func launch(t *testing.T, dir, network, address, program string, args ...string) {
 	t.Helper()
-	out, err := os.Create(filepath.Join(dir, filepath.Base(program)+".out"))
+	launchCommand(t, dir, network, address, exec.Command(program, args...))
+}
+
+func launchCommand(t *testing.T, dir, network, address string, cmd *exec.Cmd) {
+	t.Helper()
+	program := filepath.Base(cmd.Path)
+	out, err := os.Create(filepath.Join(dir, program+".out"))
 	must(t, err)
 	defer out.Close()
-	cmd := exec.Command(program, args...)
 	cmd.Stdout, cmd.Stderr = out, out
 	// A group of its own: they have children.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -116,6 +121,7 @@ func startSpamd(t *testing.T) (socket string) {
 type postfix struct {
 	port int
 	mail string // a maildir
+	log  string // the file
 }
 
 const masterServices = `127.0.0.1:%d inet n - n - - smtpd
@@ -136,7 +142,13 @@ anvil unix - - n - 1 anvil
 postlog unix-dgram n - n - 1 postlogd
 `
 
+// startPostfix starts one that delivers what it gets.
 func startPostfix(t *testing.T) *postfix {
+	return runPostfix(t, "", "virtual_mailbox_domains = msa.test\nin_flow_delay = 0\n")
+}
+
+// runPostfix starts a Postfix with more services and more lines of main.cf.
+func runPostfix(t *testing.T, services, conf string) *postfix {
 	need(t, os.Geteuid() == 0, "root, for Postfix")
 	postconf := needProgram(t, "postconf")
 	out, err := exec.Command(postconf, "-dh", "daemon_directory").Output()
@@ -148,7 +160,7 @@ func startPostfix(t *testing.T) *postfix {
 	gid, _ := strconv.Atoi(owner.Gid)
 
 	dir := open(t)
-	p := &postfix{port: int(imsgtest.Port(t).Port()), mail: filepath.Join(dir, "mail", "bob")}
+	p := &postfix{port: int(imsgtest.Port(t).Port()), mail: filepath.Join(dir, "mail", "bob"), log: filepath.Join(dir, "log")}
 	must(t, os.Mkdir(filepath.Join(dir, "etc"), 0o755))
 	must(t, os.Mkdir(filepath.Join(dir, "queue"), 0o755))
 	must(t, os.Mkdir(filepath.Join(dir, "queue/pid"), 0o755))
@@ -158,7 +170,7 @@ func startPostfix(t *testing.T) *postfix {
 		must(t, os.Mkdir(path, 0o755))
 		must(t, os.Chown(path, uid, gid))
 	}
-	write(t, filepath.Join(dir, "etc/master.cf"), fmt.Sprintf(masterServices, p.port))
+	write(t, filepath.Join(dir, "etc/master.cf"), fmt.Sprintf(masterServices, p.port)+services)
 	write(t, filepath.Join(dir, "etc/main.cf"), fmt.Sprintf(`compatibility_level = 3.6
 queue_directory = %[1]s/queue
 data_directory = %[1]s/data
@@ -167,7 +179,6 @@ maillog_file_prefixes = %[1]s
 myhostname = msa.test
 inet_protocols = ipv4
 mydestination =
-virtual_mailbox_domains = msa.test
 virtual_mailbox_base = %[1]s/mail
 virtual_mailbox_maps = static:bob/
 virtual_uid_maps = static:%[2]d
@@ -181,9 +192,8 @@ mynetworks = 127.0.0.0/8
 message_size_limit = 20000000
 mailbox_size_limit = 0
 virtual_mailbox_limit = 0
-in_flow_delay = 0
 service_throttle_time = 1s
-`, dir, uid, gid))
+`, dir, uid, gid)+conf)
 	t.Cleanup(func() {
 		if t.Failed() {
 			text, _ := os.ReadFile(filepath.Join(dir, "log"))
