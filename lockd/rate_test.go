@@ -204,8 +204,9 @@ func TestLimiterAgainstNaiveModel(t *testing.T) {
 			"sweep": func(t *rapid.T) {
 				if r.idle(l, now) {
 					r = newRecord(l, now)
-					// A longer period does not bring back what was over.
-					m.events, m.cleared = nil, now
+					// A longer period does not bring back what was over, nor an
+					// older generation the quotas before.
+					m.generation, m.quotas, m.events, m.cleared = l.generation, l.quotas, nil, now
 				}
 			},
 			"": func(t *rapid.T) {

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -20,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 	"github.com/smtp-gated/smtp-gated/lookupd/wire"
 )
 
@@ -241,15 +243,15 @@ func processes(t *testing.T, pid int) {
 		{"the one that hears the network", pid, "0000000000000000"},
 		{"the keeper", child(t, pid), "0000000000001000"}, // CAP_NET_ADMIN is 12
 	} {
-		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", tt.pid))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, line := range []string{"Uid:\t65534\t65534\t65534\t65534\n", "CapPrm:\t" + tt.caps, "CapEff:\t" + tt.caps,
-			"CapInh:\t0000000000000000", "CapAmb:\t0000000000000000", "NoNewPrivs:\t1"} {
-			if !strings.Contains(string(status), line) {
-				t.Errorf("%s: want %q in\n%s", tt.name, line, status)
-			}
+		var status []byte
+		// Either may still be on its way into its sandbox.
+		if err := imsgtest.Eventually("may more than it should", func() bool {
+			status, _ = os.ReadFile(fmt.Sprintf("/proc/%d/status", tt.pid))
+			return !slices.ContainsFunc([]string{"Uid:\t65534\t65534\t65534\t65534\n", "CapPrm:\t" + tt.caps, "CapEff:\t" + tt.caps,
+				"CapInh:\t0000000000000000", "CapAmb:\t0000000000000000", "NoNewPrivs:\t1"},
+				func(line string) bool { return !strings.Contains(string(status), line) })
+		}); err != nil {
+			t.Errorf("%s: %v:\n%s", tt.name, err, status)
 		}
 	}
 }
