@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 )
 
 // TestNothingIsJudgedLate has a room that was held up: questions wait for it
@@ -49,7 +51,7 @@ func TestLateQuestionLeavesNoFiles(t *testing.T) {
 	}
 	w.Close()
 	serve(c, func(r Request) { t.Errorf("%T is judged", r.Message) })
-	f.SetReadDeadline(time.Now().Add(10 * time.Second))
+	f.SetReadDeadline(imsgtest.Deadline())
 	if n, err := f.Read(make([]byte, 1)); n != 0 || os.IsTimeout(err) {
 		t.Errorf("the file is held: %d, %v", n, err)
 	}

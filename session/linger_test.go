@@ -7,9 +7,9 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 	"github.com/smtp-gated/smtp-gated/session/smtp"
 )
 
@@ -100,7 +100,7 @@ func TestLingeringIsBounded(t *testing.T) {
 // hears expects the refusal, and an end that is no reset.
 func hears(t *testing.T, c *net.TCPConn) {
 	t.Helper()
-	c.SetReadDeadline(time.Now().Add(10 * time.Second))
+	c.SetReadDeadline(imsgtest.Deadline())
 	if b, err := io.ReadAll(c); err != nil || string(b) != "554 gate.example msg_max_per_host\r\n" {
 		t.Fatalf("heard %q, %v", b, err)
 	}

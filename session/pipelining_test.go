@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 )
 
 // least is the smallest pipeline_size there is.
@@ -32,7 +33,7 @@ func (p *talker) quiet() {
 	if b, err := p.r.Peek(1); !errors.Is(err, os.ErrDeadlineExceeded) {
 		p.t.Fatalf("%s hears %q, %v", p.name, b, err)
 	}
-	p.conn.SetDeadline(time.Now().Add(20 * time.Second))
+	p.conn.SetDeadline(imsgtest.Deadline())
 	p.r.Reset(p.conn)
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 )
 
 // A refusal in the middle of a message is the answer to it. The client hears it
@@ -176,7 +177,7 @@ func TestAnsweredEarlyWhileAllIsFull(t *testing.T) {
 
 // got is how much was read of the one client there is.
 func (r *rig) got(t *testing.T) int64 {
-	m, err := r.lockd.Call(&imsg.Snapshot{}, 10*time.Second)
+	m, err := r.lockd.Call(&imsg.Snapshot{}, imsgtest.Patience)
 	if err != nil {
 		t.Fatal(err)
 	}
