@@ -24,7 +24,7 @@ func TestAnswerToMessageIsAwaited(t *testing.T) {
 	text := func(r *rig) {
 		r.data()
 		r.client.say("x\r\n.\r\n")
-		r.natHeader()
+		r.natHeaderApart()
 		r.server.hears("x\r\n.\r\n")
 	}
 	over := func(r *rig) {

@@ -142,7 +142,7 @@ func TestGenerationEnds(t *testing.T) {
 			})
 			r.data()
 			r.client.say("evil\r\n.\r\n")
-			r.natHeader()
+			r.natHeaderApart()
 			r.server.hears("evil\r\n")
 			wait(r.t, r.drains)
 			r.client.hears("550 5.7.1 gate.example msg_virus_found (V)\r\n")

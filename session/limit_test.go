@@ -125,6 +125,17 @@ func TestClientEndsQuestion(t *testing.T) {
 	})
 }
 
+// TestGenerationEndsQuestion: nobody answers, there is no limit, and the client stays.
+func TestGenerationEndsQuestion(t *testing.T) {
+	h := newHouse(t, "127.0.0.1:1", func(c *imsg.SessionConfig) { unlimited(c); c.DNSBL = true })
+	h.set(func() { h.lookup = func(imsg.Message) imsg.Message { return nil } })
+	c := h.dial()
+	h.seen("the question", func() bool { return len(h.asks) == 1 })
+	h.tell(&imsg.Drain{End: true})
+	c.hears(endPlain)
+	h.seen("Leave", func() bool { return len(h.left) == 1 })
+}
+
 // TestAbandoned: a client that has closed its half gets its answer if that comes
 // soon, one that has gone ends the question at once, and one that stays does not,
 // however much it has sent ahead.

@@ -165,7 +165,7 @@ func TestLockedBeforeTheFirstStep(t *testing.T) {
 	})
 	r.data()
 	r.client.say("text\r\n.\r\n")
-	r.natHeader()
+	r.natHeaderApart()
 	r.server.hears("text\r\n")
 	r.client.hears("451 4.4.0 gate.example msg_virus_locked\r\n")
 	r.client.end()

@@ -62,7 +62,7 @@ func TestAnsweredBeforeVerdict(t *testing.T) {
 	data := func(r *rig) {
 		r.data()
 		r.client.say("x\r\n.\r\n")
-		r.natHeader()
+		r.natHeaderApart()
 		r.server.hears("x\r\n")
 	}
 	chunk := func(r *rig) {
@@ -129,7 +129,7 @@ func TestEndIsNotReleasedBehindAnAnswer(t *testing.T) {
 	r.set(func() { r.onScan = func(uint64) { r.server.say("552 no\r\n") } })
 	r.data()
 	r.client.say("x\r\n.\r\nQUIT\r\n")
-	r.natHeader()
+	r.natHeaderApart()
 	r.server.hears("x\r\n")
 	r.client.hears("552 no\r\n221 2.0.0 gate.example msg_sign_off\r\n")
 	r.server.end()
