@@ -243,17 +243,32 @@ func processes(t *testing.T, pid int) {
 		{"the one that hears the network", pid, "0000000000000000"},
 		{"the keeper", child(t, pid), "0000000000001000"}, // CAP_NET_ADMIN is 12
 	} {
-		var status []byte
-		// Either may still be on its way into its sandbox.
+		var wrong []string // statuses of threads that may more
+		// Either may still be on its way into its sandbox. What is linked with
+		// cgo, as for the race detector, confines one thread, whichever that
+		// was: see everyThread.
 		if err := imsgtest.Eventually("may more than it should", func() bool {
-			status, _ = os.ReadFile(fmt.Sprintf("/proc/%d/status", tt.pid))
-			return !slices.ContainsFunc([]string{"Uid:\t65534\t65534\t65534\t65534\n", "CapPrm:\t" + tt.caps, "CapEff:\t" + tt.caps,
-				"CapInh:\t0000000000000000", "CapAmb:\t0000000000000000", "NoNewPrivs:\t1"},
-				func(line string) bool { return !strings.Contains(string(status), line) })
+			threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", tt.pid))
+			wrong = nil
+			for _, thread := range threads {
+				status, err := os.ReadFile(thread)
+				if err == nil && slices.ContainsFunc([]string{"Uid:\t65534\t65534\t65534\t65534\n", "CapPrm:\t" + tt.caps, "CapEff:\t" + tt.caps,
+					"CapInh:\t0000000000000000", "CapAmb:\t0000000000000000", "NoNewPrivs:\t1"},
+					func(line string) bool { return !strings.Contains(string(status), line) }) {
+					wrong = append(wrong, string(status))
+				}
+			}
+			return len(threads) > 0 && (len(wrong) == 0 || !everyThreadIsReached() && len(wrong) < len(threads))
 		}); err != nil {
-			t.Errorf("%s: %v:\n%s", tt.name, err, status)
+			t.Errorf("%s: %v:\n%s", tt.name, err, strings.Join(wrong, "\n"))
 		}
 	}
+}
+
+// everyThreadIsReached tells whether a system call can be made in all threads.
+func everyThreadIsReached() bool {
+	_, _, errno := syscall.AllThreadsSyscall(unix.SYS_GETPID, 0, 0, 0)
+	return errno != syscall.ENOTSUP
 }
 
 func child(t *testing.T, pid int) int {
