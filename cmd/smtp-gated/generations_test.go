@@ -14,7 +14,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -171,12 +170,10 @@ func freeze(pids []int) error {
 // rush is clients who connect, read one line and go, again and again. None may be
 // refused or cut off.
 type rush struct {
-	waiting atomic.Int64 // connected, and nothing heard
-	served  atomic.Int64
-	cancel  context.CancelFunc
-	wg      sync.WaitGroup
-	mu      sync.Mutex
-	faults  []error
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+	mu     sync.Mutex
+	faults []error
 }
 
 func newRush(g *gate, clients int) *rush {
@@ -202,14 +199,7 @@ func (r *rush) once(address string) error {
 		return err
 	}
 	defer c.conn.Close()
-	r.waiting.Add(1)
-	err = c.expect("220 ")
-	r.waiting.Add(-1)
-	if err != nil {
-		return err
-	}
-	r.served.Add(1)
-	return nil
+	return c.expect("220 ")
 }
 
 func (r *rush) stop() error {
@@ -243,11 +233,12 @@ func TestWorkersChange(t *testing.T) {
 				must(t, g.configure(fmt.Sprint(many, "workers ", n, "\n"), false))
 				// Nobody accepts, until the new ones do.
 				must(t, freeze(old))
-				must(t, eventually("nobody waits", func() bool { return r.waiting.Load() > 30 }))
+				waiting := queued(t, g, 60)
 				g.forget()
 				must(t, g.signal(syscall.SIGHUP))
-				before := r.served.Load()
-				err = eventually("the new workers serve nobody", func() bool { return r.served.Load() > before+100 })
+				for _, c := range waiting {
+					err = errors.Join(err, c.expect("220 "), c.conn.Close())
+				}
 				must(t, errors.Join(each(old, syscall.SIGCONT), err))
 				must(t, g.ready())
 				now, err := g.workers()
