@@ -29,7 +29,7 @@ func TestNoLimit(t *testing.T) {
 	r := newRig(t, unlimited)
 	r.data()
 	r.client.say("a\r\n.\r\n")
-	r.natHeader()
+	r.natHeaderApart()
 	r.server.hears("a\r\n.\r\n")
 	r.toClient("250 ok\r\n")
 
@@ -57,7 +57,7 @@ func TestClientEndsQuestion(t *testing.T) {
 		r.client.say("a\r\n.\r\nQUIT\r\n")
 		r.seen("the scan", func() bool { return len(r.scanned) == 1 })
 		gone(r.house, r.client)
-		r.natHeader()
+		r.natHeaderApart()
 		r.server.hears("a\r\n")
 		r.server.end()
 	})
@@ -156,7 +156,7 @@ func TestAbandoned(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { a.Close() })
-		s := new(session)
+		s := &session{w: &worker{ending: t.Context()}}
 		if err := s.client.open(a.(*net.TCPConn)); err != nil {
 			t.Fatal(err)
 		}
@@ -201,7 +201,6 @@ func TestAbandoned(t *testing.T) {
 	c.SetLinger(0)
 	c.Close()
 	arrived(s, "a client that has gone is still there", s.abandoned)
-	s.w = new(worker)
 	s.turn.L = &s.mu
 	s.end("client")
 	if ctx.Err() != context.Canceled {

@@ -15,6 +15,7 @@ import (
 	"net"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -173,7 +174,8 @@ type service struct {
 	number int
 	conn   net.Conn
 	in     *bufio.Reader
-	secret bool // under TLS
+	secret bool            // under TLS
+	chunks strings.Builder // of the message under way
 }
 
 // errCut says that the client went away, as it may.
@@ -213,7 +215,10 @@ func (s *service) serve() error {
 		switch strings.ToUpper(verb) {
 		case "EHLO":
 			s.say(s.offer()...)
-		case "HELO", "NOOP", "RSET":
+		case "RSET":
+			s.chunks.Reset()
+			s.say("250 ok")
+		case "HELO", "NOOP":
 			s.say("250 ok")
 		case "MAIL", "RCPT":
 			if strings.Contains(arg, "<refused@") {
@@ -223,6 +228,10 @@ func (s *service) serve() error {
 			s.say("250 2.1.0 " + strings.ToLower(verb) + " ok")
 		case "DATA":
 			if err := s.data(); err != nil {
+				return err
+			}
+		case "BDAT":
+			if err := s.chunk(arg); err != nil {
 				return err
 			}
 		case "AUTH":
@@ -285,15 +294,39 @@ func (s *service) data() error {
 		}
 		text.WriteString(strings.TrimPrefix(line, ".") + "\r\n")
 	}
+	s.deliver(text.String())
+	return nil
+}
+
+// chunk takes a part of a message (RFC 3030), and the message with the last.
+func (s *service) chunk(arg string) error {
+	size, last := strings.CutSuffix(arg, " LAST")
+	n, err := strconv.ParseInt(size, 10, 64)
+	if err != nil {
+		return fmt.Errorf("BDAT %q", arg)
+	}
+	if _, err := io.CopyN(&s.chunks, s.in, n); err != nil {
+		return nil // cut off
+	}
+	if !last {
+		s.say("250 2.0.0 go on")
+		return nil
+	}
+	s.deliver(s.chunks.String())
+	s.chunks.Reset()
+	return nil
+}
+
+// deliver puts a whole message into the mailbox and says so.
+func (s *service) deliver(text string) {
 	s.mu.Lock()
-	s.mails = append(s.mails, text.String())
+	s.mails = append(s.mails, text)
 	answers := s.answers
 	s.mu.Unlock()
 	if answers != nil {
 		<-answers
 	}
 	s.say("250 2.0.0 taken")
-	return nil
 }
 
 // certificate is good for a server nobody checks.
