@@ -3,7 +3,6 @@
 package session
 
 import (
-	"context"
 	"errors"
 	"net"
 	"net/netip"
@@ -111,11 +110,4 @@ func TestNoSocket(t *testing.T) {
 	if _, err := w.dialPrepared(soon(t, 20*time.Millisecond), netip.AddrPort{}, netip.MustParseAddrPort("127.0.0.1:25")); err != imsg.Resource {
 		t.Errorf("error %v", err)
 	}
-}
-
-// soon ends after a while.
-func soon(t *testing.T, d time.Duration) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), d)
-	t.Cleanup(cancel)
-	return ctx
 }

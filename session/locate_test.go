@@ -59,7 +59,7 @@ func TestLocated(t *testing.T) {
 		t.Errorf("server hears %q", got)
 	}
 	r.server.line()
-	r.server.hears("x\r\n.\r\n")
+	r.server.hears("\r\nx\r\n.\r\n")
 	r.mu.Lock()
 	ask, ident, head := *r.asks[0].(*imsg.Locate), *r.idents[0], r.scanned[0]
 	r.mu.Unlock()

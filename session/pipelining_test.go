@@ -109,8 +109,8 @@ func TestAllInOneWrite(t *testing.T) {
 		"chunks": {
 			mail + "RCPT TO:<b>\r\n" + strings.Repeat("BDAT 1\r\nx", many) + "BDAT 2 LAST\r\n\r\n",
 			ok("MAIL") + ok("RCPT") + strings.Repeat("250-\r\n250 chunk of 1\r\n", many) + "250-LAST\r\n250 chunk of 0\r\n",
-			mail + "RCPT TO:<b>\r\nBDAT 14\r\nX: 127.0.0.1\r\n" + strings.Repeat("BDAT 1\r\nx", many) + "BDAT 2\r\n\r\nBDAT 0 LAST\r\n",
-			strings.Repeat("x", many) + "\r\n",
+			mail + "RCPT TO:<b>\r\nBDAT 16\r\nX: 127.0.0.1\r\n\r\n" + strings.Repeat("BDAT 1\r\nx", many) + "BDAT 2\r\n\r\nBDAT 0 LAST\r\n",
+			"\r\n" + strings.Repeat("x", many) + "\r\n",
 		},
 		"refused chunks": {
 			strings.Repeat("BDAT 6\r\nQUIT\r\n", many),
@@ -123,8 +123,8 @@ func TestAllInOneWrite(t *testing.T) {
 		"mails": {
 			strings.Repeat(mail+"RCPT TO:<b>\r\nDATA\r\nx\r\n.\r\n", some),
 			strings.Repeat(ok("MAIL")+ok("RCPT")+"354 go\r\n250 queued\r\n", some),
-			strings.Repeat(mail+"RCPT TO:<b>\r\nDATA\r\nX: 127.0.0.1\r\nx\r\n.\r\n", some),
-			strings.TrimSuffix(strings.Repeat("x\r\n|", some), "|"),
+			strings.Repeat(mail+"RCPT TO:<b>\r\nDATA\r\nX: 127.0.0.1\r\n\r\nx\r\n.\r\n", some),
+			strings.TrimSuffix(strings.Repeat("\r\nx\r\n|", some), "|"),
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"context"
 	"errors"
 	"os"
 	"sync"
@@ -103,4 +104,11 @@ func TestStockRunsOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.Close()
+}
+
+// soon ends after a while.
+func soon(t *testing.T, d time.Duration) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	t.Cleanup(cancel)
+	return ctx
 }
