@@ -333,7 +333,8 @@ func TestNoLeak(t *testing.T) {
 	if after := descriptors(t); after > before {
 		t.Errorf("%d descriptors before, %d after %d scans", before, after, scans)
 	}
-	until(t, "the goroutines of all scans end", func() bool { return runtime.NumGoroutine() <= goroutines })
+	// Others come and go meanwhile; one that a scan leaves behind shows a thousandfold.
+	until(t, "the goroutines of all scans end", func() bool { return runtime.NumGoroutine() < goroutines+scans/100 })
 }
 
 func TestClean(t *testing.T) {
