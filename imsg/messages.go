@@ -203,7 +203,7 @@ type Announce struct {
 // Leave says that a session is over, or gives its admission back.
 type Leave struct {
 	Number uint64
-	Late   bool // the Admission came too late: nothing was used of any quota
+	Late   bool // the Admission came too late: what it used of a quota goes back
 }
 
 func admissionBack(m Message) Message {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
+	"net/netip"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -346,5 +347,30 @@ func TestLimitAndLockHold(t *testing.T) {
 			t.Errorf("%+v", a)
 		}
 		h.close()
+	}
+}
+
+// Nor does what was never used: a client whose target is still looked for has used
+// no connection.
+func TestLateAdmissionTakesNothingBack(t *testing.T) {
+	c := limited(map[imsg.Rate]uint64{imsg.RateConnections: 1})
+	c.Mode = imsg.ModePf
+	h := open(t, plan{config: c})
+	w := h.worker(0)
+	enter := func() uint64 {
+		m := entering("192.0.2.7")
+		m.Target = netip.AddrPort{}
+		a, err := w.askFor(patience, m)
+		if err != nil || a.Refusal != imsg.Admitted {
+			t.Fatalf("%+v, %v", a, err)
+		}
+		return a.Number
+	}
+	if a := w.identify(enter(), "", "192.0.2.25"); a.Refusal != imsg.Admitted {
+		t.Fatalf("%+v", a)
+	}
+	w.say(&imsg.Leave{Number: enter(), Late: true})
+	if a := w.identify(enter(), "", "192.0.2.25"); a.Refusal != imsg.RefusedRate {
+		t.Errorf("one too many: %+v", a)
 	}
 }

@@ -17,6 +17,7 @@ func (k *keeper) connect(s *session, a *imsg.Admission, c memory) imsg.Refusal {
 	if refusal != imsg.Admitted {
 		return refusal
 	}
+	s.counted = true
 	a.Uses = r.counted()
 	if k.rules.targetPeriod >= 0 {
 		a.Uses |= 1 << imsg.RateTargets

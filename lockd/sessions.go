@@ -22,6 +22,7 @@ type session struct {
 	ident   string
 	known   bool // its ident is: at once, or once a router was asked
 	place   int  // in the list of its host
+	counted bool // it has used one of its client's connections
 
 	judging *imsg.Admission // it has a place, and is not told yet whether it keeps it
 

@@ -103,7 +103,7 @@ func (k *keeper) fromWorker(w *worker, r imsg.Request) {
 		// A session that is not here any more has been forgotten with a crash,
 		// or was never admitted.
 		if s := k.live[m.Number]; s != nil && s.worker == w {
-			if m.Late {
+			if m.Late && s.counted {
 				k.unuse(s, imsg.RateConnections, 1)
 			}
 			k.remove(s)
