@@ -17,6 +17,8 @@ const (
 	maxFileCalls = 64
 	// maxQueued bounds what waits behind them.
 	maxQueued = 1 << 13
+	// maxUnawaited bounds what waits under one name though nobody waits for it.
+	maxUnawaited = 16
 )
 
 // aside runs what looks at files. Two jobs of one name never run at once, so that
@@ -53,6 +55,13 @@ func (a *aside) begin(name string, job func()) bool {
 		go a.work(name)
 	}
 	return true
+}
+
+// waiting is how much waits under name.
+func (a *aside) waiting(name string) int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.queues[name])
 }
 
 // work does what was begun under name until nothing is left.

@@ -374,3 +374,26 @@ func TestLateAdmissionTakesNothingBack(t *testing.T) {
 		t.Errorf("one too many: %+v", a)
 	}
 }
+
+// A client that is turned away again and again, while its lock file is not to be
+// had, leaves room for others.
+func TestTurnedAwayLeaveRoom(t *testing.T) {
+	c := usual()
+	c.MaxPerHost = 1
+	h := open(t, plan{config: c})
+	dir := h.freezing()
+	w := h.worker(0)
+	w.enter("192.0.2.7")
+	dir.freeze("192.0.2.7")
+	for range maxQueued + 1 {
+		if a := w.enter("192.0.2.7"); a.Refusal != imsg.RefusedHost {
+			t.Fatalf("%+v", a)
+		}
+	}
+	if a := w.enter("192.0.2.8"); a.Refusal != imsg.Admitted {
+		t.Errorf("%+v", a)
+	}
+	dir.thaw()
+	eventually(t, "it is locked", func() bool { return h.read("192.0.2.7") == "MAX_HOST\n" })
+	h.log.hasNot(t, "too much waits")
+}

@@ -43,7 +43,8 @@ func maxIdents(s *session) *imsg.Offence {
 }
 
 // offend deals with one offence of s, and answers with what came of it; zero is
-// success. When late says so at its turn, it is dropped; nil never does.
+// success. One with late, for which nobody waits, is dropped when that says so at its
+// turn, or when many of its client's wait already.
 func (k *keeper) offend(s *session, m *imsg.Offence, late func() bool, answer func(imsg.Kind)) {
 	this := offence{m.Transaction, m.Found}
 	repeat := slices.Contains(s.offences, this)
@@ -54,6 +55,8 @@ func (k *keeper) offend(s *session, m *imsg.Offence, late func() bool, answer fu
 	case !repeat && len(s.offences) == maxOffences:
 		answer(imsg.Busy)
 		return
+	case lock && late != nil && k.aside.waiting(name) >= maxUnawaited:
+		// A client that is turned away leaves room for others; those before lock it.
 	case lock && repeat:
 		job = func() { answer(0) } // behind the first
 	case lock:
