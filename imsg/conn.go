@@ -152,7 +152,8 @@ func (f frame) free() {
 }
 
 // Send tells m. The files stay the caller's. It never waits: what the kernel does
-// not take is queued, and a full queue is Busy. Gone means the link has ended.
+// not take is queued, and a full queue is Busy, but for what gives something back.
+// Gone means the link has ended.
 func (c *Conn) Send(m Message, files ...*os.File) error {
 	e := entry(m.Type())
 	if e == nil || e.Way != Tell {
@@ -188,7 +189,7 @@ func (c *Conn) send(m Message, h header, files []*os.File) error {
 			return c.broken(err)
 		}
 	}
-	if len(c.queue) >= maxQueue {
+	if len(c.queue) >= maxQueue && !e.Gives {
 		return Busy
 	}
 	f := frame{data: append([]byte(nil), data...)}

@@ -376,7 +376,7 @@ func TestSlowReader(t *testing.T) {
 	s, l := link(t, Session, Lockd)
 	sent := 0
 	for {
-		err := s.Send(&Leave{Number: uint64(sent)})
+		err := s.Send(&Counts{Add: []uint64{uint64(sent)}})
 		if err == Busy {
 			break
 		}
@@ -391,7 +391,7 @@ func TestSlowReader(t *testing.T) {
 		t.Errorf("only %d frames were taken", sent)
 	}
 	got := make(chan uint64, sent+1)
-	serve(l, func(r Request) { got <- r.Message.(*Leave).Number })
+	serve(l, func(r Request) { got <- r.Message.(*Counts).Add[0] })
 	for i := range sent {
 		if n := wait(t, got); n != uint64(i) {
 			t.Fatalf("frame %d came as %d", n, i)

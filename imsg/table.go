@@ -47,6 +47,11 @@ type Entry struct {
 	// back when nobody waits for it any more, or nil if it hands out nothing. An
 	// answer says enough of itself for that, for its question is forgotten.
 	Back func(Message) Message
+
+	// Gives is for what gives back what was handed out. A full queue takes it all
+	// the same: there is no more of it than of that, and no later word makes up
+	// for it.
+	Gives bool
 }
 
 const (
@@ -178,7 +183,7 @@ var Table = [types]Entry{
 	tEnter:     {Name: "Enter", From: toSession, To: toLockd, Way: Ask, Answer: tAdmission, Max: small, New: func() Message { return new(Enter) }},
 	tAdmission: {Name: "Admission", From: toLockd, To: toSession, Way: Answer, Max: small, New: func() Message { return new(Admission) }, Back: admissionBack},
 	tAnnounce:  {Name: "Announce", From: toSession, To: toLockd, Max: large, New: func() Message { return new(Announce) }},
-	tLeave:     {Name: "Leave", From: toSession, To: toLockd, Max: small, New: func() Message { return new(Leave) }},
+	tLeave:     {Name: "Leave", From: toSession, To: toLockd, Max: small, New: func() Message { return new(Leave) }, Gives: true},
 	tCounts:    {Name: "Counts", From: toSession, To: toLockd, Max: small, New: func() Message { return new(Counts) }},
 	tOffence:   {Name: "Offence", From: toSession, To: toLockd, Way: Ask, Answer: tDone, Report: true, Max: medium, New: func() Message { return new(Offence) }},
 	tLocked:    {Name: "Locked", From: toLockd, To: toSession, Max: medium, New: func() Message { return new(Locked) }},
@@ -195,7 +200,7 @@ var Table = [types]Entry{
 	tIdent:     {Name: "Ident", From: toSession, To: toLockd, Way: Ask, Answer: tAdmission, Max: small, New: func() Message { return new(Ident) }},
 	tUse:       {Name: "Use", From: toSession, To: toLockd, Way: Ask, Answer: tAllowance, Max: small, New: func() Message { return new(Use) }},
 	tAllowance: {Name: "Allowance", From: toLockd, To: toSession, Way: Answer, Max: small, New: func() Message { return new(Allowance) }, Back: allowanceBack},
-	tUnused:    {Name: "Unused", From: toSession, To: toLockd, Max: small, New: func() Message { return new(Unused) }},
+	tUnused:    {Name: "Unused", From: toSession, To: toLockd, Max: small, New: func() Message { return new(Unused) }, Gives: true},
 	tGiveUp:    {Name: "GiveUp", From: toSession, To: set(Lookupd, Scand), Max: small, New: func() Message { return new(GiveUp) }},
 
 	tRun: {Name: "Run", From: toLockd, To: set(Action), Max: medium, New: func() Message { return new(Run) }},
