@@ -306,7 +306,7 @@ func (p *parent) replace(m *member, fails int) {
 				p.replace(m, fails+1)
 				return
 			}
-			n.fails = fails
+			n.fails, n.before = fails, m.before
 			if m.undead {
 				n.before = m
 			}

@@ -160,3 +160,30 @@ func TestUndeadAtEnd(t *testing.T) {
 	h.waitFor("room does not die room=lookupd", 1)
 	os.Remove(frozen)
 }
+
+// TestUndeadAndCrash: that its replacement crashes brings no second one for it.
+func TestUndeadAndCrash(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	frozen := h.dir + "/frozen"
+	if err := os.WriteFile(frozen, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	h.start(true, askOften, strong+"="+frozen)
+	h.working()
+	h.stop(h.room("scand")...)
+	h.waitFor("room does not die room=scand, member=1, pid=", 1)
+	h.waitFor("started room=scand", 2)
+	for _, p := range h.room("scand")[1:] {
+		unix.Kill(p.pid, unix.SIGKILL)
+	}
+	h.waitFor("started room=scand", 3)
+	h.stop(h.room("scand")...)
+	h.waitFor("room does not die room=scand, member=3, pid=", 1)
+	if n := h.count("replaced_now=false"); n != 1 {
+		t.Errorf("%d rooms were not replaced", n)
+	}
+	os.Remove(frozen)
+	h.waitFor("room has died at last", 2)
+	h.waitFor("started room=scand", 4)
+}

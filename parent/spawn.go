@@ -49,7 +49,7 @@ type member struct {
 	going   bool              // its end is wanted
 	killed  bool              // has been sent KILL
 	undead  bool              // and has not died of it
-	before  *member           // an undead one whose place it took
+	before  *member           // an undead one whose place it took, or its predecessors did
 	owed    bool              // undead, and not replaced yet
 	unready int               // times it was asked and not ready
 	silent  atomic.Int32      // questions in a row it has not answered
