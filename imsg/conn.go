@@ -189,7 +189,7 @@ func (c *Conn) send(m Message, h header, files []*os.File) error {
 			return c.broken(err)
 		}
 	}
-	if len(c.queue) >= maxQueue && !e.Gives {
+	if len(c.queue) >= maxQueue && !e.Gives && !e.Report {
 		return Busy
 	}
 	f := frame{data: append([]byte(nil), data...)}

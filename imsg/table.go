@@ -38,7 +38,7 @@ type Entry struct {
 	To     Rooms
 	Way    Way
 	Answer Type // of an Ask: the one type that answers it (a Failure always may)
-	Report bool // of an Ask: it tells what has happened, and is dealt with when its asker waits no more
+	Report bool // of an Ask: it tells what has happened, is never refused, and is dealt with when its asker waits no more
 	Files  int  // descriptors that must come with it, no more and no less
 	Max    int  // largest body in octets
 	New    func() Message
