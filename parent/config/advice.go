@@ -189,7 +189,7 @@ func (a *advisor) limits() {
 	a.hint(a.antispam() && a.SpamMaxLoad > 0 && a.SpamMaxLoad < 1, "spam_max_load", "above a load of %g spam passes unscanned: give at least the number of CPUs, or 0 to scan always", a.SpamMaxLoad)
 }
 
-// ages names the defaults that are 1.4's because the file is of its syntax.
+// ages names what is as 1.4 has it by default, because the file is of its syntax.
 func (a *advisor) ages() {
 	if a.Config.inTOML {
 		return
@@ -200,7 +200,7 @@ func (a *advisor) ages() {
 			names = append(names, fmt.Sprintf("%s %s (%s)", o.Name, o.DefaultIn(false), o.DefaultIn(true)))
 		}
 	}
-	a.hint(names != nil, "", "defaults of 1.4 are in force, beside them those of a new site, which writes TOML: %s", strings.Join(names, ", "))
+	a.hint(names != nil, "", "these are as 1.4 has them by default, beside them what a new site has, which writes TOML: %s", strings.Join(names, ", "))
 }
 
 // option returns the row of an option.
