@@ -29,9 +29,9 @@ var (
 // then lets what was answered take effect: a client can act on a reply only once
 // it has it.
 func (s *session) takeReplies(out *[]byte) relayState {
-	done := 0 // complete replies and own ones in out, not yet off the queue
-	var last entry
-	code := 0
+	done := 0      // complete replies and own ones in out, not yet off the queue
+	var last entry // what the last complete reply answers
+	code := 0      // and its code
 	for len(s.server.bytes()) > 0 {
 		r, n, err := s.replies.Next(s.server.bytes())
 		if err == nil && n == 0 {
@@ -44,29 +44,28 @@ func (s *session) takeReplies(out *[]byte) relayState {
 		if err == errUnasked && r.Code/100 >= 4 && r.Code != 421 {
 			return s.takeUnasked(out, done, last.kind == data && code == 354)
 		}
-		last = e
 		if err == nil {
-			err = wrong(last, r.Code)
+			err = wrong(e, r.Code)
 		}
 		if err != nil && r.Code != 421 {
 			s.sendClient(out)
 			s.protocolError(err)
 			return relayOver
 		}
-		if last.kind == starttls && r.First && !s.sendClient(out) {
+		if e.kind == starttls && r.First && !s.sendClient(out) {
 			return relayOver
 		}
 		if r.First {
-			if next := s.strike(out, &done, last, r.Code); next != relayOn {
+			if next := s.strike(out, &done, e, r.Code); next != relayOn {
 				return next
 			}
 		}
-		*out = s.relayed(*out, last, r)
+		*out = s.relayed(*out, e, r)
 		s.server.consume(n)
 		if !r.Last {
 			continue
 		}
-		code = r.Code
+		last, code = e, r.Code
 		if code == 421 {
 			if s.claim("server") {
 				s.sayLine(*out)

@@ -56,6 +56,20 @@ func TestAnsweredEarly(t *testing.T) {
 	}
 }
 
+// A 421 of more than one line right behind the 354 leaves the text what it is.
+func TestLongFarewellBehind354(t *testing.T) {
+	r := newRig(t, nil)
+	r.ready()
+	r.toServer("DATA\r\n")
+	r.toClient("354 go\r\n421-bye\r\n")
+	r.client.say("Subject: x\r\n\r\nNOOP\r\n")
+	r.natHeader()
+	r.server.hears("Subject: x\r\n\r\nNOOP\r\n")
+	r.toClient("421 bye\r\n")
+	r.client.end()
+	r.server.end()
+}
+
 // The same while the verdict is awaited: what is found counts all the same, but
 // the client has had its answer.
 func TestAnsweredBeforeVerdict(t *testing.T) {
