@@ -152,10 +152,11 @@ func addrPort(a net.Addr) netip.AddrPort {
 // over unread octets answers with a reset, and our last line would be lost.
 func (s *session) swallow() {
 	for {
+		// What is buffered goes first: a full buffer could take no more.
+		s.client.consume(len(s.client.bytes()))
 		if s.client.fill() != nil {
 			return
 		}
-		s.client.consume(len(s.client.bytes()))
 	}
 }
 

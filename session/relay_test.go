@@ -244,6 +244,21 @@ func (r *rig) midChunk() {
 	r.server.hears("BDAT 100\r\nsome text\r\n")
 }
 
+// However much a client sends at once behind the last words, it gets the time to
+// read them.
+func TestMuchIsSwallowed(t *testing.T) {
+	r := newRig(t, nil)
+	r.data()
+	r.server.say("421 down\r\n")
+	r.server.end()
+	for range 10 {
+		r.client.say(strings.Repeat("x", 4*bufSize))
+		time.Sleep(10 * time.Millisecond)
+	}
+	r.client.hears("421 down\r\n")
+	r.client.end()
+}
+
 // A server that gives up in the middle of a message is heard although the
 // client goes on sending.
 func TestServerGivesUpWhileClientSends(t *testing.T) {
