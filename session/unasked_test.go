@@ -189,6 +189,27 @@ func TestAnsweredEarlyWhileAllIsFull(t *testing.T) {
 	r.client.hears("552 no\r\n221 2.0.0 gate.example msg_sign_off\r\n")
 }
 
+// A server that refuses a message and closes at once is heard, although nothing
+// can be written to it any more.
+func TestAnsweredEarlyAndClosed(t *testing.T) {
+	for range 8 {
+		r := newRig(t, nil)
+		r.data()
+		sent := make(chan error, 1)
+		go func() {
+			_, err := io.WriteString(r.client.conn, strings.Repeat(strings.Repeat("x", 78)+"\r\n", 200_000)+".\r\nQUIT\r\n")
+			sent <- err
+		}()
+		stuck(func() int64 { return r.got(t) })
+		r.server.say("552 no\r\n")
+		r.server.conn.Close()
+		if err := wait(t, sent); err != nil {
+			t.Fatal(err)
+		}
+		r.client.hears("552 no\r\n221 2.0.0 gate.example msg_sign_off\r\n")
+	}
+}
+
 // got is how much was read of the one client there is.
 func (r *rig) got(t *testing.T) int64 {
 	m, err := r.lockd.Call(&imsg.Snapshot{}, imsgtest.Patience)
