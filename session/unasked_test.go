@@ -149,6 +149,22 @@ func TestEndIsNotReleasedBehindAnAnswer(t *testing.T) {
 	r.server.end()
 }
 
+// Nor behind the beginning of one.
+func TestEndIsNotReleasedBehindHalfAnAnswer(t *testing.T) {
+	r := newRig(t, nil)
+	r.data()
+	r.server.say("552 too")
+	time.Sleep(100 * time.Millisecond) // it is read
+	r.client.say("x\r\n.\r\nQUIT\r\n")
+	r.natHeaderApart()
+	r.server.hears("x\r\n")
+	r.seen("a scan", func() bool { return len(r.scanned) == 1 })
+	time.Sleep(100 * time.Millisecond) // the verdict is there
+	r.server.say(" big\r\n")
+	r.client.hears("552 too big\r\n221 2.0.0 gate.example msg_sign_off\r\n")
+	r.server.end()
+}
+
 // The rest of a message that was refused on its way takes the time it takes:
 // timeout_session is for what follows.
 func TestRestIsSwallowed(t *testing.T) {
