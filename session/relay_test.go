@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/session/smtp"
 )
 
 // obey plays a server that answers whatever comes and returns what came. Replies
@@ -242,6 +243,22 @@ func (r *rig) midChunk() {
 	r.client.say("BDAT 100\r\nsome text\r\n")
 	r.natChunk()
 	r.server.hears("BDAT 100\r\nsome text\r\n")
+}
+
+// Challenges and responses of 12288 octets pass while AUTH is open, and only then.
+func TestLongChallenge(t *testing.T) {
+	r := newRig(t, nil)
+	r.toClient("220 mx\r\n")
+	long := strings.Repeat("A", smtp.AuthLimit-len("334 \r\n"))
+	r.toServer("AUTH GSSAPI\r\n")
+	r.toClient("334 " + long + "\r\n")
+	r.toServer(long + "\r\n")
+	r.toClient("334 " + long + "\r\n")
+	r.toServer("*\r\n")
+	r.toClient("501 cancelled\r\n")
+	r.toServer("NOOP\r\n")
+	r.server.say("250 " + long + "\r\n")
+	r.client.hears("421 gate.example msg_proto_error\r\n")
 }
 
 // However much a client sends at once behind the last words, it gets the time to

@@ -32,6 +32,7 @@ func (s *session) takeReplies(out *[]byte) relayState {
 	done := 0      // complete replies and own ones in out, not yet off the queue
 	var last entry // what the last complete reply answers
 	code := 0      // and its code
+	s.replies.Auth = s.isAuthOpen()
 	for len(s.server.bytes()) > 0 {
 		r, n, err := s.replies.Next(s.server.bytes())
 		if err == nil && n == 0 {
@@ -87,6 +88,14 @@ func (s *session) takeReplies(out *[]byte) relayState {
 		}
 	}
 	return s.give(out, done, last, code)
+}
+
+// isAuthOpen tells whether the reply to an AUTH, or to a response, is owed.
+func (s *session) isAuthOpen() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := s.queue.len()
+	return n > 0 && s.queue.at(n-1).kind == auth
 }
 
 // give hands the client what was collected, and lets it take effect.

@@ -9,7 +9,7 @@ import (
 )
 
 // ReplyLimit bounds one line of a reply, in octets with its line end. RFC 5321,
-// 4.5.3.1.5 asks for 512; servers exceed it.
+// 4.5.3.1.5 asks for 512; servers exceed it. A challenge may have AuthLimit.
 const ReplyLimit = 4096
 
 // What can be wrong with a reply. Each ends the session: 421 to the client.
@@ -61,8 +61,12 @@ func ParseReply(line []byte) (Reply, error) {
 
 // ReplyScanner cuts an MSA's octets into reply lines and sees to it that all
 // lines of one reply carry one code. The zero value stands before a reply. It
-// keeps no octets: the caller keeps what was not consumed, up to ReplyLimit.
+// keeps no octets: the caller keeps what was not consumed, up to the limit.
 type ReplyScanner struct {
+	// Auth says that an AUTH is open: a line of 334 may have AuthLimit octets
+	// (RFC 4954, 4). The caller's buffer must hold as much.
+	Auth bool
+
 	code int // of the reply under way, 0 between two
 }
 
@@ -71,7 +75,11 @@ type ReplyScanner struct {
 // error the stream cannot be read on.
 func (s *ReplyScanner) Next(buf []byte) (r Reply, n int, err error) {
 	lf := bytes.IndexByte(buf, '\n')
-	if lf >= ReplyLimit || lf < 0 && len(buf) >= ReplyLimit {
+	limit := ReplyLimit
+	if s.Auth && bytes.HasPrefix(buf, []byte("334")) {
+		limit = AuthLimit
+	}
+	if lf >= limit || lf < 0 && len(buf) >= limit {
 		return Reply{}, 0, ErrReplyTooLong
 	}
 	if lf < 0 {

@@ -87,6 +87,31 @@ func TestReplyScanner(t *testing.T) {
 	}
 }
 
+// A challenge may be longer than other replies, and nothing else while AUTH is open.
+func TestReplyScannerAuth(t *testing.T) {
+	line := func(code string, n int) []byte {
+		return []byte(code + " " + strings.Repeat("x", n-len(code)-3) + "\r\n")
+	}
+	for _, tt := range []struct {
+		auth bool
+		code string
+		n    int
+		err  error
+	}{
+		{true, "334", AuthLimit, nil},
+		{true, "334", AuthLimit + 1, ErrReplyTooLong},
+		{true, "235", ReplyLimit, nil},
+		{true, "235", ReplyLimit + 1, ErrReplyTooLong},
+		{false, "334", ReplyLimit, nil},
+		{false, "334", ReplyLimit + 1, ErrReplyTooLong},
+	} {
+		s := ReplyScanner{Auth: tt.auth}
+		if _, n, err := s.Next(line(tt.code, tt.n)); err != tt.err || err == nil && n != tt.n {
+			t.Errorf("%v: %d, %v", tt, n, err)
+		}
+	}
+}
+
 func TestReplyScannerOpen(t *testing.T) {
 	var s ReplyScanner
 	if s.Open() {
