@@ -80,6 +80,9 @@ func (s *session) carryOut() {
 	s.held, s.authing = false, false
 	if s.phase == octets {
 		s.skip = s.chunks.left // still to come, and no commands
+		if !s.message.headed { // and its BDAT is not in the queue yet
+			s.sorry = string(s.ownLine(smtp.CodeUnsupported, s.text(imsg.MsgUnimplCommand)))
+		}
 	}
 	s.mu.Unlock()
 	if d.early {

@@ -284,3 +284,31 @@ func TestDismissal(t *testing.T) {
 		}
 	})
 }
+
+// A chunk whose octets are still to come when the server is left gets its answer
+// behind them, be it refused already or not begun.
+func TestDismissedBeforeAChunk(t *testing.T) {
+	for name, tc := range map[string]struct{ first, answer string }{
+		"not begun": {"BDAT 0\r\n", "502 gate.example msg_unimpl_command\r\n"},
+		"refused":   {"BDAT x\r\n", "503 gate.example msg_transaction_failed\r\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRigIn(t, scanChunks, func(h *house, _ string) {
+				h.uses, h.over = 1<<imsg.RateRcptToRejects, map[imsg.Rate]imsg.Refusal{imsg.RateRcptToRejects: imsg.RefusedRate}
+			})
+			r.envelope()
+			r.client.say(tc.first)
+			if name == "refused" {
+				r.server.hears("RSET\r\n")
+				r.server.say("250 reset\r\n")
+			}
+			r.client.line()
+			r.client.say("RCPT TO:<c>\r\nBDAT 5\r\n")
+			r.server.hears("RCPT TO:<c>\r\n")
+			r.server.say("550 no\r\n")
+			r.client.hears("550 gate.example msg_ratelimit_rcptto_rejects\r\n")
+			r.client.say("helloQUIT\r\n")
+			r.client.hears(tc.answer + "221 gate.example msg_sign_off\r\n")
+		})
+	}
+}

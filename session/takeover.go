@@ -138,7 +138,12 @@ func (s *session) nextLine() (*played, error) {
 			n := min(s.skip, int64(len(in)))
 			s.skip -= n
 			s.client.consume(int(n))
-			return nil, nil
+			if s.skip > 0 || s.sorry == "" {
+				return nil, nil
+			}
+			line := s.sorry
+			s.sorry = ""
+			return nil, s.sayLine([]byte(line))
 		case s.message.open:
 			out := outputs.Get().(*[]byte)
 			s.message.body.NoSpool = true
