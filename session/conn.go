@@ -67,7 +67,7 @@ type session struct {
 	held    bool // a command whose reply decides what the client's octets mean is open
 	phase   phase
 	ending  bool // the end of a message is out, and its answer owed
-	begun   bool // the server has begun a line of a reply
+	begun   bool // the server has begun a reply
 	ended   bool
 	by      string // who ended it: client, server, timeout, admin, error
 	taken   bool   // the server is gone and we play its part

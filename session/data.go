@@ -180,8 +180,8 @@ func (s *session) endText(out *[]byte) step {
 
 // release lets the end of a message out, unless the server has spoken meanwhile.
 // Nothing is owed here, so what it said or has begun to say, read or not yet,
-// answers the message or ends the session. What is on its way to us still cannot be told from the answer
-// to the end.
+// answers the message or ends the session. What is on its way to us still cannot
+// be told from the answer to the end.
 func (s *session) release(out *[]byte) step {
 	spoken := s.server.pending()
 	s.mu.Lock()

@@ -292,7 +292,7 @@ func (s *session) setAuth(f imsg.AuthFlags) { s.auth.Or(uint32(f)) }
 func (s *session) settle(done int, last entry, code int) relayState {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.begun = len(s.server.bytes()) > 0
+	s.begun = s.replies.Open() || len(s.server.bytes()) > 0
 	for range done {
 		s.queue.pop()
 	}

@@ -151,18 +151,26 @@ func TestEndIsNotReleasedBehindAnAnswer(t *testing.T) {
 
 // Nor behind the beginning of one.
 func TestEndIsNotReleasedBehindHalfAnAnswer(t *testing.T) {
-	r := newRig(t, nil)
-	r.data()
-	r.server.say("552 too")
-	time.Sleep(100 * time.Millisecond) // it is read
-	r.client.say("x\r\n.\r\nQUIT\r\n")
-	r.natHeaderApart()
-	r.server.hears("x\r\n")
-	r.seen("a scan", func() bool { return len(r.scanned) == 1 })
-	time.Sleep(100 * time.Millisecond) // the verdict is there
-	r.server.say(" big\r\n")
-	r.client.hears("552 too big\r\n221 2.0.0 gate.example msg_sign_off\r\n")
-	r.server.end()
+	for name, tc := range map[string]struct{ begin, rest, heard string }{
+		"half a line":                  {"552 too", " big\r\n", "552 too big\r\n221 2.0.0 gate.example msg_sign_off\r\n"},
+		"half a line, many lines":      {"552-t", "oo\r\n552 big\r\n", "552-too\r\n552 big\r\n221 2.0.0 gate.example msg_sign_off\r\n"},
+		"a line of many, service ends": {"421-4.3.2 so\r\n", "421 4.3.2 long\r\n", "421-4.3.2 so\r\n421 4.3.2 long\r\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, nil)
+			r.data()
+			r.server.say(tc.begin)
+			time.Sleep(100 * time.Millisecond) // it is read
+			r.client.say("x\r\n.\r\nQUIT\r\n")
+			r.natHeaderApart()
+			r.server.hears("x\r\n")
+			r.seen("a scan", func() bool { return len(r.scanned) == 1 })
+			time.Sleep(100 * time.Millisecond) // the verdict is there
+			r.server.say(tc.rest)
+			r.client.hears(tc.heard)
+			r.server.end()
+		})
+	}
 }
 
 // The rest of a message that was refused on its way takes the time it takes:
