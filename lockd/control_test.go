@@ -20,7 +20,7 @@ func TestStatus(t *testing.T) {
 	w.enter("192.0.2.7")
 	w.say(&imsg.Counts{Add: []uint64{imsg.CountTotal: 2}})
 	w.enter("192.0.2.7")
-	w.unsaid = []uint64{imsg.CountViruses: 2}
+	w.change(func() { w.unsaid = []uint64{imsg.CountViruses: 2} })
 	h.write("192.0.2.9", "VIRUS\n")
 	h.tell(&imsg.Family{Version: "2.0", Rooms: []imsg.Member{{Room: imsg.Lockd, PID: 1}}})
 	h.parent.Call(&imsg.Dump{}, patience, tempFile(t)) // behind Family
@@ -34,13 +34,13 @@ func TestStatus(t *testing.T) {
 func TestSessionsArePaged(t *testing.T) {
 	h := open(t, plan{config: usual()})
 	one, two, mute := h.worker(0), h.worker(1), h.worker(2)
-	mute.mute = true
+	mute.change(func() { mute.mute = true })
 	long := strings.Repeat("i", maxIdent)
 	enter := func(w *hand, state imsg.State) {
 		a := w.enter("2001:db8::ffff:ffff:ffff:ffff")
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		w.live = append(w.live, imsg.LiveSession{Number: a.Number, State: state, Ident: long, Target: netip.MustParseAddrPort("192.0.2.25:25")})
+		w.change(func() {
+			w.live = append(w.live, imsg.LiveSession{Number: a.Number, State: state, Ident: long, Target: netip.MustParseAddrPort("192.0.2.25:25")})
+		})
 	}
 	for range 1400 {
 		enter(one, imsg.StateData)
@@ -49,10 +49,10 @@ func TestSessionsArePaged(t *testing.T) {
 	for range 200 {
 		enter(mute, imsg.StateQuit)
 	}
-	one.mu.Lock() // a lie about another's session is not believed
-	one.live = append(one.live[:0:0], one.live...)
-	one.live[0].Number = 2
-	one.mu.Unlock()
+	one.change(func() { // a lie about another's session is not believed
+		one.live = append(one.live[:0:0], one.live...)
+		one.live[0].Number = 2
+	})
 
 	c := h.operators()()
 	var all []imsg.LiveSession
@@ -84,7 +84,7 @@ func TestSessionsArePaged(t *testing.T) {
 func TestAdmissionDoesNotWaitForSnapshots(t *testing.T) {
 	h := open(t, plan{config: usual()})
 	w := h.worker(0)
-	w.mute = true
+	w.change(func() { w.mute = true })
 	w.enter("192.0.2.7")
 	c := h.operators()()
 	eventually(t, "many are admitted while a list waits", func() bool {

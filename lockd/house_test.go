@@ -232,7 +232,7 @@ type hand struct {
 	*imsg.Conn
 	t      testing.TB
 	locked chan uint64
-	mu     sync.Mutex
+	mu     sync.Mutex         // guards what follows: change sets it
 	live   []imsg.LiveSession // told at Snapshot
 	mute   bool               // does not answer it
 	unsaid []uint64           // counted, and said before Snapshot is answered
@@ -284,6 +284,13 @@ func (h *house) worker(member int) *hand {
 	w := h.hire(member)
 	w.say(&imsg.Announce{Last: true})
 	return w
+}
+
+// change gives the worker something else to say: do sets its fields.
+func (w *hand) change(do func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	do()
 }
 
 func (w *hand) say(m imsg.Message) {

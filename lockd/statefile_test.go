@@ -138,9 +138,9 @@ func TestDump(t *testing.T) {
 	w := h.worker(0)
 	for range 600 {
 		a := w.enter("192.0.2.7")
-		w.mu.Lock()
-		w.live = append(w.live, imsg.LiveSession{Number: a.Number, State: imsg.StateScan, Target: netip.MustParseAddrPort("192.0.2.25:25")})
-		w.mu.Unlock()
+		w.change(func() {
+			w.live = append(w.live, imsg.LiveSession{Number: a.Number, State: imsg.StateScan, Target: netip.MustParseAddrPort("192.0.2.25:25")})
+		})
 	}
 	f := tempFile(t)
 	m, err := h.parent.Call(&imsg.Dump{}, patience, f)
