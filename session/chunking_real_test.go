@@ -32,12 +32,14 @@ func newInFrontOfPostfix(t *testing.T) *inFrontOfPostfix {
 	p.mail = newTap(t, p.postfix.addr)
 	p.house = newHouse(t, p.mail.addr, func(c *imsg.SessionConfig) { c.ScanChunks = true; c.SpamRefuse = false })
 	p.client = newTap(t, p.addr)
-	p.onScan = func(uint64) {
-		p.verdict = imsg.Verdict{Virus: imsg.Clean, Spam: imsg.Clean}
-		if strings.Contains(p.scanned[len(p.scanned)-1], eicar) {
-			p.verdict = imsg.Verdict{Virus: imsg.Caught, VirusName: "Eicar", Spam: imsg.Clean}
+	p.set(func() {
+		p.onScan = func(uint64) {
+			p.verdict = imsg.Verdict{Virus: imsg.Clean, Spam: imsg.Clean}
+			if strings.Contains(p.scanned[len(p.scanned)-1], eicar) {
+				p.verdict = imsg.Verdict{Virus: imsg.Caught, VirusName: "Eicar", Spam: imsg.Clean}
+			}
 		}
-	}
+	})
 	return p
 }
 

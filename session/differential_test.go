@@ -160,19 +160,21 @@ func newLab(t testing.TB, server string, change func(*imsg.SessionConfig)) *lab 
 			change(c)
 		}
 	})
-	l.onScan = func(uint64) {
-		text := l.scanned[len(l.scanned)-1]
-		l.scanned = nil
-		first, rest, _ := strings.Cut(text, "\r\n")
-		src, _, _ := strings.Cut(strings.TrimPrefix(first, "X-Proxy-Spool-Info: src="), ",")
-		l.verdict = imsg.Verdict{Virus: imsg.Clean, Spam: imsg.Clean}
-		if strings.Contains(rest, "EVIL") {
-			l.verdict = imsg.Verdict{Virus: imsg.Caught, VirusName: "Evil", Spam: imsg.Clean}
-			l.caught[src] = append(l.caught[src], rest)
-			return
+	l.set(func() {
+		l.onScan = func(uint64) {
+			text := l.scanned[len(l.scanned)-1]
+			l.scanned = nil
+			first, rest, _ := strings.Cut(text, "\r\n")
+			src, _, _ := strings.Cut(strings.TrimPrefix(first, "X-Proxy-Spool-Info: src="), ",")
+			l.verdict = imsg.Verdict{Virus: imsg.Clean, Spam: imsg.Clean}
+			if strings.Contains(rest, "EVIL") {
+				l.verdict = imsg.Verdict{Virus: imsg.Caught, VirusName: "Evil", Spam: imsg.Clean}
+				l.caught[src] = append(l.caught[src], rest)
+				return
+			}
+			l.clean[src] = append(l.clean[src], rest)
 		}
-		l.clean[src] = append(l.clean[src], rest)
-	}
+	})
 	return l
 }
 
