@@ -258,6 +258,8 @@ type SessionConfig struct {
 	Texts          []string // indexed by Text, Texts of them
 }
 
+func (*SessionConfig) notice() {}
+
 // Longest is how long a question takes at most for which no time-out is set.
 const Longest = time.Hour
 
@@ -281,6 +283,8 @@ type LookupdConfig struct {
 	RemoteRetries int // of a lookup by UDP, each as long as Timeout
 	RemoteSecret  uint32
 }
+
+func (*LookupdConfig) notice() {}
 
 // Engine is a kind of scanner.
 type Engine uint8
@@ -323,6 +327,8 @@ type ScandConfig struct {
 	SpoolPath        string        // put before a name that is told to a scanner
 }
 
+func (*ScandConfig) notice() {}
+
 // StateFile is a set of forms of the status file.
 type StateFile uint8
 
@@ -358,6 +364,8 @@ type LockdConfig struct {
 	RateQuotas        []uint64 // indexed by Rate, 0 none
 }
 
+func (*LockdConfig) notice() {}
+
 // ActionConfig is what the script runner is told.
 type ActionConfig struct {
 	ProxyName string
@@ -370,3 +378,5 @@ type ActionConfig struct {
 	Data      int64 // of its data segment
 	File      int64 // of a file it writes
 }
+
+func (*ActionConfig) notice() {}

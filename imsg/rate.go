@@ -1,5 +1,5 @@
-// What is said of rate limits: uses of a client's quotas, and its record for the
-// operator's eyes. This file owns the fields and the names of the counters.
+// Rate limits: uses of a client's quotas, and its record for the operator's eyes.
+// This file owns the fields and the names of the quotas' counters.
 
 package imsg
 
@@ -51,11 +51,6 @@ type RateSet uint8
 // Has tells whether r is in the set.
 func (s RateSet) Has(r Rate) bool { return s&(1<<r) != 0 }
 
-// RateStore hands lockd the file that keeps the clients' records, open for
-// reading and writing. It comes when there are rate limits, and again when the
-// file has another name.
-type RateStore struct{}
-
 // Use asks whether a session's client may use Amount more of a quota. A session
 // asks only for the counters its Admission named. It is asked once: an answer
 // that is lost with lockd does not make it twice.
@@ -64,6 +59,8 @@ type Use struct {
 	Counter Rate
 	Amount  uint64
 }
+
+func (*Use) answer(*Allowance) {}
 
 // Allowance answers Use: Admitted, RefusedRate, RefusedRateError or RefusedTargets.
 type Allowance struct {
@@ -74,9 +71,11 @@ type Allowance struct {
 // Unused gives back what an Allowance let pass that came too late.
 type Unused struct{ Use }
 
-func allowanceBack(m Message) Message {
+func (*Unused) notice() {}
+
+func allowanceBack(a *Allowance) *Unused {
 	// That a server was called is no use of it, and is known all the same.
-	if a := m.(*Allowance); a.Refusal == Admitted && a.Counter < RateCounters {
+	if a.Refusal == Admitted && a.Counter < RateCounters {
 		return &Unused{a.Use}
 	}
 	return nil
@@ -84,6 +83,8 @@ func allowanceBack(m Message) Message {
 
 // Rates asks for the records of the clients whose name sorts behind After.
 type Rates struct{ After string }
+
+func (*Rates) answer(*RateList) {}
 
 // RateList answers Rates, ordered by Client.
 type RateList struct {
@@ -111,6 +112,8 @@ type RateEntry struct {
 // are none at all.
 type RateShow struct{ Client string }
 
+func (*RateShow) answer(*RateRecord) {}
+
 // RateRecord answers RateShow.
 type RateRecord struct {
 	Entry   RateEntry
@@ -131,6 +134,8 @@ type RateSetQuota struct {
 	Quotas     []RateQuota
 }
 
+func (*RateSetQuota) answer(*Done) {}
+
 // RateQuota is the quota of one counter, 0 for none.
 type RateQuota struct {
 	Counter Rate
@@ -143,14 +148,4 @@ type RateReset struct {
 	Forget bool
 }
 
-// Type implements Message.
-func (*RateStore) Type() Type    { return tRateStore }
-func (*Use) Type() Type          { return tUse }
-func (*Allowance) Type() Type    { return tAllowance }
-func (*Unused) Type() Type       { return tUnused }
-func (*Rates) Type() Type        { return tRates }
-func (*RateList) Type() Type     { return tRateList }
-func (*RateShow) Type() Type     { return tRateShow }
-func (*RateRecord) Type() Type   { return tRateRecord }
-func (*RateSetQuota) Type() Type { return tRateSetQuota }
-func (*RateReset) Type() Type    { return tRateReset }
+func (*RateReset) answer(*Done) {}

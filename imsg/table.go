@@ -12,14 +12,20 @@ import (
 	"text/tabwriter"
 )
 
-// Type numbers a message on the wire.
+// Type numbers a message on the wire: its place in Table, from 1.
 type Type uint16
 
-// Message is anything that can cross a link: a pointer to one of the structs of
-// messages.go, rate.go, socket.go or config.go.
-type Message interface{ Type() Type }
+// Message is anything that can cross a link: a pointer to a struct that has a row
+// in Table. It is a Notice, a Question, or what answers one.
+type Message any
 
-// Kind of conversation a message belongs to.
+// Notice is a message that is told: nothing comes back.
+type Notice interface{ notice() }
+
+// Question is a message that is asked. A answers it, or a Failure.
+type Question[A any] interface{ answer(*A) }
+
+// Way is the kind of conversation a message belongs to.
 type Way uint8
 
 // A message is told, asked, or answers what was asked.
@@ -29,24 +35,27 @@ const (
 	Answer
 )
 
-func (w Way) String() string { return [...]string{"tell", "ask", "answer"}[w] }
+var wayNames = [...]string{Tell: "tell", Ask: "ask", Answer: "answer"}
+
+func (w Way) String() string { return wayNames[w] }
 
 // Entry is one row of the table.
 type Entry struct {
+	Type   Type
 	Name   string
 	From   Rooms
 	To     Rooms
 	Way    Way
-	Answer Type // of an Ask: the one type that answers it (a Failure always may)
-	Report bool // of an Ask: it tells what has happened, is never refused, and is dealt with when its asker waits no more
-	Files  int  // descriptors that must come with it, no more and no less
-	Max    int  // largest body in octets
+	Answer string // of an Ask: the name of the one type that answers it (a Failure always may)
+	Report bool   // of an Ask: it tells what has happened, is never refused, and is dealt with when its asker waits no more
+	Files  int    // descriptors that must come with it, no more and no less
+	Max    int    // largest body in octets
 	New    func() Message
 
 	// Back is for an Answer that hands something out: what is told to give it
 	// back when nobody waits for it any more, or nil if it hands out nothing. An
 	// answer says enough of itself for that, for its question is forgotten.
-	Back func(Message) Message
+	Back func(Message) Notice
 
 	// Gives is for what gives back what was handed out. A full queue takes it all
 	// the same: there is no more of it than of that, and no later word makes up
@@ -54,90 +63,17 @@ type Entry struct {
 	Gives bool
 }
 
-const (
-	small  = 1 << 10
-	medium = 8 << 10
-	large  = 64<<10 - headerLen
-	huge   = 1 << 20 // only configuration; the parent raises the socket buffers for it
-)
+// HeaderLen is what a frame has before its body, in octets.
+const HeaderLen = 16
 
-// The types. New ones go at the end of their group; the fingerprint in Hello
-// keeps two different tables from talking to each other.
+// How long bodies may be, in octets. MaxBody bounds all that is said in daily
+// life; more is only configuration, for which the parent raises the socket's
+// buffers.
 const (
-	_ Type = iota
-	tFailure
-	tDone
-	// between the parent and a room
-	tHello
-	tSessionConfig
-	tLookupdConfig
-	tScandConfig
-	tLockdConfig
-	tActionConfig
-	tSink
-	tPeer
-	tListener
-	tControlSocket
-	tLedger
-	tReady
-	tStart
-	tDrain
-	tDrained
-	tBadPeer
-	tFamily
-	tDump
-	tReload
-	tStop
-	tNatDevice
-	tRateStore
-	tSockets
-	tSocket
-	tPing
-	tPong
-	// a session asks
-	tEnter
-	tAdmission
-	tAnnounce
-	tLeave
-	tCounts
-	tOffence
-	tLocked
-	tSnapshot
-	tLive
-	tScan
-	tVerdict
-	tListed
-	tListing
-	tLocate
-	tLocation
-	tSPF
-	tSPFResult
-	tIdent
-	tUse
-	tAllowance
-	tUnused
-	tGiveUp
-	// lockd to the script runner
-	tRun
-	tRan
-	// the operator asks
-	tStatus
-	tStatusReport
-	tSessions
-	tSessionList
-	tLocks
-	tLockList
-	tLock
-	tUnlock
-	tReloadNow
-	tStopNow
-	tRates
-	tRateList
-	tRateShow
-	tRateRecord
-	tRateSetQuota
-	tRateReset
-	types
+	small   = 1 << 10
+	medium  = 8 << 10
+	MaxBody = 64<<10 - HeaderLen
+	huge    = 1 << 20
 )
 
 var (
@@ -148,99 +84,169 @@ var (
 	children   = set(Session, Lookupd, Scand, Lockd, Action)
 )
 
-// Table is the map of the house, indexed by Type.
-var Table = [types]Entry{
-	tFailure: {Name: "Failure", From: children | toParent, To: children | toParent | toOperator, Way: Answer, Max: small, New: func() Message { return new(Failure) }},
-	tDone:    {Name: "Done", From: set(Parent, Lockd), To: set(Parent, Session, Lockd, Control), Way: Answer, Max: medium, New: func() Message { return new(Done) }},
+// Table is the map of the house, in the order of Type. The fingerprint in Hello
+// keeps two different tables from talking to each other.
+var Table = number([]Entry{
+	answer[Failure](children|toParent, children|toParent|toOperator, small),
+	answer[Done](set(Parent, Lockd), set(Parent, Session, Lockd, Control), medium),
 
-	tHello:         {Name: "Hello", From: children, To: toParent, Max: small, New: func() Message { return new(Hello) }},
-	tSessionConfig: {Name: "SessionConfig", From: toParent, To: set(Session), Max: huge, New: func() Message { return new(SessionConfig) }},
-	tLookupdConfig: {Name: "LookupdConfig", From: toParent, To: set(Lookupd), Max: huge, New: func() Message { return new(LookupdConfig) }},
-	tScandConfig:   {Name: "ScandConfig", From: toParent, To: set(Scand), Max: huge, New: func() Message { return new(ScandConfig) }},
-	tLockdConfig:   {Name: "LockdConfig", From: toParent, To: set(Lockd), Max: huge, New: func() Message { return new(LockdConfig) }},
-	tActionConfig:  {Name: "ActionConfig", From: toParent, To: set(Action), Max: huge, New: func() Message { return new(ActionConfig) }},
-	tSink:          {Name: "Sink", From: toParent, To: children, Files: 1, Max: small, New: func() Message { return new(Sink) }},
-	tPeer:          {Name: "Peer", From: toParent, To: children, Files: 1, Max: small, New: func() Message { return new(Peer) }},
-	tListener:      {Name: "Listener", From: toParent, To: toSession, Files: 1, Max: small, New: func() Message { return new(Listener) }},
-	tControlSocket: {Name: "ControlSocket", From: toParent, To: toLockd, Files: 1, Max: small, New: func() Message { return new(ControlSocket) }},
-	tLedger:        {Name: "Ledger", From: toParent, To: toLockd, Files: 1, Max: small, New: func() Message { return new(Ledger) }},
-	tReady:         {Name: "Ready", From: children, To: toParent, Max: small, New: func() Message { return new(Ready) }},
-	tStart:         {Name: "Start", From: toParent, To: children, Max: small, New: func() Message { return new(Start) }},
-	tDrain:         {Name: "Drain", From: toParent, To: children, Max: large, New: func() Message { return new(Drain) }},
-	tDrained:       {Name: "Drained", From: toSession, To: toParent, Max: small, New: func() Message { return new(Drained) }},
-	tBadPeer:       {Name: "BadPeer", From: children, To: toParent, Max: small, New: func() Message { return new(BadPeer) }},
-	tFamily:        {Name: "Family", From: toParent, To: toLockd, Max: large, New: func() Message { return new(Family) }},
-	tDump:          {Name: "Dump", From: toParent, To: toLockd, Way: Ask, Answer: tDone, Files: 1, Max: small, New: func() Message { return new(Dump) }},
-	tReload:        {Name: "Reload", From: toLockd, To: toParent, Way: Ask, Answer: tDone, Max: small, New: func() Message { return new(Reload) }},
-	tStop:          {Name: "Stop", From: toLockd, To: toParent, Way: Ask, Answer: tDone, Max: small, New: func() Message { return new(Stop) }},
-	tNatDevice:     {Name: "NatDevice", From: toParent, To: set(Lookupd), Files: 1, Max: small, New: func() Message { return new(NatDevice) }},
-	tRateStore:     {Name: "RateStore", From: toParent, To: toLockd, Files: 1, Max: small, New: func() Message { return new(RateStore) }},
-	tSockets:       {Name: "Sockets", From: toSession, To: toParent, Max: small, New: func() Message { return new(Sockets) }},
-	tSocket:        {Name: "Socket", From: toParent, To: toSession, Files: 1, Max: small, New: func() Message { return new(Socket) }},
-	tPing:          {Name: "Ping", From: toParent, To: children, Way: Ask, Answer: tPong, Max: small, New: func() Message { return new(Ping) }},
-	tPong:          {Name: "Pong", From: children, To: toParent, Way: Answer, Max: small, New: func() Message { return new(Pong) }},
+	// between the parent and a room
+	tell[Hello](children, toParent, small),
+	tell[SessionConfig](toParent, set(Session), huge),
+	tell[LookupdConfig](toParent, set(Lookupd), huge),
+	tell[ScandConfig](toParent, set(Scand), huge),
+	tell[LockdConfig](toParent, set(Lockd), huge),
+	tell[ActionConfig](toParent, set(Action), huge),
+	tell[Sink](toParent, children, small).withFile(),
+	tell[Peer](toParent, children, small).withFile(),
+	tell[Listener](toParent, toSession, small).withFile(),
+	tell[ControlSocket](toParent, toLockd, small).withFile(),
+	tell[Ledger](toParent, toLockd, small).withFile(),
+	tell[Ready](children, toParent, small),
+	tell[Start](toParent, children, small),
+	tell[Drain](toParent, children, MaxBody),
+	tell[Drained](toSession, toParent, small),
+	tell[BadPeer](children, toParent, small),
+	tell[Family](toParent, toLockd, MaxBody),
+	ask[Dump, Done](toParent, toLockd, small).withFile(),
+	ask[Reload, Done](toLockd, toParent, small),
+	ask[Stop, Done](toLockd, toParent, small),
+	tell[NatDevice](toParent, set(Lookupd), small).withFile(),
+	tell[RateStore](toParent, toLockd, small).withFile(),
+	tell[Sockets](toSession, toParent, small),
+	tell[Socket](toParent, toSession, small).withFile(),
+	ask[Ping, Pong](toParent, children, small),
+	answer[Pong](children, toParent, small),
 
-	tEnter:     {Name: "Enter", From: toSession, To: toLockd, Way: Ask, Answer: tAdmission, Max: small, New: func() Message { return new(Enter) }},
-	tAdmission: {Name: "Admission", From: toLockd, To: toSession, Way: Answer, Max: small, New: func() Message { return new(Admission) }, Back: admissionBack},
-	tAnnounce:  {Name: "Announce", From: toSession, To: toLockd, Max: large, New: func() Message { return new(Announce) }},
-	tLeave:     {Name: "Leave", From: toSession, To: toLockd, Max: small, New: func() Message { return new(Leave) }, Gives: true},
-	tCounts:    {Name: "Counts", From: toSession, To: toLockd, Max: small, New: func() Message { return new(Counts) }},
-	tOffence:   {Name: "Offence", From: toSession, To: toLockd, Way: Ask, Answer: tDone, Report: true, Max: medium, New: func() Message { return new(Offence) }},
-	tLocked:    {Name: "Locked", From: toLockd, To: toSession, Max: medium, New: func() Message { return new(Locked) }},
-	tSnapshot:  {Name: "Snapshot", From: toLockd, To: toSession, Way: Ask, Answer: tLive, Max: small, New: func() Message { return new(Snapshot) }},
-	tLive:      {Name: "Live", From: toSession, To: toLockd, Way: Answer, Max: large, New: func() Message { return new(Live) }},
-	tScan:      {Name: "Scan", From: toSession, To: set(Scand), Way: Ask, Answer: tVerdict, Files: 1, Max: small, New: func() Message { return new(Scan) }},
-	tVerdict:   {Name: "Verdict", From: set(Scand), To: toSession, Way: Answer, Max: medium, New: func() Message { return new(Verdict) }},
-	tListed:    {Name: "Listed", From: toSession, To: set(Lookupd), Way: Ask, Answer: tListing, Max: small, New: func() Message { return new(Listed) }},
-	tListing:   {Name: "Listing", From: set(Lookupd), To: toSession, Way: Answer, Max: small, New: func() Message { return new(Listing) }},
-	tLocate:    {Name: "Locate", From: toSession, To: set(Lookupd), Way: Ask, Answer: tLocation, Max: small, New: func() Message { return new(Locate) }},
-	tLocation:  {Name: "Location", From: set(Lookupd), To: toSession, Way: Answer, Max: small, New: func() Message { return new(Location) }},
-	tSPF:       {Name: "SPF", From: toSession, To: set(Lookupd), Way: Ask, Answer: tSPFResult, Max: medium, New: func() Message { return new(SPF) }},
-	tSPFResult: {Name: "SPFResult", From: set(Lookupd), To: toSession, Way: Answer, Max: small, New: func() Message { return new(SPFResult) }},
-	tIdent:     {Name: "Ident", From: toSession, To: toLockd, Way: Ask, Answer: tAdmission, Max: small, New: func() Message { return new(Ident) }},
-	tUse:       {Name: "Use", From: toSession, To: toLockd, Way: Ask, Answer: tAllowance, Max: small, New: func() Message { return new(Use) }},
-	tAllowance: {Name: "Allowance", From: toLockd, To: toSession, Way: Answer, Max: small, New: func() Message { return new(Allowance) }, Back: allowanceBack},
-	tUnused:    {Name: "Unused", From: toSession, To: toLockd, Max: small, New: func() Message { return new(Unused) }, Gives: true},
-	tGiveUp:    {Name: "GiveUp", From: toSession, To: set(Lookupd, Scand), Max: small, New: func() Message { return new(GiveUp) }},
+	// a session asks
+	ask[Enter, Admission](toSession, toLockd, small),
+	givenBackBy(answer[Admission](toLockd, toSession, small), admissionBack),
+	tell[Announce](toSession, toLockd, MaxBody),
+	tell[Leave](toSession, toLockd, small).gives(),
+	tell[Counts](toSession, toLockd, small),
+	ask[Offence, Done](toSession, toLockd, medium).report(),
+	tell[Locked](toLockd, toSession, medium),
+	ask[Snapshot, Live](toLockd, toSession, small),
+	answer[Live](toSession, toLockd, MaxBody),
+	ask[Scan, Verdict](toSession, set(Scand), small).withFile(),
+	answer[Verdict](set(Scand), toSession, medium),
+	ask[Listed, Listing](toSession, set(Lookupd), small),
+	answer[Listing](set(Lookupd), toSession, small),
+	ask[Locate, Location](toSession, set(Lookupd), small),
+	answer[Location](set(Lookupd), toSession, small),
+	ask[SPF, SPFResult](toSession, set(Lookupd), medium),
+	answer[SPFResult](set(Lookupd), toSession, small),
+	ask[Ident, Admission](toSession, toLockd, small),
+	ask[Use, Allowance](toSession, toLockd, small),
+	givenBackBy(answer[Allowance](toLockd, toSession, small), allowanceBack),
+	tell[Unused](toSession, toLockd, small).gives(),
+	tell[GiveUp](toSession, set(Lookupd, Scand), small),
 
-	tRun: {Name: "Run", From: toLockd, To: set(Action), Max: medium, New: func() Message { return new(Run) }},
-	tRan: {Name: "Ran", From: set(Action), To: toLockd, Max: small, New: func() Message { return new(Ran) }},
+	// lockd to the script runner
+	tell[Run](toLockd, set(Action), medium),
+	tell[Ran](set(Action), toLockd, small),
 
-	tStatus:       {Name: "Status", From: toOperator, To: toLockd, Way: Ask, Answer: tStatusReport, Max: small, New: func() Message { return new(Status) }},
-	tStatusReport: {Name: "StatusReport", From: toLockd, To: toOperator, Way: Answer, Max: large, New: func() Message { return new(StatusReport) }},
-	tSessions:     {Name: "Sessions", From: toOperator, To: toLockd, Way: Ask, Answer: tSessionList, Max: small, New: func() Message { return new(Sessions) }},
-	tSessionList:  {Name: "SessionList", From: toLockd, To: toOperator, Way: Answer, Max: large, New: func() Message { return new(SessionList) }},
-	tLocks:        {Name: "Locks", From: toOperator, To: toLockd, Way: Ask, Answer: tLockList, Max: small, New: func() Message { return new(Locks) }},
-	tLockList:     {Name: "LockList", From: toLockd, To: toOperator, Way: Answer, Max: large, New: func() Message { return new(LockList) }},
-	tLock:         {Name: "Lock", From: toOperator, To: toLockd, Way: Ask, Answer: tDone, Max: small, New: func() Message { return new(Lock) }},
-	tUnlock:       {Name: "Unlock", From: toOperator, To: toLockd, Way: Ask, Answer: tDone, Max: small, New: func() Message { return new(Unlock) }},
-	tReloadNow:    {Name: "ReloadNow", From: toOperator, To: toLockd, Way: Ask, Answer: tDone, Max: small, New: func() Message { return new(ReloadNow) }},
-	tStopNow:      {Name: "StopNow", From: toOperator, To: toLockd, Way: Ask, Answer: tDone, Max: small, New: func() Message { return new(StopNow) }},
-	tRates:        {Name: "Rates", From: toOperator, To: toLockd, Way: Ask, Answer: tRateList, Max: small, New: func() Message { return new(Rates) }},
-	tRateList:     {Name: "RateList", From: toLockd, To: toOperator, Way: Answer, Max: large, New: func() Message { return new(RateList) }},
-	tRateShow:     {Name: "RateShow", From: toOperator, To: toLockd, Way: Ask, Answer: tRateRecord, Max: small, New: func() Message { return new(RateShow) }},
-	tRateRecord:   {Name: "RateRecord", From: toLockd, To: toOperator, Way: Answer, Max: medium, New: func() Message { return new(RateRecord) }},
-	tRateSetQuota: {Name: "RateSetQuota", From: toOperator, To: toLockd, Way: Ask, Answer: tDone, Max: small, New: func() Message { return new(RateSetQuota) }},
-	tRateReset:    {Name: "RateReset", From: toOperator, To: toLockd, Way: Ask, Answer: tDone, Max: small, New: func() Message { return new(RateReset) }},
+	// the operator asks
+	ask[Status, StatusReport](toOperator, toLockd, small),
+	answer[StatusReport](toLockd, toOperator, MaxBody),
+	ask[Sessions, SessionList](toOperator, toLockd, small),
+	answer[SessionList](toLockd, toOperator, MaxBody),
+	ask[Locks, LockList](toOperator, toLockd, small),
+	answer[LockList](toLockd, toOperator, MaxBody),
+	ask[Lock, Done](toOperator, toLockd, small),
+	ask[Unlock, Done](toOperator, toLockd, small),
+	ask[ReloadNow, Done](toOperator, toLockd, small),
+	ask[StopNow, Done](toOperator, toLockd, small),
+	ask[Rates, RateList](toOperator, toLockd, small),
+	answer[RateList](toLockd, toOperator, MaxBody),
+	ask[RateShow, RateRecord](toOperator, toLockd, small),
+	answer[RateRecord](toLockd, toOperator, medium),
+	ask[RateSetQuota, Done](toOperator, toLockd, small),
+	ask[RateReset, Done](toOperator, toLockd, small),
+})
+
+func tell[M any, P interface {
+	*M
+	Notice
+}](from, to Rooms, most int) Entry {
+	return row[M](Tell, from, to, most)
 }
 
-// entry returns the row of t, or nil for a type nobody knows.
-func entry(t Type) *Entry {
-	if t == 0 || t >= types {
+func ask[M, A any, P interface {
+	*M
+	Question[A]
+}](from, to Rooms, most int) Entry {
+	e := row[M](Ask, from, to, most)
+	e.Answer = reflect.TypeFor[A]().Name()
+	return e
+}
+
+func answer[M any](from, to Rooms, most int) Entry { return row[M](Answer, from, to, most) }
+
+func row[M any](way Way, from, to Rooms, most int) Entry {
+	return Entry{
+		Name: reflect.TypeFor[M]().Name(), From: from, To: to, Way: way, Max: most,
+		New: func() Message { return new(M) },
+	}
+}
+
+func (e Entry) withFile() Entry { e.Files = 1; return e }
+func (e Entry) report() Entry   { e.Report = true; return e }
+func (e Entry) gives() Entry    { e.Gives = true; return e }
+
+// givenBackBy says what gives back what the answer M hands out.
+func givenBackBy[M any, B any, P interface {
+	*B
+	Notice
+}](e Entry, back func(*M) P) Entry {
+	e.Back = func(m Message) Notice {
+		if a, ok := m.(*M); ok {
+			if b := back(a); b != nil {
+				return b
+			}
+		}
 		return nil
 	}
-	return &Table[t]
+	return e
+}
+
+// number gives each row its type.
+func number(rows []Entry) []Entry {
+	for i := range rows {
+		rows[i].Type = Type(i + 1)
+	}
+	return rows
+}
+
+// byGo finds the row of a message.
+var byGo = func() map[reflect.Type]*Entry {
+	m := make(map[reflect.Type]*Entry, len(Table))
+	for i := range Table {
+		m[reflect.TypeOf(Table[i].New())] = &Table[i]
+	}
+	return m
+}()
+
+// Row returns the row of a message, or nil if it has none.
+func Row(m Message) *Entry { return byGo[reflect.TypeOf(m)] }
+
+// RowOf returns the row of a type, or nil for one nobody knows.
+func RowOf(t Type) *Entry {
+	if t == 0 || int(t) > len(Table) {
+		return nil
+	}
+	return &Table[t-1]
 }
 
 // PrintTable writes the table for people: the manual page and README show it.
 func PrintTable(w io.Writer) error {
 	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(tw, "message\tfrom\tto\tway\tfiles\tlargest\tanswered by")
-	for t := Type(1); t < types; t++ {
-		e := &Table[t]
+	for i := range Table {
+		e := &Table[i]
 		answer := "-"
 		if e.Way == Ask {
-			answer = Table[e.Answer].Name
+			answer = e.Answer
 		}
 		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%d\t%d\t%s\n", e.Name, e.From, e.To, e.Way, e.Files, e.Max, answer)
 	}
@@ -252,8 +258,8 @@ func PrintTable(w io.Writer) error {
 func Fingerprint() uint64 {
 	h := fnv.New64a()
 	PrintTable(h)
-	for t := Type(1); t < types; t++ {
-		describe(h, reflect.TypeOf(Table[t].New()).Elem())
+	for i := range Table {
+		describe(h, reflect.TypeOf(Table[i].New()).Elem())
 	}
 	return h.Sum64()
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/link"
 )
 
 const (
@@ -89,27 +90,27 @@ func (a *aside) next(name string) func() {
 // wait has job find an answer for an operator, who waits no longer than its
 // question says. A job under way goes on alone then, one that was not begun is
 // left.
-func (a *aside) wait(r imsg.Request, name string, job func() imsg.Message) imsg.Message {
-	answer := make(chan imsg.Message, 1)
+func wait[A any](a *aside, r link.Request, name string, job func() (*A, error)) (*A, error) {
+	type outcome struct {
+		answer *A
+		err    error
+	}
+	done := make(chan outcome, 1)
 	begun := a.begin(name, func() {
 		if !r.Late() {
-			answer <- job()
+			answer, err := job()
+			done <- outcome{answer, err}
 		}
 	})
 	if !begun {
-		return &imsg.Failure{Kind: imsg.Busy}
+		return nil, imsg.Busy
 	}
-	return await(answer, r.Until)
-}
-
-// await is the answer, or Timeout if there is none until then.
-func await(answer <-chan imsg.Message, until time.Time) imsg.Message {
-	late := time.NewTimer(time.Until(until))
+	late := time.NewTimer(time.Until(r.Until))
 	defer late.Stop()
 	select {
-	case m := <-answer:
-		return m
+	case o := <-done:
+		return o.answer, o.err
 	case <-late.C:
-		return &imsg.Failure{Kind: imsg.Timeout}
+		return nil, imsg.Timeout
 	}
 }

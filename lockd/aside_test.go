@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/link"
 )
 
 // frozen is a lock directory on a disk that does not answer until it is thawed.
@@ -94,12 +95,8 @@ func (f *frozen) Remove(name string) error {
 }
 
 // askFor asks, and does not wait longer than that.
-func (w *hand) askFor(d time.Duration, m imsg.Message) (*imsg.Admission, error) {
-	a, err := w.Call(m, d)
-	if err != nil {
-		return nil, err
-	}
-	return a.(*imsg.Admission), nil
+func (w *hand) askFor(d time.Duration, q imsg.Question[imsg.Admission]) (*imsg.Admission, error) {
+	return link.Ask(w, q, d)
 }
 
 // TestFrozenDirectory has more clients come than there are file calls, each of whom
@@ -122,9 +119,9 @@ func TestFrozenDirectory(t *testing.T) {
 	}
 	// Meanwhile lockd answers whoever asks for no file.
 	eventually(t, "all places for file calls are taken", func() bool { n, _ := dir.waiting(); return n == maxFileCalls })
-	h.parent.Call(&imsg.Dump{}, patience, tempFile(t))
+	link.Ask(h.parent, &imsg.Dump{}, patience, tempFile(t))
 	h.reload(usual())
-	if s := ask[*imsg.StatusReport](t, h.operators()(), &imsg.Status{}); s.Sessions < 1 {
+	if s := ask(t, h.operators()(), &imsg.Status{}); s.Sessions < 1 {
 		t.Errorf("%+v", s)
 	}
 	one.say(&imsg.Leave{Number: before.Number})
@@ -151,7 +148,7 @@ func TestSlowLockHoldsUpItsClientAlone(t *testing.T) {
 	a, b := w.enter("192.0.2.7"), other.enter("192.0.2.7")
 	dir.freeze("192.0.2.7")
 	offence := imsg.Offence{Number: a.Number, Transaction: 1, Found: imsg.FoundVirus}
-	if _, err := w.Call(&offence, time.Millisecond); err != imsg.Timeout {
+	if _, err := link.Ask(w, &offence, time.Millisecond); err != imsg.Timeout {
 		t.Error(err)
 	}
 	w.say(&imsg.Leave{Number: a.Number})
@@ -189,7 +186,7 @@ func TestRepeatWaitsForTheLock(t *testing.T) {
 	answers := make(chan string, 2)
 	for range 2 {
 		go func() {
-			w.Call(&offence, patience)
+			link.Ask(w, &offence, patience)
 			answers <- h.read("192.0.2.7")
 		}()
 	}
@@ -205,28 +202,30 @@ func TestRepeatWaitsForTheLock(t *testing.T) {
 
 // TestHeldUp is a lockd that was stopped, at any step of a session's admission,
 // for longer than its askers wait.
+// heldUp asks a lockd that does not come to it in time.
+func heldUp[A any](h *house, w *hand, q imsg.Question[A]) {
+	h.t.Helper()
+	h.keeper.mu.Lock()
+	defer h.keeper.mu.Unlock()
+	if _, err := link.Ask(w, q, 10*time.Millisecond); err != imsg.Timeout {
+		h.t.Errorf("%T: %v", q, err)
+	}
+}
+
 func TestHeldUp(t *testing.T) {
 	c := limited(map[imsg.Rate]uint64{imsg.RateConnections: 1, imsg.RateMessages: 1})
 	c.Mode = imsg.ModeRemote
 	h := open(t, plan{config: c})
 	w := h.worker(0)
-	heldUp := func(m imsg.Message) {
-		t.Helper()
-		h.keeper.mu.Lock()
-		defer h.keeper.mu.Unlock()
-		if _, err := w.Call(m, 10*time.Millisecond); err != imsg.Timeout {
-			t.Errorf("%T: %v", m, err)
-		}
-	}
 	for range 3 {
-		heldUp(entering("192.0.2.7"))
+		heldUp(h, w, entering("192.0.2.7"))
 	}
 	eventually(t, "nobody is live", func() bool { return h.liveCount() == 0 })
 	a := w.enter("192.0.2.7")
 	if a.Sessions != 1 || a.Same != 1 {
 		t.Errorf("%+v", a)
 	}
-	heldUp(&imsg.Ident{Number: a.Number, Ident: "joe", Target: entering("192.0.2.7").Target})
+	heldUp(h, w, &imsg.Ident{Number: a.Number, Ident: "joe", Target: entering("192.0.2.7").Target})
 	w.say(&imsg.Leave{Number: a.Number})
 	eventually(t, "nobody is live", func() bool { return h.liveCount() == 0 })
 
@@ -235,7 +234,7 @@ func TestHeldUp(t *testing.T) {
 	if a := w.identify(a.Number, "joe", "192.0.2.25"); a.Refusal != imsg.Admitted {
 		t.Fatalf("%+v", a)
 	}
-	heldUp(&imsg.Use{Number: a.Number, Counter: imsg.RateMessages, Amount: 1})
+	heldUp(h, w, &imsg.Use{Number: a.Number, Counter: imsg.RateMessages, Amount: 1})
 	if r := w.use(a.Number, imsg.RateMessages, 1); r != imsg.Admitted {
 		t.Errorf("refused: %d", r)
 	}
@@ -334,7 +333,7 @@ func TestLimitAndLockHold(t *testing.T) {
 			t.Errorf("round %d: %d admitted, %d live, %d at once; %d are allowed", round, n, h.liveCount(), most.Load(), c.MaxPerHost)
 		}
 		for _, w := range workers {
-			w.Call(&imsg.Offence{}, patience) // behind what it was told
+			link.Ask(w, &imsg.Offence{}, patience) // behind what it was told
 			for len(w.locked) > 0 {
 				admitted.Delete(<-w.locked)
 			}

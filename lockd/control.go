@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/link"
 )
 
 const (
@@ -25,54 +26,62 @@ const (
 	lockPage = 100
 )
 
-// answer finds the answer to one question of an operator. It may take its time:
-// each connection has a goroutine. What looks at files is done aside.
-func (o *operator) answer(r imsg.Request) imsg.Message {
+// answer finds the answer to one question of an operator, and returns what gives it.
+// It may take its time: each connection has a goroutine. What looks at files is done
+// aside.
+func (o *operator) answer(r link.Request) (give func()) {
 	k := o.keeper
 	switch m := r.Message.(type) {
 	case *imsg.Status:
-		return k.status()
+		return found(r, m, func() (*imsg.StatusReport, error) { return k.status(), nil })
 	case *imsg.Sessions:
-		roll := k.roll()
-		page, more := roll.page(m.After)
-		return &imsg.SessionList{Sessions: page, More: more, Silent: len(roll.silent)}
+		return found(r, m, func() (*imsg.SessionList, error) { return k.listSessions(m.After), nil })
 	case *imsg.Locks:
-		return k.aside.wait(r, directoryTurn, func() imsg.Message { return o.listLocks(m.After) })
+		return foundAside(k.aside, r, m, directoryTurn, func() (*imsg.LockList, error) { return o.listLocks(m.After) })
 	case *imsg.Lock:
-		return k.lockByHand(r, m)
+		return found(r, m, func() (*imsg.Done, error) { return k.lockByHand(r, m) })
 	case *imsg.Unlock:
-		return k.unlockByHand(r, m)
+		return found(r, m, func() (*imsg.Done, error) { return k.unlockByHand(r, m) })
 	case *imsg.Rates:
-		return k.aside.wait(r, storeTurn, func() imsg.Message { return k.listRates(m.After) })
+		return foundAside(k.aside, r, m, storeTurn, func() (*imsg.RateList, error) { return k.listRates(m.After) })
 	case *imsg.RateShow:
-		return k.aside.wait(r, storeTurn, func() imsg.Message { return k.showRate(m.Client) })
+		return foundAside(k.aside, r, m, storeTurn, func() (*imsg.RateRecord, error) { return k.showRate(m.Client) })
 	case *imsg.RateSetQuota:
-		return k.aside.wait(r, storeTurn, func() imsg.Message { return k.setRate(m) })
+		return foundAside(k.aside, r, m, storeTurn, func() (*imsg.Done, error) { return k.setRate(m), nil })
 	case *imsg.RateReset:
-		return k.aside.wait(r, storeTurn, func() imsg.Message { return k.resetRate(m) })
+		return foundAside(k.aside, r, m, storeTurn, func() (*imsg.Done, error) { return k.resetRate(m), nil })
 	case *imsg.ReloadNow:
-		return k.askParent(&imsg.Reload{}, reloadTime)
+		return found(r, m, func() (*imsg.Done, error) { return link.Ask(k.parent, &imsg.Reload{}, reloadTime) })
 	case *imsg.StopNow:
-		return k.askParent(&imsg.Stop{Now: m.Now}, stopTime)
+		return found(r, m, func() (*imsg.Done, error) { return link.Ask(k.parent, &imsg.Stop{Now: m.Now}, stopTime) })
 	}
-	return &imsg.Failure{Kind: imsg.Invalid}
+	return func() { r.Fail(imsg.Invalid) }
 }
 
-func (k *keeper) askParent(m imsg.Message, timeout time.Duration) imsg.Message {
-	answer, err := k.home.Call(m, timeout)
+// found has look find the answer to q, which r brought.
+func found[A any](r link.Request, q imsg.Question[A], look func() (*A, error)) (give func()) {
+	reply := link.ReplyTo(r, q)
+	a, err := look()
 	if err != nil {
-		return failure(err)
+		kind := imsg.Internal
+		errors.As(err, &kind)
+		return func() { reply.Fail(kind) }
 	}
-	return answer
+	return func() { reply.Answer(a) }
 }
 
-func failure(err error) *imsg.Failure {
-	kind := imsg.Internal
-	errors.As(err, &kind)
-	return &imsg.Failure{Kind: kind}
+// foundAside is found for what looks at files.
+func foundAside[A any](a *aside, r link.Request, q imsg.Question[A], name string, look func() (*A, error)) (give func()) {
+	return found(r, q, func() (*A, error) { return wait(a, r, name, look) })
 }
 
-func (k *keeper) status() imsg.Message {
+func (k *keeper) listSessions(after uint64) *imsg.SessionList {
+	roll := k.roll()
+	page, more := roll.page(after)
+	return &imsg.SessionList{Sessions: page, More: more, Silent: len(roll.silent)}
+}
+
+func (k *keeper) status() *imsg.StatusReport {
 	// Also of a family whose lock directory does not answer.
 	locks := make(chan int, 1)
 	k.aside.begin(directoryTurn, func() {
@@ -111,13 +120,13 @@ func (k *keeper) settings() imsg.LockdConfig {
 
 // listLocks returns a page of the locks. The directory is read for the first one:
 // its other pages show what was there then, if it still is.
-func (o *operator) listLocks(after string) imsg.Message {
+func (o *operator) listLocks(after string) (*imsg.LockList, error) {
 	k := o.keeper
 	if after == "" || o.names == nil {
 		names, err := k.locks.names()
 		if err != nil {
 			k.log.Error("locks cannot be listed", "error", err)
-			return &imsg.Failure{Kind: imsg.Internal}
+			return nil, imsg.Internal
 		}
 		o.names = names
 	}
@@ -149,59 +158,59 @@ func (o *operator) listLocks(after string) imsg.Message {
 	if !list.More {
 		o.names = nil
 	}
-	return list
+	return list, nil
 }
 
 func done(kind imsg.Kind, detail string) *imsg.Done { return &imsg.Done{Kind: kind, Detail: detail} }
 
 // lockByHand locks a client because an operator says so: like an offence, but no
 // script runs.
-func (k *keeper) lockByHand(r imsg.Request, m *imsg.Lock) imsg.Message {
+func (k *keeper) lockByHand(r link.Request, m *imsg.Lock) (*imsg.Done, error) {
 	client, ident, withIdent, ok := parseName(m.Name)
 	if !ok {
-		return done(imsg.Invalid, whatName)
+		return done(imsg.Invalid, whatName), nil
 	}
 	k.mu.Lock()
 	why, config := k.fits(withIdent), k.config
 	name := joinName(k.host(client), ident, withIdent)
 	k.mu.Unlock()
 	if why != "" {
-		return done(imsg.Invalid, why)
+		return done(imsg.Invalid, why), nil
 	}
 	if config.LockDuration == 0 {
-		return done(imsg.Invalid, "lock_duration is 0: nothing is locked")
+		return done(imsg.Invalid, "lock_duration is 0: nothing is locked"), nil
 	}
 	cause := printable(m.Cause)
 	if cause == "" {
 		cause = "by hand"
 	}
-	return k.aside.wait(r, name, func() imsg.Message {
+	return wait(k.aside, r, name, func() (*imsg.Done, error) {
 		found, fresh, err := k.locks.lock(name, cause, config.LockDuration, config.LockPerm, subject{addr: client, ident: ident})
 		if err != nil {
 			k.log.Error("client is not locked", "error", err)
 		}
 		switch {
 		case errors.As(err, new(noLock)):
-			return done(imsg.Invalid, err.Error())
+			return done(imsg.Invalid, err.Error()), nil
 		case err != nil:
-			return done(imsg.Resource, "the lock file cannot be made: see the log")
+			return done(imsg.Resource, "the lock file cannot be made: see the log"), nil
 		case found == saint:
-			return done(imsg.Denied, "a whitelist mark, a file of user 0, stands in its place")
+			return done(imsg.Denied, "a whitelist mark, a file of user 0, stands in its place"), nil
 		case !fresh:
-			return done(imsg.Exists, "locked already")
+			return done(imsg.Exists, "locked already"), nil
 		}
 		k.log.Info("LOCK:CREATED (" + path.Join(config.LockPath, name) + "): " + cause)
 		k.mu.Lock()
 		defer k.mu.Unlock()
 		k.tell(nil, client, name)
-		return done(0, "")
+		return done(0, ""), nil
 	})
 }
 
-func (k *keeper) unlockByHand(r imsg.Request, m *imsg.Unlock) imsg.Message {
+func (k *keeper) unlockByHand(r link.Request, m *imsg.Unlock) (*imsg.Done, error) {
 	client, ident, withIdent, ok := parseName(m.Name)
 	if !ok {
-		return done(imsg.Invalid, whatName)
+		return done(imsg.Invalid, whatName), nil
 	}
 	k.mu.Lock()
 	folder := k.config.LockPath
@@ -209,11 +218,11 @@ func (k *keeper) unlockByHand(r imsg.Request, m *imsg.Unlock) imsg.Message {
 	k.mu.Unlock()
 	// A file made by hand may name one address of many: it locks nobody, but
 	// can be removed.
-	answer := k.aside.wait(r, said, func() imsg.Message { return k.locks.unlock(said, folder) })
-	if d, ok := answer.(*imsg.Done); ok && d.Kind == imsg.NotFound && today != said {
-		answer = k.aside.wait(r, today, func() imsg.Message { return k.locks.unlock(today, folder) })
+	d, err := wait(k.aside, r, said, func() (*imsg.Done, error) { return k.locks.unlock(said, folder), nil })
+	if err == nil && d.Kind == imsg.NotFound && today != said {
+		return wait(k.aside, r, today, func() (*imsg.Done, error) { return k.locks.unlock(today, folder), nil })
 	}
-	return answer
+	return d, err
 }
 
 // unlock removes a lock for an operator, to whom the directory is called folder.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/link"
 )
 
 func TestStatus(t *testing.T) {
@@ -23,8 +24,8 @@ func TestStatus(t *testing.T) {
 	w.change(func() { w.unsaid = []uint64{imsg.CountViruses: 2} })
 	h.write("192.0.2.9", "VIRUS\n")
 	h.tell(&imsg.Family{Version: "2.0", Rooms: []imsg.Member{{Room: imsg.Lockd, PID: 1}}})
-	h.parent.Call(&imsg.Dump{}, patience, tempFile(t)) // behind Family
-	s := ask[*imsg.StatusReport](t, h.operators()(), &imsg.Status{})
+	link.Ask(h.parent, &imsg.Dump{}, patience, tempFile(t)) // behind Family
+	s := ask(t, h.operators()(), &imsg.Status{})
 	if s.Sessions != 2 || s.Limit != 10000 || s.Load != 0.5 || s.Locks != 1 || s.Counters[imsg.CountViruses] != 2 ||
 		s.Counters[imsg.CountTotal] != 2 || len(s.Counters) != int(imsg.Counters) || len(s.Family.Rooms) != 1 || s.Now != h.clock.now().UnixNano() {
 		t.Errorf("%+v", s)
@@ -58,7 +59,7 @@ func TestSessionsArePaged(t *testing.T) {
 	var all []imsg.LiveSession
 	silent, pages := 0, 0
 	for after, more := uint64(0), true; more; pages++ {
-		l := ask[*imsg.SessionList](t, c, &imsg.Sessions{After: after})
+		l := ask(t, c, &imsg.Sessions{After: after})
 		all = append(all, l.Sessions...)
 		after, more = l.Sessions[len(l.Sessions)-1].Number, l.More
 		silent += l.Silent
@@ -90,7 +91,7 @@ func TestAdmissionDoesNotWaitForSnapshots(t *testing.T) {
 	eventually(t, "many are admitted while a list waits", func() bool {
 		listed := make(chan struct{})
 		go func() {
-			ask[*imsg.SessionList](t, c, &imsg.Sessions{})
+			ask(t, c, &imsg.Sessions{})
 			close(listed)
 		}()
 		for n := 0; ; n++ {
@@ -117,7 +118,7 @@ func TestLocksArePaged(t *testing.T) {
 	seen := make(map[string]bool)
 	pages := 0
 	for after, more := "", true; more; pages++ {
-		l := ask[*imsg.LockList](t, c, &imsg.Locks{After: after})
+		l := ask(t, c, &imsg.Locks{After: after})
 		for _, e := range l.Locks {
 			if e.Name <= after || seen[e.Name] || e.Cause != cause || e.Expires-e.Created != int64(time.Hour) || e.Saint {
 				t.Fatalf("%+v", e)
@@ -131,12 +132,12 @@ func TestLocksArePaged(t *testing.T) {
 	}
 	// The next list is a fresh one, and so is one that another goes on with.
 	os.Remove(filepath.Join(h.dir, "10.0.0.0-"+strings.Repeat("i", maxIdent)))
-	for _, c := range []*imsg.Conn{c, h.operators()()} {
-		if l := ask[*imsg.LockList](t, c, &imsg.Locks{}); l.Locks[0].Name[:8] != "10.0.0.1" {
+	for _, c := range []*link.Conn{c, h.operators()()} {
+		if l := ask(t, c, &imsg.Locks{}); l.Locks[0].Name[:8] != "10.0.0.1" {
 			t.Errorf("%+v", l.Locks[0])
 		}
 	}
-	if l := ask[*imsg.LockList](t, h.operators()(), &imsg.Locks{After: "10.0.0.9"}); len(l.Locks) == 0 || l.Locks[0].Name[:8] != "10.0.0.9" {
+	if l := ask(t, h.operators()(), &imsg.Locks{After: "10.0.0.9"}); len(l.Locks) == 0 || l.Locks[0].Name[:8] != "10.0.0.9" {
 		t.Errorf("%+v", l.Locks)
 	}
 }
@@ -156,9 +157,9 @@ func TestListsWhileIdentsCome(t *testing.T) {
 		}
 	}()
 	for {
-		ask[*imsg.SessionList](t, c, &imsg.Sessions{})
-		ask[*imsg.StatusReport](t, c, &imsg.Status{})
-		h.parent.Call(&imsg.Dump{}, patience, tempFile(t))
+		ask(t, c, &imsg.Sessions{})
+		ask(t, c, &imsg.Status{})
+		link.Ask(h.parent, &imsg.Dump{}, patience, tempFile(t))
 		select {
 		case <-end:
 			return
@@ -167,6 +168,9 @@ func TestListsWhileIdentsCome(t *testing.T) {
 	}
 }
 
+// order is what an operator has done.
+type order = imsg.Question[imsg.Done]
+
 func TestLockByHand(t *testing.T) {
 	config := usual()
 	h := open(t, plan{config: config})
@@ -174,16 +178,16 @@ func TestLockByHand(t *testing.T) {
 	w := h.worker(0)
 	a := w.enter("192.0.2.7")
 	c := h.operators()()
-	kind := func(m imsg.Message) imsg.Kind {
+	kind := func(m order) imsg.Kind {
 		t.Helper()
-		d := ask[*imsg.Done](t, c, m)
+		d := ask(t, c, m)
 		if (d.Kind == 0) != (d.Detail == "") {
 			t.Errorf("%+v", d)
 		}
 		return d.Kind
 	}
 	for _, row := range []struct {
-		m    imsg.Message
+		m    order
 		want imsg.Kind
 	}{
 		{&imsg.Lock{Name: "::ffff:192.0.2.7", Cause: "told\nso"}, 0},
@@ -249,12 +253,12 @@ func TestSaintByHand(t *testing.T) {
 	h := open(t, plan{config: usual(), uid: 65534})
 	h.write("192.0.2.7", "")
 	c := h.operators()()
-	for _, m := range []imsg.Message{&imsg.Lock{Name: "192.0.2.7"}, &imsg.Unlock{Name: "192.0.2.7"}} {
-		if d := ask[*imsg.Done](t, c, m); d.Kind != imsg.Denied {
+	for _, m := range []order{&imsg.Lock{Name: "192.0.2.7"}, &imsg.Unlock{Name: "192.0.2.7"}} {
+		if d := ask(t, c, m); d.Kind != imsg.Denied {
 			t.Errorf("%T: %+v", m, d)
 		}
 	}
-	l := ask[*imsg.LockList](t, c, &imsg.Locks{})
+	l := ask(t, c, &imsg.Locks{})
 	if len(l.Locks) != 1 || !l.Locks[0].Saint || l.Locks[0].Expires != 0 {
 		t.Errorf("%+v", l)
 	}
@@ -264,13 +268,13 @@ func TestReloadAndStop(t *testing.T) {
 	h := open(t, plan{config: usual()})
 	h.answer = imsg.Done{Kind: imsg.Invalid, Detail: "gate.conf:3: what?"}
 	c := h.operators()()
-	if d := ask[*imsg.Done](t, c, &imsg.ReloadNow{}); *d != h.answer {
+	if d := ask(t, c, &imsg.ReloadNow{}); *d != h.answer {
 		t.Errorf("%+v", d)
 	}
 	if _, ok := receive(t, h.asked).(*imsg.Reload); !ok {
 		t.Error("no Reload")
 	}
-	ask[*imsg.Done](t, c, &imsg.StopNow{Now: true})
+	ask(t, c, &imsg.StopNow{Now: true})
 	if s, ok := receive(t, h.asked).(*imsg.Stop); !ok || !s.Now {
 		t.Errorf("%+v", s)
 	}
@@ -281,23 +285,23 @@ func TestOperatorsAreBounded(t *testing.T) {
 	h := open(t, plan{config: usual()})
 	h.deaf.Store(true)
 	connect := h.operators()
-	var all []*imsg.Conn
+	var all []*link.Conn
 	for range maxOperators {
 		c := connect()
-		go c.Call(&imsg.ReloadNow{}, patience)
+		go link.Ask(c, &imsg.ReloadNow{}, patience)
 		receive(t, h.asked)
 		all = append(all, c)
 	}
 	extra := connect()
-	if _, err := extra.Call(&imsg.Status{}, patience); err != imsg.Gone {
+	if _, err := link.Ask(extra, &imsg.Status{}, patience); err != imsg.Gone {
 		t.Errorf("one too many: %v", err)
 	}
 	// Whoever may connect could fill the log with these.
 	for range 5 {
-		connect().Call(&imsg.Status{}, patience)
+		link.Ask(connect(), &imsg.Status{}, patience)
 	}
 	h.clock.move(time.Minute)
-	connect().Call(&imsg.Status{}, patience)
+	link.Ask(connect(), &imsg.Status{}, patience)
 	h.log.has(t, "too many at once\" count=1")
 	h.log.has(t, "too many at once\" count=6")
 	if n := strings.Count(h.log.String(), "too many at once"); n != 2 {
@@ -305,7 +309,7 @@ func TestOperatorsAreBounded(t *testing.T) {
 	}
 	all[0].Close()
 	eventually(t, "a free seat", func() bool {
-		_, err := connect().Call(&imsg.Status{}, patience)
+		_, err := link.Ask(connect(), &imsg.Status{}, patience)
 		return err == nil
 	})
 }
@@ -314,21 +318,21 @@ func TestOperatorsAreBounded(t *testing.T) {
 func TestIdleOperatorsMakeWay(t *testing.T) {
 	h := open(t, plan{config: usual()})
 	connect := h.operators()
-	var all []*imsg.Conn
+	var all []*link.Conn
 	for range maxOperators {
 		c := connect()
-		ask[*imsg.StatusReport](t, c, &imsg.Status{})
+		ask(t, c, &imsg.Status{})
 		all = append(all, c)
 	}
-	ask[*imsg.StatusReport](t, all[0], &imsg.Status{})
+	ask(t, all[0], &imsg.Status{})
 	for range 3 {
-		ask[*imsg.StatusReport](t, connect(), &imsg.Status{})
+		ask(t, connect(), &imsg.Status{})
 	}
 	for i, c := range all {
 		if i >= 1 && i <= 3 {
 			receive(t, c.Done())
 		} else {
-			ask[*imsg.StatusReport](t, c, &imsg.Status{})
+			ask(t, c, &imsg.Status{})
 		}
 	}
 	h.log.hasNot(t, "too many at once")
@@ -337,13 +341,15 @@ func TestIdleOperatorsMakeWay(t *testing.T) {
 func TestOrdersAreLogged(t *testing.T) {
 	h := open(t, plan{config: limited(map[imsg.Rate]uint64{imsg.RateConnections: 1})})
 	c := h.operators()()
-	for _, m := range []imsg.Message{
-		&imsg.Status{}, &imsg.Locks{}, &imsg.Lock{Name: "192.0.2.7"}, &imsg.Unlock{Name: "192.0.2.7"}, &imsg.Unlock{Name: "rubbish"},
+	ask(t, c, &imsg.Status{})
+	ask(t, c, &imsg.Locks{})
+	for _, m := range []order{
+		&imsg.Lock{Name: "192.0.2.7"}, &imsg.Unlock{Name: "192.0.2.7"}, &imsg.Unlock{Name: "rubbish"},
 		&imsg.RateSetQuota{Client: "192.0.2.8", Quotas: []imsg.RateQuota{{Counter: imsg.RateMessages, Quota: 9}}},
 		&imsg.RateReset{Client: "192.0.2.8"}, &imsg.RateReset{Client: "192.0.2.8", Forget: true},
 		&imsg.ReloadNow{}, &imsg.StopNow{}, &imsg.StopNow{Now: true},
 	} {
-		c.Call(m, patience)
+		link.Ask(c, m, patience)
 	}
 	uid := fmt.Sprintf("msg=\"operator's order\" uid=%d order=", os.Getuid())
 	for _, order := range []string{
@@ -381,8 +387,8 @@ func TestNoLockByHand(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, m := range []imsg.Message{&imsg.Lock{Name: name}, &imsg.Unlock{Name: name}} {
-			if d := ask[*imsg.Done](t, c, m); d.Kind != imsg.Invalid || !strings.Contains(d.Detail, name+" is "+what) {
+		for _, m := range []order{&imsg.Lock{Name: name}, &imsg.Unlock{Name: name}} {
+			if d := ask(t, c, m); d.Kind != imsg.Invalid || !strings.Contains(d.Detail, name+" is "+what) {
 				t.Errorf("%T: %+v", m, d)
 			}
 		}

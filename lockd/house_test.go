@@ -18,8 +18,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest/family"
+
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
+	"github.com/smtp-gated/smtp-gated/imsg/link"
+	"github.com/smtp-gated/smtp-gated/imsg/process"
 )
 
 const patience = imsgtest.Patience
@@ -82,7 +86,7 @@ func (c *clock) move(d time.Duration) {
 type house struct {
 	t      testing.TB
 	keeper *keeper
-	parent *imsg.Conn
+	parent *link.Conn
 	told   chan imsg.Message // Ready, BadPeer
 	asked  chan imsg.Message // Reload, Stop
 	answer imsg.Done         // to those
@@ -126,24 +130,24 @@ func open(t testing.TB, p plan) *house {
 		h.dir = t.TempDir()
 	}
 	near, far := pair(t)
-	parent, err := imsg.NewConn(near, imsg.Parent, imsg.Lockd)
+	parent, err := link.NewConn(near, imsg.Parent, imsg.Lockd)
 	if err != nil {
 		t.Fatal(err)
 	}
 	h.parent = parent
-	go parent.Serve(func(r imsg.Request) {
+	go parent.Serve(func(r link.Request) {
 		switch r.Message.(type) {
 		case *imsg.Hello:
 		case *imsg.Reload, *imsg.Stop:
 			h.asked <- r.Message
 			if !h.deaf.Load() {
-				r.Answer(&h.answer)
+				family.Answer(r, &h.answer)
 			}
 		default:
 			h.told <- r.Message
 		}
 	})
-	home, err := imsg.Arrive(far, imsg.Lockd)
+	home, err := process.Start(far, imsg.Lockd)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -189,7 +193,7 @@ func (h *house) store(path string) {
 
 func pair(t testing.TB) (near, far *os.File) {
 	t.Helper()
-	near, far, err := imsg.Pair()
+	near, far, err := link.Pair()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -210,7 +214,7 @@ func (h *house) close() {
 	}
 }
 
-func (h *house) tell(m imsg.Message, files ...*os.File) {
+func (h *house) tell(m imsg.Notice, files ...*os.File) {
 	h.t.Helper()
 	if err := h.parent.Send(m, files...); err != nil {
 		h.t.Fatal(err)
@@ -229,7 +233,7 @@ func receive[T any](t testing.TB, from <-chan T) T {
 
 // hand is a session worker.
 type hand struct {
-	*imsg.Conn
+	*link.Conn
 	t      testing.TB
 	locked chan uint64
 	mu     sync.Mutex         // guards what follows: change sets it
@@ -244,12 +248,12 @@ func (h *house) hire(member int) *hand {
 	near, far := pair(h.t)
 	h.tell(&imsg.Peer{Room: imsg.Session, Member: member}, far)
 	far.Close()
-	c, err := imsg.NewConn(near, imsg.Session, imsg.Lockd)
+	c, err := link.NewConn(near, imsg.Session, imsg.Lockd)
 	if err != nil {
 		h.t.Fatal(err)
 	}
 	w := &hand{Conn: c, t: h.t, locked: make(chan uint64, 4096)}
-	go c.Serve(func(r imsg.Request) {
+	go c.Serve(func(r link.Request) {
 		switch m := r.Message.(type) {
 		case *imsg.Locked:
 			for _, n := range m.Numbers {
@@ -271,7 +275,7 @@ func (h *house) hire(member int) *hand {
 			}
 			rest := w.live[i:]
 			n := min(len(rest), imsg.LivePage)
-			r.Answer(&imsg.Live{Sessions: rest[:n], More: n < len(rest)})
+			family.Answer(r, &imsg.Live{Sessions: rest[:n], More: n < len(rest)})
 		}
 	})
 	h.t.Cleanup(func() { c.Close() })
@@ -293,7 +297,7 @@ func (w *hand) change(do func()) {
 	do()
 }
 
-func (w *hand) say(m imsg.Message) {
+func (w *hand) say(m imsg.Notice) {
 	w.t.Helper()
 	if err := w.Send(m); err != nil {
 		w.t.Fatal(err)
@@ -302,11 +306,11 @@ func (w *hand) say(m imsg.Message) {
 
 func (w *hand) enter(client string) *imsg.Admission {
 	w.t.Helper()
-	m, err := w.Call(entering(client), patience)
+	m, err := link.Ask(w, entering(client), patience)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	return m.(*imsg.Admission)
+	return m
 }
 
 func entering(client string) *imsg.Enter {
@@ -318,11 +322,11 @@ func at(client string) netip.AddrPort { return netip.AddrPortFrom(netip.MustPars
 
 func (w *hand) offend(o imsg.Offence) imsg.Kind {
 	w.t.Helper()
-	m, err := w.Call(&o, patience)
+	m, err := link.Ask(w, &o, patience)
 	if err != nil {
 		return err.(imsg.Kind)
 	}
-	return m.(*imsg.Done).Kind
+	return m.Kind
 }
 
 // script joins a script runner and returns what it is asked to run.
@@ -332,23 +336,23 @@ func (h *house) script() <-chan *imsg.Run {
 	return runs
 }
 
-func (h *house) runner() (*imsg.Conn, <-chan *imsg.Run) {
+func (h *house) runner() (*link.Conn, <-chan *imsg.Run) {
 	h.t.Helper()
 	near, far := pair(h.t)
 	h.tell(&imsg.Peer{Room: imsg.Action}, far)
 	far.Close()
-	c, err := imsg.NewConn(near, imsg.Action, imsg.Lockd)
+	c, err := link.NewConn(near, imsg.Action, imsg.Lockd)
 	if err != nil {
 		h.t.Fatal(err)
 	}
 	runs := make(chan *imsg.Run, 64)
-	go c.Serve(func(r imsg.Request) { runs <- r.Message.(*imsg.Run) })
+	go c.Serve(func(r link.Request) { runs <- r.Message.(*imsg.Run) })
 	h.t.Cleanup(func() { c.Close() })
 	return c, runs
 }
 
 // operators opens the control socket and returns a way to connect.
-func (h *house) operators() func() *imsg.Conn {
+func (h *house) operators() func() *link.Conn {
 	h.t.Helper()
 	name := filepath.Join(h.t.TempDir(), "control")
 	l, err := net.ListenUnix("unixpacket", &net.UnixAddr{Net: "unixpacket", Name: name})
@@ -362,7 +366,7 @@ func (h *house) operators() func() *imsg.Conn {
 	}
 	h.tell(&imsg.ControlSocket{}, f)
 	f.Close()
-	return func() *imsg.Conn {
+	return func() *link.Conn {
 		h.t.Helper()
 		u, err := net.Dial("unixpacket", name)
 		if err != nil {
@@ -373,23 +377,23 @@ func (h *house) operators() func() *imsg.Conn {
 		if err != nil {
 			h.t.Fatal(err)
 		}
-		c, err := imsg.NewConn(f, imsg.Control, imsg.Lockd)
+		c, err := link.NewConn(f, imsg.Control, imsg.Lockd)
 		if err != nil {
 			h.t.Fatal(err)
 		}
-		go c.Serve(func(imsg.Request) {})
+		go c.Serve(func(link.Request) {})
 		h.t.Cleanup(func() { c.Close() })
 		return c
 	}
 }
 
-func ask[T imsg.Message](t testing.TB, c *imsg.Conn, m imsg.Message) T {
+func ask[A any](t testing.TB, c *link.Conn, q imsg.Question[A]) *A {
 	t.Helper()
-	answer, err := c.Call(m, patience)
+	answer, err := link.Ask(c, q, patience)
 	if err != nil {
-		t.Fatalf("%T: %v", m, err)
+		t.Fatalf("%T: %v", q, err)
 	}
-	return answer.(T)
+	return answer
 }
 
 // eventually waits for what no message tells.

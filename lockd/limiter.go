@@ -4,7 +4,11 @@
 
 package lockd
 
-import "github.com/smtp-gated/smtp-gated/imsg"
+import (
+	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/link"
+	"github.com/smtp-gated/smtp-gated/imsg/logs"
+)
 
 // connect uses up one connection of s's client, of which c is remembered, and says
 // what it has a quota of.
@@ -26,7 +30,7 @@ func (k *keeper) connect(s *session, a *imsg.Admission, c memory) imsg.Refusal {
 }
 
 // allow judges a use that s asks for, aside, and answers r.
-func (k *keeper) allow(r imsg.Request, s *session, m *imsg.Use) {
+func (k *keeper) allow(r link.Reply[imsg.Allowance], s *session, m *imsg.Use) {
 	name := k.clientName(s)
 	begun := k.aside.begin(name, func() {
 		if r.Late() {
@@ -90,7 +94,7 @@ func (k *keeper) visit(s *session, r *record) imsg.Refusal {
 	}
 	if period := k.rules.targetPeriod; period >= 0 && s.target.IsValid() &&
 		!r.visit(s.target.Addr(), period, k.machine.now().UnixNano()) {
-		k.log.Info("RATELIMIT:REJECT", imsg.SessionKey, s.number, "src", s.client.Addr(), "ident", s.ident,
+		k.log.Info("RATELIMIT:REJECT", logs.SessionKey, s.number, "src", s.client.Addr(), "ident", s.ident,
 			"counter", "targets", "dst", s.target)
 		return imsg.RefusedTargets
 	}
@@ -109,7 +113,7 @@ func (k *keeper) renewed(s *session, c memory) *record {
 		err = k.rates.put(c.name, r)
 	}
 	if err != nil {
-		k.log.Error("client cannot be limited, and is refused", imsg.SessionKey, s.number, "client", c.name, "error", err)
+		k.log.Error("client cannot be limited, and is refused", logs.SessionKey, s.number, "client", c.name, "error", err)
 		return nil
 	}
 	return r
@@ -117,7 +121,7 @@ func (k *keeper) renewed(s *session, c memory) *record {
 
 func (k *keeper) sayUse(s *session, c imsg.Rate, r *record) []any {
 	return []any{
-		imsg.SessionKey, s.number, "src", s.client.Addr(), "ident", s.ident,
+		logs.SessionKey, s.number, "src", s.client.Addr(), "ident", s.ident,
 		"counter", c, "used", r.used[c], "quota", r.quotas[c], "tries", r.tries[c],
 	}
 }

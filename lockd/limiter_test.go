@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/link"
 )
 
 // limited is the usual configuration with quotas for a minute.
@@ -31,11 +32,11 @@ func (h *house) reload(c imsg.LockdConfig) {
 
 func (w *hand) use(number uint64, c imsg.Rate, n uint64) imsg.Refusal {
 	w.t.Helper()
-	m, err := w.Call(&imsg.Use{Number: number, Counter: c, Amount: n}, patience)
+	m, err := link.Ask(w, &imsg.Use{Number: number, Counter: c, Amount: n}, patience)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	return m.(*imsg.Allowance).Refusal
+	return m.Refusal
 }
 
 func (w *hand) identify(number uint64, ident, target string) *imsg.Admission {
@@ -44,7 +45,7 @@ func (w *hand) identify(number uint64, ident, target string) *imsg.Admission {
 	if target != "" {
 		m.Target = at(target)
 	}
-	return ask[*imsg.Admission](w.t, w.Conn, m)
+	return ask(w.t, w.Conn, m)
 }
 
 func storePath(t testing.TB) string { return filepath.Join(t.TempDir(), "rates") }
@@ -136,7 +137,7 @@ func TestUses(t *testing.T) {
 		{one, imsg.Use{Number: a.Number, Counter: imsg.RateConnections, Amount: 1}, imsg.Invalid},
 		{one, imsg.Use{Number: a.Number, Counter: imsg.RateTargets + 1, Amount: 1}, imsg.Invalid},
 	} {
-		if _, err := row.w.Call(&row.m, patience); err != row.want {
+		if _, err := link.Ask(row.w, &row.m, patience); err != row.want {
 			t.Errorf("%+v: %v, want %v", row.m, err, row.want)
 		}
 	}
@@ -194,7 +195,7 @@ func TestTargetsAreLimited(t *testing.T) {
 	visit := func(i int) imsg.Refusal {
 		m := entering("192.0.2.7")
 		m.Target = netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 51, 100, byte(i)}), 25)
-		a := ask[*imsg.Admission](t, w.Conn, m)
+		a := ask(t, w.Conn, m)
 		if a.Refusal != imsg.Admitted || !a.Uses.Has(imsg.RateTargets) {
 			t.Fatalf("%d: %+v", i, a)
 		}
@@ -297,11 +298,11 @@ func TestIdent(t *testing.T) {
 	if a := w.identify(pending.Number, "joe", "192.0.2.25"); a.Refusal != imsg.RefusedLocked {
 		t.Errorf("%+v", a)
 	}
-	if _, err := w.Call(&imsg.Ident{Number: pending.Number, Ident: "x"}, patience); err != imsg.NotFound {
+	if _, err := link.Ask(w, &imsg.Ident{Number: pending.Number, Ident: "x"}, patience); err != imsg.NotFound {
 		t.Errorf("a refused session is still live: %v", err)
 	}
 	h.log.has(t, "msg=LOCK:LOCKED session=4 src=192.0.2.7 ident=joe")
-	if _, err := h.worker(1).Call(&imsg.Ident{Number: other.Number, Ident: "x"}, patience); err != imsg.NotFound {
+	if _, err := link.Ask(h.worker(1), &imsg.Ident{Number: other.Number, Ident: "x"}, patience); err != imsg.NotFound {
 		t.Errorf("another worker's session: %v", err)
 	}
 }
@@ -360,7 +361,7 @@ func TestTargetThatIsFoundLater(t *testing.T) {
 	enter := func() *imsg.Admission {
 		m := entering("192.0.2.7")
 		m.Target = netip.AddrPort{}
-		return ask[*imsg.Admission](t, w.Conn, m)
+		return ask(t, w.Conn, m)
 	}
 	for range 3 {
 		if a := enter(); a.Refusal != imsg.Admitted || a.Uses != 0 {

@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/link"
+	"github.com/smtp-gated/smtp-gated/imsg/process"
 )
 
 // machine is what lockd asks of the computer it runs on.
@@ -32,7 +34,7 @@ type machine struct {
 // keeper is the room's state. One lock guards all of it, for each decision looks
 // at most of it; nothing that may have to wait happens under it.
 type keeper struct {
-	home    *imsg.Home
+	parent  *process.Parent
 	log     *slog.Logger
 	machine machine
 	locks   *locks
@@ -47,8 +49,8 @@ type keeper struct {
 	counters *counters
 	rules    rules
 	rates    *rateStore
-	action   imsg.Link
-	runner   *imsg.Conn  // the present end of action
+	action   link.Peer
+	runner   *link.Conn  // the present end of action
 	running  int         // scripts it was given and has not dealt with
 	waiting  []*imsg.Run // for a script runner that is being replaced
 
@@ -70,7 +72,7 @@ const lastWrite = 30 * time.Second
 // Main runs the room over f, its link to the parent, in the lock directory. It
 // returns nil when the parent has ended.
 func Main(f *os.File) error {
-	home, err := imsg.Arrive(f, imsg.Lockd)
+	p, err := process.Start(f, imsg.Lockd)
 	if err != nil {
 		return err
 	}
@@ -79,12 +81,12 @@ func Main(f *os.File) error {
 		return fmt.Errorf("open lock directory: %w", err)
 	}
 	defer dir.Close()
-	return newKeeper(home, home.Log(), dir, machine{now: time.Now, load: imsg.Load, uid: os.Geteuid()}).serve()
+	return newKeeper(p, p.Log(), dir, machine{now: time.Now, load: process.Load, uid: os.Geteuid()}).serve()
 }
 
-func newKeeper(home *imsg.Home, log *slog.Logger, dir *os.Root, m machine) *keeper {
+func newKeeper(parent *process.Parent, log *slog.Logger, dir *os.Root, m machine) *keeper {
 	return &keeper{
-		home:     home,
+		parent:   parent,
 		log:      log,
 		machine:  m,
 		locks:    &locks{dir: dir, now: m.now, saints: m.uid != 0, log: log},
@@ -115,22 +117,36 @@ func (k *keeper) serve() error {
 		case <-time.After(lastWrite): // the disk may never answer
 		}
 	}()
-	k.home.Guard(&k.mu)
-	return k.home.Serve(k.fromParent)
+	k.parent.Guard(&k.mu)
+	return process.Run(k.parent, process.Room[imsg.LockdConfig]{
+		Configure: k.configure,
+		Again:     true,
+		Ready:     k.sayReady,
+		Peers:     map[imsg.Room]process.Peer{imsg.Session: k.join, imsg.Action: k.employ},
+		Other:     k.fromParent,
+	})
 }
 
-func (k *keeper) fromParent(r imsg.Request) {
+func (k *keeper) configure(c *imsg.LockdConfig) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.config, k.rules = *c, newRules(c)
+	k.regroup()
+	return nil
+}
+
+// sayReady says so when the store of rates that was handed over is open.
+func (k *keeper) sayReady(say func()) {
+	k.mu.Lock()
+	opening := k.opening > 0
+	k.mu.Unlock()
+	if !opening || !k.aside.begin(storeTurn, say) {
+		say()
+	}
+}
+
+func (k *keeper) fromParent(r link.Request) {
 	switch m := r.Message.(type) {
-	case *imsg.LockdConfig:
-		k.mu.Lock()
-		k.config, k.rules = *m, newRules(m)
-		k.regroup()
-		opening := k.opening > 0
-		k.mu.Unlock()
-		ready := func() { k.home.Send(&imsg.Ready{}) }
-		if !opening || !k.aside.begin(storeTurn, ready) {
-			ready()
-		}
 	case *imsg.Ledger:
 		k.mu.Lock()
 		k.counters.open(r.Files[0])
@@ -150,8 +166,6 @@ func (k *keeper) fromParent(r imsg.Request) {
 		if err := k.gate.open(r.Files[0], k); err != nil {
 			k.log.Error("control socket cannot be served", "error", err)
 		}
-	case *imsg.Peer:
-		k.meet(r, m)
 	case *imsg.Family:
 		k.mu.Lock()
 		k.family = *m
@@ -163,21 +177,10 @@ func (k *keeper) fromParent(r imsg.Request) {
 		k.mu.Unlock()
 	case *imsg.Dump:
 		// Aside: the workers are asked, and the file may lie on a slow disk.
-		go k.dump(r)
+		go k.dump(link.ReplyTo(r, m))
 	default:
 		// Drain asks nothing of us: lockd ends with the parent's link, after
 		// the last worker.
-		r.Close()
-	}
-}
-
-func (k *keeper) meet(r imsg.Request, p *imsg.Peer) {
-	switch p.Room {
-	case imsg.Session:
-		k.join(r, p.Member)
-	case imsg.Action:
-		k.employ(r)
-	default:
 		r.Close()
 	}
 }

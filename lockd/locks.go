@@ -17,7 +17,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/logs"
 )
 
 // directory is what is done with the lock directory: an *os.Root, or a slow one in
@@ -234,7 +234,7 @@ func (l *locks) names() ([]string, error) {
 
 // say logs what became of a client's lock.
 func (l *locks) say(what string, s subject) {
-	l.log.Info(what, imsg.SessionKey, s.number, "src", s.addr, "ident", s.ident)
+	l.log.Info(what, logs.SessionKey, s.number, "src", s.addr, "ident", s.ident)
 }
 
 // printable makes foreign text fit for a line of text.

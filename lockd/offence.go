@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/logs"
 )
 
 // maxOffences bounds what one session can be caught at; the first ends most.
@@ -68,7 +69,7 @@ func (k *keeper) offend(s *session, m *imsg.Offence, late func() bool, answer fu
 	if job == nil {
 		answer(0)
 	} else if !k.aside.begin(name, job) {
-		k.log.Error("client is not locked: too much waits for the disk", imsg.SessionKey, s.number)
+		k.log.Error("client is not locked: too much waits for the disk", logs.SessionKey, s.number)
 		answer(imsg.Busy)
 	}
 }
@@ -86,12 +87,12 @@ func (k *keeper) catch(name string, s *session, m *imsg.Offence, late func() boo
 		}
 		m, fresh, err := k.locks.lock(name, cause, config.LockDuration, config.LockPerm, about)
 		if fresh && m == locked {
-			k.log.Info("LOCK:CREATED ("+path.Join(config.LockPath, name)+"): "+printable(cause), imsg.SessionKey, about.number)
+			k.log.Info("LOCK:CREATED ("+path.Join(config.LockPath, name)+"): "+printable(cause), logs.SessionKey, about.number)
 		}
 		k.mu.Lock()
 		defer k.mu.Unlock()
 		if err != nil {
-			k.log.Error("client is not locked", imsg.SessionKey, about.number, "error", err)
+			k.log.Error("client is not locked", logs.SessionKey, about.number, "error", err)
 			answer(imsg.Resource)
 			return
 		}

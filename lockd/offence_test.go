@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/link"
 )
 
 func TestOffence(t *testing.T) {
@@ -276,13 +277,13 @@ func TestWorkerThatDoesNotListen(t *testing.T) {
 	near, far := pair(t)
 	h.tell(&imsg.Peer{Room: imsg.Session, Member: 5}, far)
 	far.Close()
-	deaf, err := imsg.NewConn(near, imsg.Session, imsg.Lockd) // nobody serves it
+	deaf, err := link.NewConn(near, imsg.Session, imsg.Lockd) // nobody serves it
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer deaf.Close()
 	deaf.Send(&imsg.Announce{Last: true})
-	go deaf.Call(entering("192.0.2.7"), patience)
+	go link.Ask(deaf, entering("192.0.2.7"), patience)
 	eventually(t, "the deaf worker's session", func() bool { return h.liveCount() == 1 })
 
 	w := h.worker(0)

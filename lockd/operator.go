@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/link"
+	"github.com/smtp-gated/smtp-gated/imsg/logs"
 )
 
 // idleTime is how long a connection may stay without a question.
@@ -17,7 +19,7 @@ const idleTime = time.Minute
 
 type operator struct {
 	keeper *keeper
-	conn   *imsg.Conn
+	conn   *link.Conn
 	uid    int      // who connected; -1 if the system does not tell
 	names  []string // of the lock directory, while its list is under way
 
@@ -36,7 +38,7 @@ func (k *keeper) newOperator(c *net.UnixConn) (*operator, error) {
 		k.log.Error("who is at a control connection cannot be told", "error", err)
 		uid = -1
 	}
-	conn, err := imsg.NewConn(f, imsg.Lockd, imsg.Control)
+	conn, err := link.NewConn(f, imsg.Lockd, imsg.Control)
 	if err != nil {
 		return nil, err
 	}
@@ -49,7 +51,7 @@ func (o *operator) serve() {
 	defer k.gate.leave(o)
 	idle := time.AfterFunc(idleTime, func() { o.conn.Close() })
 	defer idle.Stop()
-	err := o.conn.Serve(func(r imsg.Request) {
+	err := o.conn.Serve(func(r link.Request) {
 		if !k.gate.asks(o) {
 			r.Fail(imsg.Busy)
 			return
@@ -57,10 +59,10 @@ func (o *operator) serve() {
 		idle.Stop()
 		go func() {
 			o.logOrder(r.Message)
-			m := o.answer(r)
+			give := o.answer(r)
 			k.gate.answered(o)
 			idle.Reset(idleTime)
-			r.Answer(m)
+			give()
 		}()
 	})
 	if err == nil {
@@ -103,5 +105,5 @@ func (o *operator) logOrder(m imsg.Message) {
 	if client != "" {
 		attrs = append(attrs, "client", clip(client, maxWord))
 	}
-	o.keeper.log.Log(context.Background(), imsg.LevelNotice, "operator's order", attrs...)
+	o.keeper.log.Log(context.Background(), logs.LevelNotice, "operator's order", attrs...)
 }

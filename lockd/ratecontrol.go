@@ -21,11 +21,11 @@ const ratePage = 128
 
 const noPeriod = "rate limits are off: their period is 0"
 
-func (k *keeper) listRates(after string) imsg.Message {
+func (k *keeper) listRates(after string) (*imsg.RateList, error) {
 	page, more, err := k.page(after, ratePage)
 	if err != nil {
 		k.log.Error("rates cannot be listed", "error", err)
-		return &imsg.Failure{Kind: imsg.Internal}
+		return nil, imsg.Internal
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -33,7 +33,7 @@ func (k *keeper) listRates(after string) imsg.Message {
 	for _, n := range page {
 		list.Records = append(list.Records, k.entry(n.name, n.record))
 	}
-	return list
+	return list, nil
 }
 
 // entry shows a record of the caller's own; nil is one that cannot be read.
@@ -61,25 +61,25 @@ func (k *keeper) bits(name string) int {
 	return host.BitLen()
 }
 
-func (k *keeper) showRate(client string) (answer imsg.Message) {
+func (k *keeper) showRate(client string) (answer *imsg.RateRecord, err error) {
 	k.findRate(client, func(c memory) {
 		r := c.record
 		switch {
 		case c.name == "":
-			answer = &imsg.Failure{Kind: imsg.Invalid}
+			err = imsg.Invalid
 		case c.err != nil:
 			answer = &imsg.RateRecord{Entry: k.entry(c.name, nil)}
 		case r == nil && k.rules.period <= 0:
-			answer = &imsg.Failure{Kind: imsg.Off}
+			err = imsg.Off
 		case r == nil:
-			answer = &imsg.Failure{Kind: imsg.NotFound}
+			err = imsg.NotFound
 		default:
 			r = r.clone()
 			slices.SortFunc(r.targets, func(a, b imsg.RateTarget) int { return cmp.Compare(b.Last, a.Last) })
 			answer = &imsg.RateRecord{Entry: k.entry(c.name, r), Targets: r.targets}
 		}
 	})
-	return answer
+	return answer, err
 }
 
 // called is parseName for an operator, who may also name a network as entries are
@@ -125,13 +125,13 @@ func (k *keeper) findRate(client string, f func(memory)) {
 }
 
 // setRate gives a client quotas of its own.
-func (k *keeper) setRate(m *imsg.RateSetQuota) imsg.Message {
+func (k *keeper) setRate(m *imsg.RateSetQuota) *imsg.Done {
 	return k.written(k.setQuotas(m))
 }
 
 // written has an operator's change written before it is reported. One that cannot
 // be is in force all the same, and the operator is told so.
-func (k *keeper) written(answer *imsg.Done) imsg.Message {
+func (k *keeper) written(answer *imsg.Done) *imsg.Done {
 	if answer.Kind != 0 {
 		return answer
 	}
@@ -205,7 +205,7 @@ func (k *keeper) maySet(m *imsg.RateSetQuota) (name, why string) {
 }
 
 // resetRate begins a client's period anew, or forgets all of it.
-func (k *keeper) resetRate(m *imsg.RateReset) imsg.Message {
+func (k *keeper) resetRate(m *imsg.RateReset) *imsg.Done {
 	return k.written(k.reset(m))
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/link"
 )
 
 func TestRateByHand(t *testing.T) {
@@ -16,9 +17,9 @@ func TestRateByHand(t *testing.T) {
 	h := open(t, plan{config: c, rates: storePath(t)})
 	w := h.worker(0)
 	o := h.operators()()
-	kind := func(m imsg.Message) imsg.Kind {
+	kind := func(m order) imsg.Kind {
 		t.Helper()
-		d := ask[*imsg.Done](t, o, m)
+		d := ask(t, o, m)
 		if (d.Kind == 0) != (d.Detail == "") {
 			t.Errorf("%+v", d)
 		}
@@ -26,7 +27,7 @@ func TestRateByHand(t *testing.T) {
 	}
 	show := func(client string) *imsg.RateRecord {
 		t.Helper()
-		return ask[*imsg.RateRecord](t, o, &imsg.RateShow{Client: client})
+		return ask(t, o, &imsg.RateShow{Client: client})
 	}
 	for range 3 {
 		if a := w.enter("192.0.2.7"); a.Refusal == imsg.Admitted {
@@ -69,7 +70,7 @@ func TestRateByHand(t *testing.T) {
 		t.Errorf("%+v", e)
 	}
 	for _, other := range []string{"2001:db8::/48", "2001:db8::1/64", "2001:db8::/64-joe", "192.0.2.7/24", "2001:db8::/"} {
-		if _, err := o.Call(&imsg.RateShow{Client: other}, patience); err != imsg.Invalid && other != "2001:db8::/64-joe" || err == nil {
+		if _, err := link.Ask(o, &imsg.RateShow{Client: other}, patience); err != imsg.Invalid && other != "2001:db8::/64-joe" || err == nil {
 			t.Errorf("%s: %v", other, err)
 		}
 	}
@@ -91,23 +92,23 @@ func TestRateByHand(t *testing.T) {
 	if k := kind(&imsg.RateReset{Client: "192.0.2.7", Forget: true}); k != 0 {
 		t.Error(k)
 	}
-	if _, err := o.Call(&imsg.RateShow{Client: "192.0.2.7"}, patience); err != imsg.NotFound {
+	if _, err := link.Ask(o, &imsg.RateShow{Client: "192.0.2.7"}, patience); err != imsg.NotFound {
 		t.Error(err)
 	}
 	h.keeper.writeRates()
-	if _, err := o.Call(&imsg.RateShow{Client: "192.0.2.7"}, patience); err != imsg.NotFound {
+	if _, err := link.Ask(o, &imsg.RateShow{Client: "192.0.2.7"}, patience); err != imsg.NotFound {
 		t.Error(err)
 	}
 	w.enter("192.0.2.7")
 	if e := show("192.0.2.7").Entry; e.Quotas[imsg.RateConnections] != 1 || e.Generation != 99 {
 		t.Errorf("%+v", e)
 	}
-	if l := ask[*imsg.RateList](t, o, &imsg.Rates{}); len(l.Records) != 2 || l.Records[1].Client != "2001:db8::" || l.More || l.Period != int64(time.Minute) || l.Records[0].Bits != 32 {
+	if l := ask(t, o, &imsg.Rates{}); len(l.Records) != 2 || l.Records[1].Client != "2001:db8::" || l.More || l.Period != int64(time.Minute) || l.Records[0].Bits != 32 {
 		t.Errorf("%+v", l)
 	}
 
 	for _, row := range []struct {
-		m    imsg.Message
+		m    order
 		want imsg.Kind
 	}{
 		{&imsg.RateSetQuota{Client: "../x"}, imsg.Invalid},
@@ -121,7 +122,7 @@ func TestRateByHand(t *testing.T) {
 			t.Errorf("%+v: %v, want %v", row.m, got, row.want)
 		}
 	}
-	if _, err := o.Call(&imsg.RateShow{Client: "joe"}, patience); err != imsg.Invalid {
+	if _, err := link.Ask(o, &imsg.RateShow{Client: "joe"}, patience); err != imsg.Invalid {
 		t.Error(err)
 	}
 	if e := show("192.0.2.7").Entry; e.Generation != 99 {
@@ -135,10 +136,10 @@ func TestRateByHand(t *testing.T) {
 	if e := show("192.0.2.7").Entry; e.Used[imsg.RateConnections] != 1 || e.Expires != 0 {
 		t.Errorf("the limiter is off, the record stays: %+v", e)
 	}
-	if _, err := o.Call(&imsg.RateShow{Client: "192.0.2.99"}, patience); err != imsg.Off {
+	if _, err := link.Ask(o, &imsg.RateShow{Client: "192.0.2.99"}, patience); err != imsg.Off {
 		t.Error(err)
 	}
-	if l := ask[*imsg.RateList](t, o, &imsg.Rates{}); l.Period != 0 {
+	if l := ask(t, o, &imsg.Rates{}); l.Period != 0 {
 		t.Errorf("%+v", l)
 	}
 }
@@ -163,10 +164,10 @@ func TestRatesFitTheirMessages(t *testing.T) {
 	h.keeper.mu.Unlock()
 	seen := 0
 	for after, more := "", true; more; {
-		l := ask[*imsg.RateList](t, o, &imsg.Rates{After: after})
+		l := ask(t, o, &imsg.Rates{After: after})
 		seen += len(l.Records)
 		after, more = l.Records[len(l.Records)-1].Client, l.More
-		r := ask[*imsg.RateRecord](t, o, &imsg.RateShow{Client: after})
+		r := ask(t, o, &imsg.RateShow{Client: after})
 		if len(r.Targets) != maxTargets {
 			t.Errorf("%d targets", len(r.Targets))
 		}

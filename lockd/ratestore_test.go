@@ -160,16 +160,16 @@ func TestDamagedRecord(t *testing.T) {
 		t.Errorf("another client: %+v", a)
 	}
 	o := h.operators()()
-	if r := ask[*imsg.RateRecord](t, o, &imsg.RateShow{Client: "192.0.2.7"}); !r.Entry.Damaged {
+	if r := ask(t, o, &imsg.RateShow{Client: "192.0.2.7"}); !r.Entry.Damaged {
 		t.Errorf("%+v", r)
 	}
-	if l := ask[*imsg.RateList](t, o, &imsg.Rates{}); len(l.Records) != 2 || !l.Records[0].Damaged || l.Records[1].Damaged {
+	if l := ask(t, o, &imsg.Rates{}); len(l.Records) != 2 || !l.Records[0].Damaged || l.Records[1].Damaged {
 		t.Errorf("%+v", l)
 	}
-	if d := ask[*imsg.Done](t, o, &imsg.RateSetQuota{Client: "192.0.2.7"}); d.Kind != imsg.Internal {
+	if d := ask(t, o, &imsg.RateSetQuota{Client: "192.0.2.7"}); d.Kind != imsg.Internal {
 		t.Errorf("%+v", d)
 	}
-	if d := ask[*imsg.Done](t, o, &imsg.RateReset{Client: "192.0.2.7"}); d.Kind != 0 {
+	if d := ask(t, o, &imsg.RateReset{Client: "192.0.2.7"}); d.Kind != 0 {
 		t.Errorf("%+v", d)
 	}
 	if a := w.enter("192.0.2.7"); a.Refusal != imsg.Admitted {

@@ -5,18 +5,22 @@
 
 package lockd
 
-import "github.com/smtp-gated/smtp-gated/imsg"
+import (
+	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/link"
+	"github.com/smtp-gated/smtp-gated/imsg/logs"
+)
 
 // maxWaiting bounds the scripts kept for a runner that is not there.
 const maxWaiting = 64
 
 // employ takes up a new runner. An older one, which drains, is left alone with
 // what it has.
-func (k *keeper) employ(r imsg.Request) {
+func (k *keeper) employ(r link.Request, m *imsg.Peer) error {
 	k.mu.Lock()
 	defer k.mu.Unlock() // the handler waits until c is known
-	var c *imsg.Conn
-	c, err := k.home.Join(r, func(r imsg.Request) {
+	var c *link.Conn
+	c, err := k.parent.Accept(r, m, func(r link.Request) {
 		r.Close() // a runner has but one thing to say
 		k.mu.Lock()
 		defer k.mu.Unlock()
@@ -25,8 +29,7 @@ func (k *keeper) employ(r imsg.Request) {
 		}
 	})
 	if err != nil {
-		k.log.Error("link cannot be made", "error", err)
-		return
+		return err
 	}
 	k.runner, k.running = c, 0
 	k.action.Set(c)
@@ -43,6 +46,7 @@ func (k *keeper) employ(r imsg.Request) {
 	for _, run := range waiting {
 		k.hand(run)
 	}
+	return nil
 }
 
 // hand gives a script to the runner, or to its successor.
@@ -54,6 +58,6 @@ func (k *keeper) hand(r *imsg.Run) {
 	case err == imsg.Gone && len(k.waiting) < maxWaiting:
 		k.waiting = append(k.waiting, r)
 	default:
-		k.log.Error("action script is not run", imsg.SessionKey, r.Number, "found", r.Found, "error", err)
+		k.log.Error("action script is not run", logs.SessionKey, r.Number, "found", r.Found, "error", err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/link"
 )
 
 // session is one live session.
@@ -38,9 +39,12 @@ type subject struct {
 
 func (s *session) subject() subject { return subject{s.number, s.client.Addr(), s.ident} }
 
+// admission is the reply that a worker waits for.
+type admission = link.Reply[imsg.Admission]
+
 // enter decides on one accepted connection. It takes the place of one that is
 // within the limits at once: what else may refuse it is looked at aside.
-func (k *keeper) enter(w *worker, r imsg.Request, m *imsg.Enter) {
+func (k *keeper) enter(w *worker, r admission, m *imsg.Enter) {
 	s := &session{
 		number:  k.counters.number(),
 		worker:  w,
@@ -86,7 +90,7 @@ func (k *keeper) limit(a *imsg.Admission) imsg.Refusal {
 
 // identify decides again on an admitted session, of which now is known what its
 // worker had to ask for. A session that is refused is live no more.
-func (k *keeper) identify(r imsg.Request, s *session, m *imsg.Ident) {
+func (k *keeper) identify(r admission, s *session, m *imsg.Ident) {
 	fresh, found := !s.known, !s.target.IsValid()
 	s.known = true
 	if fresh {
@@ -112,7 +116,7 @@ func (k *keeper) identify(r imsg.Request, s *session, m *imsg.Ident) {
 // client: a lock, if that is new to look at, and the quota of connections, once its
 // target is known. It answers r, or gives the place back when nobody waits for
 // the answer any more.
-func (k *keeper) judge(r imsg.Request, s *session, a *imsg.Admission, lock bool) {
+func (k *keeper) judge(r admission, s *session, a *imsg.Admission, lock bool) {
 	duration := k.config.LockDuration
 	lock = lock && duration != 0
 	if !lock && (k.rules.period <= 0 || !s.target.IsValid()) {
@@ -140,7 +144,7 @@ func (k *keeper) judge(r imsg.Request, s *session, a *imsg.Admission, lock bool)
 }
 
 // judged answers, by what was found of s's client.
-func (k *keeper) judged(r imsg.Request, s *session, a *imsg.Admission, locked bool, c memory) {
+func (k *keeper) judged(r admission, s *session, a *imsg.Admission, locked bool, c memory) {
 	switch {
 	case s.judging != a: // its place was given back, or its worker is no more
 		return
@@ -163,7 +167,7 @@ func (k *keeper) judged(r imsg.Request, s *session, a *imsg.Admission, locked bo
 
 // giveUp gives back the place of a session whose worker waits no more to be told
 // of it.
-func (k *keeper) giveUp(r imsg.Request, s *session, a *imsg.Admission) {
+func (k *keeper) giveUp(r admission, s *session, a *imsg.Admission) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if s.judging != a {

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/link"
 )
 
 func TestAdmissionOrder(t *testing.T) {
@@ -131,7 +132,7 @@ func TestNonsenseFromAWorker(t *testing.T) {
 	}
 	h := open(t, plan{config: usual()})
 	w := h.worker(0)
-	if _, err := w.Call(&imsg.Enter{}, patience); err != imsg.Invalid {
+	if _, err := link.Ask(w, &imsg.Enter{}, patience); err != imsg.Invalid {
 		t.Errorf("Enter without a client: %v", err)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/link"
 )
 
 // snapshotTime is how long a worker may take to tell one page.
@@ -83,14 +84,14 @@ func (l *roll) ask(owners map[*worker]*imsg.Live, after uint64) {
 	var all sync.WaitGroup
 	for _, w := range slices.Collect(maps.Keys(owners)) {
 		all.Go(func() {
-			m, err := w.conn.Call(&imsg.Snapshot{After: after}, snapshotTime)
+			live, err := link.Ask(w.conn, &imsg.Snapshot{After: after}, snapshotTime)
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
 				l.silent[w] = true
 				return
 			}
-			owners[w] = m.(*imsg.Live)
+			owners[w] = live
 		})
 	}
 	all.Wait()

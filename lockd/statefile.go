@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/link"
 )
 
 // state is what one state file tells.
@@ -29,7 +30,7 @@ type state struct {
 }
 
 // dump answers Dump: it writes the state file into the descriptor that came.
-func (k *keeper) dump(r imsg.Request) {
+func (k *keeper) dump(r link.Reply[imsg.Done]) {
 	defer r.Close()
 	roll := k.roll()
 	roll.refresh()

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/link"
 )
 
 func exampleState(forms imsg.StateFile) *state {
@@ -143,8 +144,8 @@ func TestDump(t *testing.T) {
 		})
 	}
 	f := tempFile(t)
-	m, err := h.parent.Call(&imsg.Dump{}, patience, f)
-	if err != nil || m.(*imsg.Done).Kind != 0 {
+	m, err := link.Ask(h.parent, &imsg.Dump{}, patience, f)
+	if err != nil || m.Kind != 0 {
 		t.Fatal(m, err)
 	}
 	b, err := os.ReadFile(f.Name())
@@ -161,8 +162,8 @@ func TestDump(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer g.Close()
-	m, err = h.parent.Call(&imsg.Dump{}, patience, g)
-	if err != nil || m.(*imsg.Done).Kind != imsg.Resource {
+	m, err = link.Ask(h.parent, &imsg.Dump{}, patience, g)
+	if err != nil || m.Kind != imsg.Resource {
 		t.Error(m, err)
 	}
 }

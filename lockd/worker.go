@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/link"
 )
 
 const (
@@ -21,7 +22,7 @@ const (
 // worker is one link to a session room.
 type worker struct {
 	member    int
-	conn      *imsg.Conn
+	conn      *link.Conn
 	sessions  int  // live ones
 	announced bool // it said all, or its time was up
 	last      bool // it said the last
@@ -31,18 +32,17 @@ type worker struct {
 // held is a question for admission that waits until all is known.
 type held struct {
 	w *worker
-	r imsg.Request
+	r admission
 	m *imsg.Enter
 }
 
-func (k *keeper) join(r imsg.Request, member int) {
-	w := &worker{member: member}
+func (k *keeper) join(r link.Request, m *imsg.Peer) error {
+	w := &worker{member: m.Member}
 	k.mu.Lock()
 	defer k.mu.Unlock() // the handler waits until w.conn is known
-	conn, err := k.home.Join(r, func(r imsg.Request) { k.fromWorker(w, r) })
+	conn, err := k.parent.Accept(r, m, func(r link.Request) { k.fromWorker(w, r) })
 	if err != nil {
-		k.log.Error("link cannot be made", "error", err)
-		return
+		return err
 	}
 	w.conn = conn
 	k.workers[w] = struct{}{}
@@ -52,9 +52,10 @@ func (k *keeper) join(r imsg.Request, member int) {
 		late.Stop()
 		k.lost(w)
 	}()
+	return nil
 }
 
-func (k *keeper) fromWorker(w *worker, r imsg.Request) {
+func (k *keeper) fromWorker(w *worker, r link.Request) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if w.gone {
@@ -72,7 +73,7 @@ func (k *keeper) fromWorker(w *worker, r imsg.Request) {
 			return
 		}
 		if k.settled && w.announced {
-			k.enter(w, r, m)
+			k.enter(w, link.ReplyTo(r, m), m)
 			return
 		}
 		k.held = slices.DeleteFunc(k.held, func(h held) bool { return h.r.Late() })
@@ -80,10 +81,10 @@ func (k *keeper) fromWorker(w *worker, r imsg.Request) {
 			r.Fail(imsg.Busy)
 			return
 		}
-		k.held = append(k.held, held{w, r, m})
+		k.held = append(k.held, held{w, link.ReplyTo(r, m), m})
 	case *imsg.Ident:
 		if s := k.judgedOf(w, r, m.Number); s != nil {
-			k.identify(r, s, m)
+			k.identify(link.ReplyTo(r, m), s, m)
 		}
 	case *imsg.Use:
 		switch s := k.judgedOf(w, r, m.Number); {
@@ -91,7 +92,7 @@ func (k *keeper) fromWorker(w *worker, r imsg.Request) {
 		case m.Counter == imsg.RateConnections || m.Counter > imsg.RateTargets:
 			r.Fail(imsg.Invalid)
 		default:
-			k.allow(r, s, m)
+			k.allow(link.ReplyTo(r, m), s, m)
 		}
 	case *imsg.Unused:
 		if s := k.live[m.Number]; s != nil && s.worker == w && m.Counter < imsg.RateCounters {
@@ -116,14 +117,14 @@ func (k *keeper) fromWorker(w *worker, r imsg.Request) {
 		k.counters.add(m.Add, k.machine.now())
 	case *imsg.Offence:
 		if s := k.judgedOf(w, r, m.Number); s != nil {
-			k.offend(s, m, nil, func(kind imsg.Kind) { r.Answer(&imsg.Done{Kind: kind}) })
+			k.offend(s, m, nil, func(kind imsg.Kind) { link.ReplyTo(r, m).Answer(&imsg.Done{Kind: kind}) })
 		}
 	}
 }
 
 // judgedOf returns w's session of this number. Of one it has not heard the
 // admission of it cannot speak: r fails then.
-func (k *keeper) judgedOf(w *worker, r imsg.Request, number uint64) *session {
+func (k *keeper) judgedOf(w *worker, r link.Request, number uint64) *session {
 	s := k.live[number]
 	if s == nil || s.worker != w || s.judging != nil {
 		r.Fail(imsg.NotFound)
@@ -226,6 +227,6 @@ func (k *keeper) lost(w *worker) {
 // not take what it is told; the parent replaces it.
 func (k *keeper) expel(w *worker, why string) {
 	k.log.Error("link closed", "peer", imsg.Session, "member", w.member, "reason", why)
-	k.home.Send(&imsg.BadPeer{Room: imsg.Session, Member: w.member})
+	k.parent.Send(&imsg.BadPeer{Room: imsg.Session, Member: w.member})
 	w.conn.Close()
 }

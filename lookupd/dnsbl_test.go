@@ -13,6 +13,7 @@ import (
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
+	"github.com/smtp-gated/smtp-gated/imsg/link"
 )
 
 func TestListName(t *testing.T) {
@@ -37,13 +38,13 @@ func zones(names ...string) (all []imsg.BlockList) {
 	return all
 }
 
-func ask(t *testing.T, c *imsg.Conn, client string) *imsg.Listing {
+func ask(t *testing.T, c *link.Conn, client string) *imsg.Listing {
 	t.Helper()
-	m, err := c.Call(&imsg.Listed{Client: netip.MustParseAddr(client)}, patience)
+	m, err := link.Ask(c, &imsg.Listed{Client: netip.MustParseAddr(client)}, patience)
 	if err != nil {
 		t.Fatalf("ask for %s: %v", client, err)
 	}
-	return m.(*imsg.Listing)
+	return m
 }
 
 func TestListed(t *testing.T) {
@@ -93,7 +94,7 @@ func TestListed(t *testing.T) {
 			t.Errorf("%s: %+v, want %+v", tt.client, *got, want)
 		}
 	}
-	if _, err := c.Call(&imsg.Listed{}, patience); err != imsg.Invalid {
+	if _, err := link.Ask(c, &imsg.Listed{}, patience); err != imsg.Invalid {
 		t.Errorf("no client: %v", err)
 	}
 }
@@ -320,7 +321,7 @@ func TestMany(t *testing.T) {
 	got := make(chan error, 250)
 	for range cap(got) {
 		go func() {
-			_, err := c.Call(&imsg.Listed{Client: netip.MustParseAddr("192.0.2.1")}, patience)
+			_, err := link.Ask(c, &imsg.Listed{Client: netip.MustParseAddr("192.0.2.1")}, patience)
 			got <- err
 		}()
 	}
@@ -341,7 +342,7 @@ func TestBusy(t *testing.T) {
 		c := h.session()
 		for range 250 {
 			go func() {
-				_, err := c.Call(ends("127.0.0.1"), patience)
+				_, err := link.Ask(c, ends("127.0.0.1"), patience)
 				got <- err
 			}()
 		}
@@ -373,7 +374,7 @@ func TestEnds(t *testing.T) {
 	c = h.session()
 	ended := make(chan error, 1)
 	go func() {
-		_, err := c.Call(&imsg.Listed{Client: netip.MustParseAddr("192.0.2.1")}, time.Minute)
+		_, err := link.Ask(c, &imsg.Listed{Client: netip.MustParseAddr("192.0.2.1")}, time.Minute)
 		ended <- err
 	}()
 	h.parent.Close()

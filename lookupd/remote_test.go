@@ -15,6 +15,7 @@ import (
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
+	"github.com/smtp-gated/smtp-gated/imsg/link"
 	"github.com/smtp-gated/smtp-gated/lookupd/nat"
 	"github.com/smtp-gated/smtp-gated/lookupd/wire"
 )
@@ -39,12 +40,12 @@ func ends(addr string) *imsg.Locate {
 }
 
 // locate asks c and returns the answer as text, an error as its kind's.
-func locate(c *imsg.Conn, q *imsg.Locate) string {
-	m, err := c.Call(q, patience)
+func locate(c *link.Conn, q *imsg.Locate) string {
+	m, err := link.Ask(c, q, patience)
 	if err != nil {
 		return err.Error()
 	}
-	l := m.(*imsg.Location)
+	l := m
 	return strings.TrimSpace(l.Target.String() + " " + l.Ident)
 }
 

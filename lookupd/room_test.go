@@ -14,6 +14,7 @@ import (
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
+	"github.com/smtp-gated/smtp-gated/imsg/link"
 )
 
 // patience bounds every wait of the tests for what must happen.
@@ -22,7 +23,7 @@ const patience = imsgtest.Patience
 // house is a parent and its sessions around one running lookupd.
 type house struct {
 	t      testing.TB
-	parent *imsg.Conn
+	parent *link.Conn
 	ended  chan error // what Main returned
 	log    string     // file of the room's log
 }
@@ -30,16 +31,16 @@ type house struct {
 // open starts the room with c.
 func open(t testing.TB, c *imsg.LookupdConfig) *house {
 	t.Helper()
-	ours, theirs, err := imsg.Pair()
+	ours, theirs, err := link.Pair()
 	if err != nil {
 		t.Fatal(err)
 	}
 	h := &house{t: t, ended: make(chan error, 1), log: filepath.Join(t.TempDir(), "log")}
-	if h.parent, err = imsg.NewConn(ours, imsg.Parent, imsg.Lookupd); err != nil {
+	if h.parent, err = link.NewConn(ours, imsg.Parent, imsg.Lookupd); err != nil {
 		t.Fatal(err)
 	}
 	ready := make(chan struct{}, 1)
-	go h.parent.Serve(func(r imsg.Request) {
+	go h.parent.Serve(func(r link.Request) {
 		if _, ok := r.Message.(*imsg.Ready); ok {
 			ready <- struct{}{}
 		}
@@ -69,9 +70,9 @@ func open(t testing.TB, c *imsg.LookupdConfig) *house {
 }
 
 // session links a session worker to the room.
-func (h *house) session() *imsg.Conn {
+func (h *house) session() *link.Conn {
 	h.t.Helper()
-	ours, theirs, err := imsg.Pair()
+	ours, theirs, err := link.Pair()
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -79,11 +80,11 @@ func (h *house) session() *imsg.Conn {
 	if err := h.parent.Send(&imsg.Peer{Room: imsg.Session, Member: 1}, theirs); err != nil {
 		h.t.Fatal(err)
 	}
-	c, err := imsg.NewConn(ours, imsg.Session, imsg.Lookupd)
+	c, err := link.NewConn(ours, imsg.Session, imsg.Lookupd)
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	go c.Serve(func(r imsg.Request) { r.Close() })
+	go c.Serve(func(r link.Request) { r.Close() })
 	h.t.Cleanup(func() { c.Close() })
 	return c
 }

@@ -17,6 +17,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/link"
 )
 
 // deviations are the cases of the RFC 7208 suite in which the library answers
@@ -241,13 +242,13 @@ func TestRFC7208(t *testing.T) {
 	}
 }
 
-func askSPF(t *testing.T, c *imsg.Conn, client, helo, from string) *imsg.SPFResult {
+func askSPF(t *testing.T, c *link.Conn, client, helo, from string) *imsg.SPFResult {
 	t.Helper()
-	m, err := c.Call(&imsg.SPF{Client: netip.MustParseAddr(client), Helo: helo, MailFrom: from}, patience)
+	m, err := link.Ask(c, &imsg.SPF{Client: netip.MustParseAddr(client), Helo: helo, MailFrom: from}, patience)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return m.(*imsg.SPFResult)
+	return m
 }
 
 func TestIdentity(t *testing.T) {
@@ -321,7 +322,7 @@ func TestSPF(t *testing.T) {
 	if n := slices.Index(s.asked(), "127.0.0.1."); n >= 0 {
 		t.Error("an address was taken for a name")
 	}
-	if _, err := c.Call(&imsg.SPF{Helo: "x"}, patience); err != imsg.Invalid {
+	if _, err := link.Ask(c, &imsg.SPF{Helo: "x"}, patience); err != imsg.Invalid {
 		t.Errorf("no client: %v", err)
 	}
 }

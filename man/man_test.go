@@ -149,12 +149,9 @@ func messages() string {
 	b.WriteString(".Bl -column \"SessionConfig\" \"parent, session\" \"parent, session, lockd, control\"\n")
 	b.WriteString(".It Sy message Ta Sy from Ta Sy to Ta Sy answer\n")
 	for _, e := range imsg.Table {
-		if e.Name == "" {
-			continue
-		}
 		answer := "\\-"
 		if e.Way == imsg.Ask {
-			answer = imsg.Table[e.Answer].Name
+			answer = e.Answer
 		}
 		fmt.Fprintf(&b, ".It %s Ta %s Ta %s Ta %s\n", e.Name, e.From, e.To, answer)
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/link"
 )
 
 const dumpTimeout = 10 * time.Second
@@ -31,9 +32,9 @@ func (p *parent) dump() {
 	}
 	p.dumping = true
 	go func() {
-		answer, err := keeper.conn.Call(&imsg.Dump{}, dumpTimeout, f)
-		if err == nil && answer.(*imsg.Done).Kind != 0 {
-			err = answer.(*imsg.Done).Kind
+		done, err := link.Ask(keeper.conn, &imsg.Dump{}, dumpTimeout, f)
+		if err == nil && done.Kind != 0 {
+			err = done.Kind
 		}
 		if cerr := f.Close(); err == nil {
 			err = cerr

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/link"
+	"github.com/smtp-gated/smtp-gated/imsg/logs"
 )
 
 const (
@@ -23,7 +25,7 @@ const (
 )
 
 // take hears what a room says.
-func (p *parent) take(m *member, r imsg.Request) {
+func (p *parent) take(m *member, r link.Request) {
 	switch msg := r.Message.(type) {
 	case *imsg.Hello:
 		p.greet(m, msg)
@@ -36,10 +38,10 @@ func (p *parent) take(m *member, r imsg.Request) {
 	case *imsg.Sockets:
 		p.supply(m, msg)
 	case *imsg.Reload:
-		p.reload(func(err error) { r.Answer(p.outcome(err)) })
+		p.reload(func(err error) { link.ReplyTo(r, msg).Answer(p.outcome(err)) })
 	case *imsg.Stop:
-		r.Answer(&imsg.Done{})
-		p.say(imsg.LevelNotice, "asked to stop", "now", msg.Now)
+		link.ReplyTo(r, msg).Answer(&imsg.Done{})
+		p.say(logs.LevelNotice, "asked to stop", "now", msg.Now)
 		p.stop(msg.Now)
 	}
 }
@@ -176,7 +178,7 @@ func (p *parent) together(a, b *member) bool {
 }
 
 func (p *parent) link(a, b *member) {
-	one, two, err := imsg.Pair()
+	one, two, err := link.Pair()
 	if err != nil {
 		p.log.Error("link rooms", "one", a.name(), "other", b.name(), "error", err)
 		p.kill(a) // its replacement gets another try
@@ -242,7 +244,7 @@ func (p *parent) lost(m *member, err error) {
 	}
 	p.crashes++
 	p.lastCrash = time.Now()
-	p.say(imsg.LevelCrit, "room ended unasked", "room", m.Room, "member", m.number, "pid", m.cmd.Process.Pid, "cause", cause(err))
+	p.say(logs.LevelCrit, "room ended unasked", "room", m.Room, "member", m.number, "pid", m.cmd.Process.Pid, "cause", cause(err))
 	m.going = true
 	switch {
 	case m.gen == p.coming:

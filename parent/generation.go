@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/logs"
 	"github.com/smtp-gated/smtp-gated/parent/config"
 )
 
@@ -272,7 +273,7 @@ func (p *parent) inForce() {
 		for _, l := range g.listeners {
 			addresses = append(addresses, l.bound)
 		}
-		p.say(imsg.LevelNotice, "ready", "generation", g.number, "version", p.Version, "listen", fmt.Sprint(addresses))
+		p.say(logs.LevelNotice, "ready", "generation", g.number, "version", p.Version, "listen", fmt.Sprint(addresses))
 		p.notify.ready("serving")
 		p.startedWell()
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/link"
 )
 
 const (
@@ -53,7 +54,7 @@ func (p *parent) askRooms(now time.Time) {
 func (p *parent) ask(m *member) {
 	m.silent.Add(1)
 	go func() {
-		if _, err := m.conn.Call(&imsg.Ping{}, (maxSilent+1)*p.askEvery); err == nil {
+		if _, err := link.Ask(m.conn, &imsg.Ping{}, (maxSilent+1)*p.askEvery); err == nil {
 			m.silent.Store(0)
 		}
 	}()

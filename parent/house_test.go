@@ -21,6 +21,8 @@ import (
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
+	"github.com/smtp-gated/smtp-gated/imsg/link"
+	"github.com/smtp-gated/smtp-gated/imsg/process"
 )
 
 // The tests run this binary again: as a parent, which runs it again as its
@@ -59,7 +61,7 @@ func again(args []string) int {
 // testRoom is a room that tells the log what it is told. Words in proxy_name,
 // as "die-at-start:session", have it misbehave.
 func testRoom(self imsg.Room, f *os.File) error {
-	home, err := imsg.Arrive(f, self)
+	p, err := process.Start(f, self)
 	if err != nil {
 		return err
 	}
@@ -72,10 +74,10 @@ func testRoom(self imsg.Room, f *os.File) error {
 		if ordered("hang-at-config") {
 			select {}
 		}
-		home.Log().Info("configured", "room", self, "name", name)
-		home.Send(&imsg.Ready{})
+		p.Log().Info("configured", "room", self, "name", name)
+		p.Send(&imsg.Ready{})
 	}
-	return home.Serve(func(r imsg.Request) {
+	return p.Serve(func(r link.Request) {
 		switch m := r.Message.(type) {
 		case *imsg.SessionConfig:
 			configured(m.ProxyName)
@@ -88,18 +90,18 @@ func testRoom(self imsg.Room, f *os.File) error {
 		case *imsg.LookupdConfig:
 			configured(fmt.Sprint(m.Zones))
 		case *imsg.Peer:
-			home.Log().Info("peer", "room", self, "is", m.Room, "member", m.Member)
-			if _, err := home.Join(r, func(r imsg.Request) { r.Close() }); err != nil {
-				home.Log().Error("join", "error", err)
+			p.Log().Info("peer", "room", self, "is", m.Room, "member", m.Member)
+			if _, err := p.Accept(r, m, func(r link.Request) { r.Close() }); err != nil {
+				p.Log().Error("join", "error", err)
 			}
 			if ordered("accuse") {
-				home.Send(&imsg.BadPeer{Room: m.Room, Member: m.Member})
+				p.Send(&imsg.BadPeer{Room: m.Room, Member: m.Member})
 			}
 		case *imsg.Start:
 			started = true
-			home.Log().Info("started", "room", self)
+			p.Log().Info("started", "room", self)
 			if ordered("die-at-start") {
-				home.Log().Info("dying")
+				p.Log().Info("dying")
 				os.Exit(7)
 			}
 			for _, n := range []struct {
@@ -110,19 +112,19 @@ func testRoom(self imsg.Room, f *os.File) error {
 				{"want-many", imsg.Sockets{N: imsg.MaxSockets + 1}}, {"want-none", imsg.Sockets{}},
 			} {
 				if ordered(n.order) {
-					home.Send(&n.Sockets)
+					p.Send(&n.Sockets)
 				}
 			}
 		case *imsg.Socket:
-			home.Log().Info("socket", "ipv6", m.IPv6, "is", socketSpec(r.Files[0]))
+			p.Log().Info("socket", "ipv6", m.IPv6, "is", socketSpec(r.Files[0]))
 			r.Close()
 		case *imsg.NatDevice:
 			// What comes later than this could not be answered.
-			home.Log().Info("packet filter", "room", self, "started", started)
+			p.Log().Info("packet filter", "room", self, "started", started)
 			held = append(held, r.Files...)
 		case *imsg.Drain:
 			if self == imsg.Session && !ordered("deaf") {
-				home.Send(&imsg.Drained{})
+				p.Send(&imsg.Drained{})
 			}
 			// Not to the log: that is not written any more when we leave.
 			fmt.Fprintf(os.Stderr, "%s drains, closing=%d end=%t\n", self, len(m.Closing), m.End)
@@ -130,9 +132,9 @@ func testRoom(self imsg.Room, f *os.File) error {
 		case *imsg.Dump:
 			io.WriteString(r.Files[0], "the state\n")
 			r.Close()
-			r.Answer(&imsg.Done{})
+			link.ReplyTo(r, m).Answer(&imsg.Done{})
 		case *imsg.Family:
-			home.Log().Info("family", "generation", m.Generation, "rooms", len(m.Rooms), "crashes", m.Crashes)
+			p.Log().Info("family", "generation", m.Generation, "rooms", len(m.Rooms), "crashes", m.Crashes)
 		default:
 			// Descriptors that are only held, as listeners are.
 			held = append(held, r.Files...)

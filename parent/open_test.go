@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/logs"
 	"github.com/smtp-gated/smtp-gated/parent/config"
 )
 
@@ -286,9 +287,9 @@ func TestLogSockets(t *testing.T) {
 		if err := s.dial(tt.kind, path); err != nil {
 			t.Fatal(err)
 		}
-		l := imsg.NewLog(imsg.Session)
+		l := logs.New(imsg.Session)
 		l.SetSink(&s.Sink, s.file)
-		l.Logger().Info("CLOSE", imsg.SessionKey, 9, "by", "client", "src", "192.0.2.1")
+		l.Logger().Info("CLOSE", logs.SessionKey, 9, "by", "client", "src", "192.0.2.1")
 		select {
 		case got := <-heard:
 			if !strings.Contains(got, tt.want) {

@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/logs"
 	"github.com/smtp-gated/smtp-gated/parent/config"
 )
 
@@ -54,7 +55,7 @@ type parent struct {
 	done    bool          // ends the loop
 	err     error         // why, if not as wished
 
-	output *imsg.Log
+	output *logs.Log
 	log    *slog.Logger
 	sink   *sink
 	notify *notifier
@@ -154,7 +155,7 @@ func (p *parent) prepare(c *config.Config) (err error) {
 	if err := os.Chdir("/"); err != nil {
 		return err
 	}
-	p.output = imsg.NewLog(imsg.Parent)
+	p.output = logs.New(imsg.Parent)
 	p.log = p.output.Logger()
 	for _, f := range []struct{ option, path string }{
 		{"pidfile", c.PidFile}, {"control_socket", c.Control()}, {"statefile", c.StateFile},
@@ -173,7 +174,7 @@ func (p *parent) prepare(c *config.Config) (err error) {
 		return err
 	}
 	if !p.rooted {
-		p.say(imsg.LevelNotice, "started without root: the rooms keep this user and see the whole tree")
+		p.say(logs.LevelNotice, "started without root: the rooms keep this user and see the whole tree")
 	}
 	return nil
 }
@@ -243,7 +244,7 @@ func (p *parent) signalled(s os.Signal) {
 	case unix.SIGUSR1:
 		p.dump()
 	default:
-		p.say(imsg.LevelNotice, "asked to stop", "signal", s)
+		p.say(logs.LevelNotice, "asked to stop", "signal", s)
 		p.stop(p.stopping)
 	}
 }
@@ -254,7 +255,7 @@ func (p *parent) fail(err error) {
 		p.err = err
 	}
 	if !p.Foreground { // there the one who started us says it
-		p.say(imsg.LevelCrit, "not started", "error", oneLine(err))
+		p.say(logs.LevelCrit, "not started", "error", oneLine(err))
 	}
 	p.stop(true)
 }
@@ -275,7 +276,7 @@ func (p *parent) watchSink() {
 		return // it will be there at a later look
 	}
 	p.useSink(s)
-	p.say(imsg.LevelNotice, "log opened again")
+	p.say(logs.LevelNotice, "log opened again")
 }
 
 // useSink has everybody write to s from now on.

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/logs"
 	"github.com/smtp-gated/smtp-gated/parent/config"
 )
 
@@ -62,7 +62,7 @@ func (p *parent) readAgain() {
 		done(err)
 		return
 	}
-	p.say(imsg.LevelNotice, "reloading", "file", p.Config)
+	p.say(logs.LevelNotice, "reloading", "file", p.Config)
 	p.warn(warnings)
 	for _, name := range c.Keep(p.current.cfg) {
 		p.log.Warn("this option needs a restart, its change is ignored", "option", name)

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/logs"
 	"github.com/smtp-gated/smtp-gated/parent/config"
 )
 
@@ -33,7 +34,7 @@ type sink struct {
 
 // openSink opens what log_target says.
 func openSink(c *config.Config, foreground bool) (*sink, error) {
-	s := &sink{Sink: imsg.Sink{Level: int(imsg.LevelOf(c.LogLevel)), Facility: c.LogFacility, JSON: c.LogJSON}}
+	s := &sink{Sink: imsg.Sink{Level: int(logs.LevelOf(c.LogLevel)), Facility: c.LogFacility, JSON: c.LogJSON}}
 	target := destination(c, foreground, stderrIsJournal())
 	if err := s.open(target, c); err != nil {
 		return nil, fmt.Errorf("%s %s: %w", c.Called("log_target"), target, err)
@@ -119,7 +120,7 @@ func blindSink(c *config.Config, foreground bool) (*sink, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &sink{Sink: imsg.Sink{Kind: imsg.SinkStream, Level: int(imsg.LevelOf(c.LogLevel)), Facility: c.LogFacility}, file: f, path: syslogSocket}
+	s := &sink{Sink: imsg.Sink{Kind: imsg.SinkStream, Level: int(logs.LevelOf(c.LogLevel)), Facility: c.LogFacility}, file: f, path: syslogSocket}
 	if destination(c, foreground, stderrIsJournal()) == "journal" {
 		s.path = journalSocket
 	}

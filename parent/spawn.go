@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/link"
 	"github.com/smtp-gated/smtp-gated/parent/config"
 )
 
@@ -39,7 +40,7 @@ type member struct {
 	place   int   // among the rooms of its kind in gen
 	adopted []int // places of dead workers whose doors it serves as well
 	cmd     *exec.Cmd
-	conn    *imsg.Conn
+	conn    *link.Conn
 	state   imsg.MemberState
 	started time.Time
 	fails   int               // early deaths of its predecessors in a row
@@ -62,12 +63,12 @@ func (m *member) name() string { return fmt.Sprintf("%s %d", m.Room, m.number) }
 
 // spawn starts a room's process. Its first message will be Hello.
 func (p *parent) spawn(r *room, g *generation, q *quarters) (*member, error) {
-	ours, theirs, err := imsg.Pair()
+	ours, theirs, err := link.Pair()
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", r.Room, err)
 	}
 	defer theirs.Close()
-	conn, err := imsg.NewConn(ours, imsg.Parent, r.Room)
+	conn, err := link.NewConn(ours, imsg.Parent, r.Room)
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", r.Room, err)
 	}
@@ -131,7 +132,7 @@ func (p *parent) attend(m *member, crash *os.File) {
 		p.listenTo(m, crash)
 	}()
 	go func() {
-		err := m.conn.Serve(func(r imsg.Request) { p.post(func() { p.take(m, r) }) })
+		err := m.conn.Serve(func(r link.Request) { p.post(func() { p.take(m, r) }) })
 		p.post(func() { p.linkEnded(m, err) })
 	}()
 	err := m.cmd.Wait()
@@ -163,7 +164,7 @@ func (p *parent) listenTo(m *member, crash *os.File) {
 }
 
 // tell sends, and ends a room that does not take what it is told.
-func (p *parent) tell(m *member, msg imsg.Message, files ...*os.File) {
+func (p *parent) tell(m *member, msg imsg.Notice, files ...*os.File) {
 	err := m.conn.Send(msg, files...)
 	if err == nil || errors.Is(err, imsg.Gone) {
 		return

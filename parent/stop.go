@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/logs"
 )
 
 const (
@@ -143,7 +144,7 @@ func (p *parent) gone(g *generation) bool {
 // leave sends the rooms home in the order in which they are needed no more.
 func (p *parent) leave() {
 	if len(p.members) == 0 {
-		p.say(imsg.LevelNotice, "stopped")
+		p.say(logs.LevelNotice, "stopped")
 		p.done = true
 		return
 	}

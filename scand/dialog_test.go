@@ -13,6 +13,8 @@ import (
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
+	"github.com/smtp-gated/smtp-gated/imsg/link"
+	"github.com/smtp-gated/smtp-gated/imsg/process"
 )
 
 const mail = "Subject: a\r\n\r\nb\r\n"
@@ -263,7 +265,7 @@ func silent(t *testing.T) (conf *imsg.ScandConfig, started, gone chan struct{}) 
 func TestDeadlines(t *testing.T) {
 	conf, started, gone := silent(t)
 	conf.Parallel = 1
-	var c *imsg.Conn
+	var c *link.Conn
 	for conf.AntivirusTimeout = range imsgtest.Limits(500 * time.Millisecond) {
 		c = open(t, conf).session()
 		v := ask(t, c, mail)
@@ -282,12 +284,12 @@ func TestDeadlines(t *testing.T) {
 	for range 2 {
 		f := spool(t, mail)
 		go func() {
-			m, err := c.Call(&imsg.Scan{Virus: true}, patience, f)
+			m, err := link.Ask(c, &imsg.Scan{Virus: true}, patience, f)
 			if err != nil {
 				t.Error(err)
 				m = new(imsg.Verdict)
 			}
-			answers <- m.(*imsg.Verdict)
+			answers <- m
 		}()
 	}
 	for range 2 {
@@ -322,7 +324,7 @@ func TestParallel(t *testing.T) {
 		for range cap(got) {
 			f := spool(t, mail)
 			go func() {
-				_, err := c.Call(&imsg.Scan{Virus: true}, 2*patience, f)
+				_, err := link.Ask(c, &imsg.Scan{Virus: true}, 2*patience, f)
 				got <- err
 			}()
 		}
@@ -345,7 +347,7 @@ func TestSessionGone(t *testing.T) {
 	ended := make(chan error, 1)
 	f := spool(t, mail)
 	go func() {
-		_, err := c.Call(&imsg.Scan{Virus: true}, patience, f)
+		_, err := link.Ask(c, &imsg.Scan{Virus: true}, patience, f)
 		ended <- err
 	}()
 	await(t, "the question", started)
@@ -375,7 +377,7 @@ func TestBusy(t *testing.T) {
 		c := h.session()
 		for range 256 {
 			go func() {
-				_, err := c.Call(&imsg.Scan{Virus: true}, patience, f)
+				_, err := link.Ask(c, &imsg.Scan{Virus: true}, patience, f)
 				got <- err
 			}()
 		}
@@ -412,7 +414,7 @@ func TestRootReplaced(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := spool(t, mail)
-	if m, err := c.Call(&imsg.Scan{Virus: true}, patience, f); err == nil && m.(*imsg.Verdict).Virus != imsg.Failed {
+	if m, err := link.Ask(c, &imsg.Scan{Virus: true}, patience, f); err == nil && m.Virus != imsg.Failed {
 		t.Errorf("without a directory: %+v", m)
 	}
 	if err := await(t, "the room's end", h.ended); err != errReplace {
@@ -431,12 +433,12 @@ type idle struct{}
 func (idle) scan(context.Context, *message) (finding, error) { return finding{}, nil }
 
 func TestBrokenEngines(t *testing.T) {
-	home, err := imsg.Arrive(pipe(t), imsg.Scand)
+	p, err := process.Start(pipe(t), imsg.Scand)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer home.Close()
-	s := &room{home: home}
+	defer p.Close()
+	s := &room{parent: p}
 	for _, e := range []engine{broken{}, idle{}} {
 		r := s.run(t.Context(), newLane(e, 1, 0), &imsg.Scan{}, spool(t, mail))
 		if r.outcome != imsg.Failed || r.problem == "" {
@@ -447,7 +449,7 @@ func TestBrokenEngines(t *testing.T) {
 
 // pipe is a link to a parent that does not listen.
 func pipe(t *testing.T) *os.File {
-	ours, theirs, err := imsg.Pair()
+	ours, theirs, err := link.Pair()
 	if err != nil {
 		t.Fatal(err)
 	}

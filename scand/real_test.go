@@ -16,6 +16,7 @@ import (
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
+	"github.com/smtp-gated/smtp-gated/imsg/link"
 )
 
 // need returns the path of a program, or skips; with GATED_REQUIRE=all its absence
@@ -186,8 +187,8 @@ func TestRealClamdMany(t *testing.T) {
 		}
 		go func() {
 			for range 20 {
-				m, err := c.Call(&imsg.Scan{Virus: true}, patience, f)
-				if err == nil && m.(*imsg.Verdict).Virus != want {
+				m, err := link.Ask(c, &imsg.Scan{Virus: true}, patience, f)
+				if err == nil && m.Virus != want {
 					err = fmt.Errorf("%+v instead of %s", m, want)
 				}
 				if err != nil {

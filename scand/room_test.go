@@ -15,6 +15,7 @@ import (
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
+	"github.com/smtp-gated/smtp-gated/imsg/link"
 )
 
 // patience bounds every wait of the tests for what must happen.
@@ -23,7 +24,7 @@ const patience = imsgtest.Patience
 // house is a parent and its sessions around one running scand.
 type house struct {
 	t      testing.TB
-	parent *imsg.Conn
+	parent *link.Conn
 	ready  chan struct{}
 	ended  chan error // what Main returned
 }
@@ -31,18 +32,18 @@ type house struct {
 // open starts the room with c.
 func open(t testing.TB, c *imsg.ScandConfig) *house {
 	t.Helper()
-	ours, theirs, err := imsg.Pair()
+	ours, theirs, err := link.Pair()
 	if err != nil {
 		t.Fatal(err)
 	}
 	h := &house{t: t, ready: make(chan struct{}, 1), ended: make(chan error, 1)}
-	if h.parent, err = imsg.NewConn(ours, imsg.Parent, imsg.Scand); err != nil {
+	if h.parent, err = link.NewConn(ours, imsg.Parent, imsg.Scand); err != nil {
 		t.Fatal(err)
 	}
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
-		h.parent.Serve(func(r imsg.Request) {
+		h.parent.Serve(func(r link.Request) {
 			if _, ok := r.Message.(*imsg.Ready); ok {
 				h.ready <- struct{}{}
 			}
@@ -65,9 +66,9 @@ func open(t testing.TB, c *imsg.ScandConfig) *house {
 }
 
 // session links a session worker to the room.
-func (h *house) session() *imsg.Conn {
+func (h *house) session() *link.Conn {
 	h.t.Helper()
-	ours, theirs, err := imsg.Pair()
+	ours, theirs, err := link.Pair()
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -75,11 +76,11 @@ func (h *house) session() *imsg.Conn {
 	if err := h.parent.Send(&imsg.Peer{Room: imsg.Session, Member: 1}, theirs); err != nil {
 		h.t.Fatal(err)
 	}
-	c, err := imsg.NewConn(ours, imsg.Session, imsg.Scand)
+	c, err := link.NewConn(ours, imsg.Session, imsg.Scand)
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	go c.Serve(func(r imsg.Request) { r.Close() })
+	go c.Serve(func(r link.Request) { r.Close() })
 	h.t.Cleanup(func() { c.Close() })
 	return c
 }
@@ -120,18 +121,18 @@ func spool(t testing.TB, text string) *os.File {
 }
 
 // ask has both engines look at text.
-func ask(t testing.TB, c *imsg.Conn, text string) *imsg.Verdict {
+func ask(t testing.TB, c *link.Conn, text string) *imsg.Verdict {
 	t.Helper()
 	return askFile(t, c, spool(t, text), &imsg.Scan{Size: int64(len(text)), Virus: true, Spam: true, Spool: "1.2"})
 }
 
-func askFile(t testing.TB, c *imsg.Conn, f *os.File, q *imsg.Scan) *imsg.Verdict {
+func askFile(t testing.TB, c *link.Conn, f *os.File, q *imsg.Scan) *imsg.Verdict {
 	t.Helper()
-	m, err := c.Call(q, patience, f)
+	m, err := link.Ask(c, q, patience, f)
 	if err != nil {
 		t.Fatalf("scan: %v", err)
 	}
-	return m.(*imsg.Verdict)
+	return m
 }
 
 // builtins is a configuration that needs nothing.
@@ -268,7 +269,7 @@ func TestGivenUp(t *testing.T) {
 	done, failed := make(chan struct{}), make(chan error, 1)
 	f := spool(t, mail)
 	go func() {
-		_, err := c.CallUntil(done, &imsg.Scan{Spam: true}, time.Hour, f)
+		_, err := link.AskUntil(c, done, &imsg.Scan{Spam: true}, time.Hour, f)
 		failed <- err
 	}()
 	await(t, "the first question", asked)
@@ -313,8 +314,8 @@ func TestNoLeak(t *testing.T) {
 	for range callers {
 		go func() {
 			for range scans / callers {
-				m, err := c.Call(&imsg.Scan{Virus: true, Spam: true, Size: 120}, patience, f)
-				if err == nil && m.(*imsg.Verdict).Virus != imsg.Clean {
+				m, err := link.Ask(c, &imsg.Scan{Virus: true, Spam: true, Size: 120}, patience, f)
+				if err == nil && m.Virus != imsg.Clean {
 					err = fmt.Errorf("%+v", m)
 				}
 				if err != nil {
@@ -353,7 +354,7 @@ func BenchmarkRoom(b *testing.B) {
 	b.SetParallelism(8)
 	b.RunParallel(func(p *testing.PB) {
 		for p.Next() {
-			if m, err := c.Call(&imsg.Scan{Virus: true, Spam: true}, patience, f); err != nil || m.(*imsg.Verdict).Virus != imsg.Clean {
+			if m, err := link.Ask(c, &imsg.Scan{Virus: true, Spam: true}, patience, f); err != nil || m.Virus != imsg.Clean {
 				b.Errorf("%+v %v", m, err)
 				return
 			}

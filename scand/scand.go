@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/link"
+	"github.com/smtp-gated/smtp-gated/imsg/process"
 )
 
 // maxHeld bounds the scans that run or wait; each holds a descriptor.
@@ -30,63 +32,35 @@ const maxHeld = 512
 var errReplace = errors.New("the directory of the scanner sockets has been removed: scand asks to be replaced")
 
 type room struct {
-	home  *imsg.Home
-	ctx   context.Context
-	stop  context.CancelCauseFunc // ends the room
-	held  chan struct{}
-	virus *lane
-	spam  *lane
-
-	mu       sync.Mutex
-	links    int
-	draining bool
+	parent  *process.Parent
+	service *process.Service
+	virus   *lane
+	spam    *lane
 }
 
 // Main runs the room over f, its link to the parent, until the parent ends. An
 // error says why the room ended by itself; it is the caller's to log.
 func Main(f *os.File) error {
-	home, err := imsg.Arrive(f, imsg.Scand)
-	if err != nil {
-		return err
-	}
-	s := &room{home: home, held: make(chan struct{}, maxHeld)}
-	s.ctx, s.stop = context.WithCancelCause(context.Background())
-	defer s.stop(nil)
-	context.AfterFunc(s.ctx, func() { home.Close() })
-
-	home.Guard(&s.mu)
-	if err := home.Serve(s.hear); err != nil {
-		return err
-	}
-	if err := context.Cause(s.ctx); err != context.Canceled {
-		return err
-	}
-	return nil
+	return process.Main(f, imsg.Scand, func(p *process.Parent) process.Room[imsg.ScandConfig] {
+		s := &room{parent: p, service: process.NewService(p, maxHeld)}
+		return process.Room[imsg.ScandConfig]{
+			Configure: s.configure,
+			Peers:     map[imsg.Room]process.Peer{imsg.Session: s.service.Accept(s.answer)},
+			Other:     s.fromParent,
+		}
+	})
 }
 
-// hear takes what the parent says.
-func (s *room) hear(r imsg.Request) {
-	switch m := r.Message.(type) {
-	case *imsg.ScandConfig:
-		if err := s.configure(m); err != nil {
-			s.stop(err)
-			return
-		}
-		s.home.Send(&imsg.Ready{})
-	case *imsg.Peer:
-		if err := s.join(r, m); err != nil {
-			r.Close()
-			s.home.Log().Error("link refused", "peer", m.Room, "member", m.Member, "error", err)
-		}
+func (s *room) fromParent(r link.Request) {
+	switch r.Message.(type) {
 	case *imsg.Drain:
-		s.drain()
+		s.service.Drain()
+	default:
+		r.Close()
 	}
 }
 
 func (s *room) configure(c *imsg.ScandConfig) error {
-	if s.virus != nil {
-		return errors.New("configured twice")
-	}
 	virus, err := newVirusEngine(c)
 	if err != nil {
 		return fmt.Errorf("antivirus engine: %w", err)
@@ -100,80 +74,16 @@ func (s *room) configure(c *imsg.ScandConfig) error {
 	return nil
 }
 
-// join serves one session worker. When the link ends, so do the scans it asked for.
-func (s *room) join(r imsg.Request, p *imsg.Peer) error {
-	switch {
-	case s.virus == nil:
-		return errors.New("came before the configuration")
-	case p.Room != imsg.Session:
-		return errors.New("only sessions ask for scans")
-	}
-	ctx, cancel := context.WithCancel(s.ctx)
-	conn, err := s.home.Join(r, func(r imsg.Request) { s.take(ctx, r) })
-	if err != nil {
-		cancel()
-		return err
-	}
-	s.mu.Lock()
-	s.links++
-	s.mu.Unlock()
-	go func() {
-		select {
-		case <-conn.Done():
-		case <-s.ctx.Done():
-			conn.Close()
-		}
-		cancel()
-		s.part()
-	}()
-	return nil
-}
-
-// drain lets the room end with its last link: sessions that drain still need scans.
-func (s *room) drain() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.draining = true
-	if s.links == 0 {
-		s.stop(nil)
-	}
-}
-
-func (s *room) part() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.links--
-	if s.draining && s.links == 0 {
-		s.stop(nil)
-	}
-}
-
-// take accepts one scan, or refuses it when too many are held. It does not block.
-func (s *room) take(ctx context.Context, r imsg.Request) {
-	q, ok := r.Message.(*imsg.Scan)
-	if !ok {
-		r.Close()
-		return
-	}
-	select {
-	case s.held <- struct{}{}:
+// answer works on a question of a session.
+func (s *room) answer(ctx context.Context, r link.Request) {
+	switch q := r.Message.(type) {
+	case *imsg.Scan:
+		process.Work(ctx, s.service, r, q, func(ctx context.Context) (*imsg.Verdict, error) {
+			return s.judge(ctx, q, r.Files[0]), nil
+		})
 	default:
 		r.Close()
-		r.Fail(imsg.Busy)
-		return
 	}
-	scan, cancel := r.Context(ctx)
-	go func() {
-		v := s.judge(scan, q, r.Files[0])
-		cancel()
-		// The place is free before the answer is out: who asks again on
-		// getting it finds one.
-		r.Close()
-		<-s.held
-		if ctx.Err() == nil { // else our own end cut the scan short
-			r.Answer(v)
-		}
-	}()
 }
 
 // judge has the engines that were asked for look at the message, side by side.
@@ -208,7 +118,7 @@ type report struct {
 func (s *room) run(ctx context.Context, l *lane, q *imsg.Scan, f *os.File) (r report) {
 	defer func() {
 		if p := recover(); p != nil {
-			s.home.Log().Error("bug in a scan", "session", q.Number, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			s.parent.Log().Error("bug in a scan", "session", q.Number, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 			r = report{finding{outcome: imsg.Failed}, "internal error"}
 		}
 	}()
@@ -222,7 +132,7 @@ func (s *room) run(ctx context.Context, l *lane, q *imsg.Scan, f *os.File) (r re
 	case err == nil:
 		err = errors.New("the engine came to no verdict")
 	case errors.Is(err, fs.ErrNotExist) && rootGone():
-		s.stop(errReplace)
+		s.parent.End(errReplace)
 	}
 	r = report{finding{outcome: imsg.Failed}, clean(err.Error(), maxProblem)}
 	if errors.As(err, &late) && late.Timeout() {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/link"
 	"github.com/smtp-gated/smtp-gated/session/smtp"
 )
 
@@ -61,25 +62,24 @@ func (s *session) visit() bool {
 	if !s.uses.Has(imsg.RateTargets) {
 		return true
 	}
-	m, err := s.w.lockd.Call(&imsg.Use{Number: s.number, Counter: imsg.RateTargets, Amount: 1}, admissionWait)
+	a, err := link.Ask(&s.w.lockd, &imsg.Use{Number: s.number, Counter: imsg.RateTargets, Amount: 1}, admissionWait)
 	if err != nil {
 		s.unanswered(err)
 		return false
 	}
-	r := m.(*imsg.Allowance).Refusal
-	if r != imsg.Admitted {
-		s.refused(&imsg.Admission{Refusal: r})
+	if a.Refusal != imsg.Admitted {
+		s.refused(&imsg.Admission{Refusal: a.Refusal})
 	}
-	return r == imsg.Admitted
+	return a.Refusal == imsg.Admitted
 }
 
 // seek asks lockd for admission; one that is just being replaced is asked again.
-func (s *session) seek(question imsg.Message) (*imsg.Admission, error) {
+func (s *session) seek(question imsg.Question[imsg.Admission]) (*imsg.Admission, error) {
 	deadline := time.Now().Add(admissionWait)
 	for {
-		m, err := s.w.lockd.Call(question, time.Until(deadline))
+		a, err := link.Ask(&s.w.lockd, question, time.Until(deadline))
 		if err == nil {
-			return m.(*imsg.Admission), nil
+			return a, nil
 		}
 		if err != imsg.Gone || time.Now().After(deadline) {
 			return nil, err

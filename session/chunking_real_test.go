@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	gosmtp "github.com/emersion/go-smtp"
+
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 )

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/logs"
 	"github.com/smtp-gated/smtp-gated/session/smtp"
 )
 
@@ -369,7 +370,7 @@ func (s *session) live() imsg.LiveSession {
 
 func (s *session) text(t imsg.Text) string { return s.w.cfg.Texts[t] }
 
-func (s *session) log() *slog.Logger { return s.w.log.With(imsg.SessionKey, s.number) }
+func (s *session) log() *slog.Logger { return s.w.log.With(logs.SessionKey, s.number) }
 
 // info and debug cost nothing when the level drops them.
 func (s *session) info(msg string, attrs ...any) {
@@ -386,5 +387,5 @@ func (s *session) debug(msg string, attrs ...any) {
 
 // always logs a line that log parsers count on at any log_level.
 func (s *session) always(msg string, attrs ...any) {
-	s.log().Log(context.Background(), imsg.LevelAlways, msg, attrs...)
+	s.log().Log(context.Background(), logs.LevelAlways, msg, attrs...)
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/process"
 	"github.com/smtp-gated/smtp-gated/session/smtp"
 )
 
@@ -238,7 +239,7 @@ func (s *session) judge() step {
 	spam := s.mayScan(m.size, imsg.SkipAntispam)
 	load := 0.0
 	if spam && cfg.SpamMaxLoad > 0 {
-		load = imsg.Load()
+		load = process.Load()
 		spam = load <= cfg.SpamMaxLoad
 	}
 	if cfg.Antivirus && !virus {
@@ -327,10 +328,10 @@ func (s *session) scan(virus, spam bool) *imsg.Verdict {
 	f, err := s.spool.reader()
 	if err == nil {
 		defer f.Close()
-		var m imsg.Message
-		m, err = s.ask(&s.w.scand, &imsg.Scan{Number: s.number, Size: s.spool.size, Virus: virus, Spam: spam, Spool: s.spool.name}, s.w.cfg.TimeoutScan, f)
+		var v *imsg.Verdict
+		v, err = ask(s, &s.w.scand, &imsg.Scan{Number: s.number, Size: s.spool.size, Virus: virus, Spam: spam, Spool: s.spool.name}, s.w.cfg.TimeoutScan, f)
 		if err == nil {
-			return m.(*imsg.Verdict)
+			return v
 		}
 		if err == imsg.Gone && s.isEnded() {
 			return nil

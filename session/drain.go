@@ -69,14 +69,14 @@ func (w *worker) leave() {
 	}
 	w.drained = true
 	w.mu.Unlock()
-	w.home.Send(&imsg.Drained{})
+	w.parent.Send(&imsg.Drained{})
 	w.mu.Lock()
 	for w.open > 0 {
 		w.idle.Wait()
 	}
 	w.mu.Unlock()
 	w.flushCounts()
-	w.home.Close()
+	w.parent.Close()
 }
 
 // judged says that the configuration will not be asked about a connection any

@@ -1,6 +1,8 @@
 package session
 
 import (
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest/family"
+
 	"io"
 	"net"
 	"net/netip"
@@ -274,7 +276,7 @@ func TestDrainIsAnswered(t *testing.T) {
 	}
 	h.set(func() {
 		for _, r := range h.entering {
-			r.Answer(&imsg.Admission{Number: 101, Refusal: imsg.RefusedLocked})
+			family.Answer(r, &imsg.Admission{Number: 101, Refusal: imsg.RefusedLocked})
 		}
 	})
 	c.hears("554 gate.example msg_virus_locked\r\n")

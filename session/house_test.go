@@ -1,6 +1,8 @@
 package session
 
 import (
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest/family"
+
 	"bufio"
 	"fmt"
 	"io"
@@ -13,15 +15,16 @@ import (
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
+	"github.com/smtp-gated/smtp-gated/imsg/link"
 )
 
 // house is a session worker with everybody it talks to played by the test.
 type house struct {
 	t      testing.TB
 	addr   string
-	parent *imsg.Conn
-	lockd  *imsg.Conn
-	scand  *imsg.Conn
+	parent *link.Conn
+	lockd  *link.Conn
+	scand  *link.Conn
 	log    string // the file
 	ended  chan error
 	drains chan bool // the worker has stopped accepting
@@ -39,7 +42,7 @@ type house struct {
 	onEnter  func(number uint64) // before it is answered
 	silent   bool                // scand does not answer
 	waits    bool                // so does lockd to Enter, and keeps it
-	entering []imsg.Request
+	entering []link.Request
 	uses     imsg.RateSet
 	over     map[imsg.Rate]imsg.Refusal // what becomes of a use, if not Admitted
 	used     []imsg.Use
@@ -125,17 +128,17 @@ func config(server string) *imsg.SessionConfig {
 func newHouse(t testing.TB, server string, change func(*imsg.SessionConfig)) *house {
 	t.Helper()
 	t.Chdir(t.TempDir())
-	near, far, err := imsg.Pair()
+	near, far, err := link.Pair()
 	if err != nil {
 		t.Fatal(err)
 	}
 	h := &house{t: t, ended: make(chan error, 1), drains: make(chan bool, 1), number: 100}
 	h.verdict = imsg.Verdict{Virus: imsg.Clean, Spam: imsg.Clean}
-	if h.parent, err = imsg.NewConn(near, imsg.Parent, imsg.Session); err != nil {
+	if h.parent, err = link.NewConn(near, imsg.Parent, imsg.Session); err != nil {
 		t.Fatal(err)
 	}
 	ready := make(chan bool, 1)
-	go h.parent.Serve(func(r imsg.Request) {
+	go h.parent.Serve(func(r link.Request) {
 		switch r.Message.(type) {
 		case *imsg.Ready:
 			ready <- true
@@ -187,7 +190,7 @@ func newHouse(t testing.TB, server string, change func(*imsg.SessionConfig)) *ho
 	return h
 }
 
-func (h *house) tell(m imsg.Message, files ...*os.File) {
+func (h *house) tell(m imsg.Notice, files ...*os.File) {
 	h.t.Helper()
 	if err := h.parent.Send(m, files...); err != nil {
 		h.t.Fatal(err)
@@ -198,12 +201,12 @@ func (h *house) tell(m imsg.Message, files ...*os.File) {
 }
 
 // peer gives the worker a link to a room that the test plays.
-func (h *house) peer(room imsg.Room, play imsg.Handler) *imsg.Conn {
-	near, far, err := imsg.Pair()
+func (h *house) peer(room imsg.Room, play link.Handler) *link.Conn {
+	near, far, err := link.Pair()
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	c, err := imsg.NewConn(near, room, imsg.Session)
+	c, err := link.NewConn(near, room, imsg.Session)
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -212,7 +215,7 @@ func (h *house) peer(room imsg.Room, play imsg.Handler) *imsg.Conn {
 	return c
 }
 
-func (h *house) asLockd(r imsg.Request) {
+func (h *house) asLockd(r link.Request) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch m := r.Message.(type) {
@@ -225,16 +228,16 @@ func (h *house) asLockd(r imsg.Request) {
 			h.entering = append(h.entering, r)
 			return
 		}
-		r.Answer(&imsg.Admission{Number: h.number, Refusal: h.refusal, Sessions: 1, Same: 1, Uses: h.uses})
+		family.Answer(r, &imsg.Admission{Number: h.number, Refusal: h.refusal, Sessions: 1, Same: 1, Uses: h.uses})
 	case *imsg.Ident:
 		h.idents = append(h.idents, m)
-		r.Answer(&imsg.Admission{Number: m.Number, Refusal: h.unnamed, Sessions: 1, Same: 2, Uses: h.uses})
+		family.Answer(r, &imsg.Admission{Number: m.Number, Refusal: h.unnamed, Sessions: 1, Same: 2, Uses: h.uses})
 	case *imsg.Use:
 		h.used = append(h.used, *m)
-		r.Answer(&imsg.Allowance{Refusal: h.over[m.Counter]})
+		family.Answer(r, &imsg.Allowance{Refusal: h.over[m.Counter]})
 	case *imsg.Offence:
 		h.offences = append(h.offences, m)
-		r.Answer(&imsg.Done{})
+		family.Answer(r, &imsg.Done{})
 	case *imsg.Leave:
 		h.left = append(h.left, m.Number)
 	case *imsg.Counts:
@@ -244,7 +247,7 @@ func (h *house) asLockd(r imsg.Request) {
 	}
 }
 
-func (h *house) asLookupd(r imsg.Request) {
+func (h *house) asLookupd(r link.Request) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.asks = append(h.asks, r.Message)
@@ -252,8 +255,12 @@ func (h *house) asLookupd(r imsg.Request) {
 	case nil: // it takes its time
 	case *imsg.Failure:
 		r.Fail(m.Kind)
-	default:
-		r.Answer(m)
+	case *imsg.Listing:
+		family.Answer(r, m)
+	case *imsg.Location:
+		family.Answer(r, m)
+	case *imsg.SPFResult:
+		family.Answer(r, m)
 	}
 }
 
@@ -282,7 +289,7 @@ func (h *house) logsNot(words ...string) {
 	}
 }
 
-func (h *house) asScand(r imsg.Request) {
+func (h *house) asScand(r link.Request) {
 	m := r.Message.(*imsg.Scan)
 	info, _ := r.Files[0].Stat()
 	b, _ := io.ReadAll(io.NewSectionReader(r.Files[0], 0, info.Size()))
@@ -309,7 +316,7 @@ func (h *house) asScand(r imsg.Request) {
 		v.Spam = imsg.NotAsked
 	}
 	if !h.silent {
-		r.Answer(&v)
+		family.Answer(r, &v)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/link"
 )
 
 // halfClosed is how long a client may wait that has closed its writing half. It
@@ -50,13 +51,13 @@ func (s *session) setAbandon(cancel context.CancelFunc) {
 }
 
 // ask asks another room, at most for limit.
-func (s *session) ask(room *imsg.Link, question imsg.Message, limit time.Duration, files ...*os.File) (imsg.Message, error) {
+func ask[A any](s *session, room *link.Peer, question imsg.Question[A], limit time.Duration, files ...*os.File) (*A, error) {
 	if limit > 0 {
-		return room.Call(question, limit, files...)
+		return link.Ask(room, question, limit, files...)
 	}
 	ctx, done := s.limited(limit)
 	defer done()
-	answer, err := room.CallUntil(ctx.Done(), question, imsg.Longest, files...)
+	answer, err := link.AskUntil(room, ctx.Done(), question, imsg.Longest, files...)
 	if err != nil && ctx.Err() == context.DeadlineExceeded {
 		err = imsg.Timeout
 	}

@@ -15,13 +15,12 @@ import (
 func (s *session) locate(a **imsg.Admission) bool {
 	w := s.w
 	s.state.Store(uint32(imsg.StateIdent))
-	m, err := s.inquire(new([]byte), &imsg.Locate{Client: s.src, Local: s.local}, w.cfg.TimeoutLocate)
+	l, err := inquire(s, new([]byte), &imsg.Locate{Client: s.src, Local: s.local}, w.cfg.TimeoutLocate)
 	if err != nil {
 		s.info("LOOKUP:FAILED", "src", s.src.Addr(), "error", err)
 		s.turnAway(s.lost(err))
 		return false
 	}
-	l := m.(*imsg.Location)
 	w.mu.Lock()
 	s.dst, s.ident = l.Target, l.Ident
 	w.mu.Unlock()

@@ -14,9 +14,10 @@ import (
 	"strings"
 	"testing"
 
+	"pgregory.net/rapid"
+
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
-	"pgregory.net/rapid"
 )
 
 // errand is one thing a client does; it waits for all replies before the next.

@@ -2,7 +2,10 @@
 
 package session
 
-import "github.com/smtp-gated/smtp-gated/imsg"
+import (
+	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/link"
+)
 
 // offend reports what the client was caught at. lockd has locked it, if it is to
 // be locked, when this returns; a lockd that does not answer is logged, and the
@@ -22,7 +25,7 @@ func (s *session) offend(found imsg.Found, virus string, score float64, spool st
 		Target: s.dst, Helo: cut(s.helo, 1024), MailFrom: cut(mail, 1024), Recipients: rcpts,
 		Size: size, Auth: imsg.AuthFlags(s.auth.Load()), Spool: spool,
 	}
-	if _, err := s.w.lockd.Call(o, admissionWait); err != nil {
+	if _, err := link.Ask(&s.w.lockd, o, admissionWait); err != nil {
 		s.log().Error("offence not confirmed", "found", found, "error", err)
 	}
 }

@@ -144,12 +144,12 @@ func (s *session) authenticated() bool {
 // that cannot be asked list nobody.
 func (s *session) listing(out *[]byte) *imsg.Listing {
 	s.state.Store(uint32(imsg.StateDNSBL))
-	m, err := s.inquire(out, &imsg.Listed{Client: s.src.Addr()}, s.w.cfg.TimeoutLookup)
+	l, err := inquire(s, out, &imsg.Listed{Client: s.src.Addr()}, s.w.cfg.TimeoutLookup)
 	if err != nil {
 		s.log().Warn("DNSBL:FAILED", "src", s.src.Addr(), "error", err)
 		return nil
 	}
-	if l := m.(*imsg.Listing); l.Zone != "" {
+	if l.Zone != "" {
 		return l
 	}
 	return nil
@@ -206,12 +206,11 @@ func (s *session) askSPF(out *[]byte, client netip.Addr, addr []byte) imsg.SPFVe
 		return imsg.SPFNone
 	}
 	s.state.Store(uint32(imsg.StateSPF))
-	m, err := s.inquire(out, &imsg.SPF{Client: client, Helo: s.helo, MailFrom: clean(addr)}, s.w.cfg.TimeoutLookup)
+	r, err := inquire(s, out, &imsg.SPF{Client: client, Helo: s.helo, MailFrom: clean(addr)}, s.w.cfg.TimeoutLookup)
 	if err != nil {
 		s.log().Warn("SPF:FAILED", "ip", client, "error", err)
 		return imsg.SPFNone
 	}
-	r := m.(*imsg.SPFResult)
 	if r.Problem != "" {
 		s.debug("SPF:PROBLEM", "ip", client, "problem", r.Problem)
 	}
@@ -237,13 +236,13 @@ func (s *session) spfClient() netip.Addr {
 
 // inquire asks lookupd, with everything for the server on its way. It has a second
 // more than its work may take.
-func (s *session) inquire(out *[]byte, question imsg.Message, limit time.Duration) (m imsg.Message, err error) {
+func inquire[A any](s *session, out *[]byte, question imsg.Question[A], limit time.Duration) (a *A, err error) {
 	if len(*out) > 0 {
 		s.flush(out)
 	}
 	if limit > 0 {
 		limit += time.Second
 	}
-	s.unhurried(func() { m, err = s.ask(&s.w.lookupd, question, limit) })
-	return m, err
+	s.unhurried(func() { a, err = ask(s, &s.w.lookupd, question, limit) })
+	return a, err
 }

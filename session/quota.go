@@ -5,6 +5,7 @@ package session
 
 import (
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/link"
 	"github.com/smtp-gated/smtp-gated/session/smtp"
 )
 
@@ -35,12 +36,12 @@ func (s *session) use(out *[]byte, c imsg.Rate, n uint64, over smtp.Code) *exces
 	if out != nil && !s.flush(out) {
 		return nil // the relay is over
 	}
-	m, err := s.w.lockd.Call(&imsg.Use{Number: s.number, Counter: c, Amount: n}, admissionWait)
+	a, err := link.Ask(&s.w.lockd, &imsg.Use{Number: s.number, Counter: c, Amount: n}, admissionWait)
 	if err != nil {
 		s.log().Error("use of a quota not judged", "counter", c, "error", err)
 		return &excess{smtp.CodeUnavailable, s.text(imsg.MsgRatelimitError)}
 	}
-	switch m.(*imsg.Allowance).Refusal {
+	switch a.Refusal {
 	case imsg.Admitted:
 		return nil
 	case imsg.RefusedRate:

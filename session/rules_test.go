@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/link"
 )
 
 // The options for octets that stand where none may be.
@@ -124,11 +125,11 @@ func TestAuthShapes(t *testing.T) {
 // liveSession is the one session as the worker tells lockd of it.
 func (r *rig) liveSession() imsg.LiveSession {
 	r.t.Helper()
-	m, err := r.lockd.Call(&imsg.Snapshot{}, admissionWait)
-	if err != nil || len(m.(*imsg.Live).Sessions) != 1 {
+	m, err := link.Ask(r.lockd, &imsg.Snapshot{}, admissionWait)
+	if err != nil || len(m.Sessions) != 1 {
 		r.t.Fatalf("%+v, %v", m, err)
 	}
-	return m.(*imsg.Live).Sessions[0]
+	return m.Sessions[0]
 }
 
 // What auth_skip spares a session, and only one that is authenticated.

@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/link"
+	"github.com/smtp-gated/smtp-gated/imsg/process"
 	"github.com/smtp-gated/smtp-gated/session/smtp"
 )
 
@@ -26,14 +28,14 @@ const admissionWait = 5 * time.Second
 
 // worker is this process: what all its sessions share.
 type worker struct {
-	home    *imsg.Home
+	parent  *process.Parent
 	log     *slog.Logger
 	cfg     *imsg.SessionConfig
 	rules   rules
 	offer   smtp.Offer // what any client gets to see of an EHLO reply
-	lockd   imsg.Link
-	scand   imsg.Link
-	lookupd imsg.Link
+	lockd   link.Peer
+	scand   link.Peer
+	lookupd link.Peer
 
 	stock4, stock6 stock // sockets to reach servers with, by family
 
@@ -58,43 +60,37 @@ type worker struct {
 
 // Main is the life of a session worker; f is its link to the parent.
 func Main(f *os.File) error {
-	home, err := imsg.Arrive(f, imsg.Session)
-	if err != nil {
-		return err
-	}
-	w := newWorker(home, home.Log())
-	go w.tick()
-	home.Guard(&w.mu)
-	return home.Serve(w.fromParent)
+	return process.Main(f, imsg.Session, func(p *process.Parent) process.Room[imsg.SessionConfig] {
+		w := newWorker(p, p.Log())
+		go w.tick()
+		p.Guard(&w.mu)
+		return process.Room[imsg.SessionConfig]{
+			Configure: w.configure,
+			Peers: map[imsg.Room]process.Peer{
+				imsg.Lockd:   w.joinLockd,
+				imsg.Scand:   func(r link.Request, m *imsg.Peer) error { return w.join(&w.scand, r, m) },
+				imsg.Lookupd: func(r link.Request, m *imsg.Peer) error { return w.join(&w.lookupd, r, m) },
+			},
+			Other: w.fromParent,
+		}
+	})
 }
 
-func newWorker(home *imsg.Home, log *slog.Logger) *worker {
-	w := &worker{home: home, log: log, sessions: make(map[uint64]*session), early: make(map[uint64]time.Time)}
+func newWorker(parent *process.Parent, log *slog.Logger) *worker {
+	w := &worker{parent: parent, log: log, sessions: make(map[uint64]*session), early: make(map[uint64]time.Time)}
 	w.idle = sync.NewCond(&w.mu)
 	w.ending, w.endAll = context.WithCancel(context.Background())
-	w.stock4.ask = func(n int) error { return home.Send(&imsg.Sockets{N: n}) }
-	w.stock6.ask = func(n int) error { return home.Send(&imsg.Sockets{IPv6: true, N: n}) }
+	w.stock4.ask = func(n int) error { return parent.Send(&imsg.Sockets{N: n}) }
+	w.stock6.ask = func(n int) error { return parent.Send(&imsg.Sockets{IPv6: true, N: n}) }
 	return w
 }
 
-func (w *worker) fromParent(r imsg.Request) {
+func (w *worker) fromParent(r link.Request) {
 	switch m := r.Message.(type) {
-	case *imsg.SessionConfig:
-		if err := w.configure(m); err != nil {
-			w.log.Error("configuration refused", "error", err)
-			w.home.Close()
-			return
-		}
-		if err := sweep(w.log, m.SpoolShared); err != nil {
-			w.log.Error("sweep the spool", "error", err)
-		}
-		w.home.Send(&imsg.Ready{})
 	case *imsg.Listener:
 		w.listen(m, r.Files[0])
 	case *imsg.Socket:
 		w.stock(m.IPv6).put(r.Files[0])
-	case *imsg.Peer:
-		w.join(m, r)
 	case *imsg.Start:
 		w.start()
 	case *imsg.Drain:
@@ -112,38 +108,45 @@ func (w *worker) configure(cfg *imsg.SessionConfig) (err error) {
 		NoXClient:  cfg.Mode == imsg.ModeFixedXclient,
 		SizeLimit:  cfg.SizeLimit,
 	}
-	w.rules, err = compile(cfg)
-	return err
+	if w.rules, err = compile(cfg); err != nil {
+		return err
+	}
+	if err := sweep(w.log, cfg.SpoolShared); err != nil {
+		w.log.Error("sweep the spool", "error", err)
+	}
+	return nil
 }
 
-func (w *worker) join(m *imsg.Peer, r imsg.Request) {
-	link := map[imsg.Room]*imsg.Link{imsg.Lockd: &w.lockd, imsg.Scand: &w.scand, imsg.Lookupd: &w.lookupd}[m.Room]
-	if link == nil {
-		r.Close()
-		return
-	}
-	conn, err := w.home.Join(r, w.fromPeer)
+func (w *worker) join(to *link.Peer, r link.Request, m *imsg.Peer) error {
+	conn, err := w.parent.Accept(r, m, w.fromPeer)
 	if err != nil {
-		w.log.Error("join", "peer", m.Room, "error", err)
-		return
+		return err
 	}
-	if m.Room == imsg.Lockd {
-		// A fresh lockd hears of everybody before it admits anybody.
-		if err := w.announce(conn); err != nil {
-			w.log.Error("announce live sessions", "error", err)
-		}
-	}
-	link.Set(conn)
+	to.Set(conn)
+	return nil
 }
 
-func (w *worker) fromPeer(r imsg.Request) {
+// joinLockd has a fresh lockd hear of everybody before it admits anybody.
+func (w *worker) joinLockd(r link.Request, m *imsg.Peer) error {
+	conn, err := w.parent.Accept(r, m, w.fromPeer)
+	if err != nil {
+		return err
+	}
+	if err := w.announce(conn); err != nil {
+		w.log.Error("announce live sessions", "error", err)
+	}
+	w.lockd.Set(conn)
+	return nil
+}
+
+func (w *worker) fromPeer(r link.Request) {
 	switch m := r.Message.(type) {
 	case *imsg.Locked:
 		w.lock(m.Numbers)
 	case *imsg.Snapshot:
 		w.flushCounts()
 		live, more := w.live(m.After)
-		r.Answer(&imsg.Live{Sessions: live, More: more})
+		link.ReplyTo(r, m).Answer(&imsg.Live{Sessions: live, More: more})
 	}
 }
 
@@ -326,7 +329,7 @@ func (w *worker) live(after uint64) (page []imsg.LiveSession, more bool) {
 	return page, more
 }
 
-func (w *worker) announce(conn *imsg.Conn) error {
+func (w *worker) announce(conn *link.Conn) error {
 	after := uint64(0)
 	for {
 		page, more := w.live(after)

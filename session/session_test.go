@@ -10,6 +10,7 @@ import (
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
+	"github.com/smtp-gated/smtp-gated/imsg/link"
 )
 
 const aMessage = "Subject: hello\r\n\r\n..stuffed\r\nlast line\r\n"
@@ -147,7 +148,7 @@ func TestLockedMeanwhile(t *testing.T) {
 	r.server.hears("x\r\n")
 	r.lockd.Send(&imsg.Locked{Numbers: []uint64{101}})
 	// An answered Snapshot shows that Locked has been heard.
-	if _, err := r.lockd.Call(&imsg.Snapshot{}, imsgtest.Patience); err != nil {
+	if _, err := link.Ask(r.lockd, &imsg.Snapshot{}, imsgtest.Patience); err != nil {
 		t.Fatal(err)
 	}
 	r.client.say(".\r\n")
@@ -473,7 +474,7 @@ func TestLockdIsReplaced(t *testing.T) {
 	r.toClient("220 mx\r\n")
 	r.lockd.Close()
 	told := make(chan *imsg.Announce, 1)
-	lockd := r.peer(imsg.Lockd, func(q imsg.Request) {
+	lockd := r.peer(imsg.Lockd, func(q link.Request) {
 		if a, ok := q.Message.(*imsg.Announce); ok {
 			told <- a
 			return
@@ -484,8 +485,8 @@ func TestLockdIsReplaced(t *testing.T) {
 	if len(a.Sessions) != 1 || a.Sessions[0].Number != 101 || !a.Last {
 		t.Errorf("announced %+v", a)
 	}
-	m, err := lockd.Call(&imsg.Snapshot{}, imsgtest.Patience)
-	if err != nil || len(m.(*imsg.Live).Sessions) != 1 || m.(*imsg.Live).Sessions[0].State != imsg.StatePre {
+	m, err := link.Ask(lockd, &imsg.Snapshot{}, imsgtest.Patience)
+	if err != nil || len(m.Sessions) != 1 || m.Sessions[0].State != imsg.StatePre {
 		t.Errorf("snapshot %+v, %v", m, err)
 	}
 	r.toServer("NOOP\r\n")

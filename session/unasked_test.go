@@ -8,6 +8,7 @@ import (
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
+	"github.com/smtp-gated/smtp-gated/imsg/link"
 )
 
 // A refusal in the middle of a message is the answer to it. The client hears it
@@ -236,11 +237,11 @@ func TestAnsweredEarlyAndClosed(t *testing.T) {
 
 // got is how much was read of the one client there is.
 func (r *rig) got(t *testing.T) int64 {
-	m, err := r.lockd.Call(&imsg.Snapshot{}, imsgtest.Patience)
+	m, err := link.Ask(r.lockd, &imsg.Snapshot{}, imsgtest.Patience)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return int64(m.(*imsg.Live).Sessions[0].ClientBytes)
+	return int64(m.Sessions[0].ClientBytes)
 }
 
 // stuck waits until a number does not grow any more.

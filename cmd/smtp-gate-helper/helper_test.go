@@ -15,6 +15,7 @@ import (
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
+	"github.com/smtp-gated/smtp-gated/imsg/link"
 	"github.com/smtp-gated/smtp-gated/lookupd"
 	"github.com/smtp-gated/smtp-gated/lookupd/wire"
 )
@@ -84,21 +85,21 @@ func absent(t *testing.T, what string, err error) {
 
 // asker asks as the gateway does: with its own lookup room.
 type asker struct {
-	parent, session *imsg.Conn
+	parent, session *link.Conn
 }
 
 func newAsker(c *imsg.LookupdConfig) (*asker, error) {
-	ours, theirs, err := imsg.Pair()
+	ours, theirs, err := link.Pair()
 	if err != nil {
 		return nil, err
 	}
 	a := new(asker)
-	if a.parent, err = imsg.NewConn(ours, imsg.Parent, imsg.Lookupd); err != nil {
+	if a.parent, err = link.NewConn(ours, imsg.Parent, imsg.Lookupd); err != nil {
 		return nil, err
 	}
-	go a.parent.Serve(func(r imsg.Request) { r.Close() })
+	go a.parent.Serve(func(r link.Request) { r.Close() })
 	go lookupd.Main(theirs)
-	ours, theirs, err = imsg.Pair()
+	ours, theirs, err = link.Pair()
 	if err != nil {
 		return nil, err
 	}
@@ -109,10 +110,10 @@ func newAsker(c *imsg.LookupdConfig) (*asker, error) {
 	if err := a.parent.Send(&imsg.Peer{Room: imsg.Session, Member: 1}, theirs); err != nil {
 		return nil, err
 	}
-	if a.session, err = imsg.NewConn(ours, imsg.Session, imsg.Lookupd); err != nil {
+	if a.session, err = link.NewConn(ours, imsg.Session, imsg.Lookupd); err != nil {
 		return nil, err
 	}
-	go a.session.Serve(func(r imsg.Request) { r.Close() })
+	go a.session.Serve(func(r link.Request) { r.Close() })
 	return a, nil
 }
 
@@ -120,11 +121,11 @@ func (a *asker) close() { a.session.Close(); a.parent.Close() }
 
 // ask returns the answer as text, an error as its kind's.
 func (a *asker) ask(client, local netip.AddrPort) string {
-	m, err := a.session.Call(&imsg.Locate{Client: client, Local: local}, deadline)
+	m, err := link.Ask(a.session, &imsg.Locate{Client: client, Local: local}, deadline)
 	if err != nil {
 		return err.Error()
 	}
-	l := m.(*imsg.Location)
+	l := m
 	return strings.TrimSpace(l.Target.String() + " " + l.Ident)
 }
 

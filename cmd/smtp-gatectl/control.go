@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/link"
 	"github.com/smtp-gated/smtp-gated/parent/config"
 )
 
@@ -24,7 +25,7 @@ const (
 
 // control is a connection to the daemon.
 type control struct {
-	*imsg.Conn
+	*link.Conn
 	ended chan error // what ended the link; nil for a plain end
 }
 
@@ -50,34 +51,29 @@ func (t *tool) dial() (*control, error) {
 }
 
 func dial(path string) (*control, error) {
-	conn, err := imsg.Dial(path)
+	conn, err := link.Dial(path)
 	if err != nil {
 		return nil, err
 	}
 	c := &control{Conn: conn, ended: make(chan error, 1)}
 	go func() {
-		c.ended <- conn.Serve(func(r imsg.Request) { r.Close() })
+		c.ended <- conn.Serve(func(r link.Request) { r.Close() })
 	}()
 	return c, nil
 }
 
-// ask puts a question whose answer is of type T.
-func ask[T imsg.Message](c *control, m imsg.Message, timeout time.Duration) (T, error) {
-	var none T
-	answer, err := c.Call(m, timeout)
+// ask puts a question.
+func ask[A any](c *control, q imsg.Question[A], timeout time.Duration) (*A, error) {
+	a, err := link.Ask(c, q, timeout)
 	if err != nil {
-		return none, c.explain(err)
-	}
-	a, ok := answer.(T)
-	if !ok {
-		return none, fmt.Errorf("the daemon answered with %T", answer)
+		return nil, c.explain(err)
 	}
 	return a, nil
 }
 
 // order asks for something to be done and returns what the daemon says of it.
-func (c *control) order(m imsg.Message, timeout time.Duration) (detail string, err error) {
-	done, err := ask[*imsg.Done](c, m, timeout)
+func (c *control) order(q imsg.Question[imsg.Done], timeout time.Duration) (detail string, err error) {
+	done, err := ask(c, q, timeout)
 	if err != nil {
 		return "", err
 	}
@@ -107,7 +103,7 @@ func (c *control) explain(err error) error {
 		select {
 		case cause := <-c.ended:
 			c.ended <- cause
-			if errors.Is(cause, imsg.ErrBadMessage) {
+			if errors.Is(cause, link.ErrBadMessage) {
 				return fmt.Errorf("the daemon speaks otherwise than this smtp-gatectl %s: use the one installed with it (%w)", programVersion(), cause)
 			}
 		case <-time.After(time.Second):

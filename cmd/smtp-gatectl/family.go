@@ -50,13 +50,13 @@ func (t *tool) stopCommand() *cobra.Command {
 }
 
 // order has the daemon do something and says what was done to what.
-func (t *tool) order(m imsg.Message, done, name string) error {
+func (t *tool) order(q imsg.Question[imsg.Done], done, name string) error {
 	c, err := t.dial()
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	detail, err := c.order(m, reloadTime)
+	detail, err := c.order(q, reloadTime)
 	if err != nil {
 		return err
 	}

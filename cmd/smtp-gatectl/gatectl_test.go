@@ -1,6 +1,8 @@
 package main
 
 import (
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest/family"
+
 	"bytes"
 	"encoding/json"
 	"fmt"
@@ -13,10 +15,11 @@ import (
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/link"
 )
 
 // lockdAt plays lockd on a control socket and returns its path.
-func lockdAt(t *testing.T, handle imsg.Handler) string {
+func lockdAt(t *testing.T, handle link.Handler) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "control")
 	l, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: path, Net: "unixpacket"})
@@ -36,7 +39,7 @@ func lockdAt(t *testing.T, handle imsg.Handler) string {
 				t.Error(err)
 				return
 			}
-			c, err := imsg.NewConn(f, imsg.Lockd, imsg.Control)
+			c, err := link.NewConn(f, imsg.Lockd, imsg.Control)
 			if err != nil {
 				t.Error(err)
 				return
@@ -56,13 +59,13 @@ func gatectl(args ...string) (code int, out, errs string) {
 
 const hour = int64(time.Hour)
 
-func fakeStatus(r imsg.Request) {
+func fakeStatus(r link.Request) {
 	counters := make([]uint64, imsg.Counters)
 	counters[imsg.CountTotal] = 12
 	counters[imsg.CountViruses] = 3
 	counters[imsg.CountClientBytes] = 5 << 20
 	start := time.Date(2026, 5, 4, 3, 2, 1, 0, time.Local).UnixNano()
-	r.Answer(&imsg.StatusReport{
+	family.Answer(r, &imsg.StatusReport{
 		Family: imsg.Family{
 			Version: "1.2\x1b[31m", Config: "/etc/gate.toml", Generation: 2, Started: start, Reloaded: start + hour, Crashes: 1, LastCrash: start + 2*hour,
 			Rooms: []imsg.Member{
@@ -122,7 +125,7 @@ func TestStatus(t *testing.T) {
 // TestSessions follows pages of a list to its end.
 func TestSessions(t *testing.T) {
 	const all = 3*imsg.LivePage + 7
-	socket := lockdAt(t, func(r imsg.Request) {
+	socket := lockdAt(t, func(r link.Request) {
 		list := new(imsg.SessionList)
 		for n := r.Message.(*imsg.Sessions).After + 1; n <= all && len(list.Sessions) < imsg.LivePage; n++ {
 			list.Sessions = append(list.Sessions, imsg.LiveSession{
@@ -132,7 +135,7 @@ func TestSessions(t *testing.T) {
 			list.More = n < all
 		}
 		list.Silent = 1
-		r.Answer(list)
+		family.Answer(r, list)
 	})
 	code, out, errs := gatectl("sessions", "--socket", socket)
 	if code != exitOK || !strings.Contains(errs, "1 worker did not answer") {
@@ -155,14 +158,14 @@ func TestSessions(t *testing.T) {
 
 // TestPageLoop refuses a list that goes round in a circle.
 func TestPageLoop(t *testing.T) {
-	socket := lockdAt(t, func(r imsg.Request) {
+	socket := lockdAt(t, func(r link.Request) {
 		switch r.Message.(type) {
 		case *imsg.Sessions:
-			r.Answer(&imsg.SessionList{Sessions: []imsg.LiveSession{{Number: 1}}, More: true})
+			family.Answer(r, &imsg.SessionList{Sessions: []imsg.LiveSession{{Number: 1}}, More: true})
 		case *imsg.Locks:
-			r.Answer(&imsg.LockList{Locks: []imsg.LockEntry{{Name: "192.0.2.1"}}, More: true})
+			family.Answer(r, &imsg.LockList{Locks: []imsg.LockEntry{{Name: "192.0.2.1"}}, More: true})
 		case *imsg.Rates:
-			r.Answer(&imsg.RateList{Records: []imsg.RateEntry{rateEntry("192.0.2.1", 32)}, More: true})
+			family.Answer(r, &imsg.RateList{Records: []imsg.RateEntry{rateEntry("192.0.2.1", 32)}, More: true})
 		}
 	})
 	for _, args := range [][]string{{"sessions"}, {"lock", "list"}, {"rate", "list"}} {
@@ -179,7 +182,7 @@ func TestLocks(t *testing.T) {
 		"192.0.2.1":  {Locks: []imsg.LockEntry{{Name: "192.0.2.2-b", Cause: "a\tb", Created: now}, {Name: "192.0.2.3", Saint: true, Created: now}}},
 		"everything": nil,
 	}
-	socket := lockdAt(t, func(r imsg.Request) { r.Answer(pages[r.Message.(*imsg.Locks).After]) })
+	socket := lockdAt(t, func(r link.Request) { family.Answer(r, pages[r.Message.(*imsg.Locks).After]) })
 	code, out, errs := gatectl("lock", "list", "--socket", socket)
 	if code != exitOK {
 		t.Fatalf("exit %d: %s", code, errs)
@@ -245,13 +248,16 @@ func TestOrders(t *testing.T) {
 	}
 	for _, test := range tests {
 		asked := make(chan string, 1)
-		socket := lockdAt(t, func(r imsg.Request) {
+		socket := lockdAt(t, func(r link.Request) {
 			asked <- fmt.Sprintf("%#v", r.Message)
-			if test.answer == nil {
+			switch a := test.answer.(type) {
+			case *imsg.Done:
+				family.Answer(r, a)
+			case *imsg.Failure:
+				r.Fail(a.Kind)
+			default:
 				r.From().Close()
-				return
 			}
-			r.Answer(test.answer)
 		})
 		code, out, errs := gatectl(append(strings.Fields(test.args), "--socket", socket)...)
 		said := errs

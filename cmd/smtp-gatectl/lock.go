@@ -109,7 +109,7 @@ func (c *control) locks() ([]lock, error) {
 	list := []lock{}
 	after := ""
 	for {
-		page, err := ask[*imsg.LockList](c, &imsg.Locks{After: after}, answerTime)
+		page, err := ask(c, &imsg.Locks{After: after}, answerTime)
 		if err != nil {
 			return nil, fmt.Errorf("ask for the locks: %w", err)
 		}

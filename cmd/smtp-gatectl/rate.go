@@ -66,7 +66,7 @@ func (t *tool) rateShow() *cobra.Command {
 				return err
 			}
 			defer c.Close()
-			m, err := ask[*imsg.RateRecord](c, &imsg.RateShow{Client: name}, answerTime)
+			m, err := ask(c, &imsg.RateShow{Client: name}, answerTime)
 			if err != nil {
 				return rateError(name, err)
 			}

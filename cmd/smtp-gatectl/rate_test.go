@@ -1,6 +1,8 @@
 package main
 
 import (
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest/family"
+
 	"encoding/json"
 	"fmt"
 	"math"
@@ -11,6 +13,7 @@ import (
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/link"
 )
 
 func rateEntry(client string, bits int) imsg.RateEntry {
@@ -27,9 +30,9 @@ func rateEntry(client string, bits int) imsg.RateEntry {
 func TestRateList(t *testing.T) {
 	const all = 300
 	var off atomic.Bool
-	socket := lockdAt(t, func(r imsg.Request) {
+	socket := lockdAt(t, func(r link.Request) {
 		if off.Load() {
-			r.Answer(&imsg.RateList{})
+			family.Answer(r, &imsg.RateList{})
 			return
 		}
 		list := &imsg.RateList{Period: hour}
@@ -44,7 +47,7 @@ func TestRateList(t *testing.T) {
 			own.Own = true
 			list.Records = append(list.Records, imsg.RateEntry{Client: "2001:db8:1::", Bits: 64, Damaged: true}, own)
 		}
-		r.Answer(list)
+		family.Answer(r, list)
 	})
 	code, out, errs := gatectl("rate", "list", "--socket", socket)
 	if code != exitOK {
@@ -81,10 +84,10 @@ func TestRateList(t *testing.T) {
 }
 
 func TestRateShow(t *testing.T) {
-	socket := lockdAt(t, func(r imsg.Request) {
+	socket := lockdAt(t, func(r link.Request) {
 		e := rateEntry("192.0.2.7", 32)
 		e.Own, e.Generation = true, math.MaxUint64
-		r.Answer(&imsg.RateRecord{Entry: e, Targets: []imsg.RateTarget{{Address: netip.MustParseAddr("2001:db8::25"), Last: time.Now().UnixNano() - hour}}})
+		family.Answer(r, &imsg.RateRecord{Entry: e, Targets: []imsg.RateTarget{{Address: netip.MustParseAddr("2001:db8::25"), Last: time.Now().UnixNano() - hour}}})
 	})
 	code, out, errs := gatectl("rate", "show", "192.0.2.7", "--socket", socket)
 	if code != exitOK {
@@ -104,8 +107,8 @@ func TestRateShow(t *testing.T) {
 
 // TestRateForeign holds what is printed against an answer without sense.
 func TestRateForeign(t *testing.T) {
-	socket := lockdAt(t, func(r imsg.Request) {
-		r.Answer(&imsg.RateList{Records: []imsg.RateEntry{{Client: "x\x1b", Quotas: []uint64{1}}}})
+	socket := lockdAt(t, func(r link.Request) {
+		family.Answer(r, &imsg.RateList{Records: []imsg.RateEntry{{Client: "x\x1b", Quotas: []uint64{1}}}})
 	})
 	if code, out, errs := gatectl("rate", "list", "--socket", socket); code != exitOK || !strings.Contains(out, "x#      damaged") {
 		t.Errorf("exit %d: %s%s", code, out, errs)
@@ -113,8 +116,8 @@ func TestRateForeign(t *testing.T) {
 }
 
 func TestRateCompletion(t *testing.T) {
-	socket := lockdAt(t, func(r imsg.Request) {
-		r.Answer(&imsg.RateList{Records: []imsg.RateEntry{rateEntry("192.0.2.7", 32)}})
+	socket := lockdAt(t, func(r link.Request) {
+		family.Answer(r, &imsg.RateList{Records: []imsg.RateEntry{rateEntry("192.0.2.7", 32)}})
 	})
 	for begun, want := range map[string]string{"": "192.0.2.7\n", "192.0.2.7 ": "mailfrom_rejects=\n"} {
 		args := append([]string{"__complete", "rate", "set", "--socket", socket}, strings.Split(begun, " ")...)

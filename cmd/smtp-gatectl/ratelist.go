@@ -68,7 +68,7 @@ func (c *control) rates() (list []*rate, period time.Duration, err error) {
 	list = []*rate{}
 	after := ""
 	for {
-		page, err := ask[*imsg.RateList](c, &imsg.Rates{After: after}, answerTime)
+		page, err := ask(c, &imsg.Rates{After: after}, answerTime)
 		if err != nil {
 			return nil, 0, fmt.Errorf("ask for the rates: %w", err)
 		}

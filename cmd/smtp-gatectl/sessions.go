@@ -58,7 +58,7 @@ func (c *control) sessions() (list []session, silent int, err error) {
 	list = []session{}
 	after := uint64(0)
 	for {
-		page, err := ask[*imsg.SessionList](c, &imsg.Sessions{After: after}, answerTime)
+		page, err := ask(c, &imsg.Sessions{After: after}, answerTime)
 		if err != nil {
 			return nil, 0, fmt.Errorf("ask for the sessions: %w", err)
 		}

@@ -68,7 +68,7 @@ type room struct {
 }
 
 func (c *control) status() (*status, error) {
-	r, err := ask[*imsg.StatusReport](c, &imsg.Status{}, answerTime)
+	r, err := ask(c, &imsg.Status{}, answerTime)
 	if err != nil {
 		return nil, fmt.Errorf("ask for the status: %w", err)
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/link"
 )
 
 const recordWithin = 10 * time.Second
@@ -20,13 +21,13 @@ const recordWithin = 10 * time.Second
 // printRecord asks at the control socket for what is remembered of a client.
 func printRecord(w io.Writer, socket, record string) error {
 	client := clientOf(record)
-	link, err := imsg.Dial(socket)
+	c, err := link.Dial(socket)
 	if err != nil {
 		return err
 	}
-	defer link.Close()
-	go link.Serve(func(r imsg.Request) { r.Close() })
-	m, err := link.Call(&imsg.RateShow{Client: client}, recordWithin)
+	defer c.Close()
+	go c.Serve(func(r link.Request) { r.Close() })
+	r, err := link.Ask(c, &imsg.RateShow{Client: client}, recordWithin)
 	switch err {
 	case nil:
 	case imsg.Invalid:
@@ -38,7 +39,7 @@ func printRecord(w io.Writer, socket, record string) error {
 	default:
 		return fmt.Errorf("ask for the record of %s: %w", client, err)
 	}
-	return writeRecord(w, m.(*imsg.RateRecord))
+	return writeRecord(w, r)
 }
 
 // clientOf takes the old daemon's name of a record, a file in ratelimit_path.

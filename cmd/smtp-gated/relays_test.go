@@ -18,8 +18,8 @@ import (
 	"testing"
 	"text/tabwriter"
 
-	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
+	"github.com/smtp-gated/smtp-gated/imsg/process"
 )
 
 // fewRelayed is more than a stock Postfix sends at once, and not many more.
@@ -207,7 +207,7 @@ func TestRelaysSend(t *testing.T) {
 				must(t, err)
 				fmt.Fprintf(w, "%s\t%s\t%g\t%g\t%g\t%d\t%d\t%d\t%d\t%d\t%.1f\n", from.name, syntax.name,
 					g.option(t, "max_connections"), g.option(t, "max_per_host"), g.option(t, "max_load"),
-					mails, n.sent, n.deferred, n.bounced, len(locks), imsg.Load())
+					mails, n.sent, n.deferred, n.bounced, len(locks), process.Load())
 
 				arrived := map[string]int{}
 				all, err := m.box()

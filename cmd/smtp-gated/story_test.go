@@ -47,8 +47,8 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
+	"github.com/smtp-gated/smtp-gated/imsg/process"
 )
 
 // story is one script under way.
@@ -190,7 +190,7 @@ func (s *story) need(_ *testscript.TestScript, _ bool, args []string) error {
 
 // load keeps a processor busy until the load average shows it.
 func (s *story) load(*testscript.TestScript, bool, []string) error {
-	for end := imsgtest.Deadline(); imsg.Load() < 0.01; {
+	for end := imsgtest.Deadline(); process.Load() < 0.01; {
 		if time.Now().After(end) {
 			return errors.New("work makes no load")
 		}

@@ -16,6 +16,9 @@ import (
 	"sync"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/link"
+	"github.com/smtp-gated/smtp-gated/imsg/logs"
+	"github.com/smtp-gated/smtp-gated/imsg/process"
 )
 
 // parallel is how many scripts run at once.
@@ -23,9 +26,9 @@ const parallel = 4
 
 // runner is the room's state.
 type runner struct {
-	home  *imsg.Home
-	log   *slog.Logger
-	lockd imsg.Link
+	parent *process.Parent
+	log    *slog.Logger
+	lockd  link.Peer
 
 	// Its end kills the process group of every script that runs.
 	life context.Context
@@ -42,18 +45,23 @@ type runner struct {
 // parent has ended, or when the parent has asked it to drain and the last script
 // is through.
 func Main(f *os.File) error {
-	home, err := imsg.Arrive(f, imsg.Action)
+	p, err := process.Start(f, imsg.Action)
 	if err != nil {
 		return err
 	}
-	return serve(home, home.Log())
+	return serve(p, p.Log())
 }
 
-func serve(home *imsg.Home, log *slog.Logger) error {
+func serve(p *process.Parent, log *slog.Logger) error {
 	life, end := context.WithCancel(context.Background())
-	a := &runner{home: home, log: log, life: life}
-	home.Guard(&a.mu)
-	err := home.Serve(a.fromParent)
+	a := &runner{parent: p, log: log, life: life}
+	p.Guard(&a.mu)
+	err := process.Run(p, process.Room[imsg.ActionConfig]{
+		Configure: a.configure,
+		Again:     true,
+		Peers:     map[imsg.Room]process.Peer{imsg.Lockd: a.join},
+		Other:     a.fromParent,
+	})
 	a.mu.Lock()
 	for _, m := range a.waiting {
 		a.refuse(m, "the room is ending")
@@ -65,21 +73,25 @@ func serve(home *imsg.Home, log *slog.Logger) error {
 	return err
 }
 
-func (a *runner) fromParent(r imsg.Request) {
-	switch m := r.Message.(type) {
-	case *imsg.ActionConfig:
-		a.mu.Lock()
-		a.config = *m
-		a.mu.Unlock()
-		a.look(m)
-		a.home.Send(&imsg.Ready{})
-	case *imsg.Peer:
-		conn, err := a.home.Join(r, a.fromLockd)
-		if err != nil {
-			a.log.Error("link cannot be made", "error", err)
-			return
-		}
-		a.lockd.Set(conn)
+func (a *runner) configure(c *imsg.ActionConfig) error {
+	a.mu.Lock()
+	a.config = *c
+	a.mu.Unlock()
+	a.look(c)
+	return nil
+}
+
+func (a *runner) join(r link.Request, m *imsg.Peer) error {
+	conn, err := a.parent.Accept(r, m, a.fromLockd)
+	if err != nil {
+		return err
+	}
+	a.lockd.Set(conn)
+	return nil
+}
+
+func (a *runner) fromParent(r link.Request) {
+	switch r.Message.(type) {
 	case *imsg.Drain:
 		a.mu.Lock()
 		a.draining = true
@@ -90,7 +102,7 @@ func (a *runner) fromParent(r imsg.Request) {
 	}
 }
 
-func (a *runner) fromLockd(r imsg.Request) {
+func (a *runner) fromLockd(r link.Request) {
 	m, ok := r.Message.(*imsg.Run)
 	if !ok {
 		r.Close()
@@ -114,7 +126,7 @@ func (a *runner) fromLockd(r imsg.Request) {
 }
 
 func (a *runner) refuse(m *imsg.Run, why string) {
-	a.log.Error("action script is not run", imsg.SessionKey, m.Number, "found", m.Found, "src", m.Client.Addr(), "reason", why)
+	a.log.Error("action script is not run", logs.SessionKey, m.Number, "found", m.Found, "src", m.Client.Addr(), "reason", why)
 	a.lockd.Send(&imsg.Ran{})
 }
 
@@ -142,6 +154,6 @@ func (a *runner) work(m *imsg.Run) {
 // endIfIdle ends a draining room that has nothing left to do.
 func (a *runner) endIfIdle() {
 	if a.draining && a.running == 0 && len(a.waiting) == 0 {
-		a.home.Close()
+		a.parent.Close()
 	}
 }

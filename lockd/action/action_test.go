@@ -19,6 +19,8 @@ import (
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
+	"github.com/smtp-gated/smtp-gated/imsg/link"
+	"github.com/smtp-gated/smtp-gated/imsg/process"
 )
 
 const patience = imsgtest.Patience
@@ -50,8 +52,8 @@ func (j *journal) count(text string) int {
 type shop struct {
 	t      *testing.T
 	dir    string // the scripts' working directory
-	parent *imsg.Conn
-	lockd  *imsg.Conn
+	parent *link.Conn
+	lockd  *link.Conn
 	log    *journal
 	ended  chan error
 }
@@ -73,15 +75,15 @@ func open(t *testing.T, text string, config imsg.ActionConfig) *shop {
 	ready := make(chan struct{}, 1)
 	near, far := pair(t)
 	var err error
-	if s.parent, err = imsg.NewConn(near, imsg.Parent, imsg.Action); err != nil {
+	if s.parent, err = link.NewConn(near, imsg.Parent, imsg.Action); err != nil {
 		t.Fatal(err)
 	}
-	go s.parent.Serve(func(r imsg.Request) {
+	go s.parent.Serve(func(r link.Request) {
 		if _, ok := r.Message.(*imsg.Ready); ok {
 			ready <- struct{}{}
 		}
 	})
-	home, err := imsg.Arrive(far, imsg.Action)
+	home, err := process.Start(far, imsg.Action)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,24 +98,24 @@ func open(t *testing.T, text string, config imsg.ActionConfig) *shop {
 	near, far = pair(t)
 	s.tell(&imsg.Peer{Room: imsg.Lockd}, far)
 	far.Close()
-	if s.lockd, err = imsg.NewConn(near, imsg.Lockd, imsg.Action); err != nil {
+	if s.lockd, err = link.NewConn(near, imsg.Lockd, imsg.Action); err != nil {
 		t.Fatal(err)
 	}
-	go s.lockd.Serve(func(imsg.Request) {})
+	go s.lockd.Serve(func(link.Request) {})
 	t.Cleanup(func() { s.lockd.Close() })
 	return s
 }
 
 func pair(t *testing.T) (near, far *os.File) {
 	t.Helper()
-	near, far, err := imsg.Pair()
+	near, far, err := link.Pair()
 	if err != nil {
 		t.Fatal(err)
 	}
 	return near, far
 }
 
-func (s *shop) tell(m imsg.Message, files ...*os.File) {
+func (s *shop) tell(m imsg.Notice, files ...*os.File) {
 	s.t.Helper()
 	if err := s.parent.Send(m, files...); err != nil {
 		s.t.Fatal(err)

@@ -1,0 +1,57 @@
+// What the operator asks lockd, and lockd the parent on its behalf.
+
+package imsg
+
+// Status asks for the family's state.
+type Status struct{}
+
+func (*Status) answer(*StatusReport) {}
+
+// StatusReport answers Status.
+type StatusReport struct {
+	Family   Family
+	Now      int64
+	Sessions int // live
+	Limit    int // max_connections
+	Load     float64
+	Locks    int
+	Counters []uint64 // indexed by Counter
+}
+
+// Sessions asks for the live sessions with a number above After.
+type Sessions struct{ After uint64 }
+
+func (*Sessions) answer(*SessionList) {}
+
+// SessionList answers Sessions. Silent counts the workers that did not answer in time.
+type SessionList struct {
+	Sessions []LiveSession
+	More     bool
+	Silent   int
+}
+
+// ReloadNow asks for a reload.
+type ReloadNow struct{}
+
+func (*ReloadNow) answer(*Done) {}
+
+// StopNow asks to stop: after the last session, or at once.
+type StopNow struct{ Now bool }
+
+func (*StopNow) answer(*Done) {}
+
+// Dump asks lockd to write the state file into the descriptor that comes along.
+type Dump struct{}
+
+func (*Dump) answer(*Done) {}
+
+// Reload asks the parent to read its configuration again. Detail of the answer
+// says where the file is wrong.
+type Reload struct{}
+
+func (*Reload) answer(*Done) {}
+
+// Stop asks the parent to end the family: after the last session, or at once.
+type Stop struct{ Now bool }
+
+func (*Stop) answer(*Done) {}

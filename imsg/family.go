@@ -1,0 +1,41 @@
+// Who lives, for the operator's eyes.
+
+package imsg
+
+// Family tells lockd who lives, for the operator's eyes.
+type Family struct {
+	Version    string
+	Config     string // path of the configuration in force
+	Generation int
+	Started    int64 // of the family
+	Reloaded   int64 // of the last completed reload, 0 for none
+	Crashes    int   // rooms that ended unasked
+	LastCrash  int64
+	Rooms      []Member
+}
+
+func (*Family) notice() {}
+
+// Member is one running room.
+type Member struct {
+	Room       Room
+	Member     int
+	PID        int
+	Generation int
+	State      MemberState
+	Started    int64
+}
+
+// MemberState is how far a room has come in its life.
+type MemberState uint8
+
+// The states of a room.
+const (
+	Starting MemberState = iota + 1
+	Running
+	Draining
+)
+
+func (s MemberState) String() string {
+	return [...]string{"unknown", "starting", "running", "draining"}[min(s, Draining)]
+}

@@ -1,0 +1,90 @@
+// The life of a room: its birth, what it is told meanwhile, its end. This file owns
+// the messages between the parent and any room.
+
+package imsg
+
+import "net/netip"
+
+// Hello is a room's first message to the parent, sent from inside its sandbox.
+type Hello struct {
+	Room        Room
+	PID         int
+	Fingerprint uint64
+}
+
+func (*Hello) notice() {}
+
+// SinkKind says what stands behind a Sink's descriptor.
+type SinkKind uint8
+
+// The kinds of log sink.
+const (
+	SinkStream       SinkKind = iota + 1 // stderr or a file: one line a record, with its time
+	SinkSyslog                           // a connected /dev/log datagram socket: RFC 3164
+	SinkJournal                          // a connected journal socket: native protocol
+	SinkSyslogStream                     // a connected /dev/log stream socket: RFC 3164, NUL ended
+)
+
+// Sink hands over where the log goes, with its descriptor. It may come at any
+// time; the last one counts.
+type Sink struct {
+	Kind     SinkKind
+	Level    int // slog level below which records are dropped
+	Facility int // syslog facility code (RFC 3164 section 4.1.1), not shifted
+	JSON     bool
+	Root     string // where the room's root lies in the administrator's tree, for file names in its log; empty: unknown
+}
+
+func (*Sink) notice() {}
+
+// Peer hands over one end of a link to another room, with its descriptor.
+type Peer struct {
+	Room   Room
+	Member int // which of several, counted over the family's life
+}
+
+func (*Peer) notice() {}
+
+// Ready says that a room has read its configuration and closed its last door.
+type Ready struct{}
+
+func (*Ready) notice() {}
+
+// Start lifts the barrier: every room is ready, work begins.
+type Start struct{}
+
+func (*Start) notice() {}
+
+// Drain asks a room to take no new work and to end when the last is done. It may
+// come once more, with End.
+type Drain struct {
+	// Closing are the listeners that nobody will serve any more: a worker says so
+	// to who waits there.
+	Closing []netip.AddrPort
+	// End has a worker end its sessions, too, but for messages under way.
+	End bool
+}
+
+func (*Drain) notice() {}
+
+// Drained answers a worker's first Drain: it accepts nobody any more, and whom it
+// has accepted is judged.
+type Drained struct{}
+
+func (*Drained) notice() {}
+
+// Ping asks a room whether it still does its work. Home answers it.
+type Ping struct{}
+
+func (*Ping) answer(*Pong) {}
+
+// Pong says that it does.
+type Pong struct{}
+
+// BadPeer reports a link on which something unsayable was said.
+type BadPeer struct {
+	Room   Room
+	Member int
+}
+
+func (*BadPeer) notice() {}

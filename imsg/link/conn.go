@@ -1,0 +1,371 @@
+// One end of a link: datagrams in and out, with their descriptors. This file
+// owns the socket; what may be said is decided in serve.go and by imsg.Table.
+
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+)
+
+const (
+	// maxQueue bounds the frames that wait for a full kernel queue, which
+	// itself holds about 167 small ones on Linux.
+	maxQueue = 512
+	// maxFlight bounds the open calls of one end of a link.
+	maxFlight = 256
+	// maxFiles is more than any message carries, so that a message with too
+	// many shows as such and they can all be closed.
+	maxFiles = 16
+)
+
+// Conn is one end of a link. Send and Ask may be used by any goroutine, Serve
+// by one.
+type Conn struct {
+	self, peer imsg.Room
+	file       *os.File
+	raw        syscall.RawConn
+	done       chan struct{}
+	closed     atomic.Bool
+	overflowed atomic.Bool // closed because its queue was full of answers
+
+	sendMu  sync.Mutex
+	queue   []frame // waiting for the kernel; its first is being written by flush
+	attempt attempt
+
+	callMu  sync.Mutex
+	calls   map[uint32]*call
+	working map[uint32]context.CancelFunc // what ends the work on the peer's questions
+	lastID  uint32
+	flight  chan struct{}
+}
+
+// attempt is one sendmsg that does not wait, kept so that it costs no allocation.
+type attempt struct {
+	data, oob []byte
+	err       error
+	try       func(fd uintptr)
+}
+
+// frame is an encoded message that could not be sent at once.
+type frame struct {
+	data []byte
+	fds  []int // ours: duplicates, closed once sent
+}
+
+// Pair makes a link. Neither end passes an exec; the receiver of one gives it to
+// NewConn.
+func Pair() (a, b *os.File, err error) {
+	syscall.ForkLock.RLock()
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET, 0)
+	if err == nil {
+		unix.CloseOnExec(fds[0])
+		unix.CloseOnExec(fds[1])
+	}
+	syscall.ForkLock.RUnlock()
+	if err != nil {
+		return nil, nil, fmt.Errorf("socketpair: %w", err)
+	}
+	return os.NewFile(uintptr(fds[0]), "link"), os.NewFile(uintptr(fds[1]), "link"), nil
+}
+
+// NewConn makes f, one end of a link or an accepted control connection, the end
+// of self towards peer. It takes f over.
+func NewConn(f *os.File, self, peer imsg.Room) (*Conn, error) {
+	// Fd puts the descriptor into blocking mode; a fresh os.File around a
+	// non-blocking duplicate lets the runtime wait for it.
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	f.Close()
+	if err != nil {
+		return nil, fmt.Errorf("link to %s: %w", peer, err)
+	}
+	if err := unix.SetNonblock(fd, true); err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("link to %s: %w", peer, err)
+	}
+	if n := largest(self, peer); n > imsg.MaxBody {
+		raiseBuffer(fd, n+imsg.HeaderLen)
+	}
+	file := os.NewFile(uintptr(fd), "link to "+peer.String())
+	raw, err := file.SyscallConn()
+	if err != nil {
+		file.Close()
+		return nil, fmt.Errorf("link to %s: %w", peer, err)
+	}
+	c := &Conn{
+		self: self, peer: peer, file: file, raw: raw,
+		done:    make(chan struct{}),
+		calls:   make(map[uint32]*call),
+		working: make(map[uint32]context.CancelFunc),
+		flight:  make(chan struct{}, maxFlight),
+	}
+	c.attempt.try = func(fd uintptr) { c.attempt.err = sendmsg(int(fd), c.attempt.data, c.attempt.oob) }
+	return c, nil
+}
+
+// largest returns the size of the largest body that may go from one to other.
+func largest(one, other imsg.Room) int {
+	n := 0
+	for i := range imsg.Table {
+		if e := &imsg.Table[i]; e.From.Has(one) && e.To.Has(other) {
+			n = max(n, e.Max)
+		}
+	}
+	return n
+}
+
+// Peer returns the room at the other end.
+func (c *Conn) Peer() imsg.Room { return c.peer }
+
+// Done is closed when the link has ended.
+func (c *Conn) Done() <-chan struct{} { return c.done }
+
+// Close ends the link. Open calls fail with Gone.
+func (c *Conn) Close() error {
+	if !c.closed.CompareAndSwap(false, true) {
+		return nil
+	}
+	err := c.file.Close()
+	close(c.done)
+	c.sendMu.Lock()
+	for _, f := range c.queue {
+		f.free()
+	}
+	c.queue = nil
+	c.sendMu.Unlock()
+	return err
+}
+
+func (f frame) free() {
+	for _, fd := range f.fds {
+		unix.Close(fd)
+	}
+}
+
+// Send tells m. The files stay the caller's. It never waits: what the kernel does
+// not take is queued, and a full queue is Busy, but for what gives something back.
+// Gone means the link has ended.
+func (c *Conn) Send(m imsg.Notice, files ...*os.File) error {
+	e := imsg.Row(m)
+	if e == nil || e.Way != imsg.Tell {
+		return fmt.Errorf("send to %s: message %T is not told", c.peer, m)
+	}
+	return c.send(e, m, header{}, files)
+}
+
+// send writes m, of e's type, with the id and the deadline of h.
+func (c *Conn) send(e *imsg.Entry, m imsg.Message, h header, files []*os.File) error {
+	if !e.From.Has(c.self) || !e.To.Has(c.peer) || len(files) != e.Files {
+		return fmt.Errorf("send %s to %s with %d files: the table forbids it", e.Name, c.peer, len(files))
+	}
+	k := codecs.Get().(*codec)
+	defer k.free()
+	data, err := k.encode(e, m, h.id)
+	if err != nil {
+		return err
+	}
+	setDeadline(data, h.until)
+	c.sendMu.Lock()
+	defer c.sendMu.Unlock()
+	if c.closed.Load() {
+		return imsg.Gone
+	}
+	if len(c.queue) == 0 {
+		err := c.write(data, files)
+		if err == nil {
+			return nil
+		}
+		if err != unix.EAGAIN && err != unix.ENOBUFS {
+			return c.broken(err)
+		}
+	}
+	if len(c.queue) >= maxQueue && !e.Gives && !e.Report {
+		return imsg.Busy
+	}
+	f := frame{data: append([]byte(nil), data...)}
+	for _, file := range files {
+		fd, err := dup(file)
+		if err != nil {
+			f.free()
+			return err
+		}
+		f.fds = append(f.fds, fd)
+	}
+	c.queue = append(c.queue, f)
+	if len(c.queue) == 1 {
+		go c.flush()
+	}
+	return nil
+}
+
+// write makes one attempt that does not wait; sendMu is held.
+func (c *Conn) write(data []byte, files []*os.File) error {
+	a := &c.attempt
+	a.data, a.oob = data, nil
+	if len(files) > 0 {
+		fds := make([]int, len(files))
+		for i, f := range files {
+			// Fd would switch the descriptor to blocking mode.
+			raw, err := f.SyscallConn()
+			if err != nil {
+				return err
+			}
+			if err := raw.Control(func(fd uintptr) { fds[i] = int(fd) }); err != nil {
+				return err
+			}
+		}
+		a.oob = unix.UnixRights(fds...)
+	}
+	if err := c.raw.Control(a.try); err != nil {
+		return err
+	}
+	return a.err
+}
+
+func sendmsg(fd int, data, oob []byte) error {
+	for {
+		_, err := unix.SendmsgN(fd, data, oob, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+		if err != unix.EINTR {
+			return err
+		}
+	}
+}
+
+func (c *Conn) broken(err error) error {
+	if errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET) || errors.Is(err, os.ErrClosed) {
+		return imsg.Gone
+	}
+	return fmt.Errorf("send to %s: %w", c.peer, err)
+}
+
+func dup(f *os.File) (int, error) {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return -1, err
+	}
+	n := -1
+	if cerr := raw.Control(func(fd uintptr) { n, err = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0) }); cerr != nil {
+		return -1, cerr
+	}
+	return n, err
+}
+
+// flush writes the queue as the kernel takes it and ends when it is empty.
+func (c *Conn) flush() {
+	for {
+		c.sendMu.Lock()
+		if len(c.queue) == 0 {
+			c.sendMu.Unlock()
+			return
+		}
+		f := c.queue[0]
+		c.sendMu.Unlock()
+
+		var oob []byte
+		if len(f.fds) > 0 {
+			oob = unix.UnixRights(f.fds...)
+		}
+		var err error
+		werr := c.raw.Write(func(fd uintptr) bool {
+			err = sendmsg(int(fd), f.data, oob)
+			return err != unix.EAGAIN
+		})
+		if err == unix.ENOBUFS { // the BSDs: no room, and nothing to wait on
+			time.Sleep(time.Millisecond)
+			continue
+		}
+		if err = errors.Join(werr, err); err != nil {
+			c.Close()
+			return
+		}
+		c.sendMu.Lock()
+		f.free()
+		if len(c.queue) > 0 {
+			c.queue = c.queue[1:]
+		}
+		c.sendMu.Unlock()
+	}
+}
+
+// reader is what receiving needs, made once.
+type reader struct {
+	buf []byte
+	oob []byte
+
+	n, oobn, flags int
+	err            error
+	try            func(fd uintptr) bool
+}
+
+func newReader(size int) *reader {
+	r := &reader{buf: make([]byte, size), oob: make([]byte, unix.CmsgSpace(maxFiles*4))}
+	r.try = func(fd uintptr) bool {
+		r.n, r.oobn, r.flags, _, r.err = unix.Recvmsg(int(fd), r.buf, r.oob, unix.MSG_CMSG_CLOEXEC|unix.MSG_DONTWAIT)
+		return r.err != unix.EAGAIN && r.err != unix.EINTR
+	}
+	return r
+}
+
+// receive waits for one datagram. io.EOF is the other room's end. The files are
+// the caller's, with any error too.
+func (c *Conn) receive(r *reader) (data []byte, files []*os.File, err error) {
+	if err := c.raw.Read(r.try); err != nil {
+		return nil, nil, io.EOF // closed by ourselves
+	}
+	if r.oobn > 0 {
+		files, err = rights(r.oob[:r.oobn])
+	}
+	switch {
+	case errors.Is(r.err, unix.ECONNRESET):
+		return nil, files, io.EOF
+	case r.err != nil:
+		return nil, files, fmt.Errorf("receive from %s: %w", c.peer, r.err)
+	case err != nil:
+		return nil, files, bad("%v", err)
+	case r.n == 0:
+		return nil, files, io.EOF
+	case r.flags&unix.MSG_TRUNC != 0:
+		return nil, files, bad("longer than anything %s may say", c.peer)
+	case r.flags&unix.MSG_CTRUNC != 0:
+		return nil, files, bad("descriptors were lost")
+	}
+	return r.buf[:r.n], files, nil
+}
+
+func rights(oob []byte) ([]*os.File, error) {
+	messages, err := unix.ParseSocketControlMessage(oob)
+	if err != nil {
+		return nil, err
+	}
+	var files []*os.File
+	for i := range messages {
+		if messages[i].Header.Type != unix.SCM_RIGHTS {
+			continue
+		}
+		fds, perr := unix.ParseUnixRights(&messages[i])
+		if perr != nil {
+			err = perr
+		}
+		for _, fd := range fds {
+			files = append(files, os.NewFile(uintptr(fd), "received"))
+		}
+	}
+	return files, err
+}
+
+func closeAll(files []*os.File) {
+	for _, f := range files {
+		f.Close()
+	}
+}

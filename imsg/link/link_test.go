@@ -1,0 +1,478 @@
+package link
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net/netip"
+	"os"
+	"reflect"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
+)
+
+// link returns both ends of a link between two rooms.
+func link(t testing.TB, a, b imsg.Room) (*Conn, *Conn) {
+	t.Helper()
+	fa, fb, err := Pair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca, err := NewConn(fa, a, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cb, err := NewConn(fb, b, a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ca.Close(); cb.Close() })
+	return ca, cb
+}
+
+// serve runs the reader of c and returns what ended it.
+func serve(c *Conn, h Handler) <-chan error {
+	end := make(chan error, 1)
+	go func() { end <- c.Serve(h) }()
+	return end
+}
+
+func wait[T any](t testing.TB, c <-chan T) T {
+	t.Helper()
+	return imsgtest.Receive(t, "an event", c)
+}
+
+// fill gives every field a value that is not its zero, within its limits.
+func fill(v reflect.Value, n int) {
+	switch v.Kind() {
+	case reflect.Struct:
+		switch v.Interface().(type) {
+		case netip.Addr:
+			v.Set(reflect.ValueOf(netip.MustParseAddr("2001:db8::25")))
+			return
+		case netip.AddrPort:
+			v.Set(reflect.ValueOf(netip.MustParseAddrPort("203.0.113.7:51234")))
+			return
+		}
+		for i := range v.NumField() {
+			fill(v.Field(i), n+i)
+		}
+	case reflect.Slice:
+		v.Set(reflect.MakeSlice(v.Type(), 2, 2))
+		for i := range v.Len() {
+			fill(v.Index(i), n+i)
+		}
+	case reflect.String:
+		v.SetString(fmt.Sprintf("text %d", n))
+	case reflect.Bool:
+		v.SetBool(true)
+	case reflect.Float64:
+		v.SetFloat(math.Pi * float64(n))
+	case reflect.Int, reflect.Int64, reflect.Int32:
+		v.SetInt(-1 << (n % 31))
+	default:
+		v.SetUint(uint64(n%250 + 1))
+	}
+}
+
+func TestCodingEveryMessage(t *testing.T) {
+	for i := range imsg.Table {
+		e := &imsg.Table[i]
+		for _, full := range []bool{false, true} {
+			m := e.New()
+			if full {
+				fill(reflect.ValueOf(m).Elem(), 1)
+			}
+			k := new2()
+			frame, err := k.encode(imsg.Row(m), m, 7)
+			if err != nil {
+				t.Fatalf("%s: %v", e.Name, err)
+			}
+			frame = bytes.Clone(frame)
+			h, err := parseHeader(frame)
+			if err != nil || h.typ != e.Type || h.id != 7 {
+				t.Fatalf("%s: header %+v, %v", e.Name, h, err)
+			}
+			got, err := k.decode(e, frame[imsg.HeaderLen:])
+			if err != nil {
+				t.Fatalf("%s: %v", e.Name, err)
+			}
+			if !reflect.DeepEqual(got, m) {
+				t.Errorf("%s: sent %+v, got %+v", e.Name, m, got)
+			}
+			for i := range frame[imsg.HeaderLen:] {
+				if _, err := k.decode(e, frame[imsg.HeaderLen:imsg.HeaderLen+i]); !errors.Is(err, ErrBadMessage) {
+					t.Errorf("%s cut at %d: %v", e.Name, i, err)
+				}
+			}
+			if _, err := k.decode(e, append(frame[imsg.HeaderLen:len(frame):len(frame)], 0xc0)); !errors.Is(err, ErrBadMessage) {
+				t.Errorf("%s with a trailing octet: %v", e.Name, err)
+			}
+		}
+	}
+}
+
+func new2() *codec { return codecs.New().(*codec) }
+
+// encode writes a frame with a codec of its own.
+func encode(m imsg.Message, id uint32) ([]byte, error) { return new2().encode(imsg.Row(m), m, id) }
+
+// is tells whether r brought an M.
+func is[M imsg.Message](r Request) bool { return isMessage[M](r.Message) }
+
+func isMessage[M imsg.Message](m imsg.Message) bool {
+	_, ok := m.(M)
+	return ok
+}
+
+func TestStrict(t *testing.T) {
+	leave := imsg.Row(&imsg.Leave{})
+	for name, body := range map[string][]byte{
+		"nil for a struct":       {0xc0},
+		"missing field":          {0x90},
+		"unknown field":          {0x92, 1, 1},
+		"map":                    {0x81, 0xa6, 'N', 'u', 'm', 'b', 'e', 'r', 1},
+		"number for a struct":    {1},
+		"string for a number":    {0x91, 0xa1, '1'},
+		"wider than needed":      {0x91, 0xcc, 1},
+		"negative for unsigned":  {0x91, 0xff},
+		"float for unsigned":     {0x91, 0xca, 0, 0, 0, 0},
+		"extension":              {0x91, 0xd4, 1, 1},
+		"reserved octet":         {0x91, 0xc1},
+		"16 million elements":    {0xdd, 0x00, 0xff, 0xff, 0xff},
+		"4 GiB of string":        {0x91, 0xdb, 0xff, 0xff, 0xff, 0xff},
+		"nesting":                bytes.Repeat([]byte{0x91}, 1000),
+		"too long for its type":  append([]byte{0x91, 0xda, 0x10, 0}, make([]byte, 4096)...),
+		"empty":                  {},
+		"boolean for an integer": {0x91, 0xc3},
+	} {
+		if m, err := new2().decode(leave, body); !errors.Is(err, ErrBadMessage) {
+			t.Errorf("%s: %+v, %v", name, m, err)
+		}
+	}
+	// 300 does not fit State, a uint8: cutting it to 44 must not pass.
+	live := &imsg.Live{Sessions: []imsg.LiveSession{{State: 44}}}
+	k := new2()
+	frame, _ := k.encode(imsg.Row(live), live, 0)
+	cut := bytes.Replace(frame[imsg.HeaderLen:], []byte{44}, []byte{0xcd, 0x01, 0x2c}, 1)
+	if _, err := new2().decode(imsg.Row(live), cut); !errors.Is(err, ErrBadMessage) {
+		t.Errorf("a number wider than its field: %v", err)
+	}
+}
+
+func TestCall(t *testing.T) {
+	s, l := link(t, imsg.Session, imsg.Lockd)
+	serve(s, func(Request) {})
+	serve(l, func(r Request) {
+		switch m := r.Message.(type) {
+		case *imsg.Enter:
+			r.answer(&imsg.Admission{Number: 42, Load: 0.5, Sessions: int(m.Client.Port())})
+		case *imsg.Offence:
+			r.Fail(imsg.Resource)
+		}
+	})
+	a, err := Ask(s, &imsg.Enter{Client: netip.MustParseAddrPort("192.0.2.1:99")}, imsgtest.Patience)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.Number != 42 || a.Sessions != 99 || a.Load != 0.5 {
+		t.Errorf("a %+v", a)
+	}
+	if _, err := Ask(s, &imsg.Offence{}, imsgtest.Patience); err != imsg.Resource {
+		t.Errorf("a failure came as %v", err)
+	}
+}
+
+func TestCallGone(t *testing.T) {
+	s, l := link(t, imsg.Session, imsg.Lockd)
+	serve(s, func(Request) {})
+	serve(l, func(r Request) { r.From().Close() })
+	if _, err := Ask(s, &imsg.Enter{}, imsgtest.Patience); err != imsg.Gone {
+		t.Fatalf("the other room ended: %v", err)
+	}
+	if _, err := Ask(s, &imsg.Enter{}, imsgtest.Patience); err != imsg.Gone {
+		t.Fatalf("after the end: %v", err)
+	}
+	if err := s.Send(&imsg.Leave{}); err != imsg.Gone {
+		t.Fatalf("telling after the end: %v", err)
+	}
+}
+
+func TestFilesTravel(t *testing.T) {
+	s, c := link(t, imsg.Session, imsg.Scand)
+	serve(s, func(Request) {})
+	serve(c, func(r Request) {
+		b, _ := io.ReadAll(r.Files[0])
+		r.Close()
+		r.answer(&imsg.Verdict{VirusName: string(b)})
+	})
+	f, err := os.CreateTemp(t.TempDir(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	f.WriteString("what lies in the file")
+	f.Seek(0, 0)
+	a, err := Ask(s, &imsg.Scan{}, imsgtest.Patience, f)
+	if err != nil || a.VirusName != "what lies in the file" {
+		t.Fatalf("%+v, %v", a, err)
+	}
+	if _, err := Ask(s, &imsg.Scan{}, time.Second); err == nil {
+		t.Error("Scan without its file was sent")
+	}
+}
+
+// raw returns an end that can say anything, and the checked end.
+func raw(t *testing.T, liar, honest imsg.Room) (*os.File, *Conn) {
+	fa, fb, err := Pair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := NewConn(fb, honest, liar)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { fa.Close(); c.Close() })
+	return fa, c
+}
+
+func TestLiars(t *testing.T) {
+	frame := func(m imsg.Message, id uint32) []byte {
+		b, err := encode(m, id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return bytes.Clone(b)
+	}
+	for name, say := range map[string]struct {
+		data  []byte
+		files int
+	}{
+		"short":                     {data: []byte{1, 2, 3}},
+		"unknown type":              {data: []byte{0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x90}},
+		"type zero":                 {data: []byte{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x90}},
+		"unused octets":             {data: []byte{byte(imsg.Row(&imsg.Leave{}).Type), 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x92, 1, 0xc2}},
+		"a stronger room's words":   {data: frame(&imsg.Start{}, 0)},
+		"another room's words":      {data: frame(&imsg.Verdict{}, 3)},
+		"the parent's words":        {data: frame(&imsg.LockdConfig{}, 0)},
+		"tell with an id":           {data: frame(&imsg.Leave{}, 5)},
+		"ask without an id":         {data: frame(&imsg.Enter{}, 0)},
+		"ask without a deadline":    {data: frame(&imsg.Enter{}, 1)},
+		"tell with a deadline":      {data: stamped(frame(&imsg.Leave{}, 0), 1)},
+		"a descriptor nobody asked": {data: frame(&imsg.Leave{}, 0), files: 1},
+		"many descriptors":          {data: frame(&imsg.Leave{}, 0), files: 9},
+		"more than fit":             {data: frame(&imsg.Leave{}, 0), files: 40},
+		"longer than the link":      {data: make([]byte, 80<<10)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			liar, honest := raw(t, imsg.Session, imsg.Lockd)
+			end := serve(honest, func(r Request) { t.Errorf("%T was handled", r.Message) })
+			before := descriptors(t)
+			var oob []byte
+			if say.files > 0 {
+				fds := make([]int, say.files)
+				oob = unix.UnixRights(fds...)
+			}
+			if err := unix.Sendmsg(int(liar.Fd()), say.data, oob, nil, 0); err != nil {
+				t.Fatal(err)
+			}
+			if err := wait(t, end); !errors.Is(err, ErrBadMessage) {
+				t.Errorf("ended with %v", err)
+			}
+			if after := descriptors(t); after >= before+say.files && say.files > 0 {
+				t.Errorf("descriptors leak: %d before, %d after", before, after)
+			}
+		})
+	}
+}
+
+// stamped is a frame with a deadline.
+func stamped(frame []byte, until int64) []byte {
+	setDeadline(frame, until)
+	return frame
+}
+
+func descriptors(t *testing.T) int {
+	d, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return 0
+	}
+	return len(d)
+}
+
+func TestWrongAnswerType(t *testing.T) {
+	liar, honest := raw(t, imsg.Lockd, imsg.Session)
+	end := serve(honest, func(Request) {})
+	lied := make(chan bool)
+	go func() {
+		defer close(lied)
+		buf := make([]byte, 4096)
+		n, _ := liar.Read(buf)
+		h, _ := parseHeader(buf[:n])
+		b, _ := encode(&imsg.Done{}, h.id)
+		unix.Sendmsg(int(liar.Fd()), b, nil, nil, 0)
+	}()
+	if _, err := Ask(honest, &imsg.Enter{}, imsgtest.Patience); err != imsg.Gone {
+		t.Errorf("a wrong answer gave %v", err)
+	}
+	if err := wait(t, end); !errors.Is(err, ErrBadMessage) {
+		t.Errorf("link ended with %v", err)
+	}
+	wait(t, lied)
+}
+
+// A peer that does not read costs its sender a bounded queue and no waiting;
+// when it reads again nothing is lost or out of order.
+func TestSlowReader(t *testing.T) {
+	s, l := link(t, imsg.Session, imsg.Lockd)
+	sent := 0
+	for {
+		err := s.Send(&imsg.Counts{Add: []uint64{uint64(sent)}})
+		if err == imsg.Busy {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if sent++; sent > 100_000 {
+			t.Fatal("the queue is not bounded")
+		}
+	}
+	if sent < maxQueue {
+		t.Errorf("only %d frames were taken", sent)
+	}
+	got := make(chan uint64, sent+1)
+	serve(l, func(r Request) { got <- r.Message.(*imsg.Counts).Add[0] })
+	for i := range sent {
+		if n := wait(t, got); n != uint64(i) {
+			t.Fatalf("frame %d came as %d", n, i)
+		}
+	}
+}
+
+// One who asks and never listens is cut off, as one who says what it may not.
+func TestDeafPeer(t *testing.T) {
+	asker, honest := raw(t, imsg.Session, imsg.Lockd)
+	end := serve(honest, func(r Request) { r.answer(&imsg.Admission{}) })
+	for id := range uint32(10 * maxQueue) {
+		frame, err := encode(&imsg.Enter{}, id+1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		stamped(frame, math.MaxInt64)
+		if unix.Sendmsg(int(asker.Fd()), frame, nil, nil, unix.MSG_NOSIGNAL) != nil {
+			break
+		}
+	}
+	if err := wait(t, end); !errors.Is(err, ErrBadMessage) {
+		t.Errorf("ended with %v", err)
+	}
+}
+
+func TestLinkIsReplaced(t *testing.T) {
+	var l Peer
+	answer := func(n uint64) Handler {
+		return func(r Request) { r.answer(&imsg.Admission{Number: n}) }
+	}
+	ask := func() (uint64, error) {
+		a, err := Ask(&l, &imsg.Enter{}, imsgtest.Patience)
+		if err != nil {
+			return 0, err
+		}
+		return a.Number, nil
+	}
+	first, other := link(t, imsg.Session, imsg.Lockd)
+	serve(first, func(Request) {})
+	serve(other, answer(1))
+	go l.Set(first)
+	if n, err := ask(); n != 1 || err != nil {
+		t.Fatalf("waiting for the first: %d, %v", n, err)
+	}
+	other.Close()
+	wait(t, first.Done())
+	second, other := link(t, imsg.Session, imsg.Lockd)
+	serve(second, func(Request) {})
+	serve(other, answer(2))
+	go l.Set(second)
+	if n, err := ask(); n != 2 || err != nil {
+		t.Fatalf("after the replacement: %d, %v", n, err)
+	}
+	var none Peer
+	if _, err := Ask(&none, &imsg.Enter{}, time.Millisecond); err != imsg.Gone {
+		t.Errorf("no peer: %v", err)
+	}
+}
+
+func TestManyCallers(t *testing.T) {
+	s, l := link(t, imsg.Session, imsg.Lockd)
+	serve(s, func(Request) {})
+	serve(l, func(r Request) {
+		go r.answer(&imsg.Admission{Number: uint64(r.Message.(*imsg.Enter).Client.Port())})
+	})
+	var wg sync.WaitGroup
+	for i := range 500 {
+		wg.Go(func() {
+			port := uint16(i + 1)
+			a, err := Ask(s, &imsg.Enter{Client: netip.AddrPortFrom(netip.IPv6Loopback(), port)}, imsgtest.Patience)
+			if err != nil || a.Number != uint64(port) {
+				t.Errorf("call %d: %+v, %v", i, a, err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func FuzzValidate(f *testing.F) {
+	f.Add([]byte{0x91, 1})
+	f.Add([]byte{0xdd, 0x00, 0xff, 0xff, 0xff})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		n := testing.AllocsPerRun(1, func() { _ = validate(b) })
+		if validate(b) == nil && n > 0 {
+			t.Errorf("validating allocates %v times", n)
+		}
+	})
+}
+
+// FuzzDecode feeds every type's decoder: no panic, and what is taken is exactly
+// what we would have written.
+func FuzzDecode(f *testing.F) {
+	for i := range imsg.Table {
+		for _, full := range []bool{false, true} {
+			m := imsg.Table[i].New()
+			if full {
+				fill(reflect.ValueOf(m).Elem(), 1)
+			}
+			frame, err := encode(m, 0)
+			if err != nil {
+				f.Fatal(err)
+			}
+			f.Add(uint16(imsg.Table[i].Type), bytes.Clone(frame[imsg.HeaderLen:]))
+		}
+	}
+	f.Fuzz(func(t *testing.T, typ uint16, body []byte) {
+		e := imsg.RowOf(imsg.Type(typ))
+		if e == nil {
+			return
+		}
+		k := new2()
+		m, err := k.decode(e, body)
+		if err != nil {
+			if !errors.Is(err, ErrBadMessage) {
+				t.Errorf("%v is no ErrBadMessage", err)
+			}
+			return
+		}
+		again, err := k.encode(imsg.Row(m), m, 0)
+		if err != nil || !bytes.Equal(again[imsg.HeaderLen:], body) {
+			t.Errorf("%s: took %x, writes %x, %v", e.Name, body, again, err)
+		}
+	})
+}

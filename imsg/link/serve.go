@@ -1,0 +1,127 @@
+// Receiving: every datagram is held against the table, decoded, and given to the
+// call it answers or to the room's handler.
+
+package link
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+)
+
+// Request is a message that arrived. Files are the handler's to close.
+type Request struct {
+	Message imsg.Message
+	Files   []*os.File
+	Until   time.Time // its asker waits no longer; zero for what is told or reported
+
+	conn *Conn
+	id   uint32
+}
+
+// Handler takes what arrives. It runs on the link's reader: it must not block.
+// A Request may be answered later, from any goroutine. A question whose asker
+// waits no more does not get here.
+type Handler func(Request)
+
+// From returns the link the request came by.
+func (r Request) From() *Conn { return r.conn }
+
+// Reply is what a question is answered by. A is the one type that answers it.
+type Reply[A any] struct{ Request }
+
+// ReplyTo returns what answers q, the question that r brought.
+func ReplyTo[A any](r Request, q imsg.Question[A]) Reply[A] { return Reply[A]{r} }
+
+// Answer answers the question.
+func (r Reply[A]) Answer(a *A) { r.answer(a) }
+
+// Fail answers a question with an error.
+func (r Request) Fail(k imsg.Kind) { r.answer(&imsg.Failure{Kind: k}) }
+
+// answer sends what answers a question. A peer that does not take its answers is
+// cut off: Serve then ends as at a bad message, for a living room without its link
+// would serve nobody.
+func (r Request) answer(m imsg.Message) {
+	if err := r.conn.send(imsg.Row(m), m, header{id: r.id}, nil); err == imsg.Busy {
+		r.conn.overflowed.Store(true)
+		r.conn.Close()
+	}
+}
+
+// Close closes the files that came with the request.
+func (r Request) Close() { closeAll(r.Files) }
+
+// Serve reads the link until it ends and returns nil, or until something comes
+// that the table does not allow and returns an error that wraps ErrBadMessage.
+// Either way the link is closed then.
+func (c *Conn) Serve(handle Handler) error {
+	defer c.Close()
+	in := newReader(largest(c.peer, c.self) + headerLen)
+	for {
+		data, files, err := c.receive(in)
+		if err != nil {
+			closeAll(files)
+			if c.overflowed.Load() {
+				return bad("%s does not take its answers", c.peer)
+			}
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			return err
+		}
+		if err := c.take(data, files, handle); err != nil {
+			closeAll(files)
+			return fmt.Errorf("from %s: %w", c.peer, err)
+		}
+	}
+}
+
+func (c *Conn) take(data []byte, files []*os.File, handle Handler) error {
+	h, err := parseHeader(data)
+	if err != nil {
+		return err
+	}
+	e := imsg.RowOf(h.typ)
+	if e == nil {
+		return bad("unknown type %d", h.typ)
+	}
+	switch {
+	case !e.From.Has(c.peer) || !e.To.Has(c.self):
+		return bad("%s may not say %s to %s", c.peer, e.Name, c.self)
+	case len(files) != e.Files:
+		return bad("%s with %d files, not %d", e.Name, len(files), e.Files)
+	case (h.id == 0) != (e.Way == imsg.Tell):
+		return bad("%s with call id %d", e.Name, h.id)
+	case (h.until == 0) != (e.Way != imsg.Ask):
+		return bad("%s with deadline %d", e.Name, h.until)
+	}
+	k := codecs.Get().(*codec)
+	defer k.free()
+	m, err := k.decode(e, data[headerLen:])
+	if err != nil {
+		return err
+	}
+	if e.Way == imsg.Answer {
+		return c.settle(e, h.id, m)
+	}
+	if m, ok := m.(*imsg.GiveUp); ok {
+		c.givenUp(m.ID)
+		return nil
+	}
+	r := Request{Message: m, Files: files, conn: c, id: h.id}
+	if e.Way == imsg.Ask && !e.Report {
+		r.Until = time.Now().Add(time.Duration(h.until - monotonic()))
+		if r.Late() {
+			r.Close()
+			r.Fail(imsg.Timeout)
+			return nil
+		}
+	}
+	handle(r)
+	return nil
+}

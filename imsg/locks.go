@@ -1,0 +1,136 @@
+// What a client was caught at, the lock it gets for that, the script that hears of
+// it, and locks as the operator sees them.
+
+package imsg
+
+import "net/netip"
+
+// Found is the cause of an Offence.
+type Found uint8
+
+// The causes, in the numbering of the lock_on bits: bit i of lock_on stands for
+// the causes whose LockOn is i.
+const (
+	FoundVirus Found = iota + 1
+	FoundSpam
+	FoundMaxHost
+	FoundMaxIdent
+	FoundDNSBL
+	FoundSPF
+	FoundRegexHelo
+	FoundRegexMailFrom
+	FoundRegexRcptTo
+	FoundEarlyTalk
+	FoundRateMailFrom
+	FoundRateRcptTo
+)
+
+var foundWords = [...]string{"", "VIRUS", "SPAM", "MAX_HOST", "MAX_IDENT", "DNSBL", "SPF", "REGEX_HELO", "REGEX_MAIL_FROM",
+	"REGEX_RCPT_TO", "EARLYTALK", "RATELIMIT_MAILFROM_REJECTS", "RATELIMIT_RCPTTO_REJECTS"}
+
+// String is the FOUND word of scripts and lock files.
+func (f Found) String() string { return foundWords[min(int(f), len(foundWords)-1)] }
+
+// LockOn returns the lock_on bit that makes this cause lock.
+func (f Found) LockOn() LockOn {
+	switch f {
+	case FoundVirus:
+		return LockVirus
+	case FoundSpam:
+		return LockSpam
+	case FoundMaxHost:
+		return LockMaxHost
+	case FoundMaxIdent:
+		return LockMaxIdent
+	case FoundDNSBL:
+		return LockDNSBL
+	case FoundSPF:
+		return LockSPF
+	case FoundRegexHelo, FoundRegexMailFrom, FoundRegexRcptTo:
+		return LockRegex
+	case FoundEarlyTalk:
+		return LockEarlyTalk
+	case FoundRateMailFrom, FoundRateRcptTo:
+		return LockRateLimit
+	}
+	return 0
+}
+
+// Offence reports what a session was caught at. lockd knows the rest of it (its
+// addresses, its start) since Enter. Strings come from the client, cleaned of
+// control characters.
+type Offence struct {
+	Number      uint64
+	Transaction int // from 1; a repeat of the same is counted once
+	Found       Found
+	Virus       string
+	Score       float64
+	Target      netip.AddrPort
+	Helo        string
+	MailFrom    string
+	Recipients  int // accepted in the whole session
+	Size        int64
+	Auth        AuthFlags
+	Spool       string // START.N if a file was kept, else empty
+}
+
+func (*Offence) answer(*Done) {}
+
+// Locked tells a worker that the clients of sessions have been locked meanwhile.
+type Locked struct{ Numbers []uint64 }
+
+func (*Locked) notice() {}
+
+// LockedPage is the largest number of sessions in one Locked.
+const LockedPage = 512
+
+// Run asks for the action script. The path and the arguments' order belong to
+// the runner's own configuration; this carries only values.
+type Run struct {
+	Offence
+	Started      int64
+	Client       netip.AddrPort
+	Local        netip.AddrPort
+	Ident        string
+	IdentCount   int
+	LockFile     string // full path
+	LockDuration int    // seconds, -1 for ever, 0 none
+}
+
+func (*Run) notice() {}
+
+// Ran says that one Run is dealt with: the script has ended, or it was logged why
+// it was not run.
+type Ran struct{}
+
+func (*Ran) notice() {}
+
+// Locks asks for the locks whose name sorts behind After.
+type Locks struct{ After string }
+
+func (*Locks) answer(*LockList) {}
+
+// LockList answers Locks, ordered by Name.
+type LockList struct {
+	Locks []LockEntry
+	More  bool
+}
+
+// LockEntry is one lock file.
+type LockEntry struct {
+	Name    string // address, or address "-" ident
+	Cause   string
+	Created int64
+	Expires int64 // 0: never
+	Saint   bool  // a whitelist mark: owned by uid 0
+}
+
+// Lock asks to lock a client by hand.
+type Lock struct{ Name, Cause string }
+
+func (*Lock) answer(*Done) {}
+
+// Unlock asks to remove a client's lock.
+type Unlock struct{ Name string }
+
+func (*Unlock) answer(*Done) {}

@@ -1,0 +1,38 @@
+// The levels of the log. This file owns how syslog's severities and slog's
+// levels stand for each other.
+
+package logs
+
+import "log/slog"
+
+// The levels slog has no name for. Its own Debug, Info, Warn and Error are
+// syslog's debug, info, warning and err.
+const (
+	LevelNotice slog.Level = 2
+	LevelCrit   slog.Level = 12
+	LevelAlert  slog.Level = 16
+	LevelEmerg  slog.Level = 20
+
+	// LevelAlways is of severity info, yet no log_level keeps it back.
+	LevelAlways slog.Level = 1000
+)
+
+// levels are the slog levels by syslog severity (RFC 3164 section 4.1.1).
+var levels = [8]slog.Level{LevelEmerg, LevelAlert, LevelCrit, slog.LevelError, slog.LevelWarn, LevelNotice, slog.LevelInfo, slog.LevelDebug}
+
+var severityNames = [8]string{"emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"}
+
+// LevelOf returns the level of a syslog severity, 0 (emerg) to 7 (debug).
+func LevelOf(severity int) slog.Level { return levels[min(max(severity, 0), 7)] }
+
+func severity(l slog.Level) int {
+	if l >= LevelAlways {
+		return 6
+	}
+	for s, have := range levels {
+		if l >= have {
+			return s
+		}
+	}
+	return 7
+}

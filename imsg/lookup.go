@@ -1,0 +1,67 @@
+// What a session asks lookupd.
+
+package imsg
+
+import "net/netip"
+
+// Listed asks whether a client stands on one of the DNS block lists.
+type Listed struct{ Client netip.Addr }
+
+func (*Listed) answer(*Listing) {}
+
+// Listing answers Listed. Zone is empty if no list names the client.
+type Listing struct {
+	Zone   string
+	Answer netip.Addr
+	Failed int // lists that could not be asked
+}
+
+// Locate asks which server a connection was meant for, and on whose behalf the
+// client, if it is a router, called. Failures: NotFound, the connection is not
+// known or not translated; Timeout; Invalid, an answer to another question;
+// Malformed, an answer that names no usable address.
+type Locate struct{ Client, Local netip.AddrPort }
+
+func (*Locate) answer(*Location) {}
+
+// Location answers Locate.
+type Location struct {
+	Target netip.AddrPort
+	Ident  string // printable ASCII without blanks, 32 octets at most; empty if none
+}
+
+// SPFVerdict is what a domain says of a client that uses its name (RFC 7208
+// section 2.6).
+type SPFVerdict uint8
+
+// The verdicts.
+const (
+	SPFNone SPFVerdict = iota
+	SPFNeutral
+	SPFPass
+	SPFFail
+	SPFSoftFail
+	SPFTempError
+	SPFPermError
+)
+
+var spfNames = [...]string{"none", "neutral", "pass", "fail", "softfail", "temperror", "permerror"}
+
+func (v SPFVerdict) String() string { return spfNames[min(int(v), len(spfNames)-1)] }
+
+// SPF asks whether Client may use the names it gave. MailFrom is an address
+// without brackets, empty for the null reverse-path.
+type SPF struct {
+	Client   netip.Addr
+	Helo     string
+	MailFrom string
+}
+
+func (*SPF) answer(*SPFResult) {}
+
+// SPFResult answers SPF. Problem, for the log, says what an error was; it holds
+// no more than 200 octets.
+type SPFResult struct {
+	Verdict SPFVerdict
+	Problem string
+}

@@ -1,0 +1,106 @@
+// A room's link to its parent. This file owns what every room hears and answers in
+// the same way.
+
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/link"
+	"github.com/smtp-gated/smtp-gated/imsg/logs"
+)
+
+// Parent is a room's link to the parent.
+type Parent struct {
+	*link.Conn
+	self  imsg.Room
+	log   *logs.Log
+	guard sync.Locker // nil: none
+	ctx   context.Context
+	end   context.CancelCauseFunc
+}
+
+// Start opens a room's link to the parent, which it is born with, and says Hello
+// over it.
+func Start(f *os.File, self imsg.Room) (*Parent, error) {
+	c, err := link.NewConn(f, self, imsg.Parent)
+	if err != nil {
+		return nil, err
+	}
+	p := &Parent{Conn: c, self: self, log: logs.New(self)}
+	p.ctx, p.end = context.WithCancelCause(context.Background())
+	if err := p.Send(&imsg.Hello{Room: self, PID: os.Getpid(), Fingerprint: imsg.Fingerprint()}); err != nil {
+		return nil, fmt.Errorf("say hello: %w", err)
+	}
+	return p, nil
+}
+
+// Log returns the room's logger. What is logged before the first Sink is kept,
+// within bounds, until there is one.
+func (p *Parent) Log() *slog.Logger { return p.log.Logger() }
+
+// Context returns one that ends with the room.
+func (p *Parent) Context() context.Context { return p.ctx }
+
+// End ends the room, for a cause or for none: its life is over.
+func (p *Parent) End(cause error) {
+	p.end(cause)
+	p.Close()
+}
+
+// Guard names the lock that all of a room's work passes. A room that never gives
+// it back hangs, however well it reads its links. It must be called before Run.
+func (p *Parent) Guard(l sync.Locker) { p.guard = l }
+
+// Serve gives what the parent says to handle, keeping Sink and Ping for itself,
+// until the link ends.
+func (p *Parent) Serve(handle link.Handler) error {
+	defer p.log.Flush()
+	return p.Conn.Serve(func(r link.Request) {
+		switch m := r.Message.(type) {
+		case *imsg.Sink:
+			p.log.SetSink(m, r.Files[0])
+		case *imsg.Ping:
+			p.pong(link.ReplyTo(r, m))
+		default:
+			handle(r)
+		}
+	})
+}
+
+// pong answers that the room works. The lock is waited for aside: the parent asks
+// a few times only and then ends a room that does not answer.
+func (p *Parent) pong(r link.Reply[imsg.Pong]) {
+	if p.guard == nil {
+		r.Answer(&imsg.Pong{})
+		return
+	}
+	go func() {
+		p.guard.Lock()
+		defer p.guard.Unlock()
+		r.Answer(&imsg.Pong{})
+	}()
+}
+
+// Accept makes a link of the Peer m, which r brought, and serves it in the
+// background until it ends. A peer that says what it may not is reported to the
+// parent.
+func (p *Parent) Accept(r link.Request, m *imsg.Peer, handle link.Handler) (*link.Conn, error) {
+	c, err := link.NewConn(r.Files[0], p.self, m.Room)
+	if err != nil {
+		return nil, err
+	}
+	go func() {
+		if err := c.Serve(handle); errors.Is(err, link.ErrBadMessage) {
+			p.Log().Error("link closed", "peer", m.Room, "member", m.Member, "error", err)
+			p.Send(&imsg.BadPeer{Room: m.Room, Member: m.Member})
+		}
+	}()
+	return c, nil
+}

@@ -1,0 +1,61 @@
+package process
+
+import (
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
+	"github.com/smtp-gated/smtp-gated/imsg/link"
+)
+
+// start makes a room's link to its parent, and the parent's end of it.
+func start(t *testing.T, self imsg.Room) (*Parent, *link.Conn) {
+	t.Helper()
+	near, far, err := link.Pair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	parent, err := link.NewConn(near, imsg.Parent, self)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := Start(far, self)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Close(); parent.Close() })
+	return p, parent
+}
+
+// A room answers that it works as long as its lock can be had, and its links are
+// read meanwhile.
+func TestPing(t *testing.T) {
+	for _, self := range []imsg.Room{imsg.Session, imsg.Lookupd, imsg.Scand, imsg.Lockd, imsg.Action} {
+		p, parent := start(t, self)
+		go parent.Serve(func(link.Request) {})
+		var mu sync.Mutex
+		p.Guard(&mu)
+		told := make(chan imsg.Message, 1)
+		go p.Serve(func(r link.Request) { told <- r.Message })
+		if _, err := link.Ask(parent, &imsg.Ping{}, 10*time.Second); err != nil {
+			t.Errorf("%s: %v", self, err)
+		}
+		mu.Lock()
+		if _, err := link.Ask(parent, &imsg.Ping{}, 10*time.Millisecond); !errors.Is(err, imsg.Timeout) {
+			t.Errorf("%s works without its lock: %v", self, err)
+		}
+		if err := parent.Send(&imsg.Drain{}); err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := imsgtest.Receive(t, "Drain", told).(*imsg.Drain); !ok {
+			t.Errorf("%s hears something else", self)
+		}
+		mu.Unlock()
+		if _, err := link.Ask(parent, &imsg.Ping{}, 10*time.Second); err != nil {
+			t.Errorf("%s: %v", self, err)
+		}
+	}
+}

@@ -1,0 +1,149 @@
+// A session at lockd: its admission, its life, its end. Moments are Unix
+// nanoseconds.
+
+package imsg
+
+import "net/netip"
+
+// Enter asks for admission of one accepted connection.
+type Enter struct {
+	Client netip.AddrPort
+	Local  netip.AddrPort // the listener's side of it
+	Target netip.AddrPort // invalid if it is not known yet
+}
+
+func (*Enter) answer(*Admission) {}
+
+// Refusal says why a connection is not admitted. Zero is admission.
+type Refusal uint8
+
+// The refusals, in the order they are looked for.
+const (
+	Admitted Refusal = iota
+	RefusedConnections
+	RefusedLoad
+	RefusedHost
+	RefusedLocked
+	RefusedIdent
+	RefusedRateError // the client's record of rates is unusable
+	RefusedRate      // its quota of connections is used up
+	RefusedTargets   // it called too many different servers
+)
+
+// Admission answers Enter and Ident. A refused session is not live: nothing more
+// need be said of it.
+type Admission struct {
+	Number   uint64 // of the session, given to refused ones too
+	Refusal  Refusal
+	Sessions int     // live in the family, this one included
+	Same     int     // live of this client, or of this client and ident, this one included
+	Load     float64 // load average of the last minute
+	Uses     RateSet // counters the client has a quota of: their uses are asked for
+}
+
+func admissionBack(a *Admission) *Leave {
+	if a.Refusal == Admitted {
+		return &Leave{Number: a.Number, Late: true}
+	}
+	return nil
+}
+
+// Ident tells what was found out of an admitted session's connection, and asks
+// for admission once more: under the limits that could not be judged before.
+// Ident counts in the remote modes, Target if Enter had none. No connection is
+// counted before its target is known.
+type Ident struct {
+	Number uint64
+	Ident  string
+	Target netip.AddrPort
+}
+
+func (*Ident) answer(*Admission) {}
+
+// Announce tells a fresh lockd of sessions that are already live. Last is true
+// in the final one; a worker always sends at least that one on a new link.
+type Announce struct {
+	Sessions []LiveSession
+	Last     bool
+}
+
+func (*Announce) notice() {}
+
+// Leave says that a session is over, or gives its admission back.
+type Leave struct {
+	Number uint64
+	Late   bool // the Admission came too late: what it used of a quota goes back
+}
+
+func (*Leave) notice() {}
+
+// Counts adds to the family's counters, indexed by Counter.
+type Counts struct{ Add []uint64 }
+
+func (*Counts) notice() {}
+
+// AuthFlags is what is known of a session's SMTP AUTH.
+type AuthFlags uint8
+
+// The bits as scripts and the CLOSE line show them.
+const (
+	AuthSupported AuthFlags = 1 << iota
+	AuthAccepted
+	AuthRejected
+)
+
+// Snapshot asks a worker for its live sessions with a number above After.
+type Snapshot struct{ After uint64 }
+
+func (*Snapshot) answer(*Live) {}
+
+// Live answers Snapshot, ordered by Number; More tells that there are others.
+type Live struct {
+	Sessions []LiveSession
+	More     bool
+}
+
+// LivePage is the largest number of sessions in one Live, Announce or SessionList.
+const LivePage = 256
+
+// LiveSession is one running session as its worker sees it.
+type LiveSession struct {
+	Number       uint64
+	State        State
+	Auth         AuthFlags
+	Started      int64
+	Client       netip.AddrPort
+	Local        netip.AddrPort
+	Target       netip.AddrPort // invalid until it is known
+	Transactions int
+	ClientBytes  int64
+	ServerBytes  int64
+	Ident        string
+}
+
+// State is what a session is doing.
+type State uint8
+
+// The states as the status file words them.
+const (
+	StateStart State = iota
+	StateHelo
+	StateIdent
+	StateConnect
+	StatePre
+	StateSPF
+	StateDNSBL
+	StateData
+	StateBDAT
+	StateDirect
+	StateScan
+	StateSpam
+	StatePost
+	StateRset
+	StateQuit
+	StateTaken
+)
+
+var stateNames = [...]string{"start", "helo", "ident", "connect", "pre", "spf", "dnsdb", "data", "bdat", "direct", "scan", "spam", "post", "rset", "quit", "taken"}
+
+func (s State) String() string { return stateNames[min(int(s), len(stateNames)-1)] }

@@ -1,0 +1,67 @@
+package imsg
+
+import "testing"
+
+func TestTable(t *testing.T) {
+	seen := make(map[string]bool)
+	for i := range Table {
+		e := &Table[i]
+		m := e.New()
+		if seen[e.Name] || Row(m) != e || RowOf(e.Type) != e {
+			t.Errorf("%s has two rows, or none", e.Name)
+		}
+		seen[e.Name] = true
+		if _, told := m.(Notice); told != (e.Way == Tell) {
+			t.Errorf("%s is told: %v, by the table %s", e.Name, told, e.Way)
+		}
+		if e.From == 0 || e.To == 0 || e.Max == 0 {
+			t.Errorf("%s: incomplete row", e.Name)
+		}
+		if e.Way == Ask {
+			a := rowNamed(e.Answer)
+			if a == nil || a.Way != Answer {
+				t.Fatalf("%s is answered by %s", e.Name, e.Answer)
+			}
+			// The answer must be able to go back.
+			if e.To&^a.From != 0 || e.From&^a.To != 0 {
+				t.Errorf("%s goes from %s to %s, but %s from %s to %s", e.Name, e.From, e.To, a.Name, a.From, a.To)
+			}
+		}
+		if e.Way == Answer && e.Files > 0 {
+			t.Errorf("%s: nobody closes the files of a late answer", e.Name)
+		}
+		if e.Back != nil {
+			if back := Row(e.Back(m)); e.Way != Answer || back.Way != Tell || back.From != e.To || back.To != e.From {
+				t.Errorf("%s is given back by %s", e.Name, back.Name)
+			}
+		}
+	}
+	if RowOf(0) != nil || RowOf(Type(len(Table)+1)) != nil || Row(&struct{}{}) != nil {
+		t.Error("there are rows of nothing")
+	}
+}
+
+func rowNamed(name string) *Entry {
+	for i := range Table {
+		if Table[i].Name == name {
+			return &Table[i]
+		}
+	}
+	return nil
+}
+
+// Nobody but the parent may reconfigure, and the operator reaches lockd only.
+func TestTableWalls(t *testing.T) {
+	for i := range Table {
+		e := &Table[i]
+		if e.From.Has(Control) && e.To != set(Lockd) {
+			t.Errorf("%s: the operator's tool may talk to %s", e.Name, e.To)
+		}
+		if e.Max == huge && e.From != set(Parent) {
+			t.Errorf("%s: %s may send 1 MiB", e.Name, e.From)
+		}
+		if e.To.Has(Parent) && e.Files > 0 {
+			t.Errorf("%s: the parent takes descriptors from %s", e.Name, e.From)
+		}
+	}
+}
