@@ -71,7 +71,7 @@ func (q *question) dial(ctx context.Context, network, _ string) (net.Conn, error
 	q.mu.Unlock()
 	server = netip.AddrPortFrom(server.Addr().Unmap(), server.Port())
 	var d net.Dialer
-	conn, err := d.DialContext(ctx, network+family(server.Addr()), server.String())
+	conn, err := d.DialContext(ctx, network+addressFamily(server.Addr()), server.String())
 	if u, ok := conn.(*net.UDPConn); ok {
 		return hurried{u}, err
 	}
@@ -89,8 +89,8 @@ func (q *question) names() string {
 	return strings.Join(names, " and ")
 }
 
-// family is what makes a network's name one of a's family alone.
-func family(a netip.Addr) string {
+// addressFamily is what makes a network's name one of a's family alone.
+func addressFamily(a netip.Addr) string {
 	if a.Is4() {
 		return "4"
 	}

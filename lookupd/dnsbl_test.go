@@ -164,7 +164,7 @@ func TestStray(t *testing.T) {
 	c := h.session()
 	ask(t, c, "192.0.2.1")
 	ask(t, c, "192.0.2.2")
-	log := h.logs("DNSBL query failed domain=broken.test, client=192.0.2.2")
+	log := h.Logs("DNSBL query failed domain=broken.test, client=192.0.2.2")
 	for _, words := range []string{
 		"domain=white.test, answer=127.0.0.1, reason=what white lists answer",
 		"domain=refuses.test, answer=127.255.255.254, reason=the list refuses",
@@ -185,7 +185,7 @@ func TestWhoWasAsked(t *testing.T) {
 	c := h.session()
 	ask(t, c, "192.0.2.1")
 	on := "broken.test. on " + dead.String() + " and " + s.addr.String() + ": "
-	h.logs("DNSBL query failed domain=broken.test, client=192.0.2.1, error=lookup 1.2.0.192." + on)
+	h.Logs("DNSBL query failed domain=broken.test, client=192.0.2.1, error=lookup 1.2.0.192." + on)
 	if got := askSPF(t, c, "192.0.2.1", "x", "a@broken.test"); !strings.Contains(got.Problem, "lookup broken.test on "+dead.String()+" and "+s.addr.String()+": ") {
 		t.Errorf("problem %q", got.Problem)
 	}
@@ -362,10 +362,10 @@ func TestEnds(t *testing.T) {
 	h := open(t, conf)
 	c := h.session()
 	ask(t, c, "192.0.2.1")
-	h.parent.Send(&imsg.Drain{})
+	h.Parent.Send(&imsg.Drain{})
 	ask(t, c, "192.0.2.1")
 	c.Close()
-	if err := await(t, "the end", h.ended); err != nil {
+	if err := await(t, "the end", h.Ended); err != nil {
 		t.Errorf("drained: %v", err)
 	}
 
@@ -377,8 +377,8 @@ func TestEnds(t *testing.T) {
 		_, err := link.Ask(c, &imsg.Listed{Client: netip.MustParseAddr("192.0.2.1")}, time.Minute)
 		ended <- err
 	}()
-	h.parent.Close()
-	if err := await(t, "the end", h.ended); err != nil {
+	h.Parent.Close()
+	if err := await(t, "the end", h.Ended); err != nil {
 		t.Errorf("parent gone: %v", err)
 	}
 	if err := await(t, "the call's end", ended); err != imsg.Gone {

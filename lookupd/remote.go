@@ -34,7 +34,7 @@ func (r *remote) find(ctx context.Context, client, local netip.AddrPort) (wire.A
 func (r *remote) ask(ctx context.Context, client, local netip.AddrPort) (wire.Answer, error) {
 	d := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(local.Addr(), 0))}
 	d.SetMultipathTCP(false)
-	conn, err := d.DialContext(ctx, "tcp"+family(client.Addr()), r.helper(client))
+	conn, err := d.DialContext(ctx, "tcp"+addressFamily(client.Addr()), r.helper(client))
 	if err != nil {
 		return wire.Answer{}, err
 	}

@@ -414,15 +414,15 @@ func TestNatDevice(t *testing.T) {
 		t.Errorf("without a device: %s", got)
 	}
 	for range 2 {
-		if err := h.parent.Send(&imsg.NatDevice{}, device); err != nil {
+		if err := h.Parent.Send(&imsg.NatDevice{}, device); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := await(t, "the room's end", h.ended); err == nil || !strings.Contains(err.Error(), "second packet filter") {
+	if err := await(t, "the room's end", h.Ended); err == nil || !strings.Contains(err.Error(), "second packet filter") {
 		t.Errorf("ended with %v", err)
 	}
 	h = open(t, &imsg.LookupdConfig{Mode: imsg.ModeFixed, Timeout: patience})
-	if err := h.parent.Send(&imsg.NatDevice{}, device); err != nil {
+	if err := h.Parent.Send(&imsg.NatDevice{}, device); err != nil {
 		t.Fatal(err)
 	}
 	if got := locate(h.session(), ends("127.0.0.1")); got != imsg.Invalid.Error() {

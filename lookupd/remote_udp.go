@@ -45,7 +45,7 @@ func (r *remoteUDP) ask(ctx context.Context, client, local netip.AddrPort) (wire
 
 	// A connected socket: the kernel lets nobody else's datagrams through.
 	d := net.Dialer{LocalAddr: net.UDPAddrFromAddrPort(netip.AddrPortFrom(local.Addr(), 0))}
-	conn, err := d.DialContext(ctx, "udp"+family(client.Addr()), r.helper(client))
+	conn, err := d.DialContext(ctx, "udp"+addressFamily(client.Addr()), r.helper(client))
 	if err != nil {
 		return wire.Answer{}, err
 	}

@@ -2,9 +2,6 @@ package lookupd
 
 import (
 	"net/netip"
-	"os"
-	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -14,6 +11,7 @@ import (
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest/family"
 	"github.com/smtp-gated/smtp-gated/imsg/link"
 )
 
@@ -21,92 +19,18 @@ import (
 const patience = imsgtest.Patience
 
 // house is a parent and its sessions around one running lookupd.
-type house struct {
-	t      testing.TB
-	parent *link.Conn
-	ended  chan error // what Main returned
-	log    string     // file of the room's log
-}
+type house struct{ *family.Family }
 
 // open starts the room with c.
-func open(t testing.TB, c *imsg.LookupdConfig) *house {
+func open(t testing.TB, c *imsg.LookupdConfig) house {
 	t.Helper()
-	ours, theirs, err := link.Pair()
-	if err != nil {
-		t.Fatal(err)
-	}
-	h := &house{t: t, ended: make(chan error, 1), log: filepath.Join(t.TempDir(), "log")}
-	if h.parent, err = link.NewConn(ours, imsg.Parent, imsg.Lookupd); err != nil {
-		t.Fatal(err)
-	}
-	ready := make(chan struct{}, 1)
-	go h.parent.Serve(func(r link.Request) {
-		if _, ok := r.Message.(*imsg.Ready); ok {
-			ready <- struct{}{}
-		}
-	})
-	log, err := os.Create(h.log)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer log.Close()
-	left := make(chan struct{})
-	go func() {
-		defer close(left)
-		h.ended <- Main(theirs)
-	}()
-	t.Cleanup(func() {
-		h.parent.Close()
-		await(t, "the room's end", left)
-	})
-	if err := h.parent.Send(&imsg.Sink{Kind: imsg.SinkStream}, log); err != nil {
-		t.Fatal(err)
-	}
-	if err := h.parent.Send(c); err != nil {
-		t.Fatal(err)
-	}
-	await(t, "Ready", ready)
+	h := house{family.Open(t, imsg.Lookupd, Main, nil)}
+	h.Configure(c)
 	return h
 }
 
 // session links a session worker to the room.
-func (h *house) session() *link.Conn {
-	h.t.Helper()
-	ours, theirs, err := link.Pair()
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	defer theirs.Close()
-	if err := h.parent.Send(&imsg.Peer{Room: imsg.Session, Member: 1}, theirs); err != nil {
-		h.t.Fatal(err)
-	}
-	c, err := link.NewConn(ours, imsg.Session, imsg.Lookupd)
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	go c.Serve(func(r link.Request) { r.Close() })
-	h.t.Cleanup(func() { c.Close() })
-	return c
-}
-
-// logs waits for a line that has all of words, and returns the log up to then.
-func (h *house) logs(words ...string) string {
-	h.t.Helper()
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-		text, err := os.ReadFile(h.log)
-		if err != nil {
-			h.t.Fatal(err)
-		}
-		for line := range strings.Lines(string(text)) {
-			if !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(line, w) }) {
-				return string(text)
-			}
-		}
-	}
-	text, _ := os.ReadFile(h.log)
-	h.t.Fatalf("no line with %q in the log:\n%s", words, text)
-	return ""
-}
+func (h house) session() *link.Conn { return h.Join(imsg.Session, 1, nil) }
 
 func await[T any](t testing.TB, what string, c <-chan T) T {
 	t.Helper()

@@ -356,8 +356,8 @@ func TestSessionGone(t *testing.T) {
 		t.Errorf("call: %v", err)
 	}
 	await(t, "the scan to be cancelled", gone)
-	h.parent.Close()
-	await(t, "the end", h.ended)
+	h.Parent.Close()
+	await(t, "the end", h.Ended)
 	f.Close()
 	until(t, "descriptors are closed", func() bool { return descriptors(t) <= before })
 }
@@ -417,7 +417,7 @@ func TestRootReplaced(t *testing.T) {
 	if m, err := link.Ask(c, &imsg.Scan{Virus: true}, patience, f); err == nil && m.Virus != imsg.Failed {
 		t.Errorf("without a directory: %+v", m)
 	}
-	if err := await(t, "the room's end", h.ended); err != errReplace {
+	if err := await(t, "the room's end", h.Ended); err != errReplace {
 		t.Errorf("Main: %v", err)
 	}
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest/family"
 	"github.com/smtp-gated/smtp-gated/imsg/link"
 )
 
@@ -22,68 +23,18 @@ import (
 const patience = imsgtest.Patience
 
 // house is a parent and its sessions around one running scand.
-type house struct {
-	t      testing.TB
-	parent *link.Conn
-	ready  chan struct{}
-	ended  chan error // what Main returned
-}
+type house struct{ *family.Family }
 
 // open starts the room with c.
-func open(t testing.TB, c *imsg.ScandConfig) *house {
+func open(t testing.TB, c *imsg.ScandConfig) house {
 	t.Helper()
-	ours, theirs, err := link.Pair()
-	if err != nil {
-		t.Fatal(err)
-	}
-	h := &house{t: t, ready: make(chan struct{}, 1), ended: make(chan error, 1)}
-	if h.parent, err = link.NewConn(ours, imsg.Parent, imsg.Scand); err != nil {
-		t.Fatal(err)
-	}
-	served := make(chan struct{})
-	go func() {
-		defer close(served)
-		h.parent.Serve(func(r link.Request) {
-			if _, ok := r.Message.(*imsg.Ready); ok {
-				h.ready <- struct{}{}
-			}
-		})
-	}()
-	left := make(chan struct{})
-	go func() {
-		defer close(left)
-		h.ended <- Main(theirs)
-	}()
-	t.Cleanup(func() {
-		h.parent.Close()
-		await(t, "the room's end", left)
-		await(t, "the parent's end of the link", served)
-	})
-	if err := h.parent.Send(c); err != nil {
-		t.Fatal(err)
-	}
+	h := house{family.Open(t, imsg.Scand, Main, nil)}
+	h.Tell(c)
 	return h
 }
 
 // session links a session worker to the room.
-func (h *house) session() *link.Conn {
-	h.t.Helper()
-	ours, theirs, err := link.Pair()
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	defer theirs.Close()
-	if err := h.parent.Send(&imsg.Peer{Room: imsg.Session, Member: 1}, theirs); err != nil {
-		h.t.Fatal(err)
-	}
-	c, err := link.NewConn(ours, imsg.Session, imsg.Scand)
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	go c.Serve(func(r link.Request) { r.Close() })
-	h.t.Cleanup(func() { c.Close() })
-	return c
-}
+func (h house) session() *link.Conn { return h.Join(imsg.Session, 1, nil) }
 
 func await[T any](t testing.TB, what string, c <-chan T) T {
 	t.Helper()
@@ -227,7 +178,7 @@ func TestBadConfiguration(t *testing.T) {
 	} {
 		conf := builtins()
 		change(conf)
-		if err := await(t, name, open(t, conf).ended); err == nil {
+		if err := await(t, name, open(t, conf).Ended); err == nil {
 			t.Errorf("%s: accepted", name)
 		}
 	}
@@ -237,13 +188,13 @@ func TestDrain(t *testing.T) {
 	h := open(t, builtins())
 	c := h.session()
 	ask(t, c, "a")
-	h.parent.Send(&imsg.Drain{})
+	h.Parent.Send(&imsg.Drain{})
 	// A draining session still needs its scans.
 	if v := ask(t, c, string(eicar())); v.Virus != imsg.Caught {
 		t.Errorf("while draining: %+v", v)
 	}
 	c.Close()
-	if err := await(t, "the end", h.ended); err != nil {
+	if err := await(t, "the end", h.Ended); err != nil {
 		t.Errorf("Main: %v", err)
 	}
 }
@@ -286,8 +237,8 @@ func TestParentEnds(t *testing.T) {
 	h := open(t, builtins())
 	c := h.session()
 	ask(t, c, "a")
-	h.parent.Close()
-	if err := await(t, "the end", h.ended); err != nil {
+	h.Parent.Close()
+	if err := await(t, "the end", h.Ended); err != nil {
 		t.Errorf("Main: %v", err)
 	}
 	await(t, "the session's link to end", c.Done())

@@ -32,7 +32,7 @@ func benchPair(b *testing.B, change func(*imsg.SessionConfig)) (client, server n
 	if err != nil {
 		b.Fatal(err)
 	}
-	h.tell(&imsg.Sink{Kind: imsg.SinkStream, Level: int(slog.LevelWarn)}, null)
+	h.Tell(&imsg.Sink{Kind: imsg.SinkStream, Level: int(slog.LevelWarn)}, null)
 	if client, err = net.Dial("tcp4", h.addr); err != nil {
 		b.Fatal(err)
 	}

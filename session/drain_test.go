@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -25,7 +24,7 @@ const (
 // session under way has been told.
 func (r *rig) mustEnd() {
 	r.t.Helper()
-	r.tell(&imsg.Drain{End: true})
+	r.Tell(&imsg.Drain{End: true})
 	wait(r.t, r.drains)
 }
 
@@ -129,7 +128,7 @@ func TestGenerationEnds(t *testing.T) {
 			r.toClient("250 2.0.0 taken\r\n250 2.0.0 ok\r\n")
 		}, endEnhanced, true, "CLOSE by=admin, "},
 		{"scanned", nil, func(r *rig) {
-			r.set(func() { r.onScan = func(uint64) { r.parent.Send(&imsg.Drain{End: true}) } })
+			r.set(func() { r.onScan = func(uint64) { r.Parent.Send(&imsg.Drain{End: true}) } })
 			r.data()
 			r.client.say("\r\n.\r\n")
 			r.natHeader()
@@ -140,7 +139,7 @@ func TestGenerationEnds(t *testing.T) {
 		{"caught", nil, func(r *rig) {
 			r.set(func() {
 				r.verdict = imsg.Verdict{Virus: imsg.Caught, VirusName: "V"}
-				r.onScan = func(uint64) { r.parent.Send(&imsg.Drain{End: true}) }
+				r.onScan = func(uint64) { r.Parent.Send(&imsg.Drain{End: true}) }
 			})
 			r.data()
 			r.client.say("evil\r\n.\r\n")
@@ -216,14 +215,11 @@ func TestGenerationEnds(t *testing.T) {
 			io.Copy(io.Discard, r.server.r) // to the end
 			r.client.conn.(*net.TCPConn).CloseWrite()
 			r.client.end()
-			r.seen(c.log, func() bool {
-				b, _ := os.ReadFile(r.log)
-				return strings.Contains(string(b), c.log)
-			})
-			if err := wait(t, r.ended); err != nil {
+			r.Logs(c.log)
+			if err := wait(t, r.Ended); err != nil {
 				t.Fatal(err)
 			}
-			r.ended <- nil
+			r.Ended <- nil
 		})
 	}
 }
@@ -249,7 +245,7 @@ func TestEndWhileConnecting(t *testing.T) {
 	h := newHouse(t, l.Addr().String(), func(c *imsg.SessionConfig) { c.TimeoutConnect = time.Hour })
 	c := h.dial()
 	h.seen("the session", func() bool { return h.number == 101 })
-	h.tell(&imsg.Drain{End: true})
+	h.Tell(&imsg.Drain{End: true})
 	c.hears(endPlain)
 	c.end()
 }
@@ -260,7 +256,7 @@ func TestDrainIsAnswered(t *testing.T) {
 	h.set(func() { h.waits = true })
 	c := h.dial()
 	h.seen("the question", func() bool { return len(h.entering) == 1 })
-	h.tell(&imsg.Drain{})
+	h.Tell(&imsg.Drain{})
 	// It listens no longer, but does not say so yet.
 	h.seen("a closed listener", func() bool {
 		n, err := net.Dial("tcp4", h.addr)
@@ -309,7 +305,7 @@ func TestClosingListener(t *testing.T) {
 	for range 20 {
 		waiting = append(waiting, h.dial())
 	}
-	h.tell(&imsg.Drain{Closing: []netip.AddrPort{netip.MustParseAddrPort(h.addr)}})
+	h.Tell(&imsg.Drain{Closing: []netip.AddrPort{netip.MustParseAddrPort(h.addr)}})
 	wait(t, h.drains)
 	for _, c := range in {
 		c.conn.Close()
@@ -321,10 +317,10 @@ func TestClosingListener(t *testing.T) {
 			t.Errorf("then %q, %v", b, err)
 		}
 	}
-	if err := wait(t, h.ended); err != nil {
+	if err := wait(t, h.Ended); err != nil {
 		t.Fatal(err)
 	}
-	h.ended <- nil
+	h.Ended <- nil
 	if c, err := net.Dial("tcp4", h.addr); err == nil {
 		c.Close()
 		t.Error("the listener is still there")

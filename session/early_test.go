@@ -38,7 +38,7 @@ func TestNoEarlyTalk(t *testing.T) {
 				t.Errorf("%q is an event: %+v", tc.says, r.offences)
 			}
 		})
-		r.logsNot("FOUND:EARLYTALK")
+		r.LogsNot("FOUND:EARLYTALK")
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -20,13 +19,11 @@ import (
 
 // house is a session worker with everybody it talks to played by the test.
 type house struct {
+	*family.Family
 	t      testing.TB
 	addr   string
-	parent *link.Conn
 	lockd  *link.Conn
 	scand  *link.Conn
-	log    string // the file
-	ended  chan error
 	drains chan bool // the worker has stopped accepting
 
 	mu       sync.Mutex
@@ -128,44 +125,18 @@ func config(server string) *imsg.SessionConfig {
 func newHouse(t testing.TB, server string, change func(*imsg.SessionConfig)) *house {
 	t.Helper()
 	t.Chdir(t.TempDir())
-	near, far, err := link.Pair()
-	if err != nil {
-		t.Fatal(err)
-	}
-	h := &house{t: t, ended: make(chan error, 1), drains: make(chan bool, 1), number: 100}
+	h := &house{t: t, drains: make(chan bool, 1), number: 100}
 	h.verdict = imsg.Verdict{Virus: imsg.Clean, Spam: imsg.Clean}
-	if h.parent, err = link.NewConn(near, imsg.Parent, imsg.Session); err != nil {
-		t.Fatal(err)
-	}
-	ready := make(chan bool, 1)
-	go h.parent.Serve(func(r link.Request) {
-		switch r.Message.(type) {
-		case *imsg.Ready:
-			ready <- true
-		case *imsg.Drained:
+	h.Family = family.Open(t, imsg.Session, Main, func(r link.Request) {
+		if _, ok := r.Message.(*imsg.Drained); ok {
 			h.drains <- true
 		}
 	})
-	go func() { h.ended <- Main(far) }()
-
 	cfg := config(server)
 	if change != nil {
 		change(cfg)
 	}
-	sink, err := os.OpenFile(t.TempDir()+"/log", os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
-	if err != nil {
-		t.Fatal(err)
-	}
-	h.log = sink.Name()
-	t.Cleanup(func() {
-		if t.Failed() {
-			b, _ := os.ReadFile(sink.Name())
-			t.Logf("log:\n%s", b)
-		}
-	})
-	h.tell(&imsg.Sink{Kind: imsg.SinkStream, Level: -8}, sink)
-	h.tell(cfg)
-	wait(t, ready)
+	h.Configure(cfg)
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -176,43 +147,19 @@ func newHouse(t testing.TB, server string, change func(*imsg.SessionConfig)) *ho
 		t.Fatal(err)
 	}
 	l.Close()
-	h.tell(&imsg.Listener{Address: netip.MustParseAddrPort(h.addr)}, lf)
-	h.lockd = h.peer(imsg.Lockd, h.asLockd)
-	h.scand = h.peer(imsg.Scand, h.asScand)
-	h.peer(imsg.Lookupd, h.asLookupd)
-	h.tell(&imsg.Start{})
+	h.Tell(&imsg.Listener{Address: netip.MustParseAddrPort(h.addr)}, lf)
+	lf.Close()
+	h.lockd = h.Join(imsg.Lockd, 0, h.asLockd)
+	h.scand = h.Join(imsg.Scand, 0, h.asScand)
+	h.Join(imsg.Lookupd, 0, h.asLookupd)
+	h.Tell(&imsg.Start{})
 	t.Cleanup(func() {
-		h.parent.Close()
-		if err := wait(t, h.ended); err != nil {
+		h.Parent.Close()
+		if err := wait(t, h.Ended); err != nil {
 			t.Errorf("the worker ended with %v", err)
 		}
 	})
 	return h
-}
-
-func (h *house) tell(m imsg.Notice, files ...*os.File) {
-	h.t.Helper()
-	if err := h.parent.Send(m, files...); err != nil {
-		h.t.Fatal(err)
-	}
-	for _, f := range files {
-		f.Close()
-	}
-}
-
-// peer gives the worker a link to a room that the test plays.
-func (h *house) peer(room imsg.Room, play link.Handler) *link.Conn {
-	near, far, err := link.Pair()
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	c, err := link.NewConn(near, room, imsg.Session)
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	go c.Serve(play)
-	h.tell(&imsg.Peer{Room: room}, far)
-	return c
 }
 
 func (h *house) asLockd(r link.Request) {
@@ -270,24 +217,7 @@ func (h *house) logs(line string) {
 	h.seen(line, func() bool { return h.logged(": " + line + "\n") })
 }
 
-func (h *house) logged(text string) bool {
-	b, _ := os.ReadFile(h.log)
-	return strings.Contains(string(b), text)
-}
-
-// logsNot looks for words that should not be there.
-func (h *house) logsNot(words ...string) {
-	h.t.Helper()
-	b, err := os.ReadFile(h.log)
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	for _, w := range words {
-		if strings.Contains(string(b), w) {
-			h.t.Errorf("%q is in the log", w)
-		}
-	}
-}
+func (h *house) logged(text string) bool { return strings.Contains(h.Text(), text) }
 
 func (h *house) asScand(r link.Request) {
 	m := r.Message.(*imsg.Scan)

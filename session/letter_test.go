@@ -45,7 +45,7 @@ func TestLogOfEnvelopes(t *testing.T) {
 			for _, line := range tc.want {
 				r.logs(line)
 			}
-			r.logsNot(tc.not...)
+			r.LogsNot(tc.not...)
 		})
 	}
 }

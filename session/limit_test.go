@@ -131,7 +131,7 @@ func TestGenerationEndsQuestion(t *testing.T) {
 	h.set(func() { h.lookup = func(imsg.Message) imsg.Message { return nil } })
 	c := h.dial()
 	h.seen("the question", func() bool { return len(h.asks) == 1 })
-	h.tell(&imsg.Drain{End: true})
+	h.Tell(&imsg.Drain{End: true})
 	c.hears(endPlain)
 	h.seen("Leave", func() bool { return len(h.left) == 1 })
 }

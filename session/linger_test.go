@@ -126,8 +126,8 @@ func TestRefusedHoldsNoPlace(t *testing.T) {
 	c.hears("554 gate.example msg_loop_avoidance\r\n")
 	h.seen("that its place is free", func() bool { return len(h.left) == 1 })
 	c.end()
-	h.parent.Close()
-	h.ended <- wait(t, h.ended)
+	h.Parent.Close()
+	h.Ended <- wait(t, h.Ended)
 	h.set(func() {
 		if len(h.left) != 1 {
 			t.Errorf("it left %d times", len(h.left))

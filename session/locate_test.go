@@ -115,7 +115,7 @@ func TestRefusedIdent(t *testing.T) {
 		if tc.log != "" {
 			h.logs(strings.ReplaceAll(tc.log, "%s", c.conn.LocalAddr().String()))
 		}
-		h.logsNot("NEW (", "CLOSE")
+		h.LogsNot("NEW (", "CLOSE")
 		h.mu.Lock()
 		if len(h.left) > 0 {
 			t.Error("Leave for a session that is refused")

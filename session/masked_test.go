@@ -77,7 +77,7 @@ func TestEximsWithPRDR(t *testing.T) {
 	t.Run("direct", func(t *testing.T) { sees(t, server.addr, true) })
 	h := newHouse(t, server.addr, func(c *imsg.SessionConfig) { c.ScanChunks = true })
 	t.Run("through the gateway", func(t *testing.T) { sees(t, h.addr, false) })
-	h.logsNot("FOUND:EARLYTALK", "PRDR:FILTERED")
+	h.LogsNot("FOUND:EARLYTALK", "PRDR:FILTERED")
 }
 
 // delivered is a line of Exim's log, the second recipient's one with a dash.

@@ -151,7 +151,7 @@ func TestListedAtOnce(t *testing.T) {
 	c.end()
 	h.seen("Leave", func() bool { return len(h.left) == 1 })
 	h.logs("DNSBL:FOUND domain=zen.example, answer=127.0.0.2")
-	h.logsNot("NEW (", "CLOSE")
+	h.LogsNot("NEW (", "CLOSE")
 }
 
 func TestSPF(t *testing.T) {

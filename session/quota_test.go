@@ -72,7 +72,7 @@ func TestQuotaOfTargets(t *testing.T) {
 		c.hears("421 gate.example msg_ratelimit_dst\r\n")
 		c.end()
 		h.seen("Leave", func() bool { return len(h.left) == 1 })
-		h.logsNot("CLOSE")
+		h.LogsNot("CLOSE")
 	})
 	t.Run("listed", func(t *testing.T) {
 		h := newHouse(t, "127.0.0.1:1", func(c *imsg.SessionConfig) { c.DNSBL = true })
@@ -103,7 +103,7 @@ func TestQuotaOfTargets(t *testing.T) {
 				t.Errorf("%+v", h.used)
 			}
 		})
-		h.logsNot("CLOSE")
+		h.LogsNot("CLOSE")
 	})
 }
 

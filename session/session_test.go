@@ -457,15 +457,15 @@ func TestSweep(t *testing.T) {
 func TestDrain(t *testing.T) {
 	r := newRig(t, nil)
 	r.toClient("220 mx\r\n")
-	r.tell(&imsg.Drain{})
+	r.Tell(&imsg.Drain{})
 	r.toServer("QUIT\r\n")
 	r.toClient("221 bye\r\n")
 	r.server.conn.Close()
 	r.client.end()
-	if err := wait(t, r.ended); err != nil {
+	if err := wait(t, r.Ended); err != nil {
 		t.Fatal(err)
 	}
-	r.ended <- nil
+	r.Ended <- nil
 }
 
 // A fresh lockd hears of the sessions that live.
@@ -474,7 +474,7 @@ func TestLockdIsReplaced(t *testing.T) {
 	r.toClient("220 mx\r\n")
 	r.lockd.Close()
 	told := make(chan *imsg.Announce, 1)
-	lockd := r.peer(imsg.Lockd, func(q link.Request) {
+	lockd := r.Join(imsg.Lockd, 0, func(q link.Request) {
 		if a, ok := q.Message.(*imsg.Announce); ok {
 			told <- a
 			return

@@ -19,6 +19,7 @@ import (
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest/family"
 	"github.com/smtp-gated/smtp-gated/imsg/link"
 	"github.com/smtp-gated/smtp-gated/imsg/process"
 )
@@ -50,18 +51,17 @@ func (j *journal) count(text string) int {
 
 // shop is the room in this process, and the test as its parent and lockd.
 type shop struct {
-	t      *testing.T
-	dir    string // the scripts' working directory
-	parent *link.Conn
-	lockd  *link.Conn
-	log    *journal
-	ended  chan error
+	*family.Family
+	t     *testing.T
+	dir   string // the scripts' working directory
+	lockd *link.Conn
+	log   *journal
 }
 
 // open starts the room with a script; its text goes behind #!/bin/sh.
 func open(t *testing.T, text string, config imsg.ActionConfig) *shop {
 	t.Helper()
-	s := &shop{t: t, dir: t.TempDir(), log: new(journal), ended: make(chan error, 1)}
+	s := &shop{t: t, dir: t.TempDir(), log: new(journal)}
 	if config.Script == "" {
 		config.Script = filepath.Join(t.TempDir(), "script")
 		if err := os.WriteFile(config.Script, []byte("#!/bin/sh\n"+text), 0o755); err != nil {
@@ -72,54 +72,16 @@ func open(t *testing.T, text string, config imsg.ActionConfig) *shop {
 	if config.Timeout == 0 {
 		config.Timeout = patience
 	}
-	ready := make(chan struct{}, 1)
-	near, far := pair(t)
-	var err error
-	if s.parent, err = link.NewConn(near, imsg.Parent, imsg.Action); err != nil {
-		t.Fatal(err)
-	}
-	go s.parent.Serve(func(r link.Request) {
-		if _, ok := r.Message.(*imsg.Ready); ok {
-			ready <- struct{}{}
+	s.Family = family.Open(t, imsg.Action, func(f *os.File) error {
+		p, err := process.Start(f, imsg.Action)
+		if err != nil {
+			return err
 		}
-	})
-	home, err := process.Start(far, imsg.Action)
-	if err != nil {
-		t.Fatal(err)
-	}
-	go func() { s.ended <- serve(home, slog.New(slog.NewTextHandler(s.log, nil))) }()
-	t.Cleanup(func() {
-		s.parent.Close()
-		s.wait()
-	})
-	s.tell(&config)
-	imsgtest.Receive(t, "Ready", ready)
-
-	near, far = pair(t)
-	s.tell(&imsg.Peer{Room: imsg.Lockd}, far)
-	far.Close()
-	if s.lockd, err = link.NewConn(near, imsg.Lockd, imsg.Action); err != nil {
-		t.Fatal(err)
-	}
-	go s.lockd.Serve(func(link.Request) {})
-	t.Cleanup(func() { s.lockd.Close() })
+		return serve(p, slog.New(slog.NewTextHandler(s.log, nil)))
+	}, nil)
+	s.Configure(&config)
+	s.lockd = s.Join(imsg.Lockd, 0, nil)
 	return s
-}
-
-func pair(t *testing.T) (near, far *os.File) {
-	t.Helper()
-	near, far, err := link.Pair()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return near, far
-}
-
-func (s *shop) tell(m imsg.Notice, files ...*os.File) {
-	s.t.Helper()
-	if err := s.parent.Send(m, files...); err != nil {
-		s.t.Fatal(err)
-	}
 }
 
 func (s *shop) run(m *imsg.Run) {
@@ -133,8 +95,8 @@ func (s *shop) run(m *imsg.Run) {
 func (s *shop) wait() {
 	s.t.Helper()
 	select {
-	case err := <-s.ended:
-		s.ended <- nil
+	case err := <-s.Ended:
+		s.Ended <- nil
 		if err != nil {
 			s.t.Errorf("the room ended with %v", err)
 		}
@@ -329,7 +291,7 @@ func TestEndOfTheRoomEndsScripts(t *testing.T) {
 	s := open(t, hanging, imsg.ActionConfig{Timeout: time.Hour})
 	s.run(example())
 	leader, child := s.pids()
-	s.parent.Close()
+	s.Parent.Close()
 	s.wait()
 	eventually(t, "killed", func() bool { return !alive(leader) && !alive(child) })
 }
@@ -353,7 +315,7 @@ func TestDrain(t *testing.T) {
 		s.run(example())
 	}
 	s.file("started")
-	s.tell(&imsg.Drain{})
+	s.Tell(&imsg.Drain{})
 	// The queue is full: each further one is refused, and says why.
 	for refused := 1; s.log.count(`reason="the room is ending"`) == 0; refused++ {
 		s.run(example())
@@ -368,7 +330,7 @@ func TestDrain(t *testing.T) {
 
 func TestDrainWithNothingToDo(t *testing.T) {
 	s := open(t, "", imsg.ActionConfig{})
-	s.tell(&imsg.Drain{})
+	s.Tell(&imsg.Drain{})
 	s.wait()
 }
 

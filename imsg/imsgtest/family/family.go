@@ -70,12 +70,15 @@ func Open(t testing.TB, room imsg.Room, main func(*os.File) error, handle link.H
 		f.Parent.Close()
 		imsgtest.Receive(t, "the end of "+room.String(), left)
 		imsgtest.Receive(t, "the parent's end of the link", heard)
+		if t.Failed() {
+			t.Logf("log of %s:\n%s", room, f.Text())
+		}
 	})
-	f.Tell(&imsg.Sink{Kind: imsg.SinkStream, Level: int(debug)}, log)
+	f.Tell(&imsg.Sink{Kind: imsg.SinkStream, Level: debug}, log)
 	return f
 }
 
-// debug is slog's lowest level.
+// debug is slog's lowest level, and lower.
 const debug = -4
 
 // Tell tells the room something as its parent.
