@@ -274,7 +274,9 @@ func (p *parent) inForce() {
 			addresses = append(addresses, l.bound)
 		}
 		p.say(logs.LevelNotice, "ready", "generation", g.number, "version", p.Version, "listen", fmt.Sprint(addresses))
-		p.notify.ready("serving")
+		if err := p.notify.ready("serving"); err != nil {
+			p.log.Warn("no service manager", "error", err)
+		}
 		p.startedWell()
 	}
 	if g.done != nil {

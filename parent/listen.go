@@ -212,7 +212,8 @@ func (l *listener) serve(queue int) error {
 }
 
 // givenListeners takes over the sockets of systemd's socket activation
-// (sd_listen_fds(3)). None is the usual case.
+// (sd_listen_fds(3)). None is the usual case. go-systemd has a package for it, which
+// brings crypto/tls into every room.
 func givenListeners() ([]*listener, error) {
 	pid, _ := strconv.Atoi(os.Getenv("LISTEN_PID"))
 	n, _ := strconv.Atoi(os.Getenv("LISTEN_FDS"))

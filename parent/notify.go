@@ -1,58 +1,64 @@
-// What the service manager is told (sd_notify(3)). This file owns the one
-// connected socket it takes; without a service manager it does nothing.
+// What the service manager is told (sd_notify(3)). This file owns that nobody
+// else tells it anything, and that the loop does not wait for it for long; without
+// a service manager it does nothing.
 
 package parent
 
 import (
-	"fmt"
-	"net"
+	"errors"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/coreos/go-systemd/v22/daemon"
 )
 
+// notifyWait is how long the loop stands still for a service manager that does
+// not read.
+const notifyWait = time.Second
+
 type notifier struct {
-	conn  *net.UnixConn
-	alive time.Duration // how often a sign of life is due, 0: never
+	alive   time.Duration // how often a sign of life is due, 0: never
+	telling sync.Mutex    // held while something is on its way
 }
 
-// newNotifier takes the service manager's variables out of the environment, so
-// that no script speaks in our name.
 func newNotifier() (*notifier, error) {
-	path := os.Getenv("NOTIFY_SOCKET")
-	usec, _ := strconv.ParseInt(os.Getenv("WATCHDOG_USEC"), 10, 64)
-	pid := os.Getenv("WATCHDOG_PID")
-	for _, v := range []string{"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"} {
-		os.Unsetenv(v)
-	}
-	n := new(notifier)
-	if path == "" {
-		return n, nil
-	}
-	conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: path, Net: "unixgram"})
-	if err != nil {
-		return n, fmt.Errorf("connect to the service manager: %w", err)
-	}
-	n.conn = conn
-	if pid == "" || pid == strconv.Itoa(os.Getpid()) {
-		n.alive = time.Duration(usec) * time.Microsecond / 2
-	}
-	return n, nil
+	limit, err := daemon.SdWatchdogEnabled(true)
+	return &notifier{alive: limit / 2}, err
 }
 
-func (n *notifier) tell(state string) {
-	if n.conn == nil {
-		return
-	}
-	n.conn.SetWriteDeadline(time.Now().Add(time.Second))
-	n.conn.Write([]byte(state))
+// scriptEnvironment is the daemon's without the service manager's socket, so that
+// no script speaks in our name. SdNotify looks it up each time.
+func scriptEnvironment() []string {
+	return slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "NOTIFY_SOCKET=") })
 }
 
-func (n *notifier) ready(status string) {
-	n.tell("READY=1\nMAINPID=" + strconv.Itoa(os.Getpid()) + "\nSTATUS=" + status)
+// tell is bounded here, for SdNotify waits until there is room in the service
+// manager's queue. What comes while something waits there is lost.
+func (n *notifier) tell(state string) error {
+	if !n.telling.TryLock() {
+		return errors.New("it does not read")
+	}
+	told := make(chan error, 1)
+	go func() {
+		defer n.telling.Unlock()
+		_, err := daemon.SdNotify(false, state)
+		told <- err
+	}()
+	select {
+	case err := <-told:
+		return err
+	case <-time.After(notifyWait):
+		return errors.New("it does not read")
+	}
+}
+
+// ready is also said after a reload. It alone tells whether somebody hears us.
+func (n *notifier) ready(status string) error {
+	return n.tell(daemon.SdNotifyReady + "\nMAINPID=" + strconv.Itoa(os.Getpid()) + "\nSTATUS=" + status)
 }
 
 // maxStatus is what of an error is told: more does not help at a glance.
@@ -68,10 +74,11 @@ func oneLine(err error) string {
 }
 
 func (n *notifier) reloading() {
-	var now unix.Timespec
-	unix.ClockGettime(unix.CLOCK_MONOTONIC, &now)
-	n.tell("RELOADING=1\nMONOTONIC_USEC=" + strconv.FormatInt(now.Nano()/1000, 10))
+	n.tell(daemon.SdNotifyReloading + "\n" + daemon.SdNotifyMonotonicUsec())
 }
 
-func (n *notifier) stopping() { n.tell("STOPPING=1\nSTATUS=waiting for the last session to end") }
-func (n *notifier) sayAlive() { n.tell("WATCHDOG=1") }
+func (n *notifier) stopping() {
+	n.tell(daemon.SdNotifyStopping + "\nSTATUS=waiting for the last session to end")
+}
+
+func (n *notifier) sayAlive() { n.tell(daemon.SdNotifyWatchdog) }

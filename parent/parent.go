@@ -92,7 +92,7 @@ type parent struct {
 // Run starts the family and returns after its end. An error says why it did not
 // start, or why it had to end.
 func Run(o Options) (err error) {
-	notify, nerr := newNotifier()
+	notify, werr := newNotifier()
 	defer func() {
 		if err != nil {
 			notify.failed(err)
@@ -118,8 +118,8 @@ func Run(o Options) (err error) {
 		p.cleanUp()
 		return err
 	}
-	if nerr != nil {
-		p.log.Warn("no service manager", "error", nerr)
+	if werr != nil {
+		p.log.Warn("no signs of life for the service manager", "error", werr)
 	}
 	p.warn(warnings)
 	defer p.output.Flush()

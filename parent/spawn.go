@@ -108,10 +108,10 @@ func self() (string, error) {
 	return os.Executable()
 }
 
-// environment is all a room is told by its environment. Scripts get the daemon's.
+// environment is all a room is told by its environment.
 func (r *room) environment(c *config.Config) []string {
 	if r.scripts {
-		return os.Environ()
+		return scriptEnvironment()
 	}
 	env := []string{"GOTRACEBACK=single"}
 	if r.threads != nil {
