@@ -270,9 +270,9 @@ func describe(w io.Writer, t reflect.Type) {
 		fmt.Fprintf(w, "[%s", t.Kind())
 		describe(w, t.Elem())
 	case t.Kind() == reflect.Struct && t.PkgPath() == reflect.TypeFor[Entry]().PkgPath():
-		for i := range t.NumField() {
-			fmt.Fprintf(w, "%s ", t.Field(i).Name)
-			describe(w, t.Field(i).Type)
+		for field := range t.Fields() {
+			fmt.Fprintf(w, "%s ", field.Name)
+			describe(w, field.Type)
 		}
 	default:
 		fmt.Fprintf(w, "%s;", t)

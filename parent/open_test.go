@@ -54,7 +54,7 @@ func TestScannerFolder(t *testing.T) {
 		{"run/mksd/socket", "run", "mksd/socket"}, // not started yet
 	} {
 		var sockets []string
-		for _, s := range strings.Fields(c.sockets) {
+		for s := range strings.FieldsSeq(c.sockets) {
 			sockets = append(sockets, filepath.Join(top, s))
 		}
 		root, local := scannerFolder(sockets)

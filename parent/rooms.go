@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -172,12 +173,7 @@ func rank(r imsg.Room) int {
 }
 
 func (r *room) linked(other imsg.Room) bool {
-	for _, l := range r.links {
-		if l == other {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(r.links, other)
 }
 
 // PrintRooms writes the table for people.

@@ -160,7 +160,7 @@ func expand(words string) string {
 		"250:5": "250-\r\n250 chunk of 5\r\n", "250:0": "250-LAST\r\n250 chunk of 0\r\n",
 	}
 	challenges := 0
-	for _, w := range strings.Fields(words) {
+	for w := range strings.FieldsSeq(words) {
 		switch text, ok := replies[w]; {
 		case w == "334":
 			b.WriteString([]string{"334 user\r\n", "334 secret\r\n"}[challenges])

@@ -45,7 +45,7 @@ func TestEffects(t *testing.T) {
 		}
 		names = slices.DeleteFunc(names, func(n string) bool { return n == name })
 		fmt.Fprintf(w, "%s\t%s\n", name, shown)
-		for _, test := range strings.Fields(shown) {
+		for test := range strings.FieldsSeq(shown) {
 			if file, ok := strings.CutPrefix(test, "story/"); ok {
 				story, err := os.ReadFile(filepath.Join("testdata", file))
 				if err != nil {

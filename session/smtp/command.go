@@ -3,7 +3,10 @@
 
 package smtp
 
-import "errors"
+import (
+	"errors"
+	"slices"
+)
 
 // ErrControl says that a command holds a control character where none may be.
 // The answer is 500, and the command is not forwarded.
@@ -46,10 +49,8 @@ func ParseCommand(line []byte) (Command, error) {
 	for i := 0; i < len(cmd.Arg) && isBlank(cmd.Arg[i]); i++ {
 		cmd.Arg[i] = ' '
 	}
-	for _, c := range cmd.Line {
-		if isControl(c) {
-			return Command{}, ErrControl
-		}
+	if slices.ContainsFunc(cmd.Line, isControl) {
+		return Command{}, ErrControl
 	}
 	return cmd, nil
 }

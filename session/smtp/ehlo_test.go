@@ -131,7 +131,7 @@ func TestExtensions(t *testing.T) {
 			t.Errorf("%s is not masked, yet something of it would be refused", x.Keyword)
 		}
 	}
-	for _, word := range strings.Fields(registered) {
+	for word := range strings.FieldsSeq(registered) {
 		if !words[word] {
 			t.Errorf("%s is registered, and not in the table", word)
 		}
