@@ -27,7 +27,20 @@ const (
 	ModePf
 )
 
-var modeNames = [...]string{"none", "fixed", "fixed+xclient", "remote", "remote-udp", "getsockname", "netfilter", "tproxy", "tproxy,netfilter", "ipfw", "ipfilter", "pf"}
+var modeNames = [...]string{
+	ModeNone:            "none",
+	ModeFixed:           "fixed",
+	ModeFixedXclient:    "fixed+xclient",
+	ModeRemote:          "remote",
+	ModeRemoteUDP:       "remote-udp",
+	ModeGetsockname:     "getsockname",
+	ModeNetfilter:       "netfilter",
+	ModeTproxy:          "tproxy",
+	ModeTproxyNetfilter: "tproxy,netfilter",
+	ModeIpfw:            "ipfw",
+	ModeIpfilter:        "ipfilter",
+	ModePf:              "pf",
+}
 
 func (m Mode) String() string { return modeNames[min(int(m), len(modeNames)-1)] }
 

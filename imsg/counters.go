@@ -37,10 +37,32 @@ const (
 )
 
 var counterNames = [Counters]string{
-	"total", "direct", "empty", "viruses", "spams", "noauths", "spf", "regex", "earlytalk",
-	"reject_host", "reject_ident", "reject_lock", "reject_dnsbl", "reject_rate", "reject_ratelimit", "reject_other",
-	"pipeline", "auth_accepted", "auth_rejected", "bugs", "messages", "recipients", "client_bytes", "server_bytes",
-	"unscanned", "scan_failed",
+	CountTotal:           "total",
+	CountDirect:          "direct",
+	CountEmpty:           "empty",
+	CountViruses:         "viruses",
+	CountSpams:           "spams",
+	CountNoAuth:          "noauths",
+	CountSPF:             "spf",
+	CountRegex:           "regex",
+	CountEarlyTalk:       "earlytalk",
+	CountRejectHost:      "reject_host",
+	CountRejectIdent:     "reject_ident",
+	CountRejectLock:      "reject_lock",
+	CountRejectDNSBL:     "reject_dnsbl",
+	CountRejectRate:      "reject_rate",
+	CountRejectRateLimit: "reject_ratelimit",
+	CountRejectOther:     "reject_other",
+	CountPipeline:        "pipeline",
+	CountAuthAccepted:    "auth_accepted",
+	CountAuthRejected:    "auth_rejected",
+	CountBugs:            "bugs",
+	CountMessages:        "messages",
+	CountRecipients:      "recipients",
+	CountClientBytes:     "client_bytes",
+	CountServerBytes:     "server_bytes",
+	CountUnscanned:       "unscanned",
+	CountScanFailed:      "scan_failed",
 }
 
 func (c Counter) String() string { return counterNames[c] }

@@ -37,5 +37,5 @@ const (
 )
 
 func (s MemberState) String() string {
-	return [...]string{"unknown", "starting", "running", "draining"}[min(s, Draining)]
+	return [...]string{0: "unknown", Starting: "starting", Running: "running", Draining: "draining"}[min(s, Draining)]
 }

@@ -21,7 +21,20 @@ const (
 	Off       // the configuration does without
 )
 
-var kindTexts = [...]string{"no error", "internal error", "busy", "timed out", "room gone", "invalid request", "not found", "exists already", "permission denied", "out of resources", "unusable address", "switched off"}
+var kindTexts = [...]string{
+	0:         "no error",
+	Internal:  "internal error",
+	Busy:      "busy",
+	Timeout:   "timed out",
+	Gone:      "room gone",
+	Invalid:   "invalid request",
+	NotFound:  "not found",
+	Exists:    "exists already",
+	Denied:    "permission denied",
+	Resource:  "out of resources",
+	Malformed: "unusable address",
+	Off:       "switched off",
+}
 
 // Error implements error.
 func (k Kind) Error() string { return kindTexts[min(int(k), len(kindTexts)-1)] }

@@ -25,8 +25,20 @@ const (
 	FoundRateRcptTo
 )
 
-var foundWords = [...]string{"", "VIRUS", "SPAM", "MAX_HOST", "MAX_IDENT", "DNSBL", "SPF", "REGEX_HELO", "REGEX_MAIL_FROM",
-	"REGEX_RCPT_TO", "EARLYTALK", "RATELIMIT_MAILFROM_REJECTS", "RATELIMIT_RCPTTO_REJECTS"}
+var foundWords = [...]string{
+	FoundVirus:         "VIRUS",
+	FoundSpam:          "SPAM",
+	FoundMaxHost:       "MAX_HOST",
+	FoundMaxIdent:      "MAX_IDENT",
+	FoundDNSBL:         "DNSBL",
+	FoundSPF:           "SPF",
+	FoundRegexHelo:     "REGEX_HELO",
+	FoundRegexMailFrom: "REGEX_MAIL_FROM",
+	FoundRegexRcptTo:   "REGEX_RCPT_TO",
+	FoundEarlyTalk:     "EARLYTALK",
+	FoundRateMailFrom:  "RATELIMIT_MAILFROM_REJECTS",
+	FoundRateRcptTo:    "RATELIMIT_RCPTTO_REJECTS",
+}
 
 // String is the FOUND word of scripts and lock files.
 func (f Found) String() string { return foundWords[min(int(f), len(foundWords)-1)] }

@@ -45,7 +45,15 @@ const (
 	SPFPermError
 )
 
-var spfNames = [...]string{"none", "neutral", "pass", "fail", "softfail", "temperror", "permerror"}
+var spfNames = [...]string{
+	SPFNone:      "none",
+	SPFNeutral:   "neutral",
+	SPFPass:      "pass",
+	SPFFail:      "fail",
+	SPFSoftFail:  "softfail",
+	SPFTempError: "temperror",
+	SPFPermError: "permerror",
+}
 
 func (v SPFVerdict) String() string { return spfNames[min(int(v), len(spfNames)-1)] }
 

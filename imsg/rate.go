@@ -24,7 +24,15 @@ const (
 // target, which the block lists come before.
 const RateTargets = RateCounters
 
-var rateNames = [RateCounters]string{"connections", "messages", "recipients", "bytes", "mailfrom_rejects", "rcptto_rejects", "auth_rejects"}
+var rateNames = [RateCounters]string{
+	RateConnections:     "connections",
+	RateMessages:        "messages",
+	RateRecipients:      "recipients",
+	RateBytes:           "bytes",
+	RateMailFromRejects: "mailfrom_rejects",
+	RateRcptToRejects:   "rcptto_rejects",
+	RateAuthRejects:     "auth_rejects",
+}
 
 // String is the counter's name in logs and for the operator: the option is
 // ratelimit_ and this.

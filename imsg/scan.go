@@ -29,7 +29,7 @@ const (
 )
 
 func (o Outcome) String() string {
-	return [...]string{"not asked", "clean", "caught", "failed", "timed out"}[min(o, TimedOut)]
+	return [...]string{NotAsked: "not asked", Clean: "clean", Caught: "caught", Failed: "failed", TimedOut: "timed out"}[min(o, TimedOut)]
 }
 
 // Verdict answers Scan. Problem words a Failed outcome for the log.

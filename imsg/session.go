@@ -144,6 +144,23 @@ const (
 	StateTaken
 )
 
-var stateNames = [...]string{"start", "helo", "ident", "connect", "pre", "spf", "dnsdb", "data", "bdat", "direct", "scan", "spam", "post", "rset", "quit", "taken"}
+var stateNames = [...]string{
+	StateStart:   "start",
+	StateHelo:    "helo",
+	StateIdent:   "ident",
+	StateConnect: "connect",
+	StatePre:     "pre",
+	StateSPF:     "spf",
+	StateDNSBL:   "dnsdb",
+	StateData:    "data",
+	StateBDAT:    "bdat",
+	StateDirect:  "direct",
+	StateScan:    "scan",
+	StateSpam:    "spam",
+	StatePost:    "post",
+	StateRset:    "rset",
+	StateQuit:    "quit",
+	StateTaken:   "taken",
+}
 
 func (s State) String() string { return stateNames[min(int(s), len(stateNames)-1)] }

@@ -42,7 +42,13 @@ const (
 )
 
 func (l lives) String() string {
-	return [...]string{"spool_path", "lock_path", "an empty directory", "the scanners' directory", "no chroot, works in spool_path"}[l]
+	return [...]string{
+		inSpool:     "spool_path",
+		inLocks:     "lock_path",
+		inEmpty:     "an empty directory",
+		atScanners:  "the scanners' directory",
+		inSpoolOnly: "no chroot, works in spool_path",
+	}[l]
 }
 
 // root is the room's root as the administrator wrote it, empty if it holds no

@@ -26,7 +26,7 @@ const (
 )
 
 func (f fate) String() string {
-	return [...]string{"no connection", "no mail", "nothing: cut off", "the mail"}[f]
+	return [...]string{untouched: "no connection", connected: "no mail", cutOff: "nothing: cut off", delivered: "the mail"}[f]
 }
 
 type mailServer struct {

@@ -92,7 +92,7 @@ func octets(n int64) string {
 		size /= 1024
 		unit++
 	}
-	return fmt.Sprintf("%.1f %s", size, [...]string{"KiB", "MiB", "GiB", "TiB"}[unit])
+	return fmt.Sprintf("%.1f %ciB", size, "KMGT"[unit])
 }
 
 func plural(n int, one string) string {

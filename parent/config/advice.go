@@ -23,7 +23,7 @@ const (
 	Danger                 // strangers may do harm, or mail passes or is lost that should not
 )
 
-func (s Severity) String() string { return [...]string{"hint", "danger"}[s] }
+func (s Severity) String() string { return [...]string{Hint: "hint", Danger: "danger"}[s] }
 
 // Advice is one sentence about one option: what happens, and what to write.
 type Advice struct {
