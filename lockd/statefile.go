@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -99,8 +100,14 @@ func (s *state) uptime() (ticks int64, text string) {
 	return t, fmt.Sprintf("%dd %dh %dm %ds", t/86400, t/3600%24, t/60%60, t%60)
 }
 
+// countedIn lists the counters whose key in the flat form begins with group, in
+// order.
+func countedIn(group string) []imsg.Counter {
+	return imsg.CountersWith(func(r imsg.CounterRow) bool { return strings.HasPrefix(r.State, group+".") })
+}
+
 // count words some counters as a/b/c.
-func (s *state) count(which ...imsg.Counter) string {
+func (s *state) count(which []imsg.Counter) string {
 	var b strings.Builder
 	for i, c := range which {
 		if i > 0 {
@@ -129,11 +136,11 @@ func (s *state) human(w io.Writer) {
 		{"Resource:", s.resource, "maxrss/ixrss/idrss/isrss"},
 		{"Children:", fmt.Sprintf("%d/%d/%d/%d", s.live, s.counters.Peak, s.family.Crashes, s.counters.Counts[imsg.CountBugs]), "current/max/crashed/bugs"},
 		// Five numbers under six names: scripts count the slashes.
-		{"Found:", s.count(imsg.CountViruses, imsg.CountSpams, imsg.CountNoAuth, imsg.CountSPF, imsg.CountRegex), "viruses/spam/no-auth/spf/regex/earlytalk"},
-		{"Requests:", s.count(imsg.CountTotal, imsg.CountDirect, imsg.CountEmpty), "total/direct/empty"},
-		{"Rejects:", s.count(imsg.CountRejectHost, imsg.CountRejectIdent, imsg.CountRejectLock, imsg.CountRejectDNSBL, imsg.CountRejectRate, imsg.CountRejectRateLimit, imsg.CountRejectOther), "host/ident/lock/dnsbl/rate/ratelimit/other"},
-		{"Errors:", s.count(imsg.CountPipeline), "pipeline"},
-		{"Auth:", s.count(imsg.CountAuthAccepted, imsg.CountAuthRejected), "accepted/rejected"},
+		{"Found:", s.count(slices.DeleteFunc(countedIn("found"), func(c imsg.Counter) bool { return c == imsg.CountEarlyTalk })), "viruses/spam/no-auth/spf/regex/earlytalk"},
+		{"Requests:", s.count(countedIn("requests")), "total/direct/empty"},
+		{"Rejects:", s.count(countedIn("rejects")), "host/ident/lock/dnsbl/rate/ratelimit/other"},
+		{"Errors:", s.count(countedIn("errors")), "pipeline"},
+		{"Auth:", s.count(countedIn("auth")), "accepted/rejected"},
 	} {
 		fmt.Fprintf(w, "%-10s%s", line[0], line[1])
 		if line[2] != "" {
@@ -184,7 +191,11 @@ func (s *state) flat(w io.Writer) {
 		line(key+".unix", seconds(nanoseconds))
 		line(key+".string", moment(nanoseconds))
 	}
-	count := func(key string, c imsg.Counter) { line(key, s.counters.Counts[c]) }
+	count := func(group string) {
+		for _, c := range countedIn(group) {
+			line(imsg.CounterTable[c].State, s.counters.Counts[c])
+		}
+	}
 	ticks, uptime := s.uptime()
 
 	line("version", s.config.Version)
@@ -198,27 +209,11 @@ func (s *state) flat(w io.Writer) {
 	line("children.max", s.counters.Peak)
 	line("children.crashes", s.family.Crashes)
 	line("children.crash_last", seconds(s.family.LastCrash))
-	count("children.bugs", imsg.CountBugs)
+	count("children")
 	line("children.bug_last", seconds(s.counters.LastBug))
-	count("found.viruses", imsg.CountViruses)
-	count("found.spams", imsg.CountSpams)
-	count("found.noauths", imsg.CountNoAuth)
-	count("found.spf", imsg.CountSPF)
-	count("found.regex", imsg.CountRegex)
-	count("found.earlytalk", imsg.CountEarlyTalk)
-	count("requests.total", imsg.CountTotal)
-	count("requests.direct", imsg.CountDirect)
-	count("requests.empty", imsg.CountEmpty)
-	count("rejects.host", imsg.CountRejectHost)
-	count("rejects.ident", imsg.CountRejectIdent)
-	count("rejects.lock", imsg.CountRejectLock)
-	count("rejects.dnsbl", imsg.CountRejectDNSBL)
-	count("rejects.rate", imsg.CountRejectRate)
-	count("rejects.ratelimit", imsg.CountRejectRateLimit)
-	count("rejects.other", imsg.CountRejectOther)
-	count("errors.pipeline", imsg.CountPipeline)
-	count("auth.accepts", imsg.CountAuthAccepted)
-	count("auth.rejects", imsg.CountAuthRejected)
+	for _, group := range []string{"found", "requests", "rejects", "errors", "auth"} {
+		count(group)
+	}
 	for i, l := range s.sessions {
 		slot := fmt.Sprintf("slot.%d.", i)
 		line(slot+"pid", l.Number)

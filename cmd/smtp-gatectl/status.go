@@ -95,40 +95,6 @@ func (c *control) status() (*status, error) {
 	return s, nil
 }
 
-// counted are the counters as people read them, a line a group.
-var counted = []struct {
-	title  string
-	counts []imsg.Counter
-}{
-	{"seen", []imsg.Counter{imsg.CountTotal, imsg.CountMessages, imsg.CountRecipients, imsg.CountDirect, imsg.CountEmpty}},
-	{"found", []imsg.Counter{imsg.CountViruses, imsg.CountSpams, imsg.CountNoAuth, imsg.CountSPF, imsg.CountRegex, imsg.CountEarlyTalk}},
-	{"refused", []imsg.Counter{imsg.CountRejectHost, imsg.CountRejectIdent, imsg.CountRejectLock, imsg.CountRejectDNSBL, imsg.CountRejectRate, imsg.CountRejectRateLimit, imsg.CountRejectOther}},
-	{"login", []imsg.Counter{imsg.CountAuthAccepted, imsg.CountAuthRejected}},
-	{"trouble", []imsg.Counter{imsg.CountScanFailed, imsg.CountUnscanned, imsg.CountPipeline, imsg.CountBugs}},
-}
-
-// counterWords are what people read; the others are called as in JSON.
-var counterWords = map[imsg.Counter]string{
-	imsg.CountTotal:           "connections",
-	imsg.CountDirect:          "passed on blind",
-	imsg.CountEmpty:           "without mail",
-	imsg.CountSpams:           "spam",
-	imsg.CountSPF:             "SPF",
-	imsg.CountNoAuth:          "not authenticated",
-	imsg.CountEarlyTalk:       "early talkers",
-	imsg.CountRejectHost:      "per host",
-	imsg.CountRejectIdent:     "per ident",
-	imsg.CountRejectLock:      "locked",
-	imsg.CountRejectDNSBL:     "DNS lists",
-	imsg.CountRejectRate:      "rate",
-	imsg.CountRejectRateLimit: "rate of rejects",
-	imsg.CountRejectOther:     "limits",
-	imsg.CountAuthAccepted:    "accepted",
-	imsg.CountAuthRejected:    "rejected",
-	imsg.CountScanFailed:      "scans failed",
-	imsg.CountPipeline:        "waits for replies",
-}
-
 func (s *status) print(w io.Writer) error {
 	tw := columns(w)
 	fmt.Fprintf(tw, "smtp-gated\t%s, up %s since %s\n", s.Version, span(s.Now.Sub(s.Started)), stamp(s.Started))
@@ -145,15 +111,17 @@ func (s *status) print(w io.Writer) error {
 		crashes = fmt.Sprintf("%d, the last %s ago", s.Crashes, span(s.Now.Sub(s.LastCrash)))
 	}
 	fmt.Fprintf(tw, "crashes\t%s\n", crashes)
-	for _, g := range counted {
-		words := make([]string, len(g.counts))
-		for i, c := range g.counts {
-			words[i] = fmt.Sprintf("%d %s", s.Counters[c.String()], or(counterWords[c], c.String()))
+	for _, g := range imsg.CounterGroups {
+		var words []string
+		for _, c := range imsg.CountersWith(func(r imsg.CounterRow) bool { return r.Group == g }) {
+			count := fmt.Sprint(s.Counters[c.String()])
+			if g == imsg.CountedOctets {
+				count = octets(int64(s.Counters[c.String()]))
+			}
+			words = append(words, count+" "+imsg.CounterTable[c].Word)
 		}
-		fmt.Fprintf(tw, "%s\t%s\n", g.title, strings.Join(words, ", "))
+		fmt.Fprintf(tw, "%s\t%s\n", g, strings.Join(words, ", "))
 	}
-	fmt.Fprintf(tw, "octets\t%s from clients, %s from servers\n",
-		octets(int64(s.Counters[imsg.CountClientBytes.String()])), octets(int64(s.Counters[imsg.CountServerBytes.String()])))
 	if err := tw.Flush(); err != nil {
 		return err
 	}
