@@ -111,11 +111,11 @@ type Run struct {
 
 func (*Run) notice() {}
 
-// Ran says that one Run is dealt with: the script has ended, or it was logged why
+// RunDone says that one Run is dealt with: the script has ended, or it was logged why
 // it was not run.
-type Ran struct{}
+type RunDone struct{}
 
-func (*Ran) notice() {}
+func (*RunDone) notice() {}
 
 // Locks asks for the locks whose name sorts behind After.
 type Locks struct{ After string }

@@ -4,28 +4,28 @@ package imsg
 
 import "net/netip"
 
-// Listed asks whether a client stands on one of the DNS block lists.
-type Listed struct{ Client netip.Addr }
+// DNSBLQuery asks whether a client stands on one of the DNS block lists.
+type DNSBLQuery struct{ Client netip.Addr }
 
-func (*Listed) answer(*Listing) {}
+func (*DNSBLQuery) answer(*DNSBLResult) {}
 
-// Listing answers Listed. Zone is empty if no list names the client.
-type Listing struct {
+// DNSBLResult answers DNSBLQuery. Zone is empty if no list names the client.
+type DNSBLResult struct {
 	Zone   string
 	Answer netip.Addr
 	Failed int // lists that could not be asked
 }
 
-// Locate asks which server a connection was meant for, and on whose behalf the
+// TargetQuery asks which server a connection was meant for, and on whose behalf the
 // client, if it is a router, called. Failures: NotFound, the connection is not
 // known or not translated; Timeout; Invalid, an answer to another question;
 // Malformed, an answer that names no usable address.
-type Locate struct{ Client, Local netip.AddrPort }
+type TargetQuery struct{ Client, Local netip.AddrPort }
 
-func (*Locate) answer(*Location) {}
+func (*TargetQuery) answer(*TargetResult) {}
 
-// Location answers Locate.
-type Location struct {
+// TargetResult answers TargetQuery.
+type TargetResult struct {
 	Target netip.AddrPort
 	Ident  string // printable ASCII without blanks, 32 octets at most; empty if none
 }

@@ -3,12 +3,12 @@
 package imsg
 
 // Failure answers an Ask that could not be fulfilled.
-type Failure struct{ Kind Kind }
+type Failure struct{ Errno Errno }
 
-// Done answers an Ask that has no result but its outcome. Kind is zero when all
+// Done answers an Ask that has no result but its outcome. Errno is zero when all
 // went well. Detail is for an operator's eyes; no room acts on it.
 type Done struct {
-	Kind   Kind
+	Errno  Errno
 	Detail string
 }
 

@@ -10,7 +10,7 @@ type Rate uint8
 
 // The counters of the rate limiter.
 const (
-	RateConnections     Rate = iota // judged with the target, at Enter or Ident, never by Use
+	RateConnections     Rate = iota // judged with the target, at Enter or Ident, never by QuotaUse
 	RateMessages                    // at DATA
 	RateRecipients                  // at each RCPT
 	RateBytes                       // at the end of a message, its octets
@@ -59,32 +59,32 @@ type RateSet uint8
 // Has tells whether r is in the set.
 func (s RateSet) Has(r Rate) bool { return s&(1<<r) != 0 }
 
-// Use asks whether a session's client may use Amount more of a quota. A session
+// QuotaUse asks whether a session's client may use Amount more of a quota. A session
 // asks only for the counters its Admission named. It is asked once: an answer
 // that is lost with lockd does not make it twice.
-type Use struct {
+type QuotaUse struct {
 	Number  uint64 // of the session
 	Counter Rate
 	Amount  uint64
 }
 
-func (*Use) answer(*Allowance) {}
+func (*QuotaUse) answer(*QuotaResult) {}
 
-// Allowance answers Use: Admitted, RefusedRate, RefusedRateError or RefusedTargets.
-type Allowance struct {
-	Use
+// QuotaResult answers QuotaUse: Admitted, RefusedRate, RefusedRateError or RefusedTargets.
+type QuotaResult struct {
+	QuotaUse
 	Refusal Refusal
 }
 
-// Unused gives back what an Allowance let pass that came too late.
-type Unused struct{ Use }
+// QuotaUnused gives back what a QuotaResult let pass that came too late.
+type QuotaUnused struct{ QuotaUse }
 
-func (*Unused) notice() {}
+func (*QuotaUnused) notice() {}
 
-func allowanceBack(a *Allowance) *Unused {
+func allowanceBack(a *QuotaResult) *QuotaUnused {
 	// That a server was called is no use of it, and is known all the same.
 	if a.Refusal == Admitted && a.Counter < RateCounters {
-		return &Unused{a.Use}
+		return &QuotaUnused{a.QuotaUse}
 	}
 	return nil
 }

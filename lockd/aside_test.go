@@ -234,7 +234,7 @@ func TestHeldUp(t *testing.T) {
 	if a := w.identify(a.Number, "joe", "192.0.2.25"); a.Refusal != imsg.Admitted {
 		t.Fatalf("%+v", a)
 	}
-	heldUp(h, w, &imsg.Use{Number: a.Number, Counter: imsg.RateMessages, Amount: 1})
+	heldUp(h, w, &imsg.QuotaUse{Number: a.Number, Counter: imsg.RateMessages, Amount: 1})
 	if r := w.use(a.Number, imsg.RateMessages, 1); r != imsg.Admitted {
 		t.Errorf("refused: %d", r)
 	}
@@ -254,15 +254,15 @@ func TestLateAnswersComeBack(t *testing.T) {
 	}
 	eventually(t, "nobody is live", func() bool { return h.liveCount() == 0 })
 	a := w.enter("192.0.2.7")
-	use := imsg.Use{Number: a.Number, Counter: imsg.RateMessages, Amount: 1}
+	use := imsg.QuotaUse{Number: a.Number, Counter: imsg.RateMessages, Amount: 1}
 	for range 3 {
 		if r := w.use(use.Number, use.Counter, use.Amount); r != imsg.Admitted {
 			t.Errorf("refused: %d", r)
 		}
-		w.say(&imsg.Unused{Use: use})
+		w.say(&imsg.QuotaUnused{QuotaUse: use})
 	}
-	w.say(&imsg.Unused{Use: imsg.Use{Number: a.Number, Counter: imsg.RateCounters, Amount: 1}})
-	other.say(&imsg.Unused{Use: use})
+	w.say(&imsg.QuotaUnused{QuotaUse: imsg.QuotaUse{Number: a.Number, Counter: imsg.RateCounters, Amount: 1}})
+	other.say(&imsg.QuotaUnused{QuotaUse: use})
 	w.use(use.Number, use.Counter, use.Amount)
 	if r := w.use(use.Number, use.Counter, use.Amount); r != imsg.RefusedRate {
 		t.Errorf("one too many: %d", r)

@@ -161,7 +161,7 @@ func (o *operator) listLocks(after string) (*imsg.LockList, error) {
 	return list, nil
 }
 
-func done(kind imsg.Kind, detail string) *imsg.Done { return &imsg.Done{Kind: kind, Detail: detail} }
+func done(kind imsg.Errno, detail string) *imsg.Done { return &imsg.Done{Errno: kind, Detail: detail} }
 
 // lockByHand locks a client because an operator says so: like an offence, but no
 // script runs.
@@ -219,7 +219,7 @@ func (k *keeper) unlockByHand(r link.Request, m *imsg.Unlock) (*imsg.Done, error
 	// A file made by hand may name one address of many: it locks nobody, but
 	// can be removed.
 	d, err := wait(k.aside, r, said, func() (*imsg.Done, error) { return k.locks.unlock(said, folder), nil })
-	if err == nil && d.Kind == imsg.NotFound && today != said {
+	if err == nil && d.Errno == imsg.NotFound && today != said {
 		return wait(k.aside, r, today, func() (*imsg.Done, error) { return k.locks.unlock(today, folder), nil })
 	}
 	return d, err

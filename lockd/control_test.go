@@ -178,17 +178,17 @@ func TestLockByHand(t *testing.T) {
 	w := h.worker(0)
 	a := w.enter("192.0.2.7")
 	c := h.operators()()
-	kind := func(m order) imsg.Kind {
+	kind := func(m order) imsg.Errno {
 		t.Helper()
 		d := ask(t, c, m)
-		if (d.Kind == 0) != (d.Detail == "") {
+		if (d.Errno == 0) != (d.Detail == "") {
 			t.Errorf("%+v", d)
 		}
-		return d.Kind
+		return d.Errno
 	}
 	for _, row := range []struct {
 		m    order
-		want imsg.Kind
+		want imsg.Errno
 	}{
 		{&imsg.Lock{Name: "::ffff:192.0.2.7", Cause: "told\nso"}, 0},
 		{&imsg.Lock{Name: "192.0.2.7"}, imsg.Exists},
@@ -254,7 +254,7 @@ func TestSaintByHand(t *testing.T) {
 	h.write("192.0.2.7", "")
 	c := h.operators()()
 	for _, m := range []order{&imsg.Lock{Name: "192.0.2.7"}, &imsg.Unlock{Name: "192.0.2.7"}} {
-		if d := ask(t, c, m); d.Kind != imsg.Denied {
+		if d := ask(t, c, m); d.Errno != imsg.Denied {
 			t.Errorf("%T: %+v", m, d)
 		}
 	}
@@ -266,7 +266,7 @@ func TestSaintByHand(t *testing.T) {
 
 func TestReloadAndStop(t *testing.T) {
 	h := open(t, plan{config: usual()})
-	h.answer = imsg.Done{Kind: imsg.Invalid, Detail: "gate.conf:3: what?"}
+	h.answer = imsg.Done{Errno: imsg.Invalid, Detail: "gate.conf:3: what?"}
 	c := h.operators()()
 	if d := ask(t, c, &imsg.ReloadNow{}); *d != h.answer {
 		t.Errorf("%+v", d)
@@ -388,7 +388,7 @@ func TestNoLockByHand(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, m := range []order{&imsg.Lock{Name: name}, &imsg.Unlock{Name: name}} {
-			if d := ask(t, c, m); d.Kind != imsg.Invalid || !strings.Contains(d.Detail, name+" is "+what) {
+			if d := ask(t, c, m); d.Errno != imsg.Invalid || !strings.Contains(d.Detail, name+" is "+what) {
 				t.Errorf("%T: %+v", m, d)
 			}
 		}

@@ -320,13 +320,13 @@ func entering(client string) *imsg.Enter {
 // at is an address with a port of its own.
 func at(client string) netip.AddrPort { return netip.AddrPortFrom(netip.MustParseAddr(client), 51234) }
 
-func (w *hand) offend(o imsg.Offence) imsg.Kind {
+func (w *hand) offend(o imsg.Offence) imsg.Errno {
 	w.t.Helper()
 	m, err := link.Ask(w, &o, patience)
 	if err != nil {
-		return err.(imsg.Kind)
+		return err.(imsg.Errno)
 	}
-	return m.Kind
+	return m.Errno
 }
 
 // script joins a script runner and returns what it is asked to run.

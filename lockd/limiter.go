@@ -30,14 +30,14 @@ func (k *keeper) connect(s *session, a *imsg.Admission, c memory) imsg.Refusal {
 }
 
 // allow judges a use that s asks for, aside, and answers r.
-func (k *keeper) allow(r link.Reply[imsg.Allowance], s *session, m *imsg.Use) {
+func (k *keeper) allow(r link.Reply[imsg.QuotaResult], s *session, m *imsg.QuotaUse) {
 	name := k.clientName(s)
 	begun := k.aside.begin(name, func() {
 		if r.Late() {
 			return
 		}
 		k.remember(name, func(c memory) {
-			a := &imsg.Allowance{Use: *m}
+			a := &imsg.QuotaResult{QuotaUse: *m}
 			switch {
 			case r.Late():
 				return

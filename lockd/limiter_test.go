@@ -32,7 +32,7 @@ func (h *house) reload(c imsg.LockdConfig) {
 
 func (w *hand) use(number uint64, c imsg.Rate, n uint64) imsg.Refusal {
 	w.t.Helper()
-	m, err := link.Ask(w, &imsg.Use{Number: number, Counter: c, Amount: n}, patience)
+	m, err := link.Ask(w, &imsg.QuotaUse{Number: number, Counter: c, Amount: n}, patience)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -129,13 +129,13 @@ func TestUses(t *testing.T) {
 	}
 	for _, row := range []struct {
 		w    *hand
-		m    imsg.Use
-		want imsg.Kind
+		m    imsg.QuotaUse
+		want imsg.Errno
 	}{
-		{one, imsg.Use{Number: b.Number, Counter: imsg.RateBytes, Amount: 1}, imsg.NotFound},
-		{one, imsg.Use{Number: 99, Counter: imsg.RateBytes, Amount: 1}, imsg.NotFound},
-		{one, imsg.Use{Number: a.Number, Counter: imsg.RateConnections, Amount: 1}, imsg.Invalid},
-		{one, imsg.Use{Number: a.Number, Counter: imsg.RateTargets + 1, Amount: 1}, imsg.Invalid},
+		{one, imsg.QuotaUse{Number: b.Number, Counter: imsg.RateBytes, Amount: 1}, imsg.NotFound},
+		{one, imsg.QuotaUse{Number: 99, Counter: imsg.RateBytes, Amount: 1}, imsg.NotFound},
+		{one, imsg.QuotaUse{Number: a.Number, Counter: imsg.RateConnections, Amount: 1}, imsg.Invalid},
+		{one, imsg.QuotaUse{Number: a.Number, Counter: imsg.RateTargets + 1, Amount: 1}, imsg.Invalid},
 	} {
 		if _, err := link.Ask(row.w, &row.m, patience); err != row.want {
 			t.Errorf("%+v: %v, want %v", row.m, err, row.want)

@@ -46,7 +46,7 @@ func maxIdents(s *session) *imsg.Offence {
 // offend deals with one offence of s, and answers with what came of it; zero is
 // success. One with late, for which nobody waits, is dropped when that says so at its
 // turn, or when many of its client's wait already.
-func (k *keeper) offend(s *session, m *imsg.Offence, late func() bool, answer func(imsg.Kind)) {
+func (k *keeper) offend(s *session, m *imsg.Offence, late func() bool, answer func(imsg.Errno)) {
 	this := offence{m.Transaction, m.Found}
 	repeat := slices.Contains(s.offences, this)
 	lock := k.config.LockOn&m.Found.LockOn() != 0
@@ -75,7 +75,7 @@ func (k *keeper) offend(s *session, m *imsg.Offence, late func() bool, answer fu
 }
 
 // catch is what is to be done of an offence of s, whose lock has this name.
-func (k *keeper) catch(name string, s *session, m *imsg.Offence, late func() bool, answer func(imsg.Kind)) func() {
+func (k *keeper) catch(name string, s *session, m *imsg.Offence, late func() bool, answer func(imsg.Errno)) func() {
 	config, about, run := k.config, s.subject(), k.script(name, s, m)
 	cause := m.Virus
 	if cause == "" {

@@ -334,14 +334,14 @@ func TestScriptRunnerDies(t *testing.T) {
 	runner, runs := h.runner()
 	<-old.Done() // put aside, as at a reload
 	give(3, runs)
-	runner.Send(&imsg.Ran{})
+	runner.Send(&imsg.RunDone{})
 	runner.Close()
 	eventually(t, "a word about lost scripts", func() bool { return strings.Contains(h.log.String(), died) })
 	h.log.has(t, "count=2")
 
 	runner, runs = h.runner()
 	give(1, runs)
-	runner.Send(&imsg.Ran{})
+	runner.Send(&imsg.RunDone{})
 	runner.Close()
 	_, runs = h.runner()
 	give(1, runs)

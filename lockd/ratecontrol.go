@@ -132,7 +132,7 @@ func (k *keeper) setRate(m *imsg.RateSetQuota) *imsg.Done {
 // written has an operator's change written before it is reported. One that cannot
 // be is in force all the same, and the operator is told so.
 func (k *keeper) written(answer *imsg.Done) *imsg.Done {
-	if answer.Kind != 0 {
+	if answer.Errno != 0 {
 		return answer
 	}
 	k.writeRates()

@@ -17,13 +17,13 @@ func TestRateByHand(t *testing.T) {
 	h := open(t, plan{config: c, rates: storePath(t)})
 	w := h.worker(0)
 	o := h.operators()()
-	kind := func(m order) imsg.Kind {
+	kind := func(m order) imsg.Errno {
 		t.Helper()
 		d := ask(t, o, m)
-		if (d.Kind == 0) != (d.Detail == "") {
+		if (d.Errno == 0) != (d.Detail == "") {
 			t.Errorf("%+v", d)
 		}
-		return d.Kind
+		return d.Errno
 	}
 	show := func(client string) *imsg.RateRecord {
 		t.Helper()
@@ -109,7 +109,7 @@ func TestRateByHand(t *testing.T) {
 
 	for _, row := range []struct {
 		m    order
-		want imsg.Kind
+		want imsg.Errno
 	}{
 		{&imsg.RateSetQuota{Client: "../x"}, imsg.Invalid},
 		{&imsg.RateSetQuota{Client: "192.0.2.7-joe"}, imsg.Invalid},

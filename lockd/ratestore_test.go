@@ -166,10 +166,10 @@ func TestDamagedRecord(t *testing.T) {
 	if l := ask(t, o, &imsg.Rates{}); len(l.Records) != 2 || !l.Records[0].Damaged || l.Records[1].Damaged {
 		t.Errorf("%+v", l)
 	}
-	if d := ask(t, o, &imsg.RateSetQuota{Client: "192.0.2.7"}); d.Kind != imsg.Internal {
+	if d := ask(t, o, &imsg.RateSetQuota{Client: "192.0.2.7"}); d.Errno != imsg.Internal {
 		t.Errorf("%+v", d)
 	}
-	if d := ask(t, o, &imsg.RateReset{Client: "192.0.2.7"}); d.Kind != 0 {
+	if d := ask(t, o, &imsg.RateReset{Client: "192.0.2.7"}); d.Errno != 0 {
 		t.Errorf("%+v", d)
 	}
 	if a := w.enter("192.0.2.7"); a.Refusal != imsg.Admitted {

@@ -63,7 +63,7 @@ func (k *keeper) enter(w *worker, r admission, m *imsg.Enter) {
 	a.Refusal = k.limit(a)
 	switch {
 	case a.Refusal == imsg.RefusedHost:
-		k.offend(s, maxHost(s), r.Late, func(imsg.Kind) {})
+		k.offend(s, maxHost(s), r.Late, func(imsg.Errno) {})
 	case a.Refusal == imsg.Admitted:
 		k.add(s)
 		if s.known { // else Ident will come
@@ -103,7 +103,7 @@ func (k *keeper) identify(r admission, s *session, m *imsg.Ident) {
 	switch limit := k.config.MaxPerIdent; {
 	case fresh && limit > 0 && a.Same > limit:
 		a.Refusal = imsg.RefusedIdent
-		k.offend(s, maxIdents(s), r.Late, func(imsg.Kind) {})
+		k.offend(s, maxIdents(s), r.Late, func(imsg.Errno) {})
 		k.remove(s)
 	case fresh || found:
 		k.judge(r, s, a, fresh)

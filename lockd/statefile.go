@@ -53,7 +53,7 @@ func (k *keeper) dump(r link.Reply[imsg.Done]) {
 	}
 	if err := s.write(r.Files[0]); err != nil {
 		k.log.Error("state file cannot be written", "error", err)
-		r.Answer(&imsg.Done{Kind: imsg.Resource})
+		r.Answer(&imsg.Done{Errno: imsg.Resource})
 		return
 	}
 	r.Answer(&imsg.Done{})

@@ -145,7 +145,7 @@ func TestDump(t *testing.T) {
 	}
 	f := tempFile(t)
 	m, err := link.Ask(h.parent, &imsg.Dump{}, patience, f)
-	if err != nil || m.Kind != 0 {
+	if err != nil || m.Errno != 0 {
 		t.Fatal(m, err)
 	}
 	b, err := os.ReadFile(f.Name())
@@ -163,7 +163,7 @@ func TestDump(t *testing.T) {
 	}
 	defer g.Close()
 	m, err = link.Ask(h.parent, &imsg.Dump{}, patience, g)
-	if err != nil || m.Kind != imsg.Resource {
+	if err != nil || m.Errno != imsg.Resource {
 		t.Error(m, err)
 	}
 }

@@ -86,7 +86,7 @@ func (k *keeper) fromWorker(w *worker, r link.Request) {
 		if s := k.judgedOf(w, r, m.Number); s != nil {
 			k.identify(link.ReplyTo(r, m), s, m)
 		}
-	case *imsg.Use:
+	case *imsg.QuotaUse:
 		switch s := k.judgedOf(w, r, m.Number); {
 		case s == nil:
 		case m.Counter == imsg.RateConnections || m.Counter > imsg.RateTargets:
@@ -94,7 +94,7 @@ func (k *keeper) fromWorker(w *worker, r link.Request) {
 		default:
 			k.allow(link.ReplyTo(r, m), s, m)
 		}
-	case *imsg.Unused:
+	case *imsg.QuotaUnused:
 		if s := k.live[m.Number]; s != nil && s.worker == w && m.Counter < imsg.RateCounters {
 			k.unuse(s, m.Counter, m.Amount)
 		}
@@ -117,7 +117,7 @@ func (k *keeper) fromWorker(w *worker, r link.Request) {
 		k.counters.add(m.Add, k.machine.now())
 	case *imsg.Offence:
 		if s := k.judgedOf(w, r, m.Number); s != nil {
-			k.offend(s, m, nil, func(kind imsg.Kind) { link.ReplyTo(r, m).Answer(&imsg.Done{Kind: kind}) })
+			k.offend(s, m, nil, func(kind imsg.Errno) { link.ReplyTo(r, m).Answer(&imsg.Done{Errno: kind}) })
 		}
 	}
 }

@@ -50,9 +50,9 @@ const grace = time.Second
 // ask asks all lists at once. The first in the configured order that lists client
 // wins, unless it is more than grace later than another; no answer counts as listed
 // but a list's entry.
-func (b *blocklists) ask(ctx context.Context, client netip.Addr) imsg.Listing {
+func (b *blocklists) ask(ctx context.Context, client netip.Addr) imsg.DNSBLResult {
 	if !public(client) {
-		return imsg.Listing{}
+		return imsg.DNSBLResult{}
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -72,7 +72,7 @@ func (b *blocklists) ask(ctx context.Context, client netip.Addr) imsg.Listing {
 			answers[i] <- answer{entry, err}
 		}()
 	}
-	var listing imsg.Listing
+	var listing imsg.DNSBLResult
 	for i, list := range b.lists {
 		a := <-answers[i]
 		var stray strayError

@@ -38,9 +38,9 @@ func zones(names ...string) (all []imsg.BlockList) {
 	return all
 }
 
-func ask(t *testing.T, c *link.Conn, client string) *imsg.Listing {
+func ask(t *testing.T, c *link.Conn, client string) *imsg.DNSBLResult {
 	t.Helper()
-	m, err := link.Ask(c, &imsg.Listed{Client: netip.MustParseAddr(client)}, patience)
+	m, err := link.Ask(c, &imsg.DNSBLQuery{Client: netip.MustParseAddr(client)}, patience)
 	if err != nil {
 		t.Fatalf("ask for %s: %v", client, err)
 	}
@@ -86,7 +86,7 @@ func TestListed(t *testing.T) {
 		{"2001:db8::1", "two.test.", "127.0.0.6", 0},
 		{"2001:db8::2", "", "", 0},
 	} {
-		want := imsg.Listing{Zone: tt.zone, Failed: tt.failed}
+		want := imsg.DNSBLResult{Zone: tt.zone, Failed: tt.failed}
 		if tt.answer != "" {
 			want.Answer = netip.MustParseAddr(tt.answer)
 		}
@@ -94,7 +94,7 @@ func TestListed(t *testing.T) {
 			t.Errorf("%s: %+v, want %+v", tt.client, *got, want)
 		}
 	}
-	if _, err := link.Ask(c, &imsg.Listed{}, patience); err != imsg.Invalid {
+	if _, err := link.Ask(c, &imsg.DNSBLQuery{}, patience); err != imsg.Invalid {
 		t.Errorf("no client: %v", err)
 	}
 }
@@ -132,7 +132,7 @@ func TestNotAsked(t *testing.T) {
 		"127.0.0.2", "127.255.255.255", "10.0.0.1", "172.16.0.1", "172.31.255.255", "192.168.1.1", "169.254.1.1", "100.64.0.1", "100.127.255.255",
 		"::1", "fe80::1", "fe80::1%lo", "fc00::1", "fd12:3456::1", "::ffff:127.0.0.1", "::ffff:10.1.2.3", "::ffff:169.254.0.1", "::ffff:100.100.0.1",
 	} {
-		if got := ask(t, c, client); *got != (imsg.Listing{}) {
+		if got := ask(t, c, client); *got != (imsg.DNSBLResult{}) {
 			t.Errorf("%s: %+v", client, *got)
 		}
 	}
@@ -273,11 +273,11 @@ func TestServers(t *testing.T) {
 	dead := netip.MustParseAddrPort("127.0.0.1:1")
 	for _, tt := range []struct {
 		servers []netip.AddrPort
-		want    imsg.Listing
+		want    imsg.DNSBLResult
 	}{
-		{[]netip.AddrPort{dead, s.addr}, imsg.Listing{Zone: "good.test", Answer: netip.MustParseAddr("127.0.0.2")}},
-		{[]netip.AddrPort{dead}, imsg.Listing{Failed: 1}},
-		{nil, imsg.Listing{Failed: 1}},
+		{[]netip.AddrPort{dead, s.addr}, imsg.DNSBLResult{Zone: "good.test", Answer: netip.MustParseAddr("127.0.0.2")}},
+		{[]netip.AddrPort{dead}, imsg.DNSBLResult{Failed: 1}},
+		{nil, imsg.DNSBLResult{Failed: 1}},
 	} {
 		c := open(t, &imsg.LookupdConfig{Nameservers: tt.servers, Zones: zones("good.test"), Timeout: patience}).session()
 		if got := ask(t, c, "192.0.2.1"); *got != tt.want {
@@ -304,7 +304,7 @@ func TestLostDatagram(t *testing.T) {
 
 func TestNoLists(t *testing.T) {
 	c := open(t, new(imsg.LookupdConfig)).session()
-	if got := ask(t, c, "192.0.2.1"); *got != (imsg.Listing{}) {
+	if got := ask(t, c, "192.0.2.1"); *got != (imsg.DNSBLResult{}) {
 		t.Errorf("%+v", got)
 	}
 }
@@ -321,7 +321,7 @@ func TestMany(t *testing.T) {
 	got := make(chan error, 250)
 	for range cap(got) {
 		go func() {
-			_, err := link.Ask(c, &imsg.Listed{Client: netip.MustParseAddr("192.0.2.1")}, patience)
+			_, err := link.Ask(c, &imsg.DNSBLQuery{Client: netip.MustParseAddr("192.0.2.1")}, patience)
 			got <- err
 		}()
 	}
@@ -374,7 +374,7 @@ func TestEnds(t *testing.T) {
 	c = h.session()
 	ended := make(chan error, 1)
 	go func() {
-		_, err := link.Ask(c, &imsg.Listed{Client: netip.MustParseAddr("192.0.2.1")}, time.Minute)
+		_, err := link.Ask(c, &imsg.DNSBLQuery{Client: netip.MustParseAddr("192.0.2.1")}, time.Minute)
 		ended <- err
 	}()
 	h.Parent.Close()

@@ -83,18 +83,18 @@ func (l *room) configure(c *imsg.LookupdConfig) error {
 // answer works on a question of a session, if it makes sense.
 func (l *room) answer(ctx context.Context, r link.Request) {
 	switch q := r.Message.(type) {
-	case *imsg.Listed:
-		process.Work(ctx, l.service, r, q, func(ctx context.Context) (*imsg.Listing, error) { return l.listed(ctx, q) })
+	case *imsg.DNSBLQuery:
+		process.Work(ctx, l.service, r, q, func(ctx context.Context) (*imsg.DNSBLResult, error) { return l.listed(ctx, q) })
 	case *imsg.SPF:
 		process.Work(ctx, l.service, r, q, func(ctx context.Context) (*imsg.SPFResult, error) { return l.spf(ctx, q) })
-	case *imsg.Locate:
-		process.Work(ctx, l.service, r, q, func(ctx context.Context) (*imsg.Location, error) { return l.locate(ctx, q) })
+	case *imsg.TargetQuery:
+		process.Work(ctx, l.service, r, q, func(ctx context.Context) (*imsg.TargetResult, error) { return l.locate(ctx, q) })
 	default:
 		r.Close()
 	}
 }
 
-func (l *room) listed(ctx context.Context, q *imsg.Listed) (*imsg.Listing, error) {
+func (l *room) listed(ctx context.Context, q *imsg.DNSBLQuery) (*imsg.DNSBLResult, error) {
 	if !q.Client.IsValid() {
 		return nil, imsg.Invalid
 	}
@@ -114,7 +114,7 @@ func (l *room) spf(ctx context.Context, q *imsg.SPF) (*imsg.SPFResult, error) {
 	return &result, nil
 }
 
-func (l *room) locate(ctx context.Context, q *imsg.Locate) (*imsg.Location, error) {
+func (l *room) locate(ctx context.Context, q *imsg.TargetQuery) (*imsg.TargetResult, error) {
 	if l.finder == nil || !q.Client.IsValid() || !q.Local.IsValid() {
 		return nil, imsg.Invalid
 	}
@@ -127,5 +127,5 @@ func (l *room) locate(ctx context.Context, q *imsg.Locate) (*imsg.Location, erro
 		}
 		return nil, err
 	}
-	return &imsg.Location{Target: found.Target, Ident: found.Ident}, nil
+	return &imsg.TargetResult{Target: found.Target, Ident: found.Ident}, nil
 }

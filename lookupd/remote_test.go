@@ -34,13 +34,13 @@ func absent(t *testing.T, what string, err error) {
 }
 
 // ends are the connection that the tests ask about.
-func ends(addr string) *imsg.Locate {
+func ends(addr string) *imsg.TargetQuery {
 	a := netip.MustParseAddr(addr)
-	return &imsg.Locate{Client: netip.AddrPortFrom(a, 49152), Local: netip.AddrPortFrom(a, 9199)}
+	return &imsg.TargetQuery{Client: netip.AddrPortFrom(a, 49152), Local: netip.AddrPortFrom(a, 9199)}
 }
 
 // locate asks c and returns the answer as text, an error as its kind's.
-func locate(c *link.Conn, q *imsg.Locate) string {
+func locate(c *link.Conn, q *imsg.TargetQuery) string {
 	m, err := link.Ask(c, q, patience)
 	if err != nil {
 		return err.Error()
@@ -116,7 +116,7 @@ func TestRemoteFrom(t *testing.T) {
 		probe.Close()
 	}
 	c := open(t, &imsg.LookupdConfig{Mode: imsg.ModeRemote, RemotePort: port, Timeout: patience}).session()
-	got := locate(c, &imsg.Locate{Client: netip.MustParseAddrPort("127.0.0.1:1"), Local: netip.MustParseAddrPort("127.0.0.9:2")})
+	got := locate(c, &imsg.TargetQuery{Client: netip.MustParseAddrPort("127.0.0.1:1"), Local: netip.MustParseAddrPort("127.0.0.9:2")})
 	if addr := await(t, "the question", from); addr != "127.0.0.9" || got != "192.0.2.1:25 x" {
 		t.Errorf("from %s: %s", addr, got)
 	}
@@ -362,7 +362,7 @@ func TestRemoteUDP6(t *testing.T) {
 func TestFilter(t *testing.T) {
 	for _, tt := range []struct {
 		kernel error
-		want   imsg.Kind
+		want   imsg.Errno
 	}{
 		{unix.ENOENT, imsg.NotFound},
 		{unix.E2BIG, imsg.Internal},
@@ -374,7 +374,7 @@ func TestFilter(t *testing.T) {
 		f.kernel.Store(&kernel)
 		q := ends("127.0.0.1")
 		_, err := f.find(t.Context(), q.Client, q.Local)
-		var kind imsg.Kind
+		var kind imsg.Errno
 		if !errors.As(err, &kind) || kind != tt.want {
 			t.Errorf("%v: %v", tt.kernel, err)
 		}

@@ -33,8 +33,8 @@ func (p *parent) dump() {
 	p.dumping = true
 	go func() {
 		done, err := link.Ask(keeper.conn, &imsg.Dump{}, dumpTimeout, f)
-		if err == nil && done.Kind != 0 {
-			err = done.Kind
+		if err == nil && done.Errno != 0 {
+			err = done.Errno
 		}
 		if cerr := f.Close(); err == nil {
 			err = cerr

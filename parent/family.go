@@ -54,7 +54,7 @@ func (p *parent) outcome(err error) *imsg.Done {
 	if err == nil {
 		return &imsg.Done{}
 	}
-	return &imsg.Done{Kind: imsg.Invalid, Detail: cut(err.Error())}
+	return &imsg.Done{Errno: imsg.Invalid, Detail: cut(err.Error())}
 }
 
 // cut makes a text fit a Done.

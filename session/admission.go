@@ -62,7 +62,7 @@ func (s *session) visit() bool {
 	if !s.uses.Has(imsg.RateTargets) {
 		return true
 	}
-	a, err := link.Ask(&s.w.lockd, &imsg.Use{Number: s.number, Counter: imsg.RateTargets, Amount: 1}, admissionWait)
+	a, err := link.Ask(&s.w.lockd, &imsg.QuotaUse{Number: s.number, Counter: imsg.RateTargets, Amount: 1}, admissionWait)
 	if err != nil {
 		s.unanswered(err)
 		return false

@@ -62,7 +62,7 @@ func TestAnswerToMessageIsAwaited(t *testing.T) {
 	t.Run("a question behind", func(t *testing.T) {
 		asked, answer := make(chan bool, 1), make(chan bool)
 		r := newRigIn(t, func(c *imsg.SessionConfig) { soon(c); c.DNSBL, c.AuthSkip = true, imsg.SkipDNSBL }, func(h *house, _ string) {
-			h.lookup = func(m imsg.Message) imsg.Message { return &imsg.Listing{} }
+			h.lookup = func(m imsg.Message) imsg.Message { return &imsg.DNSBLResult{} }
 		})
 		text(r)
 		r.set(func() {
@@ -71,7 +71,7 @@ func TestAnswerToMessageIsAwaited(t *testing.T) {
 				r.mu.Unlock()
 				<-answer
 				r.mu.Lock()
-				return &imsg.Listing{}
+				return &imsg.DNSBLResult{}
 			}
 		})
 		r.client.say("MAIL FROM:<c@client.example>\r\n")

@@ -367,7 +367,7 @@ func problem(err error) string {
 	if errors.As(err, &errno) {
 		return errno.Error()
 	}
-	var kind imsg.Kind
+	var kind imsg.Errno
 	if errors.As(err, &kind) {
 		return kind.Error()
 	}

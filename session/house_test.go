@@ -42,7 +42,7 @@ type house struct {
 	entering []link.Request
 	uses     imsg.RateSet
 	over     map[imsg.Rate]imsg.Refusal // what becomes of a use, if not Admitted
-	used     []imsg.Use
+	used     []imsg.QuotaUse
 	idents   []*imsg.Ident
 	unnamed  imsg.Refusal                    // of Ident
 	lookup   func(imsg.Message) imsg.Message // lookupd; an error fails
@@ -179,9 +179,9 @@ func (h *house) asLockd(r link.Request) {
 	case *imsg.Ident:
 		h.idents = append(h.idents, m)
 		family.Answer(r, &imsg.Admission{Number: m.Number, Refusal: h.unnamed, Sessions: 1, Same: 2, Uses: h.uses})
-	case *imsg.Use:
+	case *imsg.QuotaUse:
 		h.used = append(h.used, *m)
-		family.Answer(r, &imsg.Allowance{Refusal: h.over[m.Counter]})
+		family.Answer(r, &imsg.QuotaResult{Refusal: h.over[m.Counter]})
 	case *imsg.Offence:
 		h.offences = append(h.offences, m)
 		family.Answer(r, &imsg.Done{})
@@ -201,10 +201,10 @@ func (h *house) asLookupd(r link.Request) {
 	switch m := h.lookup(r.Message).(type) {
 	case nil: // it takes its time
 	case *imsg.Failure:
-		r.Fail(m.Kind)
-	case *imsg.Listing:
+		r.Fail(m.Errno)
+	case *imsg.DNSBLResult:
 		family.Answer(r, m)
-	case *imsg.Location:
+	case *imsg.TargetResult:
 		family.Answer(r, m)
 	case *imsg.SPFResult:
 		family.Answer(r, m)

@@ -15,7 +15,7 @@ import (
 func (s *session) locate(a **imsg.Admission) bool {
 	w := s.w
 	s.state.Store(uint32(imsg.StateIdent))
-	l, err := inquire(s, new([]byte), &imsg.Locate{Client: s.src, Local: s.local}, w.cfg.TimeoutLocate)
+	l, err := inquire(s, new([]byte), &imsg.TargetQuery{Client: s.src, Local: s.local}, w.cfg.TimeoutLocate)
 	if err != nil {
 		s.info("LOOKUP:FAILED", "src", s.src.Addr(), "error", err)
 		s.turnAway(s.lost(err))
@@ -38,7 +38,7 @@ func (s *session) locate(a **imsg.Admission) bool {
 
 // lost words why there is no target.
 func (s *session) lost(err error) string {
-	var kind imsg.Kind
+	var kind imsg.Errno
 	errors.As(err, &kind)
 	detail := imsg.MsgLookupUnknown
 	switch kind {

@@ -38,7 +38,7 @@ func TestLocated(t *testing.T) {
 	target := netip.MustParseAddrPort(l.Addr().String())
 	h := newHouse(t, "127.0.0.1:1", remote)
 	h.set(func() {
-		h.lookup = func(imsg.Message) imsg.Message { return &imsg.Location{Target: target, Ident: "anna,[x]"} }
+		h.lookup = func(imsg.Message) imsg.Message { return &imsg.TargetResult{Target: target, Ident: "anna,[x]"} }
 	})
 	conn, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: from}}).Dial("tcp4", h.addr)
 	if err != nil {
@@ -61,7 +61,7 @@ func TestLocated(t *testing.T) {
 	r.server.line()
 	r.server.hears("\r\nx\r\n.\r\n")
 	r.mu.Lock()
-	ask, ident, head := *r.asks[0].(*imsg.Locate), *r.idents[0], r.scanned[0]
+	ask, ident, head := *r.asks[0].(*imsg.TargetQuery), *r.idents[0], r.scanned[0]
 	r.mu.Unlock()
 	src := netip.MustParseAddrPort(conn.LocalAddr().String())
 	if ask.Client != src || ask.Local.String() != h.addr {
@@ -77,13 +77,13 @@ func TestLocated(t *testing.T) {
 }
 
 func TestNotLocated(t *testing.T) {
-	for kind, text := range map[imsg.Kind]string{
+	for kind, text := range map[imsg.Errno]string{
 		imsg.NotFound: "msg_lookup_failed: msg_lookup_notfound", imsg.Timeout: "msg_lookup_failed: msg_lookup_timeout",
 		imsg.Invalid: "msg_lookup_failed: msg_lookup_mismatch", imsg.Resource: "msg_lookup_failed: msg_lookup_nomem",
 		imsg.Malformed: "msg_malformed_ip", imsg.Internal: "msg_lookup_failed: msg_lookup_unknown",
 	} {
 		h := newHouse(t, "127.0.0.1:1", remote)
-		h.set(func() { h.lookup = func(imsg.Message) imsg.Message { return &imsg.Failure{Kind: kind} } })
+		h.set(func() { h.lookup = func(imsg.Message) imsg.Message { return &imsg.Failure{Errno: kind} } })
 		c := h.dial()
 		c.say("MAIL FROM:<a>\r\nQUIT\r\n")
 		c.hears("220 gate.example SMTP\r\n451 gate.example " + text + "\r\n221 gate.example msg_sign_off\r\n")
@@ -106,7 +106,7 @@ func TestRefusedIdent(t *testing.T) {
 		h.set(func() {
 			h.unnamed = refusal
 			h.lookup = func(imsg.Message) imsg.Message {
-				return &imsg.Location{Target: netip.MustParseAddrPort("192.0.2.1:25"), Ident: "anna"}
+				return &imsg.TargetResult{Target: netip.MustParseAddrPort("192.0.2.1:25"), Ident: "anna"}
 			}
 		})
 		c := h.dial()

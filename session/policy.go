@@ -142,9 +142,9 @@ func (s *session) authenticated() bool {
 
 // listing asks the DNS block lists; nil is a client that stands on none. Lists
 // that cannot be asked list nobody.
-func (s *session) listing(out *[]byte) *imsg.Listing {
+func (s *session) listing(out *[]byte) *imsg.DNSBLResult {
 	s.state.Store(uint32(imsg.StateDNSBL))
-	l, err := inquire(s, out, &imsg.Listed{Client: s.src.Addr()}, s.w.cfg.TimeoutLookup)
+	l, err := inquire(s, out, &imsg.DNSBLQuery{Client: s.src.Addr()}, s.w.cfg.TimeoutLookup)
 	if err != nil {
 		s.log().Warn("DNSBL:FAILED", "src", s.src.Addr(), "error", err)
 		return nil
@@ -155,13 +155,13 @@ func (s *session) listing(out *[]byte) *imsg.Listing {
 	return nil
 }
 
-func (s *session) countListed(l *imsg.Listing) {
+func (s *session) countListed(l *imsg.DNSBLResult) {
 	s.info("DNSBL:FOUND", "domain", l.Zone, "answer", l.Answer)
 	s.w.count(imsg.CountRejectDNSBL, 1)
 }
 
 // listed is what a client is told of the list it stands on.
-func listed(l *imsg.Listing) string { return ": DNSBL: " + l.Zone + ": " + l.Answer.String() }
+func listed(l *imsg.DNSBLResult) string { return ": DNSBL: " + l.Zone + ": " + l.Answer.String() }
 
 // turnListed refuses a connection that a block list names.
 func (s *session) turnListed() bool {

@@ -106,7 +106,7 @@ func TestRegexIsWrong(t *testing.T) {
 }
 
 func TestListedAtMail(t *testing.T) {
-	answer := &imsg.Listing{Zone: "zen.example", Answer: netip.MustParseAddr("127.0.0.2")}
+	answer := &imsg.DNSBLResult{Zone: "zen.example", Answer: netip.MustParseAddr("127.0.0.2")}
 	on := func(c *imsg.SessionConfig) { c.DNSBL, c.AuthSkip = true, imsg.SkipDNSBL }
 	play := func(m imsg.Message) func(*house, string) {
 		return func(h *house, _ string) { h.lookup = func(imsg.Message) imsg.Message { return m } }
@@ -129,7 +129,7 @@ func TestListedAtMail(t *testing.T) {
 			t.Error("asked")
 		}
 	})
-	for name, m := range map[string]imsg.Message{"not listed": &imsg.Listing{}, "failed": &imsg.Failure{Kind: imsg.Timeout}} {
+	for name, m := range map[string]imsg.Message{"not listed": &imsg.DNSBLResult{}, "failed": &imsg.Failure{Errno: imsg.Timeout}} {
 		t.Run(name, func(t *testing.T) {
 			r := newRigIn(t, on, play(m))
 			r.hello()
@@ -143,7 +143,7 @@ func TestListedAtOnce(t *testing.T) {
 	h := newHouse(t, "127.0.0.1:1", func(c *imsg.SessionConfig) { c.DNSBL = true })
 	h.set(func() {
 		h.lookup = func(imsg.Message) imsg.Message {
-			return &imsg.Listing{Zone: "zen.example", Answer: netip.MustParseAddr("127.0.0.2")}
+			return &imsg.DNSBLResult{Zone: "zen.example", Answer: netip.MustParseAddr("127.0.0.2")}
 		}
 	})
 	c := h.dial()
@@ -167,7 +167,7 @@ func TestSPF(t *testing.T) {
 		"fail":               {nil, &imsg.SPFResult{Verdict: imsg.SPFFail}, "SPF:fail ip=192.0.2.7, helo=client.example, from=a@x.example", true, false, true},
 		"softfail":           {nil, &imsg.SPFResult{Verdict: imsg.SPFSoftFail}, "SPF:softfail ip=192.0.2.7, helo=client.example, from=a@x.example", true, false, false},
 		"permerror":          {nil, &imsg.SPFResult{Verdict: imsg.SPFPermError, Problem: "x"}, "SPF:permerror ip=192.0.2.7, helo=client.example, from=a@x.example", true, false, false},
-		"no answer":          {nil, &imsg.Failure{Kind: imsg.Busy}, "SPF:none ip=192.0.2.7, helo=client.example, from=a@x.example", true, false, false},
+		"no answer":          {nil, &imsg.Failure{Errno: imsg.Busy}, "SPF:none ip=192.0.2.7, helo=client.example, from=a@x.example", true, false, false},
 		"log only":           {func(c *imsg.SessionConfig) { c.SPFLogOnly = true }, &imsg.SPFResult{Verdict: imsg.SPFFail}, "SPF:fail ip=192.0.2.7, helo=client.example, from=a@x.example", true, false, false},
 		"authenticated":      {nil, &imsg.SPFResult{Verdict: imsg.SPFFail}, "", false, true, false},
 		"loopback incoming":  {func(c *imsg.SessionConfig) { c.SPF = imsg.SPFIncoming }, nil, "SPF:pass ip=127.0.0.1, helo=client.example, from=a@x.example", false, false, false},

@@ -36,7 +36,7 @@ func (s *session) use(out *[]byte, c imsg.Rate, n uint64, over smtp.Code) *exces
 	if out != nil && !s.flush(out) {
 		return nil // the relay is over
 	}
-	a, err := link.Ask(&s.w.lockd, &imsg.Use{Number: s.number, Counter: c, Amount: n}, admissionWait)
+	a, err := link.Ask(&s.w.lockd, &imsg.QuotaUse{Number: s.number, Counter: c, Amount: n}, admissionWait)
 	if err != nil {
 		s.log().Error("use of a quota not judged", "counter", c, "error", err)
 		return &excess{smtp.CodeUnavailable, s.text(imsg.MsgRatelimitError)}

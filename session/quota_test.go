@@ -18,7 +18,7 @@ func quotas(t *testing.T, over map[imsg.Rate]imsg.Refusal, change func(*imsg.Ses
 }
 
 // uses expects what lockd was asked, in order.
-func (r *rig) usesAre(want ...imsg.Use) {
+func (r *rig) usesAre(want ...imsg.QuotaUse) {
 	r.t.Helper()
 	r.seen("uses", func() bool { return len(r.used) >= len(want) })
 	r.mu.Lock()
@@ -79,7 +79,7 @@ func TestQuotaOfTargets(t *testing.T) {
 		h.set(func() {
 			play(h)
 			h.lookup = func(imsg.Message) imsg.Message {
-				return &imsg.Listing{Zone: "zen.example", Answer: netip.MustParseAddr("127.0.0.2")}
+				return &imsg.DNSBLResult{Zone: "zen.example", Answer: netip.MustParseAddr("127.0.0.2")}
 			}
 		})
 		c := h.dial()
@@ -176,7 +176,7 @@ func TestQuotaOfBytes(t *testing.T) {
 	r.client.hears("552 5.3.2 gate.example msg_ratelimit_bytes\r\n")
 	r.client.say("MAIL FROM:<a>\r\n")
 	r.client.hears("451 4.3.2 gate.example msg_ratelimit_bytes\r\n")
-	r.usesAre(imsg.Use{Counter: imsg.RateBytes, Amount: 6})
+	r.usesAre(imsg.QuotaUse{Counter: imsg.RateBytes, Amount: 6})
 }
 
 // Too many refusals of the server: ours takes the place of the last one, whatever

@@ -121,7 +121,7 @@ func (a *asker) close() { a.session.Close(); a.parent.Close() }
 
 // ask returns the answer as text, an error as its kind's.
 func (a *asker) ask(client, local netip.AddrPort) string {
-	m, err := link.Ask(a.session, &imsg.Locate{Client: client, Local: local}, deadline)
+	m, err := link.Ask(a.session, &imsg.TargetQuery{Client: client, Local: local}, deadline)
 	if err != nil {
 		return err.Error()
 	}

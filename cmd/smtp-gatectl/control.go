@@ -77,18 +77,18 @@ func (c *control) order(q imsg.Question[imsg.Done], timeout time.Duration) (deta
 	if err != nil {
 		return "", err
 	}
-	if done.Kind == 0 {
+	if done.Errno == 0 {
 		return done.Detail, nil
 	}
 	if done.Detail == "" {
-		return "", done.Kind
+		return "", done.Errno
 	}
-	return "", refused{done.Kind, done.Detail}
+	return "", refused{done.Errno, done.Detail}
 }
 
 // refused is a refusal with the daemon's own words.
 type refused struct {
-	kind   imsg.Kind
+	kind   imsg.Errno
 	detail string
 }
 

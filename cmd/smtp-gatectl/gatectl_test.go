@@ -206,15 +206,15 @@ func TestOrders(t *testing.T) {
 		{"lock add 192.0.2.1", "&imsg.Lock{Name:\"192.0.2.1\", Cause:\"OPERATOR\"}", &imsg.Done{}, exitOK, "192.0.2.1 locked\n"},
 		{"lock add ::ffff:192.0.2.1-bob --cause TEST", "&imsg.Lock{Name:\"192.0.2.1-bob\", Cause:\"TEST\"}", &imsg.Done{}, exitOK, "192.0.2.1-bob locked\n"},
 		{"lock add 2001:DB8:0::1", "&imsg.Lock{Name:\"2001:db8::1\", Cause:\"OPERATOR\"}", &imsg.Done{}, exitOK, "2001:db8::1 locked\n"},
-		{"lock add 192.0.2.1", "", &imsg.Done{Kind: imsg.Exists}, exitFailed, "192.0.2.1 is locked already"},
+		{"lock add 192.0.2.1", "", &imsg.Done{Errno: imsg.Exists}, exitFailed, "192.0.2.1 is locked already"},
 		{"lock add example.org", "", nil, exitUsage, "neither an address nor address-ident"},
 		{"lock add fe80::1%eth0", "", nil, exitUsage, "neither an address nor address-ident"},
 		{"lock add", "", nil, exitUsage, "accepts 1 arg"},
 		{"lock remove 192.0.2.1", "&imsg.Unlock{Name:\"192.0.2.1\"}", &imsg.Done{}, exitOK, "192.0.2.1 unlocked\n"},
-		{"lock remove 192.0.2.1", "", &imsg.Failure{Kind: imsg.NotFound}, exitFailed, "192.0.2.1 is not locked"},
+		{"lock remove 192.0.2.1", "", &imsg.Failure{Errno: imsg.NotFound}, exitFailed, "192.0.2.1 is not locked"},
 		{"rate set ::ffff:192.0.2.1 connections=5 ratelimit_bytes=off", "&imsg.RateSetQuota{Client:\"192.0.2.1\", Generation:0x0, Quotas:[]imsg.RateQuota{imsg.RateQuota{Counter:0x0, Quota:0x5}, imsg.RateQuota{Counter:0x3, Quota:0x0}}}", &imsg.Done{}, exitOK, "192.0.2.1 has quotas of its own\n"},
 		{"rate set 2001:DB8::/64-joe messages=18446744073709551615 --generation 9", "&imsg.RateSetQuota{Client:\"2001:db8::/64-joe\", Generation:0x9, Quotas:[]imsg.RateQuota{imsg.RateQuota{Counter:0x1, Quota:0xffffffffffffffff}}}", &imsg.Done{Detail: "for now: the store"}, exitOK, "has quotas of its own: for now: the store\n"},
-		{"rate set 192.0.2.1 connections=5", "", &imsg.Done{Kind: imsg.Invalid, Detail: "ratelimit_expiration is 0"}, exitFailed, "smtp-gatectl: ratelimit_expiration is 0\n"},
+		{"rate set 192.0.2.1 connections=5", "", &imsg.Done{Errno: imsg.Invalid, Detail: "ratelimit_expiration is 0"}, exitFailed, "smtp-gatectl: ratelimit_expiration is 0\n"},
 		{"rate set 192.0.2.1", "", nil, exitUsage, "requires at least 2 arg"},
 		{"rate set 192.0.2.1 connections", "", nil, exitUsage, "\"connections\" is not COUNTER=QUOTA"},
 		{"rate set 192.0.2.1 mails=5", "", nil, exitUsage, "no counter \"mails\", only connections, messages, "},
@@ -223,9 +223,9 @@ func TestOrders(t *testing.T) {
 		{"rate set 192.0.2.1 bytes=1 bytes=2", "", nil, exitUsage, "bytes is given twice"},
 		{"rate set example.org bytes=1", "", nil, exitUsage, "neither an address nor address-ident"},
 		{"rate show 2001:db8::1/64", "", nil, exitUsage, "neither an address nor address-ident"},
-		{"rate show 192.0.2.1-joe", "&imsg.RateShow{Client:\"192.0.2.1-joe\"}", &imsg.Failure{Kind: imsg.NotFound}, exitFailed, "nothing is remembered of 192.0.2.1-joe\n"},
-		{"rate show 192.0.2.1", "", &imsg.Failure{Kind: imsg.Off}, exitFailed, "rate limits are off: their period is 0\n"},
-		{"rate show 2001:db8::/48", "", &imsg.Failure{Kind: imsg.Invalid}, exitFailed, "2001:db8::/48 can be no client's name: see client_prefix_ipv6\n"},
+		{"rate show 192.0.2.1-joe", "&imsg.RateShow{Client:\"192.0.2.1-joe\"}", &imsg.Failure{Errno: imsg.NotFound}, exitFailed, "nothing is remembered of 192.0.2.1-joe\n"},
+		{"rate show 192.0.2.1", "", &imsg.Failure{Errno: imsg.Off}, exitFailed, "rate limits are off: their period is 0\n"},
+		{"rate show 2001:db8::/48", "", &imsg.Failure{Errno: imsg.Invalid}, exitFailed, "2001:db8::/48 can be no client's name: see client_prefix_ipv6\n"},
 		{"rate reset 192.0.2.1", "&imsg.RateReset{Client:\"192.0.2.1\", Forget:true}", &imsg.Done{}, exitOK, "192.0.2.1 forgotten\n"},
 		{"rate reset --keep-quotas 192.0.2.1", "&imsg.RateReset{Client:\"192.0.2.1\", Forget:false}", &imsg.Done{}, exitOK, "192.0.2.1 counts from 0 again\n"},
 		{"rate reset 192.0.2.1 --json", "", &imsg.Done{}, exitOK, "\"name\": \"192.0.2.1\""},
@@ -233,14 +233,14 @@ func TestOrders(t *testing.T) {
 		{"lock", "", nil, exitUsage, "which command?"},
 		{"lock frob", "", nil, exitUsage, "unknown command"},
 		{"reload", "&imsg.ReloadNow{}", &imsg.Done{Detail: "generation 2"}, exitOK, "reloaded: generation 2\n"},
-		{"reload", "", &imsg.Done{Kind: imsg.Invalid, Detail: "gate.conf:3: mode: bad\x07"}, exitUsage, "stays in force:\ngate.conf:3: mode: bad#\n"},
-		{"reload", "", &imsg.Done{Kind: imsg.Internal, Detail: "no room"}, exitFailed, "smtp-gatectl: no room\n"},
+		{"reload", "", &imsg.Done{Errno: imsg.Invalid, Detail: "gate.conf:3: mode: bad\x07"}, exitUsage, "stays in force:\ngate.conf:3: mode: bad#\n"},
+		{"reload", "", &imsg.Done{Errno: imsg.Internal, Detail: "no room"}, exitFailed, "smtp-gatectl: no room\n"},
 		{"reload --json", "", &imsg.Done{}, exitOK, "{\n  \"result\": \"reloaded\"\n}\n"},
 		{"stop", "&imsg.StopNow{Now:false}", &imsg.Done{}, exitOK, "stopping: "},
 		{"stop --now", "&imsg.StopNow{Now:true}", &imsg.Done{}, exitOK, "stopped\n"},
 		{"stop --now", "", nil, exitOK, "stopped\n"},
 		{"stop", "", nil, exitFailed, "the daemon hung up"},
-		{"status", "", &imsg.Failure{Kind: imsg.Busy}, exitFailed, "busy, try again"},
+		{"status", "", &imsg.Failure{Errno: imsg.Busy}, exitFailed, "busy, try again"},
 		{"", "", nil, exitUsage, "which command?"},
 		{"frob", "", nil, exitUsage, "unknown command"},
 		{"status --frob", "", nil, exitUsage, "unknown flag"},
@@ -254,7 +254,7 @@ func TestOrders(t *testing.T) {
 			case *imsg.Done:
 				family.Answer(r, a)
 			case *imsg.Failure:
-				r.Fail(a.Kind)
+				r.Fail(a.Errno)
 			default:
 				r.From().Close()
 			}

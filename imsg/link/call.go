@@ -18,7 +18,7 @@ type Caller interface {
 }
 
 // Ask asks q of c and waits for its answer, at most for timeout. The files stay the
-// caller's. Failures come back as an imsg.Kind: Timeout, Gone when the room ended,
+// caller's. Failures come back as an imsg.Errno: Timeout, Gone when the room ended,
 // Busy when too many calls are open, or what the other room said. What a late answer
 // hands out is given back, as the table says.
 func Ask[A any](c Caller, q imsg.Question[A], timeout time.Duration, files ...*os.File) (*A, error) {
@@ -102,7 +102,7 @@ func (c *Conn) call(done <-chan struct{}, m imsg.Message, timeout time.Duration,
 		}
 	}
 	if f, ok := answer.(*imsg.Failure); ok {
-		return nil, f.Kind
+		return nil, f.Errno
 	}
 	return answer, nil
 }

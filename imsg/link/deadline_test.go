@@ -16,7 +16,7 @@ import (
 func TestNothingIsJudgedLate(t *testing.T) {
 	s, l := link(t, imsg.Session, imsg.Lockd)
 	serve(s, func(Request) {})
-	for _, m := range []imsg.Message{&imsg.Enter{}, &imsg.Ident{}, &imsg.Use{}, &imsg.Offence{Number: 7}} {
+	for _, m := range []imsg.Message{&imsg.Enter{}, &imsg.Ident{}, &imsg.QuotaUse{}, &imsg.Offence{Number: 7}} {
 		if _, err := s.call(nil, m, time.Millisecond, nil); err != imsg.Timeout {
 			t.Fatalf("%T: %v", m, err)
 		}
@@ -61,18 +61,18 @@ func TestLateQuestionLeavesNoFiles(t *testing.T) {
 // TestLateAnswersAreGivenBack has every kind of answer come for a call that is
 // open no more, and expects that nobody keeps what nobody heard of.
 func TestLateAnswersAreGivenBack(t *testing.T) {
-	use := imsg.Use{Number: 9, Counter: imsg.RateBytes, Amount: 1000}
+	use := imsg.QuotaUse{Number: 9, Counter: imsg.RateBytes, Amount: 1000}
 	for _, row := range []struct {
 		name         string
 		answer, back imsg.Message // nil: nothing
 	}{
 		{"a place", &imsg.Admission{Number: 9}, &imsg.Leave{Number: 9, Late: true}},
 		{"no place", &imsg.Admission{Number: 9, Refusal: imsg.RefusedHost}, nil},
-		{"a use", &imsg.Allowance{Use: use}, &imsg.Unused{Use: use}},
-		{"no use", &imsg.Allowance{Use: use, Refusal: imsg.RefusedRate}, nil},
-		{"a server called", &imsg.Allowance{Use: imsg.Use{Number: 9, Counter: imsg.RateTargets}}, nil},
+		{"a use", &imsg.QuotaResult{QuotaUse: use}, &imsg.QuotaUnused{QuotaUse: use}},
+		{"no use", &imsg.QuotaResult{QuotaUse: use, Refusal: imsg.RefusedRate}, nil},
+		{"a server called", &imsg.QuotaResult{QuotaUse: imsg.QuotaUse{Number: 9, Counter: imsg.RateTargets}}, nil},
 		{"an outcome", &imsg.Done{}, nil},
-		{"a failure", &imsg.Failure{Kind: imsg.Busy}, nil},
+		{"a failure", &imsg.Failure{Errno: imsg.Busy}, nil},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			s, l := link(t, imsg.Session, imsg.Lockd)

@@ -41,7 +41,7 @@ func ReplyTo[A any](r Request, q imsg.Question[A]) Reply[A] { return Reply[A]{r}
 func (r Reply[A]) Answer(a *A) { r.answer(a) }
 
 // Fail answers a question with an error.
-func (r Request) Fail(k imsg.Kind) { r.answer(&imsg.Failure{Kind: k}) }
+func (r Request) Fail(k imsg.Errno) { r.answer(&imsg.Failure{Errno: k}) }
 
 // answer sends what answers a question. A peer that does not take its answers is
 // cut off: Serve then ends as at a bad message, for a living room without its link

@@ -18,23 +18,23 @@ import (
 const (
 	maxWaiting   = 4096 // records in the queue
 	flushTimeout = time.Second
-	// gather is how long the writer lets records come together: a wake-up and
+	// batchDelay is how long the writer lets records come together: a wake-up and
 	// a write(2) for each would cost a short session more than its relay.
-	gather = 5 * time.Millisecond
+	batchDelay = 5 * time.Millisecond
 )
 
 // Log is where a room's records go.
 type Log struct {
 	room imsg.Room
 
-	mu      sync.Mutex
-	queue   []*record
-	lost    int
-	sink    *sink
-	retired []*sink       // the writer may still be at one
-	writing bool          // the writer holds records it took off the queue
-	idle    chan struct{} // closed when nothing waits; nil if nobody asked
-	wake    chan struct{}
+	mu       sync.Mutex
+	queue    []*record
+	lost     int
+	sink     *sink
+	oldSinks []*sink       // the writer may still be at one
+	writing  bool          // the writer holds records it took off the queue
+	idle     chan struct{} // closed when nothing waits; nil if nobody asked
+	wake     chan struct{}
 }
 
 // New makes the log of a room; it keeps what comes before the first SetSink.
@@ -48,7 +48,7 @@ func New(room imsg.Room) *Log {
 func (l *Log) SetSink(s *imsg.Sink, f *os.File) {
 	l.mu.Lock()
 	if l.sink != nil {
-		l.retired = append(l.retired, l.sink)
+		l.oldSinks = append(l.oldSinks, l.sink)
 	}
 	l.sink = &sink{Sink: *s, file: f, room: l.room}
 	l.mu.Unlock()
@@ -113,7 +113,7 @@ func (l *Log) signal() {
 // write is the writer. It lives as long as the process.
 func (l *Log) write() {
 	for range l.wake {
-		time.Sleep(gather)
+		time.Sleep(batchDelay)
 		for {
 			batch, to, lost := l.take()
 			if to == nil {
@@ -135,10 +135,10 @@ func (l *Log) write() {
 func (l *Log) take() (batch []*record, to *sink, lost int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, s := range l.retired {
+	for _, s := range l.oldSinks {
 		s.file.Close()
 	}
-	l.retired = nil
+	l.oldSinks = nil
 	if l.sink == nil {
 		return nil, nil, 0
 	}

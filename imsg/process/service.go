@@ -79,7 +79,7 @@ func (s *Service) linkEnded() {
 
 // Work has one question worked on aside: Busy is its answer when too many are. The
 // work's context ends with ctx, and when the asker waits no more or gives the
-// question up. An error that is an imsg.Kind is the answer's, any other Internal; so
+// question up. An error that is an imsg.Errno is the answer's, any other Internal; so
 // is a panic, which fails this question alone. The request's files are closed when
 // the work is done. It does not block.
 func Work[A any](ctx context.Context, s *Service, r link.Request, q imsg.Question[A], work func(context.Context) (*A, error)) {
@@ -102,7 +102,7 @@ func Work[A any](ctx context.Context, s *Service, r link.Request, q imsg.Questio
 		if ctx.Err() != nil { // our own end cut the work short
 			return
 		}
-		var kind imsg.Kind
+		var kind imsg.Errno
 		switch {
 		case err == nil:
 			reply.Answer(answer)

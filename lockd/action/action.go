@@ -127,7 +127,7 @@ func (a *runner) fromLockd(r link.Request) {
 
 func (a *runner) refuse(m *imsg.Run, why string) {
 	a.log.Error("action script is not run", logs.SessionKey, m.Number, "found", m.Found, "src", m.Client.Addr(), "reason", why)
-	a.lockd.Send(&imsg.Ran{})
+	a.lockd.Send(&imsg.RunDone{})
 }
 
 // work runs m and then what waits, until nothing does.
@@ -137,7 +137,7 @@ func (a *runner) work(m *imsg.Run) {
 		config := a.config
 		a.mu.Unlock()
 		a.run(&config, m)
-		a.lockd.Send(&imsg.Ran{})
+		a.lockd.Send(&imsg.RunDone{})
 
 		a.mu.Lock()
 		m = nil

@@ -3,16 +3,16 @@
 
 package imsg
 
-// Kind is an error as it crosses a link.
-type Kind uint16
+// Errno is an error as it crosses a link.
+type Errno uint16
 
-// The kinds. Zero is no error.
+// The errors. Zero is no error.
 const (
-	Internal Kind = iota + 1 // the other room could not do its own work
-	Busy                     // too much is waiting already; try again
-	Timeout                  // no answer in time
-	Gone                     // the other room ended before it answered
-	Invalid                  // what was asked makes no sense
+	Internal Errno = iota + 1 // the other room could not do its own work
+	Busy                      // too much is waiting already; try again
+	Timeout                   // no answer in time
+	Gone                      // the other room ended before it answered
+	Invalid                   // what was asked makes no sense
 	NotFound
 	Exists
 	Denied
@@ -21,7 +21,7 @@ const (
 	Off       // the configuration does without
 )
 
-var kindTexts = [...]string{
+var errnoTexts = [...]string{
 	0:         "no error",
 	Internal:  "internal error",
 	Busy:      "busy",
@@ -37,7 +37,7 @@ var kindTexts = [...]string{
 }
 
 // Error implements error.
-func (k Kind) Error() string { return kindTexts[min(int(k), len(kindTexts)-1)] }
+func (k Errno) Error() string { return errnoTexts[min(int(k), len(errnoTexts)-1)] }
 
 // Temporary tells whether asking again later may help.
-func (k Kind) Temporary() bool { return k == Busy || k == Timeout || k == Gone || k == Resource }
+func (k Errno) Temporary() bool { return k == Busy || k == Timeout || k == Gone || k == Resource }
