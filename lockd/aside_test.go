@@ -119,7 +119,7 @@ func TestFrozenDirectory(t *testing.T) {
 	}
 	// Meanwhile lockd answers whoever asks for no file.
 	eventually(t, "all places for file calls are taken", func() bool { n, _ := dir.waiting(); return n == maxFileCalls })
-	link.Ask(h.parent, &imsg.Dump{}, patience, tempFile(t))
+	link.Ask(h.Parent, &imsg.Dump{}, patience, tempFile(t))
 	h.reload(usual())
 	if s := ask(t, h.operators()(), &imsg.Status{}); s.Sessions < 1 {
 		t.Errorf("%+v", s)
@@ -285,7 +285,7 @@ func TestHeldQuestionsGoWithTheirAskers(t *testing.T) {
 		defer h.keeper.mu.Unlock()
 		return len(h.keeper.held) == 1 && !h.keeper.held[0].r.Late()
 	})
-	h.tell(&imsg.Start{})
+	h.Tell(&imsg.Start{})
 	if a := receive(t, admitted); a.Sessions != 1 || a.Same != 1 {
 		t.Errorf("%+v", a)
 	}

@@ -23,8 +23,8 @@ func TestStatus(t *testing.T) {
 	w.enter("192.0.2.7")
 	w.change(func() { w.unsaid = []uint64{imsg.CountViruses: 2} })
 	h.write("192.0.2.9", "VIRUS\n")
-	h.tell(&imsg.Family{Version: "2.0", Rooms: []imsg.Member{{Room: imsg.Lockd, PID: 1}}})
-	link.Ask(h.parent, &imsg.Dump{}, patience, tempFile(t)) // behind Family
+	h.Tell(&imsg.Family{Version: "2.0", Rooms: []imsg.Member{{Room: imsg.Lockd, PID: 1}}})
+	link.Ask(h.Parent, &imsg.Dump{}, patience, tempFile(t)) // behind Family
 	s := ask(t, h.operators()(), &imsg.Status{})
 	if s.Sessions != 2 || s.Limit != 10000 || s.Load != 0.5 || s.Locks != 1 || s.Counters[imsg.CountViruses] != 2 ||
 		s.Counters[imsg.CountTotal] != 2 || len(s.Counters) != int(imsg.Counters) || len(s.Family.Rooms) != 1 || s.Now != h.clock.now().UnixNano() {
@@ -159,7 +159,7 @@ func TestListsWhileIdentsCome(t *testing.T) {
 	for {
 		ask(t, c, &imsg.Sessions{})
 		ask(t, c, &imsg.Status{})
-		link.Ask(h.parent, &imsg.Dump{}, patience, tempFile(t))
+		link.Ask(h.Parent, &imsg.Dump{}, patience, tempFile(t))
 		select {
 		case <-end:
 			return
@@ -230,8 +230,7 @@ func TestLockByHand(t *testing.T) {
 	}
 
 	config.Mode = imsg.ModeRemote
-	h.tell(&config)
-	h.next()
+	h.Configure(&config)
 	if k := kind(&imsg.Lock{Name: "192.0.2.7"}); k != imsg.Invalid {
 		t.Error(k)
 	}
@@ -239,8 +238,7 @@ func TestLockByHand(t *testing.T) {
 		t.Error(k)
 	}
 	config.LockDuration = 0
-	h.tell(&config)
-	h.next()
+	h.Configure(&config)
 	if k := kind(&imsg.Lock{Name: "192.0.2.8-"}); k != imsg.Invalid {
 		t.Error(k)
 	}

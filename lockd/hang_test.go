@@ -12,11 +12,11 @@ import (
 // TestHang: lockd says that it works only while its one lock can be had.
 func TestHang(t *testing.T) {
 	h := open(t, plan{config: usual()})
-	if _, err := link.Ask(h.parent, &imsg.Ping{}, patience); err != nil {
+	if _, err := link.Ask(h.Parent, &imsg.Ping{}, patience); err != nil {
 		t.Error(err)
 	}
 	h.keeper.mu.Lock()
-	_, err := link.Ask(h.parent, &imsg.Ping{}, 10*time.Millisecond)
+	_, err := link.Ask(h.Parent, &imsg.Ping{}, 10*time.Millisecond)
 	h.keeper.mu.Unlock()
 	if !errors.Is(err, imsg.Timeout) {
 		t.Errorf("it works without: %v", err)

@@ -84,17 +84,16 @@ func (c *clock) move(d time.Duration) {
 }
 
 type house struct {
+	*family.Family
 	t      testing.TB
 	keeper *keeper
-	parent *link.Conn
-	told   chan imsg.Message // Ready, BadPeer
+	told   chan imsg.Message // BadPeer
 	asked  chan imsg.Message // Reload, Stop
 	answer imsg.Done         // to those
 	deaf   atomic.Bool       // does not answer them
 	dir    string
 	log    *journal
 	clock  *clock
-	ended  chan error
 }
 
 // plan is how a test wants its house.
@@ -122,22 +121,31 @@ func usual() imsg.LockdConfig {
 func open(t testing.TB, p plan) *house {
 	t.Helper()
 	h := &house{
-		t: t, dir: p.dir, log: new(journal), ended: make(chan error, 1),
+		t: t, dir: p.dir, log: new(journal),
 		told: make(chan imsg.Message, 64), asked: make(chan imsg.Message, 64),
 		clock: &clock{t: time.Now()},
 	}
 	if h.dir == "" {
 		h.dir = t.TempDir()
 	}
-	near, far := pair(t)
-	parent, err := link.NewConn(near, imsg.Parent, imsg.Lockd)
-	if err != nil {
-		t.Fatal(err)
-	}
-	h.parent = parent
-	go parent.Serve(func(r link.Request) {
+	made := make(chan *keeper, 1)
+	h.Family = family.Open(t, imsg.Lockd, func(f *os.File) error {
+		parent, err := process.Start(f, imsg.Lockd)
+		if err != nil {
+			return err
+		}
+		dir, err := os.OpenRoot(h.dir)
+		if err != nil {
+			return err
+		}
+		defer dir.Close()
+		k := newKeeper(parent, slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug})), dir, machine{
+			now: h.clock.now, load: func() float64 { return p.load }, uid: p.uid,
+		})
+		made <- k
+		return k.serve()
+	}, func(r link.Request) {
 		switch r.Message.(type) {
-		case *imsg.Hello:
 		case *imsg.Reload, *imsg.Stop:
 			h.asked <- r.Message
 			if !h.deaf.Load() {
@@ -147,35 +155,17 @@ func open(t testing.TB, p plan) *house {
 			h.told <- r.Message
 		}
 	})
-	home, err := process.Start(far, imsg.Lockd)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir, err := os.OpenRoot(h.dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	h.keeper = newKeeper(home, slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug})), dir, machine{
-		now: h.clock.now, load: func() float64 { return p.load }, uid: p.uid,
-	})
-	go func() {
-		h.ended <- h.keeper.serve()
-		dir.Close()
-	}()
+	h.keeper = receive(t, made)
 	t.Cleanup(h.close)
-
-	h.tell(&p.config)
-	if _, ok := h.next().(*imsg.Ready); !ok {
-		t.Fatal("no Ready")
-	}
+	h.Configure(&p.config)
 	if p.ledger != nil {
-		h.tell(&imsg.Ledger{}, p.ledger)
+		h.Tell(&imsg.Ledger{}, p.ledger)
 	}
 	if p.rates != "" {
 		h.store(p.rates)
 	}
 	if !p.waiting {
-		h.tell(&imsg.Start{})
+		h.Tell(&imsg.Start{})
 	}
 	return h
 }
@@ -187,37 +177,21 @@ func (h *house) store(path string) {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	h.tell(&imsg.RateStore{}, f)
+	h.Tell(&imsg.RateStore{}, f)
 	f.Close()
-}
-
-func pair(t testing.TB) (near, far *os.File) {
-	t.Helper()
-	near, far, err := link.Pair()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return near, far
 }
 
 // close ends the parent's link, as the parent's death does, and waits for lockd.
 func (h *house) close() {
-	h.parent.Close()
+	h.Parent.Close()
 	select {
-	case err := <-h.ended:
-		h.ended <- nil
+	case err := <-h.Ended:
+		h.Ended <- nil
 		if err != nil {
 			h.t.Errorf("lockd ended with %v", err)
 		}
 	case <-time.After(patience):
 		h.t.Error("lockd does not end with its parent")
-	}
-}
-
-func (h *house) tell(m imsg.Notice, files ...*os.File) {
-	h.t.Helper()
-	if err := h.parent.Send(m, files...); err != nil {
-		h.t.Fatal(err)
 	}
 }
 
@@ -245,13 +219,7 @@ type hand struct {
 // hire joins a worker that has said nothing yet.
 func (h *house) hire(member int) *hand {
 	h.t.Helper()
-	near, far := pair(h.t)
-	h.tell(&imsg.Peer{Room: imsg.Session, Member: member}, far)
-	far.Close()
-	c, err := link.NewConn(near, imsg.Session, imsg.Lockd)
-	if err != nil {
-		h.t.Fatal(err)
-	}
+	c := h.Link(imsg.Session, member)
 	w := &hand{Conn: c, t: h.t, locked: make(chan uint64, 4096)}
 	go c.Serve(func(r link.Request) {
 		switch m := r.Message.(type) {
@@ -278,7 +246,6 @@ func (h *house) hire(member int) *hand {
 			family.Answer(r, &imsg.Live{Sessions: rest[:n], More: n < len(rest)})
 		}
 	})
-	h.t.Cleanup(func() { c.Close() })
 	return w
 }
 
@@ -338,17 +305,12 @@ func (h *house) script() <-chan *imsg.Run {
 
 func (h *house) runner() (*link.Conn, <-chan *imsg.Run) {
 	h.t.Helper()
-	near, far := pair(h.t)
-	h.tell(&imsg.Peer{Room: imsg.Action}, far)
-	far.Close()
-	c, err := link.NewConn(near, imsg.Action, imsg.Lockd)
-	if err != nil {
-		h.t.Fatal(err)
-	}
 	runs := make(chan *imsg.Run, 64)
-	go c.Serve(func(r link.Request) { runs <- r.Message.(*imsg.Run) })
-	h.t.Cleanup(func() { c.Close() })
-	return c, runs
+	return h.Join(imsg.Action, 0, func(r link.Request) {
+		if m, ok := r.Message.(*imsg.Run); ok {
+			runs <- m
+		}
+	}), runs
 }
 
 // operators opens the control socket and returns a way to connect.
@@ -364,7 +326,7 @@ func (h *house) operators() func() *link.Conn {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	h.tell(&imsg.ControlSocket{}, f)
+	h.Tell(&imsg.ControlSocket{}, f)
 	f.Close()
 	return func() *link.Conn {
 		h.t.Helper()

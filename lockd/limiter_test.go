@@ -26,8 +26,7 @@ func limited(q map[imsg.Rate]uint64) imsg.LockdConfig {
 
 func (h *house) reload(c imsg.LockdConfig) {
 	h.t.Helper()
-	h.tell(&c)
-	h.next()
+	h.Configure(&c)
 }
 
 func (w *hand) use(number uint64, c imsg.Rate, n uint64) imsg.Refusal {

@@ -274,14 +274,7 @@ func TestOffenceWithoutScriptRunner(t *testing.T) {
 
 func TestWorkerThatDoesNotListen(t *testing.T) {
 	h := open(t, plan{config: usual()})
-	near, far := pair(t)
-	h.tell(&imsg.Peer{Room: imsg.Session, Member: 5}, far)
-	far.Close()
-	deaf, err := link.NewConn(near, imsg.Session, imsg.Lockd) // nobody serves it
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer deaf.Close()
+	deaf := h.Link(imsg.Session, 5) // nobody serves it
 	deaf.Send(&imsg.Announce{Last: true})
 	go link.Ask(deaf, entering("192.0.2.7"), patience)
 	eventually(t, "the deaf worker's session", func() bool { return h.liveCount() == 1 })
@@ -289,8 +282,7 @@ func TestWorkerThatDoesNotListen(t *testing.T) {
 	w := h.worker(0)
 	c := usual()
 	c.LockDuration = 1
-	h.tell(&c)
-	h.next()
+	h.Configure(&c)
 	// Each round locks afresh, and tells the deaf one.
 	for range 2000 {
 		h.clock.move(2 * time.Second)

@@ -43,8 +43,7 @@ func TestAdmissionOrder(t *testing.T) {
 			w.enter("192.0.2.7")
 			h.write("192.0.2.7", "VIRUS\n")
 			row.config.LockOn = 0
-			h.tell(&row.config) // in place: judges by the new rules at once
-			h.next()
+			h.Configure(&row.config) // in place: judges by the new rules at once
 			a := w.enter("192.0.2.7")
 			if a.Refusal != row.want || a.Number != 2 || a.Sessions != 2 || a.Same != 2 || a.Load != 2.5 {
 				t.Errorf("%+v, want refusal %d", a, row.want)
@@ -148,7 +147,7 @@ func TestEnterWaitsForWhatIsLive(t *testing.T) {
 		defer h.keeper.mu.Unlock()
 		return len(h.keeper.held) == 1
 	})
-	h.tell(&imsg.Start{})
+	h.Tell(&imsg.Start{})
 	two.say(&imsg.Announce{Sessions: []imsg.LiveSession{{Number: 9, Client: at("192.0.2.7")}}}) // never given out
 	silent(t, admitted)
 	two.say(&imsg.Announce{Last: true})

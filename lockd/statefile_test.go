@@ -144,7 +144,7 @@ func TestDump(t *testing.T) {
 		})
 	}
 	f := tempFile(t)
-	m, err := link.Ask(h.parent, &imsg.Dump{}, patience, f)
+	m, err := link.Ask(h.Parent, &imsg.Dump{}, patience, f)
 	if err != nil || m.Errno != 0 {
 		t.Fatal(m, err)
 	}
@@ -162,7 +162,7 @@ func TestDump(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer g.Close()
-	m, err = link.Ask(h.parent, &imsg.Dump{}, patience, g)
+	m, err = link.Ask(h.Parent, &imsg.Dump{}, patience, g)
 	if err != nil || m.Errno != imsg.Resource {
 		t.Error(m, err)
 	}

@@ -96,9 +96,9 @@ func (f *Family) Configure(c imsg.Notice) {
 	imsgtest.Receive(f.t, "Ready", f.Ready)
 }
 
-// Join makes a link between the room and a peer, and returns the peer's end. handle
-// hears what the room says there; nil closes it.
-func (f *Family) Join(peer imsg.Room, member int, handle link.Handler) *link.Conn {
+// Link makes a link between the room and a peer, and returns the peer's end, which
+// nobody serves yet.
+func (f *Family) Link(peer imsg.Room, member int) *link.Conn {
 	f.t.Helper()
 	near, far, err := link.Pair()
 	if err != nil {
@@ -109,12 +109,20 @@ func (f *Family) Join(peer imsg.Room, member int, handle link.Handler) *link.Con
 	if err != nil {
 		f.t.Fatal(err)
 	}
+	f.t.Cleanup(func() { c.Close() })
+	f.Tell(&imsg.Peer{Room: peer, Member: member}, far)
+	return c
+}
+
+// Join is Link, and serves the peer's end. handle hears what the room says there; nil
+// closes it.
+func (f *Family) Join(peer imsg.Room, member int, handle link.Handler) *link.Conn {
+	f.t.Helper()
 	if handle == nil {
 		handle = func(r link.Request) { r.Close() }
 	}
-	f.Tell(&imsg.Peer{Room: peer, Member: member}, far)
+	c := f.Link(peer, member)
 	go c.Serve(handle)
-	f.t.Cleanup(func() { c.Close() })
 	return c
 }
 
