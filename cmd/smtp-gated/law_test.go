@@ -1,13 +1,19 @@
 package main
 
 import (
+	"flag"
+	"fmt"
 	source "go/build"
 	"io/fs"
+	"maps"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/rogpeppe/go-internal/diff"
 )
 
 const module = "github.com/smtp-gated/smtp-gated/"
@@ -84,7 +90,7 @@ func TestImportLaw(t *testing.T) {
 			return fs.SkipDir
 		}
 		self := filepath.ToSlash(strings.TrimPrefix(dir, "../../"))
-		for _, goos := range []string{"linux", "openbsd", "freebsd"} {
+		for _, goos := range platforms {
 			c := source.Default
 			c.GOOS, c.CgoEnabled = goos, false
 			p, err := c.ImportDir(dir, 0)
@@ -110,19 +116,82 @@ func TestImportLaw(t *testing.T) {
 	}
 }
 
-// TestLinks keeps what no room needs out of the daemon.
+var update = flag.Bool("update", false, "write the lists of what the programs link anew")
+
+// platforms are what the programs are made for.
+var platforms = []string{"linux", "openbsd", "freebsd"}
+
+// TestLinks holds what each program links to the list beside it, links.txt, so that
+// a package more is seen in review. Of the standard library only what is imported
+// from outside stands there: what it needs itself changes with each Go.
 func TestLinks(t *testing.T) {
-	all, err := exec.Command("go", "list", "-deps", ".").Output()
+	for _, program := range []string{"smtp-gated", "smtp-gatectl", "smtp-gate-helper"} {
+		on := map[string][]string{} // the platforms that link a package
+		for _, goos := range platforms {
+			for path := range links(t, program, goos) {
+				on[path] = append(on[path], goos)
+			}
+		}
+		var b strings.Builder
+		for _, path := range slices.Sorted(maps.Keys(on)) {
+			b.WriteString(path)
+			if len(on[path]) < len(platforms) {
+				fmt.Fprintf(&b, " (%s)", strings.Join(on[path], ", "))
+			}
+			b.WriteString("\n")
+		}
+		file := "../" + program + "/links.txt"
+		if *update {
+			if err := os.WriteFile(file, []byte(b.String()), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		old, err := os.ReadFile(file)
+		if err != nil {
+			t.Error(err)
+		}
+		if d := diff.Diff("cmd/"+program+"/links.txt", old, "linked now", []byte(b.String())); d != nil {
+			t.Errorf("go test ./cmd/smtp-gated -run TestLinks -update writes it anew:\n%s", d)
+		}
+	}
+}
+
+// links returns the packages a program links, less what only the standard library
+// imports.
+func links(t *testing.T, program, goos string) map[string]bool {
+	t.Helper()
+	all := map[string]bool{}
+	for _, line := range deps(t, program, goos, "{{if not .Standard}}{{.ImportPath}} {{join .Imports \" \"}}{{end}}") {
+		for path := range strings.FieldsSeq(line) {
+			all[path] = true
+		}
+	}
+	return all
+}
+
+// deps lists everything a program links, in a format of go list.
+func deps(t *testing.T, program, goos, format string) []string {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-deps", "-f", format, "../"+program)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+goos)
+	out, err := cmd.Output()
 	if err != nil {
 		t.Fatal(err)
 	}
-	linked := strings.Fields(string(all))
-	for _, path := range []string{"net/http", "crypto/tls", "text/template", "html/template", "encoding/gob", "testing", "github.com/spf13/cobra"} {
-		if slices.Contains(linked, path) {
-			t.Errorf("the daemon links %s", path)
+	return strings.Split(string(out), "\n")
+}
+
+// TestUnlinked keeps what no room needs out of the daemon.
+func TestUnlinked(t *testing.T) {
+	for _, goos := range platforms {
+		linked := deps(t, "smtp-gated", goos, "{{.ImportPath}}")
+		for _, path := range []string{"net/http", "crypto/tls", "text/template", "html/template", "encoding/gob", "testing", "github.com/spf13/cobra"} {
+			if slices.Contains(linked, path) {
+				t.Errorf("the daemon links %s on %s", path, goos)
+			}
 		}
-	}
-	if !slices.Contains(linked, module+"imsg") {
-		t.Errorf("go list says %q", linked)
+		if !slices.Contains(linked, module+"imsg") {
+			t.Errorf("go list says %q", linked)
+		}
 	}
 }
