@@ -315,8 +315,10 @@ func TestRemoteUDPStranger(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer stranger.Close()
-	c := open(t, &imsg.LookupdConfig{Mode: imsg.ModeRemoteUDP, RemoteRetries: 1, RemoteSecret: secret, Timeout: patience,
-		RemotePort: netip.MustParseAddrPort(helper.LocalAddr().String()).Port()}).session()
+	c := open(t, &imsg.LookupdConfig{
+		Mode: imsg.ModeRemoteUDP, RemoteRetries: 1, RemoteSecret: secret, Timeout: patience,
+		RemotePort: netip.MustParseAddrPort(helper.LocalAddr().String()).Port(),
+	}).session()
 	answer := make(chan string, 1)
 	go func() { answer <- locate(c, ends("127.0.0.1")) }()
 	buf := make([]byte, 200)

@@ -27,8 +27,15 @@ func TestAcceptFails(t *testing.T) {
 			errno syscall.Errno
 			pause bool
 		}{
-			{syscall.ECONNABORTED, false}, {syscall.ENFILE, true}, {syscall.EMFILE, true}, {syscall.ENOBUFS, true}, {syscall.ENOMEM, true},
-			{syscall.ECONNABORTED, false}, {syscall.EINVAL, true}, {syscall.EPERM, true}, {syscall.ENETDOWN, true},
+			{syscall.ECONNABORTED, false},
+			{syscall.ENFILE, true},
+			{syscall.EMFILE, true},
+			{syscall.ENOBUFS, true},
+			{syscall.ENOMEM, true},
+			{syscall.ECONNABORTED, false},
+			{syscall.EINVAL, true},
+			{syscall.EPERM, true},
+			{syscall.ENETDOWN, true},
 		} {
 			before := time.Now()
 			failing = w.acceptFailed(os.NewSyscallError("accept4", c.errno), failing)

@@ -1,14 +1,14 @@
 package session
 
 import (
-	"github.com/smtp-gated/smtp-gated/imsg/imsgtest/family"
-
 	"io"
 	"net"
 	"net/netip"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest/family"
 
 	"golang.org/x/sys/unix"
 

@@ -1,8 +1,6 @@
 package session
 
 import (
-	"github.com/smtp-gated/smtp-gated/imsg/imsgtest/family"
-
 	"bufio"
 	"fmt"
 	"io"
@@ -11,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest/family"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"

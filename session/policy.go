@@ -28,9 +28,12 @@ func compile(cfg *imsg.SessionConfig) (r rules, err error) {
 		pattern string
 		to      **regex.Matcher
 	}{
-		{cfg.EnforceHelo, &r.helo.enforce}, {cfg.RejectHelo, &r.helo.reject},
-		{cfg.EnforceMail, &r.mail.enforce}, {cfg.RejectMail, &r.mail.reject},
-		{cfg.EnforceRcpt, &r.rcpt.enforce}, {cfg.RejectRcpt, &r.rcpt.reject},
+		{cfg.EnforceHelo, &r.helo.enforce},
+		{cfg.RejectHelo, &r.helo.reject},
+		{cfg.EnforceMail, &r.mail.enforce},
+		{cfg.RejectMail, &r.mail.reject},
+		{cfg.EnforceRcpt, &r.rcpt.enforce},
+		{cfg.RejectRcpt, &r.rcpt.reject},
 	} {
 		if p.pattern == "" {
 			continue

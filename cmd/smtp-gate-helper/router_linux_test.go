@@ -252,8 +252,10 @@ func processes(t *testing.T, pid int) {
 			wrong = nil
 			for _, thread := range threads {
 				status, err := os.ReadFile(thread)
-				if err == nil && slices.ContainsFunc([]string{"Uid:\t65534\t65534\t65534\t65534\n", "CapPrm:\t" + tt.caps, "CapEff:\t" + tt.caps,
-					"CapInh:\t0000000000000000", "CapAmb:\t0000000000000000", "NoNewPrivs:\t1"},
+				if err == nil && slices.ContainsFunc([]string{
+					"Uid:\t65534\t65534\t65534\t65534\n", "CapPrm:\t" + tt.caps, "CapEff:\t" + tt.caps,
+					"CapInh:\t0000000000000000", "CapAmb:\t0000000000000000", "NoNewPrivs:\t1",
+				},
 					func(line string) bool { return !strings.Contains(string(status), line) }) {
 					wrong = append(wrong, string(status))
 				}

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"github.com/smtp-gated/smtp-gated/imsg/imsgtest/family"
-
 	"bytes"
 	"encoding/json"
 	"fmt"
@@ -13,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest/family"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/link"

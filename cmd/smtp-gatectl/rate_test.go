@@ -1,8 +1,6 @@
 package main
 
 import (
-	"github.com/smtp-gated/smtp-gated/imsg/imsgtest/family"
-
 	"encoding/json"
 	"fmt"
 	"math"
@@ -11,6 +9,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest/family"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/link"

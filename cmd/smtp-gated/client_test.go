@@ -116,8 +116,11 @@ func (c *client) text(message []byte) error {
 // start says what comes before a message, up to 354.
 func (c *client) start() error {
 	for _, step := range []struct{ say, hear string }{
-		{"", "220 "}, {"EHLO client.test", "250"}, {"MAIL FROM:<alice@client.test>", "250 "},
-		{"RCPT TO:<bob@msa.test>", "250 "}, {"DATA", "354 "},
+		{"", "220 "},
+		{"EHLO client.test", "250"},
+		{"MAIL FROM:<alice@client.test>", "250 "},
+		{"RCPT TO:<bob@msa.test>", "250 "},
+		{"DATA", "354 "},
 	} {
 		if step.say != "" {
 			if err := c.send(step.say); err != nil {

@@ -31,37 +31,55 @@ type lawRow struct {
 // law is what a package of ours may import of ours, in words and as a rule. The first
 // row that knows it counts.
 var law = []lawRow{
-	{"cmd/*", "everything",
+	{
+		"cmd/*", "everything",
 		func(self string) bool { return under(self, "cmd") },
-		func(_, _ string) bool { return true }},
-	{"imsg", "nothing",
+		func(_, _ string) bool { return true },
+	},
+	{
+		"imsg", "nothing",
 		func(self string) bool { return self == "imsg" },
-		func(_, _ string) bool { return false }},
-	{"imsg/link, imsg/logs", "imsg",
+		func(_, _ string) bool { return false },
+	},
+	{
+		"imsg/link, imsg/logs", "imsg",
 		func(self string) bool { return self == "imsg/link" || self == "imsg/logs" },
-		func(_, other string) bool { return other == "imsg" }},
-	{"imsg/process", "imsg, imsg/link, imsg/logs",
+		func(_, other string) bool { return other == "imsg" },
+	},
+	{
+		"imsg/process", "imsg, imsg/link, imsg/logs",
 		func(self string) bool { return self == "imsg/process" },
-		func(_, other string) bool { return other == "imsg" || other == "imsg/link" || other == "imsg/logs" }},
-	{"imsg/imsgtest", "imsg and what lies in it",
+		func(_, other string) bool { return other == "imsg" || other == "imsg/link" || other == "imsg/logs" },
+	},
+	{
+		"imsg/imsgtest", "imsg and what lies in it",
 		func(self string) bool { return under(self, "imsg/imsgtest") },
-		func(_, other string) bool { return under(other, "imsg") }},
-	{"parent", "imsg, imsg/link, imsg/logs, what lies in parent",
+		func(_, other string) bool { return under(other, "imsg") },
+	},
+	{
+		"parent", "imsg, imsg/link, imsg/logs, what lies in parent",
 		func(self string) bool { return self == "parent" },
 		func(self, other string) bool {
 			return leafOf(other, self) || under(other, "imsg") && other != "imsg/process" && !under(other, "imsg/imsgtest")
-		}},
-	{"a room", "imsg and what lies in it, what lies in the room",
+		},
+	},
+	{
+		"a room", "imsg and what lies in it, what lies in the room",
 		func(self string) bool { return slices.Contains(roomPackages, self) },
 		func(self, other string) bool {
 			return leafOf(other, self) || under(other, "imsg") && !under(other, "imsg/imsgtest")
-		}},
-	{"what lies in a room", "imsg",
+		},
+	},
+	{
+		"what lies in a room", "imsg",
 		func(self string) bool { return slices.Contains(roomPackages, top(self)) },
-		func(_, other string) bool { return other == "imsg" }},
-	{"man", "nothing",
+		func(_, other string) bool { return other == "imsg" },
+	},
+	{
+		"man", "nothing",
 		func(self string) bool { return self == "man" },
-		func(_, _ string) bool { return false }},
+		func(_, _ string) bool { return false },
+	},
 }
 
 func top(path string) string {

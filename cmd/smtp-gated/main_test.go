@@ -66,7 +66,8 @@ func program(name string) string { return filepath.Join(programs, name) }
 func need(t interface {
 	Fatal(...any)
 	Skip(...any)
-}, have bool, what string) {
+}, have bool, what string,
+) {
 	switch {
 	case have:
 	case os.Getenv("GATED_REQUIRE") == "all":

@@ -164,8 +164,10 @@ func runPostfix(t *testing.T, services, conf string) *postfix {
 	must(t, os.Mkdir(filepath.Join(dir, "etc"), 0o755))
 	must(t, os.Mkdir(filepath.Join(dir, "queue"), 0o755))
 	must(t, os.Mkdir(filepath.Join(dir, "queue/pid"), 0o755))
-	for _, name := range []string{"data", "mail", "queue/active", "queue/bounce", "queue/corrupt", "queue/defer", "queue/deferred",
-		"queue/flush", "queue/hold", "queue/incoming", "queue/maildrop", "queue/private", "queue/public", "queue/saved", "queue/trace"} {
+	for _, name := range []string{
+		"data", "mail", "queue/active", "queue/bounce", "queue/corrupt", "queue/defer", "queue/deferred",
+		"queue/flush", "queue/hold", "queue/incoming", "queue/maildrop", "queue/private", "queue/public", "queue/saved", "queue/trace",
+	} {
 		path := filepath.Join(dir, name)
 		must(t, os.Mkdir(path, 0o755))
 		must(t, os.Chown(path, uid, gid))
