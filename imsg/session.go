@@ -5,6 +5,11 @@ package imsg
 
 import "net/netip"
 
+// SessionKey is the attribute that says which session a record of the log is about.
+// It becomes the number in smtp-gated[N] by which log parsers group a session's
+// lines; a record without it carries the process id there.
+const SessionKey = "session"
+
 // Enter asks for admission of one accepted connection.
 type Enter struct {
 	Client netip.AddrPort

@@ -13,11 +13,12 @@ import (
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/link"
+	"github.com/smtp-gated/smtp-gated/lockd/locks"
 )
 
 // frozen is a lock directory on a disk that does not answer until it is thawed.
 type frozen struct {
-	directory
+	locks.Files
 	mu     sync.Mutex
 	thawed chan struct{} // nil: it answers
 	only   string        // but this name; empty: all
@@ -30,8 +31,8 @@ type frozen struct {
 func (h *house) freezing() *frozen {
 	h.keeper.mu.Lock()
 	defer h.keeper.mu.Unlock()
-	f := &frozen{directory: h.keeper.locks.dir}
-	h.keeper.locks.dir = f
+	f := &frozen{Files: h.keeper.locks.Files}
+	h.keeper.locks.Files = f
 	h.t.Cleanup(f.thaw)
 	return f
 }
@@ -75,23 +76,23 @@ func (f *frozen) waiting() (open, most int) {
 
 func (f *frozen) Lstat(name string) (fs.FileInfo, error) {
 	f.wait(name)
-	return f.directory.Lstat(name)
+	return f.Files.Lstat(name)
 }
 
 func (f *frozen) Open(name string) (*os.File, error) {
 	f.wait(name)
 	f.lists.Add(1)
-	return f.directory.Open(name)
+	return f.Files.Open(name)
 }
 
 func (f *frozen) OpenFile(name string, flag int, perm fs.FileMode) (*os.File, error) {
 	f.wait(name)
-	return f.directory.OpenFile(name, flag, perm)
+	return f.Files.OpenFile(name, flag, perm)
 }
 
 func (f *frozen) Remove(name string) error {
 	f.wait(name)
-	return f.directory.Remove(name)
+	return f.Files.Remove(name)
 }
 
 // askFor asks, and does not wait longer than that.
@@ -130,13 +131,13 @@ func TestFrozenDirectory(t *testing.T) {
 	if _, most := dir.waiting(); most > maxFileCalls {
 		t.Errorf("%d file calls at once", most)
 	}
-	h.log.has(t, "does not answer")
+	h.log.Has(t, "does not answer")
 
 	dir.thaw()
 	if a := one.enter("192.0.2.1"); a.Refusal != imsg.Admitted || a.Sessions != 1 || a.Same != 1 {
 		t.Errorf("after the thaw: %+v", a)
 	}
-	h.log.has(t, "in time again")
+	h.log.Has(t, "in time again")
 }
 
 // One client's slow lock file is nobody else's business.
@@ -394,5 +395,5 @@ func TestTurnedAwayLeaveRoom(t *testing.T) {
 	}
 	dir.thaw()
 	eventually(t, "it is locked", func() bool { return h.read("192.0.2.7") == "MAX_HOST\n" })
-	h.log.hasNot(t, "too much waits")
+	h.log.HasNot(t, "too much waits")
 }

@@ -9,6 +9,8 @@ import (
 	"io"
 	"os"
 	"time"
+
+	"github.com/smtp-gated/smtp-gated/lockd/locks"
 )
 
 // sweepFiles bounds the files one sweep of the lock directory looks at.
@@ -77,7 +79,7 @@ func (w *lockSweep) next() {
 	var err error
 	k.finish(directoryTurn, func() {
 		if w.dir == nil {
-			w.dir, err = k.locks.dir.Open(".")
+			w.dir, err = k.locks.Files.Open(".")
 		}
 		if err == nil {
 			names, err = w.dir.Readdirnames(sweepFiles)
@@ -91,8 +93,8 @@ func (w *lockSweep) next() {
 		return
 	}
 	for _, name := range names {
-		if _, _, _, ok := parseName(name); ok {
-			k.finish(name, func() { k.locks.sweep(name, duration, k.machine.uid) })
+		if _, ok := locks.Parse(name); ok {
+			k.finish(name, func() { k.locks.Sweep(name, duration, k.machine.uid) })
 		}
 	}
 	if len(names) < sweepFiles {

@@ -60,7 +60,7 @@ func TestSweptLocks(t *testing.T) {
 	if n := left(); n != want {
 		t.Errorf("%d are left, want %d", n, want)
 	}
-	h.log.has(t, "msg=LOCK:EXPIRED src=192.0.2.2 ident=joe")
+	h.log.Has(t, "msg=LOCK:EXPIRED src=192.0.2.2 ident=joe")
 
 	// For ever, and no locking: nothing expires.
 	for _, duration := range []int{-1, 0} {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/link"
+	"github.com/smtp-gated/smtp-gated/lockd/locks"
 )
 
 const (
@@ -85,7 +86,7 @@ func (k *keeper) status() *imsg.StatusReport {
 	// Also of a family whose lock directory does not answer.
 	locks := make(chan int, 1)
 	k.aside.begin(directoryTurn, func() {
-		names, err := k.locks.names()
+		names, err := k.locks.Names()
 		if err != nil {
 			k.log.Error("status is incomplete", "error", err)
 		}
@@ -123,7 +124,7 @@ func (k *keeper) settings() imsg.LockdConfig {
 func (o *operator) listLocks(after string) (*imsg.LockList, error) {
 	k := o.keeper
 	if after == "" || o.names == nil {
-		names, err := k.locks.names()
+		names, err := k.locks.Names()
 		if err != nil {
 			k.log.Error("locks cannot be listed", "error", err)
 			return nil, imsg.Internal
@@ -142,15 +143,15 @@ func (o *operator) listLocks(after string) (*imsg.LockList, error) {
 			list.More = true
 			break
 		}
-		info, err := k.locks.stat(name)
+		info, err := k.locks.Stat(name)
 		if info == nil || err != nil {
 			continue // removed meanwhile, or no lock at all
 		}
 		// An expired lock stays listed until its owner connects or it is
 		// swept, with the moment it expired: the file is there.
-		mark, _ := k.locks.judge(info, duration)
-		e := imsg.LockEntry{Name: name, Cause: k.locks.cause(name, info), Created: info.ModTime().UnixNano(), Saint: mark == saint}
-		if mark != saint && duration >= 0 {
+		mark, _ := k.locks.Judge(info, duration)
+		e := imsg.LockEntry{Name: name, Cause: k.locks.Cause(name, info), Created: info.ModTime().UnixNano(), Saint: mark == locks.Whitelisted}
+		if mark != locks.Whitelisted && duration >= 0 {
 			e.Expires = info.ModTime().Add(time.Duration(duration) * time.Second).UnixNano()
 		}
 		list.Locks = append(list.Locks, e)
@@ -166,35 +167,35 @@ func done(kind imsg.Errno, detail string) *imsg.Done { return &imsg.Done{Errno: 
 // lockByHand locks a client because an operator says so: like an offence, but no
 // script runs.
 func (k *keeper) lockByHand(r link.Request, m *imsg.Lock) (*imsg.Done, error) {
-	client, ident, withIdent, ok := parseName(m.Name)
+	client, ok := locks.Parse(m.Name)
 	if !ok {
-		return done(imsg.Invalid, whatName), nil
+		return done(imsg.Invalid, locks.WhatName), nil
 	}
 	k.mu.Lock()
-	why, config := k.fits(withIdent), k.config
-	name := joinName(k.host(client), ident, withIdent)
+	naming, config := k.naming(), k.config
 	k.mu.Unlock()
+	why, name := naming.WhyNot(client), naming.Today(client).String()
 	if why != "" {
 		return done(imsg.Invalid, why), nil
 	}
 	if config.LockDuration == 0 {
 		return done(imsg.Invalid, "lock_duration is 0: nothing is locked"), nil
 	}
-	cause := printable(m.Cause)
+	cause := locks.Printable(m.Cause)
 	if cause == "" {
 		cause = "by hand"
 	}
 	return wait(k.aside, r, name, func() (*imsg.Done, error) {
-		found, fresh, err := k.locks.lock(name, cause, config.LockDuration, config.LockPerm, subject{addr: client, ident: ident})
+		found, fresh, err := k.locks.Lock(name, cause, config.LockDuration, config.LockPerm, locks.Subject{Addr: client.Addr, Ident: client.Ident})
 		if err != nil {
 			k.log.Error("client is not locked", "error", err)
 		}
 		switch {
-		case errors.As(err, new(noLock)):
+		case errors.As(err, new(locks.NotALock)):
 			return done(imsg.Invalid, err.Error()), nil
 		case err != nil:
 			return done(imsg.Resource, "the lock file cannot be made: see the log"), nil
-		case found == saint:
+		case found == locks.Whitelisted:
 			return done(imsg.Denied, "a whitelist mark, a file of user 0, stands in its place"), nil
 		case !fresh:
 			return done(imsg.Exists, "locked already"), nil
@@ -202,50 +203,25 @@ func (k *keeper) lockByHand(r link.Request, m *imsg.Lock) (*imsg.Done, error) {
 		k.log.Info("LOCK:CREATED (" + path.Join(config.LockPath, name) + "): " + cause)
 		k.mu.Lock()
 		defer k.mu.Unlock()
-		k.tell(nil, client, name)
+		k.tell(nil, client.Addr, name)
 		return done(0, ""), nil
 	})
 }
 
 func (k *keeper) unlockByHand(r link.Request, m *imsg.Unlock) (*imsg.Done, error) {
-	client, ident, withIdent, ok := parseName(m.Name)
+	client, ok := locks.Parse(m.Name)
 	if !ok {
-		return done(imsg.Invalid, whatName), nil
+		return done(imsg.Invalid, locks.WhatName), nil
 	}
 	k.mu.Lock()
 	folder := k.config.LockPath
-	said, today := joinName(client, ident, withIdent), joinName(k.host(client), ident, withIdent)
+	said, today := client.String(), k.naming().Today(client).String()
 	k.mu.Unlock()
 	// A file made by hand may name one address of many: it locks nobody, but
 	// can be removed.
-	d, err := wait(k.aside, r, said, func() (*imsg.Done, error) { return k.locks.unlock(said, folder), nil })
+	d, err := wait(k.aside, r, said, func() (*imsg.Done, error) { return k.locks.Unlock(said, folder), nil })
 	if err == nil && d.Errno == imsg.NotFound && today != said {
-		return wait(k.aside, r, today, func() (*imsg.Done, error) { return k.locks.unlock(today, folder), nil })
+		return wait(k.aside, r, today, func() (*imsg.Done, error) { return k.locks.Unlock(today, folder), nil })
 	}
 	return d, err
-}
-
-// unlock removes a lock for an operator, to whom the directory is called folder.
-func (l *locks) unlock(name, folder string) *imsg.Done {
-	info, err := l.stat(name)
-	if err != nil {
-		l.log.Error("lock is not removed", "error", err)
-	}
-	switch {
-	case errors.As(err, new(noLock)):
-		return done(imsg.Invalid, err.Error())
-	case err != nil:
-		return done(imsg.Resource, "the lock file cannot be looked at: see the log")
-	case info == nil:
-		return done(imsg.NotFound, "not locked")
-	case l.isSaint(info):
-		return done(imsg.Denied, "a whitelist mark, a file of user 0, is never removed by us")
-	}
-	if err := l.dir.Remove(name); err != nil {
-		l.log.Error("lock is not removed", "error", err)
-		return done(imsg.Resource, "the lock file cannot be removed: see the log")
-	}
-	client, ident, _, _ := parseName(name)
-	l.log.Info("LOCK:REMOVED ("+path.Join(folder, name)+")", "src", client, "ident", ident)
-	return done(0, "")
 }

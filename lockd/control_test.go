@@ -13,6 +13,7 @@ import (
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/link"
+	"github.com/smtp-gated/smtp-gated/lockd/locks"
 )
 
 func TestStatus(t *testing.T) {
@@ -36,7 +37,7 @@ func TestSessionsArePaged(t *testing.T) {
 	h := open(t, plan{config: usual()})
 	one, two, mute := h.worker(0), h.worker(1), h.worker(2)
 	mute.change(func() { mute.mute = true })
-	long := strings.Repeat("i", maxIdent)
+	long := strings.Repeat("i", locks.MaxIdent)
 	enter := func(w *hand, state imsg.State) {
 		a := w.enter("2001:db8::ffff:ffff:ffff:ffff")
 		w.change(func() {
@@ -109,9 +110,9 @@ func TestLocksArePaged(t *testing.T) {
 	h := open(t, plan{config: usual()})
 	dir := h.freezing()
 	const many = 2*lockPage + 5
-	cause := strings.Repeat("c", maxCause)
+	cause := strings.Repeat("c", locks.MaxCause)
 	for i := range many {
-		h.write(fmt.Sprintf("10.0.%d.%d-%s", i/256, i%256, strings.Repeat("i", maxIdent)), cause+"\nmore\n")
+		h.write(fmt.Sprintf("10.0.%d.%d-%s", i/256, i%256, strings.Repeat("i", locks.MaxIdent)), cause+"\nmore\n")
 	}
 	os.Symlink("/etc/passwd", filepath.Join(h.dir, "10.9.9.9"))
 	c := h.operators()()
@@ -131,7 +132,7 @@ func TestLocksArePaged(t *testing.T) {
 		t.Errorf("%d locks on %d pages; the directory was read %d times", len(seen), pages, n)
 	}
 	// The next list is a fresh one, and so is one that another goes on with.
-	os.Remove(filepath.Join(h.dir, "10.0.0.0-"+strings.Repeat("i", maxIdent)))
+	os.Remove(filepath.Join(h.dir, "10.0.0.0-"+strings.Repeat("i", locks.MaxIdent)))
 	for _, c := range []*link.Conn{c, h.operators()()} {
 		if l := ask(t, c, &imsg.Locks{}); l.Locks[0].Name[:8] != "10.0.0.1" {
 			t.Errorf("%+v", l.Locks[0])
@@ -222,7 +223,7 @@ func TestLockByHand(t *testing.T) {
 	if a := w.enter("192.0.2.7"); a.Refusal != imsg.Admitted {
 		t.Errorf("%+v", a)
 	}
-	h.log.has(t, "LOCK:REMOVED (/locks/192.0.2.7)")
+	h.log.Has(t, "LOCK:REMOVED (/locks/192.0.2.7)")
 
 	os.Symlink("/etc/passwd", filepath.Join(h.dir, "192.0.2.66"))
 	if k := kind(&imsg.Unlock{Name: "192.0.2.66"}); k != imsg.Invalid {
@@ -300,8 +301,8 @@ func TestOperatorsAreBounded(t *testing.T) {
 	}
 	h.clock.move(time.Minute)
 	link.Ask(connect(), &imsg.Status{}, patience)
-	h.log.has(t, "too many at once\" count=1")
-	h.log.has(t, "too many at once\" count=6")
+	h.log.Has(t, "too many at once\" count=1")
+	h.log.Has(t, "too many at once\" count=6")
 	if n := strings.Count(h.log.String(), "too many at once"); n != 2 {
 		t.Errorf("it was told %d times", n)
 	}
@@ -333,7 +334,7 @@ func TestIdleOperatorsMakeWay(t *testing.T) {
 			ask(t, c, &imsg.Status{})
 		}
 	}
-	h.log.hasNot(t, "too many at once")
+	h.log.HasNot(t, "too many at once")
 }
 
 func TestOrdersAreLogged(t *testing.T) {
@@ -354,7 +355,7 @@ func TestOrdersAreLogged(t *testing.T) {
 		`"lock add" client=192.0.2.7`, `"lock remove" client=192.0.2.7`, `"lock remove" client=rubbish`, `"rate set messages=9" client=192.0.2.8`,
 		`"rate reset" client=192.0.2.8`, `"rate reset --keep-quotas" client=192.0.2.8`, "reload\n", "stop\n", `"stop --now"`,
 	} {
-		h.log.has(t, uid+order)
+		h.log.Has(t, uid+order)
 	}
 	if n := strings.Count(h.log.String(), "operator's order"); n != 9 {
 		t.Errorf("%d orders were logged:\n%s", n, h.log)
@@ -399,6 +400,6 @@ func TestNoLockByHand(t *testing.T) {
 			t.Errorf("%s: an offence: %v", what, k)
 		}
 		silent(t, w.locked)
-		h.log.has(t, name+" is "+what)
+		h.log.Has(t, name+" is "+what)
 	}
 }

@@ -4,7 +4,6 @@
 package lockd
 
 import (
-	"bytes"
 	"cmp"
 	"log/slog"
 	"net"
@@ -12,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -31,38 +29,6 @@ const patience = imsgtest.Patience
 func TestMain(m *testing.M) {
 	time.Local = time.UTC
 	os.Exit(m.Run())
-}
-
-// journal keeps what was logged.
-type journal struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (j *journal) Write(b []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.buf.Write(b)
-}
-
-func (j *journal) String() string {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.buf.String()
-}
-
-func (j *journal) has(t *testing.T, text string) {
-	t.Helper()
-	if !strings.Contains(j.String(), text) {
-		t.Errorf("log does not say %q:\n%s", text, j)
-	}
-}
-
-func (j *journal) hasNot(t *testing.T, text string) {
-	t.Helper()
-	if strings.Contains(j.String(), text) {
-		t.Errorf("log says %q:\n%s", text, j)
-	}
 }
 
 // clock is a time that moves by hand.
@@ -92,7 +58,7 @@ type house struct {
 	answer imsg.Done         // to those
 	deaf   atomic.Bool       // does not answer them
 	dir    string
-	log    *journal
+	log    *imsgtest.Journal
 	clock  *clock
 }
 
@@ -121,7 +87,7 @@ func usual() imsg.LockdConfig {
 func open(t testing.TB, p plan) *house {
 	t.Helper()
 	h := &house{
-		t: t, dir: p.dir, log: new(journal),
+		t: t, dir: p.dir, log: new(imsgtest.Journal),
 		told: make(chan imsg.Message, 64), asked: make(chan imsg.Message, 64),
 		clock: &clock{t: time.Now()},
 	}

@@ -7,7 +7,6 @@ package lockd
 import (
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/link"
-	"github.com/smtp-gated/smtp-gated/imsg/logs"
 )
 
 // connect uses up one connection of s's client, of which c is remembered, and says
@@ -94,7 +93,7 @@ func (k *keeper) visit(s *session, r *record) imsg.Refusal {
 	}
 	if period := k.rules.targetPeriod; period >= 0 && s.target.IsValid() &&
 		!r.visit(s.target.Addr(), period, k.machine.now().UnixNano()) {
-		k.log.Info("RATELIMIT:REJECT", logs.SessionKey, s.number, "src", s.client.Addr(), "ident", s.ident,
+		k.log.Info("RATELIMIT:REJECT", imsg.SessionKey, s.number, "src", s.client.Addr(), "ident", s.ident,
 			"counter", "targets", "dst", s.target)
 		return imsg.RefusedTargets
 	}
@@ -113,7 +112,7 @@ func (k *keeper) renewed(s *session, c memory) *record {
 		err = k.rates.put(c.name, r)
 	}
 	if err != nil {
-		k.log.Error("client cannot be limited, and is refused", logs.SessionKey, s.number, "client", c.name, "error", err)
+		k.log.Error("client cannot be limited, and is refused", imsg.SessionKey, s.number, "client", c.name, "error", err)
 		return nil
 	}
 	return r
@@ -121,7 +120,7 @@ func (k *keeper) renewed(s *session, c memory) *record {
 
 func (k *keeper) sayUse(s *session, c imsg.Rate, r *record) []any {
 	return []any{
-		logs.SessionKey, s.number, "src", s.client.Addr(), "ident", s.ident,
+		imsg.SessionKey, s.number, "src", s.client.Addr(), "ident", s.ident,
 		"counter", c, "used", r.used[c], "quota", r.quotas[c], "tries", r.tries[c],
 	}
 }

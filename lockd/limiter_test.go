@@ -59,11 +59,11 @@ func TestConnectionsAreLimited(t *testing.T) {
 		}
 		w.say(&imsg.Leave{Number: a.Number})
 	}
-	h.log.has(t, "msg=RATELIMIT:PASS session=2 src=192.0.2.7 ident=\"\" counter=connections used=2 quota=2 tries=2")
+	h.log.Has(t, "msg=RATELIMIT:PASS session=2 src=192.0.2.7 ident=\"\" counter=connections used=2 quota=2 tries=2")
 	if a := w.enter("192.0.2.7"); a.Refusal != imsg.RefusedRate || a.Number != 3 || h.liveCount() != 0 {
 		t.Errorf("%+v", a)
 	}
-	h.log.has(t, "msg=RATELIMIT:REJECT session=3 src=192.0.2.7 ident=\"\" counter=connections used=2 quota=2 tries=3")
+	h.log.Has(t, "msg=RATELIMIT:REJECT session=3 src=192.0.2.7 ident=\"\" counter=connections used=2 quota=2 tries=3")
 	if a := w.enter("192.0.2.8"); a.Refusal != imsg.Admitted {
 		t.Errorf("another client: %+v", a)
 	}
@@ -209,7 +209,7 @@ func TestTargetsAreLimited(t *testing.T) {
 	if r := visit(100); r != imsg.RefusedTargets {
 		t.Errorf("one more than fit: %d", r)
 	}
-	h.log.has(t, "counter=targets dst=198.51.100.100:25")
+	h.log.Has(t, "counter=targets dst=198.51.100.100:25")
 	if r := visit(5); r != imsg.Admitted {
 		t.Errorf("a known target: %d", r)
 	}
@@ -230,7 +230,7 @@ func TestOrderOfRates(t *testing.T) {
 			t.Errorf("the lock goes first: %+v", a)
 		}
 	}
-	h.keeper.locks.dir.Remove("192.0.2.7")
+	h.keeper.locks.Files.Remove("192.0.2.7")
 	if a := w.enter("192.0.2.7"); a.Refusal != imsg.Admitted {
 		t.Errorf("a locked connection was counted: %+v", a)
 	}
@@ -300,7 +300,7 @@ func TestIdent(t *testing.T) {
 	if _, err := link.Ask(w, &imsg.Ident{Number: pending.Number, Ident: "x"}, patience); err != imsg.NotFound {
 		t.Errorf("a refused session is still live: %v", err)
 	}
-	h.log.has(t, "msg=LOCK:LOCKED session=4 src=192.0.2.7 ident=joe")
+	h.log.Has(t, "msg=LOCK:LOCKED session=4 src=192.0.2.7 ident=joe")
 	if _, err := link.Ask(h.worker(1), &imsg.Ident{Number: other.Number, Ident: "x"}, patience); err != imsg.NotFound {
 		t.Errorf("another worker's session: %v", err)
 	}

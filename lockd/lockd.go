@@ -22,6 +22,7 @@ import (
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/link"
 	"github.com/smtp-gated/smtp-gated/imsg/process"
+	"github.com/smtp-gated/smtp-gated/lockd/locks"
 )
 
 // machine is what lockd asks of the computer it runs on.
@@ -37,7 +38,7 @@ type keeper struct {
 	parent  *process.Parent
 	log     *slog.Logger
 	machine machine
-	locks   *locks
+	locks   *locks.Directory
 	aside   *aside
 
 	mu       sync.Mutex
@@ -89,7 +90,7 @@ func newKeeper(parent *process.Parent, log *slog.Logger, dir *os.Root, m machine
 		parent:   parent,
 		log:      log,
 		machine:  m,
-		locks:    &locks{dir: dir, now: m.now, saints: m.uid != 0, log: log},
+		locks:    &locks.Directory{Files: dir, Now: m.now, Whitelist: m.uid != 0, Log: log},
 		aside:    newAside(),
 		workers:  make(map[*worker]struct{}),
 		live:     make(map[uint64]*session),

@@ -10,7 +10,7 @@ import (
 	"slices"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
-	"github.com/smtp-gated/smtp-gated/imsg/logs"
+	"github.com/smtp-gated/smtp-gated/lockd/locks"
 )
 
 // maxOffences bounds what one session can be caught at; the first ends most.
@@ -69,7 +69,7 @@ func (k *keeper) offend(s *session, m *imsg.Offence, late func() bool, answer fu
 	if job == nil {
 		answer(0)
 	} else if !k.aside.begin(name, job) {
-		k.log.Error("client is not locked: too much waits for the disk", logs.SessionKey, s.number)
+		k.log.Error("client is not locked: too much waits for the disk", imsg.SessionKey, s.number)
 		answer(imsg.Busy)
 	}
 }
@@ -85,19 +85,19 @@ func (k *keeper) catch(name string, s *session, m *imsg.Offence, late func() boo
 		if late != nil && late() {
 			return
 		}
-		m, fresh, err := k.locks.lock(name, cause, config.LockDuration, config.LockPerm, about)
-		if fresh && m == locked {
-			k.log.Info("LOCK:CREATED ("+path.Join(config.LockPath, name)+"): "+printable(cause), logs.SessionKey, about.number)
+		m, fresh, err := k.locks.Lock(name, cause, config.LockDuration, config.LockPerm, about)
+		if fresh && m == locks.Locked {
+			k.log.Info("LOCK:CREATED ("+path.Join(config.LockPath, name)+"): "+locks.Printable(cause), imsg.SessionKey, about.Session)
 		}
 		k.mu.Lock()
 		defer k.mu.Unlock()
 		if err != nil {
-			k.log.Error("client is not locked", logs.SessionKey, about.number, "error", err)
+			k.log.Error("client is not locked", imsg.SessionKey, about.Session, "error", err)
 			answer(imsg.Resource)
 			return
 		}
-		if m == locked {
-			k.tell(s, about.addr, name)
+		if m == locks.Locked {
+			k.tell(s, about.Addr, name)
 		}
 		if fresh && config.ActionScript {
 			k.hand(run)

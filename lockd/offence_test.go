@@ -44,7 +44,7 @@ func TestOffence(t *testing.T) {
 	if got := h.read("192.0.2.7"); got != "Eicar-Test\n" {
 		t.Errorf("lock file %q", got)
 	}
-	h.log.has(t, `msg="LOCK:CREATED (/locks/192.0.2.7): Eicar-Test" session=1`)
+	h.log.Has(t, `msg="LOCK:CREATED (/locks/192.0.2.7): Eicar-Test" session=1`)
 
 	r := receive(t, runs)
 	o.Target = r.Target
@@ -60,7 +60,7 @@ func TestOffence(t *testing.T) {
 	if a := one.enter("192.0.2.7"); a.Refusal != imsg.RefusedLocked {
 		t.Errorf("%+v", a)
 	}
-	h.log.has(t, "msg=LOCK:LOCKED session=5 src=192.0.2.7 ident=")
+	h.log.Has(t, "msg=LOCK:LOCKED session=5 src=192.0.2.7 ident=")
 	if a := one.enter("192.0.2.8"); a.Refusal != imsg.Admitted {
 		t.Errorf("%+v", a)
 	}
@@ -156,8 +156,8 @@ func TestSaintIsSpared(t *testing.T) {
 	w.offend(imsg.Offence{Number: a.Number, Transaction: 1, Found: imsg.FoundVirus})
 	silent(t, runs)
 	silent(t, w.locked)
-	h.log.has(t, "msg=LOCK:SAINT session=1 src=192.0.2.7")
-	h.log.hasNot(t, "LOCK:CREATED")
+	h.log.Has(t, "msg=LOCK:SAINT session=1 src=192.0.2.7")
+	h.log.HasNot(t, "LOCK:CREATED")
 }
 
 func TestExpiredLockIsMadeAgain(t *testing.T) {
@@ -170,7 +170,7 @@ func TestExpiredLockIsMadeAgain(t *testing.T) {
 	if a.Refusal != imsg.Admitted || h.read("192.0.2.7") != "" {
 		t.Errorf("%+v", a)
 	}
-	h.log.has(t, "LOCK:EXPIRED")
+	h.log.Has(t, "LOCK:EXPIRED")
 	w.offend(imsg.Offence{Number: a.Number, Transaction: 1, Found: imsg.FoundSpam})
 	receive(t, runs)
 	if h.read("192.0.2.7") != "SPAM\n" {
@@ -263,7 +263,7 @@ func TestOffenceWithoutScriptRunner(t *testing.T) {
 			t.Fatal(k)
 		}
 	}
-	h.log.has(t, "action script is not run")
+	h.log.Has(t, "action script is not run")
 	runs := h.script()
 	for i := range maxWaiting {
 		if r := receive(t, runs); r.Transaction != i+1 {
@@ -329,7 +329,7 @@ func TestScriptRunnerDies(t *testing.T) {
 	runner.Send(&imsg.RunDone{})
 	runner.Close()
 	eventually(t, "a word about lost scripts", func() bool { return strings.Contains(h.log.String(), died) })
-	h.log.has(t, "count=2")
+	h.log.Has(t, "count=2")
 
 	runner, runs = h.runner()
 	give(1, runs)

@@ -7,12 +7,12 @@ import (
 	"cmp"
 	"errors"
 	"math"
-	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/lockd/locks"
 )
 
 // ratePage is the largest number of records in one RateList: as many as fit with
@@ -54,11 +54,11 @@ func (k *keeper) entry(name string, r *record) imsg.RateEntry {
 // bits is the length of the network that a client's name stands for. A record of
 // yesterday may have the name of no network of today: it is one address.
 func (k *keeper) bits(name string) int {
-	host, _, _, ok := parseName(name)
-	if ok && k.host(host) == host {
-		return k.bitsOf(host)
+	c, ok := locks.Parse(name)
+	if ok && k.host(c.Addr) == c.Addr {
+		return k.naming().Bits(c.Addr)
 	}
-	return host.BitLen()
+	return c.Addr.BitLen()
 }
 
 func (k *keeper) showRate(client string) (answer *imsg.RateRecord, err error) {
@@ -82,27 +82,27 @@ func (k *keeper) showRate(client string) (answer *imsg.RateRecord, err error) {
 	return answer, err
 }
 
-// called is parseName for an operator, who may also name a network as entries are
+// called is locks.Parse for an operator, who may also name a network as entries are
 // shown: 2001:db8::/64, or 2001:db8::/64-ident.
-func (k *keeper) called(client string) (host netip.Addr, ident string, withIdent, ok bool) {
+func (k *keeper) called(client string) (c locks.Client, ok bool) {
 	network, rest, _ := strings.Cut(client, "/")
 	if rest == "" {
-		return parseName(client)
+		return locks.Parse(client)
 	}
 	bits, ident, withIdent := strings.Cut(rest, "-")
 	if withIdent {
 		network += "-" + ident
 	}
-	host, ident, withIdent, ok = parseName(network)
-	return host, ident, withIdent, ok && bits == strconv.Itoa(k.bits(network))
+	c, ok = locks.Parse(network)
+	return c, ok && bits == strconv.Itoa(k.bits(network))
 }
 
 // findRate has f see to the record of a client that an operator named, under the
 // keeper's lock. Its name is empty if that is no name.
 func (k *keeper) findRate(client string, f func(memory)) {
 	k.mu.Lock()
-	host, ident, withIdent, ok := k.called(client)
-	said, today := joinName(host, ident, withIdent), joinName(k.host(host), ident, withIdent)
+	named, ok := k.called(client)
+	said, today := named.String(), k.naming().Today(named).String()
 	if !ok {
 		f(memory{})
 	}
@@ -183,11 +183,11 @@ func ownGeneration(m *imsg.RateSetQuota) uint64 { return cmp.Or(m.Generation, ma
 // maySet returns the name of the client that is to get quotas of its own, or why it
 // cannot.
 func (k *keeper) maySet(m *imsg.RateSetQuota) (name, why string) {
-	host, ident, withIdent, ok := k.called(m.Client)
+	client, ok := k.called(m.Client)
 	if !ok {
-		return "", whatName
+		return "", locks.WhatName
 	}
-	if why := k.fits(withIdent); why != "" {
+	if why := k.naming().WhyNot(client); why != "" {
 		return "", why
 	}
 	if k.rules.period <= 0 {
@@ -201,7 +201,7 @@ func (k *keeper) maySet(m *imsg.RateSetQuota) (name, why string) {
 	if ownGeneration(m) <= k.rules.generation {
 		return "", "a client's own quotas need a generation above ratelimit_generation"
 	}
-	return joinName(k.host(host), ident, withIdent), ""
+	return k.naming().Today(client).String(), ""
 }
 
 // resetRate begins a client's period anew, or forgets all of it.
@@ -218,7 +218,7 @@ func (k *keeper) resetOne(c memory, forget bool) *imsg.Done {
 	r := c.record
 	switch {
 	case c.name == "":
-		return done(imsg.Invalid, whatName)
+		return done(imsg.Invalid, locks.WhatName)
 	case errors.Is(c.err, errStore):
 		k.log.Error("client is not reset", "client", c.name, "error", c.err)
 		return done(imsg.Internal, "the store of rates is damaged")

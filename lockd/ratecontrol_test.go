@@ -9,6 +9,7 @@ import (
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/link"
+	"github.com/smtp-gated/smtp-gated/lockd/locks"
 )
 
 func TestRateByHand(t *testing.T) {
@@ -148,7 +149,7 @@ func TestRatesFitTheirMessages(t *testing.T) {
 	h := open(t, plan{config: limited(nil), rates: storePath(t)})
 	o := h.operators()()
 	const many = ratePage + 5
-	ident := strings.Repeat("i", maxIdent)
+	ident := strings.Repeat("i", locks.MaxIdent)
 	h.keeper.mu.Lock()
 	for i := range many {
 		r := example()

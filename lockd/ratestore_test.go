@@ -19,12 +19,13 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 )
 
 // cellar is a keeper with nothing but a store of rates.
-func cellar(t testing.TB, path string) (*keeper, *journal) {
+func cellar(t testing.TB, path string) (*keeper, *imsgtest.Journal) {
 	t.Helper()
-	log := new(journal)
+	log := new(imsgtest.Journal)
 	k := &keeper{
 		log: slog.New(slog.NewTextHandler(log, nil)), machine: machine{now: time.Now}, rates: newRateStore(),
 		rules: newRules(&imsg.LockdConfig{RateExpiration: time.Minute, RateGeneration: 1}),
@@ -131,7 +132,7 @@ func TestRatesSurviveAKill(t *testing.T) {
 		if r := k.mustGet(t, "192.0.2.7"); r == nil || r.used[imsg.RateMessages] < wrote {
 			t.Errorf("%+v, %d were written", r, wrote)
 		}
-		log.hasNot(t, "msg=")
+		log.HasNot(t, "msg=")
 		err = k.rates.file.View(func(tx *bbolt.Tx) error {
 			for err := range tx.Check() {
 				return err
@@ -155,7 +156,7 @@ func TestDamagedRecord(t *testing.T) {
 	if a := w.enter("192.0.2.7"); a.Refusal != imsg.RefusedRateError {
 		t.Errorf("%+v", a)
 	}
-	h.log.has(t, "client cannot be limited, and is refused")
+	h.log.Has(t, "client cannot be limited, and is refused")
 	if a := w.enter("192.0.2.8"); a.Refusal != imsg.Admitted {
 		t.Errorf("another client: %+v", a)
 	}
@@ -299,7 +300,7 @@ func TestStoreIsSomebodyElses(t *testing.T) {
 	before.mustPut(t, "192.0.2.10", messages(3))
 
 	k, log := cellar(t, path)
-	log.has(t, "rates are kept in memory until another daemon closes their store")
+	log.Has(t, "rates are kept in memory until another daemon closes their store")
 	newer := messages(2)
 	newer.generation = 10
 	for name, r := range map[string]*record{"192.0.2.7": messages(1), "192.0.2.9": messages(1), "192.0.2.10": newer} {
@@ -311,7 +312,7 @@ func TestStoreIsSomebodyElses(t *testing.T) {
 	}
 	before.closeRates()
 	k.openAwaited()
-	log.has(t, "store of rates opened")
+	log.Has(t, "store of rates opened")
 	k.writeRates()
 	for name, want := range map[string]*record{"192.0.2.7": messages(1), "192.0.2.9": own, "192.0.2.10": newer} {
 		if r := k.mustGet(t, name); r == nil || r.generation != want.generation || r.used != want.used {
@@ -341,7 +342,7 @@ func TestStoreIsChanged(t *testing.T) {
 			t.Errorf("%+v", a)
 		}
 	}
-	h.log.hasNot(t, "level=ERROR")
+	h.log.HasNot(t, "level=ERROR")
 }
 
 func TestPagesOfRates(t *testing.T) {
@@ -427,7 +428,7 @@ func TestStoreAgainstMap(t *testing.T) {
 				}
 			},
 		})
-		log.hasNot(t, "msg=")
+		log.HasNot(t, "msg=")
 	})
 }
 
@@ -469,7 +470,7 @@ func TestRatesAtTheSameTime(t *testing.T) {
 			t.Errorf("%+v", r)
 		}
 	}
-	log.hasNot(t, "level=ERROR")
+	log.HasNot(t, "level=ERROR")
 }
 
 func TestOldRecordsAreSwept(t *testing.T) {

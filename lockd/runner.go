@@ -8,7 +8,6 @@ package lockd
 import (
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/link"
-	"github.com/smtp-gated/smtp-gated/imsg/logs"
 )
 
 // maxWaiting bounds the scripts kept for a runner that is not there.
@@ -58,6 +57,6 @@ func (k *keeper) hand(r *imsg.Run) {
 	case err == imsg.Gone && len(k.waiting) < maxWaiting:
 		k.waiting = append(k.waiting, r)
 	default:
-		k.log.Error("action script is not run", logs.SessionKey, r.Number, "found", r.Found, "error", err)
+		k.log.Error("action script is not run", imsg.SessionKey, r.Number, "found", r.Found, "error", err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/link"
+	"github.com/smtp-gated/smtp-gated/lockd/locks"
 )
 
 // session is one live session.
@@ -30,14 +31,9 @@ type session struct {
 	offences []offence // handled, so that a repeat is not
 }
 
-// subject is whom a lock is about, for the log.
-type subject struct {
-	number uint64
-	addr   netip.Addr
-	ident  string
+func (s *session) subject() locks.Subject {
+	return locks.Subject{Session: s.number, Addr: s.client.Addr(), Ident: s.ident}
 }
-
-func (s *session) subject() subject { return subject{s.number, s.client.Addr(), s.ident} }
 
 // admission is the reply that a worker waits for.
 type admission = link.Reply[imsg.Admission]
@@ -94,7 +90,7 @@ func (k *keeper) identify(r admission, s *session, m *imsg.Ident) {
 	fresh, found := !s.known, !s.target.IsValid()
 	s.known = true
 	if fresh {
-		s.ident = clip(m.Ident, maxIdent)
+		s.ident = clip(m.Ident, locks.MaxIdent)
 	}
 	if t := plain(m.Target); t.IsValid() && (fresh || found) {
 		s.target = t
@@ -130,7 +126,7 @@ func (k *keeper) judge(r admission, s *session, a *imsg.Admission, lock bool) {
 		if r.Late() {
 			return
 		}
-		locked := lock && k.locks.look(name, duration, about) == locked
+		locked := lock && k.locks.Look(name, duration, about) == locks.Locked
 		k.remember(name, func(c memory) {
 			late.Stop()
 			k.judged(r, s, a, locked, c)
@@ -149,7 +145,7 @@ func (k *keeper) judged(r admission, s *session, a *imsg.Admission, locked bool,
 	case s.judging != a: // its place was given back, or its worker is no more
 		return
 	case locked:
-		k.locks.say("LOCK:LOCKED", s.subject())
+		k.locks.Say("LOCK:LOCKED", s.subject())
 		a.Refusal = imsg.RefusedLocked
 	case s.target.IsValid(): // else Ident will come with it
 		a.Refusal = k.connect(s, a, c)

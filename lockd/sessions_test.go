@@ -154,7 +154,7 @@ func TestEnterWaitsForWhatIsLive(t *testing.T) {
 	if a := receive(t, admitted); a.Refusal != imsg.Admitted || a.Same != 1 {
 		t.Errorf("%+v", a)
 	}
-	h.log.has(t, "announced session is not taken up")
+	h.log.Has(t, "announced session is not taken up")
 }
 
 func TestWaitForWorkersIsBounded(t *testing.T) {
@@ -165,7 +165,7 @@ func TestWaitForWorkersIsBounded(t *testing.T) {
 	if a := w.enter("192.0.2.7"); a.Refusal != imsg.Admitted {
 		t.Errorf("%+v", a)
 	}
-	h.log.has(t, "did not announce")
+	h.log.Has(t, "did not announce")
 }
 
 func TestCrash(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/link"
+	"github.com/smtp-gated/smtp-gated/lockd/locks"
 )
 
 const (
@@ -158,7 +159,7 @@ func (k *keeper) announce(w *worker, m *imsg.Announce) {
 		}
 		k.add(&session{
 			number: l.Number, worker: w, started: l.Started,
-			client: plain(l.Client), local: plain(l.Local), target: plain(l.Target), ident: clip(l.Ident, maxIdent),
+			client: plain(l.Client), local: plain(l.Local), target: plain(l.Target), ident: clip(l.Ident, locks.MaxIdent),
 			known: !k.config.Mode.Remote() || l.State > imsg.StateIdent,
 		})
 	}

@@ -289,7 +289,7 @@ func TestLogSockets(t *testing.T) {
 		}
 		l := logs.New(imsg.Session)
 		l.SetSink(&s.Sink, s.file)
-		l.Logger().Info("CLOSE", logs.SessionKey, 9, "by", "client", "src", "192.0.2.1")
+		l.Logger().Info("CLOSE", imsg.SessionKey, 9, "by", "client", "src", "192.0.2.1")
 		select {
 		case got := <-heard:
 			if !strings.Contains(got, tt.want) {

@@ -370,7 +370,7 @@ func (s *session) live() imsg.LiveSession {
 
 func (s *session) text(t imsg.Text) string { return s.w.cfg.Texts[t] }
 
-func (s *session) log() *slog.Logger { return s.w.log.With(logs.SessionKey, s.number) }
+func (s *session) log() *slog.Logger { return s.w.log.With(imsg.SessionKey, s.number) }
 
 // info and debug cost nothing when the level drops them.
 func (s *session) info(msg string, attrs ...any) {

@@ -230,7 +230,7 @@ func TestDemoOneAddress(t *testing.T) {
 	if err != nil || silent > 0 || len(live) != 1 || live[0].Client != talk.LocalAddr().String() || live[0].Target != net.JoinHostPort("127.0.0.1", strconv.Itoa(server.port)) {
 		t.Errorf("sessions are %+v, %d workers silent, error %v", live, silent, err)
 	}
-	if locks, err := c.locks(); err != nil || len(locks) != 0 {
+	if locks, err := c.allLocks(); err != nil || len(locks) != 0 {
 		t.Errorf("locks are %v, error %v", locks, err)
 	}
 }

@@ -6,13 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/netip"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/lockd/locks"
 )
 
 func (t *tool) lockCommand() *cobra.Command {
@@ -32,14 +31,14 @@ func (t *tool) lockCommand() *cobra.Command {
 				return err
 			}
 			defer c.Close()
-			locks, err := c.locks()
+			list, err := c.allLocks()
 			if err != nil {
 				return err
 			}
 			if t.json {
-				return printJSON(t.out, locks)
+				return printJSON(t.out, list)
 			}
-			return printLocks(t.out, locks, time.Now())
+			return printLocks(t.out, list, time.Now())
 		},
 	}
 	var cause string
@@ -81,18 +80,13 @@ func (t *tool) lockCommand() *cobra.Command {
 	return lock
 }
 
-// lockName brings the address of a lock's name into the form lock files have.
+// lockName brings a client's name into the form lock files have.
 func lockName(arg string) (string, error) {
-	address, ident, found := strings.Cut(arg, "-")
-	a, err := netip.ParseAddr(address)
-	if err != nil || a.Zone() != "" {
+	c, ok := locks.Parse(arg)
+	if !ok {
 		return "", fmt.Errorf("%w: %q is neither an address nor address-ident", errUsage, arg)
 	}
-	name := a.Unmap().String()
-	if found {
-		name += "-" + ident
-	}
-	return name, nil
+	return c.String(), nil
 }
 
 // lock is a LockEntry as it is printed: its fields are the JSON form.
@@ -104,8 +98,8 @@ type lock struct {
 	Whitelisted bool      `json:"whitelisted"`
 }
 
-// locks asks for all pages.
-func (c *control) locks() ([]lock, error) {
+// allLocks asks for all pages.
+func (c *control) allLocks() ([]lock, error) {
 	list := []lock{}
 	after := ""
 	for {

@@ -141,17 +141,15 @@ func (t *tool) rateReset() *cobra.Command {
 	return reset
 }
 
-// rateName checks what a client was called and gives addresses their one form.
+// rateName checks what a client was called and gives its name the one form it has. A
+// network may be called as a list shows it: lockd knows whether that is a client's.
 func rateName(arg string) (string, error) {
 	address, ident, found := strings.Cut(arg, "-")
-	name := ""
-	if n, err := netip.ParsePrefix(address); err == nil && n == n.Masked() {
-		name = n.String() // as a list shows it; lockd knows if it is a client's
-	} else if a, err := netip.ParseAddr(address); err == nil && a.Zone() == "" {
-		name = a.Unmap().String()
-	} else {
-		return "", fmt.Errorf("%w: %q is neither an address nor address-ident", errUsage, arg)
+	n, err := netip.ParsePrefix(address)
+	if err != nil || n != n.Masked() {
+		return lockName(arg)
 	}
+	name := n.String()
 	if found {
 		name += "-" + ident
 	}

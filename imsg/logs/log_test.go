@@ -56,9 +56,9 @@ func TestLegacyForm(t *testing.T) {
 	}{
 		{"bare", func(l *slog.Logger) { l.Info("CLOSE:TAKEN") }, pid + "CLOSE:TAKEN"},
 		{"fields", func(l *slog.Logger) { l.Info("LOCK:LOCKED", "src", "192.0.2.1", "ident", "") }, pid + "LOCK:LOCKED src=192.0.2.1, ident="},
-		{"session", func(l *slog.Logger) { l.Info("NEW", SessionKey, uint64(7), "src", "x") }, "smtp-gated[7]: NEW src=x"},
-		{"session as int", func(l *slog.Logger) { l.Info("NEW", SessionKey, 7) }, "smtp-gated[7]: NEW"},
-		{"session by With", func(l *slog.Logger) { l.With(SessionKey, uint64(8)).Info("NEW", "a", 1) }, "smtp-gated[8]: NEW a=1"},
+		{"session", func(l *slog.Logger) { l.Info("NEW", imsg.SessionKey, uint64(7), "src", "x") }, "smtp-gated[7]: NEW src=x"},
+		{"session as int", func(l *slog.Logger) { l.Info("NEW", imsg.SessionKey, 7) }, "smtp-gated[7]: NEW"},
+		{"session by With", func(l *slog.Logger) { l.With(imsg.SessionKey, uint64(8)).Info("NEW", "a", 1) }, "smtp-gated[8]: NEW a=1"},
 		{"float", func(l *slog.Logger) { l.Info("SPAM:FOUND", "score", 7.25) }, pid + "SPAM:FOUND score=7.250000"},
 		{"group", func(l *slog.Logger) { l.WithGroup("g").Info("m", slog.Group("h", "k", true)) }, pid + "m g.h.k=true"},
 		{"error", func(l *slog.Logger) { l.Error("m", "error", errors.New("no\nway")) }, pid + "m error=no#way"},
@@ -130,7 +130,7 @@ func TestJSON(t *testing.T) {
 	s := debugStream
 	s.JSON = true
 	got := toFile(t, s, func(l *slog.Logger) {
-		l.Warn(`say "hi"`, SessionKey, 3, "n", 5, "score", 1.5, "yes", true, "who", "a\\b\nc")
+		l.Warn(`say "hi"`, imsg.SessionKey, 3, "n", 5, "score", 1.5, "yes", true, "who", "a\\b\nc")
 	})
 	var o map[string]any
 	if err := json.Unmarshal([]byte(got), &o); err != nil {
@@ -185,7 +185,7 @@ func TestSyslogForm(t *testing.T) {
 	server, client := socket(t)
 	l := New(imsg.Session)
 	l.SetSink(&imsg.Sink{Kind: imsg.SinkSyslog, Level: int(slog.LevelInfo), Facility: 2}, client)
-	l.Logger().Log(t.Context(), LevelAlways, "NEW (1/0)", SessionKey, 9, "id", "1.9")
+	l.Logger().Log(t.Context(), LevelAlways, "NEW (1/0)", imsg.SessionKey, 9, "id", "1.9")
 	got := datagram(t, server)
 	if !strings.HasPrefix(got, "<22>") || got[4+len(stamp):] != " smtp-gated[9]: NEW (1/0) id=1.9" {
 		t.Errorf("got %q", got)
@@ -199,7 +199,7 @@ func TestJournalForm(t *testing.T) {
 	server, client := socket(t)
 	l := New(imsg.Lockd)
 	l.SetSink(&imsg.Sink{Kind: imsg.SinkJournal, Level: int(slog.LevelInfo), Facility: 3}, client)
-	l.Logger().Error("LOCK:LOCKED", SessionKey, 9, "src.ip", "192.0.2.1\nMESSAGE=forged")
+	l.Logger().Error("LOCK:LOCKED", imsg.SessionKey, 9, "src.ip", "192.0.2.1\nMESSAGE=forged")
 	want := "PRIORITY=3\nSYSLOG_FACILITY=3\nSYSLOG_IDENTIFIER=smtp-gated\nSYSLOG_PID=9\nGATED_ROOM=lockd\nGATED_SESSION=9\n" +
 		"MESSAGE=LOCK:LOCKED src.ip=192.0.2.1#MESSAGE=forged, session=9\nGATED_SRC_IP=192.0.2.1#MESSAGE=forged\n"
 	if got := datagram(t, server); got != want {
@@ -222,7 +222,7 @@ func TestSessionInJournal(t *testing.T) {
 		server, client := socket(t)
 		l := New(imsg.Session)
 		l.SetSink(&imsg.Sink{Kind: imsg.SinkJournal, Level: int(slog.LevelInfo), Facility: 3, JSON: tt.json}, client)
-		l.Logger().Info(tt.text, SessionKey, tt.session)
+		l.Logger().Info(tt.text, imsg.SessionKey, tt.session)
 		got := datagram(t, server)
 		if !strings.Contains(got, tt.line) || strings.Contains(got, "GATED_SESSION=12\n") != (tt.session == 12) {
 			t.Errorf("got %q", got)
@@ -318,7 +318,7 @@ func BenchmarkLog(b *testing.B) {
 	}
 	l := New(imsg.Session)
 	l.SetSink(&debugStream, null)
-	log := l.Logger().With(SessionKey, uint64(1))
+	log := l.Logger().With(imsg.SessionKey, uint64(1))
 	b.ReportAllocs()
 	for b.Loop() {
 		log.Info("CLOSE by=client", "trns", 1, "src", "192.0.2.1", "ident", "")

@@ -17,11 +17,6 @@ import (
 	"github.com/smtp-gated/smtp-gated/imsg"
 )
 
-// SessionKey is the attribute that says which session a record is about. It
-// becomes the number in smtp-gated[N] by which log parsers group a session's
-// lines; a record without it carries the process id there.
-const SessionKey = "session"
-
 // maxText bounds one record. Syslog daemons cut lines of this length or earlier.
 const maxText = 8 << 10
 
@@ -109,7 +104,7 @@ func appendAttr(fields []field, session *uint64, prefix string, a slog.Attr) []f
 		}
 		return fields
 	}
-	if a.Key == SessionKey {
+	if a.Key == imsg.SessionKey {
 		switch v.Kind() {
 		case slog.KindUint64:
 			*session = v.Uint64()

@@ -17,7 +17,6 @@ import (
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/link"
-	"github.com/smtp-gated/smtp-gated/imsg/logs"
 	"github.com/smtp-gated/smtp-gated/imsg/process"
 )
 
@@ -126,7 +125,7 @@ func (a *runner) fromLockd(r link.Request) {
 }
 
 func (a *runner) refuse(m *imsg.Run, why string) {
-	a.log.Error("action script is not run", logs.SessionKey, m.Number, "found", m.Found, "src", m.Client.Addr(), "reason", why)
+	a.log.Error("action script is not run", imsg.SessionKey, m.Number, "found", m.Found, "src", m.Client.Addr(), "reason", why)
 	a.lockd.Send(&imsg.RunDone{})
 }
 

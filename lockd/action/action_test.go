@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -31,37 +30,19 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// journal keeps what was logged.
-type journal struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (j *journal) Write(b []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.buf.Write(b)
-}
-
-func (j *journal) count(text string) int {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return strings.Count(j.buf.String(), text)
-}
-
 // shop is the room in this process, and the test as its parent and lockd.
 type shop struct {
 	*family.Family
 	t     *testing.T
 	dir   string // the scripts' working directory
 	lockd *link.Conn
-	log   *journal
+	log   *imsgtest.Journal
 }
 
 // open starts the room with a script; its text goes behind #!/bin/sh.
 func open(t *testing.T, text string, config imsg.ActionConfig) *shop {
 	t.Helper()
-	s := &shop{t: t, dir: t.TempDir(), log: new(journal)}
+	s := &shop{t: t, dir: t.TempDir(), log: new(imsgtest.Journal)}
 	if config.Script == "" {
 		config.Script = filepath.Join(t.TempDir(), "script")
 		if err := os.WriteFile(config.Script, []byte("#!/bin/sh\n"+text), 0o755); err != nil {
@@ -170,7 +151,7 @@ mv arguments.part arguments
 	if got := s.file("directory"); got != s.dir {
 		t.Errorf("works in %s, want %s", got, s.dir)
 	}
-	eventually(t, "log of the end", func() bool { return s.log.count(`msg="action script ended" session=7 found=SPAM src=2001:db8::1`) == 1 })
+	eventually(t, "log of the end", func() bool { return s.log.Count(`msg="action script ended" session=7 found=SPAM src=2001:db8::1`) == 1 })
 	if _, err := os.Stat(filepath.Join(s.dir, "owned")); err == nil {
 		t.Error("a client's words were run")
 	}
@@ -276,7 +257,7 @@ func TestTimeLimit(t *testing.T) {
 	for limit := range imsgtest.Limits(100 * time.Millisecond) {
 		s := open(t, hanging, imsg.ActionConfig{Timeout: limit})
 		s.run(example())
-		eventually(t, "log of it", func() bool { return s.log.count("killed at its time limit") == 1 })
+		eventually(t, "log of it", func() bool { return s.log.Count("killed at its time limit") == 1 })
 		if !s.has("leader") || !s.has("child") {
 			continue // killed before it could say who it was
 		}
@@ -301,12 +282,12 @@ func TestQueue(t *testing.T) {
 	for range parallel + 3 + 2 {
 		s.run(example())
 	}
-	eventually(t, "two refused", func() bool { return s.log.count(`reason="the queue is full"`) == 2 })
+	eventually(t, "two refused", func() bool { return s.log.Count(`reason="the queue is full"`) == 2 })
 	eventually(t, "some started", func() bool { return strings.Count(s.file("started"), "\n")+1 == parallel })
 	if err := os.WriteFile(filepath.Join(s.dir, "go"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "all ended", func() bool { return s.log.count("action script ended") == parallel+3 })
+	eventually(t, "all ended", func() bool { return s.log.Count("action script ended") == parallel+3 })
 }
 
 func TestDrain(t *testing.T) {
@@ -317,13 +298,13 @@ func TestDrain(t *testing.T) {
 	s.file("started")
 	s.Tell(&imsg.Drain{})
 	// The queue is full: each further one is refused, and says why.
-	for refused := 1; s.log.count(`reason="the room is ending"`) == 0; refused++ {
+	for refused := 1; s.log.Count(`reason="the room is ending"`) == 0; refused++ {
 		s.run(example())
-		eventually(t, "no new work", func() bool { return s.log.count("reason=") == refused })
+		eventually(t, "no new work", func() bool { return s.log.Count("reason=") == refused })
 	}
 	os.WriteFile(filepath.Join(s.dir, "go"), nil, 0o600)
 	s.wait()
-	if n := s.log.count("action script ended"); n != parallel+2 {
+	if n := s.log.Count("action script ended"); n != parallel+2 {
 		t.Errorf("%d scripts ended", n)
 	}
 }
@@ -349,7 +330,7 @@ func TestScriptsThatCannotRun(t *testing.T) {
 		s.run(example()) // the room goes on
 		eventually(t, script+" in the log", func() bool {
 			// The look before the first need of it says why, too.
-			return s.log.count("cannot be started") == 2 && s.log.count(want) >= 2
+			return s.log.Count("cannot be started") == 2 && s.log.Count(want) >= 2
 		})
 	}
 }
@@ -363,18 +344,18 @@ func TestLooksFirst(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, config := range []imsg.ActionConfig{{Directory: top, Script: closed}, {Directory: top + "/gone/further", Script: "/bin/sh"}, {Directory: top, Script: top}, {Directory: top, Script: "/bin/sh"}, {}} {
-		var j journal
+		var j imsgtest.Journal
 		a := runner{log: slog.New(slog.NewTextHandler(&j, nil))}
 		a.look(&config)
 		want := 1
 		switch {
-		case config.Script == closed && j.count("closed="+closed+" ") != 1, config.Directory != top && config.Script != "" && j.count("closed="+top+"/gone ") != 1:
-			t.Errorf("%+v: %s", config, j.buf.String())
+		case config.Script == closed && j.Count("closed="+closed+" ") != 1, config.Directory != top && config.Script != "" && j.Count("closed="+top+"/gone ") != 1:
+			t.Errorf("%+v: %s", config, j.String())
 		case config.Script == "/bin/sh" && config.Directory == top, config.Script == "":
 			want = 0
 		}
-		if j.count("cannot be run") != want {
-			t.Errorf("%+v: %s", config, j.buf.String())
+		if j.Count("cannot be run") != want {
+			t.Errorf("%+v: %s", config, j.String())
 		}
 	}
 	closed = filepath.Join(top, "ran")
@@ -387,6 +368,6 @@ func TestExitStatusIsLogged(t *testing.T) {
 	s := open(t, "exit 3\n", imsg.ActionConfig{})
 	s.run(example())
 	eventually(t, "status", func() bool {
-		return s.log.count(`msg="action script failed" session=7 found=SPAM src=2001:db8::1 status="exit status 3"`) == 1
+		return s.log.Count(`msg="action script failed" session=7 found=SPAM src=2001:db8::1 status="exit status 3"`) == 1
 	})
 }

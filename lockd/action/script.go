@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
-	"github.com/smtp-gated/smtp-gated/imsg/logs"
 )
 
 // run runs the script once and logs how it ended.
@@ -35,7 +34,7 @@ func (a *runner) run(config *imsg.ActionConfig, m *imsg.Run) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 
-	log := a.log.With(logs.SessionKey, m.Number, "found", m.Found, "src", m.Client.Addr())
+	log := a.log.With(imsg.SessionKey, m.Number, "found", m.Found, "src", m.Client.Addr())
 	start := time.Now()
 	if err := cmd.Start(); err != nil {
 		log.Error("action script cannot be started", "error", err)

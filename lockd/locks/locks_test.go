@@ -1,4 +1,4 @@
-package lockd
+package locks
 
 import (
 	"log/slog"
@@ -14,10 +14,11 @@ import (
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 )
 
 // shelf is a lock directory on its own.
-func shelf(t testing.TB, saints bool) (*locks, string, *journal) {
+func shelf(t testing.TB, whitelist bool) (*Directory, string, *imsgtest.Journal) {
 	t.Helper()
 	path := t.TempDir()
 	dir, err := os.OpenRoot(path)
@@ -25,11 +26,11 @@ func shelf(t testing.TB, saints bool) (*locks, string, *journal) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { dir.Close() })
-	log := new(journal)
-	return &locks{dir: dir, now: time.Now, saints: saints, log: slog.New(slog.NewTextHandler(log, nil))}, path, log
+	log := new(imsgtest.Journal)
+	return &Directory{Files: dir, Now: time.Now, Whitelist: whitelist, Log: slog.New(slog.NewTextHandler(log, nil))}, path, log
 }
 
-var somebody = subject{number: 7, addr: netip.MustParseAddr("192.0.2.7")}
+var somebody = Subject{Session: 7, Addr: netip.MustParseAddr("192.0.2.7")}
 
 func TestLook(t *testing.T) {
 	const name = "192.0.2.7"
@@ -52,46 +53,46 @@ func TestLook(t *testing.T) {
 	}
 	us := os.Getuid()
 	for _, row := range []struct {
-		name     string
-		make     func(t *testing.T, path string)
-		saints   bool
-		duration int
-		want     mark
-		stays    bool
-		log      string
+		name      string
+		make      func(t *testing.T, path string)
+		whitelist bool
+		duration  int
+		want      Mark
+		stays     bool
+		log       string
 	}{
-		{"no file", func(*testing.T, string) {}, false, 3600, unlocked, false, ""},
-		{"young", file(us, time.Minute), false, 3600, locked, true, ""},
-		{"just too old", file(us, time.Hour), false, 3600, unlocked, false, "LOCK:EXPIRED"},
-		{"judged by today's duration", file(us, time.Hour), false, 7200, locked, true, ""},
-		{"from the future", file(us, -time.Hour), false, 3600, locked, true, ""},
-		{"old, for ever", file(us, 10000*time.Hour), false, -1, locked, true, ""},
-		{"no locking", file(us, 10000*time.Hour), false, 0, unlocked, true, ""},
-		{"somebody else's", file(12345, time.Minute), true, 3600, locked, true, ""},
-		{"somebody else's, old", file(12345, time.Hour), true, 3600, unlocked, false, "LOCK:EXPIRED"},
-		{"uid 0", file(0, time.Minute), true, 3600, saint, true, "LOCK:SAINT"},
-		{"uid 0, old", file(0, 10000*time.Hour), true, 3600, saint, true, "LOCK:SAINT"},
-		{"uid 0, no locking", file(0, time.Minute), true, 0, saint, true, "LOCK:SAINT"},
-		{"uid 0, and so are we", file(0, time.Minute), false, 3600, locked, true, ""},
-		{"directory", func(t *testing.T, path string) { os.Mkdir(path, 0o700) }, false, 3600, unlocked, true, "not a regular file"},
-		{"symbolic link", func(t *testing.T, path string) { os.Symlink("/etc/passwd", path) }, true, 3600, unlocked, true, "not a regular file"},
-		{"link to nothing", func(t *testing.T, path string) { os.Symlink("nothing", path) }, false, 3600, unlocked, true, "not a regular file"},
-		{"pipe", func(t *testing.T, path string) { syscall.Mkfifo(path, 0o600) }, false, 3600, unlocked, true, "not a regular file"},
+		{"no file", func(*testing.T, string) {}, false, 3600, Unlocked, false, ""},
+		{"young", file(us, time.Minute), false, 3600, Locked, true, ""},
+		{"just too old", file(us, time.Hour), false, 3600, Unlocked, false, "LOCK:EXPIRED"},
+		{"judged by today's duration", file(us, time.Hour), false, 7200, Locked, true, ""},
+		{"from the future", file(us, -time.Hour), false, 3600, Locked, true, ""},
+		{"old, for ever", file(us, 10000*time.Hour), false, -1, Locked, true, ""},
+		{"no locking", file(us, 10000*time.Hour), false, 0, Unlocked, true, ""},
+		{"somebody else's", file(12345, time.Minute), true, 3600, Locked, true, ""},
+		{"somebody else's, old", file(12345, time.Hour), true, 3600, Unlocked, false, "LOCK:EXPIRED"},
+		{"uid 0", file(0, time.Minute), true, 3600, Whitelisted, true, "LOCK:SAINT"},
+		{"uid 0, old", file(0, 10000*time.Hour), true, 3600, Whitelisted, true, "LOCK:SAINT"},
+		{"uid 0, no locking", file(0, time.Minute), true, 0, Whitelisted, true, "LOCK:SAINT"},
+		{"uid 0, and so are we", file(0, time.Minute), false, 3600, Locked, true, ""},
+		{"directory", func(t *testing.T, path string) { os.Mkdir(path, 0o700) }, false, 3600, Unlocked, true, "not a regular file"},
+		{"symbolic link", func(t *testing.T, path string) { os.Symlink("/etc/passwd", path) }, true, 3600, Unlocked, true, "not a regular file"},
+		{"link to nothing", func(t *testing.T, path string) { os.Symlink("nothing", path) }, false, 3600, Unlocked, true, "not a regular file"},
+		{"pipe", func(t *testing.T, path string) { syscall.Mkfifo(path, 0o600) }, false, 3600, Unlocked, true, "not a regular file"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			l, dir, log := shelf(t, row.saints)
+			l, dir, log := shelf(t, row.whitelist)
 			path := filepath.Join(dir, name)
 			row.make(t, path)
-			if got := l.look(name, row.duration, somebody); got != row.want {
+			if got := l.Look(name, row.duration, somebody); got != row.want {
 				t.Errorf("mark %d, want %d", got, row.want)
 			}
 			if _, err := os.Lstat(path); (err == nil) != row.stays {
 				t.Errorf("file stays: %v, want %v", err == nil, row.stays)
 			}
 			if row.log == "" {
-				log.hasNot(t, "msg=")
+				log.HasNot(t, "msg=")
 			} else {
-				log.has(t, row.log)
+				log.Has(t, row.log)
 			}
 		})
 	}
@@ -173,30 +174,28 @@ func TestLockNames(t *testing.T) {
 		{imsg.ModeRemote, "192.0.2.7", "Joe-9=+:", "192.0.2.7-Joe-9=+:"},
 		{imsg.ModeRemoteUDP, "2001:db8::1", "../../etc/passwd", "2001:db8::-______etc_passwd"},
 		{imsg.ModeRemote, "192.0.2.7", "a b\x00\n.\xff", "192.0.2.7-a_b____"},
-		{imsg.ModeRemote, "192.0.2.7", strings.Repeat("x", 300), "192.0.2.7-" + strings.Repeat("x", maxIdent)},
+		{imsg.ModeRemote, "192.0.2.7", strings.Repeat("x", 300), "192.0.2.7-" + strings.Repeat("x", MaxIdent)},
 	} {
-		k := &keeper{config: imsg.LockdConfig{Mode: row.mode, ClientPrefixIPv6: 64}}
-		got := k.clientName(&session{client: plain(at(row.client)), ident: row.ident})
+		got := Naming{Mode: row.mode, PrefixIPv6: 64}.Name(netip.MustParseAddr(row.client), row.ident)
 		if got != row.want {
 			t.Errorf("%s %q: %q, want %q", row.client, row.ident, got, row.want)
 		}
-		client, ident, remote, ok := parseName(got)
-		if again := joinName(client, ident, remote); !ok || again != got {
-			t.Errorf("%q parses to %q, %v", got, again, ok)
+		if c, ok := Parse(got); !ok || c.String() != got {
+			t.Errorf("%q parses to %q, %v", got, c, ok)
 		}
 	}
 }
 
-func FuzzParseName(f *testing.F) {
+func FuzzParse(f *testing.F) {
 	for _, s := range []string{"192.0.2.7", "2001:db8::1-joe", "fe80::1%eth0", "../x", "192.0.2.7-a/b", "", "-", "::ffff:192.0.2.7"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		client, ident, _, ok := parseName(s)
+		c, ok := Parse(s)
 		if !ok {
 			return
 		}
-		name := client.String() + "-" + ident
+		client, name := c.Addr, Client{c.Addr, c.Ident, true}.String()
 		if strings.ContainsAny(name, "/\x00%") || len(name) > 255 || client != client.Unmap() || !filepath.IsLocal(name) {
 			t.Errorf("%q makes %q", s, name)
 		}
@@ -213,7 +212,7 @@ func TestForeignFilesAreNoLocks(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	names, err := l.names()
+	names, err := l.Names()
 	if want := []string{"192.0.2.7", "2001:db8::1-joe"}; err != nil || !slices.Equal(names, want) {
 		t.Errorf("%q, %v", names, err)
 	}
@@ -223,6 +222,6 @@ func BenchmarkLook(b *testing.B) {
 	l, _, _ := shelf(b, false)
 	b.ReportAllocs()
 	for b.Loop() {
-		l.look("192.0.2.7", 3600, somebody)
+		l.Look("192.0.2.7", 3600, somebody)
 	}
 }

@@ -1,0 +1,118 @@
+package locks
+
+import (
+	"net/netip"
+	"strings"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+)
+
+// This file owns what one client is, and the one name under which its lock file and
+// its record of rates stand: an IPv4 address, the network of an IPv6 address, and in
+// the remote modes the ident a router gave. What a stranger says must never become a
+// name unchecked.
+//
+// An IPv6 client has a whole network to call from, so its name is the network's
+// first address: with 64 bits 2001:db8:1:2::25 is locked by 2001:db8:1:2::. Where
+// one network holds everybody, an address is a client.
+
+// MaxIdent is the largest number of octets of an ident that count.
+const MaxIdent = 64
+
+// Client is one client, by its name.
+type Client struct {
+	Addr     netip.Addr // without zone, no IPv4 inside IPv6
+	Ident    string
+	HasIdent bool // its name has one, which may be empty
+}
+
+// WhatName is what an operator is told who named no client.
+const WhatName = `a client's name is an address, or an address, "-" and an ident`
+
+// Parse takes a client's name apart. ok is false for anything that is none.
+func Parse(name string) (c Client, ok bool) {
+	// No address holds a "-".
+	addr, ident, hasIdent := strings.Cut(name, "-")
+	a, err := netip.ParseAddr(addr)
+	if err != nil || a.Zone() != "" || len(ident) > MaxIdent || SafeIdent(ident) != ident {
+		return Client{}, false
+	}
+	return Client{a.Unmap(), ident, hasIdent}, true
+}
+
+// String is the inverse of Parse, in the one form names have.
+func (c Client) String() string {
+	if c.HasIdent {
+		return c.Addr.String() + "-" + c.Ident
+	}
+	return c.Addr.String()
+}
+
+// SafeIdent makes what a router called an ident into a part of a file name.
+func SafeIdent(ident string) string {
+	return strings.Map(func(r rune) rune {
+		if safeRune(r) {
+			return r
+		}
+		return '_'
+	}, ident[:min(len(ident), MaxIdent)])
+}
+
+func safeRune(r rune) bool {
+	return r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z' || r >= '0' && r <= '9' ||
+		r == '-' || r == '=' || r == '+' || r == ':' || r == '_'
+}
+
+// Naming is what makes one client of addresses and idents.
+type Naming struct {
+	Mode       imsg.Mode
+	PrefixIPv6 int // leading bits of an IPv6 address that make one client
+}
+
+// translated is where all of IPv4 appears in IPv6 (RFC 6052 section 2.1).
+var translated = netip.MustParsePrefix("64:ff9b::/96")
+
+// Bits is how many leading bits of a client's address make the client. Every link has
+// the same network for its own (RFC 4291 section 2.5.6), and everybody on it an
+// address there.
+func (n Naming) Bits(a netip.Addr) int {
+	if a.Is4() || a.IsLinkLocalUnicast() || translated.Contains(a) {
+		return a.BitLen()
+	}
+	return n.PrefixIPv6
+}
+
+// Host returns the address that stands for all of one client's. It has no zone, which
+// could hold anything, and no IPv4 inside IPv6.
+func (n Naming) Host(a netip.Addr) netip.Addr {
+	a = a.Unmap().WithZone("")
+	network, err := a.Prefix(n.Bits(a))
+	if err != nil {
+		return a
+	}
+	return network.Addr()
+}
+
+// Name is the name of the client at a, whom a router calls ident.
+func (n Naming) Name(a netip.Addr, ident string) string {
+	return Client{n.Host(a), SafeIdent(ident), n.Mode.Remote()}.String()
+}
+
+// Today returns the client that c's address belongs to today: a name may come from
+// another prefix.
+func (n Naming) Today(c Client) Client {
+	c.Addr = n.Host(c.Addr)
+	return c
+}
+
+// WhyNot tells an operator why a well-formed name can be no client's in the mode of
+// today; empty if it can.
+func (n Naming) WhyNot(c Client) string {
+	switch {
+	case c.HasIdent == n.Mode.Remote():
+		return ""
+	case c.HasIdent:
+		return "idents count only in the modes remote and remote-udp"
+	}
+	return "in mode " + n.Mode.String() + ` a client's name needs an ident: an address, "-" and the ident, which may be empty`
+}

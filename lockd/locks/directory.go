@@ -1,0 +1,286 @@
+// Package locks is the lock directory, one file a client, and the clients' names. The
+// directory is the truth and asked each time; no lock is remembered. A symbolic link
+// is never followed, and what is not a regular file is no lock.
+
+package locks
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+)
+
+// Files is what is done with the files of the directory: an *os.Root, or a slow one in
+// tests.
+type Files interface {
+	Lstat(name string) (fs.FileInfo, error)
+	Open(name string) (*os.File, error)
+	OpenFile(name string, flag int, perm fs.FileMode) (*os.File, error)
+	Remove(name string) error
+}
+
+// Directory is the lock directory. What it does may take as long as a disk takes.
+type Directory struct {
+	Files Files
+	Now   func() time.Time
+	Log   *slog.Logger
+
+	// A file of uid 0 marks a client that is never locked. A lockd that runs as
+	// uid 0 itself could not tell such a mark from its own locks: then every
+	// file is a lock.
+	Whitelist bool
+}
+
+// Mark is what the directory says of a client.
+type Mark uint8
+
+// The marks.
+const (
+	Unlocked Mark = iota
+	Locked
+	Whitelisted
+)
+
+// Subject is whom a lock is about, for the log.
+type Subject struct {
+	Session uint64
+	Addr    netip.Addr
+	Ident   string
+}
+
+// MaxCause bounds a lock file's content when it is read.
+const MaxCause = 255
+
+// Stat returns the lock file of this name, nil if there is none.
+func (l *Directory) Stat(name string) (fs.FileInfo, error) {
+	info, err := l.Files.Lstat(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("look at lock %s: %w", name, err)
+	case !info.Mode().IsRegular():
+		return nil, NotALock{name, info.Mode()}
+	}
+	return info, nil
+}
+
+// NotALock says what has the name of a lock, and is none.
+type NotALock struct {
+	name string
+	mode fs.FileMode
+}
+
+func (n NotALock) Error() string {
+	what := "something"
+	switch n.mode.Type() {
+	case fs.ModeDir:
+		what = "a directory"
+	case fs.ModeSymlink:
+		what = "a symbolic link"
+	case fs.ModeNamedPipe:
+		what = "a named pipe"
+	case fs.ModeSocket:
+		what = "a socket"
+	case fs.ModeDevice, fs.ModeDevice | fs.ModeCharDevice:
+		what = "a device"
+	}
+	return n.name + " is " + what + ", not a regular file: it locks nobody"
+}
+
+// Judge says what a lock file means under duration: seconds, -1 for ever, 0 no
+// locking.
+func (l *Directory) Judge(info fs.FileInfo, duration int) (m Mark, expired bool) {
+	switch {
+	case l.IsWhitelisted(info):
+		return Whitelisted, false
+	case duration == 0:
+		return Unlocked, false
+	case duration > 0 && l.Now().Sub(info.ModTime()) >= time.Duration(duration)*time.Second:
+		return Unlocked, true
+	}
+	return Locked, false
+}
+
+func (l *Directory) IsWhitelisted(info fs.FileInfo) bool {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	return ok && l.Whitelist && st.Uid == 0
+}
+
+// stale tells whether a file is an expired lock that belongs to uid.
+func (l *Directory) stale(name string, duration, uid int) bool {
+	info, err := l.Stat(name)
+	if err != nil || info == nil {
+		return false
+	}
+	_, expired := l.Judge(info, duration)
+	st, ok := info.Sys().(*syscall.Stat_t)
+	return expired && ok && int(st.Uid) == uid
+}
+
+// Sweep removes an expired lock that belongs to uid.
+func (l *Directory) Sweep(name string, duration, uid int) {
+	if !l.stale(name, duration, uid) {
+		return
+	}
+	if err := l.Files.Remove(name); err != nil {
+		if !errors.Is(err, fs.ErrNotExist) {
+			l.Log.Error("expired lock stays", "error", err)
+		}
+		return
+	}
+	c, _ := Parse(name)
+	l.Log.Info("LOCK:EXPIRED", "src", c.Addr, "ident", c.Ident)
+}
+
+// Look says what the directory says of s, whose lock has this name. An expired
+// Lock is removed.
+func (l *Directory) Look(name string, duration int, s Subject) Mark {
+	info, err := l.Stat(name)
+	if err != nil {
+		l.Log.Error("lock cannot be judged", "error", err)
+		return Unlocked
+	}
+	if info == nil {
+		return Unlocked
+	}
+	m, expired := l.Judge(info, duration)
+	if expired {
+		if err := l.Files.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			l.Log.Error("expired lock stays", "error", err)
+		}
+		l.Say("LOCK:EXPIRED", s)
+	}
+	if m == Whitelisted {
+		l.Say("LOCK:SAINT", s)
+	}
+	return m
+}
+
+// Lock makes sure that s is locked. fresh says that it was not before. Without
+// locking every offence is fresh, a saint's never.
+func (l *Directory) Lock(name, cause string, duration int, perm uint32, s Subject) (m Mark, fresh bool, err error) {
+	m = l.Look(name, duration, s)
+	if m != Unlocked || duration == 0 {
+		return m, m == Unlocked, nil
+	}
+	if err := l.create(name, cause, perm); err == nil {
+		return Locked, true, nil
+	} else if !errors.Is(err, fs.ErrExist) {
+		return Unlocked, false, err
+	}
+	// Somebody made it by hand just now, or it is something else.
+	if _, err := l.Stat(name); err != nil {
+		return Unlocked, false, err
+	}
+	return Locked, false, nil
+}
+
+// create makes a lock file. fs.ErrExist tells that there is one already.
+func (l *Directory) create(name, cause string, perm uint32) error {
+	f, err := l.Files.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, fs.FileMode(perm)&fs.ModePerm)
+	if err != nil {
+		return fmt.Errorf("create lock: %w", err)
+	}
+	_, err = f.WriteString(Printable(cause[:min(len(cause), MaxCause)]) + "\n")
+	if err = errors.Join(err, f.Close()); err != nil {
+		// Its presence is what locks; a full disk costs only the cause.
+		l.Log.Error("lock has no cause in it", "error", err)
+	}
+	return nil
+}
+
+// Cause reads what a lock file says, given what Lstat said of it.
+func (l *Directory) Cause(name string, info fs.FileInfo) string {
+	// O_NONBLOCK: a pipe may have taken the file's place.
+	f, err := l.Files.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	if now, err := f.Stat(); err != nil || !os.SameFile(info, now) {
+		return ""
+	}
+	b, err := io.ReadAll(io.LimitReader(f, MaxCause))
+	if err != nil {
+		return ""
+	}
+	line, _, _ := strings.Cut(string(b), "\n")
+	return Printable(line)
+}
+
+// Names lists the directory's locks, sorted.
+func (l *Directory) Names() ([]string, error) {
+	f, err := l.Files.Open(".")
+	if err != nil {
+		return nil, fmt.Errorf("list locks: %w", err)
+	}
+	defer f.Close()
+	all, err := f.Readdirnames(-1)
+	if err != nil {
+		return nil, fmt.Errorf("list locks: %w", err)
+	}
+	names := all[:0]
+	for _, name := range all {
+		if _, ok := Parse(name); ok {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// Say logs what became of a client's lock.
+func (l *Directory) Say(what string, s Subject) {
+	l.Log.Info(what, imsg.SessionKey, s.Session, "src", s.Addr, "ident", s.Ident)
+}
+
+// Printable makes foreign text fit for a line of text.
+func Printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return '#'
+		}
+		return r
+	}, s)
+}
+
+// Unlock removes a lock for an operator, to whom the directory is called folder.
+func (l *Directory) Unlock(name, folder string) *imsg.Done {
+	info, err := l.Stat(name)
+	if err != nil {
+		l.Log.Error("lock is not removed", "error", err)
+	}
+	switch {
+	case errors.As(err, new(NotALock)):
+		return outcome(imsg.Invalid, err.Error())
+	case err != nil:
+		return outcome(imsg.Resource, "the lock file cannot be looked at: see the log")
+	case info == nil:
+		return outcome(imsg.NotFound, "not locked")
+	case l.IsWhitelisted(info):
+		return outcome(imsg.Denied, "a whitelist mark, a file of user 0, is never removed by us")
+	}
+	if err := l.Files.Remove(name); err != nil {
+		l.Log.Error("lock is not removed", "error", err)
+		return outcome(imsg.Resource, "the lock file cannot be removed: see the log")
+	}
+	c, _ := Parse(name)
+	l.Log.Info("LOCK:REMOVED ("+path.Join(folder, name)+")", "src", c.Addr, "ident", c.Ident)
+	return outcome(0, "")
+}
+
+func outcome(errno imsg.Errno, detail string) *imsg.Done {
+	return &imsg.Done{Errno: errno, Detail: detail}
+}
