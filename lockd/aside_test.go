@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 	"github.com/smtp-gated/smtp-gated/imsg/link"
 	"github.com/smtp-gated/smtp-gated/lockd/locks"
 )
@@ -120,7 +121,7 @@ func TestFrozenDirectory(t *testing.T) {
 	}
 	// Meanwhile lockd answers whoever asks for no file.
 	eventually(t, "all places for file calls are taken", func() bool { n, _ := dir.waiting(); return n == maxFileCalls })
-	link.Ask(h.Parent, &imsg.Dump{}, patience, tempFile(t))
+	link.Ask(h.Parent, &imsg.Dump{}, patience, imsgtest.TempFile(t))
 	h.reload(usual())
 	if s := ask(t, h.operators()(), &imsg.Status{}); s.Sessions < 1 {
 		t.Errorf("%+v", s)

@@ -99,6 +99,7 @@ func (k *keeper) status() *imsg.StatusReport {
 	case <-time.After(directoryTime):
 		k.log.Error("status is incomplete: the lock directory does not answer")
 	}
+	counts := k.counters.Entry().Counts
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return &imsg.StatusReport{
@@ -108,7 +109,7 @@ func (k *keeper) status() *imsg.StatusReport {
 		Limit:    k.config.MaxConnections,
 		Load:     k.machine.load(),
 		Locks:    count,
-		Counters: slices.Clone(k.counters.Counts[:]),
+		Counters: counts[:],
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 	"github.com/smtp-gated/smtp-gated/imsg/link"
 	"github.com/smtp-gated/smtp-gated/lockd/locks"
 )
@@ -25,7 +26,7 @@ func TestStatus(t *testing.T) {
 	w.change(func() { w.unsaid = []uint64{imsg.CountViruses: 2} })
 	h.write("192.0.2.9", "VIRUS\n")
 	h.Tell(&imsg.Family{Version: "2.0", Rooms: []imsg.Member{{Room: imsg.Lockd, PID: 1}}})
-	link.Ask(h.Parent, &imsg.Dump{}, patience, tempFile(t)) // behind Family
+	link.Ask(h.Parent, &imsg.Dump{}, patience, imsgtest.TempFile(t)) // behind Family
 	s := ask(t, h.operators()(), &imsg.Status{})
 	if s.Sessions != 2 || s.Limit != 10000 || s.Load != 0.5 || s.Locks != 1 || s.Counters[imsg.CountViruses] != 2 ||
 		s.Counters[imsg.CountTotal] != 2 || len(s.Counters) != int(imsg.Counters) || len(s.Family.Rooms) != 1 || s.Now != h.clock.now().UnixNano() {
@@ -160,7 +161,7 @@ func TestListsWhileIdentsCome(t *testing.T) {
 	for {
 		ask(t, c, &imsg.Sessions{})
 		ask(t, c, &imsg.Status{})
-		link.Ask(h.Parent, &imsg.Dump{}, patience, tempFile(t))
+		link.Ask(h.Parent, &imsg.Dump{}, patience, imsgtest.TempFile(t))
 		select {
 		case <-end:
 			return

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 	"github.com/smtp-gated/smtp-gated/imsg/link"
 )
 
@@ -384,7 +385,7 @@ func TestTargetThatIsFoundLater(t *testing.T) {
 func TestIdentAfterACrash(t *testing.T) {
 	c := remote()
 	c.MaxPerIdent = 1
-	ledger := tempFile(t)
+	ledger := imsgtest.TempFile(t)
 	h := open(t, plan{config: c, ledger: ledger})
 	w := h.worker(0)
 	a, b := w.enter("192.0.2.7"), w.enter("192.0.2.7")

@@ -22,6 +22,7 @@ import (
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/link"
 	"github.com/smtp-gated/smtp-gated/imsg/process"
+	"github.com/smtp-gated/smtp-gated/lockd/counters"
 	"github.com/smtp-gated/smtp-gated/lockd/locks"
 )
 
@@ -35,25 +36,25 @@ type machine struct {
 // keeper is the room's state. One lock guards all of it, for each decision looks
 // at most of it; nothing that may have to wait happens under it.
 type keeper struct {
-	parent  *process.Parent
-	log     *slog.Logger
-	machine machine
-	locks   *locks.Directory
-	aside   *aside
+	parent   *process.Parent
+	log      *slog.Logger
+	machine  machine
+	locks    *locks.Directory
+	aside    *aside
+	counters *counters.Counters
 
-	mu       sync.Mutex
-	config   imsg.LockdConfig
-	family   imsg.Family
-	workers  map[*worker]struct{}
-	live     map[uint64]*session
-	hosts    map[netip.Addr][]*session
-	counters *counters
-	rules    rules
-	rates    *rateStore
-	action   link.Peer
-	runner   *link.Conn  // the present end of action
-	running  int         // scripts it was given and has not dealt with
-	waiting  []*imsg.Run // for a script runner that is being replaced
+	mu      sync.Mutex
+	config  imsg.LockdConfig
+	family  imsg.Family
+	workers map[*worker]struct{}
+	live    map[uint64]*session
+	hosts   map[netip.Addr][]*session
+	rules   rules
+	rates   *rateStore
+	action  link.Peer
+	runner  *link.Conn  // the present end of action
+	running int         // scripts it was given and has not dealt with
+	waiting []*imsg.Run // for a script runner that is being replaced
 
 	// A fresh lockd may stand in for one that crashed: until the workers have
 	// announced what is live, limits cannot be judged, and who enters waits.
@@ -95,7 +96,7 @@ func newKeeper(parent *process.Parent, log *slog.Logger, dir *os.Root, m machine
 		workers:  make(map[*worker]struct{}),
 		live:     make(map[uint64]*session),
 		hosts:    make(map[netip.Addr][]*session),
-		counters: newCounters(log),
+		counters: counters.New(log),
 		rates:    newRateStore(),
 		gate:     newGate(),
 	}
@@ -107,8 +108,11 @@ func (k *keeper) serve() error {
 	go k.sweep(end)
 	go func() {
 		defer close(written)
+		var all sync.WaitGroup
+		all.Go(func() { k.counters.Run(end) })
 		k.writeUntil(end)
 		k.closeRates()
+		all.Wait()
 	}()
 	defer func() {
 		k.gate.close()
@@ -149,9 +153,7 @@ func (k *keeper) sayReady(say func()) {
 func (k *keeper) fromParent(r link.Request) {
 	switch m := r.Message.(type) {
 	case *imsg.Ledger:
-		k.mu.Lock()
-		k.counters.open(r.Files[0])
-		k.mu.Unlock()
+		k.counters.Open(r.Files[0])
 	case *imsg.RateStore:
 		k.mu.Lock()
 		k.opening++

@@ -42,7 +42,7 @@ type admission = link.Reply[imsg.Admission]
 // within the limits at once: what else may refuse it is looked at aside.
 func (k *keeper) enter(w *worker, r admission, m *imsg.Enter) {
 	s := &session{
-		number:  k.counters.number(),
+		number:  k.counters.Number(),
 		worker:  w,
 		started: k.machine.now().UnixNano(),
 		client:  plain(m.Client),
@@ -184,7 +184,7 @@ func (k *keeper) add(s *session) {
 	k.hosts[host] = append(same, s)
 	k.live[s.number] = s
 	s.worker.sessions++
-	k.counters.peak(len(k.live))
+	k.counters.Peak(len(k.live))
 }
 
 func (k *keeper) remove(s *session) {

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 	"github.com/smtp-gated/smtp-gated/imsg/link"
 )
 
@@ -169,7 +170,7 @@ func TestWaitForWorkersIsBounded(t *testing.T) {
 }
 
 func TestCrash(t *testing.T) {
-	ledger := tempFile(t)
+	ledger := imsgtest.TempFile(t)
 	dir := t.TempDir()
 	c := usual()
 	c.MaxPerHost = 2
@@ -205,8 +206,8 @@ func TestCrash(t *testing.T) {
 	}
 	h.keeper.mu.Lock()
 	defer h.keeper.mu.Unlock()
-	e := h.keeper.counters.entry
-	if e.Counts[imsg.CountViruses] != 3 || e.Peak != 4 || e.LastBug == 0 {
+	e := h.keeper.counters.Entry()
+	if e.Counts[imsg.CountViruses] != 3 || e.Peak != 5 || e.LastBug == 0 {
 		t.Errorf("ledger %+v", e)
 	}
 	if strings.Contains(h.log.String(), "not taken up") {
@@ -217,7 +218,7 @@ func TestCrash(t *testing.T) {
 func TestAnnounceIsBounded(t *testing.T) {
 	c := usual()
 	c.MaxConnections = 2
-	ledger := tempFile(t)
+	ledger := imsgtest.TempFile(t)
 	h := open(t, plan{config: c, ledger: ledger})
 	h.worker(0).enter("192.0.2.7")
 	h.close()

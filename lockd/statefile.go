@@ -17,6 +17,7 @@ import (
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/link"
+	"github.com/smtp-gated/smtp-gated/lockd/counters"
 )
 
 // state is what one state file tells.
@@ -26,7 +27,7 @@ type state struct {
 	now      time.Time
 	resource string
 	live     int
-	counters entry
+	counters counters.Entry
 	sessions []imsg.LiveSession // nil without the slots form
 }
 
@@ -38,7 +39,7 @@ func (k *keeper) dump(r link.Reply[imsg.Done]) {
 	k.mu.Lock()
 	s := state{
 		config: k.config, family: k.family, now: k.machine.now(), resource: resource(),
-		live: len(k.live), counters: k.counters.entry,
+		live: len(k.live), counters: k.counters.Entry(),
 	}
 	k.mu.Unlock()
 	if s.config.StateFile&imsg.StateSlots != 0 {

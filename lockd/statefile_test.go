@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 	"github.com/smtp-gated/smtp-gated/imsg/link"
 )
 
@@ -143,7 +144,7 @@ func TestDump(t *testing.T) {
 			w.live = append(w.live, imsg.LiveSession{Number: a.Number, State: imsg.StateScan, Target: netip.MustParseAddrPort("192.0.2.25:25")})
 		})
 	}
-	f := tempFile(t)
+	f := imsgtest.TempFile(t)
 	m, err := link.Ask(h.Parent, &imsg.Dump{}, patience, f)
 	if err != nil || m.Errno != 0 {
 		t.Fatal(m, err)

@@ -115,7 +115,7 @@ func (k *keeper) fromWorker(w *worker, r link.Request) {
 			k.expel(w, "adds to counters that do not exist")
 			return
 		}
-		k.counters.add(m.Add, k.machine.now())
+		k.counters.Add(m.Add, k.machine.now())
 	case *imsg.Offence:
 		if s := k.judgedOf(w, r, m.Number); s != nil {
 			k.offend(s, m, nil, func(kind imsg.Errno) { link.ReplyTo(r, m).Answer(&imsg.Done{Errno: kind}) })
@@ -153,7 +153,7 @@ func (k *keeper) announce(w *worker, m *imsg.Announce) {
 		l := &m.Sessions[i]
 		// A number nobody gave out, or that is taken, would let a worker speak
 		// of sessions that are not its own.
-		if !k.counters.given(l.Number) || k.live[l.Number] != nil || !l.Client.IsValid() || w.sessions >= k.config.MaxConnections {
+		if !k.counters.Given(l.Number) || k.live[l.Number] != nil || !l.Client.IsValid() || w.sessions >= k.config.MaxConnections {
 			k.log.Warn("announced session is not taken up", "number", l.Number, "member", w.member)
 			continue
 		}

@@ -86,3 +86,14 @@ func Stranger(t testing.TB, program, owner string, folders []string, binds map[s
 		return cmd
 	}
 }
+
+// TempFile makes a file that goes with the test.
+func TempFile(t testing.TB) *os.File {
+	t.Helper()
+	f, err := os.CreateTemp(t.TempDir(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return f
+}

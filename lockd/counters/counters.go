@@ -1,0 +1,196 @@
+// Package counters keeps what the workers count, and gives out the numbers of
+// sessions. Both outlive a crash of lockd in a file that the parent hands to each
+// lockd in turn. No number is ever given twice.
+package counters
+
+import (
+	"bytes"
+	"encoding/binary"
+	"hash/crc32"
+	"io"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+)
+
+const (
+	// numberBlock is how many numbers are reserved at once, before the last such
+	// block is half used. A crash loses the rest; numbers need only be unique and
+	// grow.
+	numberBlock = 512
+	// lostNumbers is where numbers go on when a file cannot be read: far above all
+	// that can have been given out.
+	lostNumbers = 1 << 40
+)
+
+// Entry is what is kept. The file holds it twice: the older copy survives a write
+// that a crash cut short.
+type Entry struct {
+	Serial   uint64 // of the write: the larger one counts
+	Reserved uint64 // numbers up to this one may have been given out
+	LastBug  int64  // Unix nanoseconds, 0 never
+	Peak     int64  // most sessions live at once
+	Counts   [imsg.Counters]uint64
+}
+
+// slot is an entry's place: the entry and its checksum.
+var slot = binary.Size(Entry{}) + crc32.Size
+
+// Counters may be used by any goroutine. Nobody but Open and Run waits for the file.
+type Counters struct {
+	log   *slog.Logger
+	dirty chan struct{} // there is something to write
+
+	mu      sync.Mutex
+	entry   Entry
+	last    uint64 // number given out last
+	written uint64 // Reserved, as it stands in the file
+	ahead   bool   // numbers were given beyond that; said once
+	file    *os.File
+
+	writing     sync.Mutex // one write at a time; nothing else is held over it
+	writeFailed bool       // said once
+}
+
+// New counts from 0, and in memory only until there is a file.
+func New(log *slog.Logger) *Counters { return &Counters{log: log, dirty: make(chan struct{}, 1)} }
+
+// Open takes a file over, reads it, and goes on from there. It comes before the first
+// session.
+func (c *Counters) Open(f *os.File) {
+	var e Entry
+	found, used := false, false
+	for i := range int64(2) {
+		b := make([]byte, slot)
+		n, err := f.ReadAt(b, i*int64(slot))
+		if err != nil && err != io.EOF {
+			c.log.Error("counters cannot be read", "error", err)
+		}
+		used = used || n > 0
+		var one Entry
+		if n == slot && decode(b, &one) && one.Serial > e.Serial {
+			e, found = one, true
+		}
+	}
+	if used && !found {
+		c.log.Error("file of the counters is damaged: they start at zero")
+		e.Reserved = lostNumbers
+	}
+	c.mu.Lock()
+	old := c.file
+	c.file, c.entry, c.last = f, e, e.Reserved
+	c.entry.Reserved += numberBlock
+	c.mu.Unlock()
+	if old != nil {
+		old.Close()
+	}
+	c.write()
+}
+
+func decode(b []byte, e *Entry) bool {
+	body, sum := b[:len(b)-crc32.Size], b[len(b)-crc32.Size:]
+	if crc32.ChecksumIEEE(body) != binary.LittleEndian.Uint32(sum) {
+		return false
+	}
+	return binary.Read(bytes.NewReader(body), binary.LittleEndian, e) == nil
+}
+
+// Run writes what has changed until end is closed, and then once more.
+func (c *Counters) Run(end <-chan struct{}) {
+	for {
+		select {
+		case <-end:
+			c.write()
+			return
+		case <-c.dirty:
+			c.write()
+		}
+	}
+}
+
+func (c *Counters) changed() {
+	select {
+	case c.dirty <- struct{}{}:
+	default:
+	}
+}
+
+func (c *Counters) write() {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	c.mu.Lock()
+	file := c.file
+	c.entry.Serial++
+	e := c.entry
+	c.mu.Unlock()
+	if file == nil {
+		return
+	}
+	b, err := binary.Append(make([]byte, 0, slot), binary.LittleEndian, e)
+	if err == nil {
+		b = binary.LittleEndian.AppendUint32(b, crc32.ChecksumIEEE(b))
+		_, err = file.WriteAt(b, int64(e.Serial%2)*int64(slot))
+	}
+	if err == nil {
+		c.mu.Lock()
+		c.written = e.Reserved
+		c.mu.Unlock()
+	} else if !c.writeFailed {
+		c.log.Error("counters would not survive a crash", "error", err)
+	}
+	c.writeFailed = err != nil
+}
+
+// Number gives out the next session's number.
+func (c *Counters) Number() uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.last++
+	if c.entry.Reserved-c.last < numberBlock/2 || c.last > c.entry.Reserved {
+		c.entry.Reserved = c.last + numberBlock
+		c.changed()
+	}
+	if c.file != nil && c.last > c.written && !c.ahead {
+		c.ahead = true
+		c.log.Error("numbers of sessions are given out that would be given again after a crash: the file of the counters is not written")
+	}
+	return c.last
+}
+
+// Given tells whether a number may have been given out, by us or a lockd before.
+func (c *Counters) Given(n uint64) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return n > 0 && n <= c.entry.Reserved
+}
+
+// Add adds what a worker counted, no more than there are counters. A worker says so
+// once a second.
+func (c *Counters) Add(add []uint64, now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i, n := range add {
+		c.entry.Counts[i] += n
+	}
+	if len(add) > int(imsg.CountBugs) && add[imsg.CountBugs] > 0 {
+		c.entry.LastBug = now.UnixNano()
+	}
+	c.changed()
+}
+
+// Peak notes how many sessions are live. It is written with the next counts.
+func (c *Counters) Peak(n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.entry.Peak = max(c.entry.Peak, int64(n))
+}
+
+// Entry returns all of it as it stands.
+func (c *Counters) Entry() Entry {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.entry
+}
