@@ -232,7 +232,7 @@ func (s *session) refuseChunk(out *[]byte, last bool, code smtp.Code, text strin
 // what it holds nor its recipients may become part of another message.
 func (s *session) failChunks(out *[]byte, last bool) {
 	if s.chunks.state != failedChunks {
-		s.spool.finish(false)
+		s.spool.Finish(false)
 		s.forward(out, []byte("RSET"), entry{kind: ownReset}, false)
 	}
 	s.setChunks(failedChunks)
@@ -252,7 +252,7 @@ func (s *session) leaveChunks(out *[]byte) {
 // server did not take leaves it as it is.
 func (s *session) resetChunks(out *[]byte) {
 	if s.drained(out) && (s.chunks.state == failedChunks || s.recipients() == 0) {
-		s.spool.finish(false)
+		s.spool.Finish(false)
 		s.setChunks(noChunks)
 	}
 }

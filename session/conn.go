@@ -18,6 +18,7 @@ import (
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/logs"
 	"github.com/smtp-gated/smtp-gated/session/smtp"
+	"github.com/smtp-gated/smtp-gated/session/spool"
 )
 
 // lingering is how long a client has to take our last words and close.
@@ -92,7 +93,7 @@ type session struct {
 	sorry     string // the reply to it, said behind them
 	chunks    chunks
 	message   message
-	spool     spool
+	spool     spool.File
 
 	replies  smtp.ReplyScanner // of the server's goroutine
 	offering smtp.Cap          // of the EHLO reply under way; the server's goroutine
@@ -314,7 +315,7 @@ func (s *session) leave() {
 		return
 	}
 	s.end("error")
-	s.spool.drop()
+	s.spool.Drop()
 	s.giveBack()
 }
 

@@ -5,6 +5,7 @@ package session
 
 import (
 	"errors"
+	"io/fs"
 	"strconv"
 	"syscall"
 	"time"
@@ -38,7 +39,7 @@ func (s *session) begin() error {
 	if !m.spool {
 		return nil
 	}
-	err := s.spool.begin(s)
+	err := s.spool.Begin(s.id(), fs.FileMode(s.w.cfg.SpoolPerm), s.appendSpoolHeader(nil))
 	if err != nil && s.w.cfg.IgnoreErrors {
 		m.spool, m.lost = false, true
 		s.log().Error("message will pass unscanned: spool cannot be made", "error", err)
@@ -115,14 +116,14 @@ func (s *session) takeText(out *[]byte) step {
 func (s *session) spoolText(text []byte) bool {
 	m := &s.message
 	cfg := s.w.cfg
-	if err := s.spool.write(text); err != nil {
+	if err := s.spool.Write(text); err != nil {
 		s.log().Error("spool cannot be written", "error", err)
-		s.spool.drop()
+		s.spool.Drop()
 		m.spool, m.lost = false, true
 		return cfg.IgnoreErrors
 	}
 	if !s.mayScan(m.size, imsg.SkipAntivirus) && !s.mayScan(m.size, imsg.SkipAntispam) && cfg.SpoolLeaveOn&imsg.LeaveAlways == 0 {
-		s.spool.drop()
+		s.spool.Drop()
 		m.spool = false
 	}
 	return true
@@ -253,7 +254,7 @@ func (s *session) judge() step {
 		}
 	}
 	keep := cfg.SpoolLeaveOn & imsg.LeaveAlways
-	defer func() { s.spool.finish(keep != 0) }()
+	defer func() { s.spool.Finish(keep != 0) }()
 	if !virus && !spam {
 		return goOn
 	}
@@ -278,8 +279,8 @@ func (s *session) judge() step {
 			s.w.count(imsg.CountViruses, 1)
 			s.info("SCAN:VIRUS", "size", m.size, "time", secs(v.VirusTime), "src", s.src.Addr(), "ident", s.ident, "virus", name)
 			keep |= cfg.SpoolLeaveOn & imsg.LeaveVirus
-			s.spool.finish(keep != 0)
-			s.offend(imsg.FoundVirus, name, 0, s.spool.kept)
+			s.spool.Finish(keep != 0)
+			s.offend(imsg.FoundVirus, name, 0, s.spool.Kept())
 			s.infected = true
 			return s.refuseText(smtp.CodeRefused, s.text(imsg.MsgVirusFound)+" ("+name+")")
 		default:
@@ -287,7 +288,7 @@ func (s *session) judge() step {
 			keep |= cfg.SpoolLeaveOn & imsg.LeaveError
 			s.log().Warn("SCAN:"+failure(v.Virus), "size", m.size, "time", secs(v.VirusTime), "src", s.src.Addr(), "ident", s.ident, "result", v.VirusProblem)
 			if !cfg.IgnoreErrors {
-				s.spool.finish(keep != 0)
+				s.spool.Finish(keep != 0)
 				return s.refuseText(smtp.CodeScanner, s.text(imsg.MsgScannerFailed))
 			}
 			s.w.count(imsg.CountUnscanned, 1)
@@ -316,8 +317,8 @@ func (s *session) judge() step {
 	if !cfg.SpamRefuse {
 		return goOn
 	}
-	s.spool.finish(keep != 0)
-	s.offend(imsg.FoundSpam, "", v.Score, s.spool.kept)
+	s.spool.Finish(keep != 0)
+	s.offend(imsg.FoundSpam, "", v.Score, s.spool.Kept())
 	return s.refuseText(smtp.CodeRefused, s.text(imsg.MsgSpamFound)+" ["+float(v.Score)+"]")
 }
 
@@ -325,11 +326,11 @@ func (s *session) judge() step {
 // asked, never a clean message. Nil: the session ended meanwhile.
 func (s *session) scan(virus, spam bool) *imsg.Verdict {
 	start := time.Now()
-	f, err := s.spool.reader()
+	f, err := s.spool.Open()
 	if err == nil {
 		defer f.Close()
 		var v *imsg.Verdict
-		v, err = ask(s, &s.w.scand, &imsg.Scan{Number: s.number, Size: s.spool.size, Virus: virus, Spam: spam, Spool: s.spool.name}, s.w.cfg.TimeoutScan, f)
+		v, err = ask(s, &s.w.scand, &imsg.Scan{Number: s.number, Size: s.spool.Size(), Virus: virus, Spam: spam, Spool: s.spool.Name()}, s.w.cfg.TimeoutScan, f)
 		if err == nil {
 			return v
 		}

@@ -21,6 +21,7 @@ import (
 	"github.com/smtp-gated/smtp-gated/imsg/link"
 	"github.com/smtp-gated/smtp-gated/imsg/process"
 	"github.com/smtp-gated/smtp-gated/session/smtp"
+	"github.com/smtp-gated/smtp-gated/session/spool"
 )
 
 // admissionWait bounds how long a client waits for lockd to let it in.
@@ -111,7 +112,7 @@ func (w *worker) configure(cfg *imsg.SessionConfig) (err error) {
 	if w.rules, err = compile(cfg); err != nil {
 		return err
 	}
-	if err := sweep(w.log, cfg.SpoolShared); err != nil {
+	if err := spool.Sweep(w.log, cfg.SpoolShared); err != nil {
 		w.log.Error("sweep the spool", "error", err)
 	}
 	return nil

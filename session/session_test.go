@@ -1,7 +1,6 @@
 package session
 
 import (
-	"log/slog"
 	"net"
 	"os"
 	"strings"
@@ -421,35 +420,6 @@ func TestSpoolIsKept(t *testing.T) {
 	b, err := os.ReadFile(name)
 	if err != nil || !strings.HasSuffix(string(b), "\r\nevil\r\n") {
 		t.Errorf("kept %q: %q, %v", name, b, err)
-	}
-}
-
-func TestSweep(t *testing.T) {
-	if err := os.MkdirAll(t.TempDir(), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	t.Chdir(t.TempDir())
-	os.WriteFile("1.2.part", []byte("left over"), 0o600)
-	others := []string{"1.3", "film.part", "1.4.part.part"}
-	for _, name := range others {
-		os.WriteFile(name, []byte("kept"), 0o600)
-	}
-	if err := sweep(slog.New(slog.DiscardHandler), true); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat("1.2.part"); err != nil {
-		t.Errorf("a folder that others use was swept: %v", err)
-	}
-	if err := sweep(slog.New(slog.DiscardHandler), false); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat("1.2.part"); !os.IsNotExist(err) {
-		t.Errorf("left-over file: %v", err)
-	}
-	for _, name := range others {
-		if _, err := os.Stat(name); err != nil {
-			t.Errorf("kept file: %v", err)
-		}
 	}
 }
 

@@ -1,7 +1,7 @@
-// The spool: one file for a session, in the worker's root, used again for each
-// message. This file owns its name and its end; nothing else may lie there.
-
-package session
+// Package spool keeps the message a session is relaying, for the scanners: one file for
+// a session, in the working directory, used again for each message. It owns that
+// file's name and its end.
+package spool
 
 import (
 	"errors"
@@ -18,27 +18,38 @@ import (
 // partial ends the name of a file that may be removed once nobody holds its lock.
 const partial = ".part"
 
-type spool struct {
+// File is a session's spool file. Its zero value has none yet. One goroutine uses it.
+type File struct {
 	file  *os.File
 	name  string // START.N.part
-	size  int64  // octets written for this message, our header included
-	kept  string // START.N if this message was kept
+	size  int64
+	kept  string // START.N
 	dirty bool
 }
 
-// begin empties the file, or makes it, and writes the spool header.
-func (p *spool) begin(s *session) error {
+// Name is the file's name in the spool directory while the message is under way.
+func (p *File) Name() string { return p.name }
+
+// Size is how many octets were written for this message, header included.
+func (p *File) Size() int64 { return p.size }
+
+// Kept is the name under which this message was kept, empty if it was not.
+func (p *File) Kept() string { return p.kept }
+
+// Begin empties the file, or makes it, and writes the header of a message. id is the
+// session's, and a file name: START.N.
+func (p *File) Begin(id string, perm fs.FileMode, header []byte) error {
 	p.size, p.kept, p.dirty = 0, "", true
 	if p.file == nil {
-		name := s.id() + partial
-		f, err := create(name, fs.FileMode(s.w.cfg.SpoolPerm))
+		name := id + partial
+		f, err := create(name, perm)
 		if err != nil {
 			return err
 		}
 		p.file, p.name = f, name
 	}
-	if err := p.write(s.appendSpoolHeader(nil)); err != nil {
-		p.drop()
+	if err := p.Write(header); err != nil {
+		p.Drop()
 		return err
 	}
 	return nil
@@ -79,8 +90,8 @@ func create(name string, perm fs.FileMode) (*os.File, error) {
 // maxTries bounds how often somebody may get between us and a file.
 const maxTries = 10
 
-// write appends to the message.
-func (p *spool) write(b []byte) error {
+// Write appends to the message.
+func (p *File) Write(b []byte) error {
 	n, err := p.file.WriteAt(b, p.size)
 	p.size += int64(n)
 	if err != nil {
@@ -89,9 +100,9 @@ func (p *spool) write(b []byte) error {
 	return nil
 }
 
-// reader opens what was written a second time, for reading only: a scanner that
+// Open opens what was written a second time, for reading only: a scanner that
 // holds it can change nothing.
-func (p *spool) reader() (*os.File, error) {
+func (p *File) Open() (*os.File, error) {
 	f, err := os.OpenFile(p.name, os.O_RDONLY|syscall.O_NOFOLLOW, 0)
 	if err != nil {
 		return nil, fmt.Errorf("open spool: %w", err)
@@ -99,16 +110,16 @@ func (p *spool) reader() (*os.File, error) {
 	return f, nil
 }
 
-// finish ends a message: the file keeps its name for good, or is emptied for the
+// Finish ends a message: the file keeps its name for good, or is emptied for the
 // next one. Only the first call counts.
-func (p *spool) finish(keep bool) {
+func (p *File) Finish(keep bool) {
 	if !p.dirty || p.file == nil {
 		return
 	}
 	p.dirty = false
 	if !keep {
 		if p.file.Truncate(0) != nil {
-			p.drop()
+			p.Drop()
 		}
 		return
 	}
@@ -120,8 +131,8 @@ func (p *spool) finish(keep bool) {
 	}
 }
 
-// drop removes the file.
-func (p *spool) drop() {
+// Drop removes the file.
+func (p *File) Drop() {
 	if p.file != nil {
 		os.Remove(p.name)
 		p.file.Close()
@@ -140,9 +151,9 @@ func isNamed(f *os.File, name string) bool {
 	return err == nil && os.SameFile(is, named)
 }
 
-// sweep removes what workers that died left behind: unfinished files whose lock
+// Sweep removes what workers that died left behind: unfinished files whose lock
 // is free. In a folder that others use nothing is removed.
-func sweep(log *slog.Logger, shared bool) error {
+func Sweep(log *slog.Logger, shared bool) error {
 	if shared {
 		return nil
 	}

@@ -1,0 +1,123 @@
+package spool
+
+import (
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// One who may read the spool can lock a file that is just being made; that must
+// not hold up the session.
+func TestLockedByOthers(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "1.1.part")
+	stop, ended := make(chan struct{}), make(chan []*os.File)
+	go func() {
+		var held []*os.File
+		for {
+			select {
+			case <-stop:
+				ended <- held
+				return
+			default:
+			}
+			if f, err := os.Open(name); err == nil && unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB) == nil {
+				held = append(held, f)
+			} else if err == nil {
+				f.Close()
+			}
+		}
+	}()
+	for range 200 {
+		f, err := create(name, 0o644)
+		if err != nil {
+			continue // a session is put off, no worker waits
+		}
+		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+			t.Error("it is not locked:", err)
+		}
+		f.Close()
+		os.Remove(name)
+	}
+	close(stop)
+	for _, f := range <-ended {
+		f.Close()
+	}
+}
+
+func TestSweep(t *testing.T) {
+	if err := os.MkdirAll(t.TempDir(), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(t.TempDir())
+	os.WriteFile("1.2.part", []byte("left over"), 0o600)
+	others := []string{"1.3", "film.part", "1.4.part.part"}
+	for _, name := range others {
+		os.WriteFile(name, []byte("kept"), 0o600)
+	}
+	if err := Sweep(slog.New(slog.DiscardHandler), true); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat("1.2.part"); err != nil {
+		t.Errorf("a folder that others use was swept: %v", err)
+	}
+	if err := Sweep(slog.New(slog.DiscardHandler), false); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat("1.2.part"); !os.IsNotExist(err) {
+		t.Errorf("left-over file: %v", err)
+	}
+	for _, name := range others {
+		if _, err := os.Stat(name); err != nil {
+			t.Errorf("kept file: %v", err)
+		}
+	}
+}
+
+// A message is read while it lies there, kept under its own name or not at all, and
+// the file is used again.
+func TestFile(t *testing.T) {
+	t.Chdir(t.TempDir())
+	read := func(name string) string {
+		t.Helper()
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Error(err)
+		}
+		return string(b)
+	}
+	var f File
+	for _, keep := range []bool{false, true, false} {
+		if err := f.Begin("1.2", 0o600, []byte("head\n")); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Write([]byte("text\n")); err != nil {
+			t.Fatal(err)
+		}
+		r, err := f.Open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.Write([]byte("x")); err == nil {
+			t.Error("a reader can write")
+		}
+		r.Close()
+		if got := read(f.Name()); got != "head\ntext\n" || f.Size() != 10 || f.Kept() != "" {
+			t.Errorf("%q, %d octets, kept as %q", got, f.Size(), f.Kept())
+		}
+		f.Finish(keep)
+		f.Finish(!keep) // too late
+		switch {
+		case keep && (f.Kept() != "1.2" || read("1.2") != "head\ntext\n"):
+			t.Errorf("kept as %q", f.Kept())
+		case !keep && (f.Kept() != "" || read(f.Name()) != ""):
+			t.Errorf("it is left: %q", read(f.Name()))
+		}
+	}
+	f.Drop()
+	if _, err := os.Stat("1.2.part"); err == nil {
+		t.Error("it is there still")
+	}
+}
