@@ -24,11 +24,11 @@ func (l *lookout) barred(at string, err error, r imsg.Room, need fs.FileMode) st
 		return fmt.Sprintf("%s: %v", at, reason(err))
 	}
 	st := info.Sys().(*syscall.Stat_t)
-	name, group := userName(l.who[r].uid), groupName(int(st.Gid))
+	name, group := userName(l.who[r].UID), groupName(int(st.Gid))
 	text := fmt.Sprintf("%s is closed to user %s (it belongs to %s:%s, mode %04o)", at, name, userName(int(st.Uid)), group, info.Mode().Perm())
 	switch {
 	case !row(r).groups:
-		text += fmt.Sprintf("; only group %s of that user counts", groupName(l.who[r].gid))
+		text += fmt.Sprintf("; only group %s of that user counts", groupName(l.who[r].GID))
 	case info.Mode()&(need<<3) == need<<3 && st.Gid != 0:
 		text += ": add that user to the group " + group
 	}
@@ -101,9 +101,9 @@ func (i identity) walk(root, path string, need fs.FileMode) (at string, err erro
 func (i identity) may(info fs.FileInfo, need fs.FileMode) bool {
 	st := info.Sys().(*syscall.Stat_t)
 	switch {
-	case int(st.Uid) == i.uid:
+	case int(st.Uid) == i.UID:
 		need <<= 6
-	case int(st.Gid) == i.gid || slices.Contains(i.groups, int(st.Gid)):
+	case int(st.Gid) == i.GID || slices.Contains(i.Groups, int(st.Gid)):
 		need <<= 3
 	}
 	return info.Mode()&need == need

@@ -126,15 +126,15 @@ func (f folder) fits(info fs.FileInfo, who identity) error {
 	if !info.IsDir() {
 		return fmt.Errorf("%s is not a directory", f.path)
 	}
-	if who.uid < 0 || who.may(info, 0o7) {
+	if who.UID < 0 || who.may(info, 0o7) {
 		return nil
 	}
-	remedy := fmt.Sprintf("chown %d %s", who.uid, f.path)
+	remedy := fmt.Sprintf("chown %d %s", who.UID, f.path)
 	if why := f.shared(); why != "" {
 		remedy = "it " + why + ", so name a directory of its own"
 	}
 	return fmt.Errorf("%s belongs to uid %d, mode %04o, but uid %d must be able to work in it: %s",
-		f.path, info.Sys().(*syscall.Stat_t).Uid, info.Mode().Perm(), who.uid, remedy)
+		f.path, info.Sys().(*syscall.Stat_t).Uid, info.Mode().Perm(), who.UID, remedy)
 }
 
 func newFolder(path string, mode fs.FileMode, who identity) error {
@@ -144,8 +144,8 @@ func newFolder(path string, mode fs.FileMode, who identity) error {
 	if err := os.Mkdir(path, mode); err != nil {
 		return err
 	}
-	if who.uid >= 0 {
-		if err := os.Lchown(path, who.uid, who.gid); err != nil {
+	if who.UID >= 0 {
+		if err := os.Lchown(path, who.UID, who.GID); err != nil {
 			return err
 		}
 	}

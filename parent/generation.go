@@ -13,6 +13,7 @@ import (
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/logs"
 	"github.com/smtp-gated/smtp-gated/parent/config"
+	"github.com/smtp-gated/smtp-gated/parent/sandbox"
 )
 
 type generation struct {
@@ -155,8 +156,8 @@ func (p *parent) people(g *generation) error {
 
 // start starts one room of g in its place among others of its kind.
 func (p *parent) start(r *room, g *generation, place int) (*member, error) {
-	q, local := p.quarters(r, g)
-	m, err := p.spawn(r, g, q)
+	spec, local := p.sandbox(r, g)
+	m, err := p.spawn(r, g, spec)
 	if err != nil {
 		return nil, err
 	}
@@ -165,36 +166,38 @@ func (p *parent) start(r *room, g *generation, place int) (*member, error) {
 	return m, nil
 }
 
-// quarters says where a room lives, and for scand how its sockets are called there.
-func (p *parent) quarters(r *room, g *generation) (*quarters, map[string]string) {
-	q := &quarters{room: r.Room, who: g.who[r.Room], chroot: p.rooted, nofile: p.affordable(r, r.files(g.cfg)), core: g.cfg.LimitCore, file: -1, nice: g.cfg.Priority}
+// sandbox says where a room lives, and for scand how its sockets are called there.
+func (p *parent) sandbox(r *room, g *generation) (*sandbox.Spec, map[string]string) {
+	s := sandbox.New()
+	s.Identity, s.Chroot = sandbox.Identity(g.who[r.Room]), p.rooted
+	s.MaxFiles, s.CoreSize, s.Nice = p.affordable(r, r.files(g.cfg)), g.cfg.LimitCore, g.cfg.Priority
 	if !p.rooted {
-		q.nice = max(q.nice, 0)
+		s.Nice = max(s.Nice, 0)
 	}
 	var local map[string]string
-	switch r.lives {
+	switch r.rootDir {
 	case inSpool:
-		q.root = g.cfg.Inside(g.cfg.SpoolPath)
+		s.RootDir = g.cfg.Inside(g.cfg.SpoolPath)
 		if !p.logsToFile(g) {
-			q.file = g.cfg.SpoolLimit()
+			s.FileSize = g.cfg.SpoolLimit()
 		}
 	case inSpoolOnly:
-		q.root, q.chroot = g.cfg.Inside(g.cfg.SpoolPath), false
+		s.RootDir, s.Chroot = g.cfg.Inside(g.cfg.SpoolPath), false
 	case inLocks:
-		q.root = g.cfg.Inside(g.cfg.LockPath)
+		s.RootDir = g.cfg.Inside(g.cfg.LockPath)
 	case inEmpty:
-		q.root = emptyFolder(g.cfg)
+		s.RootDir = emptyFolder(g.cfg)
 	case atScanners:
-		q.root, local = scannerFolder(g.cfg.ScannerSockets())
-		if q.root == "" {
-			q.root = emptyFolder(g.cfg)
+		s.RootDir, local = scannerFolder(g.cfg.ScannerSockets())
+		if s.RootDir == "" {
+			s.RootDir = emptyFolder(g.cfg)
 		}
-		if q.root == "/" && q.chroot {
-			q.chroot = false
+		if s.RootDir == "/" && s.Chroot {
+			s.Chroot = false
 			p.log.Warn("no directory but / holds all scanner sockets: scand gets no chroot", "sockets", fmt.Sprint(g.cfg.ScannerSockets()))
 		}
 	}
-	return q, local
+	return s, local
 }
 
 // giveUp ends what never came into force.

@@ -12,16 +12,14 @@ import (
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/parent/config"
+	"github.com/smtp-gated/smtp-gated/parent/sandbox"
 )
 
 // identity is a user with its groups, by number.
-type identity struct {
-	uid, gid int
-	groups   []int // beside gid
-}
+type identity sandbox.Identity
 
 // unchanged is what a room without a user of its own is: whoever its parent is.
-var unchanged = identity{uid: -1, gid: -1}
+var unchanged = identity(sandbox.Unchanged)
 
 // ourselves is who such a room is.
 func ourselves() identity {
@@ -36,18 +34,18 @@ func resolve(c *config.Config, r *room) (id identity, err error) {
 	if err != nil {
 		return id, fmt.Errorf("user %q of the %s room does not exist: create it, or name another with %s or %s", name, r.Room, c.Called(option(r.Room)), c.Called("set_user"))
 	}
-	if id.uid, err = strconv.Atoi(u.Uid); err != nil {
+	if id.UID, err = strconv.Atoi(u.Uid); err != nil {
 		return id, fmt.Errorf("user %q: %w", name, err)
 	}
-	if id.gid, err = strconv.Atoi(u.Gid); err != nil {
+	if id.GID, err = strconv.Atoi(u.Gid); err != nil {
 		return id, fmt.Errorf("user %q: %w", name, err)
 	}
 	if c.SetGroup != "" {
-		if id.gid, err = findGroup(c.SetGroup); err != nil {
+		if id.GID, err = findGroup(c.SetGroup); err != nil {
 			return id, fmt.Errorf("%s: %w", c.Called("set_group"), err)
 		}
 	}
-	if id.uid == 0 {
+	if id.UID == 0 {
 		return id, fmt.Errorf("user %q of the %s room is root: name an unprivileged one with %s or %s", name, r.Room, c.Called(option(r.Room)), c.Called("set_user"))
 	}
 	if !r.groups {
@@ -59,8 +57,8 @@ func resolve(c *config.Config, r *room) (id identity, err error) {
 	}
 	for _, g := range all {
 		n, err := strconv.Atoi(g)
-		if err == nil && n != id.gid && !slices.Contains(id.groups, n) {
-			id.groups = append(id.groups, n)
+		if err == nil && n != id.GID && !slices.Contains(id.Groups, n) {
+			id.Groups = append(id.Groups, n)
 		}
 	}
 	return id, nil

@@ -152,14 +152,14 @@ func TestClosed(t *testing.T) {
 		who      identity
 		path, at string
 	}{
-		{identity{uid: 54321, gid: 54321}, "run/ctl", "run"},
-		{identity{uid: 54321, gid: 54321}, "link/ctl", "run"},
-		{identity{uid: 54321, gid: gid}, "run/ctl", ""},
-		{identity{uid: 54321, gid: 54321, groups: []int{7, gid}}, "run/ctl", ""},
-		{identity{uid: os.Getuid(), gid: 54321}, "link/ctl", ""},
-		{identity{uid: 54321, gid: 54321}, "script", ""},
-		{identity{uid: 54321, gid: 54321}, "dull", "dull"},
-		{identity{uid: os.Getuid(), gid: gid}, "run/none", "run/none"},
+		{identity{UID: 54321, GID: 54321}, "run/ctl", "run"},
+		{identity{UID: 54321, GID: 54321}, "link/ctl", "run"},
+		{identity{UID: 54321, GID: gid}, "run/ctl", ""},
+		{identity{UID: 54321, GID: 54321, Groups: []int{7, gid}}, "run/ctl", ""},
+		{identity{UID: os.Getuid(), GID: 54321}, "link/ctl", ""},
+		{identity{UID: 54321, GID: 54321}, "script", ""},
+		{identity{UID: 54321, GID: 54321}, "dull", "dull"},
+		{identity{UID: os.Getuid(), GID: gid}, "run/none", "run/none"},
 	} {
 		at, err := c.who.closed("/", filepath.Join(top, c.path), 0o1)
 		if strings.HasSuffix(c.path, "ctl") {

@@ -22,6 +22,7 @@ import (
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/logs"
 	"github.com/smtp-gated/smtp-gated/parent/config"
+	"github.com/smtp-gated/smtp-gated/parent/sandbox"
 )
 
 const (
@@ -150,8 +151,8 @@ func (p *parent) prepare(c *config.Config) (err error) {
 	if p.given, err = givenListeners(); err != nil {
 		return err
 	}
-	hideInherited()
-	setName("smtp-gated") // started by Detach it would be called exe
+	sandbox.SetCloseOnExec()
+	sandbox.SetName("smtp-gated") // started by Detach it would be called exe
 	if err := os.Chdir("/"); err != nil {
 		return err
 	}

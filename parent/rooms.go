@@ -20,7 +20,7 @@ type room struct {
 	imsg.Room
 	comm    string // its name in /proc/PID/comm, 15 octets at most
 	count   func(*config.Config) int
-	lives   lives
+	rootDir rootDir
 	files   func(*config.Config) uint64 // RLIMIT_NOFILE, 0: as it is
 	threads func(*config.Config) int    // GOMAXPROCS, nil: the runtime decides
 	links   []imsg.Room
@@ -30,31 +30,31 @@ type room struct {
 	may     []permission
 }
 
-// lives says what a room's root directory is.
-type lives uint8
+// rootDir says what a room's root directory is.
+type rootDir uint8
 
 const (
-	inSpool     lives = iota // spool_path
-	inLocks                  // lock_path
-	inEmpty                  // a directory with nothing in it
-	atScanners               // the smallest directory that holds the scanners' sockets
-	inSpoolOnly              // works in spool_path, but sees the whole tree
+	inSpool     rootDir = iota // spool_path
+	inLocks                    // lock_path
+	inEmpty                    // a directory with nothing in it
+	atScanners                 // the smallest directory that holds the scanners' sockets
+	inSpoolOnly                // works in spool_path, but sees the whole tree
 )
 
-func (l lives) String() string {
+func (d rootDir) String() string {
 	return [...]string{
 		inSpool:     "spool_path",
 		inLocks:     "lock_path",
 		inEmpty:     "an empty directory",
 		atScanners:  "the scanners' directory",
 		inSpoolOnly: "no chroot, works in spool_path",
-	}[l]
+	}[d]
 }
 
 // root is the room's root as the administrator wrote it, empty if it holds no
 // file of ours. Of a room that moves to a new configuration it stays.
 func (r *room) root(c *config.Config) string {
-	switch r.lives {
+	switch r.rootDir {
 	case inSpool, inSpoolOnly:
 		return c.Inside(c.SpoolPath)
 	case inLocks:
@@ -70,7 +70,7 @@ type permission struct{ word, why string }
 // have one above it ended. The parent stands over all of them.
 var rooms = []room{
 	{
-		Room: imsg.Lockd, comm: "smtp-gated-lock", lives: inLocks, lasting: true, threads: one,
+		Room: imsg.Lockd, comm: "smtp-gated-lock", rootDir: inLocks, lasting: true, threads: one,
 		count: one, files: fixed(1024),
 		links: []imsg.Room{imsg.Session, imsg.Action},
 		may: []permission{
@@ -83,7 +83,7 @@ var rooms = []room{
 		},
 	},
 	{
-		Room: imsg.Action, comm: "smtp-gated-acti", lives: inSpoolOnly, scripts: true,
+		Room: imsg.Action, comm: "smtp-gated-acti", rootDir: inSpoolOnly, scripts: true,
 		count: one, files: fixed(0),
 		links: []imsg.Room{imsg.Lockd},
 		may: []permission{
@@ -95,7 +95,7 @@ var rooms = []room{
 		},
 	},
 	{
-		Room: imsg.Scand, comm: "smtp-gated-scan", lives: atScanners, groups: true, threads: two,
+		Room: imsg.Scand, comm: "smtp-gated-scan", rootDir: atScanners, groups: true, threads: two,
 		count: one, files: fixed(4096),
 		links: []imsg.Room{imsg.Session},
 		may: []permission{
@@ -108,7 +108,7 @@ var rooms = []room{
 		},
 	},
 	{
-		Room: imsg.Lookupd, comm: "smtp-gated-look", lives: inEmpty, threads: two,
+		Room: imsg.Lookupd, comm: "smtp-gated-look", rootDir: inEmpty, threads: two,
 		count: one, files: fixed(1024),
 		links: []imsg.Room{imsg.Session},
 		may: []permission{
@@ -119,7 +119,7 @@ var rooms = []room{
 		},
 	},
 	{
-		Room: imsg.Session, comm: "smtp-gated-sess", lives: inSpool, threads: share,
+		Room: imsg.Session, comm: "smtp-gated-sess", rootDir: inSpool, threads: share,
 		count: workers, files: sessionFiles,
 		links: []imsg.Room{imsg.Lockd, imsg.Scand, imsg.Lookupd},
 		may: []permission{
@@ -195,7 +195,7 @@ func PrintRooms(w io.Writer) error {
 		for _, m := range r.may {
 			words = append(words, m.word)
 		}
-		fmt.Fprintf(tw, "%s\t%s\tparent, %s\t%s\n", r.Room, r.lives, strings.Join(links, ", "), strings.Join(words, " "))
+		fmt.Fprintf(tw, "%s\t%s\tparent, %s\t%s\n", r.Room, r.rootDir, strings.Join(links, ", "), strings.Join(words, " "))
 	}
 	return tw.Flush()
 }

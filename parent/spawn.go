@@ -23,9 +23,11 @@ import (
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/link"
 	"github.com/smtp-gated/smtp-gated/parent/config"
+	"github.com/smtp-gated/smtp-gated/parent/sandbox"
 )
 
 const (
+	linkFD    = 3               // a room's link, in the room
 	grace     = 5 * time.Second // for a room to end after its link has
 	maxWords  = 300             // lines of a crash that are logged
 	maxWord   = 1000            // octets of such a line
@@ -62,7 +64,7 @@ type member struct {
 func (m *member) name() string { return fmt.Sprintf("%s %d", m.Room, m.number) }
 
 // spawn starts a room's process. Its first message will be Hello.
-func (p *parent) spawn(r *room, g *generation, q *quarters) (*member, error) {
+func (p *parent) spawn(r *room, g *generation, s *sandbox.Spec) (*member, error) {
 	ours, theirs, err := link.Pair()
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", r.Room, err)
@@ -80,14 +82,14 @@ func (p *parent) spawn(r *room, g *generation, q *quarters) (*member, error) {
 	defer stderr.Close()
 
 	cmd := exec.Command(p.self)
-	cmd.Args = append([]string{"smtp-gated", "-x"}, q.args()...)
+	cmd.Args = append([]string{"smtp-gated", "-x", r.String()}, s.Args()...)
 	cmd.Dir = "/"
 	cmd.Env = r.environment(g.cfg)
 	cmd.Stderr = stderr
-	cmd.ExtraFiles = []*os.File{theirs} // descriptor 3
+	cmd.ExtraFiles = []*os.File{theirs} // linkFD
 	// A session of its own: what is typed at our terminal is not for rooms.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if err := relaxed(cmd.Start); err != nil {
+	if err := sandbox.Relaxed(cmd.Start); err != nil {
 		conn.Close()
 		crash.Close()
 		return nil, fmt.Errorf("start %s: %w", r.Room, err)

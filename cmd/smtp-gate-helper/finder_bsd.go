@@ -12,9 +12,10 @@ import (
 
 	"github.com/smtp-gated/smtp-gated/lookupd/nat"
 	"github.com/smtp-gated/smtp-gated/lookupd/wire"
+	"github.com/smtp-gated/smtp-gated/parent/sandbox"
 )
 
-func openFinder(*identity) (finder, <-chan error, error) {
+func openFinder(sandbox.Identity) (finder, <-chan error, error) {
 	device, err := nat.Open(nat.PFDevice)
 	if err != nil {
 		return nil, nil, err

@@ -22,6 +22,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/smtp-gated/smtp-gated/lookupd/wire"
+	"github.com/smtp-gated/smtp-gated/parent/sandbox"
 )
 
 const (
@@ -36,7 +37,7 @@ const (
 
 // openFinder starts the keeper as who. It returns the way to ask it, and where its
 // end is told.
-func openFinder(who *identity) (finder, <-chan error, error) {
+func openFinder(who sandbox.Identity) (finder, <-chan error, error) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, nil, fmt.Errorf("start the keeper: %w", err)
@@ -51,8 +52,8 @@ func openFinder(who *identity) (finder, <-chan error, error) {
 	cmd.Stderr = os.Stderr
 	cmd.ExtraFiles = []*os.File{theirs}
 	cmd.SysProcAttr = &syscall.SysProcAttr{}
-	if who != nil {
-		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(who.uid), Gid: uint32(who.gid)}
+	if who.UID >= 0 {
+		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(who.UID), Gid: uint32(who.GID)}
 		cmd.SysProcAttr.AmbientCaps = []uintptr{unix.CAP_NET_ADMIN}
 	}
 	if err := cmd.Start(); err != nil {
@@ -113,13 +114,12 @@ func keep() error {
 		return err
 	}
 	f.Close()
-	// After exec of /proc/self/exe it would be called "exe".
-	os.WriteFile("/proc/self/comm", []byte("smtp-gate-keep"), 0)
+	sandbox.SetName("smtp-gate-keep")
 	t, err := openTracking()
 	if err != nil {
 		return err
 	}
-	if err := confineTo(1 << unix.CAP_NET_ADMIN); err != nil {
+	if err := sandbox.Confine(sandbox.Rights{Capabilities: 1 << unix.CAP_NET_ADMIN}); err != nil {
 		return err
 	}
 	var b [questionLen + 1]byte

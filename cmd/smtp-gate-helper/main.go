@@ -27,6 +27,7 @@ import (
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/lookupd/wire"
+	"github.com/smtp-gated/smtp-gated/parent/sandbox"
 )
 
 // Exit statuses.
@@ -39,6 +40,10 @@ const (
 // keeperRole is the argument with which the program starts itself for the part
 // that keeps a privilege.
 const keeperRole = "-x"
+
+// rights are those of the process that hears the network: its sockets, and lookups
+// in pf.
+var rights = sandbox.Rights{Promises: "stdio inet pf"}
 
 // version is set by the linker.
 var version string
@@ -168,10 +173,10 @@ func (s *settings) serve(log *slog.Logger) error {
 		return err
 	}
 	_, _ = time.Now().Zone() // its file is out of reach soon
-	if err := who.become(); err != nil {
-		return err
+	if err := who.Become(); err != nil {
+		return fmt.Errorf("become user %d: %w", who.UID, err)
 	}
-	if err := confine(); err != nil {
+	if err := sandbox.Confine(rights); err != nil {
 		return err
 	}
 
@@ -218,46 +223,25 @@ func readSecret(file string) (uint32, error) {
 	return uint32(n), nil
 }
 
-// identity is whom to become; a nil one is who we are.
-type identity struct{ uid, gid int }
-
 // account looks name up if we are root.
-func account(name string) (*identity, error) {
+func account(name string) (sandbox.Identity, error) {
+	stay := sandbox.Unchanged
 	if os.Getuid() != 0 {
-		return nil, nil
+		return stay, nil
 	}
 	u, err := user.Lookup(name)
 	if err != nil {
-		return nil, fmt.Errorf("user to run as: %w; make it, or name another with -u", err)
+		return stay, fmt.Errorf("user to run as: %w; make it, or name another with -u", err)
 	}
 	uid, err1 := strconv.Atoi(u.Uid)
 	gid, err2 := strconv.Atoi(u.Gid)
 	if err := errors.Join(err1, err2); err != nil {
-		return nil, fmt.Errorf("user to run as: %w", err)
+		return stay, fmt.Errorf("user to run as: %w", err)
 	}
 	if uid == 0 {
-		return nil, errors.New("root is no user to run as: name another with -u")
+		return stay, errors.New("root is no user to run as: name another with -u")
 	}
-	return &identity{uid, gid}, nil
-}
-
-// become gives the rights of root up for good.
-func (who *identity) become() error {
-	if who == nil {
-		return nil
-	}
-	// These reach all threads.
-	err := syscall.Setgroups([]int{who.gid})
-	if err == nil {
-		err = setGID(who.gid)
-	}
-	if err == nil {
-		err = setUID(who.uid)
-	}
-	if err != nil {
-		return fmt.Errorf("become user %d: %w", who.uid, err)
-	}
-	return nil
+	return sandbox.Identity{UID: uid, GID: gid}, nil
 }
 
 func programVersion() string {

@@ -23,6 +23,7 @@ import (
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 	"github.com/smtp-gated/smtp-gated/lookupd/wire"
+	"github.com/smtp-gated/smtp-gated/parent/sandbox"
 )
 
 // The tests run this binary again: as the helper, whole or its keeper, and as a
@@ -353,7 +354,7 @@ func TestKeeperPrivilege(t *testing.T) {
 
 // confined goes where the helper lives and tries what it must not do there.
 func confined(addr string) int {
-	if err := confine(); err != nil {
+	if err := sandbox.Confine(rights); err != nil {
 		fmt.Println("confine:", err)
 		return 1
 	}

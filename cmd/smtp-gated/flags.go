@@ -12,8 +12,8 @@ import (
 	"strings"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
-	"github.com/smtp-gated/smtp-gated/parent"
 	"github.com/smtp-gated/smtp-gated/parent/config"
+	"github.com/smtp-gated/smtp-gated/parent/sandbox"
 )
 
 const usage = `usage: smtp-gated [-f] [-C name | -K | -L client | -r | -s | -S | -t | -T | -v | -V | -h] file
@@ -201,7 +201,7 @@ func printBuild(w io.Writer) {
 		{"SCANNER_LIBDSPAM", "no"},
 		{"CONN_REJ_CODE", "554"},
 		{"scanners", strings.Join(scanners(), " ")},
-		{"sandbox", strings.Join(parent.Layers(), " ")},
+		{"sandbox", strings.Join(sandbox.Layers(), " ")},
 		{"go", runtime.Version()},
 	})
 }

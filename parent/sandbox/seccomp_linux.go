@@ -1,8 +1,8 @@
-// What Landlock leaves open: MPTCP passes its rules for TCP, and UDP has none. Both
-// processes have every socket they will ever need, so no new one is to be had, and
+// What Landlock leaves open: MPTCP passes its rules for TCP, and UDP has none. Who is
+// confined has every socket it will ever need, so no new one is to be had, and
 // no new program.
 
-package main
+package sandbox
 
 import (
 	"fmt"

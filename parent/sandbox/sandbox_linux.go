@@ -1,7 +1,7 @@
-// What Linux has for a room's sandbox. This file owns the system calls that are
-// about a thread but must bind them all.
+// What Linux has for a sandbox. This file owns the system calls that are about a
+// thread but must bind them all.
 
-package parent
+package sandbox
 
 import (
 	"fmt"
@@ -13,9 +13,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// setName changes what ps and top call the process; after exec of
-// /proc/self/exe they would say "exe". Cosmetic: a failure does not matter.
-func setName(name string) { os.WriteFile("/proc/self/comm", []byte(name), 0) }
+// SetName changes what ps and top call this process, 15 octets at most; after exec
+// of /proc/self/exe they would say "exe". Cosmetic: a failure does not matter.
+func SetName(name string) {
+	if name != "" {
+		os.WriteFile("/proc/self/comm", []byte(name), 0)
+	}
+}
 
 // The calls of package syscall reach every thread of the runtime.
 func setGroups(all []int) error { return syscall.Setgroups(all) }
@@ -27,9 +31,9 @@ func Layers() []string { return []string{"users", "chroot", "capabilities", "no_
 
 func setRlimit(l *unix.Rlimit, n uint64) { l.Cur, l.Max = n, n }
 
-// giveUpFuture empties the bounding set: no program this room could ever start
-// gains a capability. It needs a privilege itself, so it comes first.
-func giveUpFuture() error {
+// dropBoundingSet empties the bounding set: no program this process could ever
+// start gains a capability. It needs a privilege itself, so it comes first.
+func dropBoundingSet() error {
 	for c := range uintptr(64) {
 		switch err := prctl(unix.PR_CAPBSET_DROP, c, 0); err {
 		case nil:
@@ -44,23 +48,30 @@ func giveUpFuture() error {
 	return nil
 }
 
-// giveUpPresent drops every capability and, but for the room that runs scripts,
-// closes set-uid programs: a script may use sudo.
-func giveUpPresent(scripts bool) error {
+// dropCapabilities drops every capability, but keeps those of a mask that there
+// are.
+func dropCapabilities(but uint32) error {
 	if err := prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0); err != nil && err != unix.EINVAL {
 		return fmt.Errorf("clear ambient capabilities: %w", err)
 	}
 	header := &unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	none := new([2]unix.CapUserData)
-	err := everyThread(unix.SYS_CAPSET, uintptr(unsafe.Pointer(header)), uintptr(unsafe.Pointer(none)), 0)
+	sets := new([2]unix.CapUserData)
+	if err := unix.Capget(header, &sets[0]); err != nil {
+		return fmt.Errorf("read capabilities: %w", err)
+	}
+	keep := sets[0].Permitted & but
+	*sets = [2]unix.CapUserData{{Effective: keep, Permitted: keep}}
+	err := everyThread(unix.SYS_CAPSET, uintptr(unsafe.Pointer(header)), uintptr(unsafe.Pointer(sets)), 0)
 	runtime.KeepAlive(header)
-	runtime.KeepAlive(none)
+	runtime.KeepAlive(sets)
 	if err != nil {
 		return fmt.Errorf("drop capabilities: %w", err)
 	}
-	if scripts {
-		return nil
-	}
+	return nil
+}
+
+// setNoNewPrivs closes set-uid programs.
+func setNoNewPrivs() error {
 	if err := prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0); err != nil {
 		return fmt.Errorf("no new privileges: %w", err)
 	}
@@ -87,8 +98,9 @@ func everyThread(call, a, b, c uintptr) error {
 	return nil
 }
 
-// hideInherited keeps what our own starter left open from going on to the rooms.
-func hideInherited() {
+// SetCloseOnExec keeps what our own starter left open from going on to who we
+// start.
+func SetCloseOnExec() {
 	if unix.CloseRange(3, 1<<31-1, unix.CLOSE_RANGE_CLOEXEC) == nil {
 		return
 	}
@@ -97,13 +109,19 @@ func hideInherited() {
 	}
 }
 
-func dup2(from, to int) error { return unix.Dup3(from, to, 0) }
+// slack is how late a room's timers may be, in nanoseconds. The Go runtime has a
+// thread that looks around every 20 µs while there is work; in rooms that wake
+// for a few microseconds at a time it was a sixth of the cost. Nothing we time is
+// finer than this.
+const slack = 1_000_000
 
-// newLedger makes the file in which counters outlive their keeper.
-func newLedger() (*os.File, error) {
-	fd, err := unix.MemfdCreate("ledger", unix.MFD_CLOEXEC)
-	if err != nil {
-		return nil, fmt.Errorf("make the ledger: %w", err)
+// Relaxed calls start, which starts a process, whose threads inherit the slack
+// (prctl(2), PR_SET_TIMERSLACK: kept across fork and exec).
+func Relaxed(start func() error) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if unix.Prctl(unix.PR_SET_TIMERSLACK, slack, 0, 0, 0) == nil {
+		defer unix.Prctl(unix.PR_SET_TIMERSLACK, 0, 0, 0, 0) // back to our own
 	}
-	return os.NewFile(uintptr(fd), "ledger"), nil
+	return start()
 }

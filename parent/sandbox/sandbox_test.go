@@ -1,0 +1,42 @@
+package sandbox
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestParse(t *testing.T) {
+	for _, c := range []struct {
+		args string
+		ok   bool
+	}{
+		{"-root /a", true},
+		{"-root /a -chroot -nofile 100 -uid 1 -gid 2", true},
+		{"-root /a -core 0 -file 8192 -nice -5", true},
+		{"-root /a -core 1x", false},
+		{"-root /a -chroot -uid 1 -gid 2 -group 3 -group 4", true},
+		{"", false},
+		{"-root a", false},
+		{"-root /a -uid 1", false},
+		{"-root /a -gid 1", false},
+		{"-root /a -uid x -gid 1", false},
+		{"-root /a -uid 1 -gid 1 -group x", false},
+		{"-root /a -uid 1 -gid 1 -group 4294967295", false},
+		{"-root /a -nofile -1", false},
+		{"-root /a -else 1", false},
+		{"-root /a more", false},
+	} {
+		s, err := Parse(strings.Fields(c.args))
+		if (err == nil) != c.ok {
+			t.Errorf("%q: error %v", c.args, err)
+		}
+		if err != nil {
+			continue
+		}
+		again, err := Parse(s.Args())
+		if err != nil || !slices.Equal(again.Args(), s.Args()) {
+			t.Errorf("%q reads back as %v, %v", s.Args(), again, err)
+		}
+	}
+}
