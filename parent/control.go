@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/smtp-gated/smtp-gated/parent/config"
+	"github.com/smtp-gated/smtp-gated/parent/host"
 )
 
 const controlQueue = 16
@@ -94,7 +95,7 @@ func removeStale(path string) error {
 
 func permit(path string, c *config.Config) error {
 	if c.ControlGroup != "" {
-		gid, err := findGroup(c.ControlGroup)
+		gid, err := host.FindGroup(c.ControlGroup)
 		if err != nil {
 			return err
 		}

@@ -6,22 +6,21 @@ package parent
 import (
 	"fmt"
 	"net/netip"
-	"os"
 	"slices"
-	"strings"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/logs"
 	"github.com/smtp-gated/smtp-gated/parent/config"
+	"github.com/smtp-gated/smtp-gated/parent/host"
 	"github.com/smtp-gated/smtp-gated/parent/sandbox"
 )
 
 type generation struct {
 	number    int
 	cfg       *config.Config
-	sink      *sink
+	sink      *host.Sink
 	listeners []*listener
-	who       map[imsg.Room]identity
+	who       map[imsg.Room]host.User
 	done      func(error) // told how it went, may be nil
 	ending    bool        // its sessions have been told to end
 }
@@ -30,7 +29,7 @@ type generation struct {
 // of them are ready. done is told then, or when it fails later than here.
 func (p *parent) begin(c *config.Config, done func(error)) error {
 	p.numbered++
-	g := &generation{number: p.numbered, cfg: c, who: map[imsg.Room]identity{}, done: done}
+	g := &generation{number: p.numbered, cfg: c, who: map[imsg.Room]host.User{}, done: done}
 	p.coming = g
 	err := p.furnish(g)
 	if err == nil {
@@ -45,14 +44,7 @@ func (p *parent) begin(c *config.Config, done func(error)) error {
 
 // furnish opens and makes what the rooms of g need.
 func (p *parent) furnish(g *generation) (err error) {
-	g.sink, err = openSink(g.cfg, p.Foreground)
-	if err != nil && !strings.HasPrefix(g.cfg.LogTarget, "/") {
-		// A log daemon that is away is no reason not to run; watchSink finds it
-		// when it is back.
-		fmt.Fprintln(os.Stderr, "smtp-gated: warning:", err)
-		g.sink, err = blindSink(g.cfg, p.Foreground)
-	}
-	if err != nil {
+	if g.sink, err = openAnySink(g.cfg, p.Foreground); err != nil {
 		return err
 	}
 	if p.sink == nil {
@@ -60,9 +52,9 @@ func (p *parent) furnish(g *generation) (err error) {
 	}
 	for i := range rooms {
 		r := &rooms[i]
-		g.who[r.Room] = unchanged
+		g.who[r.Room] = host.NoUser
 		if p.rooted {
-			if g.who[r.Room], err = resolve(g.cfg, r); err != nil {
+			if g.who[r.Room], err = r.user(g.cfg); err != nil {
 				return err
 			}
 		}
@@ -188,7 +180,7 @@ func (p *parent) sandbox(r *room, g *generation) (*sandbox.Spec, map[string]stri
 	case inEmpty:
 		s.RootDir = emptyFolder(g.cfg)
 	case atScanners:
-		s.RootDir, local = scannerFolder(g.cfg.ScannerSockets())
+		s.RootDir, local = host.CommonFolder(g.cfg.ScannerSockets())
 		if s.RootDir == "" {
 			s.RootDir = emptyFolder(g.cfg)
 		}
@@ -210,7 +202,7 @@ func (p *parent) giveUp(g *generation) {
 	}
 	p.unlisten(p.current)
 	if g.sink != nil && g.sink != p.sink {
-		g.sink.file.Close()
+		g.sink.File.Close()
 	}
 }
 
@@ -277,7 +269,7 @@ func (p *parent) inForce() {
 			addresses = append(addresses, l.bound)
 		}
 		p.say(logs.LevelNotice, "ready", "generation", g.number, "version", p.Version, "listen", fmt.Sprint(addresses))
-		if err := p.notify.ready("serving"); err != nil {
+		if err := p.notify.Ready("serving"); err != nil {
 			p.log.Warn("no service manager", "error", err)
 		}
 		p.startedWell()

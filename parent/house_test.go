@@ -23,6 +23,7 @@ import (
 	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 	"github.com/smtp-gated/smtp-gated/imsg/link"
 	"github.com/smtp-gated/smtp-gated/imsg/process"
+	"github.com/smtp-gated/smtp-gated/parent/host"
 )
 
 // The tests run this binary again: as a parent, which runs it again as its
@@ -37,7 +38,7 @@ func TestMain(m *testing.M) {
 func again(args []string) int {
 	var err error
 	if args[0] == "find" {
-		_, err = FindDaemon(args[1])
+		_, err = host.FindDaemon(args[1])
 	} else if args[0] == "parent" {
 		o := Options{Config: args[1], Foreground: true, Version: "test", Filter: func(m imsg.Mode) (*os.File, error) {
 			return os.Open(os.Getenv("GATED_FILTER") + m.String())

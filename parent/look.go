@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"net/netip"
 	"os"
 	"slices"
@@ -17,12 +16,13 @@ import (
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/parent/config"
+	"github.com/smtp-gated/smtp-gated/parent/host"
 )
 
 // lookout collects what will not work.
 type lookout struct {
 	*config.Config
-	who      map[imsg.Room]identity // of the rooms that have one
+	who      map[imsg.Room]host.User // of the rooms that have one
 	rootless bool
 	local    func(netip.Addr) bool // tells the addresses of this machine
 	found    []config.Warning
@@ -38,7 +38,7 @@ func (l *lookout) warn(option, format string, args ...any) {
 // Look tells what of c, which Check should have passed, will not work on this
 // machine. Without root it judges as if root were to start the family.
 func Look(c *config.Config) []config.Warning {
-	l := lookout{Config: c, who: map[imsg.Room]identity{}, local: local}
+	l := lookout{Config: c, who: map[imsg.Room]host.User{}, local: host.HasAddress}
 	l.users()
 	l.folders()
 	l.script()
@@ -49,10 +49,10 @@ func Look(c *config.Config) []config.Warning {
 // lookAround says what Look finds beside what is an error of a start, and beside
 // what the action room finds out by itself.
 func (p *parent) lookAround(g *generation) {
-	l := lookout{Config: g.cfg, who: map[imsg.Room]identity{}, rootless: !p.rooted, local: local}
+	l := lookout{Config: g.cfg, who: map[imsg.Room]host.User{}, rootless: !p.rooted, local: host.HasAddress}
 	for r, id := range g.who {
 		if l.rootless {
-			id = ourselves()
+			id = host.Ourselves()
 		}
 		l.who[r] = id
 	}
@@ -76,13 +76,13 @@ func (l *lookout) users() {
 	var missing []string
 	for i := range slices.Backward(rooms) { // the sessions', the plainest, first
 		r := &rooms[i]
-		if _, err := findUser(l.User(r.Room)); err != nil {
+		if _, err := host.FindUser(l.User(r.Room)); err != nil {
 			if !slices.Contains(missing, l.User(r.Room)) {
 				missing = append(missing, l.User(r.Room))
 			}
 			continue
 		}
-		id, err := resolve(l.Config, r)
+		id, err := r.user(l.Config)
 		if err != nil {
 			l.warn("", "%v", err)
 			continue
@@ -93,7 +93,7 @@ func (l *lookout) users() {
 		l.warn("set_user", "there is no user %s: create each, or name others; only without root no room needs one", strings.Join(missing, ", "))
 	}
 	if l.ControlGroup != "" {
-		if _, err := findGroup(l.ControlGroup); err != nil {
+		if _, err := host.FindGroup(l.ControlGroup); err != nil {
 			l.warn("control_group", "%v", err)
 		}
 	}
@@ -106,11 +106,11 @@ func (l *lookout) folders() {
 		if !known || f.room == imsg.Lookupd { // whose folder is root's
 			continue
 		}
-		info, err := os.Stat(f.path)
+		info, err := os.Stat(f.Path)
 		if err != nil {
 			continue // one that is missing will be made
 		}
-		if err := f.fits(info, who); err != nil {
+		if err := f.Fits(info, who); err != nil {
 			l.warn(f.option, "%v", err)
 		}
 	}
@@ -119,8 +119,8 @@ func (l *lookout) folders() {
 // shared names folders that should be the gateway's own and are not.
 func (l *lookout) shared() {
 	for _, f := range ownFolders(l.Config) {
-		if why := f.shared(); why != "" {
-			l.warn(f.option, "%s %s: give it a directory of its own; nothing is cleared away there", f.path, why)
+		if why := f.Shared(); why != "" {
+			l.warn(f.option, "%s %s: give it a directory of its own; nothing is cleared away there", f.Path, why)
 		}
 	}
 }
@@ -129,7 +129,7 @@ func (l *lookout) shared() {
 func (l *lookout) sockets() {
 	who, known := l.who[imsg.Scand]
 	all := l.ScannerSockets()
-	root, _ := scannerFolder(all)
+	root, _ := host.CommonFolder(all)
 	if l.rootless {
 		root = "/" // no chroot
 	}
@@ -149,7 +149,7 @@ func (l *lookout) sockets() {
 		case info.Mode().Type() != fs.ModeSocket:
 			l.warn(s.option, "%s is no socket", path)
 		case known:
-			if at, err := who.closed(root, path, 0o2); err != nil {
+			if at, err := who.Closed(root, path, 0o2); err != nil {
 				l.warn(s.option, "%s: %s", path, l.barred(at, err, imsg.Scand, 0o2))
 			}
 		}
@@ -182,10 +182,10 @@ func (l *lookout) script() {
 	case !known:
 		return
 	}
-	if at, err := who.closed("/", path, 0o1); err != nil {
+	if at, err := who.Closed("/", path, 0o1); err != nil {
 		l.warn("action_script", "%s: %s", path, l.barred(at, err, imsg.Action, 0o1))
 	}
-	if at, err := who.closed("/", spool, 0o1); err != nil && exists(spool) {
+	if at, err := who.Closed("/", spool, 0o1); err != nil && exists(spool) {
 		l.warn("action_script", "it works in %s: %s", spool, l.barred(at, err, imsg.Action, 0o1))
 	}
 }
@@ -215,12 +215,33 @@ func (l *lookout) listening() string {
 	return "bind_address"
 }
 
-// local tells whether a is an address of this machine, by what a socket that
-// sends nothing may be bound to.
-func local(a netip.Addr) bool {
-	s, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(a, 0)))
-	if err == nil {
-		s.Close()
+// barred words what is closed to a room, and what would open it.
+func (l *lookout) barred(at string, err error, r imsg.Room, need fs.FileMode) string {
+	info, serr := os.Stat(at)
+	if !errors.Is(err, fs.ErrPermission) || serr != nil {
+		return fmt.Sprintf("%s: %v", at, reason(err))
 	}
-	return !errors.Is(err, syscall.EADDRNOTAVAIL)
+	st := info.Sys().(*syscall.Stat_t)
+	name, group := host.UserName(l.who[r].UID), host.GroupName(int(st.Gid))
+	text := fmt.Sprintf("%s is closed to user %s (it belongs to %s:%s, mode %04o)", at, name, host.UserName(int(st.Uid)), group, info.Mode().Perm())
+	switch {
+	case !row(r).groups:
+		text += fmt.Sprintf("; only group %s of that user counts", host.GroupName(l.who[r].GID))
+	case info.Mode()&(need<<3) == need<<3 && st.Gid != 0:
+		text += ": add that user to the group " + group
+	}
+	return text
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// reason is an error about a file without the file's name.
+func reason(err error) error {
+	if p := (*fs.PathError)(nil); errors.As(err, &p) {
+		return p.Err
+	}
+	return err
 }

@@ -138,53 +138,16 @@ func TestCircle(t *testing.T) {
 	}
 }
 
-// TestClosed: what bars the way is named, and groups count.
-func TestClosed(t *testing.T) {
-	top := stage(t)
-	if err := os.Chmod("run", 0o750); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Symlink("run", "link"); err != nil {
-		t.Fatal(err)
-	}
-	gid := os.Getgid()
-	for _, c := range []struct {
-		who      identity
-		path, at string
-	}{
-		{identity{UID: 54321, GID: 54321}, "run/ctl", "run"},
-		{identity{UID: 54321, GID: 54321}, "link/ctl", "run"},
-		{identity{UID: 54321, GID: gid}, "run/ctl", ""},
-		{identity{UID: 54321, GID: 54321, Groups: []int{7, gid}}, "run/ctl", ""},
-		{identity{UID: os.Getuid(), GID: 54321}, "link/ctl", ""},
-		{identity{UID: 54321, GID: 54321}, "script", ""},
-		{identity{UID: 54321, GID: 54321}, "dull", "dull"},
-		{identity{UID: os.Getuid(), GID: gid}, "run/none", "run/none"},
-	} {
-		at, err := c.who.closed("/", filepath.Join(top, c.path), 0o1)
-		if strings.HasSuffix(c.path, "ctl") {
-			at, err = c.who.closed("/", filepath.Join(top, filepath.Dir(c.path)), 0o1)
-		}
-		want := ""
-		if c.at != "" {
-			want = filepath.Join(top, c.at)
-		}
-		if at != want || (err == nil) != (want == "") {
-			t.Errorf("%+v at %s: %s, %v; want %q", c.who, c.path, at, err, want)
-		}
-	}
-}
-
 // TestFolderNames: what may lie in a folder of ours, and what makes it somebody else's.
 func TestFolderNames(t *testing.T) {
 	for _, f := range ownFolders(config.Default()) {
 		for name, room := range map[string]imsg.Room{"1700000000.7": imsg.Session, "1700000000.7.part": imsg.Session, "192.0.2.1": imsg.Lockd, "2001:db8::1-joe-x": imsg.Lockd} {
-			if f.ours(name) != (f.room == room) {
-				t.Errorf("%s: %s is ours: %v", f.option, name, f.ours(name))
+			if f.Ours(name) != (f.room == room) {
+				t.Errorf("%s: %s is ours: %v", f.option, name, f.Ours(name))
 			}
 		}
 		for _, name := range []string{"x.part", ".hidden", "1.2.3.4.5", "mail"} {
-			if f.ours(name) {
+			if f.Ours(name) {
 				t.Errorf("%s: %s is ours", f.option, name)
 			}
 		}

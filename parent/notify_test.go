@@ -45,50 +45,10 @@ func TestNotifyFailure(t *testing.T) {
 	}
 }
 
-// TestNotifyUnheard: a service manager that is not there is missed in the log, and
-// one that does not read holds nothing up.
+// TestNotifyUnheard: a service manager that is not there is missed in the log.
 func TestNotifyUnheard(t *testing.T) {
 	h := newHouse(t)
 	h.start(true, "NOTIFY_SOCKET="+h.dir+"/nobody", "WATCHDOG_USEC=soon")
 	h.waitFor("no service manager error=dial unixgram", 1)
 	h.waitFor("no signs of life for the service manager error=error converting WATCHDOG_USEC", 1)
-
-	path := t.TempDir() + "/notify"
-	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer manager.Close()
-	t.Setenv("NOTIFY_SOCKET", path)
-	n, sent := new(notifier), 0
-	for ; n.ready("serving") == nil; sent++ {
-		if sent > 100_000 {
-			t.Fatal("its queue does not fill")
-		}
-	}
-	begun := time.Now()
-	for range 100 {
-		n.sayAlive()
-	}
-	if d := time.Since(begun); d > notifyWait {
-		t.Errorf("signs of life that nobody reads took %v", d)
-	}
-	manager.SetReadDeadline(time.Now().Add(patience))
-	for range sent + 1 { // the one that waited, too
-		if _, err := manager.Read(make([]byte, 100)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for end := time.Now().Add(patience); n.ready("serving") != nil; {
-		if time.Now().After(end) {
-			t.Fatal("it is not told again once it reads")
-		}
-	}
-}
-
-func TestOneLine(t *testing.T) {
-	long := errors.Join(errors.New("one\ntwo"), errors.New(strings.Repeat("ü", maxStatus)))
-	if got := oneLine(long); !strings.HasPrefix(got, "one; two; üü") || len(got) > maxStatus || strings.ContainsAny(got, "\n\uFFFD") {
-		t.Errorf("%q", got)
-	}
 }

@@ -4,7 +4,6 @@ package parent
 
 import (
 	"bytes"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -13,82 +12,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
-	"github.com/smtp-gated/smtp-gated/imsg"
-	"github.com/smtp-gated/smtp-gated/imsg/logs"
 	"github.com/smtp-gated/smtp-gated/parent/config"
 )
-
-func TestScannerFolder(t *testing.T) {
-	top, err := filepath.EvalSymlinks(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, dir := range []string{"run/clamav", "run/spamd", "elsewhere"} {
-		if err := os.MkdirAll(filepath.Join(top, dir), 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, name := range []string{"run/clamav/ctl", "run/spamd/sock", "elsewhere/real"} {
-		if err := os.WriteFile(filepath.Join(top, name), nil, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for link, to := range map[string]string{"var": "run", "run/spamd/link": "../../elsewhere/real"} {
-		if err := os.Symlink(to, filepath.Join(top, link)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, c := range []struct{ sockets, root, local string }{
-		{"", "", ""},
-		{"run/clamav/ctl", "run/clamav", "ctl"},
-		{"run/clamav/ctl run/clamav/other", "run/clamav", "ctl other"},
-		{"run/clamav/ctl run/spamd/sock", "run", "clamav/ctl spamd/sock"},
-		{"run/clamav/ctl run/clamavd/ctl", "run", "clamav/ctl clamavd/ctl"},
-		{"var/clamav/ctl run/spamd/sock", "run", "clamav/ctl spamd/sock"},
-		{"run/spamd/link", "elsewhere", "real"},
-		{"run/spamd/link run/spamd/sock", "", "elsewhere/real run/spamd/sock"},
-		{"run/mksd/socket", "run", "mksd/socket"}, // not started yet
-	} {
-		var sockets []string
-		for s := range strings.FieldsSeq(c.sockets) {
-			sockets = append(sockets, filepath.Join(top, s))
-		}
-		root, local := scannerFolder(sockets)
-		var names []string
-		for _, s := range sockets {
-			names = append(names, local[s])
-		}
-		want := filepath.Join(top, c.root)
-		if c.sockets == "" {
-			want = ""
-		}
-		if root != want || strings.Join(names, " ") != c.local {
-			t.Errorf("%q: root %s, names %q; want %s, %s", c.sockets, root, names, want, c.local)
-		}
-	}
-	if root, local := scannerFolder([]string{"/a-b-c/ctl", "/x-y-z/sock"}); root != "/" || local["/x-y-z/sock"] != "x-y-z/sock" {
-		t.Errorf("root %s, names %v", root, local)
-	}
-}
-
-func TestNameservers(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "resolv.conf")
-	text := "# nameserver 192.0.2.9\nsearch example.org\nnameserver 192.0.2.1\nnameserver nonsense\n" +
-		"nameserver fe80::1%eth0 # router\nnameserver\nnameserver 2001:db8::1\nnameserver 192.0.2.4\n"
-	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if got := fmt.Sprint(nameservers(path)); got != "[192.0.2.1:53 [fe80::1%eth0]:53 [2001:db8::1]:53]" {
-		t.Error(got)
-	}
-	if got := nameservers(path + ".none"); got != nil {
-		t.Error(got)
-	}
-}
 
 func TestControlSocket(t *testing.T) {
 	c := config.Default()
@@ -205,37 +133,9 @@ func TestSinkIsTold(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.file.Close()
+	defer s.File.Close()
 	if s.Facility != 2 || s.Level != int(slog.LevelWarn) {
 		t.Errorf("%+v", s.Sink)
-	}
-}
-
-// TestLogMoves: the log is opened again when its name leads elsewhere.
-func TestLogMoves(t *testing.T) {
-	c := config.Default()
-	c.LogTarget = filepath.Join(t.TempDir(), "deep/log")
-	s, err := openSink(c, true)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.file.Close()
-	if s.Kind != imsg.SinkStream || s.moved() {
-		t.Errorf("kind %d, moved %v", s.Kind, s.moved())
-	}
-	if err := os.Rename(s.path, s.path+".1"); err != nil {
-		t.Fatal(err)
-	}
-	if !s.moved() {
-		t.Error("a rotated file was not noticed")
-	}
-	next, err := openSink(c, true)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer next.file.Close()
-	if !s.moved() || next.moved() {
-		t.Error("the old one has moved, the new one has not")
 	}
 }
 
@@ -265,85 +165,6 @@ func TestLogTarget(t *testing.T) {
 	toml.LogTarget, legacy.LogTarget = "syslog", "journal"
 	if a, b := destination(toml, true, true), destination(legacy, true, true); a != "syslog" || b != "journal" {
 		t.Errorf("what is configured becomes %s and %s", a, b)
-	}
-}
-
-// TestLogSockets plays /dev/log, in both forms systems have, and the journal: each
-// line names its session where its readers look for it.
-func TestLogSockets(t *testing.T) {
-	for _, tt := range []struct {
-		network string
-		kind    imsg.SinkKind
-		want    string
-	}{
-		{"unixgram", imsg.SinkSyslog, " smtp-gated[9]: CLOSE by=client, src=192.0.2.1"},
-		{"unix", imsg.SinkSyslog, " smtp-gated[9]: CLOSE by=client, src=192.0.2.1\x00"},
-		{"unixgram", imsg.SinkJournal, "GATED_SESSION=9\nMESSAGE=CLOSE by=client, src=192.0.2.1, session=9\n"},
-	} {
-		path := filepath.Join(t.TempDir(), "log")
-		heard := make(chan string, 1)
-		overhear(t, tt.network, path, heard)
-		s := &sink{Sink: imsg.Sink{Level: int(slog.LevelInfo), Facility: 2}}
-		if err := s.dial(tt.kind, path); err != nil {
-			t.Fatal(err)
-		}
-		l := logs.New(imsg.Session)
-		l.SetSink(&s.Sink, s.file)
-		l.Logger().Info("CLOSE", imsg.SessionKey, 9, "by", "client", "src", "192.0.2.1")
-		select {
-		case got := <-heard:
-			if !strings.Contains(got, tt.want) {
-				t.Errorf("%s %d: %q", tt.network, tt.kind, got)
-			}
-		case <-time.After(patience):
-			t.Errorf("%s %d: nothing is heard", tt.network, tt.kind)
-		}
-	}
-}
-
-// overhear tells the first thing that is written to a socket.
-func overhear(t *testing.T, network, path string, heard chan<- string) {
-	t.Helper()
-	var conn func() (net.Conn, error)
-	if network == "unix" {
-		l, err := net.Listen(network, path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { l.Close() })
-		conn = l.Accept
-	} else {
-		c, err := net.ListenUnixgram(network, &net.UnixAddr{Name: path, Net: network})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { c.Close() })
-		conn = func() (net.Conn, error) { return c, nil }
-	}
-	go func() {
-		c, err := conn()
-		if err != nil {
-			return
-		}
-		buf := make([]byte, 64<<10)
-		n, _ := c.Read(buf)
-		heard <- string(buf[:n])
-		c.Close()
-	}()
-}
-
-func TestJournalStream(t *testing.T) {
-	var st unix.Stat_t
-	if err := unix.Fstat(2, &st); err != nil {
-		t.Fatal(err)
-	}
-	for v, want := range map[string]bool{
-		"": false, "1": false, "1:1": false, fmt.Sprintf("%d:%d", st.Dev, st.Ino): true, fmt.Sprintf("%d:%d", st.Dev, st.Ino+1): false,
-	} {
-		t.Setenv("JOURNAL_STREAM", v)
-		if stderrIsJournal() != want {
-			t.Errorf("JOURNAL_STREAM=%s: %v", v, !want)
-		}
 	}
 }
 

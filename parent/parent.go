@@ -15,6 +15,7 @@ import (
 	"net/netip"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -22,6 +23,7 @@ import (
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/logs"
 	"github.com/smtp-gated/smtp-gated/parent/config"
+	"github.com/smtp-gated/smtp-gated/parent/host"
 	"github.com/smtp-gated/smtp-gated/parent/sandbox"
 )
 
@@ -58,8 +60,8 @@ type parent struct {
 
 	output *logs.Log
 	log    *slog.Logger
-	sink   *sink
-	notify *notifier
+	sink   *host.Sink
+	notify *host.Notifier
 
 	members    []*member
 	counts     map[imsg.Room]int // rooms ever started, by kind
@@ -80,7 +82,7 @@ type parent struct {
 	listeners map[netip.AddrPort]*listener // by configured address
 	given     []*listener
 	control   *controlSocket
-	pid       *pidFile
+	pid       *host.PidFile
 	ledger    *os.File
 
 	lastAsked time.Time // the rooms, whether they work
@@ -93,10 +95,10 @@ type parent struct {
 // Run starts the family and returns after its end. An error says why it did not
 // start, or why it had to end.
 func Run(o Options) (err error) {
-	notify, werr := newNotifier()
+	notify, werr := host.NewNotifier()
 	defer func() {
 		if err != nil {
-			notify.failed(err)
+			notify.Failed(err)
 		}
 	}()
 	p := &parent{
@@ -126,7 +128,7 @@ func Run(o Options) (err error) {
 	defer p.output.Flush()
 	defer p.cleanUp()
 	if err = p.begin(c, nil); err == nil {
-		err = p.pid.write()
+		err = p.pid.Write()
 	}
 	if err != nil {
 		p.fail(err)
@@ -145,8 +147,8 @@ func (b *BadConfig) Unwrap() error { return b.Err }
 
 // prepare opens what lasts from the first generation to the last.
 func (p *parent) prepare(c *config.Config) (err error) {
-	if p.self, err = self(); err != nil {
-		return fmt.Errorf("find our own program: %w", err)
+	if p.self, err = host.Program(); err != nil {
+		return err
 	}
 	if p.given, err = givenListeners(); err != nil {
 		return err
@@ -161,17 +163,17 @@ func (p *parent) prepare(c *config.Config) (err error) {
 	for _, f := range []struct{ option, path string }{
 		{"pidfile", c.PidFile}, {"control_socket", c.Control()}, {"statefile", c.StateFile},
 	} {
-		if err := os.MkdirAll(dirOf(c.Inside(f.path)), 0o755); err != nil {
+		if err := os.MkdirAll(filepath.Dir(c.Inside(f.path)), 0o755); err != nil {
 			return fmt.Errorf("%s: %w", c.Called(f.option), err)
 		}
 	}
-	if p.pid, err = lockPidFile(c.Inside(c.PidFile)); err != nil {
+	if p.pid, err = host.LockPidFile(c.Inside(c.PidFile)); err != nil {
 		return err
 	}
 	if err = p.insist(func() error { p.control, err = openControl(c); return err }); err != nil {
 		return err
 	}
-	if p.ledger, err = newLedger(); err != nil {
+	if p.ledger, err = host.NamelessFile("ledger"); err != nil {
 		return err
 	}
 	if !p.rooted {
@@ -186,7 +188,7 @@ func (p *parent) insist(try func() error) error {
 	end := time.Now().Add(heirWait)
 	for {
 		err := try()
-		if err == nil || p.current != nil || !p.pid.found || time.Now().After(end) {
+		if err == nil || p.current != nil || !p.pid.LeftBehind || time.Now().After(end) {
 			return err
 		}
 		time.Sleep(heirWait / 100)
@@ -197,7 +199,7 @@ func (p *parent) insist(try func() error) error {
 // our last sessions end. It may be called again: what has our names by then is
 // not touched.
 func (p *parent) cleanUp() {
-	p.pid.remove()
+	p.pid.Remove()
 	p.control.remove()
 }
 
@@ -216,8 +218,8 @@ func (p *parent) loop() {
 	defer ask.Stop()
 	p.lastAsked = time.Now()
 	var alive <-chan time.Time
-	if p.notify.alive > 0 {
-		t := time.NewTicker(p.notify.alive)
+	if p.notify.Watchdog > 0 {
+		t := time.NewTicker(p.notify.Watchdog)
 		defer t.Stop()
 		alive = t.C
 	}
@@ -233,7 +235,7 @@ func (p *parent) loop() {
 		case <-watch.C:
 			p.watchSink()
 		case <-alive:
-			p.notify.sayAlive()
+			p.notify.KeepAlive()
 		}
 	}
 }
@@ -256,7 +258,7 @@ func (p *parent) fail(err error) {
 		p.err = err
 	}
 	if !p.Foreground { // there the one who started us says it
-		p.say(logs.LevelCrit, "not started", "error", oneLine(err))
+		p.say(logs.LevelCrit, "not started", "error", host.OneLine(err))
 	}
 	p.stop(true)
 }
@@ -267,49 +269,12 @@ func (p *parent) warn(warnings []config.Warning) {
 	}
 }
 
-// watchSink opens the log again when its name leads to another one.
-func (p *parent) watchSink() {
-	if p.sink == nil || p.current == nil || !p.sink.moved() {
-		return
-	}
-	s, err := openSink(p.current.cfg, p.Foreground)
-	if err != nil {
-		return // it will be there at a later look
-	}
-	p.useSink(s)
-	p.say(logs.LevelNotice, "log opened again")
-}
-
-// useSink has everybody write to s from now on.
-func (p *parent) useSink(s *sink) {
-	old := p.sink
-	p.sink = s
-	own, err := duplicate(s.file)
-	if err == nil {
-		p.output.SetSink(&s.Sink, own)
-	}
-	for _, m := range p.members {
-		if m.greeted {
-			p.tellSink(m, s)
-		}
-	}
-	if old != nil && old != s {
-		old.file.Close()
-	}
-}
-
-// startedWell tells whoever waits for our start, and lets go of its terminal.
+// startedWell tells whoever waits for our start.
 func (p *parent) startedWell() {
-	if p.Started == nil {
-		return
+	if p.Started != nil {
+		host.Detached(p.Started)
+		p.Started = nil
 	}
-	if null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0); err == nil {
-		dup2(int(null.Fd()), 2)
-		null.Close()
-	}
-	p.Started.Write([]byte{1})
-	p.Started.Close()
-	p.Started = nil
 }
 
 // shortly words the cause of a failed start for one line.

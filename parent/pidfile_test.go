@@ -14,6 +14,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/smtp-gated/smtp-gated/parent/host"
 )
 
 // runFolder makes the folder of the pid file before the daemon does.
@@ -38,12 +40,12 @@ func TestPidFile(t *testing.T) {
 	if err := os.WriteFile(pid, []byte(strconv.Itoa(os.Getpid())), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := FindDaemon(pid); err == nil {
+	if _, err := host.FindDaemon(pid); err == nil {
 		t.Error("a pid file that was left behind was believed")
 	}
 	h.start(true)
 	h.waitFor("ready generation=1", 1)
-	if p, err := FindDaemon(pid); err != nil || p.Pid != h.cmd.Process.Pid {
+	if p, err := host.FindDaemon(pid); err != nil || p.Pid != h.cmd.Process.Pid {
 		t.Errorf("pid file says %v, %v; want %d", p, err, h.cmd.Process.Pid)
 	}
 	if info, err := os.Stat(pid + ".lock"); err != nil || info.Mode() != 0o600 {
@@ -63,12 +65,12 @@ func TestPidFile(t *testing.T) {
 	if err := os.WriteFile(pid, mine, 0o666); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := FindDaemon(pid); err == nil || !strings.Contains(err.Error(), "but the daemon is process "+strconv.Itoa(h.cmd.Process.Pid)) {
+	if _, err := host.FindDaemon(pid); err == nil || !strings.Contains(err.Error(), "but the daemon is process "+strconv.Itoa(h.cmd.Process.Pid)) {
 		t.Errorf("we are taken for the daemon: %v", err)
 	}
 	h.signal(unix.SIGKILL)
 	h.end()
-	if _, err := FindDaemon(pid); err == nil || !strings.Contains(err.Error(), "left behind") {
+	if _, err := host.FindDaemon(pid); err == nil || !strings.Contains(err.Error(), "left behind") {
 		t.Errorf("we are taken for the daemon, now that it is dead: %v", err)
 	}
 	third := h.another()
@@ -108,7 +110,8 @@ func TestPidFileHeld(t *testing.T) {
 				return err
 			}
 			t.Cleanup(func() { f.Close() })
-			return setLock(f)
+			lock := unix.Flock_t{Type: unix.F_WRLCK}
+			return unix.FcntlFlock(f.Fd(), unix.F_SETLK, &lock)
 		},
 		"a link":                    func(_ *testing.T, dir, file string) error { return os.Symlink(dir+"/other", file) },
 		"a link that leads nowhere": func(_ *testing.T, dir, file string) error { return os.Symlink(dir+"/nowhere", file) },
@@ -128,7 +131,7 @@ func TestPidFileHeld(t *testing.T) {
 				}
 				h.start(true)
 				h.waitFor("ready generation=1", 1)
-				if p, err := FindDaemon(dir + "/pid"); err != nil || p.Pid != h.cmd.Process.Pid {
+				if p, err := host.FindDaemon(dir + "/pid"); err != nil || p.Pid != h.cmd.Process.Pid {
 					t.Errorf("pid file says %v, %v; want %d", p, err, h.cmd.Process.Pid)
 				}
 				if b, err := os.ReadFile(dir + "/other"); err != nil || string(b) != string(other) {
@@ -139,32 +142,6 @@ func TestPidFileHeld(t *testing.T) {
 				}
 			})
 		}
-	}
-}
-
-// TestFindTraps: who asks is not held up by a pipe, nor led elsewhere.
-func TestFindTraps(t *testing.T) {
-	dir := t.TempDir()
-	mine := []byte(strconv.Itoa(os.Getpid()) + "\n")
-	for name, file := range map[string]string{"a": dir + "/a", "b": dir + "/b.lock"} {
-		if err := errors.Join(unix.Mkfifo(file, 0o666), os.WriteFile(dir+"/b", mine, 0o644)); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := FindDaemon(filepath.Join(dir, name)); err == nil {
-			t.Errorf("%s was believed", file)
-		}
-	}
-	// A lock that somebody else holds, under two names.
-	f, err := os.Create(dir + "/theirs")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	if err := errors.Join(os.WriteFile(dir+"/c", mine, 0o644), os.Link(dir+"/theirs", dir+"/c.lock")); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := FindDaemon(dir + "/c"); err == nil || !strings.Contains(err.Error(), "no file of its own") {
-		t.Errorf("another file's lock was believed: %v", err)
 	}
 }
 

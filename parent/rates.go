@@ -7,10 +7,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"syscall"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/parent/config"
+	"github.com/smtp-gated/smtp-gated/parent/host"
 )
 
 const ratesFile = "rates.db"
@@ -18,22 +18,8 @@ const ratesFile = "rates.db"
 // openRates opens the store, and makes it if it is missing. One that others can
 // open they could lock, and lockd could use it no more.
 func openRates(c *config.Config) (*os.File, error) {
-	path := filepath.Join(c.Inside(c.RatePath), ratesFile)
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o600)
+	f, err := host.OpenPrivate(filepath.Join(c.Inside(c.RatePath), ratesFile))
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", c.Called("ratelimit_path"), err)
-	}
-	info, err := f.Stat()
-	if err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o077 != 0 {
-		if err = f.Chmod(0o600); err == nil {
-			info, err = f.Stat()
-		}
-	}
-	if err == nil && whyShared(info) != "" {
-		err = fmt.Errorf("%s is not ours alone, it %s: give it to uid %d alone, or remove it", path, whyShared(info), os.Geteuid())
-	}
-	if err != nil {
-		f.Close()
 		return nil, fmt.Errorf("%s: %w", c.Called("ratelimit_path"), err)
 	}
 	return f, nil

@@ -10,6 +10,7 @@ import (
 
 	"github.com/smtp-gated/smtp-gated/imsg/logs"
 	"github.com/smtp-gated/smtp-gated/parent/config"
+	"github.com/smtp-gated/smtp-gated/parent/host"
 )
 
 // maxGenerations bounds how many live at once. One that must end is not counted.
@@ -39,12 +40,12 @@ func (p *parent) reload(done func(error)) {
 func (p *parent) readAgain() {
 	asked := p.asked
 	p.wanted, p.asked, p.ignored = false, nil, nil
-	p.notify.reloading()
+	p.notify.Reloading()
 	done := func(err error) {
 		if err != nil {
 			p.log.Error("reload failed, nothing has changed", "error", strings.ReplaceAll(err.Error(), "\n", "; "))
 			if !p.stopping {
-				p.notify.ready("serving; the last reload failed: " + oneLine(err))
+				p.notify.Ready("serving; the last reload failed: " + host.OneLine(err))
 			}
 		} else {
 			p.reloaded = time.Now()

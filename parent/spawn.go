@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -23,6 +22,7 @@ import (
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/link"
 	"github.com/smtp-gated/smtp-gated/parent/config"
+	"github.com/smtp-gated/smtp-gated/parent/host"
 	"github.com/smtp-gated/smtp-gated/parent/sandbox"
 )
 
@@ -101,19 +101,10 @@ func (p *parent) spawn(r *room, g *generation, s *sandbox.Spec) (*member, error)
 	return m, nil
 }
 
-// self is the program to execute: on Linux the very file we run, even if
-// another has taken its name since.
-func self() (string, error) {
-	if runtime.GOOS == "linux" {
-		return "/proc/self/exe", nil
-	}
-	return os.Executable()
-}
-
 // environment is all a room is told by its environment.
 func (r *room) environment(c *config.Config) []string {
 	if r.scripts {
-		return scriptEnvironment()
+		return host.ScriptEnvironment()
 	}
 	env := []string{"GOTRACEBACK=single"}
 	if r.threads != nil {

@@ -88,7 +88,7 @@ func (p *parent) later(pause time.Duration, do func()) {
 func (p *parent) stop(now bool) {
 	if !p.stopping {
 		p.stopping = true
-		p.notify.stopping()
+		p.notify.Stopping()
 		if p.coming != nil {
 			p.failed(p.coming, errStopping)
 		}

@@ -12,8 +12,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/smtp-gated/smtp-gated/parent"
 	"github.com/smtp-gated/smtp-gated/parent/config"
+	"github.com/smtp-gated/smtp-gated/parent/host"
 )
 
 // stateWithin is how long a daemon may take to write its state file.
@@ -30,7 +30,7 @@ func (inv *invocation) ask() int {
 		}
 		return 0
 	}
-	daemon, err := parent.FindDaemon(c.Inside(c.PidFile))
+	daemon, err := host.FindDaemon(c.Inside(c.PidFile))
 	if err != nil {
 		return complain(fmt.Errorf("no daemon to signal: %w", err))
 	}

@@ -22,6 +22,7 @@ import (
 	"github.com/smtp-gated/smtp-gated/lookupd/nat"
 	"github.com/smtp-gated/smtp-gated/parent"
 	"github.com/smtp-gated/smtp-gated/parent/config"
+	"github.com/smtp-gated/smtp-gated/parent/host"
 	"github.com/smtp-gated/smtp-gated/scand"
 	"github.com/smtp-gated/smtp-gated/session"
 )
@@ -93,7 +94,7 @@ func start(file string, foreground bool) int {
 		return badConfig(err)
 	}
 	sayWarnings(warnings)
-	status, err := parent.Detach(file)
+	status, err := host.Detach(file)
 	if err != nil {
 		return complain(err)
 	}

@@ -2,7 +2,7 @@
 // else tells it anything, and that the loop does not wait for it for long; without
 // a service manager it does nothing.
 
-package parent
+package host
 
 import (
 	"errors"
@@ -20,25 +20,30 @@ import (
 // not read.
 const notifyWait = time.Second
 
-type notifier struct {
-	alive   time.Duration // how often a sign of life is due, 0: never
-	telling sync.Mutex    // held while something is on its way
+// Notifier tells the service manager how we are. Its zero value does, too, and gives
+// no signs of life.
+type Notifier struct {
+	Watchdog time.Duration // how often KeepAlive is due, 0: never
+
+	telling sync.Mutex // held while something is on its way
 }
 
-func newNotifier() (*notifier, error) {
+// NewNotifier reads what the service manager expects (sd_watchdog_enabled(3)). After
+// an error the notifier gives no signs of life, but works.
+func NewNotifier() (*Notifier, error) {
 	limit, err := daemon.SdWatchdogEnabled(true)
-	return &notifier{alive: limit / 2}, err
+	return &Notifier{Watchdog: limit / 2}, err
 }
 
-// scriptEnvironment is the daemon's without the service manager's socket, so that
+// ScriptEnvironment is the daemon's without the service manager's socket, so that
 // no script speaks in our name. SdNotify looks it up each time.
-func scriptEnvironment() []string {
+func ScriptEnvironment() []string {
 	return slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "NOTIFY_SOCKET=") })
 }
 
 // tell is bounded here, for SdNotify waits until there is room in the service
 // manager's queue. What comes while something waits there is lost.
-func (n *notifier) tell(state string) error {
+func (n *Notifier) tell(state string) error {
 	if !n.telling.TryLock() {
 		return errors.New("it does not read")
 	}
@@ -56,29 +61,33 @@ func (n *notifier) tell(state string) error {
 	}
 }
 
-// ready is also said after a reload. It alone tells whether somebody hears us.
-func (n *notifier) ready(status string) error {
+// Ready is also said after a reload. It alone tells whether somebody hears us; without
+// a service manager there is no error.
+func (n *Notifier) Ready(status string) error {
 	return n.tell(daemon.SdNotifyReady + "\nMAINPID=" + strconv.Itoa(os.Getpid()) + "\nSTATUS=" + status)
 }
 
 // maxStatus is what of an error is told: more does not help at a glance.
 const maxStatus = 1000
 
-// failed tells why there will be no family. It is the last word, and stays.
-func (n *notifier) failed(err error) { n.tell("STATUS=" + oneLine(err)) }
+// Failed tells why we do not start. It is the last word, and stays.
+func (n *Notifier) Failed(err error) { n.tell("STATUS=" + OneLine(err)) }
 
-// oneLine words an error for a place that has one line.
-func oneLine(err error) string {
+// OneLine words an error for a place that has one line.
+func OneLine(err error) string {
 	text := strings.ReplaceAll(err.Error(), "\n", "; ")
 	return strings.ToValidUTF8(text[:min(len(text), maxStatus)], "")
 }
 
-func (n *notifier) reloading() {
+// Reloading is followed by Ready, however the reload goes.
+func (n *Notifier) Reloading() {
 	n.tell(daemon.SdNotifyReloading + "\n" + daemon.SdNotifyMonotonicUsec())
 }
 
-func (n *notifier) stopping() {
+// Stopping is said when we take nobody new.
+func (n *Notifier) Stopping() {
 	n.tell(daemon.SdNotifyStopping + "\nSTATUS=waiting for the last session to end")
 }
 
-func (n *notifier) sayAlive() { n.tell(daemon.SdNotifyWatchdog) }
+// KeepAlive is the sign of life.
+func (n *Notifier) KeepAlive() { n.tell(daemon.SdNotifyWatchdog) }

@@ -3,7 +3,7 @@
 // beside it, which nobody else can open, for its whole life. That keeps a second
 // daemon from starting, and shows a pid file left behind by a crash for what it is.
 
-package parent
+package host
 
 import (
 	"errors"
@@ -18,11 +18,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-type pidFile struct {
-	path  string
-	lock  *os.File // nil once given up
-	found bool     // a pid file was there: its daemon did not end as it should
-	ours  bool     // the one that is there is
+// PidFile is the right to write a pid file, as long as this process lives.
+type PidFile struct {
+	LeftBehind bool // a pid file was there: its daemon did not end as it should
+
+	path string
+	lock *os.File // nil once given up
+	ours bool     // the pid file that is there is
 }
 
 // lockSuffix follows the pid file's name in that of its lock.
@@ -31,9 +33,10 @@ const lockSuffix = ".lock"
 // maxTries bounds how often somebody may get between us and a file.
 const maxTries = 10
 
-// lockPidFile takes the lock. The pid file stays as it is until write: should we
-// not start after all, it may be a daemon's that knows of no lock.
-func lockPidFile(path string) (*pidFile, error) {
+// LockPidFile takes the lock beside path; it is an error if another daemon has it. The
+// pid file stays as it is until Write: should we not start after all, it may be a
+// daemon's that knows of no lock.
+func LockPidFile(path string) (*PidFile, error) {
 	for range maxTries {
 		f, err := openLock(path + lockSuffix)
 		if err != nil {
@@ -45,7 +48,7 @@ func lockPidFile(path string) (*pidFile, error) {
 		}
 		if hasName(f, path+lockSuffix) {
 			_, err := os.Lstat(path)
-			return &pidFile{path: path, lock: f, found: err == nil}, nil
+			return &PidFile{path: path, lock: f, LeftBehind: err == nil}, nil
 		}
 		f.Close()
 	}
@@ -76,27 +79,11 @@ func openLock(path string) (*os.File, error) {
 	return nil, fmt.Errorf("%s: somebody else puts files in its place", path)
 }
 
-// whyShared says why a file may be in somebody else's hands, too; empty if not.
-func whyShared(info fs.FileInfo) string {
-	st := info.Sys().(*syscall.Stat_t)
-	switch {
-	case !info.Mode().IsRegular():
-		return "is no file"
-	case int(st.Uid) != os.Geteuid():
-		return fmt.Sprintf("belongs to uid %d", st.Uid)
-	case st.Nlink > 1:
-		return "has another name, too"
-	case info.Mode().Perm()&0o077 != 0:
-		return fmt.Sprintf("has mode %04o", info.Mode().Perm())
-	}
-	return ""
-}
-
 // setLock takes a lock that ends with this process. Of its holder, others than
 // flock(2)'s, the kernel tells the number.
 func setLock(f *os.File) error {
 	l := syscall.Flock_t{Type: syscall.F_WRLCK, Whence: io.SeekStart}
-	err := using(f, func(fd int) error { return syscall.FcntlFlock(uintptr(fd), syscall.F_SETLK, &l) })
+	err := syscall.FcntlFlock(f.Fd(), syscall.F_SETLK, &l)
 	if !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EACCES) {
 		return err
 	}
@@ -110,8 +97,7 @@ func setLock(f *os.File) error {
 // a moment.
 func holder(f *os.File) (pid int, err error) {
 	l := syscall.Flock_t{Type: syscall.F_WRLCK, Whence: io.SeekStart}
-	err = using(f, func(fd int) error { return syscall.FcntlFlock(uintptr(fd), syscall.F_GETLK, &l) })
-	switch {
+	switch err := syscall.FcntlFlock(f.Fd(), syscall.F_GETLK, &l); {
 	case err != nil:
 		return 0, err
 	case l.Type == syscall.F_UNLCK:
@@ -132,9 +118,9 @@ func hasName(f *os.File, path string) bool {
 	return err == nil && os.SameFile(mine, there)
 }
 
-// write makes the pid file, in place of one left behind. It is made new: what
+// Write makes the pid file, in place of one left behind. It is made new: what
 // stands there may be a trap.
-func (p *pidFile) write() error {
+func (p *PidFile) Write() error {
 	for range maxTries {
 		if err := unix.Unlink(p.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("pidfile: remove %s: %w", p.path, err)
@@ -159,9 +145,9 @@ func (p *pidFile) write() error {
 	return fmt.Errorf("pidfile %s: somebody else puts files in its place", p.path)
 }
 
-// remove takes the pid file away and gives up the lock, whose file stays: one who
+// Remove takes the pid file away and gives up the lock, whose file stays: one who
 // is about to lock it must not find another in its place. It may be called twice.
-func (p *pidFile) remove() {
+func (p *PidFile) Remove() {
 	if p == nil || p.lock == nil {
 		return
 	}

@@ -1,0 +1,36 @@
+//go:build linux
+
+package host
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestNameservers(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "resolv.conf")
+	text := "# nameserver 192.0.2.9\nsearch example.org\nnameserver 192.0.2.1\nnameserver nonsense\n" +
+		"nameserver fe80::1%eth0 # router\nnameserver\nnameserver 2001:db8::1\nnameserver 192.0.2.4\n"
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if got := fmt.Sprint(Nameservers(path)); got != "[192.0.2.1:53 [fe80::1%eth0]:53 [2001:db8::1]:53]" {
+		t.Error(got)
+	}
+	if got := Nameservers(path + ".none"); got != nil {
+		t.Error(got)
+	}
+}
+
+func TestAddresses(t *testing.T) {
+	own, err := Addresses()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(fmt.Sprint(own), "127.0.0.1") {
+		t.Errorf("%v", own)
+	}
+}

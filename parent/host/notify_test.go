@@ -1,0 +1,55 @@
+//go:build linux
+
+package host
+
+import (
+	"errors"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
+)
+
+// TestNotifyUnread: a service manager that does not read holds nothing up.
+func TestNotifyUnread(t *testing.T) {
+	path := t.TempDir() + "/notify"
+	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer manager.Close()
+	t.Setenv("NOTIFY_SOCKET", path)
+	n, sent := new(Notifier), 0
+	for ; n.Ready("serving") == nil; sent++ {
+		if sent > 100_000 {
+			t.Fatal("its queue does not fill")
+		}
+	}
+	begun := time.Now()
+	for range 100 {
+		n.KeepAlive()
+	}
+	if d := time.Since(begun); d > notifyWait {
+		t.Errorf("signs of life that nobody reads took %v", d)
+	}
+	manager.SetReadDeadline(time.Now().Add(imsgtest.Patience))
+	for range sent + 1 { // the one that waited, too
+		if _, err := manager.Read(make([]byte, 100)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for end := time.Now().Add(imsgtest.Patience); n.Ready("serving") != nil; {
+		if time.Now().After(end) {
+			t.Fatal("it is not told again once it reads")
+		}
+	}
+}
+
+func TestOneLine(t *testing.T) {
+	long := errors.Join(errors.New("one\ntwo"), errors.New(strings.Repeat("ü", maxStatus)))
+	if got := OneLine(long); !strings.HasPrefix(got, "one; two; üü") || len(got) > maxStatus || strings.ContainsAny(got, "\n\uFFFD") {
+		t.Errorf("%q", got)
+	}
+}

@@ -1,0 +1,166 @@
+// The log's other end. The parent opens it, for itself and for the rooms, whose
+// chroot has no /dev/log. This file owns noticing when the name has come to mean
+// another socket or file: syslog restarted, the file rotated.
+
+package host
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+)
+
+// The names systems have for their log sockets.
+const (
+	syslogSocket  = "/dev/log"
+	journalSocket = "/run/systemd/journal/socket"
+)
+
+// Sink is an open log.
+type Sink struct {
+	imsg.Sink
+	File *os.File
+
+	path string      // empty: it has no name to watch
+	info fs.FileInfo // of path when it was opened
+}
+
+// OpenSink opens a log: "stderr", "journal", "syslog", or else the path of a file, which
+// is made. What of settings is not told by that stays.
+func OpenSink(target string, settings imsg.Sink) (*Sink, error) {
+	s := &Sink{Sink: settings}
+	if err := s.open(target); err != nil {
+		return nil, err
+	}
+	if s.path != "" {
+		s.info, _ = os.Stat(s.path)
+	}
+	return s, nil
+}
+
+// NullSink takes the place of one that cannot be opened yet: it has moved as soon as
+// that can be.
+func NullSink(target string, settings imsg.Sink) (*Sink, error) {
+	f, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	if err != nil {
+		return nil, err
+	}
+	s := &Sink{Sink: settings, File: f, path: syslogSocket}
+	s.Kind = imsg.SinkStream
+	if target == "journal" {
+		s.path = journalSocket
+	}
+	return s, nil
+}
+
+func (s *Sink) open(target string) (err error) {
+	switch target {
+	case "stderr":
+		s.Kind = imsg.SinkStream
+		s.File, err = duplicate(os.Stderr)
+	case "journal":
+		err = s.dial(imsg.SinkJournal, journalSocket)
+	case "syslog":
+		err = s.dial(imsg.SinkSyslog, syslogSocket)
+	default:
+		s.Kind, s.path = imsg.SinkStream, target
+		if err := os.MkdirAll(filepath.Dir(s.path), 0o755); err != nil {
+			return err
+		}
+		// A pipe without a reader must not hold us up.
+		if s.File, err = os.OpenFile(s.path, os.O_WRONLY|os.O_APPEND|os.O_CREATE|unix.O_NONBLOCK, 0o640); err == nil {
+			s.File.Fd() // waits from now on, as its readers do
+		}
+	}
+	return err
+}
+
+// dial connects to a socket of the system's log. That of syslog may be a stream.
+func (s *Sink) dial(kind imsg.SinkKind, path string) (err error) {
+	s.Kind, s.path = kind, path
+	s.File, err = dialLog(path, unix.SOCK_DGRAM)
+	if err == unix.EPROTOTYPE && kind == imsg.SinkSyslog {
+		s.Kind = imsg.SinkSyslogStream
+		s.File, err = dialLog(path, unix.SOCK_STREAM)
+	}
+	return err
+}
+
+// Moved tells whether the sink's name now leads elsewhere.
+func (s *Sink) Moved() bool {
+	if s.path == "" {
+		return false
+	}
+	now, err := os.Stat(s.path)
+	if err != nil {
+		// A file that was moved away is made anew; a socket that is gone will
+		// come back by itself.
+		return s.Kind == imsg.SinkStream && s.info != nil
+	}
+	return s.info == nil || !os.SameFile(now, s.info)
+}
+
+// sendSeconds is how long one line may wait for a syslog daemon.
+const sendSeconds = 1
+
+// dialLog connects to a log socket. The descriptor blocks, but never for long.
+func dialLog(path string, kind int) (*os.File, error) {
+	fd, err := unix.Socket(unix.AF_UNIX, kind|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	// It holds for connect too, which waits on a stream socket nobody accepts on.
+	err = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &unix.Timeval{Sec: sendSeconds})
+	if err == nil {
+		err = unix.Connect(fd, &unix.SockaddrUnix{Name: path})
+	}
+	if err != nil {
+		unix.Close(fd)
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), path), nil
+}
+
+// IsFile tells whether the log is a file that grows.
+func (s *Sink) IsFile() bool {
+	info, err := s.File.Stat()
+	return err == nil && info.Mode().IsRegular()
+}
+
+// Dup returns another descriptor of the log.
+func (s *Sink) Dup() (*os.File, error) { return duplicate(s.File) }
+
+func duplicate(f *os.File) (*os.File, error) {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	fd := -1
+	if cerr := raw.Control(func(n uintptr) { fd, err = unix.FcntlInt(n, unix.F_DUPFD_CLOEXEC, 3) }); cerr != nil {
+		return nil, cerr
+	}
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), f.Name()), nil
+}
+
+// StderrIsJournal follows systemd.exec(5): JOURNAL_STREAM names the device and
+// inode that stderr must have.
+func StderrIsJournal() bool {
+	v := os.Getenv("JOURNAL_STREAM")
+	if v == "" || !strings.Contains(v, ":") {
+		return false
+	}
+	var st unix.Stat_t
+	if unix.Fstat(2, &st) != nil {
+		return false
+	}
+	return v == fmt.Sprintf("%d:%d", st.Dev, st.Ino)
+}
