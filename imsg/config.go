@@ -53,6 +53,9 @@ func (m Mode) Remote() bool { return m == ModeRemote || m == ModeRemoteUDP }
 // Filter tells whether this machine's packet filter is asked for targets.
 func (m Mode) Filter() bool { return m == ModePf || m == ModeIpfilter }
 
+// Transparent tells whether sessions connect from their clients' addresses.
+func (m Mode) Transparent() bool { return m == ModeTproxy || m == ModeTproxyNetfilter }
+
 // Asks tells whether targets are not the session's to find: lookupd is asked.
 func (m Mode) Asks() bool { return m.Remote() || m.Filter() }
 

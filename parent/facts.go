@@ -27,7 +27,7 @@ func (p *parent) facts(g *generation) config.Facts {
 		}
 	}
 	for _, l := range g.listeners {
-		f.Listeners = append(f.Listeners, l.bound)
+		f.Listeners = append(f.Listeners, l.Addr)
 	}
 	return f
 }

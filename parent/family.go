@@ -94,24 +94,20 @@ func (p *parent) greet(m *member, h *imsg.Hello) {
 	}
 }
 
-// admit gives a session worker the doors of a place: all of them, if they open
+// admit gives a session worker the sockets of a place: all of them, if they open
 // with its generation, else those that are open.
 func (p *parent) admit(m *member, place int) {
 	for _, l := range m.gen.listeners {
-		n := l.open
-		if m.gen == p.coming {
-			n = len(l.doors)
-		}
-		if n == 1 && place != m.place {
+		if l.Single() && place != m.place {
 			continue // it has that one
 		}
-		for _, f := range l.doorsOf(place, workers(m.gen.cfg), n) {
-			p.tell(m, &imsg.Listener{Address: l.bound, Name: l.name}, f)
+		for _, f := range l.Share(place, workers(m.gen.cfg), m.gen == p.coming) {
+			p.tell(m, &imsg.Listener{Address: l.Addr, Name: l.Name}, f)
 		}
 	}
 }
 
-// adopt has the doors that nobody serves, because their worker died, served by
+// adopt has the sockets that nobody serves, because their worker died, served by
 // another one, until and beside its replacement.
 func (p *parent) adopt(g *generation) {
 	serving := slices.DeleteFunc(p.of(g), func(m *member) bool {

@@ -13,13 +13,14 @@ import (
 	"github.com/smtp-gated/smtp-gated/parent/config"
 	"github.com/smtp-gated/smtp-gated/parent/host"
 	"github.com/smtp-gated/smtp-gated/parent/sandbox"
+	"github.com/smtp-gated/smtp-gated/parent/socket"
 )
 
 type generation struct {
 	number    int
 	cfg       *config.Config
 	sink      *host.Sink
-	listeners []*listener
+	listeners []*socket.Listener
 	who       map[imsg.Room]host.User
 	done      func(error) // told how it went, may be nil
 	ending    bool        // its sessions have been told to end
@@ -67,59 +68,6 @@ func (p *parent) furnish(g *generation) (err error) {
 	}
 	p.lookAround(g)
 	return p.listen(g)
-}
-
-// listen gives g its listeners: those that are open already, and new ones.
-func (p *parent) listen(g *generation) error {
-	g.listeners = slices.Clone(p.given)
-	if len(p.given) == 0 {
-		for _, a := range g.cfg.Listeners() {
-			l, err := p.listener(a, g.cfg)
-			if err != nil {
-				return err
-			}
-			g.listeners = append(g.listeners, l)
-		}
-	}
-	for _, l := range g.listeners {
-		if p.intercepts(g.cfg) && !l.foreign {
-			if err := l.welcomeForeign(); err != nil {
-				return err
-			}
-		}
-	}
-	return trySockets(g)
-}
-
-func (p *parent) listener(a netip.AddrPort, c *config.Config) (l *listener, err error) {
-	if l = p.listeners[a]; l != nil {
-		return l, l.widen(workers(c))
-	}
-	err = p.insist(func() error { l, err = reserve(a, workers(c), p.intercepts(c)); return err })
-	if err == nil {
-		p.listeners[a] = l
-	}
-	return l, err
-}
-
-// intercepts tells whether listeners take connections that are not for our
-// addresses. Mode getsockname needs that behind TPROXY, but not behind divert-to:
-// without root it does without.
-func (p *parent) intercepts(c *config.Config) bool {
-	return foreign(c) || c.Mode == imsg.ModeGetsockname && p.rooted
-}
-
-// unlisten lets go of the listeners g does not use, and returns their addresses;
-// nil uses none. Workers that have one hold it still, with whoever waits there.
-func (p *parent) unlisten(g *generation) (closing []netip.AddrPort) {
-	for a, l := range p.listeners {
-		if g == nil || !slices.Contains(g.listeners, l) {
-			closing = append(closing, l.bound)
-			l.close()
-			delete(p.listeners, a)
-		}
-	}
-	return closing
 }
 
 // people starts the rooms of g. The lasting one is there already, but for the
@@ -217,12 +165,12 @@ func (p *parent) failed(g *generation, err error) {
 	}
 }
 
-// install puts a generation in force, all of whose rooms are ready. Its doors open
+// install puts a generation in force, all of whose rooms are ready. Its sockets open
 // with it, the old one's workers are asked to stop accepting; inForce is when they
 // have.
 func (p *parent) install(g *generation) {
 	for _, l := range g.listeners {
-		if err := l.serve(g.cfg.ConnectQueue); err != nil && !l.given {
+		if err := l.Serve(g.cfg.ConnectQueue); err != nil {
 			p.failed(g, err)
 			return
 		}
@@ -266,7 +214,7 @@ func (p *parent) inForce() {
 	if !p.stopping {
 		var addresses []netip.AddrPort
 		for _, l := range g.listeners {
-			addresses = append(addresses, l.bound)
+			addresses = append(addresses, l.Addr)
 		}
 		p.say(logs.LevelNotice, "ready", "generation", g.number, "version", p.Version, "listen", fmt.Sprint(addresses))
 		if err := p.notify.Ready("serving"); err != nil {

@@ -198,7 +198,7 @@ func (l *lookout) addresses() {
 		}
 	}
 	for _, a := range l.Listeners() {
-		if !a.Addr().IsUnspecified() && !foreign(l.Config) && !l.local(a.Addr()) {
+		if !a.Addr().IsUnspecified() && !l.Mode.Transparent() && !l.local(a.Addr()) {
 			l.warn(l.listening(), "%s is no address of this machine: nobody can listen on it", a.Addr())
 		}
 		if l.Mode.Fixed() && a.Addr().IsUnspecified() && a.Port() == l.FixedServerPort &&

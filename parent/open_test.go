@@ -6,10 +6,8 @@ import (
 	"bytes"
 	"log/slog"
 	"net"
-	"net/netip"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -17,85 +15,6 @@ import (
 
 	"github.com/smtp-gated/smtp-gated/parent/config"
 )
-
-func TestControlSocket(t *testing.T) {
-	c := config.Default()
-	c.ControlSocket = filepath.Join(t.TempDir(), "control")
-	c.ControlPerm = 0o604
-	f, err := openControl(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if info, err := os.Stat(c.ControlSocket); err != nil || info.Mode().Perm() != 0o604 {
-		t.Errorf("mode %v, %v", info.Mode(), err)
-	}
-	if _, err := openControl(c); err == nil || !strings.Contains(err.Error(), "another daemon listens there") {
-		t.Errorf("a socket that is served was taken: %v", err)
-	}
-	f.Close()
-	if f, err = openControl(c); err != nil {
-		t.Fatalf("a socket nobody serves is in the way: %v", err)
-	}
-	f.remove()
-	if err := os.WriteFile(c.ControlSocket, []byte("precious"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	f.remove()
-	if _, err := openControl(c); err == nil || !strings.Contains(err.Error(), "no socket") {
-		t.Errorf("a plain file was taken: %v", err)
-	}
-	if text, _ := os.ReadFile(c.ControlSocket); string(text) != "precious" {
-		t.Error("a plain file was removed")
-	}
-}
-
-func TestListen(t *testing.T) {
-	for _, address := range []string{"127.0.0.1:0", "[::1]:0"} {
-		l, err := reserve(netip.MustParseAddrPort(address), 2, false)
-		if err != nil {
-			t.Skip(err)
-		}
-		defer l.close()
-		if c, err := net.Dial("tcp", l.bound.String()); err == nil {
-			c.Close()
-			t.Error("somebody may wait where nobody comes")
-		}
-		if err := l.serve(5); err != nil {
-			t.Fatal(err)
-		}
-		if l.bound.Port() == 0 || l.bound.Addr() != netip.MustParseAddrPort(address).Addr() {
-			t.Errorf("bound to %s", l.bound)
-		}
-		for _, door := range l.doors {
-			using(door, func(fd int) error {
-				if p, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL); err != nil || p != unix.IPPROTO_TCP {
-					t.Errorf("protocol %d, %v", p, err)
-				}
-				if six, err := unix.GetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY); l.bound.Addr().Is6() && (err != nil || six != 1) {
-					t.Errorf("V6ONLY %d, %v", six, err)
-				}
-				if a, err := boundTo(fd); err != nil || a != l.bound {
-					t.Errorf("a door at %s, not %s: %v", a, l.bound, err)
-				}
-				return nil
-			})
-		}
-		if err := l.widen(3); err != nil || l.open != min(2, len(l.doors)) {
-			t.Errorf("%d doors are open, %v", l.open, err)
-		}
-		if spreads {
-			if first, second := l.doorsOf(0, 2, 3), l.doorsOf(1, 2, 3); len(l.doors) != 3 || len(first) != 2 || len(second) != 1 {
-				t.Errorf("%d doors, %d and %d of them for two workers", len(l.doors), len(first), len(second))
-			}
-		}
-		if err := l.serve(7); err != nil {
-			t.Error(err)
-		}
-		if _, err := reserve(l.bound, 2, false); err == nil || !strings.Contains(err.Error(), "in use by another program") {
-			t.Errorf("a busy address: %v", err)
-		}
-	}
-}
 
 // TestSocketActivation passes sockets the way systemd does.
 func TestSocketActivation(t *testing.T) {

@@ -25,6 +25,7 @@ import (
 	"github.com/smtp-gated/smtp-gated/parent/config"
 	"github.com/smtp-gated/smtp-gated/parent/host"
 	"github.com/smtp-gated/smtp-gated/parent/sandbox"
+	"github.com/smtp-gated/smtp-gated/parent/socket"
 )
 
 const (
@@ -79,9 +80,9 @@ type parent struct {
 	dumping    bool
 	dumpWanted bool
 
-	listeners map[netip.AddrPort]*listener // by configured address
-	given     []*listener
-	control   *controlSocket
+	listeners map[netip.AddrPort]*socket.Listener // by configured address
+	given     []*socket.Listener
+	control   *socket.Control
 	pid       *host.PidFile
 	ledger    *os.File
 
@@ -104,7 +105,7 @@ func Run(o Options) (err error) {
 	p := &parent{
 		Options: o, rooted: os.Geteuid() == 0, begun: time.Now(),
 		events: make(chan func(), 64), signals: make(chan os.Signal, 8), over: make(chan struct{}),
-		notify: notify, counts: map[imsg.Room]int{}, listeners: map[netip.AddrPort]*listener{},
+		notify: notify, counts: map[imsg.Room]int{}, listeners: map[netip.AddrPort]*socket.Listener{},
 	}
 	defer close(p.over)
 	p.askEvery = cmp.Or(p.askEvery, askEvery)
@@ -150,7 +151,7 @@ func (p *parent) prepare(c *config.Config) (err error) {
 	if p.self, err = host.Program(); err != nil {
 		return err
 	}
-	if p.given, err = givenListeners(); err != nil {
+	if p.given, err = socket.Given(); err != nil {
 		return err
 	}
 	sandbox.SetCloseOnExec()
@@ -200,7 +201,7 @@ func (p *parent) insist(try func() error) error {
 // not touched.
 func (p *parent) cleanUp() {
 	p.pid.Remove()
-	p.control.remove()
+	p.control.Remove()
 }
 
 // post hands the loop something that has happened.

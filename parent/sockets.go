@@ -1,38 +1,86 @@
-// The sockets sessions reach servers with when making one takes a privilege: it
-// may bear its client's address, or has a firewall mark. This file owns making
-// them. A session binds and connects what it gets; we never learn whereto.
+// Which sockets a generation has: its listeners, and those its sessions ask for when
+// making one takes a privilege. A session binds and connects what it gets; we never
+// learn whereto.
 
 package parent
 
 import (
-	"errors"
 	"fmt"
-	"os"
-
-	"golang.org/x/sys/unix"
+	"io/fs"
+	"net/netip"
+	"slices"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/parent/config"
+	"github.com/smtp-gated/smtp-gated/parent/host"
+	"github.com/smtp-gated/smtp-gated/parent/socket"
 )
 
-// foreign tells whether sessions connect from their clients' addresses.
-func foreign(c *config.Config) bool {
-	return c.Mode == imsg.ModeTproxy || c.Mode == imsg.ModeTproxyNetfilter
+// listen gives g its listeners: those that are open already, and new ones.
+func (p *parent) listen(g *generation) error {
+	g.listeners = slices.Clone(p.given)
+	if len(p.given) == 0 {
+		for _, a := range g.cfg.Listeners() {
+			l, err := p.listener(a, g.cfg)
+			if err != nil {
+				return err
+			}
+			g.listeners = append(g.listeners, l)
+		}
+	}
+	for _, l := range g.listeners {
+		if p.intercepts(g.cfg) {
+			if err := l.SetTransparent(); err != nil {
+				return err
+			}
+		}
+	}
+	return trySockets(g)
 }
 
-// supplies tells whether sessions get their sockets from us.
-func supplies(c *config.Config) bool { return foreign(c) || c.SoMark != 0 }
+func (p *parent) listener(a netip.AddrPort, c *config.Config) (l *socket.Listener, err error) {
+	if l = p.listeners[a]; l != nil {
+		return l, l.Grow(workers(c))
+	}
+	err = p.insist(func() error { l, err = socket.Reserve(a, workers(c), p.intercepts(c)); return err })
+	if err == nil {
+		p.listeners[a] = l
+	}
+	return l, err
+}
+
+// intercepts tells whether listeners take connections that are not for our
+// addresses. Mode getsockname needs that behind TPROXY, but not behind divert-to:
+// without root it does without.
+func (p *parent) intercepts(c *config.Config) bool {
+	return c.Mode.Transparent() || c.Mode == imsg.ModeGetsockname && p.rooted
+}
+
+// unlisten lets go of the listeners g does not use, and returns their addresses;
+// nil uses none. Workers that have one hold it still, with whoever waits there.
+func (p *parent) unlisten(g *generation) (closing []netip.AddrPort) {
+	for a, l := range p.listeners {
+		if g == nil || !slices.Contains(g.listeners, l) {
+			closing = append(closing, l.Addr)
+			l.Close()
+			delete(p.listeners, a)
+		}
+	}
+	return closing
+}
+
+func outgoing(c *config.Config) socket.Outgoing { return socket.Outgoing{Mode: c.Mode, Mark: c.SoMark} }
 
 // supply hands a worker the sockets it asks for.
 func (p *parent) supply(m *member, ask *imsg.Sockets) {
-	c := m.gen.cfg
-	if !supplies(c) || ask.N < 1 || ask.N > imsg.MaxSockets {
+	out := outgoing(m.gen.cfg)
+	if !out.Needed() || ask.N < 1 || ask.N > imsg.MaxSockets {
 		p.log.Error("room asks for sockets it cannot need", "room", m.Room, "member", m.number, "number", ask.N)
 		p.kill(m)
 		return
 	}
 	for range ask.N {
-		f, err := makeSocket(c, ask.IPv6)
+		f, err := out.Make(ask.IPv6)
 		if err != nil {
 			p.log.Error("make a socket for a session", "error", err)
 			return // the session's patience ends by itself
@@ -44,11 +92,12 @@ func (p *parent) supply(m *member, ask *imsg.Sockets) {
 
 // trySockets finds out before the start whether we may make such sockets.
 func trySockets(g *generation) error {
-	if !supplies(g.cfg) {
+	out := outgoing(g.cfg)
+	if !out.Needed() {
 		return nil
 	}
 	for _, l := range g.listeners {
-		f, err := makeSocket(g.cfg, l.bound.Addr().Is6())
+		f, err := out.Make(l.Addr.Addr().Is6())
 		if err != nil {
 			return err
 		}
@@ -57,47 +106,17 @@ func trySockets(g *generation) error {
 	return nil
 }
 
-func makeSocket(c *config.Config, six bool) (*os.File, error) {
-	fd, err := unix.Socket(family(six), unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.IPPROTO_TCP)
+// openControl makes the operators' socket.
+func openControl(c *config.Config) (control *socket.Control, err error) {
+	path, gid := c.Inside(c.Control()), -1
+	if c.ControlGroup != "" {
+		gid, err = host.FindGroup(c.ControlGroup)
+	}
+	if err == nil {
+		control, err = socket.OpenControl(path, gid, fs.FileMode(c.ControlPerm))
+	}
 	if err != nil {
-		return nil, fmt.Errorf("socket: %w", err)
+		return nil, fmt.Errorf("%s %s: %w", c.Called("control_socket"), path, err)
 	}
-	f := os.NewFile(uintptr(fd), "socket for a session")
-	if err := endow(fd, six, c); err != nil {
-		f.Close()
-		return nil, err
-	}
-	return f, nil
-}
-
-// endow gives a socket what its session could not.
-func endow(fd int, six bool, c *config.Config) error {
-	if foreign(c) {
-		if err := beForeign(fd, six); err != nil {
-			return fmt.Errorf("mode %s: a socket with a client's address%s", c.Mode, remedy(err))
-		}
-	}
-	if c.SoMark != 0 {
-		if err := mark(fd, c.SoMark); err != nil {
-			return fmt.Errorf("so_mark: mark a socket%s", remedy(err))
-		}
-	}
-	if err := bindLate(fd); err != nil {
-		return fmt.Errorf("have a port chosen at connect: %w", err)
-	}
-	return nil
-}
-
-func remedy(err error) string {
-	if errors.Is(err, unix.EPERM) {
-		return ": not permitted: start as root, or with the capability CAP_NET_ADMIN"
-	}
-	return ": " + err.Error()
-}
-
-func family(six bool) int {
-	if six {
-		return unix.AF_INET6
-	}
-	return unix.AF_INET
+	return control, nil
 }

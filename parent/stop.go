@@ -99,7 +99,7 @@ func (p *parent) stop(now bool) {
 		p.asked = nil
 		closing := p.unlisten(nil)
 		for _, l := range p.given {
-			l.close() // who waits there is the service manager's, which has it still
+			l.Close() // who waits there is the service manager's, which has it still
 		}
 		if p.current != nil {
 			p.retire(p.current, closing)

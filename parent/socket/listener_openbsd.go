@@ -1,4 +1,4 @@
-package parent
+package socket
 
 // spreads is false: SO_REUSEPORT gives all connections to one of the sockets.
 const spreads = false

@@ -1,4 +1,4 @@
-package parent
+package socket
 
 import (
 	"errors"
@@ -6,13 +6,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// beForeign lets a socket have an address that is not ours (getsockopt(2),
+// setTransparent lets a socket have an address that is not ours (getsockopt(2),
 // SO_BINDANY). Answers come back to it by a rule with divert-reply.
-func beForeign(fd int, _ bool) error {
+func setTransparent(fd int, _ bool) error {
 	return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BINDANY, 1)
 }
 
-func mark(int, uint32) error { return errors.New("OpenBSD has no marks on sockets") }
+func setMark(int, uint32) error { return errors.New("OpenBSD has no marks on sockets") }
 
 // bindLate does nothing: the port is chosen at bind.
 func bindLate(int) error { return nil }

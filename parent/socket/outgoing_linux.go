@@ -1,18 +1,18 @@
-package parent
+package socket
 
 import "golang.org/x/sys/unix"
 
-// beForeign lets a socket have an address that is not ours (ip(7),
+// setTransparent lets a socket have an address that is not ours (ip(7),
 // IP_TRANSPARENT). On a listener it is what makes TPROXY rules find it.
-func beForeign(fd int, six bool) error {
+func setTransparent(fd int, six bool) error {
 	if six {
 		return unix.SetsockoptInt(fd, unix.SOL_IPV6, unix.IPV6_TRANSPARENT, 1)
 	}
 	return unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_TRANSPARENT, 1)
 }
 
-// mark is SO_MARK of socket(7).
-func mark(fd int, n uint32) error {
+// setMark is SO_MARK of socket(7).
+func setMark(fd int, n uint32) error {
 	return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, int(n))
 }
 

@@ -1,50 +1,55 @@
 // The control socket: made here, because it lies outside every room's root, and
 // served by lockd. This file owns its name in the file system.
 
-package parent
+package socket
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/smtp-gated/smtp-gated/parent/config"
-	"github.com/smtp-gated/smtp-gated/parent/host"
 )
 
-const controlQueue = 16
+// controlBacklog is how many operators may wait.
+const controlBacklog = 16
 
-// controlSocket is the listening socket with its name.
-type controlSocket struct {
-	*os.File
+// Control is the listening socket with its name.
+type Control struct {
+	File *os.File
+
 	path string // empty once removed
 }
 
-// remove takes the socket's name away; lockd goes on to serve those who are connected.
-func (c *controlSocket) remove() {
+// OpenControl makes the socket, a SOCK_SEQPACKET one, with a group, unless that is
+// negative, and a mode. One that another daemon serves is an error, one that nobody
+// does is replaced.
+func OpenControl(path string, gid int, mode fs.FileMode) (*Control, error) {
+	f, err := bindControl(path)
+	if err != nil {
+		return nil, err
+	}
+	if gid >= 0 {
+		err = os.Lchown(path, -1, gid)
+	}
+	if err == nil {
+		err = os.Chmod(path, mode)
+	}
+	if err != nil {
+		f.Close()
+		os.Remove(path)
+		return nil, err
+	}
+	return &Control{f, path}, nil
+}
+
+// Remove takes the socket's name away; who serves it goes on to serve those who are
+// connected. It may be called twice, and of nil.
+func (c *Control) Remove() {
 	if c != nil && c.path != "" {
 		os.Remove(c.path)
 		c.path = ""
 	}
-}
-
-// openControl makes the socket. One that another daemon serves is an error, one
-// that nobody does is replaced.
-func openControl(c *config.Config) (*controlSocket, error) {
-	path := c.Inside(c.Control())
-	f, err := bindControl(path)
-	if err != nil {
-		return nil, fmt.Errorf("%s %s: %w", c.Called("control_socket"), path, err)
-	}
-	if err := permit(path, c); err != nil {
-		f.Close()
-		os.Remove(path)
-		return nil, fmt.Errorf("%s %s: %w", c.Called("control_socket"), path, err)
-	}
-	return &controlSocket{f, path}, nil
 }
 
 func bindControl(path string) (*os.File, error) {
@@ -63,7 +68,7 @@ func bindControl(path string) (*os.File, error) {
 	}
 	unix.Umask(old)
 	if err == nil {
-		err = unix.Listen(fd, controlQueue)
+		err = unix.Listen(fd, controlBacklog)
 	}
 	if err != nil {
 		f.Close()
@@ -91,17 +96,4 @@ func removeStale(path string) error {
 		return errors.New("another daemon listens there")
 	}
 	return os.Remove(path)
-}
-
-func permit(path string, c *config.Config) error {
-	if c.ControlGroup != "" {
-		gid, err := host.FindGroup(c.ControlGroup)
-		if err != nil {
-			return err
-		}
-		if err := os.Lchown(path, -1, gid); err != nil {
-			return err
-		}
-	}
-	return os.Chmod(path, fs.FileMode(c.ControlPerm))
 }

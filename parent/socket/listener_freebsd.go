@@ -1,4 +1,4 @@
-package parent
+package socket
 
 import "golang.org/x/sys/unix"
 

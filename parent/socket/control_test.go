@@ -1,0 +1,40 @@
+//go:build linux
+
+package socket
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestControlSocket(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "control")
+	open := func() (*Control, error) { return OpenControl(path, -1, 0o604) }
+	f, err := open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o604 {
+		t.Errorf("mode %v, %v", info.Mode(), err)
+	}
+	if _, err := open(); err == nil || !strings.Contains(err.Error(), "another daemon listens there") {
+		t.Errorf("a socket that is served was taken: %v", err)
+	}
+	f.File.Close()
+	if f, err = open(); err != nil {
+		t.Fatalf("a socket nobody serves is in the way: %v", err)
+	}
+	f.Remove()
+	if err := os.WriteFile(path, []byte("precious"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	f.Remove()
+	if _, err := open(); err == nil || !strings.Contains(err.Error(), "no socket") {
+		t.Errorf("a plain file was taken: %v", err)
+	}
+	if text, _ := os.ReadFile(path); string(text) != "precious" {
+		t.Error("a plain file was removed")
+	}
+}

@@ -1,0 +1,267 @@
+// Package socket opens what takes a privilege or must outlive a room: the listeners,
+// the operators' socket, and the sockets sessions reach servers with. It never
+// accepts, reads or connects, and knows no configuration but by what it is told.
+//
+// This file owns the listeners: TCP addresses the session workers share, each of one
+// address family.
+package socket
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Listener is one listening address. Where the kernel spreads connections over
+// several sockets of one address there is one for each worker, so that a connection
+// wakes one of them; elsewhere all of them accept on a single one. Whoever has the
+// Listener keeps every socket: one whose worker died is served by another.
+type Listener struct {
+	Addr netip.AddrPort // as it was bound
+	Name string         // as systemd named it
+
+	sockets     []*os.File
+	open        int  // how many of the sockets, from the first, may be connected to
+	given       bool // by systemd
+	transparent bool // takes connections that are not for our addresses
+}
+
+// Reserve makes a listener with a socket for each of a number of workers, if nobody
+// else listens there. It listens from Serve on: who waits at a socket needs somebody
+// behind it. A transparent one takes connections that are not for our addresses,
+// which may need privilege.
+func Reserve(a netip.AddrPort, workers int, transparent bool) (*Listener, error) {
+	l := &Listener{Addr: a, transparent: transparent}
+	err := l.probe()
+	if err == nil {
+		err = l.Grow(workers)
+	}
+	if err != nil {
+		l.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+// Grow makes sockets until there is one for each worker. There are never fewer than
+// before: one that closed would turn away who waits at it.
+func (l *Listener) Grow(workers int) error {
+	if l.given {
+		return nil
+	}
+	if !spreads {
+		workers = 1
+	}
+	for len(l.sockets) < workers {
+		f, err := bindTo(l.Addr, spreads, l.transparent)
+		if err == nil {
+			l.sockets = append(l.sockets, f)
+			err = using(f, func(fd int) (err error) { l.Addr, err = boundTo(fd); return err })
+		}
+		if err != nil {
+			return l.complain(err)
+		}
+	}
+	return nil
+}
+
+// probe finds out whether somebody else listens: a shared address is no longer
+// refused by the kernel alone.
+func (l *Listener) probe() error {
+	if !spreads || l.Addr.Port() == 0 {
+		return nil
+	}
+	f, err := bindTo(l.Addr, false, l.transparent)
+	if err != nil {
+		return l.complain(err)
+	}
+	return f.Close()
+}
+
+func (l *Listener) complain(err error) error {
+	if errors.Is(err, unix.EADDRINUSE) {
+		return fmt.Errorf("listen on %s: the address is in use by another program", l.Addr)
+	}
+	return fmt.Errorf("listen on %s: %w", l.Addr, err)
+}
+
+// Close lets go of the sockets. Workers that have one hold it still, with whoever waits
+// there.
+func (l *Listener) Close() {
+	for _, f := range l.sockets {
+		f.Close()
+	}
+}
+
+// Single tells whether all workers accept on the same socket.
+func (l *Listener) Single() bool { return len(l.sockets) == 1 }
+
+// Share returns the sockets of one of several workers: of all there are, or of those
+// that Serve has opened. They stay the listener's.
+func (l *Listener) Share(index, workers int, all bool) (share []*os.File) {
+	if l.Single() {
+		return l.sockets
+	}
+	for i, f := range l.sockets {
+		if i%workers == index && (all || i < l.open) {
+			share = append(share, f)
+		}
+	}
+	return share
+}
+
+// bindTo makes a socket by hand because package net would open an MPTCP one,
+// whose connections do not tell where they were meant to go.
+func bindTo(a netip.AddrPort, shared, transparent bool) (*os.File, error) {
+	fd, err := unix.Socket(family(a.Addr().Is6()), unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.IPPROTO_TCP)
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(fd), "listener "+a.String())
+	if err := prepare(fd, a, shared, transparent); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// using does something with an open socket.
+func using(f *os.File, do func(fd int) error) error {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var derr error
+	if err := raw.Control(func(fd uintptr) { derr = do(int(fd)) }); err != nil {
+		return err
+	}
+	return derr
+}
+
+func prepare(fd int, a netip.AddrPort, shared, transparent bool) error {
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
+		return err
+	}
+	if shared {
+		if err := spread(fd); err != nil {
+			return err
+		}
+	}
+	if transparent {
+		if err := setTransparent(fd, a.Addr().Is6()); err != nil {
+			return fmt.Errorf("take connections for others%s", remedy(err))
+		}
+	}
+	var to unix.Sockaddr
+	if a.Addr().Is6() {
+		if err := unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1); err != nil {
+			return err
+		}
+		zone, err := zoneID(a.Addr().Zone())
+		if err != nil {
+			return err
+		}
+		to = &unix.SockaddrInet6{Port: int(a.Port()), Addr: a.Addr().As16(), ZoneId: zone}
+	} else {
+		to = &unix.SockaddrInet4{Port: int(a.Port()), Addr: a.Addr().Unmap().As4()}
+	}
+	return unix.Bind(fd, to)
+}
+
+func zoneID(zone string) (uint32, error) {
+	if zone == "" {
+		return 0, nil
+	}
+	if n, err := strconv.ParseUint(zone, 10, 32); err == nil {
+		return uint32(n), nil
+	}
+	i, err := net.InterfaceByName(zone)
+	if err != nil {
+		return 0, fmt.Errorf("interface %s: %w", zone, err)
+	}
+	return uint32(i.Index), nil
+}
+
+func boundTo(fd int) (netip.AddrPort, error) {
+	sa, err := unix.Getsockname(fd)
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	switch sa := sa.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port)), nil
+	case *unix.SockaddrInet6:
+		return netip.AddrPortFrom(netip.AddrFrom16(sa.Addr), uint16(sa.Port)), nil
+	}
+	return netip.AddrPort{}, fmt.Errorf("not a TCP socket")
+}
+
+// SetTransparent has a listener take connections that are not for our addresses. It is
+// not taken back: where no rule brings any, none come.
+func (l *Listener) SetTransparent() error {
+	if l.transparent {
+		return nil
+	}
+	for _, f := range l.sockets {
+		if err := using(f, func(fd int) error { return setTransparent(fd, l.Addr.Addr().Is6()) }); err != nil {
+			return fmt.Errorf("listener %s: take connections for others%s", l.Addr, remedy(err))
+		}
+	}
+	l.transparent = true
+	return nil
+}
+
+// Serve opens the sockets, and sets how many connections may wait at each. Those that
+// systemd gave are open.
+func (l *Listener) Serve(backlog int) error {
+	for _, f := range l.sockets {
+		if err := using(f, func(fd int) error { return unix.Listen(fd, backlog) }); err != nil && !l.given {
+			return l.complain(err)
+		}
+	}
+	l.open = len(l.sockets)
+	return nil
+}
+
+// Given takes over the sockets of systemd's socket activation (sd_listen_fds(3)), once.
+// None is the usual case. go-systemd has a package for it, which
+// brings crypto/tls into every room.
+func Given() ([]*Listener, error) {
+	pid, _ := strconv.Atoi(os.Getenv("LISTEN_PID"))
+	n, _ := strconv.Atoi(os.Getenv("LISTEN_FDS"))
+	names := strings.Split(os.Getenv("LISTEN_FDNAMES"), ":")
+	for _, v := range []string{"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"} {
+		os.Unsetenv(v)
+	}
+	if pid != os.Getpid() {
+		return nil, nil
+	}
+	var all []*Listener
+	for i := range n {
+		fd := 3 + i
+		name := "LISTEN_FD_" + strconv.Itoa(fd)
+		if i < len(names) && names[i] != "" {
+			name = names[i]
+		}
+		accepting, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
+		if err != nil || accepting == 0 {
+			return nil, fmt.Errorf("socket %s given at start does not listen", name)
+		}
+		bound, err := boundTo(fd)
+		if err != nil {
+			return nil, fmt.Errorf("socket %s given at start: %w", name, err)
+		}
+		unix.CloseOnExec(fd)
+		if err := unix.SetNonblock(fd, true); err != nil {
+			return nil, fmt.Errorf("socket %s given at start: %w", name, err)
+		}
+		all = append(all, &Listener{Addr: bound, Name: name, sockets: []*os.File{os.NewFile(uintptr(fd), "listener "+name)}, open: 1, given: true})
+	}
+	return all, nil
+}
