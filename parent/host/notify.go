@@ -49,8 +49,8 @@ func (n *Notifier) tell(state string) error {
 	}
 	told := make(chan error, 1)
 	go func() {
-		defer n.telling.Unlock()
 		_, err := daemon.SdNotify(false, state)
+		n.telling.Unlock() // first: who is told may tell the next at once
 		told <- err
 	}()
 	select {
