@@ -73,24 +73,27 @@ func (p *parent) greet(m *member, h *imsg.Hello) {
 		s = m.gen.sink
 	}
 	p.tellSink(m, s)
-	facts := p.facts(m.gen)
-	c := m.gen.cfg
-	switch m.Room {
-	case imsg.Session:
-		p.tell(m, c.Session(facts))
-		p.admit(m, m.place)
-	case imsg.Lookupd:
-		p.tell(m, c.Lookupd(facts))
-		p.handFilter(m)
-	case imsg.Scand:
-		p.tell(m, c.Scand(func(path string) string { return m.local[path] }))
-	case imsg.Lockd:
-		p.tell(m, c.Lockd(facts))
-		p.tell(m, &imsg.ControlSocket{}, p.control.File)
-		p.tell(m, &imsg.Ledger{}, p.ledger)
-		p.handRates(m, c)
-	case imsg.Action:
-		p.tell(m, c.Action(facts))
+	p.configure(m, false)
+}
+
+// configure tells a room its part of the configuration and hands over what belongs to
+// it. One that has moved to another configuration keeps what does not depend on it.
+func (p *parent) configure(m *member, again bool) {
+	p.tell(m, m.slice(m.gen.cfg, p.facts(m.gen), m.local))
+	for _, g := range m.grants {
+		switch {
+		case g == rateStore:
+			p.handRates(m)
+		case again:
+		case g == listeners:
+			p.admit(m, m.place)
+		case g == packetFilter:
+			p.handFilter(m)
+		case g == controlSocket:
+			p.tell(m, &imsg.ControlSocket{}, p.control.File)
+		case g == ledger:
+			p.tell(m, &imsg.Ledger{}, p.ledger)
+		}
 	}
 }
 
@@ -111,7 +114,7 @@ func (p *parent) admit(m *member, place int) {
 // another one, until and beside its replacement.
 func (p *parent) adopt(g *generation) {
 	serving := slices.DeleteFunc(p.of(g), func(m *member) bool {
-		return m.Room != imsg.Session || m.state != imsg.Running || m.going
+		return !m.serves || m.state != imsg.Running || m.going
 	})
 	for place := range workers(g.cfg) {
 		served := slices.ContainsFunc(serving, func(m *member) bool {
@@ -167,7 +170,7 @@ func (p *parent) together(a, b *member) bool {
 	if !a.linked(b.Room) {
 		return false
 	}
-	if a.Room == imsg.Action || b.Room == imsg.Action {
+	if a.newest || b.newest {
 		return a.gen == p.current && b.gen == p.current
 	}
 	return a.lasting || b.lasting || a.gen == b.gen
@@ -261,9 +264,9 @@ func (p *parent) needed(m *member) bool {
 		return false
 	case g == p.current && !p.stopping:
 		return true
-	case m.Room == imsg.Session:
+	case m.serves:
 		return false // it was on its way out
-	case m.lasting, m.Room == imsg.Action:
+	case m.lasting, m.newest:
 		return g == p.current && p.sessions(nil) > 0
 	}
 	return p.sessions(g) > 0
@@ -316,7 +319,7 @@ func (p *parent) replace(m *member, fails int) {
 func (p *parent) sessions(g *generation) int {
 	n := 0
 	for _, m := range p.members {
-		if m.Room == imsg.Session && (g == nil || m.gen == g) {
+		if m.serves && (g == nil || m.gen == g) {
 			n++
 		}
 	}
@@ -340,7 +343,7 @@ func (p *parent) drain(m *member, closing []netip.AddrPort) {
 
 // accepts tells whether a worker on its way out may still accept clients.
 func (p *parent) accepts(m *member) bool {
-	return m.Room == imsg.Session && m.gen != p.current && m.state == imsg.Draining && !m.drained
+	return m.serves && m.gen != p.current && m.state == imsg.Draining && !m.drained
 }
 
 // sayFamily tells lockd who is there, for those who ask it.

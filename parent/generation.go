@@ -55,7 +55,7 @@ func (p *parent) furnish(g *generation) (err error) {
 		r := &rooms[i]
 		g.who[r.Room] = host.NoUser
 		if p.rooted {
-			if g.who[r.Room], err = r.user(g.cfg); err != nil {
+			if g.who[r.Room], err = r.account(g.cfg); err != nil {
 				return err
 			}
 		}
@@ -184,8 +184,7 @@ func (p *parent) install(g *generation) {
 		if m.lasting && m.gen != g {
 			m.gen = g
 			if m.greeted {
-				p.tell(m, g.cfg.Lockd(p.facts(g)))
-				p.handRates(m, g.cfg)
+				p.configure(m, true)
 			}
 		}
 	}

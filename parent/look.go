@@ -82,7 +82,7 @@ func (l *lookout) users() {
 			}
 			continue
 		}
-		id, err := r.user(l.Config)
+		id, err := r.account(l.Config)
 		if err != nil {
 			l.warn("", "%v", err)
 			continue

@@ -19,16 +19,36 @@ import (
 type room struct {
 	imsg.Room
 	comm    string // its name in /proc/PID/comm, 15 octets at most
-	count   func(*config.Config) int
+	user    string // the option that names its user
+	groups  bool   // keeps its user's supplementary groups
 	rootDir rootDir
+	count   func(*config.Config) int
 	files   func(*config.Config) uint64 // RLIMIT_NOFILE, 0: as it is
 	threads func(*config.Config) int    // GOMAXPROCS, nil: the runtime decides
 	links   []imsg.Room
-	groups  bool // keeps its user's supplementary groups
 	lasting bool // one for all generations; switches to a new configuration in place
+	serves  bool // accepts clients: a generation lives as long as one of these does
+	newest  bool // only that of the generation in force gets work; an older one ends with its last
 	scripts bool // starts the administrator's programs, which inherit what binds it
+	slice   slice
+	grants  []grant
 	may     []permission
 }
+
+// slice is what a room is told of the configuration. local are the names, below its
+// root, of what lies there.
+type slice func(c *config.Config, f config.Facts, local map[string]string) imsg.Notice
+
+// grant is something the parent opens and hands to a room.
+type grant uint8
+
+const (
+	listeners     grant = iota // a worker's share of the sockets
+	packetFilter               // the device, in the modes that ask it
+	controlSocket              // the operators'
+	ledger                     // where counters outlive their keeper
+	rateStore                  // anew with each configuration
+)
 
 // rootDir says what a room's root directory is.
 type rootDir uint8
@@ -67,12 +87,15 @@ func (r *room) root(c *config.Config) string {
 type permission struct{ word, why string }
 
 // rooms is the family, the strongest first: a room's word is never enough to
-// have one above it ended. The parent stands over all of them.
+// have one above it ended. The parent stands over all of them, and starts them in
+// this order.
 var rooms = []room{
 	{
-		Room: imsg.Lockd, comm: "smtp-gated-lock", rootDir: inLocks, lasting: true, threads: one,
+		Room: imsg.Lockd, comm: "smtp-gated-lock", user: "user_lock", rootDir: inLocks, lasting: true, threads: one,
 		count: one, files: fixed(1024),
-		links: []imsg.Room{imsg.Session, imsg.Action},
+		slice:  func(c *config.Config, f config.Facts, _ map[string]string) imsg.Notice { return c.Lockd(f) },
+		grants: []grant{controlSocket, ledger, rateStore},
+		links:  []imsg.Room{imsg.Session, imsg.Action},
 		may: []permission{
 			{"stdio", "memory, clock, links"},
 			{"recvfd", "control socket, ledger and state file come from the parent"},
@@ -83,8 +106,9 @@ var rooms = []room{
 		},
 	},
 	{
-		Room: imsg.Action, comm: "smtp-gated-acti", rootDir: inSpoolOnly, scripts: true,
+		Room: imsg.Action, comm: "smtp-gated-acti", user: "user_action", rootDir: inSpoolOnly, scripts: true, newest: true,
 		count: one, files: fixed(0),
+		slice: func(c *config.Config, f config.Facts, _ map[string]string) imsg.Notice { return c.Action(f) },
 		links: []imsg.Room{imsg.Lockd},
 		may: []permission{
 			{"stdio", "memory, clock, links"},
@@ -95,8 +119,11 @@ var rooms = []room{
 		},
 	},
 	{
-		Room: imsg.Scand, comm: "smtp-gated-scan", rootDir: atScanners, groups: true, threads: two,
+		Room: imsg.Scand, comm: "smtp-gated-scan", user: "user_scan", rootDir: atScanners, groups: true, threads: two,
 		count: one, files: fixed(4096),
+		slice: func(c *config.Config, _ config.Facts, local map[string]string) imsg.Notice {
+			return c.Scand(func(path string) string { return local[path] })
+		},
 		links: []imsg.Room{imsg.Session},
 		may: []permission{
 			{"stdio", "memory, clock, links"},
@@ -108,9 +135,11 @@ var rooms = []room{
 		},
 	},
 	{
-		Room: imsg.Lookupd, comm: "smtp-gated-look", rootDir: inEmpty, threads: two,
+		Room: imsg.Lookupd, comm: "smtp-gated-look", user: "user_lookup", rootDir: inEmpty, threads: two,
 		count: one, files: fixed(1024),
-		links: []imsg.Room{imsg.Session},
+		slice:  func(c *config.Config, f config.Facts, _ map[string]string) imsg.Notice { return c.Lookupd(f) },
+		grants: []grant{packetFilter},
+		links:  []imsg.Room{imsg.Session},
 		may: []permission{
 			{"stdio", "memory, clock, links"},
 			{"recvfd", "links come from the parent"},
@@ -119,9 +148,11 @@ var rooms = []room{
 		},
 	},
 	{
-		Room: imsg.Session, comm: "smtp-gated-sess", rootDir: inSpool, threads: share,
+		Room: imsg.Session, comm: "smtp-gated-sess", user: "user_session", rootDir: inSpool, serves: true, threads: share,
 		count: workers, files: sessionFiles,
-		links: []imsg.Room{imsg.Lockd, imsg.Scand, imsg.Lookupd},
+		slice:  func(c *config.Config, f config.Facts, _ map[string]string) imsg.Notice { return c.Session(f) },
+		grants: []grant{listeners},
+		links:  []imsg.Room{imsg.Lockd, imsg.Scand, imsg.Lookupd},
 		may: []permission{
 			{"stdio", "memory, clock, links"},
 			{"recvfd", "listeners, sockets and links come from the parent"},

@@ -25,7 +25,7 @@ const (
 func (p *parent) retire(g *generation, closing []netip.AddrPort) {
 	for _, m := range p.of(g) {
 		// Scripts run on for those who are here to the end.
-		if m.Room == imsg.Session || m.Room == imsg.Action && g != p.current {
+		if m.serves || m.newest && g != p.current {
 			p.drain(m, closing)
 		}
 	}
@@ -51,13 +51,13 @@ func (p *parent) retire(g *generation, closing []netip.AddrPort) {
 func (p *parent) end(g *generation) {
 	g.ending = true
 	for _, m := range p.of(g) {
-		if m.Room == imsg.Session && !m.going {
+		if m.serves && !m.going {
 			p.tell(m, &imsg.Drain{End: true})
 		}
 	}
 	p.later(lastMessage, func() {
 		for _, m := range p.of(g) {
-			if m.Room == imsg.Session {
+			if m.serves {
 				p.dismiss(m)
 			}
 		}
@@ -134,7 +134,7 @@ func (p *parent) gone(g *generation) bool {
 	}
 	left := p.of(g)
 	for _, m := range left {
-		if m.Room != imsg.Action {
+		if !m.newest {
 			p.dismiss(m)
 		}
 	}
@@ -155,7 +155,7 @@ func (p *parent) leave() {
 	for _, m := range slices.Clone(p.members) {
 		switch {
 		case m.lasting:
-		case m.Room != imsg.Action:
+		case !m.newest:
 			p.dismiss(m)
 		default:
 			scripts = true

@@ -7,17 +7,16 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/parent/config"
 	"github.com/smtp-gated/smtp-gated/parent/host"
 )
 
-// user finds who a room is; the error names the remedy.
-func (r *room) user(c *config.Config) (host.User, error) {
+// account finds who a room is; the error names the remedy.
+func (r *room) account(c *config.Config) (host.User, error) {
 	name := c.User(r.Room)
 	u, err := host.FindUser(name)
 	if err != nil {
-		return u, fmt.Errorf("user %q of the %s room does not exist: create it, or name another with %s or %s", name, r.Room, c.Called(option(r.Room)), c.Called("set_user"))
+		return u, fmt.Errorf("user %q of the %s room does not exist: create it, or name another with %s or %s", name, r.Room, c.Called(r.user), c.Called("set_user"))
 	}
 	if c.SetGroup != "" {
 		if u.GID, err = host.FindGroup(c.SetGroup); err != nil {
@@ -25,7 +24,7 @@ func (r *room) user(c *config.Config) (host.User, error) {
 		}
 	}
 	if u.UID == 0 {
-		return u, fmt.Errorf("user %q of the %s room is root: name an unprivileged one with %s or %s", name, r.Room, c.Called(option(r.Room)), c.Called("set_user"))
+		return u, fmt.Errorf("user %q of the %s room is root: name an unprivileged one with %s or %s", name, r.Room, c.Called(r.user), c.Called("set_user"))
 	}
 	if r.groups {
 		all, err := host.GroupsOf(name)
@@ -35,12 +34,4 @@ func (r *room) user(c *config.Config) (host.User, error) {
 		u.Groups = slices.DeleteFunc(all, func(g int) bool { return g == u.GID })
 	}
 	return u, nil
-}
-
-// option is the option that names a room's user.
-func option(r imsg.Room) string {
-	return map[imsg.Room]string{
-		imsg.Session: "user_session", imsg.Lookupd: "user_lookup", imsg.Scand: "user_scan",
-		imsg.Lockd: "user_lock", imsg.Action: "user_action",
-	}[r]
 }
