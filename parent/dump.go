@@ -69,9 +69,9 @@ func openDump(path string, perm fs.FileMode) (*os.File, error) {
 }
 
 // keeper returns lockd if it is at work.
-func (p *parent) keeper() *member {
-	for _, m := range p.members {
-		if m.lasting && m.state == imsg.Running && !m.going {
+func (p *parent) keeper() *child {
+	for _, m := range p.children {
+		if m.lasting && m.state == imsg.Running && !m.stopping {
 			return m
 		}
 	}

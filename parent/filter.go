@@ -38,7 +38,7 @@ func (p *parent) checkFilter(c *config.Config) error {
 
 // handFilter gives lookupd the device, opened anew: we keep none. It is at its
 // place before the first link to a session, which comes after Ready.
-func (p *parent) handFilter(m *member) {
+func (p *parent) handFilter(m *child) {
 	c := m.gen.cfg
 	if !c.Mode.Filter() {
 		return

@@ -32,9 +32,9 @@ func (p *parent) begin(c *config.Config, done func(error)) error {
 	p.numbered++
 	g := &generation{number: p.numbered, cfg: c, who: map[imsg.Room]host.User{}, done: done}
 	p.coming = g
-	err := p.furnish(g)
+	err := p.prepare(g)
 	if err == nil {
-		err = p.people(g)
+		err = p.spawnRooms(g)
 	}
 	if err != nil {
 		g.done = nil
@@ -43,8 +43,8 @@ func (p *parent) begin(c *config.Config, done func(error)) error {
 	return err
 }
 
-// furnish opens and makes what the rooms of g need.
-func (p *parent) furnish(g *generation) (err error) {
+// prepare opens and makes what the rooms of g need.
+func (p *parent) prepare(g *generation) (err error) {
 	if g.sink, err = openAnySink(g.cfg, p.Foreground); err != nil {
 		return err
 	}
@@ -70,9 +70,9 @@ func (p *parent) furnish(g *generation) (err error) {
 	return p.listen(g)
 }
 
-// people starts the rooms of g. The lasting one is there already, but for the
+// spawnRooms starts the rooms of g. The lasting one is there already, but for the
 // first time.
-func (p *parent) people(g *generation) error {
+func (p *parent) spawnRooms(g *generation) error {
 	if g.cfg.Priority < 0 && !p.rooted {
 		p.log.Warn("without root no room gets a better priority", "priority", g.cfg.Priority)
 	}
@@ -85,8 +85,8 @@ func (p *parent) people(g *generation) error {
 		if r.lasting && p.current != nil {
 			continue
 		}
-		for place := range r.count(g.cfg) {
-			if _, err := p.start(r, g, place); err != nil {
+		for index := range r.count(g.cfg) {
+			if _, err := p.start(r, g, index); err != nil {
 				return err
 			}
 		}
@@ -95,14 +95,14 @@ func (p *parent) people(g *generation) error {
 }
 
 // start starts one room of g in its place among others of its kind.
-func (p *parent) start(r *room, g *generation, place int) (*member, error) {
+func (p *parent) start(r *room, g *generation, index int) (*child, error) {
 	spec, local := p.sandbox(r, g)
 	m, err := p.spawn(r, g, spec)
 	if err != nil {
 		return nil, err
 	}
-	m.local, m.place = local, place
-	p.unsaid = true
+	m.local, m.index = local, index
+	p.familyDirty = true
 	return m, nil
 }
 
@@ -165,10 +165,10 @@ func (p *parent) failed(g *generation, err error) {
 	}
 }
 
-// install puts a generation in force, all of whose rooms are ready. Its sockets open
+// activate puts a generation in force, all of whose rooms are ready. Its sockets open
 // with it, the old one's workers are asked to stop accepting; inForce is when they
 // have.
-func (p *parent) install(g *generation) {
+func (p *parent) activate(g *generation) {
 	for _, l := range g.listeners {
 		if err := l.Serve(g.cfg.ConnectQueue); err != nil {
 			p.failed(g, err)
@@ -180,7 +180,7 @@ func (p *parent) install(g *generation) {
 	if g.sink != p.sink {
 		p.useSink(g.sink)
 	}
-	for _, m := range p.members {
+	for _, m := range p.children {
 		if m.lasting && m.gen != g {
 			m.gen = g
 			if m.greeted {
@@ -191,11 +191,11 @@ func (p *parent) install(g *generation) {
 	for i := range rooms {
 		for _, m := range p.of(g) {
 			if m.room == &rooms[i] && m.ready && m.state == imsg.Starting {
-				p.commission(m)
+				p.startWork(m)
 			}
 		}
 	}
-	p.unsaid = true
+	p.familyDirty = true
 	if closing := p.unlisten(g); old != nil {
 		p.draining = append(p.draining, old)
 		p.retire(old, closing)
@@ -206,7 +206,7 @@ func (p *parent) install(g *generation) {
 // who were let in under it: now a reload is complete.
 func (p *parent) inForce() {
 	g := p.taking
-	if g == nil || slices.ContainsFunc(p.members, p.accepts) {
+	if g == nil || slices.ContainsFunc(p.children, p.accepts) {
 		return
 	}
 	p.taking = nil
@@ -226,10 +226,10 @@ func (p *parent) inForce() {
 	}
 }
 
-// of returns the members of a generation.
-func (p *parent) of(g *generation) []*member {
-	var all []*member
-	for _, m := range p.members {
+// of returns the rooms of a generation.
+func (p *parent) of(g *generation) []*child {
+	var all []*child
+	for _, m := range p.children {
 		if m.gen == g {
 			all = append(all, m)
 		}

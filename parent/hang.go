@@ -28,9 +28,9 @@ var errUndead = errors.New("KILL does not end it")
 func (p *parent) askRooms(now time.Time) {
 	late := now.Sub(p.lastAsked) > p.askEvery*3/2
 	p.lastAsked = now
-	for _, m := range slices.Clone(p.members) {
+	for _, m := range slices.Clone(p.children) {
 		switch {
-		case m.going || m.killed:
+		case m.stopping || m.killed:
 			continue
 		case late:
 			m.unready = 0
@@ -51,7 +51,7 @@ func (p *parent) askRooms(now time.Time) {
 }
 
 // ask asks one room. Its answer counts at once: the loop may be busy.
-func (p *parent) ask(m *member) {
+func (p *parent) ask(m *child) {
 	m.silent.Add(1)
 	go func() {
 		if _, err := link.Ask(m.conn, &imsg.Ping{}, (maxSilent+1)*p.askEvery); err == nil {
@@ -61,7 +61,7 @@ func (p *parent) ask(m *member) {
 }
 
 // kill ends a room at once. After its end it does nothing.
-func (p *parent) kill(m *member) {
+func (p *parent) kill(m *child) {
 	if m.killed {
 		return
 	}
@@ -75,15 +75,15 @@ func (p *parent) kill(m *member) {
 }
 
 // killLater ends a room that does not end by itself.
-func (p *parent) killLater(m *member) {
+func (p *parent) killLater(m *child) {
 	time.AfterFunc(grace, func() { p.post(func() { p.kill(m) }) })
 }
 
 // abandon gives up a room that was killed and is there still: the kernel waits
 // with it, for a disk as a rule. Another takes its place, but only one: if that
 // hangs as well, the next comes when it has died.
-func (p *parent) abandon(m *member) {
-	if !slices.Contains(p.members, m) {
+func (p *parent) abandon(m *child) {
+	if !slices.Contains(p.children, m) {
 		return
 	}
 	m.undead = true
@@ -93,7 +93,7 @@ func (p *parent) abandon(m *member) {
 }
 
 // buried follows up on the end of a room that was given up.
-func (p *parent) buried(m *member) {
+func (p *parent) buried(m *child) {
 	m.undead = false
 	p.log.Info("room has died at last", "room", m.Room, "member", m.number, "pid", m.cmd.Process.Pid)
 	if m.owed && p.needed(m) {

@@ -326,7 +326,7 @@ func TestDrainTimeout(t *testing.T) {
 func TestBadPeer(t *testing.T) {
 	h := newHouse(t, "workers 1", "proxy_name accuse:session")
 	h.start(true)
-	h.waitFor("room reported for a bad message room=lockd", maxSpread)
+	h.waitFor("room reported for a bad message room=lockd", maxAccusations)
 	h.waitFor("room ended unasked room=session", 1)
 	if n := h.count("room ended unasked room=lockd"); n != 0 {
 		t.Error("a session had lockd ended")

@@ -64,21 +64,21 @@ type parent struct {
 	sink   *host.Sink
 	notify *host.Notifier
 
-	members    []*member
-	counts     map[imsg.Room]int // rooms ever started, by kind
-	current    *generation       // in force; nil until the first is ready
-	coming     *generation       // not yet ready
-	taking     *generation       // in force, but older ones may still accept
-	draining   []*generation
-	numbered   int  // generations ever
-	wanted     bool // one more reload, as soon as it may be
-	asked      []func(error)
-	ignored    []string // options of the last reload whose change needs a restart
-	stopping   bool
-	hurried    bool // end without waiting for sessions
-	unsaid     bool // lockd has not heard yet who is there
-	dumping    bool
-	dumpWanted bool
+	children    []*child
+	counts      map[imsg.Room]int // rooms ever started, by kind
+	current     *generation       // in force; nil until the first is ready
+	coming      *generation       // not yet ready
+	taking      *generation       // in force, but older ones may still accept
+	draining    []*generation
+	numbered    int  // generations ever
+	wanted      bool // one more reload, as soon as it may be
+	asked       []func(error)
+	ignored     []string // options of the last reload whose change needs a restart
+	stopping    bool
+	forced      bool // end without waiting for sessions
+	familyDirty bool // lockd has not heard yet who is there
+	dumping     bool
+	dumpWanted  bool
 
 	listeners map[netip.AddrPort]*socket.Listener // by configured address
 	given     []*socket.Listener
@@ -118,7 +118,7 @@ func Run(o Options) (err error) {
 	if err != nil {
 		return &BadConfig{err}
 	}
-	if err := p.prepare(c); err != nil {
+	if err := p.open(c); err != nil {
 		p.cleanUp()
 		return err
 	}
@@ -146,8 +146,8 @@ func (b *BadConfig) Error() string { return b.Err.Error() }
 // Unwrap returns what was found.
 func (b *BadConfig) Unwrap() error { return b.Err }
 
-// prepare opens what lasts from the first generation to the last.
-func (p *parent) prepare(c *config.Config) (err error) {
+// open opens what lasts from the first generation to the last.
+func (p *parent) open(c *config.Config) (err error) {
 	if p.self, err = host.Program(); err != nil {
 		return err
 	}
@@ -171,7 +171,7 @@ func (p *parent) prepare(c *config.Config) (err error) {
 	if p.pid, err = host.LockPidFile(c.Inside(c.PidFile)); err != nil {
 		return err
 	}
-	if err = p.insist(func() error { p.control, err = openControl(c); return err }); err != nil {
+	if err = p.retryWhilePredecessorEnds(func() error { p.control, err = openControl(c); return err }); err != nil {
 		return err
 	}
 	if p.ledger, err = host.NamelessFile("ledger"); err != nil {
@@ -183,9 +183,9 @@ func (p *parent) prepare(c *config.Config) (err error) {
 	return nil
 }
 
-// insist tries again for a while if our predecessor has died without a farewell:
+// retryWhilePredecessorEnds tries again for a while if our predecessor has died without a farewell:
 // its rooms, which still hold its sockets, are just about to notice.
-func (p *parent) insist(try func() error) error {
+func (p *parent) retryWhilePredecessorEnds(try func() error) error {
 	end := time.Now().Add(heirWait)
 	for {
 		err := try()
@@ -278,10 +278,10 @@ func (p *parent) startedWell() {
 	}
 }
 
-// shortly words the cause of a failed start for one line.
-func shortly(err error, m *member) error {
-	if m.word != "" {
-		return fmt.Errorf("%s did not get ready: %s", m.name(), m.word)
+// startError words the cause of a failed start for one line.
+func startError(err error, m *child) error {
+	if m.firstStderrLine != "" {
+		return fmt.Errorf("%s did not get ready: %s", m.name(), m.firstStderrLine)
 	}
 	return fmt.Errorf("%s did not get ready: %s", m.name(), cause(err))
 }

@@ -40,7 +40,7 @@ func checkRates(c *config.Config) error {
 
 // handRates gives lockd the store, opened anew: two that share an offset and a
 // lock could not tell each other apart.
-func (p *parent) handRates(m *member) {
+func (p *parent) handRates(m *child) {
 	c := m.gen.cfg
 	if c.RateExpiration == 0 {
 		return

@@ -49,7 +49,7 @@ func (p *parent) readAgain() {
 			}
 		} else {
 			p.reloaded = time.Now()
-			p.unsaid = true
+			p.familyDirty = true
 		}
 		for _, f := range asked {
 			f(err)

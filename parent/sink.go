@@ -79,7 +79,7 @@ func (p *parent) useSink(s *host.Sink) {
 	if err == nil {
 		p.output.SetSink(&s.Sink, own)
 	}
-	for _, m := range p.members {
+	for _, m := range p.children {
 		if m.greeted {
 			p.tellSink(m, s)
 		}
@@ -91,7 +91,7 @@ func (p *parent) useSink(s *host.Sink) {
 
 // tellSink has a room write its log to s, and tells it how the administrator
 // calls the files below its root.
-func (p *parent) tellSink(m *member, s *host.Sink) {
+func (p *parent) tellSink(m *child, s *host.Sink) {
 	told := s.Sink
 	told.Root = m.root(m.gen.cfg)
 	p.tell(m, &told, s.File)

@@ -42,7 +42,7 @@ func (p *parent) listener(a netip.AddrPort, c *config.Config) (l *socket.Listene
 	if l = p.listeners[a]; l != nil {
 		return l, l.Grow(workers(c))
 	}
-	err = p.insist(func() error { l, err = socket.Reserve(a, workers(c), p.intercepts(c)); return err })
+	err = p.retryWhilePredecessorEnds(func() error { l, err = socket.Reserve(a, workers(c), p.intercepts(c)); return err })
 	if err == nil {
 		p.listeners[a] = l
 	}
@@ -72,7 +72,7 @@ func (p *parent) unlisten(g *generation) (closing []netip.AddrPort) {
 func outgoing(c *config.Config) socket.Outgoing { return socket.Outgoing{Mode: c.Mode, Mark: c.SoMark} }
 
 // supply hands a worker the sockets it asks for.
-func (p *parent) supply(m *member, ask *imsg.Sockets) {
+func (p *parent) supply(m *child, ask *imsg.Sockets) {
 	out := outgoing(m.gen.cfg)
 	if !out.Needed() || ask.N < 1 || ask.N > imsg.MaxSockets {
 		p.log.Error("room asks for sockets it cannot need", "room", m.Room, "member", m.number, "number", ask.N)

@@ -1,6 +1,6 @@
 // Making one room: ourselves, executed again with one descriptor and a written
 // order where to live. This file owns a room's process and its link; what it is
-// told, and when, is decided in family.go.
+// told, and when, is decided in child.go.
 
 package parent
 
@@ -34,37 +34,37 @@ const (
 	lateCrash = time.Second     // for the rest of a crash text after the end
 )
 
-// member is one running room.
-type member struct {
+// child is one running room.
+type child struct {
 	*room
-	number  int
-	gen     *generation
-	place   int   // among the rooms of its kind in gen
-	adopted []int // places of dead workers whose doors it serves as well
-	cmd     *exec.Cmd
-	conn    *link.Conn
-	state   imsg.MemberState
-	started time.Time
-	fails   int               // early deaths of its predecessors in a row
-	greeted bool              // has said who it is
-	ready   bool              // has said so
-	drained bool              // a worker: has stopped accepting
-	going   bool              // its end is wanted
-	killed  bool              // has been sent KILL
-	undead  bool              // and has not died of it
-	before  *member           // an undead one whose place it took, or its predecessors did
-	owed    bool              // undead, and not replaced yet
-	unready int               // times it was asked and not ready
-	silent  atomic.Int32      // questions in a row it has not answered
-	spread  int               // reports about stronger rooms
-	word    string            // the first it said on stderr
-	local   map[string]string // scand: the sockets' names below its root
+	number          int
+	gen             *generation
+	index           int   // among the rooms of its kind in gen
+	adopted         []int // indexes of dead workers whose sockets it serves as well
+	cmd             *exec.Cmd
+	conn            *link.Conn
+	state           imsg.MemberState
+	started         time.Time
+	fails           int               // early deaths of its predecessors in a row
+	greeted         bool              // has said who it is
+	ready           bool              // has said so
+	drained         bool              // a worker: has stopped accepting
+	stopping        bool              // its end is wanted
+	killed          bool              // has been sent KILL
+	undead          bool              // and has not died of it
+	before          *child            // an undead one whose place it took, or its predecessors did
+	owed            bool              // undead, and not replaced yet
+	unready         int               // times it was asked and not ready
+	silent          atomic.Int32      // questions in a row it has not answered
+	accusations     int               // reports about stronger rooms
+	firstStderrLine string            // of it
+	local           map[string]string // scand: the sockets' names below its root
 }
 
-func (m *member) name() string { return fmt.Sprintf("%s %d", m.Room, m.number) }
+func (m *child) name() string { return fmt.Sprintf("%s %d", m.Room, m.number) }
 
 // spawn starts a room's process. Its first message will be Hello.
-func (p *parent) spawn(r *room, g *generation, s *sandbox.Spec) (*member, error) {
+func (p *parent) spawn(r *room, g *generation, s *sandbox.Spec) (*child, error) {
 	ours, theirs, err := link.Pair()
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", r.Room, err)
@@ -95,8 +95,8 @@ func (p *parent) spawn(r *room, g *generation, s *sandbox.Spec) (*member, error)
 		return nil, fmt.Errorf("start %s: %w", r.Room, err)
 	}
 	p.counts[r.Room]++
-	m := &member{room: r, number: p.counts[r.Room], gen: g, cmd: cmd, conn: conn, state: imsg.Starting, started: time.Now()}
-	p.members = append(p.members, m)
+	m := &child{room: r, number: p.counts[r.Room], gen: g, cmd: cmd, conn: conn, state: imsg.Starting, started: time.Now()}
+	p.children = append(p.children, m)
 	go p.attend(m, crash)
 	return m, nil
 }
@@ -117,7 +117,7 @@ func (r *room) environment(c *config.Config) []string {
 }
 
 // attend follows a room until its end, outside the loop.
-func (p *parent) attend(m *member, crash *os.File) {
+func (p *parent) attend(m *child, crash *os.File) {
 	heard := make(chan struct{})
 	go func() {
 		defer close(heard)
@@ -136,7 +136,7 @@ func (p *parent) attend(m *member, crash *os.File) {
 
 // listenTo logs what a room writes to its stderr: the text of a crash, or why it
 // could not start.
-func (p *parent) listenTo(m *member, crash *os.File) {
+func (p *parent) listenTo(m *child, crash *os.File) {
 	in := bufio.NewReaderSize(crash, maxWord)
 	for n := 0; ; {
 		line, err := in.ReadSlice('\n')
@@ -149,7 +149,7 @@ func (p *parent) listenTo(m *member, crash *os.File) {
 		}
 		if n++; n <= maxWords {
 			p.post(func() {
-				m.word = cmp.Or(m.word, text)
+				m.firstStderrLine = cmp.Or(m.firstStderrLine, text)
 				p.log.Error("room said", "room", m.Room, "member", m.number, "text", text)
 			})
 		}
@@ -157,7 +157,7 @@ func (p *parent) listenTo(m *member, crash *os.File) {
 }
 
 // tell sends, and ends a room that does not take what it is told.
-func (p *parent) tell(m *member, msg imsg.Notice, files ...*os.File) {
+func (p *parent) tell(m *child, msg imsg.Notice, files ...*os.File) {
 	err := m.conn.Send(msg, files...)
 	if err == nil || errors.Is(err, imsg.Gone) {
 		return
@@ -167,11 +167,11 @@ func (p *parent) tell(m *member, msg imsg.Notice, files ...*os.File) {
 }
 
 // dismiss ends a room that has no work left: it ends by itself when its link does.
-func (p *parent) dismiss(m *member) {
-	if m.going {
+func (p *parent) dismiss(m *child) {
+	if m.stopping {
 		return
 	}
-	m.going = true
+	m.stopping = true
 	m.conn.Close()
 	p.killLater(m)
 }

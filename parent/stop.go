@@ -31,7 +31,7 @@ func (p *parent) retire(g *generation, closing []netip.AddrPort) {
 	}
 	p.later(drainedWithin, func() {
 		for _, m := range p.of(g) {
-			if p.accepts(m) && !m.going {
+			if p.accepts(m) && !m.stopping {
 				p.log.Error("room does not stop accepting", "room", m.Room, "member", m.number)
 				p.kill(m)
 			}
@@ -39,7 +39,7 @@ func (p *parent) retire(g *generation, closing []netip.AddrPort) {
 	})
 	called, limit := p.current.cfg.Called("drain_timeout"), p.current.cfg.DrainTimeout
 	p.later(limit, func() {
-		if p.sessions(g) > 0 && !g.ending && !p.hurried {
+		if p.sessions(g) > 0 && !g.ending && !p.forced {
 			p.log.Warn(called+" has passed, the last sessions are ended", "generation", g.number, "after", limit)
 			p.end(g)
 		}
@@ -51,7 +51,7 @@ func (p *parent) retire(g *generation, closing []netip.AddrPort) {
 func (p *parent) end(g *generation) {
 	g.ending = true
 	for _, m := range p.of(g) {
-		if m.serves && !m.going {
+		if m.serves && !m.stopping {
 			p.tell(m, &imsg.Drain{End: true})
 		}
 	}
@@ -105,9 +105,9 @@ func (p *parent) stop(now bool) {
 			p.retire(p.current, closing)
 		}
 	}
-	if now && !p.hurried {
-		p.hurried = true
-		for _, m := range slices.Clone(p.members) {
+	if now && !p.forced {
+		p.forced = true
+		for _, m := range slices.Clone(p.children) {
 			p.dismiss(m)
 		}
 	}
@@ -143,23 +143,23 @@ func (p *parent) gone(g *generation) bool {
 
 // leave sends the rooms home in the order in which they are needed no more.
 func (p *parent) leave() {
-	if len(p.members) == 0 {
+	if len(p.children) == 0 {
 		p.say(logs.LevelNotice, "stopped")
 		p.done = true
 		return
 	}
-	if p.hurried || p.sessions(nil) > 0 {
+	if p.forced || p.sessions(nil) > 0 {
 		return
 	}
 	scripts := false
-	for _, m := range slices.Clone(p.members) {
+	for _, m := range slices.Clone(p.children) {
 		switch {
 		case m.lasting:
 		case !m.newest:
 			p.dismiss(m)
 		default:
 			scripts = true
-			if m.state != imsg.Draining && !m.going {
+			if m.state != imsg.Draining && !m.stopping {
 				p.drain(m, nil)
 				limit := m.gen.cfg.ActionTimeout + grace
 				p.later(limit, func() { p.dismiss(m) })
@@ -169,7 +169,7 @@ func (p *parent) leave() {
 	if scripts {
 		return
 	}
-	for _, m := range slices.Clone(p.members) {
+	for _, m := range slices.Clone(p.children) {
 		p.dismiss(m)
 	}
 }

@@ -18,23 +18,23 @@ import (
 )
 
 const (
-	settled    = 10 * time.Second // a room that lived so long is no early death
-	firstPause = 100 * time.Millisecond
-	longPause  = 30 * time.Second
-	maxSpread  = 8 // reports about stronger rooms that are heard
+	settled        = 10 * time.Second // a room that lived so long is no early death
+	firstPause     = 100 * time.Millisecond
+	longPause      = 30 * time.Second
+	maxAccusations = 8 // reports about stronger rooms that are heard
 )
 
 // take hears what a room says.
-func (p *parent) take(m *member, r link.Request) {
+func (p *parent) take(m *child, r link.Request) {
 	switch msg := r.Message.(type) {
 	case *imsg.Hello:
-		p.greet(m, msg)
+		p.onHello(m, msg)
 	case *imsg.Ready:
-		p.isReady(m)
+		p.onReady(m)
 	case *imsg.Drained:
 		m.drained = true
 	case *imsg.BadPeer:
-		p.accused(m, msg)
+		p.onBadPeer(m, msg)
 	case *imsg.Sockets:
 		p.supply(m, msg)
 	case *imsg.Reload:
@@ -60,8 +60,8 @@ func (p *parent) outcome(err error) *imsg.Done {
 // cut makes a text fit a Done.
 func cut(text string) string { return text[:min(len(text), 4000)] }
 
-// greet briefs a room that has entered its sandbox.
-func (p *parent) greet(m *member, h *imsg.Hello) {
+// onHello briefs a room that has entered its sandbox.
+func (p *parent) onHello(m *child, h *imsg.Hello) {
 	if m.greeted || h.Room != m.Room || h.PID != m.cmd.Process.Pid || h.Fingerprint != imsg.Fingerprint() {
 		p.log.Error("room is not who it should be", "room", m.Room, "member", m.number)
 		p.kill(m)
@@ -78,7 +78,7 @@ func (p *parent) greet(m *member, h *imsg.Hello) {
 
 // configure tells a room its part of the configuration and hands over what belongs to
 // it. One that has moved to another configuration keeps what does not depend on it.
-func (p *parent) configure(m *member, again bool) {
+func (p *parent) configure(m *child, again bool) {
 	p.tell(m, m.slice(m.gen.cfg, p.facts(m.gen), m.local))
 	for _, g := range m.grants {
 		switch {
@@ -86,7 +86,7 @@ func (p *parent) configure(m *member, again bool) {
 			p.handRates(m)
 		case again:
 		case g == listeners:
-			p.admit(m, m.place)
+			p.admit(m, m.index)
 		case g == packetFilter:
 			p.handFilter(m)
 		case g == controlSocket:
@@ -97,47 +97,47 @@ func (p *parent) configure(m *member, again bool) {
 	}
 }
 
-// admit gives a session worker the sockets of a place: all of them, if they open
+// admit gives a session worker the sockets of an index: all of them, if they open
 // with its generation, else those that are open.
-func (p *parent) admit(m *member, place int) {
+func (p *parent) admit(m *child, index int) {
 	for _, l := range m.gen.listeners {
-		if l.Single() && place != m.place {
+		if l.Single() && index != m.index {
 			continue // it has that one
 		}
-		for _, f := range l.Share(place, workers(m.gen.cfg), m.gen == p.coming) {
+		for _, f := range l.Share(index, workers(m.gen.cfg), m.gen == p.coming) {
 			p.tell(m, &imsg.Listener{Address: l.Addr, Name: l.Name}, f)
 		}
 	}
 }
 
-// adopt has the sockets that nobody serves, because their worker died, served by
+// reassignListeners has the sockets that nobody serves, because their worker died, served by
 // another one, until and beside its replacement.
-func (p *parent) adopt(g *generation) {
-	serving := slices.DeleteFunc(p.of(g), func(m *member) bool {
-		return !m.serves || m.state != imsg.Running || m.going
+func (p *parent) reassignListeners(g *generation) {
+	serving := slices.DeleteFunc(p.of(g), func(m *child) bool {
+		return !m.serves || m.state != imsg.Running || m.stopping
 	})
-	for place := range workers(g.cfg) {
-		served := slices.ContainsFunc(serving, func(m *member) bool {
-			return m.place == place || slices.Contains(m.adopted, place)
+	for index := range workers(g.cfg) {
+		served := slices.ContainsFunc(serving, func(m *child) bool {
+			return m.index == index || slices.Contains(m.adopted, index)
 		})
 		if len(serving) > 0 && !served {
 			m := serving[0]
-			m.adopted = append(m.adopted, place)
-			p.admit(m, place)
+			m.adopted = append(m.adopted, index)
+			p.admit(m, index)
 		}
 	}
 }
 
-// isReady passes the barrier: a generation starts when all its rooms are ready,
+// onReady passes the barrier: a generation starts when all its rooms are ready,
 // a replacement at once.
-func (p *parent) isReady(m *member) {
-	if m.ready || m.going || !m.greeted {
+func (p *parent) onReady(m *child) {
+	if m.ready || m.stopping || !m.greeted {
 		return
 	}
 	m.ready = true
 	if m.gen != p.coming {
-		p.commission(m)
-		p.adopt(p.current)
+		p.startWork(m)
+		p.reassignListeners(p.current)
 		return
 	}
 	for _, other := range p.of(m.gen) {
@@ -145,28 +145,28 @@ func (p *parent) isReady(m *member) {
 			return
 		}
 	}
-	p.install(m.gen)
+	p.activate(m.gen)
 }
 
-// commission makes a ready room known to those it may talk to, and them to it,
+// startWork makes a ready room known to those it may talk to, and them to it,
 // and lets it work.
-func (p *parent) commission(m *member) {
-	for _, other := range p.members {
-		if other != m && other.state != imsg.Starting && !other.going && p.together(m, other) {
+func (p *parent) startWork(m *child) {
+	for _, other := range p.children {
+		if other != m && other.state != imsg.Starting && !other.stopping && p.linked(m, other) {
 			p.link(m, other)
 		}
 	}
 	m.state = imsg.Running
 	p.tell(m, &imsg.Start{})
-	p.unsaid = true
+	p.familyDirty = true
 	if m.lasting && p.dumpWanted {
 		p.dump()
 	}
 }
 
-// together tells whether two rooms share a link. Rooms of one generation talk to
+// linked tells whether two rooms share a link. Rooms of one generation talk to
 // each other and to the lasting room; only the newest script runner gets work.
-func (p *parent) together(a, b *member) bool {
+func (p *parent) linked(a, b *child) bool {
 	if !a.linked(b.Room) {
 		return false
 	}
@@ -176,7 +176,7 @@ func (p *parent) together(a, b *member) bool {
 	return a.lasting || b.lasting || a.gen == b.gen
 }
 
-func (p *parent) link(a, b *member) {
+func (p *parent) link(a, b *child) {
 	one, two, err := link.Pair()
 	if err != nil {
 		p.log.Error("link rooms", "one", a.name(), "other", b.name(), "error", err)
@@ -189,11 +189,11 @@ func (p *parent) link(a, b *member) {
 	two.Close()
 }
 
-// accused hears that a room said what it may not. It is ended and replaced,
+// onBadPeer hears that a room said what it may not. It is ended and replaced,
 // unless the report comes from a weaker one: that gets a fresh link, a few times.
-func (p *parent) accused(by *member, msg *imsg.BadPeer) {
-	for _, m := range p.members {
-		if m.Room != msg.Room || m.number != msg.Member || !p.together(by, m) {
+func (p *parent) onBadPeer(by *child, msg *imsg.BadPeer) {
+	for _, m := range p.children {
+		if m.Room != msg.Room || m.number != msg.Member || !p.linked(by, m) {
 			continue
 		}
 		p.log.Error("room reported for a bad message", "room", m.Room, "member", m.number, "by", by.name())
@@ -201,7 +201,7 @@ func (p *parent) accused(by *member, msg *imsg.BadPeer) {
 			p.kill(m)
 			return
 		}
-		if by.spread++; by.spread > maxSpread {
+		if by.accusations++; by.accusations > maxAccusations {
 			p.kill(by)
 			return
 		}
@@ -211,8 +211,8 @@ func (p *parent) accused(by *member, msg *imsg.BadPeer) {
 }
 
 // linkEnded follows up on a room's link that is no more.
-func (p *parent) linkEnded(m *member, err error) {
-	if m.going || !slices.Contains(p.members, m) {
+func (p *parent) linkEnded(m *child, err error) {
+	if m.stopping || !slices.Contains(p.children, m) {
 		return
 	}
 	if err != nil {
@@ -224,7 +224,7 @@ func (p *parent) linkEnded(m *member, err error) {
 }
 
 // ended follows up on a room's end.
-func (p *parent) ended(m *member, err error) {
+func (p *parent) ended(m *child, err error) {
 	if m.undead {
 		p.buried(m)
 		return
@@ -233,23 +233,23 @@ func (p *parent) ended(m *member, err error) {
 }
 
 // lost does without a room from now on.
-func (p *parent) lost(m *member, err error) {
-	p.members = slices.DeleteFunc(p.members, func(o *member) bool { return o == m })
+func (p *parent) lost(m *child, err error) {
+	p.children = slices.DeleteFunc(p.children, func(o *child) bool { return o == m })
 	m.conn.Close()
-	p.unsaid = true
-	if m.going || m.state == imsg.Draining && err == nil {
+	p.familyDirty = true
+	if m.stopping || m.state == imsg.Draining && err == nil {
 		p.log.Debug("room ended", "room", m.Room, "member", m.number, "cause", cause(err))
 		return
 	}
 	p.crashes++
 	p.lastCrash = time.Now()
 	p.say(logs.LevelCrit, "room ended unasked", "room", m.Room, "member", m.number, "pid", m.cmd.Process.Pid, "cause", cause(err))
-	m.going = true
+	m.stopping = true
 	switch {
 	case m.gen == p.coming:
-		p.failed(m.gen, shortly(err, m))
+		p.failed(m.gen, startError(err, m))
 	case p.needed(m):
-		p.adopt(p.current)
+		p.reassignListeners(p.current)
 		if !m.owed {
 			p.replace(m, p.fails(m))
 		}
@@ -257,10 +257,10 @@ func (p *parent) lost(m *member, err error) {
 }
 
 // needed tells whether a room that died must be replaced.
-func (p *parent) needed(m *member) bool {
+func (p *parent) needed(m *child) bool {
 	g := p.home(m)
 	switch {
-	case p.hurried:
+	case p.forced:
 		return false
 	case g == p.current && !p.stopping:
 		return true
@@ -274,7 +274,7 @@ func (p *parent) needed(m *member) bool {
 
 // home is the generation m's replacement belongs to. The lasting room's may have
 // become another while it was away.
-func (p *parent) home(m *member) *generation {
+func (p *parent) home(m *child) *generation {
 	if m.lasting {
 		return p.current
 	}
@@ -282,7 +282,7 @@ func (p *parent) home(m *member) *generation {
 }
 
 // fails counts the early deaths in a row, m's included.
-func (p *parent) fails(m *member) int {
+func (p *parent) fails(m *child) int {
 	if time.Since(m.started) > settled {
 		return 0
 	}
@@ -290,7 +290,7 @@ func (p *parent) fails(m *member) int {
 }
 
 // replace starts another in the place of m: at once, or with a pause that grows.
-func (p *parent) replace(m *member, fails int) {
+func (p *parent) replace(m *child, fails int) {
 	pause := time.Duration(0)
 	if fails > 0 {
 		pause = min(firstPause<<min(fails-1, 16), longPause)
@@ -301,7 +301,7 @@ func (p *parent) replace(m *member, fails int) {
 			if !p.needed(m) {
 				return
 			}
-			n, err := p.start(m.room, p.home(m), m.place)
+			n, err := p.start(m.room, p.home(m), m.index)
 			if err != nil {
 				p.log.Error("replace room", "room", m.Room, "error", err)
 				p.replace(m, fails+1)
@@ -318,7 +318,7 @@ func (p *parent) replace(m *member, fails int) {
 // sessions counts the session workers of a generation, nil: of all.
 func (p *parent) sessions(g *generation) int {
 	n := 0
-	for _, m := range p.members {
+	for _, m := range p.children {
 		if m.serves && (g == nil || m.gen == g) {
 			n++
 		}
@@ -328,8 +328,8 @@ func (p *parent) sessions(g *generation) int {
 
 // drain has a room take no new work and end after its last. closing are the
 // listeners that are served no longer.
-func (p *parent) drain(m *member, closing []netip.AddrPort) {
-	if m.going || m.state == imsg.Draining {
+func (p *parent) drain(m *child, closing []netip.AddrPort) {
+	if m.stopping || m.state == imsg.Draining {
 		return
 	}
 	if m.state == imsg.Starting {
@@ -337,18 +337,18 @@ func (p *parent) drain(m *member, closing []netip.AddrPort) {
 		return
 	}
 	m.state = imsg.Draining
-	p.unsaid = true
+	p.familyDirty = true
 	p.tell(m, &imsg.Drain{Closing: closing})
 }
 
 // accepts tells whether a worker on its way out may still accept clients.
-func (p *parent) accepts(m *member) bool {
+func (p *parent) accepts(m *child) bool {
 	return m.serves && m.gen != p.current && m.state == imsg.Draining && !m.drained
 }
 
 // sayFamily tells lockd who is there, for those who ask it.
 func (p *parent) sayFamily() {
-	if !p.unsaid || p.current == nil {
+	if !p.familyDirty || p.current == nil {
 		return
 	}
 	f := &imsg.Family{
@@ -365,16 +365,16 @@ func (p *parent) sayFamily() {
 		Room: imsg.Parent, PID: os.Getpid(),
 		Generation: p.current.number, State: imsg.Running, Started: p.begun.UnixNano(),
 	}}
-	for _, m := range p.members {
+	for _, m := range p.children {
 		f.Rooms = append(f.Rooms, imsg.Member{
 			Room: m.Room, Member: m.number, PID: m.cmd.Process.Pid,
 			Generation: m.gen.number, State: m.state, Started: m.started.UnixNano(),
 		})
 	}
-	for _, m := range p.members {
-		if m.lasting && m.state == imsg.Running && !m.going {
+	for _, m := range p.children {
+		if m.lasting && m.state == imsg.Running && !m.stopping {
 			p.tell(m, f)
-			p.unsaid = false
+			p.familyDirty = false
 		}
 	}
 }
