@@ -7,7 +7,6 @@ package parent
 
 import (
 	"net/netip"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -241,8 +240,8 @@ func (p *parent) lost(m *child, err error) {
 		p.log.Debug("room ended", "room", m.Room, "member", m.number, "cause", cause(err))
 		return
 	}
-	p.crashes++
-	p.lastCrash = time.Now()
+	p.report.Crashes++
+	p.report.LastCrash = time.Now().UnixNano()
 	p.say(logs.LevelCrit, "room ended unasked", "room", m.Room, "member", m.number, "pid", m.cmd.Process.Pid, "cause", cause(err))
 	m.stopping = true
 	switch {
@@ -344,37 +343,4 @@ func (p *parent) drain(m *child, closing []netip.AddrPort) {
 // accepts tells whether a worker on its way out may still accept clients.
 func (p *parent) accepts(m *child) bool {
 	return m.serves && m.gen != p.current && m.state == imsg.Draining && !m.drained
-}
-
-// sayFamily tells lockd who is there, for those who ask it.
-func (p *parent) sayFamily() {
-	if !p.familyDirty || p.current == nil {
-		return
-	}
-	f := &imsg.Family{
-		Version: p.Version, Config: p.Config, Generation: p.current.number,
-		Started: p.begun.UnixNano(), Crashes: p.crashes,
-	}
-	if !p.reloaded.IsZero() {
-		f.Reloaded = p.reloaded.UnixNano()
-	}
-	if !p.lastCrash.IsZero() {
-		f.LastCrash = p.lastCrash.UnixNano()
-	}
-	f.Rooms = []imsg.Member{{
-		Room: imsg.Parent, PID: os.Getpid(),
-		Generation: p.current.number, State: imsg.Running, Started: p.begun.UnixNano(),
-	}}
-	for _, m := range p.children {
-		f.Rooms = append(f.Rooms, imsg.Member{
-			Room: m.Room, Member: m.number, PID: m.cmd.Process.Pid,
-			Generation: m.gen.number, State: m.state, Started: m.started.UnixNano(),
-		})
-	}
-	for _, m := range p.children {
-		if m.lasting && m.state == imsg.Running && !m.stopping {
-			p.tell(m, f)
-			p.familyDirty = false
-		}
-	}
 }

@@ -70,10 +70,9 @@ type parent struct {
 	coming      *generation       // not yet ready
 	taking      *generation       // in force, but older ones may still accept
 	draining    []*generation
-	numbered    int  // generations ever
-	wanted      bool // one more reload, as soon as it may be
-	asked       []func(error)
-	ignored     []string // options of the last reload whose change needs a restart
+	numbered    int           // generations ever
+	asked       []func(error) // who wants one more reload, as soon as it may be
+	ignored     []string      // options of the last reload whose change needs a restart
 	stopping    bool
 	forced      bool // end without waiting for sessions
 	familyDirty bool // lockd has not heard yet who is there
@@ -86,11 +85,8 @@ type parent struct {
 	pid       *host.PidFile
 	ledger    *os.File
 
-	lastAsked time.Time // the rooms, whether they work
-	begun     time.Time
-	reloaded  time.Time
-	crashes   int
-	lastCrash time.Time
+	lastAsked time.Time   // the rooms, whether they work
+	report    imsg.Family // but for what changes with each
 }
 
 // Run starts the family and returns after its end. An error says why it did not
@@ -103,7 +99,8 @@ func Run(o Options) (err error) {
 		}
 	}()
 	p := &parent{
-		Options: o, rooted: os.Geteuid() == 0, begun: time.Now(),
+		Options: o, rooted: os.Geteuid() == 0,
+		report: imsg.Family{Version: o.Version, Config: o.Config, Started: time.Now().UnixNano()},
 		events: make(chan func(), 64), signals: make(chan os.Signal, 8), over: make(chan struct{}),
 		notify: notify, counts: map[imsg.Room]int{}, listeners: map[netip.AddrPort]*socket.Listener{},
 	}

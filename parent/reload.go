@@ -29,7 +29,6 @@ func (p *parent) reload(done func(error)) {
 	case p.stopping:
 		done(errStopping)
 	case p.coming != nil || p.taking != nil:
-		p.wanted = true
 		p.asked = append(p.asked, done)
 	default:
 		p.asked = append(p.asked, done)
@@ -39,7 +38,7 @@ func (p *parent) reload(done func(error)) {
 
 func (p *parent) readAgain() {
 	asked := p.asked
-	p.wanted, p.asked, p.ignored = false, nil, nil
+	p.asked, p.ignored = nil, nil
 	p.notify.Reloading()
 	done := func(err error) {
 		if err != nil {
@@ -48,7 +47,7 @@ func (p *parent) readAgain() {
 				p.notify.Ready("serving; the last reload failed: " + host.OneLine(err))
 			}
 		} else {
-			p.reloaded = time.Now()
+			p.report.Reloaded = time.Now().UnixNano()
 			p.familyDirty = true
 		}
 		for _, f := range asked {

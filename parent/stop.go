@@ -118,7 +118,7 @@ func (p *parent) advance() {
 	p.draining = slices.DeleteFunc(p.draining, p.gone)
 	p.endSurplus()
 	p.inForce()
-	if p.wanted && !p.stopping && p.coming == nil && p.taking == nil {
+	if len(p.asked) > 0 && !p.stopping && p.coming == nil && p.taking == nil {
 		p.readAgain()
 	}
 	if p.stopping {

@@ -1,0 +1,31 @@
+// What lockd is told of the family, for those who ask it.
+
+package parent
+
+import (
+	"os"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+)
+
+// sayFamily tells lockd who is there, for those who ask it.
+func (p *parent) sayFamily() {
+	lockd := p.keeper()
+	if !p.familyDirty || p.current == nil || lockd == nil {
+		return
+	}
+	f := p.report
+	f.Generation = p.current.number
+	f.Rooms = []imsg.Member{{
+		Room: imsg.Parent, PID: os.Getpid(),
+		Generation: p.current.number, State: imsg.Running, Started: f.Started,
+	}}
+	for _, m := range p.children {
+		f.Rooms = append(f.Rooms, imsg.Member{
+			Room: m.Room, Member: m.number, PID: m.cmd.Process.Pid,
+			Generation: m.gen.number, State: m.state, Started: m.started.UnixNano(),
+		})
+	}
+	p.tell(lockd, &f)
+	p.familyDirty = false
+}
