@@ -12,7 +12,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net/netip"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -79,8 +78,7 @@ type parent struct {
 	dumping     bool
 	dumpWanted  bool
 
-	listeners map[netip.AddrPort]*socket.Listener // by configured address
-	given     []*socket.Listener
+	listeners *socket.Set
 	control   *socket.Control
 	pid       *host.PidFile
 	ledger    *os.File
@@ -102,7 +100,7 @@ func Run(o Options) (err error) {
 		Options: o, rooted: os.Geteuid() == 0,
 		report: imsg.Family{Version: o.Version, Config: o.Config, Started: time.Now().UnixNano()},
 		events: make(chan func(), 64), signals: make(chan os.Signal, 8), over: make(chan struct{}),
-		notify: notify, counts: map[imsg.Room]int{}, listeners: map[netip.AddrPort]*socket.Listener{},
+		notify: notify, counts: map[imsg.Room]int{},
 	}
 	defer close(p.over)
 	p.askEvery = cmp.Or(p.askEvery, askEvery)
@@ -148,7 +146,7 @@ func (p *parent) open(c *config.Config) (err error) {
 	if p.self, err = host.Program(); err != nil {
 		return err
 	}
-	if p.given, err = socket.Given(); err != nil {
+	if p.listeners, err = socket.NewSet(); err != nil {
 		return err
 	}
 	sandbox.SetCloseOnExec()

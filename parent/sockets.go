@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io/fs"
 	"net/netip"
-	"slices"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/parent/config"
@@ -18,35 +17,14 @@ import (
 
 // listen gives g its listeners: those that are open already, and new ones.
 func (p *parent) listen(g *generation) error {
-	g.listeners = slices.Clone(p.given)
-	if len(p.given) == 0 {
-		for _, a := range g.cfg.Listeners() {
-			l, err := p.listener(a, g.cfg)
-			if err != nil {
-				return err
-			}
-			g.listeners = append(g.listeners, l)
-		}
-	}
-	for _, l := range g.listeners {
-		if p.intercepts(g.cfg) {
-			if err := l.SetTransparent(); err != nil {
-				return err
-			}
-		}
+	err := p.retryWhilePredecessorEnds(func() (err error) {
+		g.listeners, err = p.listeners.Listen(g.cfg.Listeners(), workers(g.cfg), p.intercepts(g.cfg))
+		return err
+	})
+	if err != nil {
+		return err
 	}
 	return trySockets(g)
-}
-
-func (p *parent) listener(a netip.AddrPort, c *config.Config) (l *socket.Listener, err error) {
-	if l = p.listeners[a]; l != nil {
-		return l, l.Grow(workers(c))
-	}
-	err = p.retryWhilePredecessorEnds(func() error { l, err = socket.Reserve(a, workers(c), p.intercepts(c)); return err })
-	if err == nil {
-		p.listeners[a] = l
-	}
-	return l, err
 }
 
 // intercepts tells whether listeners take connections that are not for our
@@ -57,16 +35,12 @@ func (p *parent) intercepts(c *config.Config) bool {
 }
 
 // unlisten lets go of the listeners g does not use, and returns their addresses;
-// nil uses none. Workers that have one hold it still, with whoever waits there.
-func (p *parent) unlisten(g *generation) (closing []netip.AddrPort) {
-	for a, l := range p.listeners {
-		if g == nil || !slices.Contains(g.listeners, l) {
-			closing = append(closing, l.Addr)
-			l.Close()
-			delete(p.listeners, a)
-		}
+// nil uses none.
+func (p *parent) unlisten(g *generation) []netip.AddrPort {
+	if g == nil {
+		return p.listeners.Release(nil)
 	}
-	return closing
+	return p.listeners.Release(g.listeners)
 }
 
 func outgoing(c *config.Config) socket.Outgoing { return socket.Outgoing{Mode: c.Mode, Mark: c.SoMark} }

@@ -97,10 +97,7 @@ func (p *parent) stop(now bool) {
 			done(errStopping)
 		}
 		p.asked = nil
-		closing := p.unlisten(nil)
-		for _, l := range p.given {
-			l.Close() // who waits there is the service manager's, which has it still
-		}
+		closing := p.listeners.Close()
 		if p.current != nil {
 			p.retire(p.current, closing)
 		}

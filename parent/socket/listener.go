@@ -20,8 +20,8 @@ import (
 
 // Listener is one listening address. Where the kernel spreads connections over
 // several sockets of one address there is one for each worker, so that a connection
-// wakes one of them; elsewhere all of them accept on a single one. Whoever has the
-// Listener keeps every socket: one whose worker died is served by another.
+// wakes one of them; elsewhere all of them accept on a single one. The parent keeps
+// every socket: one whose worker died is served by another.
 type Listener struct {
 	Addr netip.AddrPort // as it was bound
 	Name string         // as systemd named it
@@ -32,29 +32,26 @@ type Listener struct {
 	transparent bool // takes connections that are not for our addresses
 }
 
-// Reserve makes a listener with a socket for each of a number of workers, if nobody
+// reserve makes a listener with a socket for each of a number of workers, if nobody
 // else listens there. It listens from Serve on: who waits at a socket needs somebody
 // behind it. A transparent one takes connections that are not for our addresses,
 // which may need privilege.
-func Reserve(a netip.AddrPort, workers int, transparent bool) (*Listener, error) {
+func reserve(a netip.AddrPort, workers int, transparent bool) (*Listener, error) {
 	l := &Listener{Addr: a, transparent: transparent}
 	err := l.probe()
 	if err == nil {
-		err = l.Grow(workers)
+		err = l.grow(workers)
 	}
 	if err != nil {
-		l.Close()
+		l.close()
 		return nil, err
 	}
 	return l, nil
 }
 
-// Grow makes sockets until there is one for each worker. There are never fewer than
+// grow makes sockets until there is one for each worker. There are never fewer than
 // before: one that closed would turn away who waits at it.
-func (l *Listener) Grow(workers int) error {
-	if l.given {
-		return nil
-	}
+func (l *Listener) grow(workers int) error {
 	if !spreads {
 		workers = 1
 	}
@@ -91,9 +88,7 @@ func (l *Listener) complain(err error) error {
 	return fmt.Errorf("listen on %s: %w", l.Addr, err)
 }
 
-// Close lets go of the sockets. Workers that have one hold it still, with whoever waits
-// there.
-func (l *Listener) Close() {
+func (l *Listener) close() {
 	for _, f := range l.sockets {
 		f.Close()
 	}
@@ -202,9 +197,9 @@ func boundTo(fd int) (netip.AddrPort, error) {
 	return netip.AddrPort{}, fmt.Errorf("not a TCP socket")
 }
 
-// SetTransparent has a listener take connections that are not for our addresses. It is
+// setTransparent has a listener take connections that are not for our addresses. It is
 // not taken back: where no rule brings any, none come.
-func (l *Listener) SetTransparent() error {
+func (l *Listener) setTransparent() error {
 	if l.transparent {
 		return nil
 	}
@@ -229,10 +224,9 @@ func (l *Listener) Serve(backlog int) error {
 	return nil
 }
 
-// Given takes over the sockets of systemd's socket activation (sd_listen_fds(3)), once.
-// None is the usual case. go-systemd has a package for it, which
+// given takes over the sockets of systemd's socket activation. go-systemd has a package for it, which
 // brings crypto/tls into every room.
-func Given() ([]*Listener, error) {
+func given() ([]*Listener, error) {
 	pid, _ := strconv.Atoi(os.Getenv("LISTEN_PID"))
 	n, _ := strconv.Atoi(os.Getenv("LISTEN_FDS"))
 	names := strings.Split(os.Getenv("LISTEN_FDNAMES"), ":")

@@ -14,11 +14,11 @@ import (
 
 func TestListen(t *testing.T) {
 	for _, address := range []string{"127.0.0.1:0", "[::1]:0"} {
-		l, err := Reserve(netip.MustParseAddrPort(address), 2, false)
+		l, err := reserve(netip.MustParseAddrPort(address), 2, false)
 		if err != nil {
 			t.Skip(err)
 		}
-		defer l.Close()
+		defer l.close()
 		if c, err := net.Dial("tcp", l.Addr.String()); err == nil {
 			c.Close()
 			t.Error("somebody may wait where nobody comes")
@@ -43,7 +43,7 @@ func TestListen(t *testing.T) {
 				return nil
 			})
 		}
-		if err := l.Grow(3); err != nil || l.open != min(2, len(l.sockets)) {
+		if err := l.grow(3); err != nil || l.open != min(2, len(l.sockets)) {
 			t.Errorf("%d sockets are open, %v", l.open, err)
 		}
 		if spreads {
@@ -54,7 +54,7 @@ func TestListen(t *testing.T) {
 		if err := l.Serve(7); err != nil {
 			t.Error(err)
 		}
-		if _, err := Reserve(l.Addr, 2, false); err == nil || !strings.Contains(err.Error(), "in use by another program") {
+		if _, err := reserve(l.Addr, 2, false); err == nil || !strings.Contains(err.Error(), "in use by another program") {
 			t.Errorf("a busy address: %v", err)
 		}
 	}
@@ -66,9 +66,9 @@ func TestTransparentListener(t *testing.T) {
 	}
 	for _, address := range []string{"127.0.0.1:0", "[::1]:0"} {
 		for _, late := range []bool{false, true} {
-			l, err := Reserve(netip.MustParseAddrPort(address), 2, !late)
+			l, err := reserve(netip.MustParseAddrPort(address), 2, !late)
 			if err == nil && late {
-				err = l.SetTransparent()
+				err = l.setTransparent()
 			}
 			if err != nil {
 				t.Fatal(err)
@@ -78,13 +78,13 @@ func TestTransparentListener(t *testing.T) {
 					t.Errorf("%s: %s", address, got)
 				}
 			}
-			l.Close()
+			l.close()
 		}
 	}
 	// An address that is nobody's here.
-	l, err := Reserve(netip.MustParseAddrPort("192.0.2.77:0"), 1, true)
+	l, err := reserve(netip.MustParseAddrPort("192.0.2.77:0"), 1, true)
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.Close()
+	l.close()
 }

@@ -1,0 +1,80 @@
+// All listeners of a family, from its first generation to its last. This file owns
+// that one that is open stays so as long as a generation uses it.
+
+package socket
+
+import (
+	"net/netip"
+	"slices"
+)
+
+// Set is the listeners that are open.
+type Set struct {
+	given []*Listener                  // by systemd: the configuration's addresses do not matter
+	open  map[netip.AddrPort]*Listener // by configured address
+}
+
+// NewSet takes over what systemd gives, once (sd_listen_fds(3)). Nothing is the usual
+// case.
+func NewSet() (*Set, error) {
+	all, err := given()
+	return &Set{all, make(map[netip.AddrPort]*Listener)}, err
+}
+
+// Listen returns the listeners of a generation with so many workers: those given, else
+// one for each address, open already or reserved now. A transparent one takes
+// connections that are not for our addresses. After an error, what was reserved waits
+// for Release or for another Listen.
+func (s *Set) Listen(addresses []netip.AddrPort, workers int, transparent bool) ([]*Listener, error) {
+	all := slices.Clone(s.given)
+	if len(all) == 0 {
+		for _, a := range addresses {
+			l, err := s.listen(a, workers, transparent)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, l)
+		}
+	}
+	for _, l := range all {
+		if transparent {
+			if err := l.setTransparent(); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return all, nil
+}
+
+func (s *Set) listen(a netip.AddrPort, workers int, transparent bool) (*Listener, error) {
+	if l := s.open[a]; l != nil {
+		return l, l.grow(workers)
+	}
+	l, err := reserve(a, workers, transparent)
+	if err == nil {
+		s.open[a] = l
+	}
+	return l, err
+}
+
+// Release lets go of all that were not given but those in use, and returns where they
+// were bound. Workers that have one hold it still, with whoever waits there.
+func (s *Set) Release(used []*Listener) (closed []netip.AddrPort) {
+	for a, l := range s.open {
+		if !slices.Contains(used, l) {
+			closed = append(closed, l.Addr)
+			l.close()
+			delete(s.open, a)
+		}
+	}
+	return closed
+}
+
+// Close is Release of all. Who waits at a given one is the service manager's, which has
+// it still.
+func (s *Set) Close() (closed []netip.AddrPort) {
+	for _, l := range s.given {
+		l.close()
+	}
+	return s.Release(nil)
+}
