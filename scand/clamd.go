@@ -20,12 +20,12 @@ import (
 )
 
 type clamd struct {
-	at     station
+	at     address
 	method imsg.Method
 	spool  string
 }
 
-func newClamd(at station, method imsg.Method, spool string) (*clamd, error) {
+func newClamd(at address, method imsg.Method, spool string) (*clamd, error) {
 	switch {
 	case method == imsg.MethodAuto && at.network == "unix":
 		method = imsg.MethodFildes
@@ -38,19 +38,19 @@ func newClamd(at station, method imsg.Method, spool string) (*clamd, error) {
 }
 
 func (c *clamd) scan(ctx context.Context, m *message) (finding, error) {
-	var say func(net.Conn) error
+	var send func(net.Conn) error
 	end := "\x00"
 	switch c.method {
 	case imsg.MethodFildes:
-		say = func(conn net.Conn) error { return sayFildes(conn, m) }
+		send = func(conn net.Conn) error { return sendFildes(conn, m) }
 	case imsg.MethodInstream:
-		say = func(conn net.Conn) error { return sayInstream(conn, m) }
+		send = func(conn net.Conn) error { return sendInstream(conn, m) }
 	case imsg.MethodScan:
 		path, err := m.path(c.spool)
 		if err != nil {
 			return finding{}, err
 		}
-		say = func(conn net.Conn) error {
+		send = func(conn net.Conn) error {
 			_, err := conn.Write([]byte("SCAN " + path + "\n"))
 			return err
 		}
@@ -58,13 +58,13 @@ func (c *clamd) scan(ctx context.Context, m *message) (finding, error) {
 	default:
 		return finding{}, errors.New("unknown method")
 	}
-	answer, said, err := c.at.ask(ctx, -1, say)
+	answer, sendErr, err := c.at.ask(ctx, -1, send)
 	if err != nil {
 		return finding{}, fmt.Errorf("clamd: %w", err)
 	}
 	f, err := parseClamd(string(answer), end)
 	if err == nil && f.outcome != imsg.Caught {
-		err = said
+		err = sendErr
 	}
 	if err != nil {
 		return finding{}, fmt.Errorf("clamd: %w", err)
@@ -72,8 +72,8 @@ func (c *clamd) scan(ctx context.Context, m *message) (finding, error) {
 	return f, nil
 }
 
-// sayFildes hands the descriptor over, with one octet behind the command.
-func sayFildes(conn net.Conn, m *message) error {
+// sendFildes hands the descriptor over, with one octet behind the command.
+func sendFildes(conn net.Conn, m *message) error {
 	u := conn.(*net.UnixConn)
 	if _, err := u.Write([]byte("zFILDES\x00")); err != nil {
 		return err
@@ -96,7 +96,7 @@ const chunkSize = 64 << 10
 
 var chunks = sync.Pool{New: func() any { return new([4 + chunkSize]byte) }}
 
-func sayInstream(conn net.Conn, m *message) error {
+func sendInstream(conn net.Conn, m *message) error {
 	if _, err := conn.Write([]byte("zINSTREAM\x00")); err != nil {
 		return err
 	}
@@ -121,7 +121,7 @@ func sayInstream(conn net.Conn, m *message) error {
 }
 
 // parseClamd reads a whole answer, of which each line ends in end. One that ends in
-// LF is whole when the connection is closed, its last LF or none. clamd may say a
+// LF is whole when the connection is closed, its last LF or none. clamd may send a
 // line twice. Lines that differ are no answer, unless one of them names a virus.
 func parseClamd(answer, end string) (finding, error) {
 	text, whole := strings.CutSuffix(answer, end)

@@ -52,7 +52,7 @@ func TestClamdIsTold(t *testing.T) {
 			told <- text
 			io.WriteString(c, "x: OK"+command[len(command)-1:])
 		})
-		e, err := newClamd(stationOf(at), tt.method, "/spool/")
+		e, err := newClamd(addressOf(at), tt.method, "/spool/")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -80,7 +80,7 @@ func TestSpamdIsTold(t *testing.T) {
 			told <- text
 			io.WriteString(c, "SPAMD/1.1 0 EX_OK\r\nSpam: False ; -1.5 / 5.0"+end)
 		})
-		f, err := look(t, &spamd{stationOf(at)}, mail, patience)
+		f, err := look(t, &spamd{addressOf(at)}, mail, patience)
 		if err != nil || f.outcome != imsg.Clean || f.score != -1.5 {
 			t.Errorf("%+v %v", f, err)
 		}
@@ -100,7 +100,7 @@ func TestMksdIsTold(t *testing.T) {
 		io.WriteString(c, "VIR Eicar x\n")
 		io.Copy(io.Discard, c) // it does not close first
 	})
-	f, err := look(t, &mksd{stationOf(at), "/spool"}, mail, patience)
+	f, err := look(t, &mksd{addressOf(at), "/spool"}, mail, patience)
 	if err != nil || f.outcome != imsg.Caught || f.name != "Eicar" {
 		t.Errorf("%+v %v", f, err)
 	}
@@ -139,11 +139,11 @@ func TestBadScanners(t *testing.T) {
 		for kind, answer := range good {
 			at := fake(t, map[bool]string{true: "tcp4", false: "unix"}[kind == "instream"], func(c net.Conn) { serve(c, answer) })
 			e := map[string]engine{
-				"clamd":    &clamd{stationOf(at), imsg.MethodFildes, ""},
-				"instream": &clamd{stationOf(at), imsg.MethodInstream, ""},
-				"scan":     &clamd{stationOf(at), imsg.MethodScan, "/spool"},
-				"spamd":    &spamd{stationOf(at)},
-				"mksd":     &mksd{stationOf(at), "/spool"},
+				"clamd":    &clamd{addressOf(at), imsg.MethodFildes, ""},
+				"instream": &clamd{addressOf(at), imsg.MethodInstream, ""},
+				"scan":     &clamd{addressOf(at), imsg.MethodScan, "/spool"},
+				"spamd":    &spamd{addressOf(at)},
+				"mksd":     &mksd{addressOf(at), "/spool"},
 			}[kind]
 			f, err := look(t, e, mail, 300*time.Millisecond)
 			if err == nil {
@@ -172,9 +172,9 @@ func TestVerdictOnHalf(t *testing.T) {
 			io.WriteString(c, tt.answer)
 			c.(interface{ CloseRead() error }).CloseRead()
 		})
-		var e engine = &clamd{stationOf(at), imsg.MethodInstream, ""}
+		var e engine = &clamd{addressOf(at), imsg.MethodInstream, ""}
 		if tt.network == "unix" {
-			e = &spamd{stationOf(at)}
+			e = &spamd{addressOf(at)}
 		}
 		f, err := look(t, e, big, patience)
 		if err != nil {
@@ -196,8 +196,8 @@ func TestCutMessage(t *testing.T) {
 		io.WriteString(c, "SPAMD/1.1 0 EX_OK\r\nSpam: False ; 0 / 5\r\n\r\n")
 	})
 	for _, e := range []engine{
-		&clamd{stationOf(instream), imsg.MethodInstream, ""},
-		&spamd{stationOf(spam)},
+		&clamd{addressOf(instream), imsg.MethodInstream, ""},
+		&spamd{addressOf(spam)},
 		newBuiltin(eicar(), finding{}),
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
@@ -440,7 +440,7 @@ func TestBrokenEngines(t *testing.T) {
 	defer p.Close()
 	s := &room{parent: p}
 	for _, e := range []engine{broken{}, idle{}} {
-		r := s.run(t.Context(), newLane(e, 1, 0), &imsg.Scan{}, spool(t, mail))
+		r := s.run(t.Context(), newLimitedEngine(e, 1, 0), &imsg.Scan{}, spool(t, mail))
 		if r.outcome != imsg.Failed || r.problem == "" {
 			t.Errorf("%T: %+v", e, r)
 		}

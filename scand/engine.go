@@ -85,7 +85,7 @@ func newVirusEngine(c *imsg.ScandConfig) (engine, error) {
 	case imsg.EngineBuiltin:
 		return newBuiltin(eicar(), finding{outcome: imsg.Caught, name: eicarName}), nil
 	}
-	at, err := newStation(c.AntivirusSocket, c.AntivirusName, c.AntivirusAddress)
+	at, err := newAddress(c.AntivirusSocket, c.AntivirusName, c.AntivirusAddress)
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +105,7 @@ func newSpamEngine(c *imsg.ScandConfig) (engine, error) {
 	case imsg.EngineBuiltin:
 		return newBuiltin(gtube(), finding{outcome: imsg.Clean, score: gtubeScore}), nil
 	case imsg.EngineSpamd:
-		at, err := newStation(c.AntispamSocket, c.AntispamName, c.AntispamAddress)
+		at, err := newAddress(c.AntispamSocket, c.AntispamName, c.AntispamAddress)
 		if err != nil {
 			return nil, err
 		}

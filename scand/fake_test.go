@@ -59,11 +59,11 @@ func fake(t testing.TB, network string, serve func(net.Conn)) net.Addr {
 	return l.Addr()
 }
 
-func stationOf(a net.Addr) station {
+func addressOf(a net.Addr) address {
 	if a.Network() == "unix" {
-		return station{"unix", a.String(), a.String()}
+		return address{"unix", a.String(), a.String()}
 	}
-	return station{"tcp4", a.String(), a.String()}
+	return address{"tcp4", a.String(), a.String()}
 }
 
 // readClamd takes a question as clamd would: its command, and the message that

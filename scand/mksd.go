@@ -14,7 +14,7 @@ import (
 )
 
 type mksd struct {
-	at    station
+	at    address
 	spool string
 }
 
@@ -23,12 +23,12 @@ func (k *mksd) scan(ctx context.Context, m *message) (finding, error) {
 	if err != nil {
 		return finding{}, err
 	}
-	answer, said, err := k.at.ask(ctx, '\n', func(conn net.Conn) error {
+	answer, sendErr, err := k.at.ask(ctx, '\n', func(conn net.Conn) error {
 		_, err := conn.Write([]byte("MSQ" + path + "\n"))
 		return err
 	})
 	if err == nil {
-		err = said
+		err = sendErr
 	}
 	if err != nil {
 		return finding{}, fmt.Errorf("mksd: %w", err)

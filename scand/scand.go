@@ -34,8 +34,8 @@ var errReplace = errors.New("the directory of the scanner sockets has been remov
 type room struct {
 	parent  *process.Parent
 	service *process.Service
-	virus   *lane
-	spam    *lane
+	virus   *limitedEngine
+	spam    *limitedEngine
 }
 
 // Main runs the room over f, its link to the parent, until the parent ends. An
@@ -69,8 +69,8 @@ func (s *room) configure(c *imsg.ScandConfig) error {
 	if err != nil {
 		return fmt.Errorf("antispam engine: %w", err)
 	}
-	s.virus = newLane(virus, c.Parallel, c.AntivirusTimeout)
-	s.spam = newLane(spam, c.Parallel, c.AntispamTimeout)
+	s.virus = newLimitedEngine(virus, c.Parallel, c.AntivirusTimeout)
+	s.spam = newLimitedEngine(spam, c.Parallel, c.AntispamTimeout)
 	return nil
 }
 
@@ -115,16 +115,16 @@ type report struct {
 }
 
 // run does one engine's work and words its failure. A panic fails this scan alone.
-func (s *room) run(ctx context.Context, l *lane, q *imsg.Scan, f *os.File) (r report) {
+func (s *room) run(ctx context.Context, e *limitedEngine, q *imsg.Scan, f *os.File) (r report) {
 	defer func() {
 		if p := recover(); p != nil {
 			s.parent.Log().Error("bug in a scan", "session", q.Number, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 			r = report{finding{outcome: imsg.Failed}, "internal error"}
 		}
 	}()
-	ctx, cancel := context.WithTimeout(ctx, l.limit)
+	ctx, cancel := context.WithTimeout(ctx, e.limit)
 	defer cancel()
-	found, err := l.scan(ctx, q, f)
+	found, err := e.scan(ctx, q, f)
 	var late net.Error
 	switch {
 	case err == nil && (found.outcome == imsg.Clean || found.outcome == imsg.Caught):
@@ -141,20 +141,20 @@ func (s *room) run(ctx context.Context, l *lane, q *imsg.Scan, f *os.File) (r re
 	return r
 }
 
-// lane is an engine with its limits.
-type lane struct {
+// limitedEngine is an engine with its limits.
+type limitedEngine struct {
 	engine engine // nil: switched off
 	limit  time.Duration
-	places chan struct{}
+	slots  chan struct{}
 }
 
-func newLane(e engine, parallel int, limit time.Duration) *lane {
-	return &lane{engine: e, limit: imsg.Limit(limit), places: make(chan struct{}, max(parallel, 1))}
+func newLimitedEngine(e engine, parallel int, limit time.Duration) *limitedEngine {
+	return &limitedEngine{engine: e, limit: imsg.Limit(limit), slots: make(chan struct{}, max(parallel, 1))}
 }
 
-// scan waits for a place and then lets the engine look; both end with ctx.
-func (l *lane) scan(ctx context.Context, q *imsg.Scan, f *os.File) (finding, error) {
-	if l.engine == nil {
+// scan waits for a slot and then lets the engine look; both end with ctx.
+func (e *limitedEngine) scan(ctx context.Context, q *imsg.Scan, f *os.File) (finding, error) {
+	if e.engine == nil {
 		return finding{}, errors.New("the engine is off")
 	}
 	m, err := newMessage(q, f)
@@ -162,10 +162,10 @@ func (l *lane) scan(ctx context.Context, q *imsg.Scan, f *os.File) (finding, err
 		return finding{}, err
 	}
 	select {
-	case l.places <- struct{}{}:
-		defer func() { <-l.places }()
+	case e.slots <- struct{}{}:
+		defer func() { <-e.slots }()
 	case <-ctx.Done():
 		return finding{}, fmt.Errorf("wait for a free place: %w", ctx.Err())
 	}
-	return l.engine.scan(ctx, m)
+	return e.engine.scan(ctx, m)
 }

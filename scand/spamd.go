@@ -14,10 +14,10 @@ import (
 	"github.com/smtp-gated/smtp-gated/imsg"
 )
 
-type spamd struct{ at station }
+type spamd struct{ at address }
 
 func (s *spamd) scan(ctx context.Context, m *message) (finding, error) {
-	answer, said, err := s.at.ask(ctx, -1, func(conn net.Conn) error {
+	answer, sendErr, err := s.at.ask(ctx, -1, func(conn net.Conn) error {
 		if _, err := fmt.Fprintf(conn, "CHECK SPAMC/1.2\r\nContent-length: %d\r\n\r\n", m.size); err != nil {
 			return err
 		}
@@ -31,7 +31,7 @@ func (s *spamd) scan(ctx context.Context, m *message) (finding, error) {
 	}
 	score, err := parseSpamd(string(answer))
 	if err == nil {
-		err = said
+		err = sendErr
 	}
 	if err != nil {
 		return finding{}, fmt.Errorf("spamd: %w", err)

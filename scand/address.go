@@ -1,5 +1,5 @@
-// Where a scanner listens, and one question to it: connect, say, read the answer.
-// This file owns the connections; what is said and what an answer means belongs to
+// Where a scanner listens, and one question to it: connect, send, read the answer.
+// This file owns the connections; what is sent and what an answer means belongs to
 // the engines.
 
 package scand
@@ -21,19 +21,19 @@ import (
 // maxAnswer bounds an answer; a longer one is no answer.
 const maxAnswer = 8 << 10
 
-// station is a scanner's address for net.Dial, and its name for people.
-type station struct{ network, address, name string }
+// address is a scanner's address for net.Dial, and its name for people.
+type address struct{ network, addr, name string }
 
-// newStation takes a UNIX socket's name relative to the room's root and its name
+// newAddress takes a UNIX socket's name relative to the room's root and its name
 // in the administrator's tree, or an address.
-func newStation(socket, name string, addr netip.AddrPort) (station, error) {
+func newAddress(socket, name string, addr netip.AddrPort) (address, error) {
 	switch {
 	case socket != "" && addr.IsValid():
-		return station{}, errors.New("both a socket and an address are given")
+		return address{}, errors.New("both a socket and an address are given")
 	case socket != "":
-		return station{"unix", socket, cmp.Or(name, socket)}, nil
+		return address{"unix", socket, cmp.Or(name, socket)}, nil
 	case !addr.IsValid():
-		return station{}, errors.New("neither a socket nor an address is given")
+		return address{}, errors.New("neither a socket nor an address is given")
 	}
 	// Plain "tcp" would make the runtime probe what the system supports, with
 	// sockets of its own.
@@ -41,43 +41,43 @@ func newStation(socket, name string, addr netip.AddrPort) (station, error) {
 	if addr.Addr().Unmap().Is4() {
 		network = "tcp4"
 	}
-	address := netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port()).String()
-	return station{network, address, address}, nil
+	text := netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port()).String()
+	return address{network, text, text}, nil
 }
 
-// ask opens a connection, has say write the question and reads the answer to its
+// ask opens a connection, has send write the question and reads the answer to its
 // end, or up to the octet end if that is not negative.
 //
-// An answer may come with an error from say: a scanner that refuses a message
+// An answer may come with an error from send: a scanner that refuses a message
 // answers and closes while we still write. Such an answer never makes a message clean.
-func (s station) ask(ctx context.Context, end int, say func(net.Conn) error) (answer []byte, said error, err error) {
+func (a address) ask(ctx context.Context, end int, send func(net.Conn) error) (answer []byte, sendErr error, err error) {
 	var d net.Dialer
-	conn, err := d.DialContext(ctx, s.network, s.address)
+	conn, err := d.DialContext(ctx, a.network, a.addr)
 	if err != nil {
 		if op := (*net.OpError)(nil); errors.As(err, &op) {
 			err = op.Err // without the name below our root
 		}
-		return nil, nil, fmt.Errorf("connect to %s: %w", s.name, err)
+		return nil, nil, fmt.Errorf("connect to %s: %w", a.name, err)
 	}
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 
-	if said = say(conn); said != nil {
-		said = fmt.Errorf("send: %w", said)
+	if sendErr = send(conn); sendErr != nil {
+		sendErr = fmt.Errorf("send: %w", sendErr)
 	}
 	answer, err = readAnswer(conn, end)
 	switch {
-	case err != nil && said != nil:
-		return nil, nil, said
+	case err != nil && sendErr != nil:
+		return nil, nil, sendErr
 	case err != nil:
 		return nil, nil, fmt.Errorf("read the answer: %w", err)
-	case len(answer) == 0 && said != nil:
-		return nil, nil, said
+	case len(answer) == 0 && sendErr != nil:
+		return nil, nil, sendErr
 	case len(answer) == 0:
 		return nil, nil, errors.New("closed without an answer")
 	}
-	return answer, said, nil
+	return answer, sendErr, nil
 }
 
 func readAnswer(r io.Reader, end int) ([]byte, error) {
