@@ -302,29 +302,6 @@ type LookupdConfig struct {
 
 func (*LookupdConfig) notice() {}
 
-// Engine is a kind of scanner.
-type Engine uint8
-
-// The engines.
-const (
-	EngineOff Engine = iota
-	EngineBuiltin
-	EngineClamd
-	EngineMksd
-	EngineSpamd
-)
-
-// Method is how a message reaches clamd.
-type Method uint8
-
-// The words of antivirus_method. Auto is FILDES over a UNIX socket, else INSTREAM.
-const (
-	MethodAuto Method = iota
-	MethodFildes
-	MethodInstream
-	MethodScan
-)
-
 // ScandConfig is what scand is told. Addresses of UNIX sockets are relative to
 // the room's root; exactly one of Socket and Address is set for an engine that dials.
 type ScandConfig struct {

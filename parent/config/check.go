@@ -82,12 +82,19 @@ func (c *Config) checkListeners(wrong complaint) {
 }
 
 func (c *Config) checkScanners(wrong complaint) {
-	unix := c.AntivirusSocket.Path != ""
-	switch {
-	case c.AntivirusType == imsg.EngineMksd && !unix:
-		wrong("antivirus_path", "%s is not a UNIX socket, mksd needs one: set its path", c.AntivirusSocket.Address)
-	case c.AntivirusType == imsg.EngineClamd && c.AntivirusMethod == imsg.MethodFildes && !unix:
+	checkReach(wrong, "antivirus_path", c.AntivirusType.Kind(), c.AntivirusSocket)
+	checkReach(wrong, "antispam_path", c.AntispamType.Kind(), c.AntispamSocket)
+	if c.antivirusMethod() == imsg.MethodFildes && c.AntivirusSocket.Path == "" {
 		wrong("antivirus_method", "fildes needs a UNIX socket: set its path as antivirus_path, or use instream")
+	}
+}
+
+func checkReach(wrong complaint, option string, kind *imsg.EngineKind, s Socket) {
+	switch {
+	case kind.Unix && !kind.TCP && s.Path == "":
+		wrong(option, "%s is not a UNIX socket, %s needs one: set its path", s.Address, kind.Name)
+	case kind.TCP && !kind.Unix && s.Path != "":
+		wrong(option, "%s is a UNIX socket, %s needs an address: set it, with its port", s.Path, kind.Name)
 	}
 }
 

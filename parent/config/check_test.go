@@ -1,6 +1,7 @@
 package config
 
 import (
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -61,5 +62,29 @@ func TestCheckCollects(t *testing.T) {
 	err := c.Check()
 	if n := strings.Count(err.Error(), "\n") + 1; n != 3 {
 		t.Errorf("%d errors:\n%v", n, err)
+	}
+}
+
+// TestReach: an engine is looked for only where it can be.
+func TestReach(t *testing.T) {
+	unix, tcp := Socket{Path: "/run/engine.sock"}, Socket{Address: netip.MustParseAddrPort("127.0.0.1:3310")}
+	for name, tt := range map[string]struct {
+		kind imsg.EngineKind
+		at   Socket
+		bad  bool
+	}{
+		"UNIX alone, there":  {imsg.EngineKind{Unix: true}, unix, false},
+		"UNIX alone, by TCP": {imsg.EngineKind{Unix: true}, tcp, true},
+		"TCP alone, there":   {imsg.EngineKind{TCP: true}, tcp, false},
+		"TCP alone, by UNIX": {imsg.EngineKind{TCP: true}, unix, true},
+		"both, by UNIX":      {imsg.EngineKind{Unix: true, TCP: true}, unix, false},
+		"both, by TCP":       {imsg.EngineKind{Unix: true, TCP: true}, tcp, false},
+		"neither":            {imsg.EngineKind{}, unix, false},
+	} {
+		bad := false
+		checkReach(func(string, string, ...any) { bad = true }, "antivirus_path", &tt.kind, tt.at)
+		if bad != tt.bad {
+			t.Errorf("%s: complaint %v", name, bad)
+		}
 	}
 }

@@ -7,6 +7,7 @@ package config
 import (
 	"math"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
@@ -37,6 +38,14 @@ func (c *Config) name(f Facts) string {
 
 func (c *Config) antivirus() bool { return c.AntivirusType != imsg.EngineOff && c.ScanMaxSize > 0 }
 func (c *Config) antispam() bool  { return c.AntispamType != imsg.EngineOff && c.SpamMaxSize > 0 }
+
+// antivirusMethod is the one that was chosen if the engine has it, else its own way.
+func (c *Config) antivirusMethod() imsg.Method {
+	if slices.Contains(c.AntivirusType.Kind().Methods, c.AntivirusMethod) {
+		return c.AntivirusMethod
+	}
+	return imsg.MethodAuto
+}
 
 func (c *Config) lockSeconds() int { return int(c.LockDuration / time.Second) }
 
@@ -146,10 +155,10 @@ func (c *Config) Lookupd(f Facts) *imsg.LookupdConfig {
 // listen on, in the parent's tree. scand's root must hold them.
 func (c *Config) ScannerSockets() []string {
 	var paths []string
-	if c.antivirus() && c.AntivirusType != imsg.EngineBuiltin && c.AntivirusSocket.Path != "" {
+	if c.antivirus() && c.AntivirusType.Kind().Remote() && c.AntivirusSocket.Path != "" {
 		paths = append(paths, c.Inside(c.AntivirusSocket.Path))
 	}
-	if c.antispam() && c.AntispamType != imsg.EngineBuiltin && c.AntispamSocket.Path != "" {
+	if c.antispam() && c.AntispamType.Kind().Remote() && c.AntispamSocket.Path != "" {
 		paths = append(paths, c.Inside(c.AntispamSocket.Path))
 	}
 	return paths
@@ -160,7 +169,7 @@ func (c *Config) ScannerSockets() []string {
 func (c *Config) Scand(local func(path string) string) *imsg.ScandConfig {
 	s := &imsg.ScandConfig{Parallel: c.ScanParallel, SpoolPath: c.SpoolPath}
 	if c.antivirus() {
-		s.Antivirus, s.AntivirusMethod, s.AntivirusTimeout = c.AntivirusType, c.AntivirusMethod, c.TimeoutScanner
+		s.Antivirus, s.AntivirusMethod, s.AntivirusTimeout = c.AntivirusType, c.antivirusMethod(), c.TimeoutScanner
 		s.AntivirusName = c.Inside(c.AntivirusSocket.Path)
 		s.AntivirusSocket, s.AntivirusAddress = c.reach(c.AntivirusType, c.AntivirusSocket, local)
 	}
@@ -174,7 +183,7 @@ func (c *Config) Scand(local func(path string) string) *imsg.ScandConfig {
 
 func (c *Config) reach(e imsg.Engine, s Socket, local func(path string) string) (string, netip.AddrPort) {
 	switch {
-	case e == imsg.EngineBuiltin:
+	case !e.Kind().Remote():
 		return "", netip.AddrPort{}
 	case s.Path != "":
 		return local(c.Inside(s.Path)), netip.AddrPort{}

@@ -214,17 +214,27 @@ var natForms = []word[imsg.NatHeader]{
 	{name: "ip-only", value: imsg.NatIPOnly, also: []string{"2"}},
 }
 
-var antivirusEngines = []word[imsg.Engine]{
-	{name: "off", value: imsg.EngineOff, also: []string{"0"}},
-	{name: "clamd", value: imsg.EngineClamd, also: []string{"1"}},
-	{name: "mksd", value: imsg.EngineMksd, also: []string{"2"}},
-	{name: "builtin", value: imsg.EngineBuiltin},
-}
+// The numbers are the old daemon's; an engine it did not know has none.
+var (
+	antivirusEngines = engines(imsg.RoleVirus, map[imsg.Engine]string{imsg.EngineOff: "0", imsg.EngineClamd: "1", imsg.EngineMksd: "2"})
+	antispamEngines  = engines(imsg.RoleSpam, map[imsg.Engine]string{imsg.EngineOff: "0", imsg.EngineSpamd: "1"})
+)
 
-var antispamEngines = []word[imsg.Engine]{
-	{name: "off", value: imsg.EngineOff, also: []string{"0"}},
-	{name: "spamassassin", value: imsg.EngineSpamd, also: []string{"1"}},
-	{name: "builtin", value: imsg.EngineBuiltin},
+// engines lists those that may have the role, and off.
+func engines(role imsg.Roles, numbers map[imsg.Engine]string) []word[imsg.Engine] {
+	var words []word[imsg.Engine]
+	for i := range imsg.EngineKinds {
+		e := imsg.Engine(i)
+		if e != imsg.EngineOff && e.Kind().Roles&role == 0 {
+			continue
+		}
+		w := word[imsg.Engine]{name: e.Kind().Name, value: e}
+		if number, ok := numbers[e]; ok {
+			w.also = []string{number}
+		}
+		words = append(words, w)
+	}
+	return words
 }
 
 var methods = []word[imsg.Method]{
