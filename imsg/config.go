@@ -302,22 +302,23 @@ type LookupdConfig struct {
 
 func (*LookupdConfig) notice() {}
 
-// ScandConfig is what scand is told. Addresses of UNIX sockets are relative to
-// the room's root; exactly one of Socket and Address is set for an engine that dials.
+// ScandConfig is what scand is told.
 type ScandConfig struct {
-	Antivirus        Engine
-	AntivirusMethod  Method
-	AntivirusSocket  string
-	AntivirusName    string // how the administrator calls it, for errors
-	AntivirusAddress netip.AddrPort
-	AntivirusTimeout time.Duration // 0 none
-	Antispam         Engine
-	AntispamSocket   string
-	AntispamName     string
-	AntispamAddress  netip.AddrPort
-	AntispamTimeout  time.Duration // 0 none
-	Parallel         int           // messages at once, per engine
-	SpoolPath        string        // put before a name that is told to a scanner
+	Engines   []EngineConfig // at most MaxEngines
+	Parallel  int            // messages at once, per engine
+	SpoolPath string         // put before a name that is told to a scanner
+}
+
+// EngineConfig is one engine. Exactly one of Socket and Address is set if it is
+// Remote, else none.
+type EngineConfig struct {
+	Engine  Engine
+	Roles   Roles  // what it is asked, of what it may be
+	Method  Method // one it has, or Auto
+	Socket  string // relative to the room's root
+	Name    string // of Socket, as the administrator calls it, for errors
+	Address netip.AddrPort
+	Timeout time.Duration // 0 none
 }
 
 func (*ScandConfig) notice() {}

@@ -4,13 +4,12 @@ package imsg
 
 import "time"
 
-// Scan asks for a verdict over the spooled message behind the descriptor, which
-// is open for reading only. Engines use pread: they share its offset.
+// Scan asks what there is to say about the spooled message behind the descriptor,
+// which is open for reading only. Engines use pread: they share its offset.
 type Scan struct {
 	Number uint64
 	Size   int64
-	Virus  bool
-	Spam   bool
+	Roles  Roles
 	Spool  string // its name inside the spool directory
 }
 
@@ -19,7 +18,7 @@ func (*Scan) answer(*Verdict) {}
 // Outcome is how one engine's work ended.
 type Outcome uint8
 
-// The outcomes. Only Clean and Found are verdicts.
+// The outcomes. Only Clean and Caught are verdicts.
 const (
 	NotAsked Outcome = iota
 	Clean
@@ -32,14 +31,23 @@ func (o Outcome) String() string {
 	return [...]string{NotAsked: "not asked", Clean: "clean", Caught: "caught", Failed: "failed", TimedOut: "timed out"}[min(o, TimedOut)]
 }
 
-// Verdict answers Scan. Problem words a Failed outcome for the log.
+// Verdict answers Scan: a finding of each engine that was asked, and one for the
+// roles that no engine has.
 type Verdict struct {
-	Virus        Outcome
-	VirusName    string // at most 255 octets, printable
-	VirusProblem string
-	VirusTime    time.Duration
-	Spam         Outcome // Caught is never said: the session compares Score with its threshold
-	Score        float64
-	SpamProblem  string
-	SpamTime     time.Duration
+	Findings []Finding
 }
+
+// Finding is what came of one engine's work. It answers for all its roles: what
+// failed has failed in each of them.
+type Finding struct {
+	Engine  Engine
+	Roles   Roles // those of the question that the engine has
+	Outcome Outcome
+	Name    string // of the virus that was Caught, at most 255 octets, printable
+	Score   float64
+	Problem string // words what is no verdict, for the log; at most 500 octets
+	Time    time.Duration
+}
+
+// MaxEngines is how many engines there may be: so many findings fit a Verdict.
+const MaxEngines = 8

@@ -87,7 +87,7 @@ func testRoom(self imsg.Room, f *os.File) error {
 		case *imsg.ActionConfig:
 			configured(m.ProxyName)
 		case *imsg.ScandConfig:
-			configured(m.AntivirusSocket)
+			configured(fmt.Sprint(m.Engines))
 		case *imsg.LookupdConfig:
 			configured(fmt.Sprint(m.Zones))
 		case *imsg.Peer:

@@ -1,5 +1,5 @@
-// The engines that need nothing installed: they know one string each, EICAR's or
-// GTUBE. They show that a gateway works; they protect nobody.
+// The engine that needs nothing installed: it knows two strings, EICAR's for a
+// virus and GTUBE for spam. It shows that a gateway works; it protects nobody.
 
 package scand
 
@@ -35,37 +35,57 @@ func gtube() []byte {
 	return s
 }
 
-// builtin finds one string. Its zero score and no name mean a message without it.
-type builtin struct {
-	found   finding
-	finders sync.Pool
-}
+// builtin finds the strings of its roles, one after the other.
+type builtin struct{ virus, spam *sync.Pool }
 
-func newBuiltin(s []byte, found finding) *builtin {
-	return &builtin{found: found, finders: sync.Pool{New: func() any { return newFinder(s) }}}
+func newBuiltin(*imsg.EngineConfig, address, string) (engine, error) {
+	pool := func(s []byte) *sync.Pool { return &sync.Pool{New: func() any { return newFinder(s) }} }
+	return &builtin{virus: pool(eicar()), spam: pool(gtube())}, nil
 }
 
 func (b *builtin) scan(ctx context.Context, m *message) (finding, error) {
-	f := b.finders.Get().(*finder)
-	defer b.finders.Put(f)
+	found := finding{outcome: imsg.Clean}
+	if m.roles&imsg.RoleVirus != 0 {
+		switch yes, err := holds(ctx, m, b.virus); {
+		case err != nil:
+			return finding{}, err
+		case yes:
+			found.outcome, found.name = imsg.Caught, eicarName
+		}
+	}
+	if m.roles&imsg.RoleSpam != 0 {
+		switch yes, err := holds(ctx, m, b.spam); {
+		case err != nil:
+			return finding{}, err
+		case yes:
+			found.score = gtubeScore
+		}
+	}
+	return found, nil
+}
+
+// holds tells whether the string that finders look for is in the message.
+func holds(ctx context.Context, m *message, finders *sync.Pool) (bool, error) {
+	f := finders.Get().(*finder)
+	defer finders.Put(f)
 	f.reset()
 	for at := int64(0); at < m.size; {
 		if err := ctx.Err(); err != nil {
-			return finding{}, err
+			return false, err
 		}
 		n, err := m.file.ReadAt(f.piece[:min(pieceSize, m.size-at)], at)
 		if n == 0 && err == io.EOF {
-			return finding{}, errShort
+			return false, errShort
 		}
 		if n == 0 {
-			return finding{}, fmt.Errorf("read the message: %w", err)
+			return false, fmt.Errorf("read the message: %w", err)
 		}
 		if f.write(f.piece[:n]) {
-			return b.found, nil
+			return true, nil
 		}
 		at += int64(n)
 	}
-	return finding{outcome: imsg.Clean}, nil
+	return false, nil
 }
 
 const pieceSize = 32 << 10

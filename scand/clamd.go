@@ -25,7 +25,8 @@ type clamd struct {
 	spool  string
 }
 
-func newClamd(at address, method imsg.Method, spool string) (*clamd, error) {
+func newClamd(c *imsg.EngineConfig, at address, spool string) (engine, error) {
+	method := c.Method
 	switch {
 	case method == imsg.MethodAuto && at.network == "unix":
 		method = imsg.MethodFildes
@@ -78,7 +79,7 @@ func sendFildes(conn net.Conn, m *message) error {
 	if _, err := u.Write([]byte("zFILDES\x00")); err != nil {
 		return err
 	}
-	// Fd would switch the descriptor's mode under the other engine.
+	// Fd would switch the descriptor's mode under the other engines.
 	raw, err := m.file.SyscallConn()
 	if err != nil {
 		return err

@@ -52,7 +52,7 @@ func TestClamdIsTold(t *testing.T) {
 			told <- text
 			io.WriteString(c, "x: OK"+command[len(command)-1:])
 		})
-		e, err := newClamd(addressOf(at), tt.method, "/spool/")
+		e, err := newClamd(&imsg.EngineConfig{Method: tt.method}, addressOf(at), "/spool/")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -198,10 +198,10 @@ func TestCutMessage(t *testing.T) {
 	for _, e := range []engine{
 		&clamd{addressOf(instream), imsg.MethodInstream, ""},
 		&spamd{addressOf(spam)},
-		newBuiltin(eicar(), finding{}),
+		builtinEngine(t),
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
-		f, err := e.scan(ctx, &message{file: spool(t, mail), size: int64(len(mail)) + 1})
+		f, err := e.scan(ctx, &message{file: spool(t, mail), size: int64(len(mail)) + 1, roles: imsg.RoleVirus})
 		cancel()
 		if err == nil {
 			t.Errorf("%T: %+v", e, f)
@@ -223,27 +223,27 @@ func TestMessageNames(t *testing.T) {
 
 // TestSideBySide: each engine answers only once the other has been asked.
 func TestSideBySide(t *testing.T) {
-	virus, spam := make(chan struct{}), make(chan struct{})
+	virusAsked, spamAsked := make(chan struct{}), make(chan struct{})
 	av := fake(t, "unix", func(c net.Conn) {
 		readClamd(c)
-		close(virus)
-		await(t, "the spam engine", spam)
+		close(virusAsked)
+		await(t, "the spam engine", spamAsked)
 		io.WriteString(c, "fd[1]: OK\x00")
 	})
 	as := fake(t, "unix", func(c net.Conn) {
 		text, _ := readSpamd(c)
-		close(spam)
-		await(t, "the virus engine", virus)
+		close(spamAsked)
+		await(t, "the virus engine", virusAsked)
 		if !strings.HasSuffix(text, mail) {
 			t.Errorf("%q", text)
 		}
 		io.WriteString(c, "SPAMD/1.1 0 EX_OK\r\nSpam: True ; 7.5 / 5\r\n\r\n")
 	})
 	conf := builtins()
-	conf.Antivirus, conf.AntivirusSocket = imsg.EngineClamd, av.String()
-	conf.Antispam, conf.AntispamSocket = imsg.EngineSpamd, as.String()
+	conf.Engines[virus].Engine, conf.Engines[virus].Socket = imsg.EngineClamd, av.String()
+	conf.Engines[spam].Engine, conf.Engines[spam].Socket = imsg.EngineSpamd, as.String()
 	v := ask(t, open(t, conf).session(), mail)
-	if v.Virus != imsg.Clean || v.Spam != imsg.Clean || v.Score != 7.5 {
+	if v.virus.Outcome != imsg.Clean || v.spam.Outcome != imsg.Clean || v.spam.Score != 7.5 {
 		t.Errorf("%+v", v)
 	}
 }
@@ -258,7 +258,7 @@ func silent(t *testing.T) (conf *imsg.ScandConfig, started, gone chan struct{}) 
 		gone <- struct{}{}
 	})
 	conf = builtins()
-	conf.Antivirus, conf.AntivirusSocket = imsg.EngineClamd, at.String()
+	conf.Engines[virus].Engine, conf.Engines[virus].Socket = imsg.EngineClamd, at.String()
 	return conf, started, gone
 }
 
@@ -266,10 +266,10 @@ func TestDeadlines(t *testing.T) {
 	conf, started, gone := silent(t)
 	conf.Parallel = 1
 	var c *link.Conn
-	for conf.AntivirusTimeout = range imsgtest.Limits(500 * time.Millisecond) {
+	for conf.Engines[virus].Timeout = range imsgtest.Limits(500 * time.Millisecond) {
 		c = open(t, conf).session()
 		v := ask(t, c, mail)
-		if v.Virus != imsg.TimedOut || v.VirusProblem == "" || v.VirusTime < conf.AntivirusTimeout || v.Spam != imsg.Clean {
+		if v.virus.Outcome != imsg.TimedOut || v.virus.Problem == "" || v.virus.Time < conf.Engines[virus].Timeout || v.spam.Outcome != imsg.Clean {
 			t.Errorf("%+v", v)
 		}
 		if len(gone) > 0 || len(started) > 0 {
@@ -280,20 +280,20 @@ func TestDeadlines(t *testing.T) {
 	await(t, "its end", gone)
 
 	// The wait for a place counts too: the second never reaches the scanner.
-	answers := make(chan *imsg.Verdict, 2)
+	answers := make(chan answer, 2)
 	for range 2 {
 		f := spool(t, mail)
 		go func() {
-			m, err := link.Ask(c, &imsg.Scan{Virus: true}, patience, f)
+			m, err := link.Ask(c, &imsg.Scan{Roles: imsg.RoleVirus}, patience, f)
 			if err != nil {
 				t.Error(err)
 				m = new(imsg.Verdict)
 			}
-			answers <- m
+			answers <- each(m)
 		}()
 	}
 	for range 2 {
-		if v := await(t, "an answer", answers); v.Virus != imsg.TimedOut || v.VirusTime > patience/2 {
+		if v := await(t, "an answer", answers); v.virus.Outcome != imsg.TimedOut || v.virus.Time > patience/2 {
 			t.Errorf("%+v", v)
 		}
 	}
@@ -315,7 +315,7 @@ func TestParallel(t *testing.T) {
 			io.WriteString(c, "fd[1]: OK\x00")
 		})
 		conf := builtins()
-		conf.Antivirus, conf.AntivirusSocket, conf.Parallel = imsg.EngineClamd, at.String(), 1
+		conf.Engines[virus].Engine, conf.Engines[virus].Socket, conf.Parallel = imsg.EngineClamd, at.String(), 1
 		if want {
 			conf.Parallel = 2
 		}
@@ -324,7 +324,7 @@ func TestParallel(t *testing.T) {
 		for range cap(got) {
 			f := spool(t, mail)
 			go func() {
-				_, err := link.Ask(c, &imsg.Scan{Virus: true}, 2*patience, f)
+				_, err := link.Ask(c, &imsg.Scan{Roles: imsg.RoleVirus}, 2*patience, f)
 				got <- err
 			}()
 		}
@@ -347,7 +347,7 @@ func TestSessionGone(t *testing.T) {
 	ended := make(chan error, 1)
 	f := spool(t, mail)
 	go func() {
-		_, err := link.Ask(c, &imsg.Scan{Virus: true}, patience, f)
+		_, err := link.Ask(c, &imsg.Scan{Roles: imsg.RoleVirus}, patience, f)
 		ended <- err
 	}()
 	await(t, "the question", started)
@@ -377,7 +377,7 @@ func TestBusy(t *testing.T) {
 		c := h.session()
 		for range 256 {
 			go func() {
-				_, err := link.Ask(c, &imsg.Scan{Virus: true}, patience, f)
+				_, err := link.Ask(c, &imsg.Scan{Roles: imsg.RoleVirus}, patience, f)
 				got <- err
 			}()
 		}
@@ -391,10 +391,10 @@ func TestBusy(t *testing.T) {
 
 func TestScannerAbsent(t *testing.T) {
 	conf := builtins()
-	conf.Antivirus, conf.AntivirusSocket = imsg.EngineClamd, filepath.Join(short(t), "none")
-	conf.Antispam, conf.AntispamAddress = imsg.EngineSpamd, loopback(1)
+	conf.Engines[virus].Engine, conf.Engines[virus].Socket = imsg.EngineClamd, filepath.Join(short(t), "none")
+	conf.Engines[spam].Engine, conf.Engines[spam].Address = imsg.EngineSpamd, loopback(1)
 	v := ask(t, open(t, conf).session(), mail)
-	if v.Virus != imsg.Failed || !strings.Contains(v.VirusProblem, "no such file") || v.Spam != imsg.Failed || !strings.Contains(v.SpamProblem, "refused") {
+	if v.virus.Outcome != imsg.Failed || !strings.Contains(v.virus.Problem, "no such file") || v.spam.Outcome != imsg.Failed || !strings.Contains(v.spam.Problem, "refused") {
 		t.Errorf("%+v", v)
 	}
 }
@@ -404,17 +404,17 @@ func TestRootReplaced(t *testing.T) {
 	dir := short(t)
 	t.Chdir(dir)
 	conf := builtins()
-	conf.Antivirus, conf.AntivirusSocket, conf.AntivirusName = imsg.EngineClamd, "clamd.ctl", "/jail/run/clamd.ctl"
+	conf.Engines[virus].Engine, conf.Engines[virus].Socket, conf.Engines[virus].Name = imsg.EngineClamd, "clamd.ctl", "/jail/run/clamd.ctl"
 	h := open(t, conf)
 	c := h.session()
-	if v := ask(t, c, mail); v.Virus != imsg.Failed || v.VirusProblem != "clamd: connect to /jail/run/clamd.ctl: connect: no such file or directory" {
+	if v := ask(t, c, mail); v.virus.Outcome != imsg.Failed || v.virus.Problem != "clamd: connect to /jail/run/clamd.ctl: connect: no such file or directory" {
 		t.Errorf("without a scanner: %+v", v)
 	}
 	if err := os.Remove(dir); err != nil {
 		t.Fatal(err)
 	}
 	f := spool(t, mail)
-	if m, err := link.Ask(c, &imsg.Scan{Virus: true}, patience, f); err == nil && m.Virus != imsg.Failed {
+	if m, err := link.Ask(c, &imsg.Scan{Roles: imsg.RoleVirus}, patience, f); err == nil && each(m).virus.Outcome != imsg.Failed {
 		t.Errorf("without a directory: %+v", m)
 	}
 	if err := await(t, "the room's end", h.Ended); err != errReplace {
@@ -440,8 +440,9 @@ func TestBrokenEngines(t *testing.T) {
 	defer p.Close()
 	s := &room{parent: p}
 	for _, e := range []engine{broken{}, idle{}} {
-		r := s.run(t.Context(), newLimitedEngine(e, 1, 0), &imsg.Scan{}, spool(t, mail))
-		if r.outcome != imsg.Failed || r.problem == "" {
+		r := imsg.Finding{Roles: imsg.RoleVirus}
+		s.run(t.Context(), newLimitedEngine(&imsg.EngineConfig{}, e, 1), &imsg.Scan{}, spool(t, mail), &r)
+		if r.Outcome != imsg.Failed || r.Problem == "" {
 			t.Errorf("%T: %+v", e, r)
 		}
 	}

@@ -1,5 +1,5 @@
-// What an engine is. This file owns the interface, the message an engine gets and
-// the finding it gives, and chooses engines by configuration.
+// What an engine is. This file owns the table of those that can be made, the
+// interface, the message an engine gets and the finding it gives.
 
 package scand
 
@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
@@ -19,6 +20,39 @@ const (
 	maxProblem = 500 // octets that word a failure
 )
 
+// makers has a row for each engine of imsg.EngineKinds. What it is called with has
+// been checked against the engine's row there; at is empty for one that runs here.
+// A new engine is a row there, a row here and a file.
+var makers = [len(imsg.EngineKinds)]func(c *imsg.EngineConfig, at address, spool string) (engine, error){
+	imsg.EngineClamd:   newClamd,
+	imsg.EngineMksd:    newMksd,
+	imsg.EngineSpamd:   newSpamd,
+	imsg.EngineBuiltin: newBuiltin,
+}
+
+// newEngine makes an engine; spool is what its host calls the spool directory.
+func newEngine(c *imsg.EngineConfig, spool string) (engine, error) {
+	kind := c.Engine.Kind()
+	switch {
+	case kind.Roles == 0:
+		return nil, errors.New("unknown type")
+	case c.Roles == 0 || c.Roles&^kind.Roles != 0:
+		return nil, errors.New("not fit for what it is to be asked")
+	case c.Method != imsg.MethodAuto && !slices.Contains(kind.Methods, c.Method):
+		return nil, errors.New("unknown method")
+	case !kind.Remote():
+		return makers[c.Engine](c, address{}, spool)
+	}
+	at, err := newAddress(c.Socket, c.Name, c.Address)
+	if err != nil {
+		return nil, err
+	}
+	if unix := at.network == "unix"; unix && !kind.Unix || !unix && !kind.TCP {
+		return nil, fmt.Errorf("cannot be reached over %s", at.network)
+	}
+	return makers[c.Engine](c, at, spool)
+}
+
 // engine looks at messages. scan is called by many goroutines at once and ends
 // soon after ctx does. Whatever is not a finding is an error.
 type engine interface {
@@ -27,22 +61,23 @@ type engine interface {
 
 // finding is an engine's word on a message. Its zero value is none.
 type finding struct {
-	outcome imsg.Outcome // Clean or Caught
+	outcome imsg.Outcome // Clean, or Caught where the role is virus
 	name    string       // of the virus that was caught
-	score   float64      // of a spam engine
+	score   float64      // where the role is spam
 }
 
-// message is a spooled message. Two engines share its descriptor and so its
+// message is a spooled message. The engines share its descriptor and so its
 // offset: it is read at absolute positions only.
 type message struct {
-	file *os.File
-	size int64
-	name string // in the spool directory
+	file  *os.File
+	size  int64
+	name  string     // in the spool directory
+	roles imsg.Roles // what the engine is asked about it
 }
 
 // newMessage trusts nothing of what a session says about a message but what the
 // descriptor shows too.
-func newMessage(q *imsg.Scan, f *os.File) (*message, error) {
+func newMessage(q *imsg.Scan, roles imsg.Roles, f *os.File) (*message, error) {
 	info, err := f.Stat()
 	switch {
 	case err != nil:
@@ -52,7 +87,7 @@ func newMessage(q *imsg.Scan, f *os.File) (*message, error) {
 	case info.Size() < q.Size:
 		return nil, fmt.Errorf("the message has %d octets of %d", info.Size(), q.Size)
 	}
-	return &message{file: f, size: info.Size(), name: q.Spool}, nil
+	return &message{file: f, size: info.Size(), name: q.Spool, roles: roles}, nil
 }
 
 // writeTo sends the whole message; one that has become shorter is an error.
@@ -76,42 +111,6 @@ func (m *message) path(spool string) (string, error) {
 		return "", errors.New("the message has no name that a scanner could be told")
 	}
 	return strings.TrimSuffix(spool, "/") + "/" + m.name, nil
-}
-
-func newVirusEngine(c *imsg.ScandConfig) (engine, error) {
-	switch c.Antivirus {
-	case imsg.EngineOff:
-		return nil, nil
-	case imsg.EngineBuiltin:
-		return newBuiltin(eicar(), finding{outcome: imsg.Caught, name: eicarName}), nil
-	}
-	at, err := newAddress(c.AntivirusSocket, c.AntivirusName, c.AntivirusAddress)
-	if err != nil {
-		return nil, err
-	}
-	switch c.Antivirus {
-	case imsg.EngineClamd:
-		return newClamd(at, c.AntivirusMethod, c.SpoolPath)
-	case imsg.EngineMksd:
-		return &mksd{at, c.SpoolPath}, nil
-	}
-	return nil, errors.New("unknown type")
-}
-
-func newSpamEngine(c *imsg.ScandConfig) (engine, error) {
-	switch c.Antispam {
-	case imsg.EngineOff:
-		return nil, nil
-	case imsg.EngineBuiltin:
-		return newBuiltin(gtube(), finding{outcome: imsg.Clean, score: gtubeScore}), nil
-	case imsg.EngineSpamd:
-		at, err := newAddress(c.AntispamSocket, c.AntispamName, c.AntispamAddress)
-		if err != nil {
-			return nil, err
-		}
-		return &spamd{at}, nil
-	}
-	return nil, errors.New("unknown type")
 }
 
 // caught makes a finding of a virus name as a scanner gave it.

@@ -18,6 +18,10 @@ type mksd struct {
 	spool string
 }
 
+func newMksd(_ *imsg.EngineConfig, at address, spool string) (engine, error) {
+	return &mksd{at, spool}, nil
+}
+
 func (k *mksd) scan(ctx context.Context, m *message) (finding, error) {
 	path, err := m.path(k.spool)
 	if err != nil {

@@ -131,11 +131,11 @@ func TestRealClamd(t *testing.T) {
 			t.Run(fmt.Sprint(network, " method ", method), func(t *testing.T) {
 				dir := short(t)
 				conf := builtins()
-				conf.Antivirus, conf.AntivirusMethod, conf.SpoolPath = imsg.EngineClamd, method, dir
+				conf.Engines[virus].Engine, conf.Engines[virus].Method, conf.SpoolPath = imsg.EngineClamd, method, dir
 				if network == "unix" {
-					conf.AntivirusSocket = socket
+					conf.Engines[virus].Socket = socket
 				} else {
-					conf.AntivirusAddress = addr
+					conf.Engines[virus].Address = addr
 				}
 				c := open(t, conf).session()
 				for i, tt := range []struct {
@@ -149,20 +149,20 @@ func TestRealClamd(t *testing.T) {
 						t.Fatal(err)
 					}
 					defer f.Close()
-					v := askFile(t, c, f, &imsg.Scan{Virus: true, Size: int64(len(tt.text)), Spool: name})
-					if v.Virus != tt.want || tt.want == imsg.Caught && !strings.HasPrefix(v.VirusName, eicarName) {
+					v := askFile(t, c, f, &imsg.Scan{Roles: imsg.RoleVirus, Size: int64(len(tt.text)), Spool: name})
+					if v.virus.Outcome != tt.want || tt.want == imsg.Caught && !strings.HasPrefix(v.virus.Name, eicarName) {
 						t.Errorf("%d: %+v", i, v)
 					}
 				}
 				if method == imsg.MethodInstream {
 					v := ask(t, c, strings.Repeat("0123456789abcde\n", 200_000))
-					if v.Virus != imsg.Failed || !strings.Contains(v.VirusProblem, "size limit exceeded") {
+					if v.virus.Outcome != imsg.Failed || !strings.Contains(v.virus.Problem, "size limit exceeded") {
 						t.Errorf("over StreamMaxLength: %+v", v)
 					}
 				}
 				if method == imsg.MethodScan {
-					v := askFile(t, c, spool(t, mail), &imsg.Scan{Virus: true, Spool: "9.9"})
-					if v.Virus != imsg.Failed || strings.Count(v.VirusProblem, "No such file") != 1 {
+					v := askFile(t, c, spool(t, mail), &imsg.Scan{Roles: imsg.RoleVirus, Spool: "9.9"})
+					if v.virus.Outcome != imsg.Failed || strings.Count(v.virus.Problem, "No such file") != 1 {
 						t.Errorf("absent: %+v", v)
 					}
 				}
@@ -175,7 +175,7 @@ func TestRealClamd(t *testing.T) {
 func TestRealClamdMany(t *testing.T) {
 	socket, _ := realClamd(t)
 	conf := builtins()
-	conf.Antivirus, conf.AntivirusSocket = imsg.EngineClamd, socket
+	conf.Engines[virus].Engine, conf.Engines[virus].Socket = imsg.EngineClamd, socket
 	h := open(t, conf)
 	good, bad := spool(t, mail), spool(t, mail+string(eicar()))
 	wrong := make(chan error, 20)
@@ -187,8 +187,8 @@ func TestRealClamdMany(t *testing.T) {
 		}
 		go func() {
 			for range 20 {
-				m, err := link.Ask(c, &imsg.Scan{Virus: true}, patience, f)
-				if err == nil && m.Virus != want {
+				m, err := link.Ask(c, &imsg.Scan{Roles: imsg.RoleVirus}, patience, f)
+				if err == nil && each(m).virus.Outcome != want {
 					err = fmt.Errorf("%+v instead of %s", m, want)
 				}
 				if err != nil {
@@ -212,17 +212,17 @@ func TestRealSpamd(t *testing.T) {
 	for _, network := range []string{"unix", "tcp"} {
 		t.Run(network, func(t *testing.T) {
 			conf := builtins()
-			conf.Antispam, conf.AntispamTimeout = imsg.EngineSpamd, patience
+			conf.Engines[spam].Engine, conf.Engines[spam].Timeout = imsg.EngineSpamd, patience
 			if network == "unix" {
-				conf.AntispamSocket = socket
+				conf.Engines[spam].Socket = socket
 			} else {
-				conf.AntispamAddress = addr
+				conf.Engines[spam].Address = addr
 			}
 			c := open(t, conf).session()
-			if v := ask(t, c, head+"Hello.\r\n"); v.Spam != imsg.Clean || v.Score > 5 {
+			if v := ask(t, c, head+"Hello.\r\n"); v.spam.Outcome != imsg.Clean || v.spam.Score > 5 {
 				t.Errorf("ham: %+v", v)
 			}
-			if v := ask(t, c, head+string(gtube())+"\r\n"); v.Spam != imsg.Clean || v.Score < 900 {
+			if v := ask(t, c, head+string(gtube())+"\r\n"); v.spam.Outcome != imsg.Clean || v.spam.Score < 900 {
 				t.Errorf("GTUBE: %+v", v)
 			}
 		})

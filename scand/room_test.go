@@ -72,12 +72,17 @@ func spool(t testing.TB, text string) *os.File {
 }
 
 // ask has both engines look at text.
-func ask(t testing.TB, c *link.Conn, text string) *imsg.Verdict {
+func ask(t testing.TB, c *link.Conn, text string) answer {
 	t.Helper()
-	return askFile(t, c, spool(t, text), &imsg.Scan{Size: int64(len(text)), Virus: true, Spam: true, Spool: "1.2"})
+	return askFile(t, c, spool(t, text), &imsg.Scan{Size: int64(len(text)), Roles: imsg.RoleVirus | imsg.RoleSpam, Spool: "1.2"})
 }
 
-func askFile(t testing.TB, c *link.Conn, f *os.File, q *imsg.Scan) *imsg.Verdict {
+func askFile(t testing.TB, c *link.Conn, f *os.File, q *imsg.Scan) answer {
+	t.Helper()
+	return each(askVerdict(t, c, f, q))
+}
+
+func askVerdict(t testing.TB, c *link.Conn, f *os.File, q *imsg.Scan) *imsg.Verdict {
 	t.Helper()
 	m, err := link.Ask(c, q, patience, f)
 	if err != nil {
@@ -86,12 +91,34 @@ func askFile(t testing.TB, c *link.Conn, f *os.File, q *imsg.Scan) *imsg.Verdict
 	return m
 }
 
+// answer is what was found in each role, by the last engine that has it.
+type answer struct{ virus, spam imsg.Finding }
+
+func each(v *imsg.Verdict) answer {
+	var a answer
+	for _, f := range v.Findings {
+		if f.Roles&imsg.RoleVirus != 0 {
+			a.virus = f
+		}
+		if f.Roles&imsg.RoleSpam != 0 {
+			a.spam = f
+		}
+	}
+	return a
+}
+
+// The engines of builtins.
+const (
+	virus = iota
+	spam
+)
+
 // builtins is a configuration that needs nothing.
 func builtins() *imsg.ScandConfig {
-	return &imsg.ScandConfig{
-		Antivirus: imsg.EngineBuiltin, AntivirusTimeout: patience,
-		Antispam: imsg.EngineBuiltin, AntispamTimeout: patience, Parallel: 4,
-	}
+	return &imsg.ScandConfig{Parallel: 4, Engines: []imsg.EngineConfig{
+		virus: {Engine: imsg.EngineBuiltin, Roles: imsg.RoleVirus, Timeout: patience},
+		spam:  {Engine: imsg.EngineBuiltin, Roles: imsg.RoleSpam, Timeout: patience},
+	}}
 }
 
 func TestVerdicts(t *testing.T) {
@@ -108,7 +135,7 @@ func TestVerdicts(t *testing.T) {
 		{"both", string(eicar()) + "\r\n" + string(gtube()) + "\r\n", imsg.Caught, 1000},
 	} {
 		v := ask(t, c, tt.text)
-		if v.Virus != tt.virus || v.Spam != imsg.Clean || v.Score != tt.score || (tt.virus == imsg.Caught) != (v.VirusName == eicarName) {
+		if v.virus.Outcome != tt.virus || v.spam.Outcome != imsg.Clean || v.spam.Score != tt.score || (tt.virus == imsg.Caught) != (v.virus.Name == eicarName) {
 			t.Errorf("%s: %+v", tt.name, v)
 		}
 	}
@@ -116,17 +143,17 @@ func TestVerdicts(t *testing.T) {
 
 func TestOnlyWhatIsAsked(t *testing.T) {
 	conf := builtins()
-	conf.Antispam = imsg.EngineOff
+	conf.Engines = conf.Engines[:spam]
 	c := open(t, conf).session()
 	f := spool(t, string(eicar()))
 
-	if v := askFile(t, c, f, &imsg.Scan{Virus: true}); v.Virus != imsg.Caught || v.Spam != imsg.NotAsked {
+	if v := askFile(t, c, f, &imsg.Scan{Roles: imsg.RoleVirus}); v.virus.Outcome != imsg.Caught || v.spam.Outcome != imsg.NotAsked {
 		t.Errorf("virus alone: %+v", v)
 	}
-	if v := askFile(t, c, f, &imsg.Scan{Spam: true}); v.Virus != imsg.NotAsked || v.Spam != imsg.Failed || v.SpamProblem == "" {
+	if v := askFile(t, c, f, &imsg.Scan{Roles: imsg.RoleSpam}); v.virus.Outcome != imsg.NotAsked || v.spam.Outcome != imsg.Failed || v.spam.Problem == "" {
 		t.Errorf("an engine that is off: %+v", v)
 	}
-	if v := askFile(t, c, f, &imsg.Scan{}); v.Virus != imsg.NotAsked || v.Spam != imsg.NotAsked {
+	if v := askFile(t, c, f, &imsg.Scan{}); v.virus.Outcome != imsg.NotAsked || v.spam.Outcome != imsg.NotAsked {
 		t.Errorf("nothing asked: %+v", v)
 	}
 }
@@ -157,8 +184,8 @@ func TestMessageThatIsNone(t *testing.T) {
 	}{
 		{"directory", dir, 0}, {"pipe", r, 0}, {"shorter than said", spool(t, "ab"), 3}, {"write-only", writeOnly, 4},
 	} {
-		v := askFile(t, c, tt.file, &imsg.Scan{Virus: true, Size: tt.size})
-		if v.Virus != imsg.Failed || v.VirusProblem == "" {
+		v := askFile(t, c, tt.file, &imsg.Scan{Roles: imsg.RoleVirus, Size: tt.size})
+		if v.virus.Outcome != imsg.Failed || v.virus.Problem == "" {
 			t.Errorf("%s: %+v", tt.name, v)
 		}
 	}
@@ -166,14 +193,28 @@ func TestMessageThatIsNone(t *testing.T) {
 
 func TestBadConfiguration(t *testing.T) {
 	for name, change := range map[string]func(*imsg.ScandConfig){
-		"no address":     func(c *imsg.ScandConfig) { c.Antivirus = imsg.EngineClamd },
-		"spamd as virus": func(c *imsg.ScandConfig) { c.Antivirus, c.AntivirusSocket = imsg.EngineSpamd, "s" },
-		"clamd as spam":  func(c *imsg.ScandConfig) { c.Antispam, c.AntispamSocket = imsg.EngineClamd, "s" },
+		"no address":            func(c *imsg.ScandConfig) { c.Engines[virus].Engine = imsg.EngineClamd },
+		"spamd as virus":        func(c *imsg.ScandConfig) { c.Engines[virus].Engine, c.Engines[virus].Socket = imsg.EngineSpamd, "s" },
+		"clamd as spam":         func(c *imsg.ScandConfig) { c.Engines[spam].Engine, c.Engines[spam].Socket = imsg.EngineClamd, "s" },
+		"a type nobody knows":   func(c *imsg.ScandConfig) { c.Engines[virus].Engine = imsg.Engine(len(imsg.EngineKinds)) },
+		"an engine that is off": func(c *imsg.ScandConfig) { c.Engines[virus].Engine = imsg.EngineOff },
+		"nothing to ask":        func(c *imsg.ScandConfig) { c.Engines[virus].Roles = 0 },
+		"method of another": func(c *imsg.ScandConfig) {
+			c.Engines[virus].Engine, c.Engines[virus].Socket, c.Engines[virus].Method = imsg.EngineMksd, "s", imsg.MethodScan
+		},
+		"mksd over TCP": func(c *imsg.ScandConfig) {
+			c.Engines[virus].Engine, c.Engines[virus].Address = imsg.EngineMksd, loopback(1)
+		},
+		"too many": func(c *imsg.ScandConfig) {
+			for range imsg.MaxEngines {
+				c.Engines = append(c.Engines, c.Engines[virus])
+			}
+		},
 		"fildes over TCP": func(c *imsg.ScandConfig) {
-			c.Antivirus, c.AntivirusMethod, c.AntivirusAddress = imsg.EngineClamd, imsg.MethodFildes, loopback(1)
+			c.Engines[virus].Engine, c.Engines[virus].Method, c.Engines[virus].Address = imsg.EngineClamd, imsg.MethodFildes, loopback(1)
 		},
 		"both addresses": func(c *imsg.ScandConfig) {
-			c.Antispam, c.AntispamSocket, c.AntispamAddress = imsg.EngineSpamd, "s", loopback(1)
+			c.Engines[spam].Engine, c.Engines[spam].Socket, c.Engines[spam].Address = imsg.EngineSpamd, "s", loopback(1)
 		},
 	} {
 		conf := builtins()
@@ -190,7 +231,7 @@ func TestDrain(t *testing.T) {
 	ask(t, c, "a")
 	h.Parent.Send(&imsg.Drain{})
 	// A draining session still needs its scans.
-	if v := ask(t, c, string(eicar())); v.Virus != imsg.Caught {
+	if v := ask(t, c, string(eicar())); v.virus.Outcome != imsg.Caught {
 		t.Errorf("while draining: %+v", v)
 	}
 	c.Close()
@@ -205,8 +246,8 @@ func TestGivenUp(t *testing.T) {
 	asked := make(chan bool, 1)
 	var conns atomic.Int32
 	conf := builtins()
-	conf.Parallel, conf.Antispam, conf.AntispamTimeout = 1, imsg.EngineSpamd, 0
-	conf.AntispamAddress = fake(t, "tcp4", func(c net.Conn) {
+	conf.Parallel, conf.Engines[spam].Engine, conf.Engines[spam].Timeout = 1, imsg.EngineSpamd, 0
+	conf.Engines[spam].Address = fake(t, "tcp4", func(c net.Conn) {
 		io.Copy(io.Discard, c)
 		if conns.Add(1) == 1 {
 			asked <- true
@@ -220,7 +261,7 @@ func TestGivenUp(t *testing.T) {
 	done, failed := make(chan struct{}), make(chan error, 1)
 	f := spool(t, mail)
 	go func() {
-		_, err := link.AskUntil(c, done, &imsg.Scan{Spam: true}, time.Hour, f)
+		_, err := link.AskUntil(c, done, &imsg.Scan{Roles: imsg.RoleSpam}, time.Hour, f)
 		failed <- err
 	}()
 	await(t, "the first question", asked)
@@ -228,7 +269,7 @@ func TestGivenUp(t *testing.T) {
 	if err := await(t, "its end", failed); err != imsg.Gone {
 		t.Errorf("given up with %v", err)
 	}
-	if v := askFile(t, c, f, &imsg.Scan{Spam: true}); v.Spam != imsg.Clean || v.Score != 15 {
+	if v := askFile(t, c, f, &imsg.Scan{Roles: imsg.RoleSpam}); v.spam.Outcome != imsg.Clean || v.spam.Score != 15 {
 		t.Errorf("%+v", v)
 	}
 }
@@ -258,15 +299,15 @@ func TestNoLeak(t *testing.T) {
 	const scans, callers = 10_000, 20
 	c := open(t, builtins()).session()
 	f := spool(t, strings.Repeat("line\r\n", 20))
-	askFile(t, c, f, &imsg.Scan{Virus: true, Spam: true})
+	askFile(t, c, f, &imsg.Scan{Roles: imsg.RoleVirus | imsg.RoleSpam})
 	before, goroutines := descriptors(t), runtime.NumGoroutine()
 
 	failed := make(chan error, callers)
 	for range callers {
 		go func() {
 			for range scans / callers {
-				m, err := link.Ask(c, &imsg.Scan{Virus: true, Spam: true, Size: 120}, patience, f)
-				if err == nil && m.Virus != imsg.Clean {
+				m, err := link.Ask(c, &imsg.Scan{Roles: imsg.RoleVirus | imsg.RoleSpam, Size: 120}, patience, f)
+				if err == nil && each(m).virus.Outcome != imsg.Clean {
 					err = fmt.Errorf("%+v", m)
 				}
 				if err != nil {
@@ -305,7 +346,7 @@ func BenchmarkRoom(b *testing.B) {
 	b.SetParallelism(8)
 	b.RunParallel(func(p *testing.PB) {
 		for p.Next() {
-			if m, err := link.Ask(c, &imsg.Scan{Virus: true, Spam: true}, patience, f); err != nil || m.Virus != imsg.Clean {
+			if m, err := link.Ask(c, &imsg.Scan{Roles: imsg.RoleVirus | imsg.RoleSpam}, patience, f); err != nil || each(m).virus.Outcome != imsg.Clean {
 				b.Errorf("%+v %v", m, err)
 				return
 			}

@@ -1,6 +1,6 @@
 // Package scand is the room that asks the scanners. A session hands it an open
-// message; it has a virus and a spam engine look at that one descriptor side by
-// side, and answers with what they said.
+// message; it has the engines look at that one descriptor side by side, and answers
+// with what each of them found.
 //
 // What an engine did not clearly call clean is never reported as clean.
 package scand
@@ -34,8 +34,7 @@ var errReplace = errors.New("the directory of the scanner sockets has been remov
 type room struct {
 	parent  *process.Parent
 	service *process.Service
-	virus   *limitedEngine
-	spam    *limitedEngine
+	engines []*limitedEngine
 }
 
 // Main runs the room over f, its link to the parent, until the parent ends. An
@@ -61,16 +60,19 @@ func (s *room) fromParent(r link.Request) {
 }
 
 func (s *room) configure(c *imsg.ScandConfig) error {
-	virus, err := newVirusEngine(c)
-	if err != nil {
-		return fmt.Errorf("antivirus engine: %w", err)
+	if len(c.Engines) > imsg.MaxEngines {
+		return fmt.Errorf("%d engines, at most %d", len(c.Engines), imsg.MaxEngines)
 	}
-	spam, err := newSpamEngine(c)
-	if err != nil {
-		return fmt.Errorf("antispam engine: %w", err)
+	engines := make([]*limitedEngine, len(c.Engines))
+	for i := range c.Engines {
+		ec := &c.Engines[i]
+		e, err := newEngine(ec, c.SpoolPath)
+		if err != nil {
+			return fmt.Errorf("engine %s: %w", ec.Engine, err)
+		}
+		engines[i] = newLimitedEngine(ec, e, c.Parallel)
 	}
-	s.virus = newLimitedEngine(virus, c.Parallel, c.AntivirusTimeout)
-	s.spam = newLimitedEngine(spam, c.Parallel, c.AntispamTimeout)
+	s.engines = engines
 	return nil
 }
 
@@ -79,85 +81,88 @@ func (s *room) answer(ctx context.Context, r link.Request) {
 	switch q := r.Message.(type) {
 	case *imsg.Scan:
 		process.Work(ctx, s.service, r, q, func(ctx context.Context) (*imsg.Verdict, error) {
-			return s.judge(ctx, q, r.Files[0]), nil
+			return s.scan(ctx, q, r.Files[0]), nil
 		})
 	default:
 		r.Close()
 	}
 }
 
-// judge has the engines that were asked for look at the message, side by side.
-func (s *room) judge(ctx context.Context, q *imsg.Scan, f *os.File) *imsg.Verdict {
-	var v imsg.Verdict
+// scan has the engines that have a role of the question look at the message, side
+// by side. Each gives one finding.
+func (s *room) scan(ctx context.Context, q *imsg.Scan, f *os.File) *imsg.Verdict {
+	// As long as it may become: a finding must not move while its engine writes it.
+	findings := make([]imsg.Finding, 0, len(s.engines)+1)
+	without := q.Roles
 	var work sync.WaitGroup
-	if q.Virus {
+	for _, e := range s.engines {
+		roles := q.Roles & e.roles
+		if roles == 0 {
+			continue
+		}
+		without &^= roles
+		findings = append(findings, imsg.Finding{Engine: e.kind, Roles: roles})
+		finding := &findings[len(findings)-1]
 		work.Go(func() {
 			start := time.Now()
-			r := s.run(ctx, s.virus, q, f)
-			v.Virus, v.VirusName, v.VirusProblem, v.VirusTime = r.outcome, r.name, r.problem, time.Since(start)
-		})
-	}
-	if q.Spam {
-		work.Go(func() {
-			start := time.Now()
-			r := s.run(ctx, s.spam, q, f)
-			v.Spam, v.Score, v.SpamProblem, v.SpamTime = r.outcome, r.score, r.problem, time.Since(start)
+			s.run(ctx, e, q, f, finding)
+			finding.Time = time.Since(start)
 		})
 	}
 	work.Wait()
-	return &v
+	if without != 0 {
+		findings = append(findings, imsg.Finding{Roles: without, Outcome: imsg.Failed, Problem: "the engine is off"})
+	}
+	return &imsg.Verdict{Findings: findings}
 }
 
-// report is what came of one engine's work.
-type report struct {
-	finding
-	problem string
-}
-
-// run does one engine's work and words its failure. A panic fails this scan alone.
-func (s *room) run(ctx context.Context, e *limitedEngine, q *imsg.Scan, f *os.File) (r report) {
+// run does one engine's work on the roles of r, fills in what came of it, and words
+// a failure. A panic fails this one finding alone.
+func (s *room) run(ctx context.Context, e *limitedEngine, q *imsg.Scan, f *os.File, r *imsg.Finding) {
 	defer func() {
 		if p := recover(); p != nil {
 			s.parent.Log().Error("bug in a scan", "session", q.Number, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-			r = report{finding{outcome: imsg.Failed}, "internal error"}
+			r.Outcome, r.Problem = imsg.Failed, "internal error"
 		}
 	}()
 	ctx, cancel := context.WithTimeout(ctx, e.limit)
 	defer cancel()
-	found, err := e.scan(ctx, q, f)
+	found, err := e.scan(ctx, q, r.Roles, f)
 	var late net.Error
 	switch {
-	case err == nil && (found.outcome == imsg.Clean || found.outcome == imsg.Caught):
-		return report{finding: found}
+	case err == nil && (found.outcome == imsg.Clean || found.outcome == imsg.Caught && r.Roles&imsg.RoleVirus != 0):
+		r.Outcome, r.Name, r.Score = found.outcome, found.name, found.score
+		return
 	case err == nil:
 		err = errors.New("the engine came to no verdict")
 	case errors.Is(err, fs.ErrNotExist) && rootGone():
 		s.parent.End(errReplace)
 	}
-	r = report{finding{outcome: imsg.Failed}, clean(err.Error(), maxProblem)}
+	r.Outcome, r.Problem = imsg.Failed, clean(err.Error(), maxProblem)
 	if errors.As(err, &late) && late.Timeout() {
-		r.outcome = imsg.TimedOut
+		r.Outcome = imsg.TimedOut
 	}
-	return r
 }
 
-// limitedEngine is an engine with its limits.
+// limitedEngine is an engine with its roles and its limits.
 type limitedEngine struct {
-	engine engine // nil: switched off
+	engine engine
+	kind   imsg.Engine
+	roles  imsg.Roles
 	limit  time.Duration
 	slots  chan struct{}
 }
 
-func newLimitedEngine(e engine, parallel int, limit time.Duration) *limitedEngine {
-	return &limitedEngine{engine: e, limit: imsg.Limit(limit), slots: make(chan struct{}, max(parallel, 1))}
+func newLimitedEngine(c *imsg.EngineConfig, e engine, parallel int) *limitedEngine {
+	return &limitedEngine{
+		engine: e, kind: c.Engine, roles: c.Roles,
+		limit: imsg.Limit(c.Timeout), slots: make(chan struct{}, max(parallel, 1)),
+	}
 }
 
 // scan waits for a slot and then lets the engine look; both end with ctx.
-func (e *limitedEngine) scan(ctx context.Context, q *imsg.Scan, f *os.File) (finding, error) {
-	if e.engine == nil {
-		return finding{}, errors.New("the engine is off")
-	}
-	m, err := newMessage(q, f)
+func (e *limitedEngine) scan(ctx context.Context, q *imsg.Scan, roles imsg.Roles, f *os.File) (finding, error) {
+	m, err := newMessage(q, roles, f)
 	if err != nil {
 		return finding{}, err
 	}

@@ -16,6 +16,10 @@ import (
 
 type spamd struct{ at address }
 
+func newSpamd(_ *imsg.EngineConfig, at address, _ string) (engine, error) {
+	return &spamd{at}, nil
+}
+
 func (s *spamd) scan(ctx context.Context, m *message) (finding, error) {
 	answer, sendErr, err := s.at.ask(ctx, -1, func(conn net.Conn) error {
 		if _, err := fmt.Fprintf(conn, "CHECK SPAMC/1.2\r\nContent-length: %d\r\n\r\n", m.size); err != nil {

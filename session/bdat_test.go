@@ -325,10 +325,10 @@ func TestChunksInfected(t *testing.T) {
 	for _, failed := range []bool{false, true} {
 		r := newRig(t, scanChunks)
 		want := "550 gate.example msg_virus_found (Eicar)\r\n"
-		r.set(func() { r.verdict = imsg.Verdict{Virus: imsg.Caught, VirusName: "Eicar"} })
+		r.set(func() { r.verdict = found(imsg.Finding{Outcome: imsg.Caught, Name: "Eicar"}, imsg.Finding{}) })
 		if failed {
 			want = "451 gate.example msg_scanner_failed\r\n"
-			r.set(func() { r.verdict = imsg.Verdict{Virus: imsg.Failed} })
+			r.set(func() { r.verdict = found(imsg.Finding{Outcome: imsg.Failed}, imsg.Finding{}) })
 		}
 		r.envelope()
 		r.client.say("BDAT 4 LAST\r\nevil")

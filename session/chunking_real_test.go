@@ -35,9 +35,9 @@ func newInFrontOfPostfix(t *testing.T) *inFrontOfPostfix {
 	p.client = newTap(t, p.addr)
 	p.set(func() {
 		p.onScan = func(uint64) {
-			p.verdict = imsg.Verdict{Virus: imsg.Clean, Spam: imsg.Clean}
+			p.verdict = found(imsg.Finding{Outcome: imsg.Clean}, imsg.Finding{Outcome: imsg.Clean})
 			if strings.Contains(p.scanned[len(p.scanned)-1], eicar) {
-				p.verdict = imsg.Verdict{Virus: imsg.Caught, VirusName: "Eicar", Spam: imsg.Clean}
+				p.verdict = found(imsg.Finding{Outcome: imsg.Caught, Name: "Eicar"}, imsg.Finding{Outcome: imsg.Clean})
 			}
 		}
 	})

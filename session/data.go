@@ -261,23 +261,30 @@ func (s *session) judge() step {
 
 	s.info("DATA:SCANNING", "size", m.size, "src", s.src.Addr(), "ident", s.ident)
 	s.state.Store(uint32(imsg.StateScan))
-	var v *imsg.Verdict
-	s.unhurried(func() { v = s.scan(virus, spam) })
-	if v == nil {
+	var roles imsg.Roles
+	if virus {
+		roles |= imsg.RoleVirus
+	}
+	if spam {
+		roles |= imsg.RoleSpam
+	}
+	var found *imsg.Verdict
+	s.unhurried(func() { found = s.scan(roles) })
+	if found == nil {
 		return stop
 	}
 
 	if virus {
-		switch v.Virus {
+		switch v := virusFinding(found.Findings); v.Outcome {
 		case imsg.Clean:
-			s.info("SCAN:CLEAN", "size", m.size, "time", secs(v.VirusTime), "src", s.src.Addr(), "ident", s.ident)
+			s.info("SCAN:CLEAN", "size", m.size, "time", secs(v.Time), "src", s.src.Addr(), "ident", s.ident)
 		case imsg.Caught:
-			name := v.VirusName
+			name := v.Name
 			if name == "" {
 				name = s.text(imsg.MsgUnknownVirus)
 			}
 			s.w.count(imsg.CountViruses, 1)
-			s.info("SCAN:VIRUS", "size", m.size, "time", secs(v.VirusTime), "src", s.src.Addr(), "ident", s.ident, "virus", name)
+			s.info("SCAN:VIRUS", "size", m.size, "time", secs(v.Time), "src", s.src.Addr(), "ident", s.ident, "virus", name)
 			keep |= cfg.SpoolLeaveOn & imsg.LeaveVirus
 			s.spool.Finish(keep != 0)
 			s.offend(imsg.FoundVirus, name, 0, s.spool.Kept())
@@ -286,7 +293,7 @@ func (s *session) judge() step {
 		default:
 			s.w.count(imsg.CountScanFailed, 1)
 			keep |= cfg.SpoolLeaveOn & imsg.LeaveError
-			s.log().Warn("SCAN:"+failure(v.Virus), "size", m.size, "time", secs(v.VirusTime), "src", s.src.Addr(), "ident", s.ident, "result", v.VirusProblem)
+			s.log().Warn("SCAN:"+failure(v.Outcome), "size", m.size, "time", secs(v.Time), "src", s.src.Addr(), "ident", s.ident, "result", v.Problem)
 			if !cfg.IgnoreErrors {
 				s.spool.Finish(keep != 0)
 				return s.refuseText(smtp.CodeScanner, s.text(imsg.MsgScannerFailed))
@@ -298,17 +305,18 @@ func (s *session) judge() step {
 	if !spam {
 		return goOn
 	}
-	if v.Spam != imsg.Clean {
+	v := spamFinding(found.Findings, cfg.SpamThreshold)
+	if v.Outcome != imsg.Clean {
 		s.w.count(imsg.CountScanFailed, 1)
 		keep |= cfg.SpoolLeaveOn & imsg.LeaveError
-		s.log().Warn("SPAM:"+failure(v.Spam), "size", m.size, "time", secs(v.SpamTime), "src", s.src.Addr(), "ident", s.ident, "score", 0.0, "result", v.SpamProblem)
+		s.log().Warn("SPAM:"+failure(v.Outcome), "size", m.size, "time", secs(v.Time), "src", s.src.Addr(), "ident", s.ident, "score", 0.0, "result", v.Problem)
 		return goOn
 	}
 	word := "SPAM:CLEAN"
 	if v.Score >= cfg.SpamThreshold {
 		word = "SPAM:FOUND"
 	}
-	s.info(word, "size", m.size, "time", secs(v.SpamTime), "src", s.src.Addr(), "ident", s.ident, "score", v.Score)
+	s.info(word, "size", m.size, "time", secs(v.Time), "src", s.src.Addr(), "ident", s.ident, "score", v.Score)
 	if v.Score < cfg.SpamThreshold {
 		return goOn
 	}
@@ -324,13 +332,13 @@ func (s *session) judge() step {
 
 // scan asks scand. Whatever keeps it from answering is a failure of what was
 // asked, never a clean message. Nil: the session ended meanwhile.
-func (s *session) scan(virus, spam bool) *imsg.Verdict {
+func (s *session) scan(roles imsg.Roles) *imsg.Verdict {
 	start := time.Now()
 	f, err := s.spool.Open()
 	if err == nil {
 		defer f.Close()
 		var v *imsg.Verdict
-		v, err = ask(s, &s.w.scand, &imsg.Scan{Number: s.number, Size: s.spool.Size(), Virus: virus, Spam: spam, Spool: s.spool.Name()}, s.w.cfg.TimeoutScan, f)
+		v, err = ask(s, &s.w.scand, &imsg.Scan{Number: s.number, Size: s.spool.Size(), Roles: roles, Spool: s.spool.Name()}, s.w.cfg.TimeoutScan, f)
 		if err == nil {
 			return v
 		}
@@ -342,9 +350,42 @@ func (s *session) scan(virus, spam bool) *imsg.Verdict {
 	if err == imsg.Timeout {
 		outcome = imsg.TimedOut
 	}
-	spent := time.Since(start)
-	text := problem(err)
-	return &imsg.Verdict{Virus: outcome, VirusProblem: text, VirusTime: spent, Spam: outcome, SpamProblem: text, SpamTime: spent}
+	return &imsg.Verdict{Findings: []imsg.Finding{{Roles: roles, Outcome: outcome, Problem: problem(err), Time: time.Since(start)}}}
+}
+
+// virusFinding returns the finding that decides over a virus: one that caught it,
+// else one that is no verdict, else a clean one.
+func virusFinding(all []imsg.Finding) *imsg.Finding {
+	return decisive(all, imsg.RoleVirus, func(f *imsg.Finding) bool { return f.Outcome == imsg.Caught })
+}
+
+// spamFinding returns the finding that decides over spam: one that reached the
+// threshold, else one that is no verdict, else a lower score; the higher one of two.
+func spamFinding(all []imsg.Finding, threshold float64) *imsg.Finding {
+	return decisive(all, imsg.RoleSpam, func(f *imsg.Finding) bool { return f.Outcome == imsg.Clean && f.Score >= threshold })
+}
+
+// decisive returns the worst finding of a role. Without one it is no verdict.
+func decisive(all []imsg.Finding, role imsg.Roles, bad func(*imsg.Finding) bool) *imsg.Finding {
+	const clean, failed, found = 1, 2, 3
+	worst, most := new(imsg.Finding), 0
+	for i := range all {
+		f := &all[i]
+		if f.Roles&role == 0 {
+			continue
+		}
+		rank := failed
+		switch {
+		case bad(f):
+			rank = found
+		case f.Outcome == imsg.Clean:
+			rank = clean
+		}
+		if rank > most || rank == most && f.Score > worst.Score {
+			worst, most = f, rank
+		}
+	}
+	return worst
 }
 
 func failure(o imsg.Outcome) string {

@@ -166,9 +166,9 @@ func newLab(t testing.TB, server string, change func(*imsg.SessionConfig)) *lab 
 			l.scanned = nil
 			first, rest, _ := strings.Cut(text, "\r\n")
 			src, _, _ := strings.Cut(strings.TrimPrefix(first, "X-Proxy-Spool-Info: src="), ",")
-			l.verdict = imsg.Verdict{Virus: imsg.Clean, Spam: imsg.Clean}
+			l.verdict = found(imsg.Finding{Outcome: imsg.Clean}, imsg.Finding{Outcome: imsg.Clean})
 			if strings.Contains(rest, "EVIL") {
-				l.verdict = imsg.Verdict{Virus: imsg.Caught, VirusName: "Evil", Spam: imsg.Clean}
+				l.verdict = found(imsg.Finding{Outcome: imsg.Caught, Name: "Evil"}, imsg.Finding{Outcome: imsg.Clean})
 				l.caught[src] = append(l.caught[src], rest)
 				return
 			}

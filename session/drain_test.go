@@ -138,7 +138,7 @@ func TestGenerationEnds(t *testing.T) {
 		}, endEnhanced, true, "CLOSE by=admin, "},
 		{"caught", nil, func(r *rig) {
 			r.set(func() {
-				r.verdict = imsg.Verdict{Virus: imsg.Caught, VirusName: "V"}
+				r.verdict = found(imsg.Finding{Outcome: imsg.Caught, Name: "V"}, imsg.Finding{})
 				r.onScan = func(uint64) { r.Parent.Send(&imsg.Drain{End: true}) }
 			})
 			r.data()

@@ -126,7 +126,7 @@ func newHouse(t testing.TB, server string, change func(*imsg.SessionConfig)) *ho
 	t.Helper()
 	t.Chdir(t.TempDir())
 	h := &house{t: t, drains: make(chan bool, 1), number: 100}
-	h.verdict = imsg.Verdict{Virus: imsg.Clean, Spam: imsg.Clean}
+	h.verdict = found(imsg.Finding{Outcome: imsg.Clean}, imsg.Finding{Outcome: imsg.Clean})
 	h.Family = family.Open(t, imsg.Session, Main, func(r link.Request) {
 		if _, ok := r.Message.(*imsg.Drained); ok {
 			h.drains <- true
@@ -219,6 +219,12 @@ func (h *house) logs(line string) {
 
 func (h *house) logged(text string) bool { return strings.Contains(h.Text(), text) }
 
+// found is the verdict of one engine for each role.
+func found(virus, spam imsg.Finding) imsg.Verdict {
+	virus.Roles, spam.Roles = imsg.RoleVirus, imsg.RoleSpam
+	return imsg.Verdict{Findings: []imsg.Finding{virus, spam}}
+}
+
 func (h *house) asScand(r link.Request) {
 	m := r.Message.(*imsg.Scan)
 	info, _ := r.Files[0].Stat()
@@ -231,19 +237,18 @@ func (h *house) asScand(r link.Request) {
 		h.onScan(m.Number)
 	}
 	var asked []string
-	if m.Virus {
+	if m.Roles&imsg.RoleVirus != 0 {
 		asked = append(asked, "virus")
 	}
-	if m.Spam {
+	if m.Roles&imsg.RoleSpam != 0 {
 		asked = append(asked, "spam")
 	}
 	h.asked = append(h.asked, strings.Join(asked, " "))
-	v := h.verdict
-	if !m.Virus {
-		v.Virus = imsg.NotAsked
-	}
-	if !m.Spam {
-		v.Spam = imsg.NotAsked
+	var v imsg.Verdict
+	for _, f := range h.verdict.Findings {
+		if f.Roles &= m.Roles; f.Roles != 0 {
+			v.Findings = append(v.Findings, f)
+		}
 	}
 	if !h.silent {
 		family.Answer(r, &v)

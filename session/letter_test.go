@@ -71,7 +71,9 @@ func TestLongEnvelope(t *testing.T) {
 // The script gets no address that the log may not have.
 func TestHashedOffence(t *testing.T) {
 	r := newRig(t, func(c *imsg.SessionConfig) { c.LogMailFrom = imsg.LogBase64 })
-	r.set(func() { r.verdict = imsg.Verdict{Virus: imsg.Caught, VirusName: "Eicar", Spam: imsg.Clean} })
+	r.set(func() {
+		r.verdict = found(imsg.Finding{Outcome: imsg.Caught, Name: "Eicar"}, imsg.Finding{Outcome: imsg.Clean})
+	})
 	r.data()
 	r.client.say("evil\r\n.\r\n")
 	if o := r.offence(); o.MailFrom != "gpPHCoOCsxAC6GHpUczrdA" {

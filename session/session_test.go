@@ -51,7 +51,9 @@ func (r *rig) nothingSpooled() {
 
 func TestVirusIsCutOff(t *testing.T) {
 	r := newRig(t, nil)
-	r.set(func() { r.verdict = imsg.Verdict{Virus: imsg.Caught, VirusName: "Eicar", Spam: imsg.Clean} })
+	r.set(func() {
+		r.verdict = found(imsg.Finding{Outcome: imsg.Caught, Name: "Eicar"}, imsg.Finding{Outcome: imsg.Clean})
+	})
 	r.data()
 	r.client.say("evil\r\n.\r\n")
 	r.client.hears("550 5.7.1 gate.example msg_virus_found (Eicar)\r\n")
@@ -74,7 +76,9 @@ func TestVirusIsCutOff(t *testing.T) {
 func TestSpam(t *testing.T) {
 	for _, refuse := range []bool{true, false} {
 		r := newRig(t, func(c *imsg.SessionConfig) { c.SpamRefuse = refuse })
-		r.set(func() { r.verdict = imsg.Verdict{Virus: imsg.Clean, Spam: imsg.Clean, Score: 7} })
+		r.set(func() {
+			r.verdict = found(imsg.Finding{Outcome: imsg.Clean}, imsg.Finding{Outcome: imsg.Clean, Score: 7})
+		})
 		r.data()
 		r.client.say("buy\r\n.\r\n")
 		r.natHeaderApart()
@@ -90,9 +94,9 @@ func TestSpam(t *testing.T) {
 
 func TestScannerFails(t *testing.T) {
 	for name, v := range map[string]imsg.Verdict{
-		"failed":    {Virus: imsg.Failed, VirusProblem: "gone", Spam: imsg.Clean},
-		"timed out": {Virus: imsg.TimedOut, Spam: imsg.Clean},
-		"nonsense":  {Virus: imsg.NotAsked, Spam: imsg.Clean},
+		"failed":    found(imsg.Finding{Outcome: imsg.Failed, Problem: "gone"}, imsg.Finding{Outcome: imsg.Clean}),
+		"timed out": found(imsg.Finding{Outcome: imsg.TimedOut}, imsg.Finding{Outcome: imsg.Clean}),
+		"nonsense":  found(imsg.Finding{Outcome: imsg.NotAsked}, imsg.Finding{Outcome: imsg.Clean}),
 	} {
 		for _, ignore := range []bool{false, true} {
 			t.Run(name, func(t *testing.T) {
@@ -117,7 +121,9 @@ func TestScannerFails(t *testing.T) {
 
 func TestSpamScannerFailurePasses(t *testing.T) {
 	r := newRig(t, nil)
-	r.set(func() { r.verdict = imsg.Verdict{Virus: imsg.Clean, Spam: imsg.Failed, SpamProblem: "gone"} })
+	r.set(func() {
+		r.verdict = found(imsg.Finding{Outcome: imsg.Clean}, imsg.Finding{Outcome: imsg.Failed, Problem: "gone"})
+	})
 	r.data()
 	r.client.say("x\r\n.\r\n")
 	r.natHeaderApart()
@@ -412,7 +418,7 @@ func TestClientVanishes(t *testing.T) {
 
 func TestSpoolIsKept(t *testing.T) {
 	r := newRig(t, func(c *imsg.SessionConfig) { c.SpoolLeaveOn = imsg.LeaveVirus })
-	r.set(func() { r.verdict = imsg.Verdict{Virus: imsg.Caught, VirusName: "V"} })
+	r.set(func() { r.verdict = found(imsg.Finding{Outcome: imsg.Caught, Name: "V"}, imsg.Finding{}) })
 	r.data()
 	r.client.say("evil\r\n.\r\n")
 	r.client.hears("550 5.7.1 gate.example msg_virus_found (V)\r\n")

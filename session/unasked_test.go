@@ -87,18 +87,18 @@ func TestAnsweredBeforeVerdict(t *testing.T) {
 		r.server.hears("BDAT 1\r\nx")
 		r.server.say("250 ok\r\n")
 	}
-	infected := imsg.Verdict{Virus: imsg.Caught, VirusName: "Eicar", Spam: imsg.Clean}
+	infected := found(imsg.Finding{Outcome: imsg.Caught, Name: "Eicar"}, imsg.Finding{Outcome: imsg.Clean})
 	for name, tc := range map[string]struct {
 		message     func(r *rig)
 		verdict     imsg.Verdict
 		says, hears string
 		over        bool
 	}{
-		"clean":              {data, imsg.Verdict{Virus: imsg.Clean, Spam: imsg.Clean}, "552 no\r\n", "552 no\r\n", false},
+		"clean":              {data, found(imsg.Finding{Outcome: imsg.Clean}, imsg.Finding{Outcome: imsg.Clean}), "552 no\r\n", "552 no\r\n", false},
 		"infected":           {data, infected, "552 no\r\n", "552 no\r\n", false},
-		"spam":               {data, imsg.Verdict{Virus: imsg.Clean, Spam: imsg.Clean, Score: 100}, "552 no\r\n", "552 no\r\n", false},
-		"scanner failed":     {data, imsg.Verdict{Virus: imsg.Failed}, "552 no\r\n", "552 no\r\n", false},
-		"chunks, clean":      {chunk, imsg.Verdict{Virus: imsg.Clean, Spam: imsg.Clean}, "552 no\r\n", "552 no\r\n", false},
+		"spam":               {data, found(imsg.Finding{Outcome: imsg.Clean}, imsg.Finding{Outcome: imsg.Clean, Score: 100}), "552 no\r\n", "552 no\r\n", false},
+		"scanner failed":     {data, found(imsg.Finding{Outcome: imsg.Failed}, imsg.Finding{}), "552 no\r\n", "552 no\r\n", false},
+		"chunks, clean":      {chunk, found(imsg.Finding{Outcome: imsg.Clean}, imsg.Finding{Outcome: imsg.Clean}), "552 no\r\n", "552 no\r\n", false},
 		"chunks, infected":   {chunk, infected, "552 no\r\n", "552 no\r\n", false},
 		"nonsense, infected": {data, infected, "250 queued\r\n", "421 4.4.2 gate.example msg_proto_error\r\n", true},
 		"421, infected":      {data, infected, "421 down\r\n", "421 down\r\n", true},
@@ -117,7 +117,7 @@ func TestAnsweredBeforeVerdict(t *testing.T) {
 			tc.message(r)
 			wait(t, answered)
 			r.server.end()
-			if tc.verdict.Virus == imsg.Caught {
+			if virusFinding(tc.verdict.Findings).Outcome == imsg.Caught {
 				if o := r.offence(); o.Found != imsg.FoundVirus || o.Virus != "Eicar" || o.MailFrom != "a@client.example" {
 					t.Errorf("offence %+v", o)
 				}

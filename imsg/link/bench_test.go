@@ -16,7 +16,7 @@ func TestMain(m *testing.M) {
 	case "lockd":
 		far(imsg.Lockd, func(r Request) { r.answer(&imsg.Admission{Number: 1, Sessions: 2, Same: 1, Load: 0.25}) })
 	case "scand":
-		far(imsg.Scand, func(r Request) { r.Close(); r.answer(&imsg.Verdict{Virus: imsg.Clean}) })
+		far(imsg.Scand, func(r Request) { r.Close(); r.answer(&imsg.Verdict{Findings: []imsg.Finding{{Outcome: imsg.Clean}}}) })
 	}
 	os.Exit(m.Run())
 }
@@ -93,7 +93,7 @@ func BenchmarkCallWithFile(b *testing.B) {
 	defer f.Close()
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := Ask(c, &imsg.Scan{Number: 1, Size: 4096, Virus: true}, time.Second, f); err != nil {
+		if _, err := Ask(c, &imsg.Scan{Number: 1, Size: 4096, Roles: imsg.RoleVirus}, time.Second, f); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -9,6 +9,8 @@ import (
 	"net/netip"
 	"os"
 	"reflect"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -212,7 +214,7 @@ func TestFilesTravel(t *testing.T) {
 	serve(c, func(r Request) {
 		b, _ := io.ReadAll(r.Files[0])
 		r.Close()
-		r.answer(&imsg.Verdict{VirusName: string(b)})
+		r.answer(&imsg.Verdict{Findings: []imsg.Finding{{Name: string(b)}}})
 	})
 	f, err := os.CreateTemp(t.TempDir(), "")
 	if err != nil {
@@ -222,11 +224,24 @@ func TestFilesTravel(t *testing.T) {
 	f.WriteString("what lies in the file")
 	f.Seek(0, 0)
 	a, err := Ask(s, &imsg.Scan{}, imsgtest.Patience, f)
-	if err != nil || a.VirusName != "what lies in the file" {
+	if err != nil || len(a.Findings) != 1 || a.Findings[0].Name != "what lies in the file" {
 		t.Fatalf("%+v, %v", a, err)
 	}
 	if _, err := Ask(s, &imsg.Scan{}, time.Second); err == nil {
 		t.Error("Scan without its file was sent")
+	}
+}
+
+// TestVerdictFits: what as many engines as there may be find, each at its worst.
+func TestVerdictFits(t *testing.T) {
+	worst := imsg.Finding{
+		Engine: imsg.Engine(len(imsg.EngineKinds)), Roles: ^imsg.Roles(0), Outcome: imsg.TimedOut,
+		Name: strings.Repeat("v", 255), Score: math.MaxFloat64, Problem: strings.Repeat("p", 500), Time: math.MaxInt64,
+	}
+	v := imsg.Verdict{Findings: slices.Repeat([]imsg.Finding{worst}, imsg.MaxEngines)}
+	v.Findings = append(v.Findings, imsg.Finding{Roles: worst.Roles, Problem: "the engine is off"})
+	if _, err := encode(&v, 1); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -168,27 +168,24 @@ func (c *Config) ScannerSockets() []string {
 // its name below the room's root.
 func (c *Config) Scand(local func(path string) string) *imsg.ScandConfig {
 	s := &imsg.ScandConfig{Parallel: c.ScanParallel, SpoolPath: c.SpoolPath}
+	add := func(e imsg.EngineConfig, at Socket) {
+		switch {
+		case !e.Engine.Kind().Remote():
+		case at.Path != "":
+			e.Name = c.Inside(at.Path)
+			e.Socket = local(e.Name)
+		default:
+			e.Address = at.Address
+		}
+		s.Engines = append(s.Engines, e)
+	}
 	if c.antivirus() {
-		s.Antivirus, s.AntivirusMethod, s.AntivirusTimeout = c.AntivirusType, c.antivirusMethod(), c.TimeoutScanner
-		s.AntivirusName = c.Inside(c.AntivirusSocket.Path)
-		s.AntivirusSocket, s.AntivirusAddress = c.reach(c.AntivirusType, c.AntivirusSocket, local)
+		add(imsg.EngineConfig{Engine: c.AntivirusType, Roles: imsg.RoleVirus, Method: c.antivirusMethod(), Timeout: c.TimeoutScanner}, c.AntivirusSocket)
 	}
 	if c.antispam() {
-		s.Antispam, s.AntispamTimeout = c.AntispamType, c.TimeoutSpam
-		s.AntispamName = c.Inside(c.AntispamSocket.Path)
-		s.AntispamSocket, s.AntispamAddress = c.reach(c.AntispamType, c.AntispamSocket, local)
+		add(imsg.EngineConfig{Engine: c.AntispamType, Roles: imsg.RoleSpam, Timeout: c.TimeoutSpam}, c.AntispamSocket)
 	}
 	return s
-}
-
-func (c *Config) reach(e imsg.Engine, s Socket, local func(path string) string) (string, netip.AddrPort) {
-	switch {
-	case !e.Kind().Remote():
-		return "", netip.AddrPort{}
-	case s.Path != "":
-		return local(c.Inside(s.Path)), netip.AddrPort{}
-	}
-	return "", s.Address
 }
 
 // Lockd returns what lockd is told.

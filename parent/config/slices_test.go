@@ -77,7 +77,7 @@ remote_udp_secret 1
 		v := reflect.ValueOf(slice).Elem()
 		for i := range v.NumField() {
 			name := v.Type().Field(i).Name
-			if v.Field(i).IsZero() && name != "AntivirusAddress" && name != "AntispamSocket" && name != "AntispamName" {
+			if v.Field(i).IsZero() {
 				t.Errorf("%s.%s is empty", v.Type().Name(), name)
 			}
 		}
@@ -140,21 +140,30 @@ func TestScandSlice(t *testing.T) {
 		}
 		return name
 	}
-	c := parsed(t, "chroot_path /jail\nantivirus_type clamd\nantivirus_path /run/clamd.ctl\nantispam_type spamassassin\nantispam_path [::1]:783\n")
+	c := parsed(t, "chroot_path /jail\nantivirus_type clamd\nantivirus_path /run/clamd.ctl\nantivirus_method scan\nantispam_type spamassassin\nantispam_path [::1]:783\ntimeout_scanner 20\ntimeout_spam 30\n")
 	if got := c.ScannerSockets(); !slices.Equal(got, []string{"/jail/run/clamd.ctl"}) {
 		t.Errorf("sockets: %v", got)
 	}
-	s := c.Scand(local)
-	if s.Antivirus != imsg.EngineClamd || s.AntivirusSocket != "clamd.ctl" || s.AntivirusName != "/jail/run/clamd.ctl" || s.AntivirusAddress.IsValid() ||
-		s.Antispam != imsg.EngineSpamd || s.AntispamSocket != "" || s.AntispamAddress.String() != "[::1]:783" {
+	want := []imsg.EngineConfig{
+		{Engine: imsg.EngineClamd, Roles: imsg.RoleVirus, Method: imsg.MethodScan, Socket: "clamd.ctl", Name: "/jail/run/clamd.ctl", Timeout: 20 * time.Second},
+		{Engine: imsg.EngineSpamd, Roles: imsg.RoleSpam, Address: netip.MustParseAddrPort("[::1]:783"), Timeout: 30 * time.Second},
+	}
+	if s := c.Scand(local); !slices.Equal(s.Engines, want) {
+		t.Errorf("%+v", s)
+	}
+	c = parsed(t, "chroot_path /jail\nantivirus_type mksd\nantivirus_path /run/mksd\nantivirus_method scan\nantispam_type builtin\ntimeout_scanner 20\ntimeout_spam 30\n")
+	want = []imsg.EngineConfig{
+		{Engine: imsg.EngineMksd, Roles: imsg.RoleVirus, Socket: "mksd", Name: "/jail/run/mksd", Timeout: 20 * time.Second},
+		{Engine: imsg.EngineBuiltin, Roles: imsg.RoleSpam, Timeout: 30 * time.Second},
+	}
+	if s := c.Scand(local); !slices.Equal(s.Engines, want) || !slices.Equal(c.ScannerSockets(), []string{"/jail/run/mksd"}) {
 		t.Errorf("%+v", s)
 	}
 	c = parsed(t, "antivirus_type builtin\nantispam_type builtin\n")
-	s = c.Scand(local)
-	if s.Antivirus != imsg.EngineBuiltin || s.AntivirusSocket != "" || s.Antispam != imsg.EngineBuiltin || len(c.ScannerSockets()) != 0 {
+	if s := c.Scand(local); len(s.Engines) != 2 || s.Engines[0].Engine != imsg.EngineBuiltin || s.Engines[0].Socket != "" || len(c.ScannerSockets()) != 0 {
 		t.Errorf("%+v", s)
 	}
-	if s = Default().Scand(local); s.Antivirus != imsg.EngineOff || s.Antispam != imsg.EngineOff || s.AntivirusSocket != "" {
+	if s := Default().Scand(local); len(s.Engines) != 0 {
 		t.Errorf("%+v", s)
 	}
 }
