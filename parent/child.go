@@ -96,8 +96,8 @@ func (p *parent) configure(m *child, again bool) {
 	}
 }
 
-// admit gives a session worker the sockets of an index: all of them, if they open
-// with its generation, else those that are open.
+// admit gives a worker the sockets of the one with an index, its own or a dead one's:
+// all of them, if they open with its generation, else those that are open.
 func (p *parent) admit(m *child, index int) {
 	for _, l := range m.gen.listeners {
 		if l.Single() && index != m.index {
@@ -109,8 +109,8 @@ func (p *parent) admit(m *child, index int) {
 	}
 }
 
-// reassignListeners has the sockets that nobody serves, because their worker died, served by
-// another one, until and beside its replacement.
+// reassignListeners has the sockets that nobody serves, because their worker died,
+// served by another one, until and beside its replacement.
 func (p *parent) reassignListeners(g *generation) {
 	serving := slices.DeleteFunc(p.of(g), func(m *child) bool {
 		return !m.serves || m.state != imsg.Running || m.stopping

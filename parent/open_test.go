@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 
@@ -96,6 +97,9 @@ func TestPrintRooms(t *testing.T) {
 		r := &rooms[i]
 		if !strings.Contains(b.String(), "\n"+r.String()+" ") || len(r.comm) > 15 {
 			t.Errorf("row of %s", r)
+		}
+		if r.slice == nil || !slices.ContainsFunc(config.Options(), func(o config.Option) bool { return o.Name == r.user }) {
+			t.Errorf("%s is told nothing, or has no option %q", r, r.user)
 		}
 		for _, l := range r.links {
 			if !row(l).linked(r.Room) {

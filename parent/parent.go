@@ -159,7 +159,7 @@ func (p *parent) open(c *config.Config) (err error) {
 	for _, f := range []struct{ option, path string }{
 		{"pidfile", c.PidFile}, {"control_socket", c.Control()}, {"statefile", c.StateFile},
 	} {
-		if err := os.MkdirAll(filepath.Dir(c.Inside(f.path)), 0o755); err != nil {
+		if err := os.MkdirAll(filepath.Dir(filepath.Clean(c.Inside(f.path))), 0o755); err != nil {
 			return fmt.Errorf("%s: %w", c.Called(f.option), err)
 		}
 	}

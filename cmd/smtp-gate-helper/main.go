@@ -42,7 +42,7 @@ const (
 const keeperRole = "-x"
 
 // rights are those of the process that hears the network: its sockets, and lookups
-// in pf.
+// in pf, to which its device is limited already.
 var rights = sandbox.Rights{Promises: "stdio inet pf"}
 
 // version is set by the linker.

@@ -174,7 +174,7 @@ func (r *specimen) holds() error {
 		want["/memfd:ledger (deleted)"] = 1
 		want[r.path("lock")] = 1
 	}
-	// The doors of a worker that died were taken over by another, for good.
+	// The sockets of a worker that died were taken over by another, for good.
 	if adopted := got["socket"] - want["socket"]; r.Room == "session" && adopted > 0 && adopted <= len(r.addresses()) {
 		if s, err := r.ask(); err == nil && s.Crashes > 0 {
 			want["socket"] += adopted
