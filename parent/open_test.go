@@ -75,8 +75,14 @@ func TestLogTarget(t *testing.T) {
 		foreground, journal bool
 		want                string
 	}{
-		{legacy, false, false, "syslog"}, {legacy, true, false, "stderr"}, {legacy, true, true, "syslog"}, {legacy, false, true, "syslog"},
-		{toml, false, false, "syslog"}, {toml, true, false, "stderr"}, {toml, true, true, "journal"}, {toml, false, true, "syslog"},
+		{legacy, false, false, "syslog"},
+		{legacy, true, false, "stderr"},
+		{legacy, true, true, "syslog"},
+		{legacy, false, true, "syslog"},
+		{toml, false, false, "syslog"},
+		{toml, true, false, "stderr"},
+		{toml, true, true, "journal"},
+		{toml, false, true, "syslog"},
 	} {
 		if got := destination(tt.c, tt.foreground, tt.journal); got != tt.want {
 			t.Errorf("TOML %v, foreground %v, journal %v: %s, want %s", tt.c == toml, tt.foreground, tt.journal, got, tt.want)

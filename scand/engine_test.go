@@ -86,23 +86,35 @@ func TestSeveralEngines(t *testing.T) {
 		want    []row
 	}{
 		"one of two catches": {
-			[]imsg.EngineConfig{inside, clamdThat(t, "fd[1]: V FOUND\x00")}, mail, imsg.RoleVirus,
-			[]row{{imsg.EngineBuiltin, imsg.RoleVirus, imsg.Clean, "", 0}, {imsg.EngineClamd, imsg.RoleVirus, imsg.Caught, "V", 0}}},
+			[]imsg.EngineConfig{inside, clamdThat(t, "fd[1]: V FOUND\x00")},
+			mail, imsg.RoleVirus,
+			[]row{{imsg.EngineBuiltin, imsg.RoleVirus, imsg.Clean, "", 0}, {imsg.EngineClamd, imsg.RoleVirus, imsg.Caught, "V", 0}},
+		},
 		"one of two fails": {
-			[]imsg.EngineConfig{absent, inside}, mail, imsg.RoleVirus,
-			[]row{{imsg.EngineClamd, imsg.RoleVirus, imsg.Failed, "", 0}, {imsg.EngineBuiltin, imsg.RoleVirus, imsg.Clean, "", 0}}},
+			[]imsg.EngineConfig{absent, inside},
+			mail, imsg.RoleVirus,
+			[]row{{imsg.EngineClamd, imsg.RoleVirus, imsg.Failed, "", 0}, {imsg.EngineBuiltin, imsg.RoleVirus, imsg.Clean, "", 0}},
+		},
 		"two of a kind": {
-			[]imsg.EngineConfig{clamdThat(t, "fd[1]: OK\x00"), clamdThat(t, "fd[1]: W FOUND\x00")}, mail, imsg.RoleVirus,
-			[]row{{imsg.EngineClamd, imsg.RoleVirus, imsg.Clean, "", 0}, {imsg.EngineClamd, imsg.RoleVirus, imsg.Caught, "W", 0}}},
+			[]imsg.EngineConfig{clamdThat(t, "fd[1]: OK\x00"), clamdThat(t, "fd[1]: W FOUND\x00")},
+			mail, imsg.RoleVirus,
+			[]row{{imsg.EngineClamd, imsg.RoleVirus, imsg.Clean, "", 0}, {imsg.EngineClamd, imsg.RoleVirus, imsg.Caught, "W", 0}},
+		},
 		"both roles in one": {
-			[]imsg.EngineConfig{insideBoth}, string(eicar()) + "\r\n" + string(gtube()), both,
-			[]row{{imsg.EngineBuiltin, both, imsg.Caught, eicarName, gtubeScore}}},
+			[]imsg.EngineConfig{insideBoth},
+			string(eicar()) + "\r\n" + string(gtube()), both,
+			[]row{{imsg.EngineBuiltin, both, imsg.Caught, eicarName, gtubeScore}},
+		},
 		"one role of both is asked": {
-			[]imsg.EngineConfig{insideBoth}, string(eicar()) + "\r\n" + string(gtube()), imsg.RoleSpam,
-			[]row{{imsg.EngineBuiltin, imsg.RoleSpam, imsg.Clean, "", gtubeScore}}},
+			[]imsg.EngineConfig{insideBoth},
+			string(eicar()) + "\r\n" + string(gtube()), imsg.RoleSpam,
+			[]row{{imsg.EngineBuiltin, imsg.RoleSpam, imsg.Clean, "", gtubeScore}},
+		},
 		"a role nobody has": {
-			[]imsg.EngineConfig{inside}, mail, both,
-			[]row{{imsg.EngineBuiltin, imsg.RoleVirus, imsg.Clean, "", 0}, {imsg.EngineOff, imsg.RoleSpam, imsg.Failed, "", 0}}},
+			[]imsg.EngineConfig{inside},
+			mail, both,
+			[]row{{imsg.EngineBuiltin, imsg.RoleVirus, imsg.Clean, "", 0}, {imsg.EngineOff, imsg.RoleSpam, imsg.Failed, "", 0}},
+		},
 		"no engine": {nil, mail, both, []row{{imsg.EngineOff, both, imsg.Failed, "", 0}}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -107,9 +107,11 @@ func (a *advisor) scanning() {
 		timeout time.Duration
 		until   string
 	}{
-		{"timeout_connect", a.TimeoutConnect, "a server that does not answer"}, {"timeout_lookup", a.TimeoutLookup, "a router or name server that does not answer"},
+		{"timeout_connect", a.TimeoutConnect, "a server that does not answer"},
+		{"timeout_lookup", a.TimeoutLookup, "a router or name server that does not answer"},
 		{"timeout_session", a.TimeoutSession, "a client whose session was taken over"},
-		{"timeout_scanner", a.TimeoutScanner, "a virus scanner that hangs"}, {"timeout_spam", a.TimeoutSpam, "a spam scanner that hangs"},
+		{"timeout_scanner", a.TimeoutScanner, "a virus scanner that hangs"},
+		{"timeout_spam", a.TimeoutSpam, "a spam scanner that hangs"},
 	} {
 		a.hint(f.timeout == 0, f.option, "0 sets no limit, and %s holds a session up to an hour: give seconds", f.until)
 	}
@@ -216,8 +218,10 @@ func (a *advisor) permissions() {
 		perm   uint32
 		secret bool
 	}{
-		{"spool_perm", a.SpoolPerm, true}, {"lock_perm", a.LockPerm, false},
-		{"statefile_perm", a.StateFilePerm, false}, {"control_perm", a.ControlPerm, false},
+		{"spool_perm", a.SpoolPerm, true},
+		{"lock_perm", a.LockPerm, false},
+		{"statefile_perm", a.StateFilePerm, false},
+		{"control_perm", a.ControlPerm, false},
 	} {
 		if f.perm&0o002 != 0 {
 			writable = append(writable, a.Called(f.option))

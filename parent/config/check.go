@@ -30,8 +30,12 @@ func (c *Config) Check() error {
 		wrong("spf", "fixed needs an address: set spf_fixed_ip")
 	}
 	for _, u := range []struct{ option, name string }{
-		{"set_user", c.SetUser}, {"user_session", c.UserSession}, {"user_lookup", c.UserLookup},
-		{"user_scan", c.UserScan}, {"user_lock", c.UserLock}, {"user_action", c.UserAction},
+		{"set_user", c.SetUser},
+		{"user_session", c.UserSession},
+		{"user_lookup", c.UserLookup},
+		{"user_scan", c.UserScan},
+		{"user_lock", c.UserLock},
+		{"user_action", c.UserAction},
 	} {
 		if u.name == "root" {
 			wrong(u.option, "no room runs as root: name an unprivileged user")

@@ -71,7 +71,8 @@ func printed(print func(io.Writer, bool, bool) error, comments bool) []byte {
 // same fails unless c survives being printed and read in both syntaxes.
 func same(t interface {
 	Fatalf(format string, args ...any)
-}, c *Config, comments bool) {
+}, c *Config, comments bool,
+) {
 	for _, text := range [][]byte{printed(c.PrintLegacy, comments), printed(c.PrintTOML, comments)} {
 		back, _, err := Parse("printed", text)
 		if err != nil {
