@@ -14,7 +14,7 @@ func TestClock(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		patience := rapid.Int64Range(0, 5).Draw(t, "patience")
 		delays := rapid.SliceOfN(rapid.IntRange(0, int(look)), 40, 40).Draw(t, "delays")
-		signs := rapid.SliceOfN(rapid.IntRange(0, int(6*time.Second)), 0, 30).Draw(t, "signs")
+		signs := rapid.SliceOfN(rapid.Int64Range(0, int64(6*time.Second)), 0, 30).Draw(t, "signs")
 
 		var s session
 		s.patience.Store(patience)
