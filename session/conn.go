@@ -107,7 +107,7 @@ const (
 	commands phase = iota
 	text           // between 354 and the end of the message
 	octets         // of a chunk
-	verdict        // the end of the message was read, and is held back
+	judging        // the end of the message was read, and is held back
 	direct         // nobody looks any more
 )
 

@@ -13,6 +13,7 @@ import (
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/process"
 	"github.com/smtp-gated/smtp-gated/session/smtp"
+	"github.com/smtp-gated/smtp-gated/session/verdict"
 )
 
 // message is what lives from DATA to the end of the text.
@@ -35,7 +36,7 @@ func (s *session) begin() error {
 	if s.w.cfg.RejectNUL {
 		m.body.NUL = smtp.RejectNUL
 	}
-	m.spool = s.mayScan(0, imsg.SkipAntivirus) || s.mayScan(0, imsg.SkipAntispam) || s.w.cfg.SpoolLeaveOn&imsg.LeaveAlways != 0
+	m.spool = verdict.NeedsSpool(s.w.cfg, 0, s.exempt())
 	if !m.spool {
 		return nil
 	}
@@ -48,20 +49,12 @@ func (s *session) begin() error {
 	return err
 }
 
-// mayScan tells whether an engine will look at a message of this size, as far as
-// it can be told without asking anybody.
-func (s *session) mayScan(size int64, engine imsg.AuthSkip) bool {
-	cfg := s.w.cfg
-	on, limit := cfg.Antivirus, cfg.ScanMaxSize
-	if engine == imsg.SkipAntispam {
-		on, limit = cfg.Antispam, cfg.SpamMaxSize
+// exempt is what auth_skip spares this session.
+func (s *session) exempt() imsg.AuthSkip {
+	if !s.authenticated() {
+		return 0
 	}
-	return on && limit > 0 && size <= limit && !s.spared(engine)
-}
-
-// spared tells whether auth_skip spares this session an engine.
-func (s *session) spared(engine imsg.AuthSkip) bool {
-	return s.w.cfg.AuthSkip&engine != 0 && s.authenticated()
+	return s.w.cfg.AuthSkip
 }
 
 // takeText moves what is buffered of a message.
@@ -122,7 +115,7 @@ func (s *session) spoolText(text []byte) bool {
 		m.spool, m.lost = false, true
 		return cfg.IgnoreErrors
 	}
-	if !s.mayScan(m.size, imsg.SkipAntivirus) && !s.mayScan(m.size, imsg.SkipAntispam) && cfg.SpoolLeaveOn&imsg.LeaveAlways == 0 {
+	if !verdict.NeedsSpool(cfg, m.size, s.exempt()) {
 		s.spool.Drop()
 		m.spool = false
 	}
@@ -158,7 +151,7 @@ func (s *session) cutText() bool {
 
 // endText has the message judged and releases its end, or does not.
 func (s *session) endText(out *[]byte) step {
-	s.setPhase(verdict)
+	s.setPhase(judging)
 	if s.message.spool || s.message.lost {
 		if !s.flush(out) {
 			return stop
@@ -167,7 +160,7 @@ func (s *session) endText(out *[]byte) step {
 			return next
 		}
 	} else {
-		s.skipped()
+		s.logSkipped(verdict.New(s.w.cfg, s.message.size, s.exempt(), process.Load).Skipped)
 	}
 	if over := s.use(out, imsg.RateBytes, uint64(s.message.size), smtp.CodeQuota); over != nil {
 		return s.refuseText(over.code, over.text)
@@ -205,23 +198,22 @@ func (s *session) release(out *[]byte) step {
 	return goOn
 }
 
-// skipped logs why engines that are on did not look.
-func (s *session) skipped() {
-	cfg, size := s.w.cfg, s.message.size
-	if cfg.Antivirus {
-		s.logSkipped("SCAN:SKIPPED", imsg.SkipAntivirus, size)
+// logSkipped logs why scanners that are on do not look.
+func (s *session) logSkipped(skipped []verdict.Skip) {
+	for _, k := range skipped {
+		word := "SCAN:SKIPPED"
+		if k.Role == imsg.RoleSpam {
+			word = "SPAM:SKIPPED"
+		}
+		switch k.Reason {
+		case verdict.Exempt:
+			s.info(word + " reason=auth")
+		case verdict.Load:
+			s.info(word, "size", s.message.size, "src", s.src.Addr(), "ident", s.ident, "load", k.Load)
+		default:
+			s.info(word, "size", s.message.size, "src", s.src.Addr(), "ident", s.ident)
+		}
 	}
-	if cfg.Antispam {
-		s.logSkipped("SPAM:SKIPPED", imsg.SkipAntispam, size)
-	}
-}
-
-func (s *session) logSkipped(word string, engine imsg.AuthSkip, size int64) {
-	if s.spared(engine) {
-		s.info(word + " reason=auth")
-		return
-	}
-	s.info(word, "size", size, "src", s.src.Addr(), "ident", s.ident)
 }
 
 // judge asks the scanners and acts on what they say. It returns goOn if the end
@@ -229,105 +221,93 @@ func (s *session) logSkipped(word string, engine imsg.AuthSkip, size int64) {
 func (s *session) judge() step {
 	m, cfg := &s.message, s.w.cfg
 	if m.lost {
-		if !cfg.IgnoreErrors {
-			return s.refuseText(smtp.CodeSpool, s.text(imsg.MsgSpoolProblem))
+		d := verdict.Lost(cfg)
+		if d.Action == verdict.Release {
+			s.log().Warn("SCAN:FAILED", "size", m.size, "src", s.src.Addr(), "ident", s.ident, "result", "no spool, message passes unscanned")
 		}
-		s.w.count(imsg.CountUnscanned, 1)
-		s.log().Warn("SCAN:FAILED", "size", m.size, "src", s.src.Addr(), "ident", s.ident, "result", "no spool, message passes unscanned")
+		return s.carry(&d)
+	}
+	plan := verdict.New(cfg, m.size, s.exempt(), process.Load)
+	s.logSkipped(plan.Skipped)
+	var findings []imsg.Finding
+	if plan.Roles != 0 {
+		s.info("DATA:SCANNING", "size", m.size, "src", s.src.Addr(), "ident", s.ident)
+		s.state.Store(uint32(imsg.StateScan))
+		var found *imsg.Verdict
+		s.unhurried(func() { found = s.scan(plan.Roles) })
+		if found == nil {
+			s.spool.Finish(cfg.SpoolLeaveOn&imsg.LeaveAlways != 0)
+			return stop
+		}
+		findings = found.Findings
+	}
+	d := verdict.Decide(cfg, plan.Roles, findings)
+	for i := range d.Points {
+		s.logPoint(&d.Points[i])
+	}
+	s.spool.Finish(d.Keep)
+	return s.carry(&d)
+}
+
+// carry out a decision: count, report the client, and refuse.
+func (s *session) carry(d *verdict.Decision) step {
+	for _, c := range d.Counts {
+		s.w.count(c, 1)
+	}
+	if d.Action == verdict.Release {
 		return goOn
 	}
-	virus := s.mayScan(m.size, imsg.SkipAntivirus)
-	spam := s.mayScan(m.size, imsg.SkipAntispam)
-	load := 0.0
-	if spam && cfg.SpamMaxLoad > 0 {
-		load = process.Load()
-		spam = load <= cfg.SpamMaxLoad
-	}
-	if cfg.Antivirus && !virus {
-		s.logSkipped("SCAN:SKIPPED", imsg.SkipAntivirus, m.size)
-	}
-	if cfg.Antispam && !spam {
-		if load > cfg.SpamMaxLoad && cfg.SpamMaxLoad > 0 {
-			s.info("SPAM:SKIPPED", "size", m.size, "src", s.src.Addr(), "ident", s.ident, "load", load)
+	text, code := s.text(d.Text), smtp.CodeRefused
+	if d.Found != 0 {
+		f := d.Points[len(d.Points)-1].Finding
+		name, score := "", 0.0
+		if d.Found == imsg.FoundVirus {
+			name, s.infected = s.virusName(f), true
+			text += " (" + name + ")"
 		} else {
-			s.logSkipped("SPAM:SKIPPED", imsg.SkipAntispam, m.size)
+			score = f.Score
+			text += " [" + float(f.Score) + "]"
 		}
+		s.offend(d.Found, name, score, s.spool.Kept())
+	} else if code = smtp.CodeScanner; d.Text == imsg.MsgSpoolProblem {
+		code = smtp.CodeSpool
 	}
-	keep := cfg.SpoolLeaveOn & imsg.LeaveAlways
-	defer func() { s.spool.Finish(keep != 0) }()
-	if !virus && !spam {
-		return goOn
-	}
+	return s.refuseText(code, text)
+}
 
-	s.info("DATA:SCANNING", "size", m.size, "src", s.src.Addr(), "ident", s.ident)
-	s.state.Store(uint32(imsg.StateScan))
-	var roles imsg.Roles
-	if virus {
-		roles |= imsg.RoleVirus
+func (s *session) virusName(f *imsg.Finding) string {
+	if f.Name == "" {
+		return s.text(imsg.MsgUnknownVirus)
 	}
-	if spam {
-		roles |= imsg.RoleSpam
-	}
-	var found *imsg.Verdict
-	s.unhurried(func() { found = s.scan(roles) })
-	if found == nil {
-		return stop
-	}
+	return f.Name
+}
 
-	if virus {
-		switch v := virusFinding(found.Findings); v.Outcome {
-		case imsg.Clean:
-			s.info("SCAN:CLEAN", "size", m.size, "time", secs(v.Time), "src", s.src.Addr(), "ident", s.ident)
-		case imsg.Caught:
-			name := v.Name
-			if name == "" {
-				name = s.text(imsg.MsgUnknownVirus)
-			}
-			s.w.count(imsg.CountViruses, 1)
-			s.info("SCAN:VIRUS", "size", m.size, "time", secs(v.Time), "src", s.src.Addr(), "ident", s.ident, "virus", name)
-			keep |= cfg.SpoolLeaveOn & imsg.LeaveVirus
-			s.spool.Finish(keep != 0)
-			s.offend(imsg.FoundVirus, name, 0, s.spool.Kept())
-			s.infected = true
-			return s.refuseText(smtp.CodeRefused, s.text(imsg.MsgVirusFound)+" ("+name+")")
+// logPoint logs what came of one role's scan.
+func (s *session) logPoint(p *verdict.Point) {
+	f := p.Finding
+	about := []any{"size", s.message.size, "time", secs(f.Time), "src", s.src.Addr(), "ident", s.ident}
+	if p.Role == imsg.RoleVirus {
+		switch {
+		case p.Caught:
+			s.info("SCAN:VIRUS", append(about, "virus", s.virusName(f))...)
+		case p.Failed:
+			s.log().Warn("SCAN:"+failure(f.Outcome), append(about, "result", f.Problem)...)
 		default:
-			s.w.count(imsg.CountScanFailed, 1)
-			keep |= cfg.SpoolLeaveOn & imsg.LeaveError
-			s.log().Warn("SCAN:"+failure(v.Outcome), "size", m.size, "time", secs(v.Time), "src", s.src.Addr(), "ident", s.ident, "result", v.Problem)
-			if !cfg.IgnoreErrors {
-				s.spool.Finish(keep != 0)
-				return s.refuseText(smtp.CodeScanner, s.text(imsg.MsgScannerFailed))
-			}
-			s.w.count(imsg.CountUnscanned, 1)
+			s.info("SCAN:CLEAN", about...)
+		}
+		if p.Unscanned {
 			s.log().Warn("message passes unscanned: ignore_errors", "src", s.src.Addr())
 		}
+		return
 	}
-	if !spam {
-		return goOn
+	switch {
+	case p.Caught:
+		s.info("SPAM:FOUND", append(about, "score", f.Score)...)
+	case p.Failed:
+		s.log().Warn("SPAM:"+failure(f.Outcome), append(about, "score", 0.0, "result", f.Problem)...)
+	default:
+		s.info("SPAM:CLEAN", append(about, "score", f.Score)...)
 	}
-	v := spamFinding(found.Findings, cfg.SpamThreshold)
-	if v.Outcome != imsg.Clean {
-		s.w.count(imsg.CountScanFailed, 1)
-		keep |= cfg.SpoolLeaveOn & imsg.LeaveError
-		s.log().Warn("SPAM:"+failure(v.Outcome), "size", m.size, "time", secs(v.Time), "src", s.src.Addr(), "ident", s.ident, "score", 0.0, "result", v.Problem)
-		return goOn
-	}
-	word := "SPAM:CLEAN"
-	if v.Score >= cfg.SpamThreshold {
-		word = "SPAM:FOUND"
-	}
-	s.info(word, "size", m.size, "time", secs(v.Time), "src", s.src.Addr(), "ident", s.ident, "score", v.Score)
-	if v.Score < cfg.SpamThreshold {
-		return goOn
-	}
-	s.w.count(imsg.CountSpams, 1)
-	keep |= cfg.SpoolLeaveOn & imsg.LeaveSpam
-	if !cfg.SpamRefuse {
-		return goOn
-	}
-	s.spool.Finish(keep != 0)
-	s.offend(imsg.FoundSpam, "", v.Score, s.spool.Kept())
-	return s.refuseText(smtp.CodeRefused, s.text(imsg.MsgSpamFound)+" ["+float(v.Score)+"]")
 }
 
 // scan asks scand. Whatever keeps it from answering is a failure of what was
@@ -351,41 +331,6 @@ func (s *session) scan(roles imsg.Roles) *imsg.Verdict {
 		outcome = imsg.TimedOut
 	}
 	return &imsg.Verdict{Findings: []imsg.Finding{{Roles: roles, Outcome: outcome, Problem: problem(err), Time: time.Since(start)}}}
-}
-
-// virusFinding returns the finding that decides over a virus: one that caught it,
-// else one that is no verdict, else a clean one.
-func virusFinding(all []imsg.Finding) *imsg.Finding {
-	return decisive(all, imsg.RoleVirus, func(f *imsg.Finding) bool { return f.Outcome == imsg.Caught })
-}
-
-// spamFinding returns the finding that decides over spam: one that reached the
-// threshold, else one that is no verdict, else a lower score; the higher one of two.
-func spamFinding(all []imsg.Finding, threshold float64) *imsg.Finding {
-	return decisive(all, imsg.RoleSpam, func(f *imsg.Finding) bool { return f.Outcome == imsg.Clean && f.Score >= threshold })
-}
-
-// decisive returns the worst finding of a role. Without one it is no verdict.
-func decisive(all []imsg.Finding, role imsg.Roles, bad func(*imsg.Finding) bool) *imsg.Finding {
-	const clean, failed, found = 1, 2, 3
-	worst, most := new(imsg.Finding), 0
-	for i := range all {
-		f := &all[i]
-		if f.Roles&role == 0 {
-			continue
-		}
-		rank := failed
-		switch {
-		case bad(f):
-			rank = found
-		case f.Outcome == imsg.Clean:
-			rank = clean
-		}
-		if rank > most || rank == most && f.Score > worst.Score {
-			worst, most = f, rank
-		}
-	}
-	return worst
 }
 
 func failure(o imsg.Outcome) string {

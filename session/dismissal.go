@@ -60,7 +60,7 @@ func (s *session) carryOut() {
 	s.mu.Lock()
 	// A server that takes no more of a message may have refused it: its own
 	// goroutine gets to that, or to its end. Till then the text stays unread.
-	for (s.phase == text || s.phase == verdict) && !s.over() && !s.taken {
+	for (s.phase == text || s.phase == judging) && !s.over() && !s.taken {
 		s.turn.Wait()
 	}
 	d := s.dismissal

@@ -25,7 +25,7 @@ func (s *session) limited(limit time.Duration) (ctx context.Context, done contex
 	ctx, cancel := context.WithTimeout(context.Background(), imsg.Limit(limit))
 	s.mu.Lock()
 	left := time.Duration(0)
-	if s.phase == verdict {
+	if s.phase == judging {
 		left = answerWait
 	}
 	s.mu.Unlock()

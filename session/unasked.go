@@ -27,7 +27,7 @@ func (s *session) takeUnasked(out *[]byte, done int, opened bool) relayState {
 		s.openText()
 	}
 	switch {
-	case s.phase == text, s.phase == verdict:
+	case s.phase == text, s.phase == judging:
 		d := &dismissal{early: true, relaying: true}
 		left := s.leaveFor(d)
 		s.mu.Unlock()

@@ -2,6 +2,7 @@ package session
 
 import (
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -117,7 +118,7 @@ func TestAnsweredBeforeVerdict(t *testing.T) {
 			tc.message(r)
 			wait(t, answered)
 			r.server.end()
-			if virusFinding(tc.verdict.Findings).Outcome == imsg.Caught {
+			if slices.ContainsFunc(tc.verdict.Findings, func(f imsg.Finding) bool { return f.Outcome == imsg.Caught }) {
 				if o := r.offence(); o.Found != imsg.FoundVirus || o.Virus != "Eicar" || o.MailFrom != "a@client.example" {
 					t.Errorf("offence %+v", o)
 				}

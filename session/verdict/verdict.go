@@ -1,0 +1,102 @@
+// Package verdict decides what becomes of a message: which scanners look at it, and
+// what their findings come to. It asks nobody, waits for nothing and logs nothing.
+package verdict
+
+import "github.com/smtp-gated/smtp-gated/imsg"
+
+// This file owns the decision on findings.
+
+// Action is what becomes of the end of a message.
+type Action uint8
+
+// The actions.
+const (
+	Release Action = iota // it goes to the server
+	Refuse                // for good: the client was caught
+	Fail                  // for now: nothing is known of the message
+)
+
+// Point is what came of one role's scan, as log and counters have it.
+type Point struct {
+	Role    imsg.Roles
+	Finding *imsg.Finding // the one that decides
+	Caught  bool
+	// Failed says that there is no verdict; Unscanned, that the message passes
+	// without one all the same, because the configuration says so.
+	Failed, Unscanned bool
+}
+
+// Decision is what becomes of a message.
+type Decision struct {
+	Action Action
+	Text   imsg.Text      // for the client, if it is not released
+	Found  imsg.Found     // what the client was caught at; zero: nothing
+	Points []Point        // in the order in which they are told
+	Keep   bool           // the spool file stays
+	Counts []imsg.Counter // one more of each
+}
+
+// Lost decides on a message that should have been scanned, and is in no spool.
+func Lost(cfg *imsg.SessionConfig) Decision {
+	if cfg.IgnoreErrors {
+		return Decision{Counts: []imsg.Counter{imsg.CountUnscanned}}
+	}
+	return Decision{Action: Fail, Text: imsg.MsgSpoolProblem}
+}
+
+// Decide decides by the findings of those who were asked. A virus comes before spam:
+// who has one is caught, whatever the spam scanner said.
+func Decide(cfg *imsg.SessionConfig, asked imsg.Roles, findings []imsg.Finding) Decision {
+	d := Decision{Keep: cfg.SpoolLeaveOn&imsg.LeaveAlways != 0}
+	if asked&imsg.RoleVirus != 0 {
+		d.virus(cfg, virusFinding(findings))
+	}
+	if asked&imsg.RoleSpam != 0 && d.Action == Release {
+		d.spam(cfg, spamFinding(findings, cfg.SpamThreshold))
+	}
+	return d
+}
+
+func (d *Decision) virus(cfg *imsg.SessionConfig, f *imsg.Finding) {
+	p := Point{Role: imsg.RoleVirus, Finding: f}
+	switch f.Outcome {
+	case imsg.Clean:
+	case imsg.Caught:
+		p.Caught = true
+		d.Action, d.Text, d.Found = Refuse, imsg.MsgVirusFound, imsg.FoundVirus
+		d.count(cfg, imsg.LeaveVirus, imsg.CountViruses)
+	default:
+		p.Failed, p.Unscanned = true, cfg.IgnoreErrors
+		d.count(cfg, imsg.LeaveError, imsg.CountScanFailed)
+		if cfg.IgnoreErrors {
+			d.Counts = append(d.Counts, imsg.CountUnscanned)
+		} else {
+			d.Action, d.Text = Fail, imsg.MsgScannerFailed
+		}
+	}
+	d.Points = append(d.Points, p)
+}
+
+// spam: a scan that failed lets the message pass. The scanner's own verdict does not
+// count, only its score.
+func (d *Decision) spam(cfg *imsg.SessionConfig, f *imsg.Finding) {
+	p := Point{Role: imsg.RoleSpam, Finding: f}
+	switch {
+	case f.Outcome != imsg.Clean:
+		p.Failed = true
+		d.count(cfg, imsg.LeaveError, imsg.CountScanFailed)
+	case f.Score >= cfg.SpamThreshold:
+		p.Caught = true
+		d.count(cfg, imsg.LeaveSpam, imsg.CountSpams)
+		if cfg.SpamRefuse {
+			d.Action, d.Text, d.Found = Refuse, imsg.MsgSpamFound, imsg.FoundSpam
+		}
+	}
+	d.Points = append(d.Points, p)
+}
+
+// count counts an ending, after which the file may stay.
+func (d *Decision) count(cfg *imsg.SessionConfig, ending imsg.LeaveOn, c imsg.Counter) {
+	d.Keep = d.Keep || cfg.SpoolLeaveOn&ending != 0
+	d.Counts = append(d.Counts, c)
+}
