@@ -29,6 +29,7 @@
 //	load                             give the machine something to do
 //	rooms                            look at each room from outside
 //	kill9 ROOM|parent
+//	freeze ROOM, thaw ROOM           stop all of its processes, and let them go on
 
 package main
 
@@ -148,6 +149,8 @@ var commands = map[string]func(*testscript.TestScript, bool, []string){
 	"busy":     word((*story).busy),
 	"rooms":    word((*story).rooms),
 	"kill9":    word((*story).kill9),
+	"freeze":   word((*story).freeze),
+	"thaw":     word((*story).thaw),
 }
 
 var errTelling = errors.New("this is not how the word is used")
@@ -506,6 +509,45 @@ func (s *story) rooms(*testscript.TestScript, bool, []string) error {
 		return err
 	}
 	return s.gate.inspect(all)
+}
+
+// comms are what the processes of rooms that stories freeze are called.
+var comms = map[string]string{"lockd": "smtp-gated-lock", "session": "smtp-gated-sess"}
+
+// processes finds those of a room without asking the daemon, which may be frozen.
+func (s *story) processes(room string) (pids []int, err error) {
+	parent, err := os.ReadFile(s.path("run/pid"))
+	if err != nil {
+		return nil, err
+	}
+	out, err := exec.Command("pgrep", "-P", strings.TrimSpace(string(parent)), "-x", comms[room]).Output()
+	if err != nil {
+		return nil, fmt.Errorf("find the processes of %q: %w", room, err)
+	}
+	for word := range strings.FieldsSeq(string(out)) {
+		pid, err := strconv.Atoi(word)
+		if err != nil {
+			return nil, err
+		}
+		pids = append(pids, pid)
+	}
+	return pids, nil
+}
+
+func (s *story) freeze(_ *testscript.TestScript, _ bool, args []string) error {
+	pids, err := s.processes(args[0])
+	if err != nil {
+		return err
+	}
+	return freeze(pids)
+}
+
+func (s *story) thaw(_ *testscript.TestScript, _ bool, args []string) error {
+	pids, err := s.processes(args[0])
+	if err != nil {
+		return err
+	}
+	return each(pids, syscall.SIGCONT)
 }
 
 func (s *story) kill9(_ *testscript.TestScript, _ bool, args []string) error {
