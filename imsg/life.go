@@ -73,7 +73,7 @@ type Drained struct{}
 
 func (*Drained) notice() {}
 
-// Ping asks a room whether it still does its work. Home answers it.
+// Ping asks a room whether it still does its work. imsg/process answers it.
 type Ping struct{}
 
 func (*Ping) answer(*Pong) {}

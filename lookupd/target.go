@@ -22,7 +22,7 @@ import (
 )
 
 // A finder finds what client wanted when it came to local. Its errors wrap the
-// imsg.Kind that a session gets to know; without one it is Internal. It keeps its
+// imsg.Errno that a session gets to know; without one it is Internal. It keeps its
 // own time.
 type finder interface {
 	find(ctx context.Context, client, local netip.AddrPort) (wire.Answer, error)
