@@ -3,14 +3,12 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -142,29 +140,6 @@ func (g *gate) workers() (pids []int, err error) {
 		err = errors.New("no workers")
 	}
 	return pids, err
-}
-
-func each(pids []int, s syscall.Signal) (err error) {
-	for _, pid := range pids {
-		err = errors.Join(err, syscall.Kill(pid, s))
-	}
-	return err
-}
-
-// freeze stops processes, and returns when no thread of them accepts any more.
-func freeze(pids []int) error {
-	return errors.Join(each(pids, syscall.SIGSTOP), eventually("a process does not stop", func() bool {
-		for _, pid := range pids {
-			threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
-			for _, name := range threads {
-				stat, err := os.ReadFile(name)
-				if err == nil && !bytes.HasPrefix(stat[bytes.LastIndexByte(stat, ')')+1:], []byte(" T")) {
-					return false
-				}
-			}
-		}
-		return true
-	}))
 }
 
 // rush is clients who connect, read one line and go, again and again. None may be

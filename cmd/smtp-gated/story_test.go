@@ -34,6 +34,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -568,4 +569,28 @@ func (s *story) kill9(_ *testscript.TestScript, _ bool, args []string) error {
 	}
 	_, err = s.wait()
 	return err
+}
+
+// each sends a signal to every process.
+func each(pids []int, s syscall.Signal) (err error) {
+	for _, pid := range pids {
+		err = errors.Join(err, syscall.Kill(pid, s))
+	}
+	return err
+}
+
+// freeze stops processes, and returns when no thread of them accepts any more.
+func freeze(pids []int) error {
+	return errors.Join(each(pids, syscall.SIGSTOP), eventually("a process does not stop", func() bool {
+		for _, pid := range pids {
+			threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+			for _, name := range threads {
+				stat, err := os.ReadFile(name)
+				if err == nil && !bytes.HasPrefix(stat[bytes.LastIndexByte(stat, ')')+1:], []byte(" T")) {
+					return false
+				}
+			}
+		}
+		return true
+	}))
 }
