@@ -216,13 +216,13 @@ type SessionConfig struct {
 	ProxyName      string
 	Mode           Mode
 	FixedServer    netip.AddrPort
-	Outgoing       []netip.Addr     // sources of connections to servers, by family; none or unspecified: the system decides
+	Outgoing       []netip.Addr     // sources of connections to servers, at most one of each family; none or unspecified: the system decides
 	KeepPort       bool             // a session that connects from its client's address takes its port too
 	Marked         bool             // every connection to a server bears a firewall mark: use the parent's sockets
 	Listeners      []netip.AddrPort // all of the family, for loop protection
 	Own            []netip.Addr     // of this machine, in order, for the same
 	MaxConnections int
-	PipelineSize   int
+	PipelineSize   int // 16 or more
 	TakeoverCmds   int
 	EnfileSleep    time.Duration
 	TimeoutDirect  time.Duration
@@ -239,7 +239,7 @@ type SessionConfig struct {
 	DNSBL          bool
 	SPF            SPFAddress
 	SPFLogOnly     bool
-	SPFFixedIP     netip.Addr // of SPFFixed
+	SPFFixedIP     netip.Addr // of SPFFixed; invalid: none
 	EnforceHelo    string     // a regular expression, like the next five; empty: none
 	RejectHelo     string
 	EnforceMail    string
@@ -249,8 +249,8 @@ type SessionConfig struct {
 	SizeLimit      int64 // octets, 0 none
 	Antivirus      bool
 	Antispam       bool
-	ScanMaxSize    int64   // octets
-	SpamMaxSize    int64   // octets
+	ScanMaxSize    int64   // octets, 0: no scan
+	SpamMaxSize    int64   // octets, 0: no scan
 	SpamThreshold  float64 // score
 	SpamMaxLoad    float64 // 1-minute load average, 0 none
 	SpamRefuse     bool
@@ -265,7 +265,7 @@ type SessionConfig struct {
 	SpoolHeader    string
 	Abuse          string
 	BareNewline    BareNewline
-	RejectNUL      bool
+	RejectNUL      bool // nul reject
 	ScanChunks     bool // chunking scan
 	LogHelo        bool
 	LogMailFrom    LogAddress

@@ -192,7 +192,7 @@ func (l *lookout) script() {
 
 // addresses looks for those that this machine must have.
 func (l *lookout) addresses() {
-	for _, a := range l.OutgoingAddr {
+	for _, a := range l.Outgoing {
 		if !a.IsUnspecified() && !l.local(a) {
 			l.warn("outgoing_addr", "%s is no address of this machine: no connection can come from it", a)
 		}

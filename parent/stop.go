@@ -158,7 +158,7 @@ func (p *parent) leave() {
 			scripts = true
 			if m.state != imsg.Draining && !m.stopping {
 				p.drain(m, nil)
-				limit := m.gen.cfg.ActionTimeout + grace
+				limit := m.gen.cfg.ActionConfig.Timeout + grace
 				p.later(limit, func() { p.dismiss(m) })
 			}
 		}

@@ -77,7 +77,7 @@ func public(l netip.AddrPort) bool {
 
 func (a *advisor) reach() {
 	i := slices.IndexFunc(a.Listeners(), public)
-	restricted := a.AuthRequire == imsg.AuthMandatory || a.RegexEnforceRcptTo != ""
+	restricted := a.AuthRequire == imsg.AuthMandatory || a.EnforceRcpt != ""
 	if a.Mode == imsg.ModeFixed && i >= 0 && !restricted {
 		a.danger(true, "mode", "strangers who reach %s reach %s with the gateway's address, and a server that trusts it is an open relay: "+
 			"use mode fixed+xclient, auth_require mandatory, a regex_enforce_rcpt_to for your domains, or a private bind_address", a.Listeners()[i], a.FixedServer)
@@ -144,7 +144,7 @@ func (a *advisor) locking() {
 		{imsg.LockDNSBL, "dnsbl", a.DNSBL == nil, "set dnsbl"},
 		{imsg.LockSPF, "spf", a.SPF == imsg.SPFOff || a.SPFLogOnly, "set spf, without spf_log_only"},
 		{imsg.LockRegex, "regex", !a.regexes(), "set a regular expression"},
-		{imsg.LockEarlyTalk, "earlytalk", !a.EarlyTalker, "write earlytalker yes"},
+		{imsg.LockEarlyTalk, "earlytalk", !a.EarlyTalk, "write earlytalker yes"},
 		{imsg.LockRateLimit, "ratelimit", a.RateExpiration == 0 || a.RateMailFromRejects+a.RateRcptToRejects == 0, "set ratelimit_expiration, and ratelimit_mailfrom_rejects or ratelimit_rcptto_rejects"},
 	} {
 		a.hint(a.LockOn&w.cause != 0 && w.idle, "lock_on", "%s never happens: %s, or leave it out", w.word, a.speak(w.remedy))
@@ -170,7 +170,7 @@ func (a *advisor) hasty() string {
 }
 
 func (c *Config) regexes() bool {
-	return c.RegexEnforceHelo+c.RegexRejectHelo+c.RegexEnforceMailFrom+c.RegexRejectMailFrom+c.RegexEnforceRcptTo+c.RegexRejectRcptTo != ""
+	return c.EnforceHelo+c.RejectHelo+c.EnforceMail+c.RejectMail+c.EnforceRcpt+c.RejectRcpt != ""
 }
 
 func (a *advisor) policy() {

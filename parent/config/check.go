@@ -61,8 +61,8 @@ func (c *Config) checkTarget(wrong complaint) {
 		wrong("fixed_server", "%s is no server's address", c.FixedServer)
 	}
 	fits := func(a netip.Addr) bool { return a.IsUnspecified() || a.Is4() == c.FixedServer.Is4() }
-	if len(c.OutgoingAddr) > 0 && !slices.ContainsFunc(c.OutgoingAddr, fits) {
-		wrong("outgoing_addr", "%s cannot reach fixed_server %s: use two addresses of one family", c.OutgoingAddr[0], c.FixedServer)
+	if len(c.Outgoing) > 0 && !slices.ContainsFunc(c.Outgoing, fits) {
+		wrong("outgoing_addr", "%s cannot reach fixed_server %s: use two addresses of one family", c.Outgoing[0], c.FixedServer)
 	}
 	for _, l := range c.Listeners() {
 		everywhere := l.Addr().IsUnspecified() && l.Addr().Is4() == c.FixedServer.Is4() && c.FixedServer.IsLoopback()

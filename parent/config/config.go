@@ -21,16 +21,22 @@ import (
 // Config is everything the family can be told. Sizes are octets, durations
 // whole seconds. Lists are nil when empty. Get one from Default, NewSite, Load or
 // Parse.
+//
+// What an option says to one room alone stands in that room's configuration, which is
+// told as it is. What several rooms are told, or only the parent is, and what a room's
+// configuration is computed from, stands here.
 type Config struct {
+	imsg.SessionConfig
+	imsg.LookupdConfig
+	imsg.ScandConfig
+	imsg.LockdConfig
+	imsg.ActionConfig
+
 	Mode            imsg.Mode
 	FixedServer     netip.Addr // invalid: none
 	FixedServerPort uint16
-	OutgoingAddr    []netip.Addr // at most one of each family; unspecified or none: the system decides
-	TproxyKeepPort  bool
 	SoMark          uint32 // 0: none
-	RemotePort      uint16
-	RemoteRetries   int
-	RemoteSecret    int64 // 32 bits, signed or not
+	RemoteSecret    int64  // 32 bits, signed or not
 
 	BindAddress  netip.Addr
 	Port         uint16
@@ -42,7 +48,6 @@ type Config struct {
 	PidFile      string
 	ChrootPath   string
 	Priority     int // as setpriority(2), 0 leaves it
-	EnfileSleep  time.Duration
 	DrainTimeout time.Duration
 
 	SetUser     string
@@ -61,78 +66,32 @@ type Config struct {
 	StateFilePerm uint32
 	StateFileType imsg.StateFile // without StateHuman: no StateFlat means human
 
-	MaxConnections   int
-	MaxPerHost       int
-	MaxPerIdent      int
-	MaxLoad          float64 // 1-minute load average, 0 off
-	SizeLimit        int64   // 0 off
-	ClientPrefixIPv6 int     // bits
-	LimitCore        int64   // -1, like the next three: as the system has it
-	LimitVirt        int64
-	LimitData        int64
-	LimitFile        int64
+	MaxConnections int
+	LimitCore      int64 // -1, like the next three: as the system has it
+	LimitVirt      int64
+	LimitData      int64
+	LimitFile      int64
 
-	TimeoutConnect time.Duration
-	TimeoutLookup  time.Duration
-	TimeoutIdle    time.Duration
-	TimeoutSession time.Duration
-	TimeoutDirect  time.Duration
 	TimeoutScanner time.Duration
 	TimeoutSpam    time.Duration
 
-	ForbidSTARTTLS bool
-	ScanChunks     bool // chunking: scan
-	BareNewline    imsg.BareNewline
-	RejectNUL      bool // nul: reject
-	EarlyTalker    bool
-	AuthRequire    imsg.AuthRequire
-	AuthSkip       imsg.AuthSkip
-	TakeoverCmds   int
-	PipelineSize   int // 16 or more
-	BufferSize     int64
+	BufferSize int64
 
-	DNSBL       []imsg.BlockList
-	Nameservers []netip.AddrPort
-	SPF         imsg.SPFAddress
-	SPFLogOnly  bool
-	SPFFixedIP  netip.Addr // invalid: none
+	DNSBL []imsg.BlockList
 
-	RegexEnforceHelo     string
-	RegexRejectHelo      string
-	RegexEnforceMailFrom string
-	RegexRejectMailFrom  string
-	RegexEnforceRcptTo   string
-	RegexRejectRcptTo    string
-
-	IgnoreErrors    bool
-	ScanParallel    int
 	AntivirusType   imsg.Engine
 	AntivirusSocket Socket
 	AntivirusMethod imsg.Method
-	ScanMaxSize     int64 // 0: no scan
 	AntispamType    imsg.Engine
 	AntispamSocket  Socket
-	SpamRefuse      bool
-	SpamMaxSize     int64 // 0: no scan
-	SpamThreshold   float64
-	SpamMaxLoad     float64 // 0 off
 
-	SpoolPath    string
-	SpoolPerm    uint32
-	SpoolLeaveOn imsg.LeaveOn
+	SpoolPath string
 
-	LockOn       imsg.LockOn
 	LockDuration time.Duration // -1 s: for ever, 0: no locking
-	LockPath     string
-	LockPerm     uint32
 
-	ActionScript  string
-	ActionTimeout time.Duration
-	ActionQueue   int
+	ActionScript string
 
 	RatePath            string
-	RateExpiration      time.Duration // 0: limiter off
-	RateDstExpiration   time.Duration // -1 s: off
 	RateGeneration      int64
 	RateConnections     int64 // 0, like the next six: not counted
 	RateMessages        int64
@@ -142,19 +101,10 @@ type Config struct {
 	RateRcptToRejects   int64
 	RateAuthRejects     int64
 
-	NatHeader     string
-	NatHeaderType imsg.NatHeader
-	SpoolHeader   string
-	Abuse         string
-
 	LogLevel    int // as syslog numbers them, 0 emerg to 7 debug
 	LogFacility int // RFC 3164 section 4.1.1, not shifted
 	LogTarget   string
 	LogJSON     bool
-	LogHelo     bool
-	LogMailFrom imsg.LogAddress
-	LogRcptTo   imsg.LogAddress
-	EmailLength int
 
 	PidHashSize  int64
 	HostHashSize int64

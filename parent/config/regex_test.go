@@ -15,8 +15,8 @@ func TestRegex(t *testing.T) {
 			c, _, err := Parse("f", []byte(text))
 			if err != nil {
 				t.Error(err)
-			} else if c.RegexRejectHelo != pattern {
-				t.Errorf("%s became %s", pattern, c.RegexRejectHelo)
+			} else if c.RejectHelo != pattern {
+				t.Errorf("%s became %s", pattern, c.RejectHelo)
 			}
 		}
 	}
@@ -61,7 +61,7 @@ func FuzzRegex(f *testing.F) {
 	f.Add(`[^]-[a]`)
 	f.Fuzz(func(t *testing.T, pattern string) {
 		c := Default()
-		c.RegexRejectHelo = pattern
+		c.RejectHelo = pattern
 		if o := index(table(c))["regex_reject_helo"]; pattern == "" || strings.Trim(pattern, blanks) != pattern {
 			return
 		} else if _, err := o.read(pattern); err == nil {

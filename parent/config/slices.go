@@ -71,84 +71,37 @@ func (c *Config) Session(f Facts) *imsg.SessionConfig {
 	if c.FixedServer.IsValid() {
 		server = netip.AddrPortFrom(c.FixedServer, c.FixedServerPort)
 	}
-	return &imsg.SessionConfig{
-		ProxyName:      c.name(f),
-		Mode:           c.Mode,
-		FixedServer:    server,
-		Outgoing:       c.OutgoingAddr,
-		KeepPort:       c.TproxyKeepPort,
-		Marked:         c.SoMark != 0,
-		Listeners:      f.Listeners,
-		Own:            f.Own,
-		MaxConnections: c.MaxConnections,
-		PipelineSize:   c.PipelineSize,
-		TakeoverCmds:   c.TakeoverCmds,
-		EnfileSleep:    c.EnfileSleep,
-		TimeoutDirect:  c.TimeoutDirect,
-		TimeoutLookup:  c.TimeoutLookup,
-		TimeoutSession: c.TimeoutSession,
-		TimeoutIdle:    c.TimeoutIdle,
-		TimeoutConnect: c.TimeoutConnect,
-		TimeoutLocate:  c.locating(),
-		TimeoutScan:    c.scanning(),
-		ForbidSTARTTLS: c.ForbidSTARTTLS,
-		AuthRequire:    c.AuthRequire,
-		AuthSkip:       c.AuthSkip,
-		EarlyTalk:      c.EarlyTalker,
-		DNSBL:          len(c.DNSBL) > 0,
-		SPF:            c.SPF,
-		SPFLogOnly:     c.SPFLogOnly,
-		SPFFixedIP:     c.SPFFixedIP,
-		EnforceHelo:    c.RegexEnforceHelo,
-		RejectHelo:     c.RegexRejectHelo,
-		EnforceMail:    c.RegexEnforceMailFrom,
-		RejectMail:     c.RegexRejectMailFrom,
-		EnforceRcpt:    c.RegexEnforceRcptTo,
-		RejectRcpt:     c.RegexRejectRcptTo,
-		SizeLimit:      c.SizeLimit,
-		Antivirus:      c.antivirus(),
-		Antispam:       c.antispam(),
-		ScanMaxSize:    c.ScanMaxSize,
-		SpamMaxSize:    c.SpamMaxSize,
-		SpamThreshold:  c.SpamThreshold,
-		SpamMaxLoad:    c.SpamMaxLoad,
-		SpamRefuse:     c.SpamRefuse,
-		IgnoreErrors:   c.IgnoreErrors,
-		LockDuration:   c.lockSeconds(),
-		SpoolPath:      c.SpoolPath,
-		SpoolPerm:      c.SpoolPerm,
-		SpoolLeaveOn:   c.SpoolLeaveOn,
-		SpoolShared:    f.SpoolShared,
-		NatHeader:      c.NatHeader,
-		NatHeaderType:  c.NatHeaderType,
-		SpoolHeader:    c.SpoolHeader,
-		Abuse:          c.Abuse,
-		BareNewline:    c.BareNewline,
-		RejectNUL:      c.RejectNUL,
-		ScanChunks:     c.ScanChunks,
-		LogHelo:        c.LogHelo,
-		LogMailFrom:    c.LogMailFrom,
-		LogRcptTo:      c.LogRcptTo,
-		EmailLength:    c.EmailLength,
-		Texts:          c.Texts[:],
-	}
+	s := c.SessionConfig
+	s.ProxyName = c.name(f)
+	s.Mode = c.Mode
+	s.FixedServer = server
+	s.Marked = c.SoMark != 0
+	s.Listeners = f.Listeners
+	s.Own = f.Own
+	s.MaxConnections = c.MaxConnections
+	s.TimeoutLocate = c.locating()
+	s.TimeoutScan = c.scanning()
+	s.DNSBL = len(c.DNSBL) > 0
+	s.Antivirus = c.antivirus()
+	s.Antispam = c.antispam()
+	s.LockDuration = c.lockSeconds()
+	s.SpoolPath = c.SpoolPath
+	s.SpoolShared = f.SpoolShared
+	s.Texts = c.Texts[:]
+	return &s
 }
 
 // Lookupd returns what lookupd is told.
 func (c *Config) Lookupd(f Facts) *imsg.LookupdConfig {
-	servers := c.Nameservers
-	if len(servers) == 0 {
-		servers = f.Nameservers
+	l := c.LookupdConfig
+	l.Mode = c.Mode
+	if len(l.Nameservers) == 0 {
+		l.Nameservers = f.Nameservers
 	}
-	return &imsg.LookupdConfig{
-		Mode:          c.Mode,
-		Nameservers:   servers,
-		Zones:         c.DNSBL,
-		Timeout:       c.TimeoutLookup,
-		RemotePort:    c.RemotePort,
-		RemoteRetries: c.RemoteRetries,
-		RemoteSecret:  uint32(c.RemoteSecret),
-	}
+	l.Zones = c.DNSBL
+	l.Timeout = c.TimeoutLookup
+	l.RemoteSecret = uint32(c.RemoteSecret)
+	return &l
 }
 
 // ScannerSockets returns the paths of the UNIX sockets that the engines in use
@@ -167,7 +120,8 @@ func (c *Config) ScannerSockets() []string {
 // Scand returns what scand is told. local turns a path of ScannerSockets into
 // its name below the room's root.
 func (c *Config) Scand(local func(path string) string) *imsg.ScandConfig {
-	s := &imsg.ScandConfig{Parallel: c.ScanParallel, SpoolPath: c.SpoolPath}
+	s := c.ScandConfig
+	s.SpoolPath = c.SpoolPath
 	add := func(e imsg.EngineConfig, at Socket) {
 		switch {
 		case !e.Engine.Kind().Remote():
@@ -185,7 +139,7 @@ func (c *Config) Scand(local func(path string) string) *imsg.ScandConfig {
 	if c.antispam() {
 		add(imsg.EngineConfig{Engine: c.AntispamType, Roles: imsg.RoleSpam, Timeout: c.TimeoutSpam}, c.AntispamSocket)
 	}
-	return s
+	return &s
 }
 
 // Lockd returns what lockd is told.
@@ -194,52 +148,40 @@ func (c *Config) Lockd(f Facts) *imsg.LockdConfig {
 	if form&imsg.StateFlat == 0 {
 		form |= imsg.StateHuman
 	}
-	return &imsg.LockdConfig{
-		ProxyName:      c.name(f),
-		Mode:           c.Mode,
-		MaxConnections: c.MaxConnections,
-		MaxPerHost:     c.MaxPerHost,
-		MaxPerIdent:    c.MaxPerIdent,
-		MaxLoad:        c.MaxLoad,
-		LockOn:         c.LockOn,
-		LockDuration:   c.lockSeconds(),
-		LockPath:       c.LockPath,
-		LockPerm:       c.LockPerm,
-		LocksShared:    f.LocksShared,
-		ActionScript:   c.ActionScript != "",
-		StateFile:      form,
-		Version:        f.Version,
-		CompileDate:    f.CompileDate,
-
-		ClientPrefixIPv6:  c.ClientPrefixIPv6,
-		RateExpiration:    c.RateExpiration,
-		RateDstExpiration: c.RateDstExpiration,
-		RateGeneration:    uint64(c.RateGeneration),
-		RateQuotas: []uint64{
-			imsg.RateConnections:     uint64(c.RateConnections),
-			imsg.RateMessages:        uint64(c.RateMessages),
-			imsg.RateRecipients:      uint64(c.RateRecipients),
-			imsg.RateBytes:           uint64(c.RateBytes),
-			imsg.RateMailFromRejects: uint64(c.RateMailFromRejects),
-			imsg.RateRcptToRejects:   uint64(c.RateRcptToRejects),
-			imsg.RateAuthRejects:     uint64(c.RateAuthRejects),
-		},
+	l := c.LockdConfig
+	l.ProxyName = c.name(f)
+	l.Mode = c.Mode
+	l.MaxConnections = c.MaxConnections
+	l.LockDuration = c.lockSeconds()
+	l.LocksShared = f.LocksShared
+	l.ActionScript = c.ActionScript != ""
+	l.StateFile = form
+	l.Version = f.Version
+	l.CompileDate = f.CompileDate
+	l.RateGeneration = uint64(c.RateGeneration)
+	l.RateQuotas = []uint64{
+		imsg.RateConnections:     uint64(c.RateConnections),
+		imsg.RateMessages:        uint64(c.RateMessages),
+		imsg.RateRecipients:      uint64(c.RateRecipients),
+		imsg.RateBytes:           uint64(c.RateBytes),
+		imsg.RateMailFromRejects: uint64(c.RateMailFromRejects),
+		imsg.RateRcptToRejects:   uint64(c.RateRcptToRejects),
+		imsg.RateAuthRejects:     uint64(c.RateAuthRejects),
 	}
+	return &l
 }
 
 // Action returns what the script runner is told.
 func (c *Config) Action(f Facts) *imsg.ActionConfig {
-	return &imsg.ActionConfig{
-		ProxyName: c.name(f),
-		Script:    c.Inside(c.ActionScript),
-		Directory: c.Inside(c.SpoolPath),
-		SpoolPath: c.SpoolPath,
-		Timeout:   c.ActionTimeout,
-		Queue:     c.ActionQueue,
-		Virtual:   max(c.LimitVirt, 0),
-		Data:      max(c.LimitData, 0),
-		File:      max(c.SpoolLimit(), 0),
-	}
+	a := c.ActionConfig
+	a.ProxyName = c.name(f)
+	a.Script = c.Inside(c.ActionScript)
+	a.Directory = c.Inside(c.SpoolPath)
+	a.SpoolPath = c.SpoolPath
+	a.Virtual = max(c.LimitVirt, 0)
+	a.Data = max(c.LimitData, 0)
+	a.File = max(c.SpoolLimit(), 0)
+	return &a
 }
 
 // SpoolLimit is the size no file of a session room may pass: room for a message
