@@ -1,6 +1,12 @@
 package imsg
 
-import "testing"
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"path/filepath"
+	"testing"
+)
 
 func TestTable(t *testing.T) {
 	seen := make(map[string]bool)
@@ -63,5 +69,37 @@ func TestTableWalls(t *testing.T) {
 		if e.To.Has(Parent) && e.Files > 0 {
 			t.Errorf("%s: the parent takes descriptors from %s", e.Name, e.From)
 		}
+	}
+}
+
+// TestMarkers: what is marked as a message has its row.
+func TestMarkers(t *testing.T) {
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for _, name := range files {
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range file.Decls {
+			f, ok := d.(*ast.FuncDecl)
+			if !ok || f.Recv == nil || f.Name.Name != "notice" && f.Name.Name != "answer" {
+				continue
+			}
+			star, ok := f.Recv.List[0].Type.(*ast.StarExpr)
+			if !ok {
+				t.Fatalf("%s: the receiver of %s is no pointer", name, f.Name.Name)
+			}
+			if who := star.X.(*ast.Ident).Name; rowNamed(who) == nil {
+				t.Errorf("%s: %s has no row in Table", name, who)
+			}
+			found++
+		}
+	}
+	if found < 40 {
+		t.Errorf("only %d markers found", found)
 	}
 }
