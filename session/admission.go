@@ -18,7 +18,7 @@ func (s *session) admit() bool {
 	asks := w.cfg.Mode.Asks()
 	var problem error
 	if !asks {
-		s.dst, problem = target(w.cfg, s.client.conn, s.src, s.local)
+		s.dst, problem = target(w.cfg, s.client.Conn, s.src, s.local)
 	}
 	a, err := s.seek(&imsg.Enter{Client: s.src, Local: s.local, Target: s.dst})
 	if err != nil {
@@ -145,9 +145,9 @@ func (s *session) refuse(code smtp.Code, text imsg.Text, detail string) {
 	s.judged()
 	s.claim("error")
 	line := smtp.AppendReply(nil, code, false, s.w.cfg.ProxyName, s.text(text)+detail)
-	s.client.conn.SetDeadline(time.Now().Add(lingering * time.Second))
-	s.client.write(line)
-	s.client.conn.CloseWrite()
+	s.client.Conn.SetDeadline(time.Now().Add(lingering * time.Second))
+	s.client.Write(line)
+	s.client.Conn.CloseWrite()
 	s.giveBack()
 	s.linger()
 	s.end("error")
@@ -158,7 +158,7 @@ func (s *session) refuse(code smtp.Code, text imsg.Text, detail string) {
 // than has come already.
 func (s *session) linger() {
 	if !s.w.startLingering() {
-		s.client.drain()
+		s.client.Drain()
 		return
 	}
 	defer s.w.endLingering()

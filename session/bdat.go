@@ -182,7 +182,7 @@ func (s *session) firstChunk(out *[]byte, in []byte) step {
 // takeChunk moves what is buffered of a chunk.
 func (s *session) takeChunk(out *[]byte) step {
 	m := &s.message
-	in := s.client.bytes()
+	in := s.client.Bytes()
 	in = in[:min(s.chunks.left, int64(len(in)))]
 	if !m.headed {
 		return s.firstChunk(out, in)
@@ -195,7 +195,7 @@ func (s *session) takeChunk(out *[]byte) step {
 		s.spoolText(in)
 	}
 	s.chunks.left -= int64(len(in))
-	s.client.consume(len(in))
+	s.client.Consume(len(in))
 	if s.chunks.left > 0 {
 		return goOn
 	}

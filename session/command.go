@@ -13,11 +13,11 @@ import (
 
 // takeLine decides on the next line of commands.
 func (s *session) takeLine(out *[]byte) step {
-	in := s.client.bytes()
+	in := s.client.Bytes()
 	if s.skip > 0 {
 		n := min(s.skip, int64(len(in)))
 		s.skip -= n
-		s.client.consume(int(n))
+		s.client.Consume(int(n))
 		if s.skip > 0 || s.sorry == "" {
 			return goOn
 		}
@@ -42,7 +42,7 @@ func (s *session) takeLine(out *[]byte) step {
 	}
 	line, n, status := s.lines.Next(in)
 	if status == smtp.LineMore {
-		s.client.consume(n)
+		s.client.Consume(n)
 		return starve
 	}
 	if s.w.cfg.EarlyTalk && !s.greeted.Load() {
@@ -68,7 +68,7 @@ func (s *session) takeLine(out *[]byte) step {
 		s.skip = 0
 		return stop // the takeover reads this command again
 	}
-	s.client.consume(n)
+	s.client.Consume(n)
 	return next
 }
 
@@ -167,7 +167,7 @@ func (s *session) command(out *[]byte, cmd smtp.Command, more bool) step {
 		}
 		// Whatever comes in clear behind it could only be taken for
 		// something said under TLS (RFC 3207, 4.2; CVE-2011-0411).
-		if more || s.client.pending() {
+		if more || s.client.Pending() {
 			return s.giveUp(out, smtp.CodeRejected, s.text(imsg.MsgProtoError))
 		}
 		s.info("STARTTLS:REQUEST")

@@ -19,6 +19,7 @@ import (
 	"github.com/smtp-gated/smtp-gated/imsg/logs"
 	"github.com/smtp-gated/smtp-gated/session/smtp"
 	"github.com/smtp-gated/smtp-gated/session/spool"
+	"github.com/smtp-gated/smtp-gated/session/stream"
 )
 
 // lingering is how long a client has to take our last words and close.
@@ -40,8 +41,8 @@ type session struct {
 	unjudged bool           // the worker waits for the end of its admission
 	offer    smtp.Offer     // what the client gets to see of an EHLO reply; like dst
 
-	client stream
-	server stream
+	client stream.Stream
+	server stream.Stream
 
 	// Read by anybody.
 	state    atomic.Uint32 // imsg.State
@@ -117,7 +118,7 @@ func (w *worker) serve(conn *net.TCPConn, late bool) {
 	s.turn.L = &s.mu
 	s.users.Store(1)
 	defer s.leave()
-	if err := s.client.open(conn); err != nil {
+	if err := s.client.Open(conn); err != nil {
 		conn.Close()
 		s.by = "error"
 		return
@@ -156,8 +157,8 @@ func addrPort(a net.Addr) netip.AddrPort {
 func (s *session) swallow() {
 	for {
 		// What is buffered goes first: a full buffer could take no more.
-		s.client.consume(len(s.client.bytes()))
-		if s.client.fill() != nil {
+		s.client.Consume(len(s.client.Bytes()))
+		if s.client.Fill() != nil {
 			return
 		}
 	}
@@ -178,7 +179,7 @@ func (s *session) connect() bool {
 	}
 	if err == nil {
 		s.mu.Lock()
-		err = s.server.open(conn)
+		err = s.server.Open(conn)
 		s.mu.Unlock()
 		if err == nil {
 			return s.meet()
@@ -272,7 +273,7 @@ func (s *session) unhurried(do func()) {
 // ends without a word. Called by the worker's clock.
 func (s *session) expire() {
 	if s.isTaken() && !s.expired.Swap(true) {
-		s.client.expire()
+		s.client.Expire()
 		return
 	}
 	s.end("timeout")
@@ -286,7 +287,7 @@ func (s *session) end(by string) {
 		s.by = by
 	}
 	s.ended = true
-	server := s.server.conn
+	server := s.server.Conn
 	if s.abandon != nil {
 		s.abandon()
 	}
@@ -296,7 +297,7 @@ func (s *session) end(by string) {
 	if server != nil {
 		server.Close()
 	}
-	s.client.conn.Close()
+	s.client.Conn.Close()
 }
 
 // leave is deferred by each goroutine of the session; the last one buries it.
@@ -311,7 +312,7 @@ func (s *session) leave() {
 	s.judged()
 	w := s.w
 	defer w.closed()
-	if s.client.conn == nil {
+	if s.client.Conn == nil {
 		return
 	}
 	s.end("error")
@@ -334,8 +335,8 @@ func (s *session) giveBack() {
 	if s.announced || s.taken {
 		s.logClose()
 	}
-	w.count(imsg.CountClientBytes, uint64(s.client.got.Load()))
-	w.count(imsg.CountServerBytes, uint64(s.server.got.Load()))
+	w.count(imsg.CountClientBytes, uint64(s.client.Received()))
+	w.count(imsg.CountServerBytes, uint64(s.server.Received()))
 	if s.trns.Load() == 0 {
 		w.count(imsg.CountEmpty, 1)
 	}
@@ -344,7 +345,7 @@ func (s *session) giveBack() {
 
 func (s *session) logClose() {
 	spent := int64(time.Since(s.started) / time.Second)
-	rcv := strconv.FormatInt(s.client.got.Load(), 10) + "/" + strconv.FormatInt(s.server.got.Load(), 10)
+	rcv := strconv.FormatInt(s.client.Received(), 10) + "/" + strconv.FormatInt(s.server.Received(), 10)
 	switch {
 	case s.taken:
 		s.always("CLOSE:TAKEN")
@@ -365,7 +366,7 @@ func (s *session) live() imsg.LiveSession {
 	return imsg.LiveSession{
 		Number: s.number, State: imsg.State(s.state.Load()), Auth: imsg.AuthFlags(s.auth.Load()),
 		Started: s.started.UnixNano(), Client: s.src, Local: s.local, Target: s.dst,
-		Ident: s.ident, Transactions: int(s.trns.Load()), ClientBytes: s.client.got.Load(), ServerBytes: s.server.got.Load(),
+		Ident: s.ident, Transactions: int(s.trns.Load()), ClientBytes: s.client.Received(), ServerBytes: s.server.Received(),
 	}
 }
 

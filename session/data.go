@@ -61,7 +61,7 @@ func (s *session) exempt() imsg.AuthSkip {
 func (s *session) takeText(out *[]byte) step {
 	m := &s.message
 	if !m.headed {
-		begins := m.body.Start(s.client.bytes(), (*out)[len(*out):])
+		begins := m.body.Start(s.client.Bytes(), (*out)[len(*out):])
 		if begins == smtp.StartUnknown {
 			return starve
 		}
@@ -79,9 +79,9 @@ func (s *session) takeText(out *[]byte) step {
 		text = (*spooled)[:0]
 	}
 	before := len(*out)
-	n, wire, text, ev := m.body.Next(s.client.bytes(), *out, text)
+	n, wire, text, ev := m.body.Next(s.client.Bytes(), *out, text)
 	*out = wire
-	s.client.consume(n)
+	s.client.Consume(n)
 	m.open = ev != smtp.BodyEnd
 	if m.spool {
 		m.size += int64(len(text))
@@ -178,7 +178,7 @@ func (s *session) endText(out *[]byte) step {
 // answers the message or ends the session. What is on its way to us still cannot
 // be told from the answer to the end.
 func (s *session) release(out *[]byte) step {
-	spoken := s.server.pending()
+	spoken := s.server.Pending()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for (spoken || s.begun) && !s.over() {

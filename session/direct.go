@@ -1,17 +1,15 @@
-// The direct proxy: octets both ways, no checks. On Linux the kernel moves them
-// (splice) without a copy through this process.
+// The direct proxy: octets both ways, no checks, and without a copy through this
+// process where the kernel can move them.
 
 package session
 
 import (
 	"errors"
-	"io"
-	"net"
 	"os"
-	"sync/atomic"
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/session/stream"
 )
 
 // goDirect opens the floodgate; s.mu is held.
@@ -39,25 +37,25 @@ func (s *session) directFromServer() {
 // either half on. It is silence on both sides that ends a session, by the
 // worker's clock. What is silent is waited for without a pipe and without end;
 // when octets come, they are moved for as long as a look of that clock takes.
-func (s *session) pump(to, from *stream, side string) {
+func (s *session) pump(to, from *stream.Stream, side string) {
 	if s.w.mustEnd() {
 		s.end("admin")
 		return
 	}
-	if b := from.bytes(); len(b) > 0 {
-		if to.write(b) != nil {
+	if b := from.Bytes(); len(b) > 0 {
+		if to.Write(b) != nil {
 			s.end(side)
 			return
 		}
-		from.consume(len(b))
+		from.Consume(len(b))
 	}
 	for {
-		from.conn.SetReadDeadline(time.Time{})
-		err := from.await()
+		from.Conn.SetReadDeadline(time.Time{})
+		err := from.Await()
 		s.touch()
 		if err == nil {
-			from.conn.SetReadDeadline(time.Now().Add(look))
-			_, err = splice(to.conn, from.conn, &from.got)
+			from.Conn.SetReadDeadline(time.Now().Add(look))
+			err = from.SpliceTo(to)
 			s.touch()
 		}
 		switch {
@@ -67,7 +65,7 @@ func (s *session) pump(to, from *stream, side string) {
 				s.by = side
 			}
 			s.mu.Unlock()
-			to.conn.CloseWrite()
+			to.Conn.CloseWrite()
 			return
 		case !errors.Is(err, os.ErrDeadlineExceeded) || s.isEnded():
 			s.end(side)
@@ -80,10 +78,4 @@ func (s *session) isEnded() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.ended
-}
-
-func splice(to, from *net.TCPConn, got *atomic.Int64) (int64, error) {
-	n, err := io.Copy(to, from)
-	got.Add(n)
-	return n, err
 }

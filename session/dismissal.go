@@ -38,11 +38,11 @@ func (s *session) leaveFor(d *dismissal) bool {
 	s.taken, s.dismissal = true, d
 	s.turn.Broadcast()
 	// It may wait for the client, or for a server that nobody reads any more.
-	s.client.expire()
+	s.client.Expire()
 	if d.early {
-		s.server.conn.SetWriteDeadline(time.Unix(1, 0)) // not one octet more
+		s.server.Conn.SetWriteDeadline(time.Unix(1, 0)) // not one octet more
 	} else {
-		s.server.conn.SetWriteDeadline(time.Now().Add(lingering * time.Second))
+		s.server.Conn.SetWriteDeadline(time.Now().Add(lingering * time.Second))
 	}
 	return true
 }
@@ -71,7 +71,7 @@ func (s *session) carryOut() {
 	for d.relaying && !s.ended {
 		s.turn.Wait()
 	}
-	s.client.conn.SetReadDeadline(time.Time{})
+	s.client.Conn.SetReadDeadline(time.Time{})
 	if s.ended {
 		s.mu.Unlock()
 		return
@@ -89,8 +89,8 @@ func (s *session) carryOut() {
 		s.takeover(d.text)
 		return
 	}
-	s.server.write([]byte("QUIT\r\n"))
-	s.server.conn.Close()
+	s.server.Write([]byte("QUIT\r\n"))
+	s.server.Conn.Close()
 	s.w.count(imsg.CountRejectRateLimit, 1)
 	if d.found != 0 && d.code == smtp.CodeRefused {
 		s.offend(d.found, "", 0, "")

@@ -161,7 +161,7 @@ func (s *session) hurry() {
 	s.mu.Lock()
 	proxy := s.phase == direct
 	if !proxy && !s.ended {
-		s.client.expire()
+		s.client.Expire()
 	}
 	s.mu.Unlock()
 	if proxy {
@@ -180,7 +180,7 @@ func (s *session) hurried(err error) bool {
 	if s.dismissal != nil || s.expired.Load() {
 		return false
 	}
-	s.client.conn.SetReadDeadline(time.Time{})
+	s.client.Conn.SetReadDeadline(time.Time{})
 	return true
 }
 
@@ -215,8 +215,8 @@ func (s *session) bowOut(out *[]byte) bool {
 		return true
 	}
 	if greeted { // before that a client must be silent
-		s.server.conn.SetWriteDeadline(time.Now().Add(lingering * time.Second))
-		s.server.write([]byte("QUIT\r\n"))
+		s.server.Conn.SetWriteDeadline(time.Now().Add(lingering * time.Second))
+		s.server.Write([]byte("QUIT\r\n"))
 	}
 	s.sayEnd()
 	return true
@@ -227,7 +227,7 @@ func (s *session) bowOut(out *[]byte) bool {
 func (s *session) sayEnd() {
 	s.touch()
 	s.patience.Store(lingering)
-	s.client.conn.SetReadDeadline(time.Time{}) // it gets the time to read them
+	s.client.Conn.SetReadDeadline(time.Time{}) // it gets the time to read them
 	if imsg.State(s.state.Load()) != imsg.StateQuit {
 		s.say(smtp.CodeShutdown, s.text(imsg.MsgTempUnavail))
 	}

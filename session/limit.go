@@ -74,7 +74,7 @@ func (s *session) abandoned() bool {
 		s.shut = 0
 		return false
 	}
-	half, whole := s.client.closed()
+	half, whole := s.client.Closed()
 	if half {
 		s.shut += look
 	}

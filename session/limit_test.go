@@ -157,7 +157,7 @@ func TestAbandoned(t *testing.T) {
 		}
 		t.Cleanup(func() { a.Close() })
 		s := &session{w: &worker{ending: t.Context()}}
-		if err := s.client.open(a.(*net.TCPConn)); err != nil {
+		if err := s.client.Open(a.(*net.TCPConn)); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := c.Write([]byte("RSET\r\n")); err != nil {
@@ -182,7 +182,7 @@ func TestAbandoned(t *testing.T) {
 		}
 	}
 	c.CloseWrite()
-	arrived(s, "its half is not closed", func() bool { half, _ := s.client.closed(); return half })
+	arrived(s, "its half is not closed", func() bool { half, _ := s.client.Closed(); return half })
 	for range halfClosed/look - 1 {
 		if s.abandoned() {
 			t.Fatal("a client that has closed its half has gone")

@@ -36,7 +36,7 @@ func refusing(t *testing.T) (w *worker, accept func() (client *net.TCPConn, s *s
 		}
 		s := &session{w: w}
 		s.turn.L = &s.mu
-		if err := s.client.open(conn.(*net.TCPConn)); err != nil {
+		if err := s.client.Open(conn.(*net.TCPConn)); err != nil {
 			t.Fatal(err)
 		}
 		return c.(*net.TCPConn), s
@@ -79,7 +79,7 @@ func TestLingeringIsBounded(t *testing.T) {
 			if _, err := c.Write([]byte(strings.Repeat("EHLO client.example\r\n", 100))); err != nil {
 				t.Fatal(err)
 			}
-			if err := s.client.fill(); err != nil { // it has arrived
+			if err := s.client.Fill(); err != nil { // it has arrived
 				t.Fatal(err)
 			}
 		}

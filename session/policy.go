@@ -232,7 +232,7 @@ func (s *session) spfClient() netip.Addr {
 				return a
 			}
 		}
-		return addrPort(s.server.conn.LocalAddr()).Addr()
+		return addrPort(s.server.Conn.LocalAddr()).Addr()
 	}
 	return s.src.Addr()
 }

@@ -6,10 +6,23 @@ package session
 import (
 	"errors"
 	"io"
+	"os"
+	"sync"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/session/smtp"
+	"github.com/smtp-gated/smtp-gated/session/stream"
 )
+
+// ownLines is room for a few lines of our own among what is collected, in octets.
+const ownLines = 4 << 10
+
+// outputs hold what a batch of input becomes: at most twice its size (dots), and
+// lines of our own.
+var outputs = sync.Pool{New: func() any {
+	b := make([]byte, 0, 2*stream.BufferSize+ownLines)
+	return &b
+}}
 
 // step is what a decision leaves to do.
 type step uint8
@@ -28,7 +41,7 @@ func (s *session) fromClient() {
 		if s.w.mustEnd() && s.bowOut(new([]byte)) {
 			break
 		}
-		if err := s.client.fill(); err != nil {
+		if err := s.client.Fill(); err != nil {
 			if s.hurried(err) {
 				continue
 			}
@@ -54,7 +67,7 @@ func (s *session) fromClient() {
 // collected in out, and flushed before anything is waited for. False: the relay
 // is over.
 func (s *session) take(out *[]byte) bool {
-	for len(s.client.bytes()) > 0 {
+	for len(s.client.Bytes()) > 0 {
 		phase, ok := s.turnTo(out)
 		if !ok {
 			return false
@@ -131,7 +144,7 @@ func (s *session) flush(out *[]byte) bool {
 	if len(*out) == 0 {
 		return true
 	}
-	err := s.server.write(*out)
+	err := s.server.Write(*out)
 	*out = (*out)[:0]
 	return err == nil
 }
@@ -146,16 +159,16 @@ func (s *session) clientGone(err error) {
 	s.mu.Unlock()
 	switch {
 	case direct:
-		s.server.conn.CloseWrite()
+		s.server.Conn.CloseWrite()
 	case errors.Is(err, io.EOF) && owed:
-		s.server.conn.CloseWrite()
+		s.server.Conn.CloseWrite()
 		if s.drained(new([]byte)) {
 			s.end("client")
 		}
-	case isClosed(err):
-		s.end("client")
-	default:
+	case os.IsTimeout(err):
 		s.end("timeout")
+	default: // a reset is a close, too
+		s.end("client")
 	}
 }
 
@@ -163,7 +176,7 @@ func (s *session) clientGone(err error) {
 func (s *session) fromServer() {
 	defer s.leave()
 	for {
-		if s.server.fill() != nil {
+		if s.server.Fill() != nil {
 			s.serverGone()
 			return
 		}
@@ -217,7 +230,7 @@ func (s *session) isTaken() bool {
 func (s *session) hangUp() {
 	s.touch()
 	s.patience.Store(lingering)
-	s.client.conn.CloseWrite()
+	s.client.Conn.CloseWrite()
 }
 
 // say writes one reply of our own to the client, at once.
@@ -230,7 +243,7 @@ func (s *session) say(code smtp.Code, text string) error {
 func (s *session) sayLine(line []byte) error {
 	s.clientOut.Lock()
 	defer s.clientOut.Unlock()
-	return s.client.write(line)
+	return s.client.Write(line)
 }
 
 func (s *session) enhanced() bool {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/session/smtp"
+	"github.com/smtp-gated/smtp-gated/session/stream"
 )
 
 // obey plays a server that answers whatever comes and returns what came. Replies
@@ -269,7 +270,7 @@ func TestMuchIsSwallowed(t *testing.T) {
 	r.server.say("421 down\r\n")
 	r.server.end()
 	for range 10 {
-		r.client.say(strings.Repeat("x", 4*bufSize))
+		r.client.say(strings.Repeat("x", 4*stream.BufferSize))
 		time.Sleep(10 * time.Millisecond)
 	}
 	r.client.hears("421 down\r\n")

@@ -33,8 +33,8 @@ func (s *session) takeReplies(out *[]byte) relayState {
 	var last entry // what the last complete reply answers
 	code := 0      // and its code
 	s.replies.Auth = s.isAuthOpen()
-	for len(s.server.bytes()) > 0 {
-		r, n, err := s.replies.Next(s.server.bytes())
+	for len(s.server.Bytes()) > 0 {
+		r, n, err := s.replies.Next(s.server.Bytes())
 		if err == nil && n == 0 {
 			break
 		}
@@ -62,7 +62,7 @@ func (s *session) takeReplies(out *[]byte) relayState {
 			}
 		}
 		*out = s.relayed(*out, e, r)
-		s.server.consume(n)
+		s.server.Consume(n)
 		if !r.Last {
 			continue
 		}
@@ -76,7 +76,7 @@ func (s *session) takeReplies(out *[]byte) relayState {
 		}
 		done++
 		s.note(last, code)
-		if last.kind == starttls && code == 220 && s.client.pending() {
+		if last.kind == starttls && code == 220 && s.client.Pending() {
 			if s.claim("error") {
 				s.say(smtp.CodeRejected, s.text(imsg.MsgProtoError))
 				s.finish("error")
@@ -174,7 +174,7 @@ func (s *session) sendClient(out *[]byte) bool {
 	if s.isTaken() || s.isEnded() {
 		return false
 	}
-	err := s.client.write(*out)
+	err := s.client.Write(*out)
 	*out = (*out)[:0]
 	if err != nil {
 		s.end("client")
@@ -292,7 +292,7 @@ func (s *session) setAuth(f imsg.AuthFlags) { s.auth.Or(uint32(f)) }
 func (s *session) settle(done int, last entry, code int) relayState {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.begun = s.replies.Open() || len(s.server.bytes()) > 0
+	s.begun = s.replies.Open() || len(s.server.Bytes()) > 0
 	for range done {
 		s.queue.pop()
 	}

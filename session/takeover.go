@@ -28,12 +28,12 @@ func (s *session) cut(out *[]byte) bool {
 	}
 	if out != nil {
 		// Nobody reads its replies any more: it may take nothing either.
-		s.server.conn.SetWriteDeadline(time.Now().Add(lingering * time.Second))
+		s.server.Conn.SetWriteDeadline(time.Now().Add(lingering * time.Second))
 		*out = append(*out, "QUIT\r\n"...)
-		s.server.write(*out)
+		s.server.Write(*out)
 		*out = (*out)[:0]
 	}
-	s.server.conn.Close()
+	s.server.Conn.Close()
 	return true
 }
 
@@ -89,7 +89,7 @@ func (s *session) takeover(reason string) {
 		if err != nil {
 			if errors.Is(err, os.ErrDeadlineExceeded) {
 				s.say(smtp.CodeTimeout, s.text(imsg.MsgSessionTimeout))
-				s.client.conn.SetReadDeadline(time.Time{}) // it gets the time to read that
+				s.client.Conn.SetReadDeadline(time.Time{}) // it gets the time to read that
 			}
 			s.finish("timeout")
 			return
@@ -126,18 +126,18 @@ type played struct {
 // swallowed. The rest of a message that was refused on its way is read to its
 // end first: it is no command.
 func (s *session) nextLine() (*played, error) {
-	if len(s.client.bytes()) == 0 {
-		if err := s.client.fill(); err != nil {
+	if len(s.client.Bytes()) == 0 {
+		if err := s.client.Fill(); err != nil {
 			return nil, err
 		}
 	}
 	for {
-		in := s.client.bytes()
+		in := s.client.Bytes()
 		switch {
 		case s.skip > 0:
 			n := min(s.skip, int64(len(in)))
 			s.skip -= n
-			s.client.consume(int(n))
+			s.client.Consume(int(n))
 			if s.skip > 0 || s.sorry == "" {
 				return nil, nil
 			}
@@ -149,14 +149,14 @@ func (s *session) nextLine() (*played, error) {
 			s.message.body.NoSpool = true
 			n, _, _, ev := s.message.body.Next(in, (*out)[:0], nil)
 			outputs.Put(out)
-			s.client.consume(n)
+			s.client.Consume(n)
 			s.message.open = ev != smtp.BodyEnd
 			return nil, nil
 		}
 		line, n, status := s.lines.Next(in)
 		if status == smtp.LineMore {
-			s.client.consume(n)
-			if err := s.client.fill(); err != nil {
+			s.client.Consume(n)
+			if err := s.client.Fill(); err != nil {
 				return nil, err
 			}
 			continue
@@ -168,7 +168,7 @@ func (s *session) nextLine() (*played, error) {
 				s.skip, _, _ = smtp.ParseBDAT(cmd.Arg)
 			}
 		}
-		s.client.consume(n)
+		s.client.Consume(n)
 		return p, nil
 	}
 }
@@ -210,8 +210,8 @@ func (s *session) finish(by string) {
 	}
 	s.turn.Broadcast()
 	s.mu.Unlock()
-	if s.server.conn != nil {
-		s.server.conn.Close()
+	if s.server.Conn != nil {
+		s.server.Conn.Close()
 	}
 	s.hangUp()
 }

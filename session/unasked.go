@@ -55,7 +55,7 @@ func (s *session) answerEarly(out *[]byte, d *dismissal) {
 		return
 	}
 	s.info("DATA:CANCELLED [" + itoa(code) + "]")
-	s.server.conn.Close()
+	s.server.Conn.Close()
 	s.mu.Lock()
 	d.text, d.relaying = reply, false
 	s.turn.Broadcast()
@@ -77,7 +77,7 @@ func (s *session) bidFarewell(out *[]byte) {
 // out. It returns the code, and the last line made fit for a reply of ours.
 func (s *session) lastWords(out *[]byte) (code int, reply string, err error) {
 	for {
-		r, n, err := s.replies.Next(s.server.bytes())
+		r, n, err := s.replies.Next(s.server.Bytes())
 		if err != nil {
 			s.log().Warn("protocol error of the server", "dst", s.dst, "error", err)
 			*out = append(*out, s.ownLine(smtp.CodeTimeout, s.text(imsg.MsgProtoError))...)
@@ -87,7 +87,7 @@ func (s *session) lastWords(out *[]byte) (code int, reply string, err error) {
 		if n > 0 {
 			*out = append(append(*out, r.Line...), "\r\n"...)
 			code, reply = r.Code, cut(clean(r.Line), smtp.OwnReplyLimit)
-			s.server.consume(n)
+			s.server.Consume(n)
 		}
 		if n > 0 && !r.Last {
 			continue
@@ -99,7 +99,7 @@ func (s *session) lastWords(out *[]byte) (code int, reply string, err error) {
 		if n > 0 {
 			return code, reply, nil
 		}
-		if err := s.server.fill(); err != nil {
+		if err := s.server.Fill(); err != nil {
 			return 0, "", err
 		}
 		s.touch()

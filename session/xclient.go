@@ -37,8 +37,8 @@ func (s *session) introduce() error {
 	ctx, done := s.limited(s.w.cfg.TimeoutLookup)
 	defer done()
 	deadline, _ := ctx.Deadline()
-	s.server.conn.SetReadDeadline(deadline)
-	alone := context.AfterFunc(ctx, s.server.expire)
+	s.server.Conn.SetReadDeadline(deadline)
+	alone := context.AfterFunc(ctx, s.server.Expire)
 	defer alone()
 	esmtp := false
 	code, err := s.serverReply(func(r smtp.Reply) {
@@ -51,7 +51,7 @@ func (s *session) introduce() error {
 		return errNoESMTP
 	}
 
-	if err := s.server.write([]byte("EHLO " + s.w.cfg.ProxyName + "\r\n")); err != nil {
+	if err := s.server.Write([]byte("EHLO " + s.w.cfg.ProxyName + "\r\n")); err != nil {
 		return err
 	}
 	offered := false
@@ -68,7 +68,7 @@ func (s *session) introduce() error {
 		return errNoXclient
 	}
 
-	if err := s.server.write(append(s.appendXclient(nil), "\r\n"...)); err != nil {
+	if err := s.server.Write(append(s.appendXclient(nil), "\r\n"...)); err != nil {
 		return err
 	}
 	var greeting []byte
@@ -80,12 +80,12 @@ func (s *session) introduce() error {
 		return err
 	case code != 220:
 		return errXclient
-	case len(s.server.bytes()) > 0:
+	case len(s.server.Bytes()) > 0:
 		return errUnasked
 	case !alone():
 		return context.Canceled
 	}
-	s.server.conn.SetReadDeadline(time.Time{})
+	s.server.Conn.SetReadDeadline(time.Time{})
 	s.greeted.Store(true)
 	return s.sayLine(greeting)
 }
@@ -93,12 +93,12 @@ func (s *session) introduce() error {
 // serverReply waits for a reply and shows each of its lines.
 func (s *session) serverReply(line func(smtp.Reply)) (code int, err error) {
 	for size := 0; ; {
-		r, n, err := s.replies.Next(s.server.bytes())
+		r, n, err := s.replies.Next(s.server.Bytes())
 		if err != nil {
 			return 0, err
 		}
 		if n == 0 {
-			if err := s.server.fill(); err != nil {
+			if err := s.server.Fill(); err != nil {
 				return 0, err
 			}
 			continue
@@ -107,7 +107,7 @@ func (s *session) serverReply(line func(smtp.Reply)) (code int, err error) {
 			return 0, errLongReply
 		}
 		line(r)
-		s.server.consume(n)
+		s.server.Consume(n)
 		if r.Last {
 			return r.Code, nil
 		}

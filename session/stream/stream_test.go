@@ -1,4 +1,4 @@
-package session
+package stream
 
 import (
 	"net"
@@ -6,28 +6,34 @@ import (
 	"testing"
 )
 
-// A side that waits holds no buffer, whatever it has begun to say, and loses
-// none of it.
-func TestWaitingHoldsNoBuffer(t *testing.T) {
+// pair is a stream and the connection's other end.
+func pair(t testing.TB) (near *Stream, far net.Conn) {
+	t.Helper()
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	far, err := net.Dial("tcp4", l.Addr().String())
+	if far, err = net.Dial("tcp4", l.Addr().String()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { far.Close() })
+	conn, err := l.Accept()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer far.Close()
-	near, err := l.Accept()
-	if err != nil {
+	t.Cleanup(func() { conn.Close() })
+	near = new(Stream)
+	if err := near.Open(conn.(*net.TCPConn)); err != nil {
 		t.Fatal(err)
 	}
-	defer near.Close()
-	var s stream
-	if err := s.open(near.(*net.TCPConn)); err != nil {
-		t.Fatal(err)
-	}
+	return near, far
+}
+
+// A side that waits holds no buffer, whatever it has begun to say, and loses
+// none of it.
+func TestWaitingHoldsNoBuffer(t *testing.T) {
+	s, far := pair(t)
 	want := ""
 	for _, tc := range []struct {
 		text   string
@@ -39,13 +45,13 @@ func TestWaitingHoldsNoBuffer(t *testing.T) {
 			t.Fatal(err)
 		}
 		want += tc.text
-		for len(s.bytes()) < len(want) {
-			if err := s.fill(); err != nil {
+		for len(s.Bytes()) < len(want) {
+			if err := s.Fill(); err != nil {
 				t.Fatal(err)
 			}
 		}
 		if rest, ok := strings.CutPrefix(want, "first\r\n"); ok {
-			s.consume(len("first\r\n"))
+			s.Consume(len("first\r\n"))
 			want = rest
 		}
 		s.raw.Control(func(fd uintptr) {
@@ -56,11 +62,11 @@ func TestWaitingHoldsNoBuffer(t *testing.T) {
 		if (s.in != nil) != tc.buffer {
 			t.Errorf("%d octets wait in a buffer: %t", len(want), s.in != nil)
 		}
-		if got := string(s.bytes()); got != want {
+		if got := string(s.Bytes()); got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
 	}
-	s.consume(len(want))
+	s.Consume(len(want))
 	if s.in != nil || s.left != nil {
 		t.Error("a buffer for nothing")
 	}
