@@ -10,6 +10,7 @@ import (
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/link"
 	"github.com/smtp-gated/smtp-gated/session/smtp"
+	"github.com/smtp-gated/smtp-gated/session/upstream"
 )
 
 // admit asks everybody who may refuse the connection, in the contract's order.
@@ -18,7 +19,7 @@ func (s *session) admit() bool {
 	asks := w.cfg.Mode.Asks()
 	var problem error
 	if !asks {
-		s.dst, problem = target(w.cfg, s.client.Conn, s.src, s.local)
+		s.dst, problem = upstream.Target(w.cfg, s.client.Conn, s.src, s.local)
 	}
 	a, err := s.seek(&imsg.Enter{Client: s.src, Local: s.local, Target: s.dst})
 	if err != nil {
@@ -48,7 +49,7 @@ func (s *session) admit() bool {
 	}
 	s.always("NEW ("+strconv.Itoa(a.Sessions)+"/"+strconv.Itoa(a.Same)+")",
 		"on", s.local, "src", s.src, "ident", s.ident, "dst", s.dst, "id", s.id())
-	if loops(w.cfg, s.src, s.local, s.dst) {
+	if upstream.Loops(w.cfg, s.src, s.local, s.dst) {
 		s.info("loop refused", "src", s.src, "dst", s.dst)
 		s.refuse(smtp.CodeRejected, imsg.MsgLoopAvoidance, "")
 		return false

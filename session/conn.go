@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"os"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -161,75 +160,6 @@ func (s *session) swallow() {
 		if s.client.Fill() != nil {
 			return
 		}
-	}
-}
-
-// connect reaches the server, or plays one that says why it cannot.
-func (s *session) connect() bool {
-	s.state.Store(uint32(imsg.StateConnect))
-	// TimeoutConnect bounds the attempt, not timeout_idle.
-	s.patience.Store(forever)
-	conn, err := s.dial()
-	if s.w.mustEnd() {
-		if err == nil {
-			conn.Close()
-		}
-		s.turnOff()
-		return false
-	}
-	if err == nil {
-		s.mu.Lock()
-		err = s.server.Open(conn)
-		s.mu.Unlock()
-		if err == nil {
-			return s.meet()
-		}
-		conn.Close()
-	}
-	s.touch()
-	s.patience.Store(s.idleLimit())
-	reason := s.text(imsg.MsgCannotConnect) + " [" + s.dst.Addr().String() + "]: " + problem(err)
-	if os.IsTimeout(err) {
-		reason = s.text(imsg.MsgConnectTimeout) + " [" + s.dst.Addr().String() + "]"
-	}
-	s.turnAway(reason)
-	return false
-}
-
-// meet waits for the server's greeting, which in mode fixed+xclient is not the
-// first thing it says.
-func (s *session) meet() bool {
-	s.state.Store(uint32(imsg.StatePre))
-	s.offer = s.w.offer
-	s.offer.Added = s.longestHeader()
-	var err error
-	if s.w.cfg.Mode == imsg.ModeFixedXclient {
-		err = s.introduce()
-	} else {
-		s.queue.push(entry{kind: greeting})
-	}
-	s.touch()
-	s.patience.Store(s.idleLimit())
-	if err == nil {
-		return true
-	}
-	if s.w.mustEnd() {
-		s.turnOff()
-		return false
-	}
-	s.info("XCLIENT:FAILED", "dst", s.dst, "error", err)
-	if s.cut(new([]byte)) {
-		s.turnAway(s.text(imsg.MsgFixedXclientFail))
-	}
-	return false
-}
-
-// turnAway greets in the server's place and takes over: there is no server.
-func (s *session) turnAway(reason string) {
-	s.judged()
-	if s.say(smtp.CodeGreeting, "SMTP") == nil {
-		s.takeover(reason)
-		s.swallow()
 	}
 }
 

@@ -22,6 +22,7 @@ import (
 	"github.com/smtp-gated/smtp-gated/imsg/process"
 	"github.com/smtp-gated/smtp-gated/session/smtp"
 	"github.com/smtp-gated/smtp-gated/session/spool"
+	"github.com/smtp-gated/smtp-gated/session/upstream"
 )
 
 // admissionWait bounds how long a client waits for lockd to let it in.
@@ -38,7 +39,7 @@ type worker struct {
 	scand   link.Peer
 	lookupd link.Peer
 
-	stock4, stock6 stock // sockets to reach servers with, by family
+	dialer *upstream.Dialer
 
 	ending context.Context // over when the generation must end
 	endAll context.CancelFunc
@@ -81,8 +82,7 @@ func newWorker(parent *process.Parent, log *slog.Logger) *worker {
 	w := &worker{parent: parent, log: log, sessions: make(map[uint64]*session), early: make(map[uint64]time.Time)}
 	w.idle = sync.NewCond(&w.mu)
 	w.ending, w.endAll = context.WithCancel(context.Background())
-	w.stock4.ask = func(n int) error { return parent.Send(&imsg.Sockets{N: n}) }
-	w.stock6.ask = func(n int) error { return parent.Send(&imsg.Sockets{IPv6: true, N: n}) }
+	w.dialer = upstream.NewDialer(func(ipv6 bool, n int) error { return parent.Send(&imsg.Sockets{IPv6: ipv6, N: n}) })
 	return w
 }
 
@@ -91,7 +91,7 @@ func (w *worker) fromParent(r link.Request) {
 	case *imsg.Listener:
 		w.listen(m, r.Files[0])
 	case *imsg.Socket:
-		w.stock(m.IPv6).put(r.Files[0])
+		w.dialer.Add(m.IPv6, r.Files[0])
 	case *imsg.Start:
 		w.start()
 	case *imsg.Drain:
@@ -183,13 +183,6 @@ func (w *worker) start() {
 	for _, l := range w.listeners {
 		go w.accept(l.TCPListener)
 	}
-}
-
-func (w *worker) stock(six bool) *stock {
-	if six {
-		return &w.stock6
-	}
-	return &w.stock4
 }
 
 // limit is how many connections this worker holds at most, refused ones on

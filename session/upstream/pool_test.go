@@ -1,4 +1,4 @@
-package session
+package upstream
 
 import (
 	"context"
@@ -14,7 +14,7 @@ import (
 
 // shop is a parent that gives pipes for sockets.
 type shop struct {
-	stock
+	socketPool
 	t     *testing.T
 	mu    sync.Mutex
 	sold  int
@@ -55,13 +55,13 @@ func (s *shop) deliver() {
 	}
 }
 
-func TestStock(t *testing.T) {
+func TestPool(t *testing.T) {
 	s := newShop(t)
 	const sessions = 500
 	var all sync.WaitGroup
 	for range sessions {
 		all.Go(func() {
-			f, err := s.take(soon(t, imsgtest.Patience))
+			f, err := s.get(soon(t, imsgtest.Patience))
 			if err != nil {
 				t.Error(err)
 				return
@@ -72,34 +72,34 @@ func TestStock(t *testing.T) {
 	all.Wait()
 	var free int
 	imsgtest.Until(t, "all that was asked for is there", func() bool {
-		s.stock.mu.Lock()
-		defer s.stock.mu.Unlock()
+		s.socketPool.mu.Lock()
+		defer s.socketPool.mu.Unlock()
 		free = len(s.free)
 		return s.asked == 0 && len(s.waiting) == 0
 	})
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.sold != sessions+free || free > inStock || free <= inStock/2 {
-		t.Errorf("%d sold to %d sessions, %d in stock", s.sold, sessions, free)
+	if s.sold != sessions+free || free > poolSize || free <= poolSize/2 {
+		t.Errorf("%d sold to %d sessions, %d in the pool", s.sold, sessions, free)
 	}
 }
 
-func TestStockRunsOut(t *testing.T) {
+func TestPoolRunsOut(t *testing.T) {
 	s := newShop(t)
 	s.slow = true
 	for range 2 { // the second asks again
-		if _, err := s.take(soon(t, 10*time.Millisecond)); !errors.Is(err, imsg.Resource) {
+		if _, err := s.get(soon(t, 10*time.Millisecond)); !errors.Is(err, imsg.Resource) {
 			t.Errorf("error %v", err)
 		}
 	}
-	if s.owing != 2*(inStock+1) {
+	if s.owing != 2*(poolSize+1) {
 		t.Errorf("%d asked for", s.owing)
 	}
 	s.deliver()
-	if len(s.free) != inStock || s.asked != 0 {
-		t.Errorf("%d in stock, %d asked for", len(s.free), s.asked)
+	if len(s.free) != poolSize || s.asked != 0 {
+		t.Errorf("%d in the pool, %d asked for", len(s.free), s.asked)
 	}
-	f, err := s.take(soon(t, imsgtest.Patience))
+	f, err := s.get(soon(t, imsgtest.Patience))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package session
+package upstream
 
 import (
 	"encoding/binary"

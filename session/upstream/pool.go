@@ -3,7 +3,7 @@
 // family that a worker keeps, so that a session seldom waits for one. It never
 // connects them.
 
-package session
+package upstream
 
 import (
 	"context"
@@ -14,11 +14,11 @@ import (
 	"github.com/smtp-gated/smtp-gated/imsg"
 )
 
-// inStock is how many sockets wait for sessions. The first session asks for them:
+// poolSize is how many sockets wait for sessions. The first session asks for them:
 // a family nobody uses has none.
-const inStock = 8
+const poolSize = 8
 
-type stock struct {
+type socketPool struct {
 	ask func(n int) error // the parent, for so many
 
 	mu      sync.Mutex
@@ -27,49 +27,49 @@ type stock struct {
 	waiting []chan *os.File // sessions, in their order
 }
 
-// take returns a socket, which becomes the caller's. If the parent sends none
+// get returns a socket, which becomes the caller's. If the parent sends none
 // until ctx ends the error is imsg.Resource.
-func (s *stock) take(ctx context.Context) (*os.File, error) {
-	s.mu.Lock()
-	if n := len(s.free); n > 0 {
-		f := s.free[n-1]
-		s.free = s.free[:n-1]
-		s.refill()
-		s.mu.Unlock()
+func (p *socketPool) get(ctx context.Context) (*os.File, error) {
+	p.mu.Lock()
+	if n := len(p.free); n > 0 {
+		f := p.free[n-1]
+		p.free = p.free[:n-1]
+		p.refill()
+		p.mu.Unlock()
 		return f, nil
 	}
 	turn := make(chan *os.File, 1)
-	s.waiting = append(s.waiting, turn)
-	s.refill()
-	s.mu.Unlock()
+	p.waiting = append(p.waiting, turn)
+	p.refill()
+	p.mu.Unlock()
 
 	select {
 	case f := <-turn:
 		return f, nil
 	case <-ctx.Done():
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	i := slices.Index(s.waiting, turn)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	i := slices.Index(p.waiting, turn)
 	if i < 0 {
 		return <-turn, nil // it came in this moment
 	}
-	s.waiting = slices.Delete(s.waiting, i, i+1)
-	s.asked = 0 // what has not come by now will not: the next one asks again
+	p.waiting = slices.Delete(p.waiting, i, i+1)
+	p.asked = 0 // what has not come by now will not: the next one asks again
 	return nil, imsg.Resource
 }
 
 // put takes a socket from the parent.
-func (s *stock) put(f *os.File) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.asked = max(s.asked-1, 0)
+func (p *socketPool) put(f *os.File) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.asked = max(p.asked-1, 0)
 	switch {
-	case len(s.waiting) > 0:
-		s.waiting[0] <- f
-		s.waiting = s.waiting[1:]
-	case len(s.free) < inStock:
-		s.free = append(s.free, f)
+	case len(p.waiting) > 0:
+		p.waiting[0] <- f
+		p.waiting = p.waiting[1:]
+	case len(p.free) < poolSize:
+		p.free = append(p.free, f)
 	default:
 		f.Close() // it was late, and another one was asked for in its place
 	}
@@ -77,13 +77,13 @@ func (s *stock) put(f *os.File) {
 
 // refill asks for what is missing, a few at a time, or at once if a session waits
 // for it; mu is held.
-func (s *stock) refill() {
-	lack := inStock + len(s.waiting) - len(s.free) - s.asked
-	if lack < inStock/2 && len(s.waiting) <= s.asked {
+func (p *socketPool) refill() {
+	lack := poolSize + len(p.waiting) - len(p.free) - p.asked
+	if lack < poolSize/2 && len(p.waiting) <= p.asked {
 		return
 	}
 	n := min(lack, imsg.MaxSockets)
-	if s.ask(n) == nil {
-		s.asked += n
+	if p.ask(n) == nil {
+		p.asked += n
 	}
 }

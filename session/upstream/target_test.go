@@ -1,4 +1,4 @@
-package session
+package upstream
 
 import (
 	"net/netip"
@@ -8,7 +8,7 @@ import (
 	"github.com/smtp-gated/smtp-gated/imsg"
 )
 
-func TestInTheirName(t *testing.T) {
+func TestUsesClientAddress(t *testing.T) {
 	for client, public := range map[string]bool{
 		"192.0.2.1": true, "9.255.255.255": true, "10.0.0.0": false, "10.255.255.255": false, "11.0.0.0": true,
 		"172.15.255.255": true, "172.16.0.0": false, "172.31.255.255": false, "172.32.0.0": true,
@@ -17,10 +17,10 @@ func TestInTheirName(t *testing.T) {
 		"2001:db8::1": true, "fc00::": false, "fdff::1": false, "fe80::1": false, "febf::1": false, "fec0::1": true,
 	} {
 		a := netip.MustParseAddr(client)
-		if got := inTheirName(imsg.ModeTproxyNetfilter, a); got != public {
-			t.Errorf("tproxy,netfilter: %s in its name: %v", a, got)
+		if got := usesClientAddress(imsg.ModeTproxyNetfilter, a); got != public {
+			t.Errorf("tproxy,netfilter: %s uses its address: %v", a, got)
 		}
-		if !inTheirName(imsg.ModeTproxy, a) || inTheirName(imsg.ModeNetfilter, a) || inTheirName(imsg.ModeFixed, a) {
+		if !usesClientAddress(imsg.ModeTproxy, a) || usesClientAddress(imsg.ModeNetfilter, a) || usesClientAddress(imsg.ModeFixed, a) {
 			t.Errorf("%s in another mode", a)
 		}
 	}
@@ -81,7 +81,7 @@ func TestLoops(t *testing.T) {
 			Own: []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("198.51.100.1"), netip.MustParseAddr("fe80::1")},
 		}
 		a := netip.MustParseAddrPort
-		if got := loops(cfg, a(c.src), a(c.local), a(c.dst)); got != c.loop {
+		if got := Loops(cfg, a(c.src), a(c.local), a(c.dst)); got != c.loop {
 			t.Errorf("%+v: %v", c, got)
 		}
 	}

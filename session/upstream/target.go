@@ -1,0 +1,68 @@
+// Package upstream is where a client's server is and how it is reached. It finds
+// targets that no other room need be asked for, keeps a session from coming back to
+// us, and connects: from which address, over whose socket. It never says or reads an
+// octet, and logs nothing.
+package upstream
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"slices"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+)
+
+// This file owns the answers that need no other room: a configured server, the
+// socket's own address, the kernel's memory of it.
+
+var errMode = errors.New("this mode finds no targets")
+
+// Target returns the server of conn, which client made to our address local. The
+// error is imsg.NotFound where the kernel does not know the connection, that of the
+// system, or that of a mode in which lookupd is to be asked.
+func Target(cfg *imsg.SessionConfig, conn *net.TCPConn, client, local netip.AddrPort) (netip.AddrPort, error) {
+	switch cfg.Mode {
+	case imsg.ModeFixed, imsg.ModeFixedXclient:
+		return cfg.FixedServer, nil
+	case imsg.ModeGetsockname, imsg.ModeIpfw, imsg.ModeTproxy:
+		return local, nil
+	case imsg.ModeNetfilter:
+		return originalDst(conn, local.Addr().Is6())
+	case imsg.ModeTproxyNetfilter:
+		if usesClientAddress(cfg.Mode, client.Addr()) {
+			return local, nil
+		}
+		return originalDst(conn, local.Addr().Is6())
+	}
+	return netip.AddrPort{}, errMode
+}
+
+// Loops tells whether a session would come back to us: its server is one of our
+// own listeners, or its client is its server or this machine. In fixed mode a
+// client may well run here, or on the server's host.
+func Loops(cfg *imsg.SessionConfig, client, local, server netip.AddrPort) bool {
+	if !cfg.Mode.Fixed() && (client.Addr() == server.Addr() || isOurs(cfg, client.Addr())) {
+		return true
+	}
+	for _, l := range cfg.Listeners {
+		if l == server {
+			return true
+		}
+		// A wildcard listener takes every local address; the one this
+		// client reached us by is certainly one.
+		if l.Addr().IsUnspecified() && l.Port() == server.Port() && (server.Addr() == local.Addr() || isOurs(cfg, server.Addr())) {
+			return true
+		}
+	}
+	return false
+}
+
+// isOurs tells whether an address is this machine's.
+func isOurs(cfg *imsg.SessionConfig, a netip.Addr) bool {
+	if a.IsLoopback() {
+		return true
+	}
+	_, found := slices.BinarySearchFunc(cfg.Own, a.WithZone(""), netip.Addr.Compare)
+	return found
+}
