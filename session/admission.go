@@ -13,6 +13,10 @@ import (
 	"github.com/smtp-gated/smtp-gated/session/upstream"
 )
 
+// admissionRetry is the pause before a lockd that is just being replaced is asked
+// again.
+const admissionRetry = 10 * time.Millisecond
+
 // admit asks everybody who may refuse the connection, in the contract's order.
 func (s *session) admit() bool {
 	w := s.w
@@ -21,61 +25,62 @@ func (s *session) admit() bool {
 	if !asks {
 		s.dst, problem = upstream.Target(w.cfg, s.client.Conn, s.src, s.local)
 	}
-	a, err := s.seek(&imsg.Enter{Client: s.src, Local: s.local, Target: s.dst})
+	a, err := s.askAdmission(&imsg.Enter{Client: s.src, Local: s.local, Target: s.dst})
 	if err != nil {
-		s.unanswered(err)
+		s.admissionFailed(err)
 		return false
 	}
 	s.number = a.Number
 	if a.Refusal == imsg.Admitted {
-		w.enlist(s)
+		w.register(s)
 	}
 	s.info("ACCEPT:", "from", s.src)
 	if a.Refusal != imsg.Admitted {
-		s.refused(a)
+		s.refuseAdmission(a)
 		return false
 	}
 	if problem != nil {
 		s.info("LOOKUP:FAILED", "src", s.src.Addr(), "error", problem)
-		s.turnAway(s.lost(problem))
+		s.serveUnreachable(s.lookupErrorText(problem))
 		return false
 	}
 	if asks && !s.locate(&a) {
 		return false
 	}
-	s.uses = a.Uses
-	if w.cfg.DNSBL && w.cfg.AuthSkip&imsg.SkipDNSBL == 0 && s.turnListed() {
+	s.quotas = a.Uses
+	if w.cfg.DNSBL && w.cfg.AuthSkip&imsg.SkipDNSBL == 0 && s.refuseListed() {
 		return false
 	}
 	s.always("NEW ("+strconv.Itoa(a.Sessions)+"/"+strconv.Itoa(a.Same)+")",
 		"on", s.local, "src", s.src, "ident", s.ident, "dst", s.dst, "id", s.id())
 	if upstream.Loops(w.cfg, s.src, s.local, s.dst) {
 		s.info("loop refused", "src", s.src, "dst", s.dst)
-		s.refuse(smtp.CodeRejected, imsg.MsgLoopAvoidance, "")
+		s.refuseConnection(smtp.CodeRejected, imsg.MsgLoopAvoidance, "")
 		return false
 	}
-	s.announced = s.visit()
-	return s.announced
+	s.newLogged = s.checkTargetQuota()
+	return s.newLogged
 }
 
-// visit asks whether the client may call one more server.
-func (s *session) visit() bool {
-	if !s.uses.Has(imsg.RateTargets) {
+// checkTargetQuota asks whether the client may call one more server.
+func (s *session) checkTargetQuota() bool {
+	if !s.quotas.Has(imsg.RateTargets) {
 		return true
 	}
 	a, err := link.Ask(&s.w.lockd, &imsg.QuotaUse{Number: s.number, Counter: imsg.RateTargets, Amount: 1}, admissionWait)
 	if err != nil {
-		s.unanswered(err)
+		s.admissionFailed(err)
 		return false
 	}
 	if a.Refusal != imsg.Admitted {
-		s.refused(&imsg.Admission{Refusal: a.Refusal})
+		s.refuseAdmission(&imsg.Admission{Refusal: a.Refusal})
 	}
 	return a.Refusal == imsg.Admitted
 }
 
-// seek asks lockd for admission; one that is just being replaced is asked again.
-func (s *session) seek(question imsg.Question[imsg.Admission]) (*imsg.Admission, error) {
+// askAdmission asks lockd for admission; one that is just being replaced is asked
+// again.
+func (s *session) askAdmission(question imsg.Question[imsg.Admission]) (*imsg.Admission, error) {
 	deadline := time.Now().Add(admissionWait)
 	for {
 		a, err := link.Ask(&s.w.lockd, question, time.Until(deadline))
@@ -85,20 +90,20 @@ func (s *session) seek(question imsg.Question[imsg.Admission]) (*imsg.Admission,
 		if err != imsg.Gone || time.Now().After(deadline) {
 			return nil, err
 		}
-		time.Sleep(10 * time.Millisecond)
+		time.Sleep(admissionRetry)
 	}
 }
 
-// unanswered refuses a client that lockd did not judge.
-func (s *session) unanswered(err error) {
+// admissionFailed refuses a client that lockd did not answer for.
+func (s *session) admissionFailed(err error) {
 	s.w.count(imsg.CountRejectOther, 1)
 	s.w.log.Error("no admission", "from", s.src, "error", err)
-	s.refuse(smtp.CodeTimeout, imsg.MsgTempUnavail, "")
+	s.refuseConnection(smtp.CodeTimeout, imsg.MsgTempUnavail, "")
 }
 
-// refused tells a client why it was not admitted. What passes by itself is 421,
+// refuseAdmission tells a client why it was not admitted. What passes by itself is 421,
 // after which a sender tries again (RFC 5321 section 3.8); only a lock is 554.
-func (s *session) refused(a *imsg.Admission) {
+func (s *session) refuseAdmission(a *imsg.Admission) {
 	w := s.w
 	code := smtp.CodeTimeout
 	why, whom := "Rejecting", s.src.String()
@@ -127,29 +132,29 @@ func (s *session) refused(a *imsg.Admission) {
 	}
 	w.count(counter, 1)
 	if why != "" { // of locks and rates lockd logs itself
-		s.info(join(why+" connection from "+whom, attrs), attrs...)
+		s.info(withComma(why+" connection from "+whom, attrs), attrs...)
 	}
-	s.refuse(code, text, "")
+	s.refuseConnection(code, text, "")
 }
 
-// join puts the comma between a message and its attributes where the old
+// withComma puts the comma between a message and its attributes where the old
 // daemon's line has one.
-func join(message string, attrs []any) string {
+func withComma(message string, attrs []any) string {
 	if len(attrs) > 0 {
 		return message + ","
 	}
 	return message
 }
 
-// refuse says one line in place of a greeting and closes.
-func (s *session) refuse(code smtp.Code, text imsg.Text, detail string) {
-	s.judged()
+// refuseConnection says one line in place of a greeting and closes.
+func (s *session) refuseConnection(code smtp.Code, text imsg.Text, detail string) {
+	s.admissionDecided()
 	s.claim("error")
 	line := smtp.AppendReply(nil, code, false, s.w.cfg.ProxyName, s.text(text)+detail)
-	s.client.Conn.SetDeadline(time.Now().Add(lingering * time.Second))
+	s.client.Conn.SetDeadline(time.Now().Add(lingerWait))
 	s.client.Write(line)
 	s.client.Conn.CloseWrite()
-	s.giveBack()
+	s.deregister()
 	s.linger()
 	s.end("error")
 }
@@ -163,5 +168,5 @@ func (s *session) linger() {
 		return
 	}
 	defer s.w.endLingering()
-	s.swallow()
+	s.drainInput()
 }

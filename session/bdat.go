@@ -23,26 +23,26 @@ type chunkState uint8
 
 const (
 	noChunks     chunkState = iota
-	openChunks              // a message has begun: the server holds octets as soon as it is headed
+	openChunks              // a message has begun: the server holds octets as soon as its header is sent
 	failedChunks            // the server was reset; chunks are refused until LAST, RSET, MAIL or a HELO
 )
 
-// bdat decides on one BDAT. Until it is accepted its octets are to be skipped,
+// bdat decides on one BDAT. Until it is accepted its octets are discarded,
 // so that a refused chunk is never read as commands.
 func (s *session) bdat(out *[]byte, arg []byte) step {
 	cfg := s.w.cfg
 	size, last, err := smtp.ParseBDAT(arg)
 	if size == math.MaxInt64 {
-		return s.giveUp(out, smtp.CodeArgument, s.text(imsg.MsgProtoError))
+		return s.refuseAndClose(out, smtp.CodeArgument, s.text(imsg.MsgProtoError))
 	}
-	s.skip = size
+	s.discardLeft = size
 	if !cfg.ScanChunks {
 		return s.refuseMasked(out, "BDAT", smtp.CodeUnsupported)
 	}
 	if s.chunks.state == noChunks {
 		// What the server offers and whom it sends to must be known: one
 		// that does not speak CHUNKING would read octets as commands.
-		if !s.drained(out) {
+		if !s.awaitReplies(out) {
 			return stop
 		}
 		if smtp.Cap(s.offered.Load())&smtp.CapChunking == 0 {
@@ -52,7 +52,7 @@ func (s *session) bdat(out *[]byte, arg []byte) step {
 	if err != nil {
 		return s.refuseChunk(out, last, smtp.CodeArgument, s.text(imsg.MsgProtoError))
 	}
-	if s.chunks.state == failedChunks || s.chunks.state == openChunks && s.declined.Load() {
+	if s.chunks.state == failedChunks || s.chunks.state == openChunks && s.chunkRefused.Load() {
 		return s.refuseChunk(out, last, smtp.CodeSequence, s.text(imsg.MsgTransactionFailed))
 	}
 	had := int64(0)
@@ -76,19 +76,19 @@ func (s *session) startChunks(out *[]byte, last bool) step {
 	if s.recipients() == 0 {
 		return s.refuseChunk(out, last, smtp.CodeSequence, s.text(imsg.MsgTransactionFailed))
 	}
-	if !s.mayMail(out) {
+	if !s.maySend(out) {
 		return s.refuseChunk(out, last, smtp.CodeAuthRequired, s.text(imsg.MsgAuthRequired))
 	}
-	if over := s.use(out, imsg.RateMessages, 1, smtp.CodeQuota); over != nil {
-		return s.refuseChunk(out, last, over.code, over.text)
+	if denied := s.useQuota(out, imsg.RateMessages, 1, smtp.CodeQuota); denied != nil {
+		return s.refuseChunk(out, last, denied.code, denied.text)
 	}
 	s.debug("DATA:REQUEST")
-	if err := s.begin(); err != nil {
-		return s.noSpool(out, err)
+	if err := s.beginMessage(); err != nil {
+		return s.refuseNoSpool(out, err)
 	}
 	s.message.chunked = true
-	s.declined.Store(false)
-	s.answered.Store(false)
+	s.chunkRefused.Store(false)
+	s.chunkAnswered.Store(false)
 	s.setChunks(openChunks)
 	return goOn
 }
@@ -98,12 +98,12 @@ func (s *session) startChunks(out *[]byte, last bool) step {
 // (Exim with 504). What stands before the first one is decided by its octets.
 func (s *session) forwardChunk(out *[]byte, size int64, last bool) step {
 	s.chunks.left, s.chunks.last = size, last
-	headed := s.message.headed
+	headed := s.message.headerSent
 	if size == 0 && !last {
 		return s.emptyChunk(out)
 	}
 	if size == 0 && !headed {
-		if next := s.headChunks(out, smtp.StartField); next != goOn || s.chunks.state != openChunks {
+		if next := s.sendChunkHeader(out, smtp.StartField); next != goOn || s.chunks.state != openChunks {
 			return next
 		}
 	}
@@ -111,37 +111,37 @@ func (s *session) forwardChunk(out *[]byte, size int64, last bool) step {
 		return s.endChunk(out)
 	}
 	if headed {
-		s.announceChunk(out)
+		s.forwardBDAT(out)
 	}
-	s.skip = 0
+	s.discardLeft = 0
 	s.setPhase(octets)
 	return goOn
 }
 
 // emptyChunk takes a chunk without octets, if the server took those before it.
 func (s *session) emptyChunk(out *[]byte) step {
-	if !s.drained(out) {
+	if !s.awaitReplies(out) {
 		return stop
 	}
-	if s.declined.Load() {
+	if s.chunkRefused.Load() {
 		return s.refuseChunk(out, false, smtp.CodeSequence, s.text(imsg.MsgTransactionFailed))
 	}
 	return s.reply(out, smtp.CodeOK, "OK")
 }
 
-// headChunks sends what stands before a message that begins so, the NAT header as
+// sendChunkHeader sends what stands before a message that begins so, the NAT header as
 // a chunk of its own. A server that refuses it has thereby answered the client,
 // and gets none of the client's octets: state tells afterwards.
-func (s *session) headChunks(out *[]byte, begins smtp.Start) step {
-	// A spool that fails is told at the end: see takeChunk.
+func (s *session) sendChunkHeader(out *[]byte, begins smtp.Start) step {
+	// A spool that fails is told at the end: see relayChunk.
 	header, _ := s.appendHeader(nil, begins)
 	if len(header) > 0 {
 		s.forward(out, smtp.AppendBDAT(nil, int64(len(header))), entry{kind: quietChunk}, false)
 		*out = append(*out, header...)
-		if !s.drained(out) {
+		if !s.awaitReplies(out) {
 			return stop
 		}
-		if s.declined.Load() {
+		if s.chunkRefused.Load() {
 			s.failChunks(out, s.chunks.last)
 			return goOn
 		}
@@ -152,8 +152,8 @@ func (s *session) headChunks(out *[]byte, begins smtp.Start) step {
 	return goOn
 }
 
-// announceChunk tells the server of the octets that follow.
-func (s *session) announceChunk(out *[]byte) {
+// forwardBDAT tells the server of the octets that follow.
+func (s *session) forwardBDAT(out *[]byte) {
 	e := entry{kind: chunk}
 	if s.chunks.last {
 		e.kind = quietChunk
@@ -162,29 +162,29 @@ func (s *session) announceChunk(out *[]byte) {
 }
 
 // firstChunk decides by the octets of the first chunk what stands before it. Until
-// it is announced they are to be skipped, as in bdat.
+// the server is told of them they are discarded, as in bdat.
 func (s *session) firstChunk(out *[]byte, in []byte) step {
 	begins := smtp.ChunkStart(in, int64(len(in)) == s.chunks.left)
 	if begins == smtp.StartUnknown {
-		return starve
+		return needMore
 	}
 	s.setPhase(commands)
-	s.skip = s.chunks.left
-	if next := s.headChunks(out, begins); next != goOn || s.chunks.state != openChunks {
+	s.discardLeft = s.chunks.left
+	if next := s.sendChunkHeader(out, begins); next != goOn || s.chunks.state != openChunks {
 		return next
 	}
-	s.announceChunk(out)
-	s.skip = 0
+	s.forwardBDAT(out)
+	s.discardLeft = 0
 	s.setPhase(octets)
 	return goOn
 }
 
-// takeChunk moves what is buffered of a chunk.
-func (s *session) takeChunk(out *[]byte) step {
+// relayChunk moves what is buffered of a chunk.
+func (s *session) relayChunk(out *[]byte) step {
 	m := &s.message
 	in := s.client.Bytes()
 	in = in[:min(s.chunks.left, int64(len(in)))]
-	if !m.headed {
+	if !m.headerSent {
 		return s.firstChunk(out, in)
 	}
 	*out = append(*out, in...)
@@ -209,14 +209,14 @@ func (s *session) endChunk(out *[]byte) step {
 	if !s.chunks.last {
 		return goOn
 	}
-	if !s.drained(out) {
+	if !s.awaitReplies(out) {
 		return stop
 	}
-	if !s.declined.Load() {
+	if !s.chunkRefused.Load() {
 		s.setChunks(noChunks)
 		return s.endText(out)
 	}
-	if s.failChunks(out, true); s.answered.Load() {
+	if s.failChunks(out, true); s.chunkAnswered.Load() {
 		return goOn
 	}
 	return s.reply(out, smtp.CodeSequence, s.text(imsg.MsgTransactionFailed))
@@ -241,8 +241,8 @@ func (s *session) failChunks(out *[]byte, last bool) {
 	}
 }
 
-// leaveChunks is called before a command that ends a transaction is forwarded.
-func (s *session) leaveChunks(out *[]byte) {
+// abandonChunks is called before a command that ends a transaction is forwarded.
+func (s *session) abandonChunks(out *[]byte) {
 	if s.chunks.state != noChunks {
 		s.failChunks(out, true)
 	}
@@ -251,7 +251,7 @@ func (s *session) leaveChunks(out *[]byte) {
 // resetChunks has the client's RSET decide on a message in chunks: one that the
 // server did not take leaves it as it is.
 func (s *session) resetChunks(out *[]byte) {
-	if s.drained(out) && (s.chunks.state == failedChunks || s.recipients() == 0) {
+	if s.awaitReplies(out) && (s.chunks.state == failedChunks || s.recipients() == 0) {
 		s.spool.Finish(false)
 		s.setChunks(noChunks)
 	}

@@ -166,7 +166,7 @@ func (r *rig) nothingElseSpooled() {
 	r.nothingSpooled()
 }
 
-// A client goes on after a refusal: every chunk is swallowed until it resets.
+// A client goes on after a refusal: every chunk is discarded until it resets.
 func TestChunksAfterRefusal(t *testing.T) {
 	r := newRig(t, scanChunks)
 	r.envelope()

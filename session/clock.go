@@ -11,27 +11,27 @@ import (
 )
 
 const (
-	// look is the time from one look of the clock to the next.
-	look = 250 * time.Millisecond
-	// forever is a patience no clock reaches, in seconds.
+	// lookInterval is the time from one look of the clock to the next.
+	lookInterval = 250 * time.Millisecond
+	// forever is an idle limit no clock reaches, in seconds.
 	forever = 1 << 40
 )
 
 func seconds(d time.Duration) int64 { return int64((d + time.Second - 1) / time.Second) }
 
 // touch is a sign of life.
-func (s *session) touch() { s.alive.Store(true) }
+func (s *session) touch() { s.active.Store(true) }
 
-// overdue tells whether the session has been silent for its patience; elapsed is
+// overdue tells whether the session has been silent for its idle limit; elapsed is
 // the worker's clock, and now what it said when this look began. What came since
 // the last look counts as if it came now.
 func (s *session) overdue(now time.Duration, elapsed func() time.Duration) bool {
-	if s.alive.Load() {
-		s.alive.Store(false)
-		s.silent = elapsed()
+	if s.active.Load() {
+		s.active.Store(false)
+		s.lastActive = elapsed()
 		return false
 	}
-	return int64((now-s.silent)/time.Second) >= s.patience.Load()
+	return int64((now-s.lastActive)/time.Second) >= s.idleLimit.Load()
 }
 
 // tick is the worker's clock. It ends the sessions whose time is over, and sends
@@ -39,28 +39,28 @@ func (s *session) overdue(now time.Duration, elapsed func() time.Duration) bool 
 func (w *worker) tick() {
 	start := time.Now()
 	elapsed := func() time.Duration { return time.Since(start) }
-	t := time.NewTicker(look)
+	t := time.NewTicker(lookInterval)
 	for looks := 1; ; looks++ {
 		<-t.C
-		w.look(elapsed(), elapsed)
-		if looks%int(time.Second/look) == 0 {
+		w.checkSessions(elapsed(), elapsed)
+		if looks%int(time.Second/lookInterval) == 0 {
 			w.flushCounts()
 		}
 	}
 }
 
-// look ends the sessions whose time is over, or whose client has gone.
-func (w *worker) look(now time.Duration, elapsed func() time.Duration) {
+// checkSessions ends the sessions whose time is over, or whose client has gone.
+func (w *worker) checkSessions(now time.Duration, elapsed func() time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, s := range w.sessions {
 		switch {
 		case s.overdue(now, elapsed):
 			s.expire()
-		case s.patience.Load() == forever && s.abandoned():
+		case s.idleLimit.Load() == forever && s.abandoned():
 			s.end("client")
 		}
 	}
-	// Who was admitted has taken its first step by then, or has left.
-	maps.DeleteFunc(w.early, func(_ uint64, since time.Time) bool { return time.Since(since) > admissionWait })
+	// Who was admitted is in sessions by then, or has gone.
+	maps.DeleteFunc(w.lockedEarly, func(_ uint64, since time.Time) bool { return time.Since(since) > admissionWait })
 }

@@ -11,29 +11,29 @@ import (
 	"github.com/smtp-gated/smtp-gated/session/smtp"
 )
 
-// takeLine decides on the next line of commands.
-func (s *session) takeLine(out *[]byte) step {
+// handleLine decides on the next line of commands.
+func (s *session) handleLine(out *[]byte) step {
 	in := s.client.Bytes()
-	if s.skip > 0 {
-		n := min(s.skip, int64(len(in)))
-		s.skip -= n
+	if s.discardLeft > 0 {
+		n := min(s.discardLeft, int64(len(in)))
+		s.discardLeft -= n
 		s.client.Consume(int(n))
-		if s.skip > 0 || s.sorry == "" {
+		if s.discardLeft > 0 || s.chunkReply == "" {
 			return goOn
 		}
-		line := s.sorry
-		s.sorry = ""
+		line := s.chunkReply
+		s.chunkReply = ""
 		return s.replyLine(line)
 	}
-	if !s.spoken {
+	if !s.clientSpoke {
 		tls, known := startsTLS(in)
 		switch {
 		case !known:
-			return starve
+			return needMore
 		case tls:
 			return s.refuseTLS(out)
 		}
-		s.spoken = true
+		s.clientSpoke = true
 	}
 	authing := s.isAuthing()
 	s.lines.Limit = 0
@@ -43,17 +43,17 @@ func (s *session) takeLine(out *[]byte) step {
 	line, n, status := s.lines.Next(in)
 	if status == smtp.LineMore {
 		s.client.Consume(n)
-		return starve
+		return needMore
 	}
 	if s.w.cfg.EarlyTalk && !s.greeted.Load() {
-		return s.talksEarly(line, status)
+		return s.refuseEarlyTalk(line, status)
 	}
 	next := goOn
 	switch {
 	case status == smtp.LineBare:
-		next = s.giveUp(out, smtp.CodeRejected, s.text(imsg.MsgProtoError))
+		next = s.refuseAndClose(out, smtp.CodeRejected, s.text(imsg.MsgProtoError))
 	case authing:
-		next = s.response(out, line, status)
+		next = s.authResponse(out, line, status)
 	case status != smtp.LineOK:
 		next = s.reply(out, smtp.CodeSyntax, s.text(imsg.MsgProtoError))
 	default:
@@ -64,8 +64,8 @@ func (s *session) takeLine(out *[]byte) step {
 		}
 		next = s.command(out, cmd, len(in) > n)
 	}
-	if next == stop && s.dismissed() {
-		s.skip = 0
+	if next == stop && s.isRejected() {
+		s.discardLeft = 0
 		return stop // the takeover reads this command again
 	}
 	s.client.Consume(n)
@@ -78,9 +78,9 @@ func (s *session) isAuthing() bool {
 	return s.authing
 }
 
-// response forwards a line of an AUTH exchange (RFC 4954, 4). One that cannot be
+// authResponse forwards a line of an AUTH exchange (RFC 4954, 4). One that cannot be
 // forwarded cancels it, or the server would take the next command for it.
-func (s *session) response(out *[]byte, line []byte, status smtp.LineStatus) step {
+func (s *session) authResponse(out *[]byte, line []byte, status smtp.LineStatus) step {
 	if status != smtp.LineOK {
 		line = []byte("*")
 	}
@@ -95,23 +95,23 @@ func (s *session) response(out *[]byte, line []byte, status smtp.LineStatus) ste
 func (s *session) command(out *[]byte, cmd smtp.Command, more bool) step {
 	cfg := s.w.cfg
 	e := entry{kind: kinds[cmd.Verb]}
-	hold := false
+	await := false
 	switch cmd.Verb {
 	case smtp.HELO, smtp.EHLO:
 		s.state.Store(uint32(imsg.StateHelo))
-		s.helo = clean(cmd.Arg)
+		s.helo = printable(cmd.Arg)
 		if cfg.LogHelo {
 			s.always(cmd.Verb.String(), "src", s.src.Addr(), "ident", s.ident, "helo", s.helo)
 		}
 		if next := s.checkHelo(out, cmd.Arg); next != goOn {
 			return next
 		}
-		s.leaveChunks(out)
+		s.abandonChunks(out)
 	case smtp.MAIL:
-		if s.chunks.state == openChunks && !s.declined.Load() {
+		if s.chunks.state == openChunks && !s.chunkRefused.Load() {
 			return s.reply(out, smtp.CodeSequence, s.text(imsg.MsgTransactionFailed))
 		}
-		s.leaveChunks(out)
+		s.abandonChunks(out)
 		addr, params := smtp.Address(cmd.Arg)
 		if keyword, found := s.offer.Refused(params); found {
 			return s.refuseMasked(out, keyword, smtp.CodeParameter)
@@ -122,36 +122,36 @@ func (s *session) command(out *[]byte, cmd smtp.Command, more bool) step {
 		if size, ok := smtp.ParseSize(params); ok && cfg.SizeLimit > 0 && size > cfg.SizeLimit {
 			return s.reply(out, smtp.CodeSize, s.text(imsg.MsgSizeLimit))
 		}
-		e.text = s.address(addr, cfg.LogMailFrom)
+		e.text = s.publicAddress(addr, cfg.LogMailFrom)
 	case smtp.RCPT:
 		addr, params := smtp.Address(cmd.Arg)
 		if keyword, found := s.offer.Refused(params); found {
 			return s.refuseMasked(out, keyword, smtp.CodeParameter)
 		}
-		if over := s.use(out, imsg.RateRecipients, 1, smtp.CodeQuota); over != nil {
-			return s.reply(out, over.code, over.text)
+		if denied := s.useQuota(out, imsg.RateRecipients, 1, smtp.CodeQuota); denied != nil {
+			return s.reply(out, denied.code, denied.text)
 		}
 		if next := s.checkRcpt(out, addr, cmd.Arg); next != goOn {
 			return next
 		}
 		if cfg.LogRcptTo != 0 {
-			e.text = s.address(addr, cfg.LogRcptTo)
+			e.text = s.publicAddress(addr, cfg.LogRcptTo)
 		}
 	case smtp.DATA:
 		if s.chunks.state != noChunks {
 			return s.reply(out, smtp.CodeSequence, s.text(imsg.MsgTransactionFailed))
 		}
-		if !s.mayMail(out) {
+		if !s.maySend(out) {
 			return s.reply(out, smtp.CodeAuthRequired, s.text(imsg.MsgAuthRequired))
 		}
-		if over := s.use(out, imsg.RateMessages, 1, smtp.CodeQuota); over != nil {
-			return s.reply(out, over.code, over.text)
+		if denied := s.useQuota(out, imsg.RateMessages, 1, smtp.CodeQuota); denied != nil {
+			return s.reply(out, denied.code, denied.text)
 		}
 		s.debug("DATA:REQUEST")
-		if err := s.begin(); err != nil {
-			return s.noSpool(out, err)
+		if err := s.beginMessage(); err != nil {
+			return s.refuseNoSpool(out, err)
 		}
-		hold = true
+		await = true
 	case smtp.BDAT:
 		return s.bdat(out, cmd.Arg)
 	case smtp.Masked:
@@ -168,15 +168,15 @@ func (s *session) command(out *[]byte, cmd smtp.Command, more bool) step {
 		// Whatever comes in clear behind it could only be taken for
 		// something said under TLS (RFC 3207, 4.2; CVE-2011-0411).
 		if more || s.client.Pending() {
-			return s.giveUp(out, smtp.CodeRejected, s.text(imsg.MsgProtoError))
+			return s.refuseAndClose(out, smtp.CodeRejected, s.text(imsg.MsgProtoError))
 		}
 		s.info("STARTTLS:REQUEST")
 		s.forward(out, cmd.Line, e, true)
 		// Nothing is read until the server has decided.
-		s.turnTo(out)
+		s.waitPhase(out)
 		return goOn
 	case smtp.AUTH:
-		hold = true
+		await = true
 	case smtp.RSET:
 		s.state.Store(uint32(imsg.StateRset))
 		s.forward(out, cmd.Line, e, false)
@@ -187,29 +187,29 @@ func (s *session) command(out *[]byte, cmd smtp.Command, more bool) step {
 	case smtp.QUIT:
 		s.state.Store(uint32(imsg.StateQuit))
 	}
-	s.forward(out, cmd.Line, e, hold)
+	s.forward(out, cmd.Line, e, await)
 	return goOn
 }
 
-// forward queues a command and hands its line to the server. A held one stops
-// the reading of what follows until its reply is there.
-func (s *session) forward(out *[]byte, line []byte, e entry, hold bool) {
+// forward queues a command and hands its line to the server. One whose reply decides
+// what follows stops the reading of it until that is there.
+func (s *session) forward(out *[]byte, line []byte, e entry, await bool) {
 	s.mu.Lock()
 	s.queue.push(e)
-	s.held = hold
+	s.replyPending = await
 	s.mu.Unlock()
 	*out = append(*out, line...)
 	*out = append(*out, '\r', '\n')
 }
 
-// mayMail tells whether auth_require lets the client send.
-func (s *session) mayMail(out *[]byte) bool {
+// maySend tells whether auth_require lets the client send.
+func (s *session) maySend(out *[]byte) bool {
 	want := s.w.cfg.AuthRequire
 	if want == imsg.AuthNo || s.authenticated() {
 		return true
 	}
 	// The reply to an EHLO in the same group may still be under way.
-	if want == imsg.AuthIfSupported && s.drained(out) && imsg.AuthFlags(s.auth.Load())&imsg.AuthSupported == 0 {
+	if want == imsg.AuthIfSupported && s.awaitReplies(out) && imsg.AuthFlags(s.auth.Load())&imsg.AuthSupported == 0 {
 		return true
 	}
 	s.w.count(imsg.CountNoAuth, 1)
@@ -217,18 +217,18 @@ func (s *session) mayMail(out *[]byte) bool {
 	return false
 }
 
-// noSpool leaves the server because a message could not be scanned.
-func (s *session) noSpool(out *[]byte, err error) step {
+// refuseNoSpool takes over because a message could not be scanned.
+func (s *session) refuseNoSpool(out *[]byte, err error) step {
 	s.log().Error("spool cannot be made", "error", err)
-	return s.leaveServer(out, smtp.CodeSpool, s.text(imsg.MsgSpoolOpenFail)+": "+problem(err))
+	return s.refuseAndTakeOver(out, smtp.CodeSpool, s.text(imsg.MsgSpoolOpenFail)+": "+errorText(err))
 }
 
 // reply answers a command ourselves, in its turn; a chunk, not before its octets
 // are there (RFC 3030, 2).
 func (s *session) reply(out *[]byte, code smtp.Code, text string) step {
 	line := string(s.ownLine(code, text))
-	if s.skip > 0 {
-		s.sorry = line
+	if s.discardLeft > 0 {
+		s.chunkReply = line
 		return goOn
 	}
 	return s.replyLine(line)
@@ -242,9 +242,9 @@ func (s *session) replyLine(line string) step {
 	return goOn
 }
 
-// giveUp says why and closes both sides.
-func (s *session) giveUp(out *[]byte, code smtp.Code, text string) step {
-	if s.drained(out) && s.claim("error") {
+// refuseAndClose says why and closes both sides.
+func (s *session) refuseAndClose(out *[]byte, code smtp.Code, text string) step {
+	if s.awaitReplies(out) && s.claim("error") {
 		s.say(code, text)
 		s.finish("error")
 	}
@@ -257,8 +257,8 @@ func (s *session) refuseMasked(out *[]byte, name string, code smtp.Code) step {
 	return s.reply(out, code, s.text(imsg.MsgUnimplCommand))
 }
 
-// clean makes a foreign string fit for logs and environments.
-func clean(b []byte) string {
+// printable makes a foreign string fit for logs and environments.
+func printable(b []byte) string {
 	var buf [256]byte
 	return string(smtp.AppendPrintable(buf[:0], b))
 }

@@ -12,17 +12,17 @@ import (
 	"github.com/smtp-gated/smtp-gated/session/smtp"
 )
 
-// connect reaches the server, or plays one that says why it cannot.
+// connect reaches the server, or answers in its place, and says why.
 func (s *session) connect() bool {
 	s.state.Store(uint32(imsg.StateConnect))
 	// TimeoutConnect bounds the attempt, not timeout_idle.
-	s.patience.Store(forever)
+	s.idleLimit.Store(forever)
 	conn, err := s.dial()
 	if s.w.mustEnd() {
 		if err == nil {
 			conn.Close()
 		}
-		s.turnOff()
+		s.refuseLate()
 		return false
 	}
 	if err == nil {
@@ -30,17 +30,17 @@ func (s *session) connect() bool {
 		err = s.server.Open(conn)
 		s.mu.Unlock()
 		if err == nil {
-			return s.meet()
+			return s.awaitGreeting()
 		}
 		conn.Close()
 	}
 	s.touch()
-	s.patience.Store(s.idleLimit())
-	reason := s.text(imsg.MsgCannotConnect) + " [" + s.dst.Addr().String() + "]: " + problem(err)
+	s.idleLimit.Store(s.relayIdleLimit())
+	reason := s.text(imsg.MsgCannotConnect) + " [" + s.dst.Addr().String() + "]: " + errorText(err)
 	if os.IsTimeout(err) {
 		reason = s.text(imsg.MsgConnectTimeout) + " [" + s.dst.Addr().String() + "]"
 	}
-	s.turnAway(reason)
+	s.serveUnreachable(reason)
 	return false
 }
 
@@ -59,9 +59,9 @@ func (s *session) logPortTaken(from netip.AddrPort) {
 	s.log().Warn("no port is left for a connection", "from", from.Addr(), "dst", s.dst)
 }
 
-// meet waits for the server's greeting, which in mode fixed+xclient is not the
+// awaitGreeting waits for the server's greeting, which in mode fixed+xclient is not the
 // first thing it says.
-func (s *session) meet() bool {
+func (s *session) awaitGreeting() bool {
 	s.state.Store(uint32(imsg.StatePre))
 	s.offer = s.w.offer
 	s.offer.Added = s.longestHeader()
@@ -72,26 +72,26 @@ func (s *session) meet() bool {
 		s.queue.push(entry{kind: greeting})
 	}
 	s.touch()
-	s.patience.Store(s.idleLimit())
+	s.idleLimit.Store(s.relayIdleLimit())
 	if err == nil {
 		return true
 	}
 	if s.w.mustEnd() {
-		s.turnOff()
+		s.refuseLate()
 		return false
 	}
 	s.info("XCLIENT:FAILED", "dst", s.dst, "error", err)
-	if s.cut(new([]byte)) {
-		s.turnAway(s.text(imsg.MsgFixedXclientFail))
+	if s.dropServer(new([]byte)) {
+		s.serveUnreachable(s.text(imsg.MsgFixedXclientFail))
 	}
 	return false
 }
 
-// turnAway greets in the server's place and takes over: there is no server.
-func (s *session) turnAway(reason string) {
-	s.judged()
+// serveUnreachable greets in the server's place and takes over: there is no server.
+func (s *session) serveUnreachable(reason string) {
+	s.admissionDecided()
 	if s.say(smtp.CodeGreeting, "SMTP") == nil {
 		s.takeover(reason)
-		s.swallow()
+		s.drainInput()
 	}
 }

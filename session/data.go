@@ -18,18 +18,18 @@ import (
 
 // message is what lives from DATA to the end of the text.
 type message struct {
-	body    smtp.Body
-	open    bool  // its text has begun, and its end has not been read yet
-	headed  bool  // it is known how the message begins, and what of ours stands before it has gone out
-	chunked bool  // it comes by BDAT
-	spool   bool  // the text goes to the spool
-	lost    bool  // it should have, but could not
-	size    int64 // octets, without our own headers
+	body        smtp.Body
+	open        bool  // its text has begun, and its end has not been read yet
+	headerSent  bool  // it is known how the message begins, and what of ours stands before it has gone out
+	chunked     bool  // it comes by BDAT
+	spool       bool  // the text goes to the spool
+	spoolFailed bool  // it should have, but could not
+	size        int64 // octets, without our own headers
 }
 
-// begin prepares for a message before DATA is forwarded, so that a spool that
+// beginMessage prepares for a message before DATA is forwarded, so that a spool that
 // cannot be made is known in time.
-func (s *session) begin() error {
+func (s *session) beginMessage() error {
 	m := &s.message
 	*m = message{}
 	m.body.Bare = smtp.BareNewline(s.w.cfg.BareNewline)
@@ -42,14 +42,14 @@ func (s *session) begin() error {
 	}
 	err := s.spool.Begin(s.id(), fs.FileMode(s.w.cfg.SpoolPerm), s.appendSpoolHeader(nil))
 	if err != nil && s.w.cfg.IgnoreErrors {
-		m.spool, m.lost = false, true
+		m.spool, m.spoolFailed = false, true
 		s.log().Error("message will pass unscanned: spool cannot be made", "error", err)
 		return nil
 	}
 	return err
 }
 
-// exempt is what auth_skip spares this session.
+// exempt is what auth_skip exempts this session from.
 func (s *session) exempt() imsg.AuthSkip {
 	if !s.authenticated() {
 		return 0
@@ -57,17 +57,17 @@ func (s *session) exempt() imsg.AuthSkip {
 	return s.w.cfg.AuthSkip
 }
 
-// takeText moves what is buffered of a message.
-func (s *session) takeText(out *[]byte) step {
+// relayText moves what is buffered of a message.
+func (s *session) relayText(out *[]byte) step {
 	m := &s.message
-	if !m.headed {
+	if !m.headerSent {
 		begins := m.body.Start(s.client.Bytes(), (*out)[len(*out):])
 		if begins == smtp.StartUnknown {
-			return starve
+			return needMore
 		}
 		var ok bool
 		if *out, ok = s.appendHeader(*out, begins); !ok {
-			return s.refuseText(smtp.CodeSpool, s.text(imsg.MsgSpoolProblem))
+			return s.refuseMessage(smtp.CodeSpool, s.text(imsg.MsgSpoolProblem))
 		}
 	}
 	m.body.NoSpool = !m.spool
@@ -86,14 +86,14 @@ func (s *session) takeText(out *[]byte) step {
 	if m.spool {
 		m.size += int64(len(text))
 		if !s.spoolText(text) {
-			return s.refuseText(smtp.CodeSpool, s.text(imsg.MsgSpoolProblem))
+			return s.refuseMessage(smtp.CodeSpool, s.text(imsg.MsgSpoolProblem))
 		}
 	} else {
 		m.size += int64(len(wire) - before)
 	}
 	if limit := s.w.cfg.SizeLimit; limit > 0 && m.size > limit {
 		s.info("message over size_limit", "size", m.size, "src", s.src.Addr(), "ident", s.ident)
-		return s.refuseText(smtp.CodeSize, s.text(imsg.MsgSizeLimit))
+		return s.refuseMessage(smtp.CodeSize, s.text(imsg.MsgSizeLimit))
 	}
 	switch ev {
 	case smtp.BodyEnd:
@@ -104,7 +104,7 @@ func (s *session) takeText(out *[]byte) step {
 	return goOn
 }
 
-// spoolText writes to the spool, and gives it up once no engine would look any
+// spoolText writes to the spool, and drops it once no engine would look any
 // more. False: it could not, and the message must not pass without.
 func (s *session) spoolText(text []byte) bool {
 	m := &s.message
@@ -112,7 +112,7 @@ func (s *session) spoolText(text []byte) bool {
 	if err := s.spool.Write(text); err != nil {
 		s.log().Error("spool cannot be written", "error", err)
 		s.spool.Drop()
-		m.spool, m.lost = false, true
+		m.spool, m.spoolFailed = false, true
 		return cfg.IgnoreErrors
 	}
 	if !verdict.NeedsSpool(cfg, m.size, s.exempt()) {
@@ -122,67 +122,67 @@ func (s *session) spoolText(text []byte) bool {
 	return true
 }
 
-// refuseText cuts the server off before the end of a message and takes over.
-func (s *session) refuseText(code smtp.Code, text string) step {
-	if !s.cutText() {
+// refuseMessage drops the server before the end of a message and takes over.
+func (s *session) refuseMessage(code smtp.Code, text string) step {
+	if !s.abortMessage() {
 		return stop
 	}
-	return s.depart(code, text)
+	return s.startTakeover(code, text)
 }
 
-// refuseSession cuts the server off before the end of a message and closes.
+// refuseSession drops the server before the end of a message and closes.
 func (s *session) refuseSession(code smtp.Code, text string) step {
-	if s.cutText() {
+	if s.abortMessage() {
 		s.say(code, text)
 		s.finish("error")
 	}
 	return stop
 }
 
-// cutText cuts the server off so that it throws away what it has of a message.
+// abortMessage drops the server so that it throws away what it has of a message.
 // Between chunks it reads commands.
-func (s *session) cutText() bool {
+func (s *session) abortMessage() bool {
 	if !s.message.chunked {
-		return s.cut(nil)
+		return s.dropServer(nil)
 	}
 	out := []byte("RSET\r\n")
-	return s.cut(&out)
+	return s.dropServer(&out)
 }
 
-// endText has the message judged and releases its end, or does not.
+// endText has the message scanned and releases its end, or does not.
 func (s *session) endText(out *[]byte) step {
-	s.setPhase(judging)
-	if s.message.spool || s.message.lost {
+	s.setPhase(verdictPending)
+	if s.message.spool || s.message.spoolFailed {
 		if !s.flush(out) {
 			return stop
 		}
-		if next := s.judge(); next != goOn {
+		if next := s.scanMessage(); next != goOn {
 			return next
 		}
 	} else {
 		s.logSkipped(verdict.New(s.w.cfg, s.message.size, s.exempt(), process.Load).Skipped)
 	}
-	if over := s.use(out, imsg.RateBytes, uint64(s.message.size), smtp.CodeQuota); over != nil {
-		return s.refuseText(over.code, over.text)
+	if denied := s.useQuota(out, imsg.RateBytes, uint64(s.message.size), smtp.CodeQuota); denied != nil {
+		return s.refuseMessage(denied.code, denied.text)
 	}
 	if s.locked.Load() {
 		s.w.count(imsg.CountRejectLock, 1)
 		s.info("LOCK:LOCKED", "src", s.src.Addr(), "ident", s.ident)
 		return s.refuseSession(smtp.CodeLateLock, s.text(imsg.MsgVirusLocked))
 	}
-	return s.release(out)
+	return s.releaseEnd(out)
 }
 
-// release lets the end of a message out, unless the server has spoken meanwhile.
+// releaseEnd lets the end of a message out, unless the server has spoken meanwhile.
 // Nothing is owed here, so what it said or has begun to say, read or not yet,
 // answers the message or ends the session. What is on its way to us still cannot
 // be told from the answer to the end.
-func (s *session) release(out *[]byte) step {
+func (s *session) releaseEnd(out *[]byte) step {
 	spoken := s.server.Pending()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for (spoken || s.begun) && !s.over() {
-		s.turn.Wait()
+	for (spoken || s.replyBegun) && !s.over() {
+		s.cond.Wait()
 	}
 	if s.over() {
 		return stop
@@ -194,7 +194,7 @@ func (s *session) release(out *[]byte) step {
 	*out = append(*out, end...)
 	s.queue.push(entry{kind: endOfData})
 	s.phase = commands
-	s.setEnding(true)
+	s.setAnswerPending(true)
 	return goOn
 }
 
@@ -216,16 +216,16 @@ func (s *session) logSkipped(skipped []verdict.Skip) {
 	}
 }
 
-// judge asks the scanners and acts on what they say. It returns goOn if the end
+// scanMessage asks the scanners and acts on what they say. It returns goOn if the end
 // of the message may go out.
-func (s *session) judge() step {
+func (s *session) scanMessage() step {
 	m, cfg := &s.message, s.w.cfg
-	if m.lost {
+	if m.spoolFailed {
 		d := verdict.Lost(cfg)
 		if d.Action == verdict.Release {
 			s.log().Warn("SCAN:FAILED", "size", m.size, "src", s.src.Addr(), "ident", s.ident, "result", "no spool, message passes unscanned")
 		}
-		return s.carry(&d)
+		return s.applyDecision(&d)
 	}
 	plan := verdict.New(cfg, m.size, s.exempt(), process.Load)
 	s.logSkipped(plan.Skipped)
@@ -234,7 +234,7 @@ func (s *session) judge() step {
 		s.info("DATA:SCANNING", "size", m.size, "src", s.src.Addr(), "ident", s.ident)
 		s.state.Store(uint32(imsg.StateScan))
 		var found *imsg.Verdict
-		s.unhurried(func() { found = s.scan(plan.Roles) })
+		s.withoutIdleLimit(func() { found = s.askScand(plan.Roles) })
 		if found == nil {
 			s.spool.Finish(cfg.SpoolLeaveOn&imsg.LeaveAlways != 0)
 			return stop
@@ -246,11 +246,11 @@ func (s *session) judge() step {
 		s.logPoint(&d.Points[i])
 	}
 	s.spool.Finish(d.Keep)
-	return s.carry(&d)
+	return s.applyDecision(&d)
 }
 
-// carry out a decision: count, report the client, and refuse.
-func (s *session) carry(d *verdict.Decision) step {
+// applyDecision counts, reports the client and refuses, as was decided.
+func (s *session) applyDecision(d *verdict.Decision) step {
 	for _, c := range d.Counts {
 		s.w.count(c, 1)
 	}
@@ -266,13 +266,13 @@ func (s *session) carry(d *verdict.Decision) step {
 			text += " (" + name + ")"
 		} else {
 			score = f.Score
-			text += " [" + float(f.Score) + "]"
+			text += " [" + formatScore(f.Score) + "]"
 		}
-		s.offend(d.Found, name, score, s.spool.Kept())
+		s.reportOffence(d.Found, name, score, s.spool.Kept())
 	} else if code = smtp.CodeScanner; d.Text == imsg.MsgSpoolProblem {
 		code = smtp.CodeSpool
 	}
-	return s.refuseText(code, text)
+	return s.refuseMessage(code, text)
 }
 
 func (s *session) virusName(f *imsg.Finding) string {
@@ -291,7 +291,7 @@ func (s *session) logPoint(p *verdict.Point) {
 		case p.Caught:
 			s.info("SCAN:VIRUS", append(about, "virus", s.virusName(f))...)
 		case p.Failed:
-			s.log().Warn("SCAN:"+failure(f.Outcome), append(about, "result", f.Problem)...)
+			s.log().Warn("SCAN:"+failureWord(f.Outcome), append(about, "result", f.Problem)...)
 		default:
 			s.info("SCAN:CLEAN", about...)
 		}
@@ -304,15 +304,15 @@ func (s *session) logPoint(p *verdict.Point) {
 	case p.Caught:
 		s.info("SPAM:FOUND", append(about, "score", f.Score)...)
 	case p.Failed:
-		s.log().Warn("SPAM:"+failure(f.Outcome), append(about, "score", 0.0, "result", f.Problem)...)
+		s.log().Warn("SPAM:"+failureWord(f.Outcome), append(about, "score", 0.0, "result", f.Problem)...)
 	default:
 		s.info("SPAM:CLEAN", append(about, "score", f.Score)...)
 	}
 }
 
-// scan asks scand. Whatever keeps it from answering is a failure of what was
+// askScand asks scand. Whatever keeps it from answering is a failure of what was
 // asked, never a clean message. Nil: the session ended meanwhile.
-func (s *session) scan(roles imsg.Roles) *imsg.Verdict {
+func (s *session) askScand(roles imsg.Roles) *imsg.Verdict {
 	start := time.Now()
 	f, err := s.spool.Open()
 	if err == nil {
@@ -330,26 +330,26 @@ func (s *session) scan(roles imsg.Roles) *imsg.Verdict {
 	if err == imsg.Timeout {
 		outcome = imsg.TimedOut
 	}
-	return &imsg.Verdict{Findings: []imsg.Finding{{Roles: roles, Outcome: outcome, Problem: problem(err), Time: time.Since(start)}}}
+	return &imsg.Verdict{Findings: []imsg.Finding{{Roles: roles, Outcome: outcome, Problem: errorText(err), Time: time.Since(start)}}}
 }
 
-func failure(o imsg.Outcome) string {
+func failureWord(o imsg.Outcome) string {
 	if o == imsg.TimedOut {
 		return "TIMEOUT"
 	}
 	return "FAILED"
 }
 
-func float(f float64) string { return strconv.FormatFloat(f, 'f', 6, 64) }
+func formatScore(f float64) string { return strconv.FormatFloat(f, 'f', 6, 64) }
 
 // secs writes a duration as the log's time= field, in whole seconds.
 func secs(d time.Duration) int64 { return int64(d / time.Second) }
 
 func itoa(n int) string { return strconv.Itoa(n) }
 
-// problem words an error for a client or a log: the system's text for it,
+// errorText words an error for a client or a log: the system's text for it,
 // without paths and addresses.
-func problem(err error) string {
+func errorText(err error) string {
 	var errno syscall.Errno
 	if errors.As(err, &errno) {
 		return errno.Error()

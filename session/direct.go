@@ -12,7 +12,7 @@ import (
 	"github.com/smtp-gated/smtp-gated/session/stream"
 )
 
-// goDirect opens the floodgate; s.mu is held.
+// goDirect makes the session a direct proxy; s.mu is held.
 func (s *session) goDirect(by kind) {
 	cause := "auth"
 	if by == starttls {
@@ -20,7 +20,7 @@ func (s *session) goDirect(by kind) {
 	}
 	s.phase = direct
 	s.state.Store(uint32(imsg.StateDirect))
-	s.patience.Store(seconds(s.w.cfg.TimeoutDirect))
+	s.idleLimit.Store(seconds(s.w.cfg.TimeoutDirect))
 	s.w.count(imsg.CountDirect, 1)
 	s.info("DIRECT:GOING", "cause", cause)
 }
@@ -54,15 +54,15 @@ func (s *session) pump(to, from *stream.Stream, side string) {
 		err := from.Await()
 		s.touch()
 		if err == nil {
-			from.Conn.SetReadDeadline(time.Now().Add(look))
+			from.Conn.SetReadDeadline(time.Now().Add(lookInterval))
 			err = from.SpliceTo(to)
 			s.touch()
 		}
 		switch {
 		case err == nil:
 			s.mu.Lock()
-			if s.by == "" {
-				s.by = side
+			if s.closedBy == "" {
+				s.closedBy = side
 			}
 			s.mu.Unlock()
 			to.Conn.CloseWrite()

@@ -18,9 +18,9 @@ import (
 	"github.com/smtp-gated/smtp-gated/session/smtp"
 )
 
-// judgeWait bounds how long those just accepted may keep a reload from being
-// complete: what they wait for is not theirs to hurry.
-const judgeWait = 10 * time.Second
+// undecidedWait bounds how long those just accepted may keep a reload from being
+// complete: what they wait for they cannot shorten.
+const undecidedWait = 10 * time.Second
 
 // listener is one as the parent calls it.
 type listener struct {
@@ -41,30 +41,30 @@ func (w *worker) drain(m *imsg.Drain) {
 				continue
 			}
 			w.open++ // until it is empty: the process must not end before
-			go w.empty(l)
+			go w.emptyListener(l)
 		}
 		w.idle.Broadcast()
-		go w.leave()
+		go w.finishDrain()
 	}
 	if m.End {
 		w.endAll()
 		for _, s := range w.sessions {
-			go s.hurry()
+			go s.wake()
 		}
 	}
 }
 
-// leave tells the parent when nobody is accepted any more, and nobody who was is
-// still to be judged, and ends the process behind its last session.
-func (w *worker) leave() {
-	time.AfterFunc(judgeWait, func() {
+// finishDrain tells the parent when nobody is accepted any more, and nobody who was
+// waits for admission, and ends the process behind its last session.
+func (w *worker) finishDrain() {
+	time.AfterFunc(undecidedWait, func() {
 		w.mu.Lock()
-		w.late = true
+		w.waitOver = true
 		w.mu.Unlock()
 		w.idle.Broadcast()
 	})
 	w.mu.Lock()
-	for w.unjudged > 0 && !w.late {
+	for w.undecided > 0 && !w.waitOver {
 		w.idle.Wait()
 	}
 	w.drained = true
@@ -79,35 +79,35 @@ func (w *worker) leave() {
 	w.parent.Close()
 }
 
-// judged says that the configuration will not be asked about a connection any
-// more. False: this was said for it already, it waited too long for its verdict
-// and must not get one.
-func (w *worker) judged() bool {
+// admissionDecided says that the configuration will not be asked about a connection any
+// more. False: this was said for it already, it waited too long for its admission
+// and must not get it.
+func (w *worker) admissionDecided() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.unjudged--; w.draining {
+	if w.undecided--; w.draining {
 		w.idle.Broadcast()
 	}
 	return !w.drained
 }
 
-// judged says so of a session, once.
-func (s *session) judged() bool {
-	if !s.unjudged {
+// admissionDecided says so of a session, once.
+func (s *session) admissionDecided() bool {
+	if !s.undecided {
 		return true
 	}
-	s.unjudged = false
-	return s.w.judged()
+	s.undecided = false
+	return s.w.admissionDecided()
 }
 
-// empty tells those who wait at a listener that nobody will come, and closes it
+// emptyListener tells those who wait at a listener that nobody will come, and closes it
 // behind them: a close resets who waits. Only TCP sees who comes in between.
-func (w *worker) empty(l listener) {
-	defer w.closed()
-	l.SetDeadline(time.Unix(1, 0)) // wakes its accept loop
+func (w *worker) emptyListener(l listener) {
+	defer w.freePlace()
+	l.SetDeadline(longAgo) // wakes its accept loop
 	for failing := false; ; {
 		w.mu.Lock()
-		for w.open >= w.limit() {
+		for w.open >= w.maxOpen() {
 			w.idle.Wait()
 		}
 		w.open++
@@ -118,7 +118,7 @@ func (w *worker) empty(l listener) {
 			go w.serve(conn, true)
 			continue
 		}
-		w.closed()
+		w.freePlace()
 		if errors.Is(err, unix.EAGAIN) || errors.Is(err, net.ErrClosed) {
 			l.Close()
 			return
@@ -155,9 +155,9 @@ func acceptNow(l *net.TCPListener) (*net.TCPConn, error) {
 // mustEnd tells whether the worker's generation must end.
 func (w *worker) mustEnd() bool { return w.ending.Err() != nil }
 
-// hurry has a session look whether it must end. What it is about to say it still
-// says itself, in turn; a direct proxy has no turns.
-func (s *session) hurry() {
+// wake has a session look whether it must end. What it is about to say it still
+// says itself, in order; a direct proxy has no order to keep.
+func (s *session) wake() {
 	s.mu.Lock()
 	proxy := s.phase == direct
 	if !proxy && !s.ended {
@@ -169,15 +169,15 @@ func (s *session) hurry() {
 	}
 }
 
-// hurried tells whether a read failed because of hurry alone, and makes the next
+// wasWoken tells whether a read failed because of wake alone, and makes the next
 // one possible.
-func (s *session) hurried(err error) bool {
+func (s *session) wasWoken(err error) bool {
 	if !errors.Is(err, os.ErrDeadlineExceeded) || !s.w.mustEnd() {
 		return false
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.dismissal != nil || s.expired.Load() {
+	if s.rejection != nil || s.expired.Load() {
 		return false
 	}
 	s.client.Conn.SetReadDeadline(time.Time{})
@@ -190,18 +190,18 @@ func (s *session) hurried(err error) bool {
 func (s *session) inMessage() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.phase != commands || s.skip > 0 || s.chunks.state == openChunks && !s.declined.Load()
+	return s.phase != commands || s.discardLeft > 0 || s.chunks.state == openChunks && !s.chunkRefused.Load()
 }
 
-// bowOut ends a session of a generation that must end: every reply the client is
+// shutDown ends a session of a generation that must end: every reply the client is
 // owed comes first, then 421 in place of the next one (RFC 5321, 3.8). False: a
 // message is under way, the session goes on until it is answered.
-func (s *session) bowOut(out *[]byte) bool {
+func (s *session) shutDown(out *[]byte) bool {
 	if s.inMessage() {
 		return false
 	}
 	greeted := s.greeted.Load()
-	if greeted && !s.drained(out) {
+	if greeted && !s.awaitReplies(out) {
 		return true
 	}
 	if s.inMessage() {
@@ -215,18 +215,18 @@ func (s *session) bowOut(out *[]byte) bool {
 		return true
 	}
 	if greeted { // before that a client must be silent
-		s.server.Conn.SetWriteDeadline(time.Now().Add(lingering * time.Second))
+		s.server.Conn.SetWriteDeadline(time.Now().Add(lingerWait))
 		s.server.Write([]byte("QUIT\r\n"))
 	}
-	s.sayEnd()
+	s.sayShutdown()
 	return true
 }
 
-// sayEnd says the last words of a session that must end. Who has said QUIT needs
+// sayShutdown says the last words of a session that must end. Who has said QUIT needs
 // none.
-func (s *session) sayEnd() {
+func (s *session) sayShutdown() {
 	s.touch()
-	s.patience.Store(lingering)
+	s.idleLimit.Store(seconds(lingerWait))
 	s.client.Conn.SetReadDeadline(time.Time{}) // it gets the time to read them
 	if imsg.State(s.state.Load()) != imsg.StateQuit {
 		s.say(smtp.CodeShutdown, s.text(imsg.MsgTempUnavail))
@@ -234,11 +234,11 @@ func (s *session) sayEnd() {
 	s.finish("admin")
 }
 
-// turnOff says in place of a greeting that the client has come too late.
-func (s *session) turnOff() {
+// refuseLate says in place of a greeting that the client has come too late.
+func (s *session) refuseLate() {
 	s.mu.Lock()
-	s.by = "admin"
+	s.closedBy = "admin"
 	s.mu.Unlock()
 	s.w.count(imsg.CountRejectOther, 1)
-	s.refuse(smtp.CodeShutdown, imsg.MsgTempUnavail, "")
+	s.refuseConnection(smtp.CodeShutdown, imsg.MsgTempUnavail, "")
 }

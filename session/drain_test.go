@@ -297,7 +297,7 @@ func TestClosingListener(t *testing.T) {
 	}()
 	h := newHouse(t, l.Addr().String(), func(c *imsg.SessionConfig) { c.MaxConnections = 0 })
 	var in, waiting []*talker
-	for range (&worker{cfg: &imsg.SessionConfig{}}).limit() {
+	for range (&worker{cfg: &imsg.SessionConfig{}}).maxOpen() {
 		c := h.dial()
 		c.hears("220 mx\r\n")
 		in = append(in, c)

@@ -50,7 +50,7 @@ func (s *session) appendNATHeader(b []byte) []byte {
 func (s *session) appendHeader(b []byte, begins smtp.Start) (header []byte, ok bool) {
 	const parts = "\r\n"
 	m := &s.message
-	m.headed = true
+	m.headerSent = true
 	before := len(b)
 	b = s.appendNATHeader(b)
 	if begins != smtp.StartText {

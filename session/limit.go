@@ -13,9 +13,9 @@ import (
 	"github.com/smtp-gated/smtp-gated/imsg/link"
 )
 
-// halfClosed is how long a client may wait that has closed its writing half. It
+// halfClosedWait is how long a client may wait that has closed its writing half. It
 // still gets what it is owed, but it may as well have gone.
-const halfClosed = 10 * time.Second
+const halfClosedWait = 10 * time.Second
 
 // limited returns a context that ends after limit, and when the generation must
 // end; a message under way has the time its answer may take then. If limit is 0 it
@@ -25,26 +25,26 @@ func (s *session) limited(limit time.Duration) (ctx context.Context, done contex
 	ctx, cancel := context.WithTimeout(context.Background(), imsg.Limit(limit))
 	s.mu.Lock()
 	left := time.Duration(0)
-	if s.phase == judging {
+	if s.phase == verdictPending {
 		left = answerWait
 	}
 	s.mu.Unlock()
 	unending := context.AfterFunc(s.w.ending, func() { time.AfterFunc(left, cancel) })
 	if limit == 0 {
-		s.setAbandon(cancel)
+		s.setCancelAsk(cancel)
 	}
 	return ctx, func() {
 		unending()
-		s.setAbandon(nil)
+		s.setCancelAsk(nil)
 		cancel()
 	}
 }
 
-// setAbandon says what ends the question under way; nil, it needs nothing.
-func (s *session) setAbandon(cancel context.CancelFunc) {
+// setCancelAsk says what ends the question under way; nil, it needs nothing.
+func (s *session) setCancelAsk(cancel context.CancelFunc) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.abandon = cancel
+	s.cancelAsk = cancel
 	if cancel != nil && s.ended {
 		cancel()
 	}
@@ -68,15 +68,15 @@ func ask[A any](s *session, room *link.Peer, question imsg.Question[A], limit ti
 // by the worker's clock only.
 func (s *session) abandoned() bool {
 	s.mu.Lock()
-	asking := s.abandon != nil
+	asking := s.cancelAsk != nil
 	s.mu.Unlock()
 	if !asking {
-		s.shut = 0
+		s.halfClosedFor = 0
 		return false
 	}
 	half, whole := s.client.Closed()
 	if half {
-		s.shut += look
+		s.halfClosedFor += lookInterval
 	}
-	return whole || s.shut >= halfClosed
+	return whole || s.halfClosedFor >= halfClosedWait
 }

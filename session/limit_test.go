@@ -176,14 +176,14 @@ func TestAbandoned(t *testing.T) {
 
 	s, c := pair()
 	_, done := s.limited(0)
-	for range 2 * halfClosed / look {
+	for range 2 * halfClosedWait / lookInterval {
 		if s.abandoned() {
 			t.Fatal("a client that stays has gone")
 		}
 	}
 	c.CloseWrite()
 	arrived(s, "its half is not closed", func() bool { half, _ := s.client.Closed(); return half })
-	for range halfClosed/look - 1 {
+	for range halfClosedWait/lookInterval - 1 {
 		if s.abandoned() {
 			t.Fatal("a client that has closed its half has gone")
 		}
@@ -192,7 +192,7 @@ func TestAbandoned(t *testing.T) {
 		t.Fatal("a client that has closed its half may wait for ever")
 	}
 	done()
-	if s.abandoned() || s.shut != 0 {
+	if s.abandoned() || s.halfClosedFor != 0 {
 		t.Error("nothing is asked any more")
 	}
 
@@ -201,7 +201,7 @@ func TestAbandoned(t *testing.T) {
 	c.SetLinger(0)
 	c.Close()
 	arrived(s, "a client that has gone is still there", s.abandoned)
-	s.turn.L = &s.mu
+	s.cond.L = &s.mu
 	s.end("client")
 	if ctx.Err() != context.Canceled {
 		t.Errorf("the question ends with %v", ctx.Err())

@@ -35,7 +35,7 @@ func refusing(t *testing.T) (w *worker, accept func() (client *net.TCPConn, s *s
 			t.Fatal(err)
 		}
 		s := &session{w: w}
-		s.turn.L = &s.mu
+		s.cond.L = &s.mu
 		if err := s.client.Open(conn.(*net.TCPConn)); err != nil {
 			t.Fatal(err)
 		}
@@ -48,15 +48,15 @@ func refusing(t *testing.T) (w *worker, accept func() (client *net.TCPConn, s *s
 func TestLingeringIsBounded(t *testing.T) {
 	w, accept := refusing(t)
 	quarter := w.surplus() / 4
-	if w.limit()-w.cfg.MaxConnections != 4*quarter {
-		t.Fatalf("%d places, %d of them surplus", w.limit(), w.surplus())
+	if w.maxOpen()-w.cfg.MaxConnections != 4*quarter {
+		t.Fatalf("%d places, %d of them surplus", w.maxOpen(), w.surplus())
 	}
 	var waited []*net.TCPConn
 	ended := make(chan bool, quarter)
 	for range quarter {
 		c, s := accept()
 		go func() {
-			s.refuse(smtp.CodeRejected, imsg.MsgMaxPerHost, "")
+			s.refuseConnection(smtp.CodeRejected, imsg.MsgMaxPerHost, "")
 			ended <- true
 		}()
 		waited = append(waited, c)
@@ -83,7 +83,7 @@ func TestLingeringIsBounded(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		s.refuse(smtp.CodeRejected, imsg.MsgMaxPerHost, "")
+		s.refuseConnection(smtp.CodeRejected, imsg.MsgMaxPerHost, "")
 		hears(t, c)
 		if w.startLingering() {
 			t.Fatal("one more may linger")

@@ -10,34 +10,34 @@ import (
 	"github.com/smtp-gated/smtp-gated/imsg"
 )
 
-// locate finds the target and has lockd judge the client under what it is called
+// locate finds the target and has lockd admit the client under what it is called
 // now. False: the session is over.
 func (s *session) locate(a **imsg.Admission) bool {
 	w := s.w
 	s.state.Store(uint32(imsg.StateIdent))
-	l, err := inquire(s, new([]byte), &imsg.TargetQuery{Client: s.src, Local: s.local}, w.cfg.TimeoutLocate)
+	l, err := askLookupd(s, new([]byte), &imsg.TargetQuery{Client: s.src, Local: s.local}, w.cfg.TimeoutLocate)
 	if err != nil {
 		s.info("LOOKUP:FAILED", "src", s.src.Addr(), "error", err)
-		s.turnAway(s.lost(err))
+		s.serveUnreachable(s.lookupErrorText(err))
 		return false
 	}
 	w.mu.Lock()
 	s.dst, s.ident = l.Target, l.Ident
 	w.mu.Unlock()
-	if *a, err = s.seek(&imsg.Ident{Number: s.number, Ident: s.ident, Target: s.dst}); err != nil {
-		s.unanswered(err)
+	if *a, err = s.askAdmission(&imsg.Ident{Number: s.number, Ident: s.ident, Target: s.dst}); err != nil {
+		s.admissionFailed(err)
 		return false
 	}
 	if (*a).Refusal != imsg.Admitted {
 		w.forget(s) // lockd has forgotten it, too
-		s.refused(*a)
+		s.refuseAdmission(*a)
 		return false
 	}
 	return true
 }
 
-// lost words why there is no target.
-func (s *session) lost(err error) string {
+// lookupErrorText words why there is no target.
+func (s *session) lookupErrorText(err error) string {
 	var kind imsg.Errno
 	errors.As(err, &kind)
 	detail := imsg.MsgLookupUnknown

@@ -7,12 +7,19 @@ import (
 	"github.com/smtp-gated/smtp-gated/imsg/link"
 )
 
-// offend reports what the client was caught at. lockd has locked it, if it is to
+// How much of each text another room is told, in octets. Neither a client nor a scanner
+// may say so much that the message is not sent.
+const (
+	maxVirus = 255  // as much as a lock file holds
+	maxWord  = 1024 // as much as the action script is told
+)
+
+// reportOffence reports what the client was caught at. lockd has locked it, if it is to
 // be locked, when this returns; a lockd that does not answer is logged, and the
 // session refuses the message all the same. It is locked once lockd comes to it.
-func (s *session) offend(found imsg.Found, virus string, score float64, spool string) {
+func (s *session) reportOffence(found imsg.Found, virus string, score float64, spool string) {
 	s.mu.Lock()
-	mail, rcpts := s.mail, s.rcpts
+	sender, rcpts := s.tx.sender, s.totalRcpts
 	s.mu.Unlock()
 	// Scripts count transactions from 1. What is not caught in a message is so
 	// before the next one.
@@ -21,8 +28,8 @@ func (s *session) offend(found imsg.Found, virus string, score float64, spool st
 		transaction, size = transaction+1, 0
 	}
 	o := &imsg.Offence{
-		Number: s.number, Transaction: transaction, Found: found, Virus: cut(virus, 255), Score: score,
-		Target: s.dst, Helo: cut(s.helo, 1024), MailFrom: cut(mail, 1024), Recipients: rcpts,
+		Number: s.number, Transaction: transaction, Found: found, Virus: truncate(virus, maxVirus), Score: score,
+		Target: s.dst, Helo: truncate(s.helo, maxWord), MailFrom: truncate(sender, maxWord), Recipients: rcpts,
 		Size: size, Auth: imsg.AuthFlags(s.auth.Load()), Spool: spool,
 	}
 	if _, err := link.Ask(&s.w.lockd, o, admissionWait); err != nil {
@@ -30,5 +37,5 @@ func (s *session) offend(found imsg.Found, virus string, score float64, spool st
 	}
 }
 
-// cut shortens a string to n octets.
-func cut(text string, n int) string { return text[:min(len(text), n)] }
+// truncate shortens a string to n octets.
+func truncate(text string, n int) string { return text[:min(len(text), n)] }

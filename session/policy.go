@@ -63,13 +63,13 @@ func (p pair) refuses(text []byte) bool {
 	return false
 }
 
-// checkHelo judges what follows HELO or EHLO.
+// checkHelo decides on what follows HELO or EHLO.
 func (s *session) checkHelo(out *[]byte, name []byte) step {
 	if !s.w.rules.helo.refuses(name) {
 		return goOn
 	}
 	s.info("REGEX:REJECT", "src", s.src.Addr(), "ident", s.ident, "helo", s.helo)
-	return s.rejectMatch(out, imsg.FoundRegexHelo, imsg.MsgRegexHelo)
+	return s.refuseMatch(out, imsg.FoundRegexHelo, imsg.MsgRegexHelo)
 }
 
 // refusesAddress looks at an address in each way that servers read it.
@@ -77,64 +77,64 @@ func (p pair) refusesAddress(addr, arg []byte) bool {
 	if p.enforce == nil && p.reject == nil {
 		return false
 	}
-	return slices.ContainsFunc(senses(addr, arg), p.refuses)
+	return slices.ContainsFunc(addressReadings(addr, arg), p.refuses)
 }
 
-// senses are an address as it stands, and as a lenient server has it, if that
+// addressReadings are an address as it stands, and as a lenient server has it, if that
 // is another: what only one of them would refuse must not pass.
-func senses(addr, arg []byte) [][]byte {
+func addressReadings(addr, arg []byte) [][]byte {
 	if box := smtp.Mailbox(arg); !bytes.Equal(box, addr) {
 		return [][]byte{addr, box}
 	}
 	return [][]byte{addr}
 }
 
-// checkMail judges a sender, addr, of the argument arg: regex, block lists, SPF.
+// checkMail decides on a sender, addr, of the argument arg: regex, block lists, SPF.
 // The last two are for those who have not logged in.
 func (s *session) checkMail(out *[]byte, addr, arg []byte) step {
 	cfg := s.w.cfg
 	if cfg.AuthSkip&imsg.SkipRegex == 0 && s.w.rules.mail.refusesAddress(addr, arg) {
-		s.info("REGEX:REJECT", "mail", s.shown(addr, cfg.LogMailFrom))
-		return s.rejectMatch(out, imsg.FoundRegexMailFrom, imsg.MsgRegexMailFrom)
+		s.info("REGEX:REJECT", "mail", s.loggedAddress(addr, cfg.LogMailFrom))
+		return s.refuseMatch(out, imsg.FoundRegexMailFrom, imsg.MsgRegexMailFrom)
 	}
 	if s.authenticated() {
 		return goOn
 	}
 	if cfg.DNSBL && cfg.AuthSkip&imsg.SkipDNSBL != 0 {
-		if l := s.listing(out); l != nil {
+		if l := s.askDNSBL(out); l != nil {
 			s.countListed(l)
-			return s.forbid(out, imsg.FoundDNSBL, imsg.MsgDNSDBReject, listed(l))
+			return s.refuseOffender(out, imsg.FoundDNSBL, imsg.MsgDNSDBReject, listedDetail(l))
 		}
 	}
 	if cfg.SPF != imsg.SPFOff {
-		return s.checkSPF(out, senses(addr, arg))
+		return s.checkSPF(out, addressReadings(addr, arg))
 	}
 	return goOn
 }
 
-// checkRcpt judges a recipient.
+// checkRcpt decides on a recipient.
 func (s *session) checkRcpt(out *[]byte, addr, arg []byte) step {
 	cfg := s.w.cfg
 	if cfg.AuthSkip&imsg.SkipRegex != 0 || !s.w.rules.rcpt.refusesAddress(addr, arg) {
 		return goOn
 	}
-	s.info("REGEX:REJECT", "rcpt", s.shown(addr, cfg.LogRcptTo))
-	return s.rejectMatch(out, imsg.FoundRegexRcptTo, imsg.MsgRegexRcptTo)
+	s.info("REGEX:REJECT", "rcpt", s.loggedAddress(addr, cfg.LogRcptTo))
+	return s.refuseMatch(out, imsg.FoundRegexRcptTo, imsg.MsgRegexRcptTo)
 }
 
-func (s *session) rejectMatch(out *[]byte, found imsg.Found, text imsg.Text) step {
+func (s *session) refuseMatch(out *[]byte, found imsg.Found, text imsg.Text) step {
 	s.w.count(imsg.CountRegex, 1)
-	return s.forbid(out, found, text, "")
+	return s.refuseOffender(out, found, text, "")
 }
 
-// forbid refuses a command in its turn, reports the client and leaves the server.
+// refuseOffender refuses a command in its turn, reports the client and takes over.
 // The takeover repeats the text without its detail.
-func (s *session) forbid(out *[]byte, found imsg.Found, text imsg.Text, detail string) step {
-	if !s.drained(out) {
+func (s *session) refuseOffender(out *[]byte, found imsg.Found, text imsg.Text, detail string) step {
+	if !s.awaitReplies(out) {
 		return stop
 	}
-	s.offend(found, "", 0, "")
-	next := s.leaveServer(out, smtp.CodeRefused, s.text(text)+detail)
+	s.reportOffence(found, "", 0, "")
+	next := s.refuseAndTakeOver(out, smtp.CodeRefused, s.text(text)+detail)
 	s.reason = s.text(text)
 	return next
 }
@@ -143,11 +143,11 @@ func (s *session) authenticated() bool {
 	return imsg.AuthFlags(s.auth.Load())&imsg.AuthAccepted != 0
 }
 
-// listing asks the DNS block lists; nil is a client that stands on none. Lists
+// askDNSBL asks the DNS block lists; nil is a client that stands on none. Lists
 // that cannot be asked list nobody.
-func (s *session) listing(out *[]byte) *imsg.DNSBLResult {
+func (s *session) askDNSBL(out *[]byte) *imsg.DNSBLResult {
 	s.state.Store(uint32(imsg.StateDNSBL))
-	l, err := inquire(s, out, &imsg.DNSBLQuery{Client: s.src.Addr()}, s.w.cfg.TimeoutLookup)
+	l, err := askLookupd(s, out, &imsg.DNSBLQuery{Client: s.src.Addr()}, s.w.cfg.TimeoutLookup)
 	if err != nil {
 		s.log().Warn("DNSBL:FAILED", "src", s.src.Addr(), "error", err)
 		return nil
@@ -163,18 +163,18 @@ func (s *session) countListed(l *imsg.DNSBLResult) {
 	s.w.count(imsg.CountRejectDNSBL, 1)
 }
 
-// listed is what a client is told of the list it stands on.
-func listed(l *imsg.DNSBLResult) string { return ": DNSBL: " + l.Zone + ": " + l.Answer.String() }
+// listedDetail is what a client is told of the list it stands on.
+func listedDetail(l *imsg.DNSBLResult) string { return ": DNSBL: " + l.Zone + ": " + l.Answer.String() }
 
-// turnListed refuses a connection that a block list names.
-func (s *session) turnListed() bool {
-	l := s.listing(new([]byte))
+// refuseListed refuses a connection that a block list names.
+func (s *session) refuseListed() bool {
+	l := s.askDNSBL(new([]byte))
 	if l == nil {
 		return false
 	}
 	s.countListed(l)
-	s.offend(imsg.FoundDNSBL, "", 0, "")
-	s.refuse(smtp.CodeRejected, imsg.MsgDNSDBReject, listed(l))
+	s.reportOffence(imsg.FoundDNSBL, "", 0, "")
+	s.refuseConnection(smtp.CodeRejected, imsg.MsgDNSDBReject, listedDetail(l))
 	return true
 }
 
@@ -191,7 +191,7 @@ func (s *session) checkSPF(out *[]byte, senders [][]byte) step {
 			}
 		}
 	}
-	s.info("SPF:"+verdict.String(), "ip", client, "helo", s.helo, "from", s.shown(addr, cfg.LogMailFrom))
+	s.info("SPF:"+verdict.String(), "ip", client, "helo", s.helo, "from", s.loggedAddress(addr, cfg.LogMailFrom))
 	if verdict != imsg.SPFFail {
 		return goOn
 	}
@@ -199,7 +199,7 @@ func (s *session) checkSPF(out *[]byte, senders [][]byte) step {
 	if cfg.SPFLogOnly {
 		return goOn
 	}
-	return s.forbid(out, imsg.FoundSPF, imsg.MsgSPFReject, ": -")
+	return s.refuseOffender(out, imsg.FoundSPF, imsg.MsgSPFReject, ": -")
 }
 
 func (s *session) askSPF(out *[]byte, client netip.Addr, addr []byte) imsg.SPFVerdict {
@@ -209,7 +209,7 @@ func (s *session) askSPF(out *[]byte, client netip.Addr, addr []byte) imsg.SPFVe
 		return imsg.SPFNone
 	}
 	s.state.Store(uint32(imsg.StateSPF))
-	r, err := inquire(s, out, &imsg.SPF{Client: client, Helo: s.helo, MailFrom: clean(addr)}, s.w.cfg.TimeoutLookup)
+	r, err := askLookupd(s, out, &imsg.SPF{Client: client, Helo: s.helo, MailFrom: printable(addr)}, s.w.cfg.TimeoutLookup)
 	if err != nil {
 		s.log().Warn("SPF:FAILED", "ip", client, "error", err)
 		return imsg.SPFNone
@@ -237,15 +237,17 @@ func (s *session) spfClient() netip.Addr {
 	return s.src.Addr()
 }
 
-// inquire asks lookupd, with everything for the server on its way. It has a second
-// more than its work may take.
-func inquire[A any](s *session, out *[]byte, question imsg.Question[A], limit time.Duration) (a *A, err error) {
+// answerMargin is what lookupd has beyond the time that its work may take.
+const answerMargin = time.Second
+
+// askLookupd asks lookupd, with everything for the server on its way.
+func askLookupd[A any](s *session, out *[]byte, question imsg.Question[A], limit time.Duration) (a *A, err error) {
 	if len(*out) > 0 {
 		s.flush(out)
 	}
 	if limit > 0 {
-		limit += time.Second
+		limit += answerMargin
 	}
-	s.unhurried(func() { a, err = ask(s, &s.w.lookupd, question, limit) })
+	s.withoutIdleLimit(func() { a, err = ask(s, &s.w.lookupd, question, limit) })
 	return a, err
 }

@@ -265,7 +265,7 @@ func readsValues(t *testing.T, p *informed) {
 		offer := c.exchange("EHLO gate.example", "250")
 		_, line, _ := strings.Cut(offer, "XCLIENT ")
 		line, _, _ = strings.Cut(line, "\n")
-		s.hello.wants(strings.Fields(line))
+		s.xclient.add(strings.Fields(line))
 		c.exchange(string(s.appendXclient(nil)), "220")
 		c.exchange("EHLO c.example", "250")
 		c.mails()

@@ -37,7 +37,10 @@ type entry struct {
 	text string // mail and rcpt: the address; own: the reply
 }
 
-// queue is a first-in first-out of entries that holds no memory when it is empty.
+// keptCap is how many entries an empty queue has room for at most.
+const keptCap = 8
+
+// queue is a first-in first-out of entries that holds little memory when it is empty.
 type queue struct {
 	list []entry
 	head int
@@ -63,7 +66,7 @@ func (q *queue) pop() entry {
 	q.head++
 	if q.head == len(q.list) {
 		q.list, q.head = q.list[:0], 0
-		if cap(q.list) > 8 {
+		if cap(q.list) > keptCap {
 			q.list = nil
 		}
 	}

@@ -20,17 +20,17 @@ var quotaTexts = [imsg.RateCounters]imsg.Text{
 	imsg.RateAuthRejects:     imsg.MsgRatelimitAuthRejects,
 }
 
-// excess is the refusal of a use.
-type excess struct {
+// denial is what a client hears whose use of a quota is not admitted.
+type denial struct {
 	code smtp.Code
 	text string
 }
 
-// use asks for n of a quota; over is the code of a refusal. A quota nobody can
+// useQuota asks for n of a quota; code is that of a refusal. A quota nobody can
 // look up is a passing fault: no more mail, but it may be tried again. out is
 // what was collected for the server; the server's own goroutine has none.
-func (s *session) use(out *[]byte, c imsg.Rate, n uint64, over smtp.Code) *excess {
-	if !s.uses.Has(c) {
+func (s *session) useQuota(out *[]byte, c imsg.Rate, n uint64, code smtp.Code) *denial {
+	if !s.quotas.Has(c) {
 		return nil
 	}
 	if out != nil && !s.flush(out) {
@@ -39,19 +39,19 @@ func (s *session) use(out *[]byte, c imsg.Rate, n uint64, over smtp.Code) *exces
 	a, err := link.Ask(&s.w.lockd, &imsg.QuotaUse{Number: s.number, Counter: c, Amount: n}, admissionWait)
 	if err != nil {
 		s.log().Error("use of a quota not judged", "counter", c, "error", err)
-		return &excess{smtp.CodeUnavailable, s.text(imsg.MsgRatelimitError)}
+		return &denial{smtp.CodeUnavailable, s.text(imsg.MsgRatelimitError)}
 	}
 	switch a.Refusal {
 	case imsg.Admitted:
 		return nil
 	case imsg.RefusedRate:
-		return &excess{over, s.text(quotaTexts[c])}
+		return &denial{code, s.text(quotaTexts[c])}
 	}
-	return &excess{smtp.CodeUnavailable, s.text(imsg.MsgRatelimitError)}
+	return &denial{smtp.CodeUnavailable, s.text(imsg.MsgRatelimitError)}
 }
 
-// strikes tells which quota a server's reply draws on.
-func strikes(k kind, code int) (imsg.Rate, imsg.Found, bool) {
+// rejectQuota tells which quota a server's reply draws on.
+func rejectQuota(k kind, code int) (imsg.Rate, imsg.Found, bool) {
 	switch {
 	case k == mail && code/100 == 5:
 		return imsg.RateMailFromRejects, imsg.FoundRateMailFrom, true

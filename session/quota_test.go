@@ -181,7 +181,7 @@ func TestQuotaOfBytes(t *testing.T) {
 
 // Too many refusals of the server: ours takes the place of the last one, whatever
 // the client is doing meanwhile. What it has sent behind is answered, too.
-func TestDismissal(t *testing.T) {
+func TestRejection(t *testing.T) {
 	refused := map[imsg.Rate]imsg.Refusal{imsg.RateMailFromRejects: imsg.RefusedRate, imsg.RateRcptToRejects: imsg.RefusedRate, imsg.RateAuthRejects: imsg.RefusedRate}
 	all := []imsg.Rate{imsg.RateMailFromRejects, imsg.RateRcptToRejects, imsg.RateAuthRejects}
 	const trouble = "503 5.5.1 gate.example msg_transaction_failed\r\n"
@@ -291,7 +291,7 @@ func TestDismissal(t *testing.T) {
 
 // A chunk whose octets are still to come when the server is left gets its answer
 // behind them, be it refused already or not begun.
-func TestDismissedBeforeAChunk(t *testing.T) {
+func TestRejectedBeforeAChunk(t *testing.T) {
 	for name, tc := range map[string]struct{ first, answer string }{
 		"not begun": {"BDAT 0\r\n", "502 gate.example msg_unimpl_command\r\n"},
 		"refused":   {"BDAT x\r\n", "503 gate.example msg_transaction_failed\r\n"},

@@ -28,89 +28,89 @@ var outputs = sync.Pool{New: func() any {
 type step uint8
 
 const (
-	goOn   step = iota
-	starve      // what is buffered is the start of a line: read more
-	stop        // the client's goroutine has nothing left to relay
-	play        // the server is gone: take over
+	goOn       step = iota
+	needMore        // what is buffered is the start of a line: read more
+	stop            // the client's goroutine has nothing left to relay
+	toTakeover      // the server is gone: take over
 )
 
 // fromClient reads the client until the session ends.
 func (s *session) fromClient() {
-	defer s.leave()
+	defer s.unref()
 	for {
-		if s.w.mustEnd() && s.bowOut(new([]byte)) {
+		if s.w.mustEnd() && s.shutDown(new([]byte)) {
 			break
 		}
 		if err := s.client.Fill(); err != nil {
-			if s.hurried(err) {
+			if s.wasWoken(err) {
 				continue
 			}
-			if !s.dismissed() {
+			if !s.isRejected() {
 				s.clientGone(err)
 			}
 			break
 		}
 		s.touch()
 		out := outputs.Get().(*[]byte)
-		on := s.take(out)
+		on := s.handleInput(out)
 		*out = (*out)[:0]
 		outputs.Put(out)
 		if !on {
 			break
 		}
 	}
-	s.carryOut()
-	s.swallow()
+	s.finishRejected()
+	s.drainInput()
 }
 
-// take decides on all that is buffered of the client. What goes to the server is
+// handleInput decides on all that is buffered of the client. What goes to the server is
 // collected in out, and flushed before anything is waited for. False: the relay
 // is over.
-func (s *session) take(out *[]byte) bool {
+func (s *session) handleInput(out *[]byte) bool {
 	for len(s.client.Bytes()) > 0 {
-		phase, ok := s.turnTo(out)
+		phase, ok := s.waitPhase(out)
 		if !ok {
 			return false
 		}
-		if phase == commands && s.w.mustEnd() && s.bowOut(out) {
+		if phase == commands && s.w.mustEnd() && s.shutDown(out) {
 			return false
 		}
 		next := stop
 		switch phase {
 		case commands:
-			next = s.takeLine(out)
+			next = s.handleLine(out)
 		case text:
-			next = s.takeText(out)
+			next = s.relayText(out)
 		case octets:
-			next = s.takeChunk(out)
+			next = s.relayChunk(out)
 		case direct:
 			s.directFromClient()
 		}
-		if next == play {
+		if next == toTakeover {
 			s.takeover(s.reason)
 			return false
 		}
 		if next == stop {
 			return false
 		}
-		if next == starve {
+		if next == needMore {
 			break
 		}
 	}
 	return s.flush(out)
 }
 
-// turnTo tells how the next octets are to be read. The client is not read while a
-// command is held that depends on its reply, nor while pipeline_size replies are
+// waitPhase tells how the next octets are to be read. The client is not read while a
+// reply is awaited that decides on that, nor while pipeline_size replies are
 // owed: what it sends waits in the kernel (RFC 2920, 3.2). False: the relay is over.
 //
 // Nobody waits for ever: the server has every command that was collected, in whole
-// lines, so the next word is its own; and its goroutine, which takes that word and
+// lines, so the next word is its own; and its goroutine, which reads that word and
 // makes the place, waits for nothing but the client's taking what it is owed.
-func (s *session) turnTo(out *[]byte) (phase, bool) {
+func (s *session) waitPhase(out *[]byte) (phase, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if (s.held || s.isFull()) && len(*out) > 0 {
+	if (s.replyPending || s.isFull()) && len(*out) > 0 {
 		s.mu.Unlock()
 		ok := s.flush(out)
 		s.mu.Lock()
@@ -121,8 +121,8 @@ func (s *session) turnTo(out *[]byte) (phase, bool) {
 	if s.isFull() {
 		s.w.count(imsg.CountPipeline, 1)
 	}
-	for (s.held || s.isFull()) && !s.over() {
-		s.turn.Wait()
+	for (s.replyPending || s.isFull()) && !s.over() {
+		s.cond.Wait()
 	}
 	return s.phase, !s.over()
 }
@@ -136,7 +136,7 @@ func (s *session) isFull() bool {
 }
 
 // over tells whether there is nothing more to relay; s.mu is held.
-func (s *session) over() bool { return s.ended || s.dismissal != nil }
+func (s *session) over() bool { return s.ended || s.rejection != nil }
 
 // flush writes what was collected for the server. A server that takes no more is
 // no end yet: it may have said why, and its own goroutine gets to that.
@@ -162,7 +162,7 @@ func (s *session) clientGone(err error) {
 		s.server.Conn.CloseWrite()
 	case errors.Is(err, io.EOF) && owed:
 		s.server.Conn.CloseWrite()
-		if s.drained(new([]byte)) {
+		if s.awaitReplies(new([]byte)) {
 			s.end("client")
 		}
 	case os.IsTimeout(err):
@@ -172,9 +172,9 @@ func (s *session) clientGone(err error) {
 	}
 }
 
-// fromServer reads the server until it closes, or until it is cut off.
+// fromServer reads the server until it closes, or until we drop it.
 func (s *session) fromServer() {
-	defer s.leave()
+	defer s.unref()
 	for {
 		if s.server.Fill() != nil {
 			s.serverGone()
@@ -183,7 +183,7 @@ func (s *session) fromServer() {
 		s.touch()
 		s.greeted.Store(true)
 		out := outputs.Get().(*[]byte)
-		next := s.takeReplies(out)
+		next := s.relayReplies(out)
 		*out = (*out)[:0]
 		outputs.Put(out)
 		switch next {
@@ -196,7 +196,7 @@ func (s *session) fromServer() {
 	}
 }
 
-// serverGone ends the session at the server's end, unless we cut it off ourselves.
+// serverGone ends the session at the server's end, unless we dropped it ourselves.
 func (s *session) serverGone() {
 	if s.claim("server") {
 		s.finish("server")
@@ -204,32 +204,32 @@ func (s *session) serverGone() {
 }
 
 // claim makes the session's end the caller's: the first one to have it says the
-// last words. The client's goroutine has it from the moment it cut the server off.
+// last words. The client's goroutine has it from the moment it dropped the server.
 func (s *session) claim(by string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.taken || s.ended {
+	if s.takenOver || s.ended {
 		return false
 	}
 	s.ended = true
-	if s.by == "" {
-		s.by = by
+	if s.closedBy == "" {
+		s.closedBy = by
 	}
-	s.turn.Broadcast()
+	s.cond.Broadcast()
 	return true
 }
 
-func (s *session) isTaken() bool {
+func (s *session) isTakenOver() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.taken
+	return s.takenOver
 }
 
 // hangUp closes our half towards the client. Its goroutine goes on reading, and
 // ends with the client's own close or when lingering is over.
 func (s *session) hangUp() {
 	s.touch()
-	s.patience.Store(lingering)
+	s.idleLimit.Store(seconds(lingerWait))
 	s.client.Conn.CloseWrite()
 }
 
@@ -254,7 +254,7 @@ func (s *session) ownLine(code smtp.Code, text string) []byte {
 	return smtp.AppendReply(nil, code, s.enhanced(), s.w.cfg.ProxyName, text)
 }
 
-// answerLine gives a reply of our own when its turn has come: behind the replies
+// answerLine says a reply of our own when its turn has come: behind the replies
 // the server still owes. Only the client's goroutine adds to the queue: one that
 // it finds empty stays so while it writes.
 func (s *session) answerLine(line string) error {

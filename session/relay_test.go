@@ -264,7 +264,7 @@ func TestLongChallenge(t *testing.T) {
 
 // However much a client sends at once behind the last words, it gets the time to
 // read them.
-func TestMuchIsSwallowed(t *testing.T) {
+func TestMuchIsDiscarded(t *testing.T) {
 	r := newRig(t, nil)
 	r.data()
 	r.server.say("421 down\r\n")

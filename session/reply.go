@@ -19,16 +19,16 @@ const (
 )
 
 var (
-	errUnasked      = errors.New("a reply nobody asked for")
+	errUnsolicited  = errors.New("a reply nobody asked for")
 	errIntermediate = errors.New("an intermediate reply to a command that has none")
 	errAccepted     = errors.New("DATA accepted without a message")
 	errReset        = errors.New("RSET refused")
 )
 
-// takeReplies relays every complete line that is buffered, collected in out, and
+// relayReplies relays every complete line that is buffered, collected in out, and
 // then lets what was answered take effect: a client can act on a reply only once
 // it has it.
-func (s *session) takeReplies(out *[]byte) relayState {
+func (s *session) relayReplies(out *[]byte) relayState {
 	done := 0      // complete replies and own ones in out, not yet off the queue
 	var last entry // what the last complete reply answers
 	code := 0      // and its code
@@ -40,13 +40,13 @@ func (s *session) takeReplies(out *[]byte) relayState {
 		}
 		e := entry{}
 		if err == nil {
-			e, err = s.owed(out, &done)
+			e, err = s.nextExpected(out, &done)
 		}
-		if err == errUnasked && r.Code/100 >= 4 && r.Code != 421 {
-			return s.takeUnasked(out, done, last.kind == data && code == 354)
+		if err == errUnsolicited && r.Code/100 >= 4 && r.Code != 421 {
+			return s.handleUnsolicited(out, done, last.kind == data && code == 354)
 		}
 		if err == nil {
-			err = wrong(e, r.Code)
+			err = checkCode(e, r.Code)
 		}
 		if err != nil && r.Code != 421 {
 			s.sendClient(out)
@@ -57,11 +57,11 @@ func (s *session) takeReplies(out *[]byte) relayState {
 			return relayOver
 		}
 		if r.First {
-			if next := s.strike(out, &done, e, r.Code); next != relayOn {
+			if next := s.chargeReject(out, &done, e, r.Code); next != relayOn {
 				return next
 			}
 		}
-		*out = s.relayed(*out, e, r)
+		*out = s.appendRelayed(*out, e, r)
 		s.server.Consume(n)
 		if !r.Last {
 			continue
@@ -75,7 +75,7 @@ func (s *session) takeReplies(out *[]byte) relayState {
 			return relayOver
 		}
 		done++
-		s.note(last, code)
+		s.record(last, code)
 		if last.kind == starttls && code == 220 && s.client.Pending() {
 			if s.claim("error") {
 				s.say(smtp.CodeRejected, s.text(imsg.MsgProtoError))
@@ -83,11 +83,11 @@ func (s *session) takeReplies(out *[]byte) relayState {
 			}
 			return relayOver
 		}
-		if s.opens(last, code) {
+		if s.goesDirect(last, code) {
 			break // what follows is no reply
 		}
 	}
-	return s.give(out, done, last, code)
+	return s.deliver(out, done, last, code)
 }
 
 // isAuthOpen tells whether the reply to an AUTH, or to a response, is owed.
@@ -98,36 +98,36 @@ func (s *session) isAuthOpen() bool {
 	return n > 0 && s.queue.at(n-1).kind == auth
 }
 
-// give hands the client what was collected, and lets it take effect.
-func (s *session) give(out *[]byte, done int, last entry, code int) relayState {
+// deliver hands the client what was collected, and lets it take effect.
+func (s *session) deliver(out *[]byte, done int, last entry, code int) relayState {
 	if !s.sendClient(out) {
 		return relayOver
 	}
-	return s.settle(done, last, code)
+	return s.complete(done, last, code)
 }
 
-// strike holds a refusal of the server against the client's quota, when it has
+// chargeReject counts a refusal of the server against the client's quota, when it has
 // all replies before that one. Over the quota, ours takes its place.
-func (s *session) strike(out *[]byte, done *int, last entry, code int) relayState {
-	counter, found, ok := strikes(last.kind, code)
-	if !ok || !s.uses.Has(counter) {
+func (s *session) chargeReject(out *[]byte, done *int, last entry, code int) relayState {
+	counter, found, ok := rejectQuota(last.kind, code)
+	if !ok || !s.quotas.Has(counter) {
 		return relayOn
 	}
-	if next := s.give(out, *done, last, 0); next != relayOn {
+	if next := s.deliver(out, *done, last, 0); next != relayOn {
 		return next
 	}
 	*done = 0
-	over := s.use(nil, counter, 1, smtp.CodeRefused)
-	if over == nil {
+	denied := s.useQuota(nil, counter, 1, smtp.CodeRefused)
+	if denied == nil {
 		return relayOn
 	}
-	s.note(last, code)
-	s.dismiss(dismissal{excess: *over, found: found})
+	s.record(last, code)
+	s.reject(rejection{denial: *denied, found: found})
 	return relayOver
 }
 
-// wrong tells what makes a code an impossible answer to a command.
-func wrong(e entry, code int) error {
+// checkCode tells what makes a code an impossible answer to a command.
+func checkCode(e entry, code int) error {
 	switch {
 	case code/100 == 3 && !(code == 354 && e.kind == data) && !(code == 334 && e.kind == auth):
 		return errIntermediate
@@ -141,14 +141,14 @@ func wrong(e entry, code int) error {
 	return nil
 }
 
-// opens tells whether a reply makes the session a direct proxy.
-func (s *session) opens(e entry, code int) bool {
+// goesDirect tells whether a reply makes the session a direct proxy.
+func (s *session) goesDirect(e entry, code int) bool {
 	return e.kind == starttls && code == 220 || e.kind == auth && code == 235 && s.w.cfg.AuthSkip&imsg.SkipDirect != 0
 }
 
-// owed returns the entry the next reply belongs to, putting own replies that
+// nextExpected returns the entry the next reply belongs to, putting own replies that
 // come before it into out.
-func (s *session) owed(out *[]byte, done *int) (entry, error) {
+func (s *session) nextExpected(out *[]byte, done *int) (entry, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for *done < s.queue.len() {
@@ -159,11 +159,11 @@ func (s *session) owed(out *[]byte, done *int) (entry, error) {
 		*out = append(*out, e.text...)
 		*done++
 	}
-	return entry{}, errUnasked
+	return entry{}, errUnsolicited
 }
 
 // sendClient hands collected replies to the client. None comes through once the
-// server has been cut off or the session's end is somebody else's: what the client
+// server has been dropped or the session's end is somebody else's: what the client
 // hears then is ours. False: the server's goroutine has nothing left to do.
 func (s *session) sendClient(out *[]byte) bool {
 	if len(*out) == 0 {
@@ -171,7 +171,7 @@ func (s *session) sendClient(out *[]byte) bool {
 	}
 	s.clientOut.Lock()
 	defer s.clientOut.Unlock()
-	if s.isTaken() || s.isEnded() {
+	if s.isTakenOver() || s.isEnded() {
 		return false
 	}
 	err := s.client.Write(*out)
@@ -183,8 +183,8 @@ func (s *session) sendClient(out *[]byte) bool {
 	return true
 }
 
-// relayed appends a line of a reply as the client is to see it, if it is.
-func (s *session) relayed(out []byte, e entry, r smtp.Reply) []byte {
+// appendRelayed appends a line of a reply as the client is to see it, if it is.
+func (s *session) appendRelayed(out []byte, e entry, r smtp.Reply) []byte {
 	if r.Code != 421 && (e.kind == ownReset || e.kind == quietChunk && r.Code/100 == 2) {
 		return out
 	}
@@ -201,8 +201,8 @@ func (s *session) relayed(out []byte, e entry, r smtp.Reply) []byte {
 	return append(out, '\r', '\n')
 }
 
-// note keeps what a complete reply tells about the session.
-func (s *session) note(e entry, code int) {
+// record keeps what a complete reply tells about the session.
+func (s *session) record(e entry, code int) {
 	ok := code >= 200 && code < 300
 	switch e.kind {
 	case helo, ehlo:
@@ -216,18 +216,18 @@ func (s *session) note(e entry, code int) {
 			s.offering = 0
 		}
 	case mail:
-		s.noteSender(e.text, code)
+		s.recordSender(e.text, code)
 		if ok {
 			s.mu.Lock()
-			s.mail, s.takers = e.text, 0
+			s.tx = transaction{sender: e.text}
 			s.mu.Unlock()
 		}
 	case rcpt:
-		s.noteRecipient(e.text, code)
+		s.recordRecipient(e.text, code)
 		if ok {
 			s.mu.Lock()
-			s.rcpts++
-			s.takers++
+			s.totalRcpts++
+			s.tx.rcpts++
 			s.mu.Unlock()
 			s.w.count(imsg.CountRecipients, 1)
 		}
@@ -239,8 +239,8 @@ func (s *session) note(e entry, code int) {
 	case chunk, quietChunk:
 		s.logEnvelope()
 		if !ok {
-			s.declined.Store(true)
-			s.answered.Store(e.kind == quietChunk)
+			s.chunkRefused.Store(true)
+			s.chunkAnswered.Store(e.kind == quietChunk)
 			s.info("DATA:CANCELLED [" + itoa(code) + "]")
 		}
 	case data:
@@ -254,14 +254,14 @@ func (s *session) note(e entry, code int) {
 		}
 	case endOfData:
 		s.mu.Lock()
-		s.setEnding(false)
+		s.setAnswerPending(false)
 		s.mu.Unlock()
 		s.transactionOver()
 		s.w.count(imsg.CountMessages, 1)
 		s.state.Store(uint32(imsg.StatePost))
 		s.info("DATA:FINISHED [" + itoa(code) + "]")
 	case auth:
-		s.noteAuth(code)
+		s.recordAuth(code)
 	case starttls:
 		if code != 220 {
 			s.info("DIRECT:CANCELLED cause=starttls", "code", code)
@@ -269,7 +269,7 @@ func (s *session) note(e entry, code int) {
 	}
 }
 
-func (s *session) noteAuth(code int) {
+func (s *session) recordAuth(code int) {
 	src := s.src.Addr()
 	switch code {
 	case 235:
@@ -287,12 +287,12 @@ func (s *session) noteAuth(code int) {
 
 func (s *session) setAuth(f imsg.AuthFlags) { s.auth.Or(uint32(f)) }
 
-// settle takes answered entries off the queue, gives own replies whose turn has
-// come, and lets the reply to a held command decide how the client is read.
-func (s *session) settle(done int, last entry, code int) relayState {
+// complete removes answered entries from the queue, says own replies whose turn has
+// come, and lets a reply that was awaited decide how the client is read.
+func (s *session) complete(done int, last entry, code int) relayState {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.begun = s.replies.Open() || len(s.server.Bytes()) > 0
+	s.replyBegun = s.replies.Open() || len(s.server.Bytes()) > 0
 	for range done {
 		s.queue.pop()
 	}
@@ -309,19 +309,19 @@ func (s *session) settle(done int, last entry, code int) relayState {
 		}
 		s.queue.pop()
 	}
-	// A held command is the last of the queue: nothing is read behind it.
-	if s.held && done > 0 && s.queue.len() == 0 {
-		s.held = false
+	// What was awaited is the last of the queue: nothing is read behind it.
+	if s.replyPending && done > 0 && s.queue.len() == 0 {
+		s.replyPending = false
 		switch {
 		case last.kind == data && code == 354:
 			s.openText()
 		case last.kind == auth && code == 334:
 			s.authing = true
-		case s.opens(last, code):
+		case s.goesDirect(last, code):
 			s.goDirect(last.kind)
 		}
 	}
-	s.turn.Broadcast()
+	s.cond.Broadcast()
 	if s.phase == direct {
 		return relayDirect
 	}
@@ -334,16 +334,16 @@ func (s *session) openText() {
 	s.phase, s.message.open = text, true
 }
 
-// drained hands the server what was collected for it and waits until the client
+// awaitReplies hands the server what was collected for it and waits until the client
 // has every reply it is owed. False: the session is over.
-func (s *session) drained(out *[]byte) bool {
+func (s *session) awaitReplies(out *[]byte) bool {
 	if !s.flush(out) {
 		return false
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for s.queue.len() > 0 && !s.over() {
-		s.turn.Wait()
+		s.cond.Wait()
 	}
 	return !s.over()
 }
@@ -352,12 +352,12 @@ func (s *session) drained(out *[]byte) bool {
 // tell.
 func (s *session) transactionOver() {
 	s.mu.Lock()
-	s.mail, s.takers = "", 0
+	s.tx = transaction{}
 	s.mu.Unlock()
 }
 
 func (s *session) recipients() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.takers
+	return s.tx.rcpts
 }

@@ -25,8 +25,22 @@ import (
 	"github.com/smtp-gated/smtp-gated/session/upstream"
 )
 
-// admissionWait bounds how long a client waits for lockd to let it in.
-const admissionWait = 5 * time.Second
+const (
+	// admissionWait bounds how long a client waits for lockd to let it in.
+	admissionWait = 5 * time.Second
+
+	// surplusMin is how many places there are at least for those that are not
+	// admitted, or not yet.
+	surplusMin = 32
+
+	// acceptPause is how long nothing is accepted once accept fails; exhaustedMin is
+	// the least where something ran out, whatever enfile_sleep says.
+	acceptPause  = time.Second
+	exhaustedMin = 100 * time.Millisecond
+
+	// maxStack is how much of a panic's stack is logged, in octets.
+	maxStack = 16 << 10
+)
 
 // worker is this process: what all its sessions share.
 type worker struct {
@@ -46,18 +60,18 @@ type worker struct {
 
 	counts [imsg.Counters]atomic.Uint64
 
-	mu        sync.Mutex
-	sessions  map[uint64]*session  // admitted
-	early     map[uint64]time.Time // locked, and not in sessions yet or any more: since when
-	listeners []listener
-	started   bool
-	draining  bool
-	idle      *sync.Cond // signalled when places may have become free
-	open      int
-	lingering int  // of these, refused clients that have not closed yet
-	unjudged  int  // places of those whose admission is not decided, or who are waited for
-	late      bool // the parent waits for the end of that no longer
-	drained   bool // and has been told of it
+	mu          sync.Mutex
+	sessions    map[uint64]*session  // admitted
+	lockedEarly map[uint64]time.Time // locked, and not in sessions yet or any more: since when
+	listeners   []listener
+	started     bool
+	draining    bool
+	idle        *sync.Cond // signalled when places may have become free
+	open        int
+	lingering   int  // of these, refused clients that have not closed yet
+	undecided   int  // places of those whose admission is not decided, or who are waited for
+	waitOver    bool // the parent waits for the end of that no longer
+	drained     bool // and has been told of it
 }
 
 // Main is the life of a session worker; f is its link to the parent.
@@ -69,9 +83,9 @@ func Main(f *os.File) error {
 		return process.Room[imsg.SessionConfig]{
 			Configure: w.configure,
 			Peers: map[imsg.Room]process.Peer{
-				imsg.Lockd:   w.joinLockd,
-				imsg.Scand:   func(r link.Request, m *imsg.Peer) error { return w.join(&w.scand, r, m) },
-				imsg.Lookupd: func(r link.Request, m *imsg.Peer) error { return w.join(&w.lookupd, r, m) },
+				imsg.Lockd:   w.setLockd,
+				imsg.Scand:   func(r link.Request, m *imsg.Peer) error { return w.setPeer(&w.scand, r, m) },
+				imsg.Lookupd: func(r link.Request, m *imsg.Peer) error { return w.setPeer(&w.lookupd, r, m) },
 			},
 			Other: w.fromParent,
 		}
@@ -79,7 +93,7 @@ func Main(f *os.File) error {
 }
 
 func newWorker(parent *process.Parent, log *slog.Logger) *worker {
-	w := &worker{parent: parent, log: log, sessions: make(map[uint64]*session), early: make(map[uint64]time.Time)}
+	w := &worker{parent: parent, log: log, sessions: make(map[uint64]*session), lockedEarly: make(map[uint64]time.Time)}
 	w.idle = sync.NewCond(&w.mu)
 	w.ending, w.endAll = context.WithCancel(context.Background())
 	w.dialer = upstream.NewDialer(func(ipv6 bool, n int) error { return parent.Send(&imsg.Sockets{IPv6: ipv6, N: n}) })
@@ -118,7 +132,7 @@ func (w *worker) configure(cfg *imsg.SessionConfig) (err error) {
 	return nil
 }
 
-func (w *worker) join(to *link.Peer, r link.Request, m *imsg.Peer) error {
+func (w *worker) setPeer(to *link.Peer, r link.Request, m *imsg.Peer) error {
 	conn, err := w.parent.Accept(r, m, w.fromPeer)
 	if err != nil {
 		return err
@@ -127,8 +141,8 @@ func (w *worker) join(to *link.Peer, r link.Request, m *imsg.Peer) error {
 	return nil
 }
 
-// joinLockd has a fresh lockd hear of everybody before it admits anybody.
-func (w *worker) joinLockd(r link.Request, m *imsg.Peer) error {
+// setLockd has a fresh lockd hear of everybody before it admits anybody.
+func (w *worker) setLockd(r link.Request, m *imsg.Peer) error {
 	conn, err := w.parent.Accept(r, m, w.fromPeer)
 	if err != nil {
 		return err
@@ -143,7 +157,7 @@ func (w *worker) joinLockd(r link.Request, m *imsg.Peer) error {
 func (w *worker) fromPeer(r link.Request) {
 	switch m := r.Message.(type) {
 	case *imsg.Locked:
-		w.lock(m.Numbers)
+		w.markLocked(m.Numbers)
 	case *imsg.Snapshot:
 		w.flushCounts()
 		live, more := w.live(m.After)
@@ -185,16 +199,16 @@ func (w *worker) start() {
 	}
 }
 
-// limit is how many connections this worker holds at most, refused ones on
+// maxOpen is how many connections this worker holds at most, refused ones on
 // their way out included: the descriptors it was given allow no more.
-func (w *worker) limit() int { return w.cfg.MaxConnections + w.surplus() }
+func (w *worker) maxOpen() int { return w.cfg.MaxConnections + w.surplus() }
 
 // surplus are the places of those that are not admitted, or not yet.
-func (w *worker) surplus() int { return w.cfg.MaxConnections/2 + 32 }
+func (w *worker) surplus() int { return w.cfg.MaxConnections/2 + surplusMin }
 
 // startLingering tells whether a refused client may hold its place a little
 // longer. A quarter of the surplus is for those: one that is refused hundreds of
-// times a second must leave places for others to be judged.
+// times a second must leave places for others.
 func (w *worker) startLingering() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -216,7 +230,7 @@ func (w *worker) accept(l *net.TCPListener) {
 	failing := false // and that was said
 	for {
 		w.mu.Lock()
-		for w.open >= w.limit() && !w.draining {
+		for w.open >= w.maxOpen() && !w.draining {
 			w.idle.Wait()
 		}
 		if w.draining {
@@ -224,13 +238,13 @@ func (w *worker) accept(l *net.TCPListener) {
 			return
 		}
 		w.open++
-		w.unjudged++
+		w.undecided++
 		w.mu.Unlock()
 
 		conn, err := l.AcceptTCP()
 		if err != nil {
-			w.judged()
-			w.closed()
+			w.admissionDecided()
+			w.freePlace()
 			if errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded) {
 				return
 			}
@@ -246,12 +260,12 @@ func (w *worker) accept(l *net.TCPListener) {
 // not there again at once, and whatever else is wrong stays so as long at least.
 // That a client has gone before it was accepted is none of our matter.
 func (w *worker) acceptFailed(err error, said bool) (saidNow bool) {
-	pause := time.Second
+	pause := acceptPause
 	switch {
 	case errors.Is(err, syscall.ECONNABORTED):
 		return said
 	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.ENOBUFS), errors.Is(err, syscall.ENOMEM):
-		pause = max(w.cfg.EnfileSleep, 100*time.Millisecond)
+		pause = max(w.cfg.EnfileSleep, exhaustedMin)
 	}
 	if !said {
 		w.log.Error("accept pauses", "error", err, "pause", pause)
@@ -260,38 +274,38 @@ func (w *worker) acceptFailed(err error, said bool) (saidNow bool) {
 	return true
 }
 
-// closed gives a connection's place back.
-func (w *worker) closed() {
+// freePlace gives a connection's place back.
+func (w *worker) freePlace() {
 	w.mu.Lock()
 	w.open--
 	w.mu.Unlock()
 	w.idle.Broadcast()
 }
 
-// enlist puts an admitted session on the list of those that lockd knows, whose
+// register puts an admitted session on the list of those that lockd knows, whose
 // end it is told of. It comes before anything else may end the session.
-func (w *worker) enlist(s *session) {
-	s.patience.Store(s.idleLimit())
+func (w *worker) register(s *session) {
+	s.idleLimit.Store(s.relayIdleLimit())
 	s.touch()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.sessions[s.number] = s
-	if _, locked := w.early[s.number]; locked {
+	if _, locked := w.lockedEarly[s.number]; locked {
 		s.locked.Store(true)
-		delete(w.early, s.number)
+		delete(w.lockedEarly, s.number)
 	}
 }
 
-// lock notes whose clients lockd has locked. Its word may come between the
+// markLocked notes whose clients lockd has locked. Its word may come between the
 // admission of a session and its first step.
-func (w *worker) lock(numbers []uint64) {
+func (w *worker) markLocked(numbers []uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, n := range numbers {
 		if s := w.sessions[n]; s != nil {
 			s.locked.Store(true)
 		} else {
-			w.early[n] = time.Now()
+			w.lockedEarly[n] = time.Now()
 		}
 	}
 }
@@ -357,7 +371,7 @@ func (w *worker) flushCounts() {
 
 // recovered ends one session at a panic, not the worker.
 func (w *worker) recovered(s *session, v any) {
-	buf := make([]byte, 16<<10)
+	buf := make([]byte, maxStack)
 	w.count(imsg.CountBugs, 1)
 	s.log().Error("BUG: a session panicked", "panic", v, "stack", string(buf[:runtime.Stack(buf, false)]))
 }

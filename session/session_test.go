@@ -256,7 +256,7 @@ func TestPipelining(t *testing.T) {
 	r.toClient("250 queued\r\n250 noop\r\n")
 }
 
-func TestUnaskedReply(t *testing.T) {
+func TestUnsolicitedReply(t *testing.T) {
 	r := newRig(t, nil)
 	r.toClient("220 mx\r\n")
 	r.server.say("250 surprise\r\n")

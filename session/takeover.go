@@ -1,4 +1,4 @@
-// The takeover: the server is gone and we play its part until the client quits,
+// The takeover: the server is gone and we answer in its place until the client quits,
 // its time is over, or it has tried too often.
 
 package session
@@ -12,15 +12,15 @@ import (
 	"github.com/smtp-gated/smtp-gated/session/smtp"
 )
 
-// cut ends the server's side. At a command, where out is given, it gets what was
+// dropServer ends the server's side. At a command, where out is given, it gets what was
 // collected for it and a QUIT; in a message it is closed without, so that it
 // throws away what it has. False: the session has ended otherwise.
-func (s *session) cut(out *[]byte) bool {
+func (s *session) dropServer(out *[]byte) bool {
 	// Whoever writes a reply of the server at this moment gets it done.
 	s.clientOut.Lock()
 	s.mu.Lock()
 	over := s.over()
-	s.taken = !s.ended
+	s.takenOver = !s.ended
 	s.mu.Unlock()
 	s.clientOut.Unlock()
 	if over {
@@ -28,7 +28,7 @@ func (s *session) cut(out *[]byte) bool {
 	}
 	if out != nil {
 		// Nobody reads its replies any more: it may take nothing either.
-		s.server.Conn.SetWriteDeadline(time.Now().Add(lingering * time.Second))
+		s.server.Conn.SetWriteDeadline(time.Now().Add(lingerWait))
 		*out = append(*out, "QUIT\r\n"...)
 		s.server.Write(*out)
 		*out = (*out)[:0]
@@ -37,29 +37,29 @@ func (s *session) cut(out *[]byte) bool {
 	return true
 }
 
-// leaveServer answers a command with a refusal, in its turn, and has the session
+// refuseAndTakeOver answers a command with a refusal, in its turn, and has the session
 // taken over.
-func (s *session) leaveServer(out *[]byte, code smtp.Code, text string) step {
-	if !s.drained(out) || !s.cut(out) {
+func (s *session) refuseAndTakeOver(out *[]byte, code smtp.Code, text string) step {
+	if !s.awaitReplies(out) || !s.dropServer(out) {
 		return stop
 	}
-	return s.depart(code, text)
+	return s.startTakeover(code, text)
 }
 
-// depart tells the client why its server is gone; the takeover repeats it.
-func (s *session) depart(code smtp.Code, text string) step {
+// startTakeover tells the client why its server is gone; the takeover repeats it.
+func (s *session) startTakeover(code smtp.Code, text string) step {
 	if s.say(code, text) != nil {
 		s.end("client")
 		return stop
 	}
 	s.reason = text
-	return play
+	return toTakeover
 }
 
-// takeover plays the server. The session is over when it returns.
+// takeover answers in the server's place. The session is over when it returns.
 func (s *session) takeover(reason string) {
 	s.mu.Lock()
-	s.taken = true
+	s.takenOver = true
 	ended := s.ended
 	s.mu.Unlock()
 	if ended {
@@ -70,20 +70,20 @@ func (s *session) takeover(reason string) {
 	s.lines.Limit = 0
 	// What is left of a refused message is no command, and takes the time it
 	// takes: a client that does not listen before its end would send it again.
-	rest := s.skip > 0 || s.message.open
+	rest := s.discardLeft > 0 || s.message.open
 	limit := imsg.Limit(s.w.cfg.TimeoutSession)
 	if rest {
 		limit = s.w.cfg.TimeoutIdle
 	}
 	s.touch()
-	s.patience.Store(seconds(limit))
+	s.idleLimit.Store(seconds(limit))
 	for count := 0; ; {
-		if s.w.mustEnd() && s.skip == 0 && !s.message.open {
-			s.sayEnd()
+		if s.w.mustEnd() && s.discardLeft == 0 && !s.message.open {
+			s.sayShutdown()
 			return
 		}
-		line, err := s.nextLine()
-		if s.hurried(err) {
+		cmd, err := s.nextCommand()
+		if s.wasWoken(err) {
 			continue
 		}
 		if err != nil {
@@ -96,19 +96,19 @@ func (s *session) takeover(reason string) {
 		}
 		if rest {
 			s.touch()
-			if rest = s.skip > 0 || s.message.open; !rest {
-				s.patience.Store(seconds(imsg.Limit(s.w.cfg.TimeoutSession)))
+			if rest = s.discardLeft > 0 || s.message.open; !rest {
+				s.idleLimit.Store(seconds(imsg.Limit(s.w.cfg.TimeoutSession)))
 			}
 		}
-		if line == nil {
+		if cmd == nil {
 			continue
 		}
 		if count++; count > s.w.cfg.TakeoverCmds {
-			s.say(smtp.CodeRejected, s.hopeless())
+			s.say(smtp.CodeRejected, s.refusalText())
 			s.finish("error")
 			return
 		}
-		quit, err := s.play(line.verb, line.hasArg, reason)
+		quit, err := s.refuseCommand(cmd.verb, cmd.hasArg, reason)
 		if quit || err != nil {
 			s.finish("client")
 			return
@@ -116,16 +116,16 @@ func (s *session) takeover(reason string) {
 	}
 }
 
-// played is what a takeover needs to know of a command.
-type played struct {
+// parsedCommand is what a takeover needs to know of a command.
+type parsedCommand struct {
 	verb   smtp.Verb
 	hasArg bool
 }
 
-// nextLine waits for the client's next command; nil is something that was
-// swallowed. The rest of a message that was refused on its way is read to its
+// nextCommand waits for the client's next command; nil is something that was
+// discarded. The rest of a message that was refused on its way is read to its
 // end first: it is no command.
-func (s *session) nextLine() (*played, error) {
+func (s *session) nextCommand() (*parsedCommand, error) {
 	if len(s.client.Bytes()) == 0 {
 		if err := s.client.Fill(); err != nil {
 			return nil, err
@@ -134,15 +134,15 @@ func (s *session) nextLine() (*played, error) {
 	for {
 		in := s.client.Bytes()
 		switch {
-		case s.skip > 0:
-			n := min(s.skip, int64(len(in)))
-			s.skip -= n
+		case s.discardLeft > 0:
+			n := min(s.discardLeft, int64(len(in)))
+			s.discardLeft -= n
 			s.client.Consume(int(n))
-			if s.skip > 0 || s.sorry == "" {
+			if s.discardLeft > 0 || s.chunkReply == "" {
 				return nil, nil
 			}
-			line := s.sorry
-			s.sorry = ""
+			line := s.chunkReply
+			s.chunkReply = ""
 			return nil, s.sayLine([]byte(line))
 		case s.message.open:
 			out := outputs.Get().(*[]byte)
@@ -161,11 +161,11 @@ func (s *session) nextLine() (*played, error) {
 			}
 			continue
 		}
-		p := new(played)
+		p := new(parsedCommand)
 		if cmd, err := smtp.ParseCommand(line); status == smtp.LineOK && err == nil {
-			*p = played{cmd.Verb, len(cmd.Arg) > 0}
+			*p = parsedCommand{cmd.Verb, len(cmd.Arg) > 0}
 			if cmd.Verb == smtp.BDAT {
-				s.skip, _, _ = smtp.ParseBDAT(cmd.Arg)
+				s.discardLeft, _, _ = smtp.ParseBDAT(cmd.Arg)
 			}
 		}
 		s.client.Consume(n)
@@ -173,8 +173,8 @@ func (s *session) nextLine() (*played, error) {
 	}
 }
 
-// play answers one command as a server that refuses to work would.
-func (s *session) play(v smtp.Verb, hasArg bool, reason string) (quit bool, err error) {
+// refuseCommand answers one command as a server that refuses to work would.
+func (s *session) refuseCommand(v smtp.Verb, hasArg bool, reason string) (quit bool, err error) {
 	switch {
 	case v == smtp.QUIT:
 		return true, s.say(smtp.CodeBye, s.text(imsg.MsgSignOff))
@@ -187,28 +187,28 @@ func (s *session) play(v smtp.Verb, hasArg bool, reason string) (quit bool, err 
 	case v == smtp.MAIL:
 		return false, s.say(smtp.CodeTakeover, reason)
 	case v == smtp.RCPT, v == smtp.DATA:
-		return false, s.say(smtp.CodeSequence, s.hopeless())
+		return false, s.say(smtp.CodeSequence, s.refusalText())
 	}
 	return false, s.say(smtp.CodeUnsupported, s.text(imsg.MsgUnimplCommand))
 }
 
-// hopeless is what a client hears that goes on as if it could still send.
-func (s *session) hopeless() string {
+// refusalText is what a client hears that goes on as if it could still send.
+func (s *session) refusalText() string {
 	if s.infected {
 		return s.text(imsg.MsgVirusNoMore)
 	}
 	return s.text(imsg.MsgTransactionFailed)
 }
 
-// finish ends the session after our last words: the server is cut off, the
+// finish ends the session after our last words: the server is closed, the
 // client has time to read them and to close.
 func (s *session) finish(by string) {
 	s.mu.Lock()
 	s.ended = true
-	if s.by == "" {
-		s.by = by
+	if s.closedBy == "" {
+		s.closedBy = by
 	}
-	s.turn.Broadcast()
+	s.cond.Broadcast()
 	s.mu.Unlock()
 	if s.server.Conn != nil {
 		s.server.Conn.Close()

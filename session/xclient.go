@@ -58,7 +58,7 @@ func (s *session) introduce() error {
 	code, err = s.serverReply(func(r smtp.Reply) {
 		if names, ok := smtp.XclientOffer(r); ok {
 			offered = true
-			s.hello.wants(names)
+			s.xclient.add(names)
 		}
 	})
 	switch {
@@ -81,7 +81,7 @@ func (s *session) introduce() error {
 	case code != 220:
 		return errXclient
 	case len(s.server.Bytes()) > 0:
-		return errUnasked
+		return errUnsolicited
 	case !alone():
 		return context.Canceled
 	}
@@ -114,12 +114,12 @@ func (s *session) serverReply(line func(smtp.Reply)) (code int, err error) {
 	}
 }
 
-// hello is what the server wants to be told of its client.
-type hello struct {
+// xclientOffer is what the server wants to be told of its client.
+type xclientOffer struct {
 	port, destAddr, destPort, login bool
 }
 
-func (h *hello) wants(attributes []string) {
+func (h *xclientOffer) add(attributes []string) {
 	for _, name := range attributes {
 		switch name {
 		case "PORT":
@@ -139,16 +139,16 @@ func (h *hello) wants(attributes []string) {
 func (s *session) appendXclient(b []byte) []byte {
 	b = appendAddr(append(b, "XCLIENT ADDR="...), s.src.Addr())
 	b = append(b, " NAME=[UNAVAILABLE]"...)
-	if s.hello.port {
+	if s.xclient.port {
 		b = strconv.AppendUint(append(b, " PORT="...), uint64(s.src.Port()), 10)
 	}
-	if s.hello.destAddr {
+	if s.xclient.destAddr {
 		b = appendAddr(append(b, " DESTADDR="...), s.local.Addr())
 	}
-	if s.hello.destPort {
+	if s.xclient.destPort {
 		b = strconv.AppendUint(append(b, " DESTPORT="...), uint64(s.local.Port()), 10)
 	}
-	if s.hello.login {
+	if s.xclient.login {
 		b = append(b, " LOGIN=[UNAVAILABLE]"...)
 	}
 	return b

@@ -9,19 +9,19 @@ import (
 	"github.com/smtp-gated/smtp-gated/session/smtp"
 )
 
-// talksEarly ends a client that did not wait for the greeting. A QUIT is no early
+// refuseEarlyTalk ends a client that did not wait for the greeting. A QUIT is no early
 // talk: a user's program gives up so when a greeting is slow. All else is, be it
 // an HTTP request, a PROXY header or an empty line: no mail program says them.
-func (s *session) talksEarly(line []byte, status smtp.LineStatus) step {
+func (s *session) refuseEarlyTalk(line []byte, status smtp.LineStatus) step {
 	if status == smtp.LineOK {
 		if cmd, err := smtp.ParseCommand(line); err == nil && cmd.Verb == smtp.QUIT {
-			return s.leaveEarly("client", smtp.CodeBye, imsg.MsgSignOff)
+			return s.closeEarly("client", smtp.CodeBye, imsg.MsgSignOff)
 		}
 	}
 	s.info("FOUND:EARLYTALK src=" + s.src.Addr().String() + " ident=" + s.ident)
 	s.w.count(imsg.CountEarlyTalk, 1)
-	s.offend(imsg.FoundEarlyTalk, "", 0, "")
-	return s.leaveEarly("error", smtp.CodeRejected, imsg.MsgEarlytalker)
+	s.reportOffence(imsg.FoundEarlyTalk, "", 0, "")
+	return s.closeEarly("error", smtp.CodeRejected, imsg.MsgEarlytalker)
 }
 
 // refuseTLS ends a client that speaks TLS at once: a setting of a user's program,
@@ -29,13 +29,13 @@ func (s *session) talksEarly(line []byte, status smtp.LineStatus) step {
 func (s *session) refuseTLS(out *[]byte) step {
 	s.info("TLS:REFUSED", "src", s.src.Addr(), "ident", s.ident)
 	if s.greeted.Load() {
-		return s.giveUp(out, smtp.CodeRejected, s.text(imsg.MsgTLSHello))
+		return s.refuseAndClose(out, smtp.CodeRejected, s.text(imsg.MsgTLSHello))
 	}
-	return s.leaveEarly("error", smtp.CodeRejected, imsg.MsgTLSHello)
+	return s.closeEarly("error", smtp.CodeRejected, imsg.MsgTLSHello)
 }
 
-// leaveEarly answers in place of the greeting, and closes both sides.
-func (s *session) leaveEarly(by string, code smtp.Code, text imsg.Text) step {
+// closeEarly answers in place of the greeting, and closes both sides.
+func (s *session) closeEarly(by string, code smtp.Code, text imsg.Text) step {
 	if s.claim(by) {
 		s.say(code, s.text(text))
 		s.finish(by)

@@ -9,38 +9,38 @@ import (
 	"github.com/smtp-gated/smtp-gated/session/smtp"
 )
 
-// takeUnasked is at the first line of such a reply. Of the replies collected in
+// handleUnsolicited is at the first line of such a reply. Of the replies collected in
 // out done have not taken effect; opened: the last of them is a 354.
 //
 // What the reply is gets decided in one step with the client's goroutine being
 // stopped, under s.mu: that one releases the end of a message under s.mu, too. So
 // the end is held back for good; or it has just been released, the reply is none
 // to it, and both sides are closed as at a farewell.
-func (s *session) takeUnasked(out *[]byte, done int, opened bool) relayState {
+func (s *session) handleUnsolicited(out *[]byte, done int, opened bool) relayState {
 	s.mu.Lock()
 	if opened {
-		// DATA is the last command of the queue, and held: nobody acts on
-		// its 354 but us.
+		// DATA is the last command of the queue, and its reply awaited:
+		// nobody acts on its 354 but us.
 		for range done {
 			s.queue.pop()
 		}
 		s.openText()
 	}
 	switch {
-	case s.phase == text, s.phase == judging:
-		d := &dismissal{early: true, relaying: true}
-		left := s.leaveFor(d)
+	case s.phase == text, s.phase == verdictPending:
+		r := &rejection{early: true, relaying: true}
+		left := s.rejectLocked(r)
 		s.mu.Unlock()
 		if left {
-			s.answerEarly(out, d)
+			s.answerEarly(out, r)
 		}
 	case s.phase == commands && s.chunks.state != openChunks:
 		s.mu.Unlock()
-		s.bidFarewell(out)
+		s.relayFarewell(out)
 	default:
 		s.mu.Unlock()
 		s.sendClient(out)
-		s.protocolError(errUnasked)
+		s.protocolError(errUnsolicited)
 	}
 	return relayOver
 }
@@ -48,8 +48,8 @@ func (s *session) takeUnasked(out *[]byte, done int, opened bool) relayState {
 // answerEarly gives the client the answer to a message whose end is still to come.
 // The server may go on reading text, or may read commands by now: it hears nothing
 // more, and no end. The rest is the client's goroutine's, once the reply is out.
-func (s *session) answerEarly(out *[]byte, d *dismissal) {
-	code, reply, err := s.lastWords(out)
+func (s *session) answerEarly(out *[]byte, r *rejection) {
+	code, reply, err := s.relayLastReply(out)
 	if err != nil {
 		s.finish("server")
 		return
@@ -57,25 +57,25 @@ func (s *session) answerEarly(out *[]byte, d *dismissal) {
 	s.info("DATA:CANCELLED [" + itoa(code) + "]")
 	s.server.Conn.Close()
 	s.mu.Lock()
-	d.text, d.relaying = reply, false
-	s.turn.Broadcast()
+	r.text, r.relaying = reply, false
+	s.cond.Broadcast()
 	s.mu.Unlock()
 }
 
-// bidFarewell passes the server's farewell on and closes both sides.
-func (s *session) bidFarewell(out *[]byte) {
+// relayFarewell passes the server's farewell on and closes both sides.
+func (s *session) relayFarewell(out *[]byte) {
 	if !s.claim("server") {
 		return
 	}
-	if code, _, err := s.lastWords(out); err == nil {
+	if code, _, err := s.relayLastReply(out); err == nil {
 		s.info("farewell of the server", "code", code, "dst", s.dst)
 	}
 	s.finish("server")
 }
 
-// lastWords relays the reply under way to its end, behind what is collected in
+// relayLastReply relays the reply under way to its end, behind what is collected in
 // out. It returns the code, and the last line made fit for a reply of ours.
-func (s *session) lastWords(out *[]byte) (code int, reply string, err error) {
+func (s *session) relayLastReply(out *[]byte) (code int, reply string, err error) {
 	for {
 		r, n, err := s.replies.Next(s.server.Bytes())
 		if err != nil {
@@ -86,7 +86,7 @@ func (s *session) lastWords(out *[]byte) (code int, reply string, err error) {
 		}
 		if n > 0 {
 			*out = append(append(*out, r.Line...), "\r\n"...)
-			code, reply = r.Code, cut(clean(r.Line), smtp.OwnReplyLimit)
+			code, reply = r.Code, truncate(printable(r.Line), smtp.OwnReplyLimit)
 			s.server.Consume(n)
 		}
 		if n > 0 && !r.Last {

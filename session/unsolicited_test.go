@@ -13,7 +13,7 @@ import (
 )
 
 // A refusal in the middle of a message is the answer to it. The client hears it
-// once; the server hears nothing more and no end; the rest is swallowed.
+// once; the server hears nothing more and no end; the rest is discarded.
 func TestAnsweredEarly(t *testing.T) {
 	start := func(r *rig) {
 		r.data()
@@ -177,7 +177,7 @@ func TestEndIsNotReleasedBehindHalfAnAnswer(t *testing.T) {
 
 // The rest of a message that was refused on its way takes the time it takes:
 // timeout_session is for what follows.
-func TestRestIsSwallowed(t *testing.T) {
+func TestRestIsDiscarded(t *testing.T) {
 	for name, refuse := range map[string]func(r *rig) string{
 		"by the server": func(r *rig) string { r.server.say("552 no\r\n"); return "552 no\r\n" },
 		"by us": func(r *rig) string {

@@ -15,54 +15,54 @@ import (
 // fits into the 1024 of RFC 3164, 4.1.
 const longestList = 700
 
-// letter is what the log is yet to tell of a transaction. It belongs to the
+// envelopeLog is what the log is yet to tell of a transaction. It belongs to the
 // server's goroutine.
-type letter struct {
+type envelopeLog struct {
 	sender string // "MAIL FROM <a>"
 	rcpts  []byte // "250<b>, 550<c>"
 }
 
-// address is an address as the world outside gets to know it: its hash, if the
+// publicAddress is an address as the world outside gets to know it: its hash, if the
 // administrator wants that.
-func (s *session) address(addr []byte, how imsg.LogAddress) string {
+func (s *session) publicAddress(addr []byte, how imsg.LogAddress) string {
 	if how&imsg.LogBase64 == 0 {
-		return clean(addr)
+		return printable(addr)
 	}
 	// The old daemon's hashes are of the beginning alone.
 	sum := md5.Sum(addr[:min(len(addr), s.w.cfg.EmailLength)])
 	return base64.RawStdEncoding.EncodeToString(sum[:])
 }
 
-// brief is an address as the log shows it.
-func (s *session) brief(text string, how imsg.LogAddress) string {
+// shorten cuts a public address to what the log shows of it.
+func (s *session) shorten(text string, how imsg.LogAddress) string {
 	if how&imsg.LogBase64 == 0 {
-		text = cut(text, s.w.cfg.EmailLength)
+		text = truncate(text, s.w.cfg.EmailLength)
 	}
 	return text
 }
 
-func (s *session) shown(addr []byte, how imsg.LogAddress) string {
-	return s.brief(s.address(addr, how), how)
+func (s *session) loggedAddress(addr []byte, how imsg.LogAddress) string {
+	return s.shorten(s.publicAddress(addr, how), how)
 }
 
-// noteSender keeps what became of MAIL.
-func (s *session) noteSender(addr string, code int) {
+// recordSender keeps what became of MAIL.
+func (s *session) recordSender(addr string, code int) {
 	s.logEnvelope()
 	how := s.w.cfg.LogMailFrom
 	if how == 0 {
 		return
 	}
-	line := "MAIL FROM <" + s.brief(addr, how) + ">"
+	line := "MAIL FROM <" + s.shorten(addr, how) + ">"
 	switch {
 	case code/100 == 2 && how&imsg.LogAccepted != 0:
-		s.letter.sender = line
+		s.envelope.sender = line
 	case code/100 != 2 && how&imsg.LogRejected != 0:
 		s.always(line + " rejected [" + itoa(code) + "]")
 	}
 }
 
-// noteRecipient keeps what became of RCPT.
-func (s *session) noteRecipient(addr string, code int) {
+// recordRecipient keeps what became of RCPT.
+func (s *session) recordRecipient(addr string, code int) {
 	how, want := s.w.cfg.LogRcptTo, imsg.LogRejected
 	if code/100 == 2 {
 		want = imsg.LogAccepted
@@ -70,7 +70,7 @@ func (s *session) noteRecipient(addr string, code int) {
 	if how&want == 0 {
 		return
 	}
-	e := &s.letter
+	e := &s.envelope
 	if len(e.rcpts) > longestList {
 		s.logEnvelope()
 	}
@@ -78,13 +78,13 @@ func (s *session) noteRecipient(addr string, code int) {
 		e.rcpts = append(e.rcpts, ", "...)
 	}
 	e.rcpts = strconv.AppendInt(e.rcpts, int64(code), 10)
-	e.rcpts = append(append(append(e.rcpts, '<'), s.brief(addr, how)...), '>')
+	e.rcpts = append(append(append(e.rcpts, '<'), s.shorten(addr, how)...), '>')
 }
 
 // logEnvelope tells what is known so far: at the start of the message, or when
 // there will be none.
 func (s *session) logEnvelope() {
-	e := &s.letter
+	e := &s.envelope
 	line := e.sender
 	if len(e.rcpts) > 0 {
 		if line != "" {
@@ -94,6 +94,6 @@ func (s *session) logEnvelope() {
 	}
 	if line != "" {
 		s.always(line)
-		*e = letter{}
+		*e = envelopeLog{}
 	}
 }
