@@ -6,372 +6,331 @@ package session
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"net"
-	"os"
-	"runtime"
-	"slices"
+	"net/netip"
+	"strconv"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
-	"github.com/smtp-gated/smtp-gated/imsg/link"
-	"github.com/smtp-gated/smtp-gated/imsg/process"
+	"github.com/smtp-gated/smtp-gated/imsg/logs"
 	"github.com/smtp-gated/smtp-gated/session/smtp"
 	"github.com/smtp-gated/smtp-gated/session/spool"
-	"github.com/smtp-gated/smtp-gated/session/upstream"
+	"github.com/smtp-gated/smtp-gated/session/stream"
 )
+
+// This file owns one client's life, from the accepted socket to CLOSE: admission,
+// target, connection, relay, end. What happens in between stands in admission.go,
+// connect.go, relay.go, command.go, reply.go, data.go, bdat.go, takeover.go and
+// direct.go.
+
+// lingerWait is how long a client has to take our last words and close.
+const lingerWait = 2 * time.Second
+
+// longAgo is a deadline that ends at once whatever waits.
+var longAgo = time.Unix(1, 0)
+
+// session is one client and its server. The client's goroutine reads the client
+// and is the only one that writes to the server; the server's goroutine reads the
+// server. Both write to the client, under clientOut. Fields without a word on
+// them belong to the client's goroutine.
+type session struct {
+	w         *worker
+	number    uint64
+	started   time.Time
+	src       netip.AddrPort
+	local     netip.AddrPort
+	dst       netip.AddrPort // set before the relay starts
+	ident     string         // whom a router says it calls for; like dst
+	quotas    imsg.RateSet   // what it has a quota of
+	undecided bool           // the worker waits for the end of its admission
+	offer     smtp.Offer     // what the client gets to see of an EHLO reply; like dst
+
+	client stream.Stream
+	server stream.Stream
+
+	// Read by anybody.
+	state         atomic.Uint32 // imsg.State
+	auth          atomic.Uint32 // imsg.AuthFlags
+	trns          atomic.Int32  // transactions, a DATA with 354 each
+	active        atomic.Bool   // there was a sign of life since the worker's clock last looked
+	idleLimit     atomic.Int64  // seconds without one until the end; see relayIdleLimit
+	locked        atomic.Bool   // the client got locked meanwhile
+	offered       atomic.Uint32 // smtp.Cap of the last EHLO reply
+	greeted       atomic.Bool   // the server has said something
+	chunkRefused  atomic.Bool   // the server refused a chunk of the message under way
+	chunkAnswered atomic.Bool   // and that was the answer to the client's last chunk
+	expired       atomic.Bool
+	refs          atomic.Int32 // goroutines at work; the last one out ends the session
+
+	// The worker's clock's own.
+	lastActive    time.Duration // what it said at the last sign of life
+	halfClosedFor time.Duration // for how long it has seen a client that asks and has closed its half
+
+	clientOut sync.Mutex // who writes to the client
+
+	mu            sync.Mutex
+	cond          sync.Cond // signalled when a reply has left the queue, or at the end
+	queue         queue
+	replyPending  bool // a command whose reply decides what the client's octets mean is open
+	phase         phase
+	answerPending bool // the end of a message is out, and the server's answer to it is not here
+	replyBegun    bool // the server has begun a reply
+	ended         bool
+	closedBy      string // who ended it: client, server, timeout, admin, error
+	takenOver     bool   // the server is gone and we answer in its place
+	tx            transaction
+	totalRcpts    int  // recipients the server took, whole session
+	authing       bool // the client's next line is an AUTH response
+
+	rejection *rejection // why the server is to be dropped; nil: it is not
+
+	cancelAsk context.CancelFunc // ends the question under way, one that has no limit
+
+	newLogged   bool // NEW was logged, and CLOSE is to follow
+	clientSpoke bool // the client has begun, and not with TLS
+	lines       smtp.LineScanner
+	helo        string
+	xclient     xclientOffer
+	reason      string // of a takeover to come
+	infected    bool   // that reason is a virus
+	discardLeft int64  // octets of a refused chunk still to come
+	chunkReply  string // the reply to it, said behind them
+	chunks      chunks
+	message     message
+	spool       spool.File
+
+	replies  smtp.ReplyScanner // of the server's goroutine
+	offering smtp.Cap          // of the EHLO reply under way; the server's goroutine
+	envelope envelopeLog
+}
+
+// transaction is what the server took of one, as far as its replies tell.
+type transaction struct {
+	sender string // MAIL FROM's address; empty between transactions
+	rcpts  int
+}
+
+// phase is how the client's octets are to be read.
+type phase uint8
 
 const (
-	// admissionWait bounds how long a client waits for lockd to let it in.
-	admissionWait = 5 * time.Second
-
-	// surplusMin is how many places there are at least for those that are not
-	// admitted, or not yet.
-	surplusMin = 32
-
-	// acceptPause is how long nothing is accepted once accept fails; exhaustedMin is
-	// the least where something ran out, whatever enfile_sleep says.
-	acceptPause  = time.Second
-	exhaustedMin = 100 * time.Millisecond
-
-	// maxStack is how much of a panic's stack is logged, in octets.
-	maxStack = 16 << 10
+	commands       phase = iota
+	text                 // between 354 and the end of the message
+	octets               // of a chunk
+	verdictPending       // the end of the message was read, and is held back
+	direct               // nobody looks any more
 )
 
-// worker is this process: what all its sessions share.
-type worker struct {
-	parent  *process.Parent
-	log     *slog.Logger
-	cfg     *imsg.SessionConfig
-	rules   rules
-	offer   smtp.Offer // what any client gets to see of an EHLO reply
-	lockd   link.Peer
-	scand   link.Peer
-	lookupd link.Peer
-
-	dialer *upstream.Dialer
-
-	ending context.Context // over when the generation must end
-	endAll context.CancelFunc
-
-	counts [imsg.Counters]atomic.Uint64
-
-	mu          sync.Mutex
-	sessions    map[uint64]*session  // admitted
-	lockedEarly map[uint64]time.Time // locked, and not in sessions yet or any more: since when
-	listeners   []listener
-	started     bool
-	draining    bool
-	idle        *sync.Cond // signalled when places may have become free
-	open        int
-	lingering   int  // of these, refused clients that have not closed yet
-	undecided   int  // places of those whose admission is not decided, or who are waited for
-	waitOver    bool // the parent waits for the end of that no longer
-	drained     bool // and has been told of it
-}
-
-// Main is the life of a session worker; f is its link to the parent.
-func Main(f *os.File) error {
-	return process.Main(f, imsg.Session, func(p *process.Parent) process.Room[imsg.SessionConfig] {
-		w := newWorker(p, p.Log())
-		go w.tick()
-		p.Guard(&w.mu)
-		return process.Room[imsg.SessionConfig]{
-			Configure: w.configure,
-			Peers: map[imsg.Room]process.Peer{
-				imsg.Lockd:   w.setLockd,
-				imsg.Scand:   func(r link.Request, m *imsg.Peer) error { return w.setPeer(&w.scand, r, m) },
-				imsg.Lookupd: func(r link.Request, m *imsg.Peer) error { return w.setPeer(&w.lookupd, r, m) },
-			},
-			Other: w.fromParent,
-		}
-	})
-}
-
-func newWorker(parent *process.Parent, log *slog.Logger) *worker {
-	w := &worker{parent: parent, log: log, sessions: make(map[uint64]*session), lockedEarly: make(map[uint64]time.Time)}
-	w.idle = sync.NewCond(&w.mu)
-	w.ending, w.endAll = context.WithCancel(context.Background())
-	w.dialer = upstream.NewDialer(func(ipv6 bool, n int) error { return parent.Send(&imsg.Sockets{IPv6: ipv6, N: n}) })
-	return w
-}
-
-func (w *worker) fromParent(r link.Request) {
-	switch m := r.Message.(type) {
-	case *imsg.Listener:
-		w.listen(m, r.Files[0])
-	case *imsg.Socket:
-		w.dialer.Add(m.IPv6, r.Files[0])
-	case *imsg.Start:
-		w.start()
-	case *imsg.Drain:
-		w.drain(m)
-	default:
-		r.Close()
-	}
-}
-
-func (w *worker) configure(cfg *imsg.SessionConfig) (err error) {
-	w.cfg = cfg
-	w.offer = smtp.Offer{
-		NoChunking: !cfg.ScanChunks,
-		NoStartTLS: cfg.ForbidSTARTTLS,
-		NoXClient:  cfg.Mode == imsg.ModeFixedXclient,
-		SizeLimit:  cfg.SizeLimit,
-	}
-	if w.rules, err = compile(cfg); err != nil {
-		return err
-	}
-	if err := spool.Sweep(w.log, cfg.SpoolShared); err != nil {
-		w.log.Error("sweep the spool", "error", err)
-	}
-	return nil
-}
-
-func (w *worker) setPeer(to *link.Peer, r link.Request, m *imsg.Peer) error {
-	conn, err := w.parent.Accept(r, m, w.fromPeer)
-	if err != nil {
-		return err
-	}
-	to.Set(conn)
-	return nil
-}
-
-// setLockd has a fresh lockd hear of everybody before it admits anybody.
-func (w *worker) setLockd(r link.Request, m *imsg.Peer) error {
-	conn, err := w.parent.Accept(r, m, w.fromPeer)
-	if err != nil {
-		return err
-	}
-	if err := w.announce(conn); err != nil {
-		w.log.Error("announce live sessions", "error", err)
-	}
-	w.lockd.Set(conn)
-	return nil
-}
-
-func (w *worker) fromPeer(r link.Request) {
-	switch m := r.Message.(type) {
-	case *imsg.Locked:
-		w.markLocked(m.Numbers)
-	case *imsg.Snapshot:
-		w.flushCounts()
-		live, more := w.live(m.After)
-		link.ReplyTo(r, m).Answer(&imsg.Live{Sessions: live, More: more})
-	}
-}
-
-func (w *worker) listen(m *imsg.Listener, f *os.File) {
-	defer f.Close()
-	l, err := net.FileListener(f)
-	if err != nil {
-		w.log.Error("take listener", "address", m.Address, "error", err)
+// serve is the life of an accepted connection; late is one that came too late.
+func (w *worker) serve(conn *net.TCPConn, late bool) {
+	s := &session{w: w, started: time.Now(), undecided: !late}
+	s.cond.L = &s.mu
+	s.refs.Store(1)
+	defer s.unref()
+	if err := s.client.Open(conn); err != nil {
+		conn.Close()
+		s.closedBy = "error"
 		return
 	}
-	tcp, ok := l.(*net.TCPListener)
-	if !ok {
-		l.Close()
-		w.log.Error("take listener: not TCP", "address", m.Address)
+	s.src, s.local = addrPort(conn.RemoteAddr()), addrPort(conn.LocalAddr())
+	s.lines.Bare = smtp.BareNewline(w.cfg.BareNewline)
+	w.count(imsg.CountTotal, 1)
+	if late {
+		s.refuseLate()
 		return
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.draining {
-		l.Close()
+	if !s.admit() {
 		return
 	}
-	w.listeners = append(w.listeners, listener{tcp, m.Address})
-	if w.started {
-		go w.accept(tcp)
+	if !s.admissionDecided() {
+		s.refuseLate()
+		return
 	}
-}
-
-func (w *worker) start() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.started = true
-	for _, l := range w.listeners {
-		go w.accept(l.TCPListener)
+	if !s.connect() {
+		return
 	}
+	// The relay runs on fresh stacks: what set-up needed of this one goes
+	// with it.
+	s.refs.Add(2)
+	go s.fromClient()
+	go s.fromServer()
 }
 
-// maxOpen is how many connections this worker holds at most, refused ones on
-// their way out included: the descriptors it was given allow no more.
-func (w *worker) maxOpen() int { return w.cfg.MaxConnections + w.surplus() }
-
-// surplus are the places of those that are not admitted, or not yet.
-func (w *worker) surplus() int { return w.cfg.MaxConnections/2 + surplusMin }
-
-// startLingering tells whether a refused client may hold its place a little
-// longer. A quarter of the surplus is for those: one that is refused hundreds of
-// times a second must leave places for others.
-func (w *worker) startLingering() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.lingering >= w.surplus()/4 {
-		return false
-	}
-	w.lingering++
-	return true
+func addrPort(a net.Addr) netip.AddrPort {
+	ap := a.(*net.TCPAddr).AddrPort()
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 }
 
-func (w *worker) endLingering() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.lingering--
-}
-
-// accept serves one listener until the worker drains. No error of accept ends it.
-func (w *worker) accept(l *net.TCPListener) {
-	failing := false // and that was said
+// drainInput reads what the client still sends until it closes: a socket closed
+// over unread octets answers with a reset, and our last line would be lost.
+func (s *session) drainInput() {
 	for {
-		w.mu.Lock()
-		for w.open >= w.maxOpen() && !w.draining {
-			w.idle.Wait()
-		}
-		if w.draining {
-			w.mu.Unlock()
+		// What is buffered goes first: a full buffer could take no more.
+		s.client.Consume(len(s.client.Bytes()))
+		if s.client.Fill() != nil {
 			return
 		}
-		w.open++
-		w.undecided++
-		w.mu.Unlock()
-
-		conn, err := l.AcceptTCP()
-		if err != nil {
-			w.admissionDecided()
-			w.freePlace()
-			if errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded) {
-				return
-			}
-			failing = w.acceptFailed(err, failing)
-			continue
-		}
-		failing = false
-		go w.serve(conn, false)
 	}
 }
 
-// acceptFailed pauses when accept fails, and says so unless said. What ran out is
-// not there again at once, and whatever else is wrong stays so as long at least.
-// That a client has gone before it was accepted is none of our matter.
-func (w *worker) acceptFailed(err error, said bool) (saidNow bool) {
-	pause := acceptPause
-	switch {
-	case errors.Is(err, syscall.ECONNABORTED):
-		return said
-	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.ENOBUFS), errors.Is(err, syscall.ENOMEM):
-		pause = max(w.cfg.EnfileSleep, exhaustedMin)
+// answerWait is how long a server may think about a message it has whole (RFC
+// 5321, 4.5.3.2.6). Who hangs up sooner does not know whether it was taken, and
+// the client sends it again.
+const answerWait = 10 * time.Minute
+
+// relayIdleLimit is the silence that ends a relay. While it runs s.mu is held; before,
+// nobody else knows the session.
+func (s *session) relayIdleLimit() int64 {
+	if s.answerPending {
+		return seconds(max(s.w.cfg.TimeoutIdle, answerWait))
 	}
-	if !said {
-		w.log.Error("accept pauses", "error", err, "pause", pause)
-	}
-	time.Sleep(pause)
-	return true
+	return seconds(s.w.cfg.TimeoutIdle)
 }
 
-// freePlace gives a connection's place back.
-func (w *worker) freePlace() {
-	w.mu.Lock()
-	w.open--
-	w.mu.Unlock()
-	w.idle.Broadcast()
+// setAnswerPending changes relayIdleLimit; s.mu is held. An idle limit that
+// somebody else has set meanwhile stands.
+func (s *session) setAnswerPending(on bool) {
+	before := s.relayIdleLimit()
+	s.answerPending = on
+	s.idleLimit.CompareAndSwap(before, s.relayIdleLimit())
 }
 
-// register puts an admitted session on the list of those that lockd knows, whose
-// end it is told of. It comes before anything else may end the session.
-func (w *worker) register(s *session) {
-	s.idleLimit.Store(s.relayIdleLimit())
+// withoutIdleLimit does what the client has to wait for: its silence does not count
+// meanwhile. If the session ends then, the time it left the client stands.
+func (s *session) withoutIdleLimit(do func()) {
+	limit := s.idleLimit.Swap(forever)
+	do()
 	s.touch()
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.sessions[s.number] = s
-	if _, locked := w.lockedEarly[s.number]; locked {
-		s.locked.Store(true)
-		delete(w.lockedEarly, s.number)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.ended {
+		limit = s.relayIdleLimit() // a message may have got its answer meanwhile
 	}
+	s.idleLimit.CompareAndSwap(forever, limit)
 }
 
-// markLocked notes whose clients lockd has locked. Its word may come between the
-// admission of a session and its first step.
-func (w *worker) markLocked(numbers []uint64) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, n := range numbers {
-		if s := w.sessions[n]; s != nil {
-			s.locked.Store(true)
-		} else {
-			w.lockedEarly[n] = time.Now()
-		}
-	}
-}
-
-// forget takes a session off the list of those that lockd knows.
-func (w *worker) forget(s *session) {
-	w.mu.Lock()
-	delete(w.sessions, s.number)
-	w.mu.Unlock()
-}
-
-// live returns a page of the live sessions above a number, in order.
-func (w *worker) live(after uint64) (page []imsg.LiveSession, more bool) {
-	w.mu.Lock()
-	numbers := make([]uint64, 0, len(w.sessions))
-	for n := range w.sessions {
-		if n > after {
-			numbers = append(numbers, n)
-		}
-	}
-	slices.Sort(numbers)
-	if more = len(numbers) > imsg.LivePage; more {
-		numbers = numbers[:imsg.LivePage]
-	}
-	for _, n := range numbers {
-		page = append(page, w.sessions[n].live())
-	}
-	w.mu.Unlock()
-	return page, more
-}
-
-func (w *worker) announce(conn *link.Conn) error {
-	after := uint64(0)
-	for {
-		page, more := w.live(after)
-		if err := conn.Send(&imsg.Announce{Sessions: page, Last: !more}); err != nil || !more {
-			return err
-		}
-		after = page[len(page)-1].Number
-	}
-}
-
-// count adds to one of the family's counters.
-func (w *worker) count(c imsg.Counter, n uint64) { w.counts[c].Add(n) }
-
-// flushCounts sends what was counted since the last time.
-func (w *worker) flushCounts() {
-	add := make([]uint64, imsg.Counters)
-	any := false
-	for i := range add {
-		add[i] = w.counts[i].Swap(0)
-		any = any || add[i] > 0
-	}
-	if !any {
+// expire ends a session whose time is over: a takeover says so first, a relay
+// ends without a word. Called by the worker's clock.
+func (s *session) expire() {
+	if s.isTakenOver() && !s.expired.Swap(true) {
+		s.client.Expire()
 		return
 	}
-	if w.lockd.Send(&imsg.Counts{Add: add}) != nil {
-		for i := range add {
-			w.counts[i].Add(add[i])
-		}
+	s.end("timeout")
+}
+
+// end closes both connections and wakes whoever waits. The first one to call it
+// says why.
+func (s *session) end(by string) {
+	s.mu.Lock()
+	if s.closedBy == "" {
+		s.closedBy = by
+	}
+	s.ended = true
+	server := s.server.Conn
+	if s.cancelAsk != nil {
+		s.cancelAsk()
+	}
+	s.cond.Broadcast()
+	s.mu.Unlock()
+	// The client comes last, so that TIME_WAIT stays with it where it may.
+	if server != nil {
+		server.Close()
+	}
+	s.client.Conn.Close()
+}
+
+// unref is deferred by each goroutine of the session; the last one clears up.
+func (s *session) unref() {
+	if v := recover(); v != nil {
+		s.w.recovered(s, v)
+		s.end("error")
+	}
+	if s.refs.Add(-1) > 0 {
+		return
+	}
+	s.admissionDecided()
+	w := s.w
+	defer w.freePlace()
+	if s.client.Conn == nil {
+		return
+	}
+	s.end("error")
+	s.spool.Drop()
+	s.deregister()
+}
+
+// deregister tells lockd that the session it has admitted is over. Once that is done
+// it does nothing.
+func (s *session) deregister() {
+	w := s.w
+	w.mu.Lock()
+	admitted := w.sessions[s.number] == s
+	delete(w.sessions, s.number)
+	w.mu.Unlock()
+	if !admitted {
+		return
+	}
+	s.logEnvelope()
+	if s.newLogged || s.takenOver {
+		s.logClose()
+	}
+	w.count(imsg.CountClientBytes, uint64(s.client.Received()))
+	w.count(imsg.CountServerBytes, uint64(s.server.Received()))
+	if s.trns.Load() == 0 {
+		w.count(imsg.CountEmpty, 1)
+	}
+	w.lockd.Send(&imsg.Leave{Number: s.number})
+}
+
+func (s *session) logClose() {
+	spent := int64(time.Since(s.started) / time.Second)
+	rcv := strconv.FormatInt(s.client.Received(), 10) + "/" + strconv.FormatInt(s.server.Received(), 10)
+	switch {
+	case s.takenOver:
+		s.always("CLOSE:TAKEN")
+	case s.phase == direct:
+		s.always("CLOSE:DIRECT", "by", s.closedBy+" rcv="+rcv, "time", spent, "src", s.src.Addr(), "ident", s.ident)
+	default:
+		s.always("CLOSE", "by", s.closedBy, "rcv", rcv, "trns", s.trns.Load(), "rcpts", s.totalRcpts,
+			"auth", s.auth.Load(), "time", spent, "src", s.src.Addr(), "ident", s.ident)
 	}
 }
 
-// recovered ends one session at a panic, not the worker.
-func (w *worker) recovered(s *session, v any) {
-	buf := make([]byte, maxStack)
-	w.count(imsg.CountBugs, 1)
-	s.log().Error("BUG: a session panicked", "panic", v, "stack", string(buf[:runtime.Stack(buf, false)]))
+// id is the session's name in logs, headers and the spool.
+func (s *session) id() string {
+	return strconv.FormatInt(s.started.Unix(), 10) + "." + strconv.FormatUint(s.number, 10)
+}
+
+func (s *session) live() imsg.LiveSession {
+	return imsg.LiveSession{
+		Number: s.number, State: imsg.State(s.state.Load()), Auth: imsg.AuthFlags(s.auth.Load()),
+		Started: s.started.UnixNano(), Client: s.src, Local: s.local, Target: s.dst,
+		Ident: s.ident, Transactions: int(s.trns.Load()), ClientBytes: s.client.Received(), ServerBytes: s.server.Received(),
+	}
+}
+
+func (s *session) text(t imsg.Text) string { return s.w.cfg.Texts[t] }
+
+func (s *session) log() *slog.Logger { return s.w.log.With(imsg.SessionKey, s.number) }
+
+// info and debug cost nothing when the level drops them.
+func (s *session) info(msg string, attrs ...any) {
+	if s.w.log.Enabled(context.Background(), slog.LevelInfo) {
+		s.log().Info(msg, attrs...)
+	}
+}
+
+func (s *session) debug(msg string, attrs ...any) {
+	if s.w.log.Enabled(context.Background(), slog.LevelDebug) {
+		s.log().Debug(msg, attrs...)
+	}
+}
+
+// always logs a line that log parsers count on at any log_level.
+func (s *session) always(msg string, attrs ...any) {
+	s.log().Log(context.Background(), logs.LevelAlways, msg, attrs...)
 }

@@ -12,18 +12,18 @@ import (
 	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 )
 
-// shop is a parent that gives pipes for sockets.
-type shop struct {
+// supplier is a parent that gives pipes for sockets.
+type supplier struct {
 	socketPool
 	t     *testing.T
 	mu    sync.Mutex
-	sold  int
+	sent  int
 	slow  bool
 	owing int
 }
 
-func newShop(t *testing.T) *shop {
-	s := &shop{t: t}
+func newSupplier(t *testing.T) *supplier {
+	s := &supplier{t: t}
 	s.ask = func(n int) error {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -39,11 +39,11 @@ func newShop(t *testing.T) *shop {
 	return s
 }
 
-func (s *shop) deliver() {
+func (s *supplier) deliver() {
 	s.mu.Lock()
 	n := s.owing
 	s.owing = 0
-	s.sold += n
+	s.sent += n
 	s.mu.Unlock()
 	for range n {
 		f, err := os.Open(os.DevNull)
@@ -56,7 +56,7 @@ func (s *shop) deliver() {
 }
 
 func TestPool(t *testing.T) {
-	s := newShop(t)
+	s := newSupplier(t)
 	const sessions = 500
 	var all sync.WaitGroup
 	for range sessions {
@@ -79,13 +79,13 @@ func TestPool(t *testing.T) {
 	})
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.sold != sessions+free || free > poolSize || free <= poolSize/2 {
-		t.Errorf("%d sold to %d sessions, %d in the pool", s.sold, sessions, free)
+	if s.sent != sessions+free || free > poolSize || free <= poolSize/2 {
+		t.Errorf("%d sent to %d sessions, %d in the pool", s.sent, sessions, free)
 	}
 }
 
 func TestPoolRunsOut(t *testing.T) {
-	s := newShop(t)
+	s := newSupplier(t)
 	s.slow = true
 	for range 2 { // the second asks again
 		if _, err := s.get(soon(t, 10*time.Millisecond)); !errors.Is(err, imsg.Resource) {

@@ -1,0 +1,377 @@
+// The worker: this process and what all its sessions share, who is accepted and how
+// many are, the list of those that lockd has admitted, counters. How it ends stands in
+// drain.go.
+
+package session
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"os"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/link"
+	"github.com/smtp-gated/smtp-gated/imsg/process"
+	"github.com/smtp-gated/smtp-gated/session/smtp"
+	"github.com/smtp-gated/smtp-gated/session/spool"
+	"github.com/smtp-gated/smtp-gated/session/upstream"
+)
+
+const (
+	// admissionWait bounds how long a client waits for lockd to let it in.
+	admissionWait = 5 * time.Second
+
+	// surplusMin is how many places there are at least for those that are not
+	// admitted, or not yet.
+	surplusMin = 32
+
+	// acceptPause is how long nothing is accepted once accept fails; exhaustedMin is
+	// the least where something ran out, whatever enfile_sleep says.
+	acceptPause  = time.Second
+	exhaustedMin = 100 * time.Millisecond
+
+	// maxStack is how much of a panic's stack is logged, in octets.
+	maxStack = 16 << 10
+)
+
+// worker is this process: what all its sessions share.
+type worker struct {
+	parent  *process.Parent
+	log     *slog.Logger
+	cfg     *imsg.SessionConfig
+	rules   rules
+	offer   smtp.Offer // what any client gets to see of an EHLO reply
+	lockd   link.Peer
+	scand   link.Peer
+	lookupd link.Peer
+
+	dialer *upstream.Dialer
+
+	ending context.Context // over when the generation must end
+	endAll context.CancelFunc
+
+	counts [imsg.Counters]atomic.Uint64
+
+	mu          sync.Mutex
+	sessions    map[uint64]*session  // admitted
+	lockedEarly map[uint64]time.Time // locked, and not in sessions yet or any more: since when
+	listeners   []listener
+	started     bool
+	draining    bool
+	idle        *sync.Cond // signalled when places may have become free
+	open        int
+	lingering   int  // of these, refused clients that have not closed yet
+	undecided   int  // places of those whose admission is not decided, or who are waited for
+	waitOver    bool // the parent waits for the end of that no longer
+	drained     bool // and has been told of it
+}
+
+// Main is the life of a session worker; f is its link to the parent.
+func Main(f *os.File) error {
+	return process.Main(f, imsg.Session, func(p *process.Parent) process.Room[imsg.SessionConfig] {
+		w := newWorker(p, p.Log())
+		go w.tick()
+		p.Guard(&w.mu)
+		return process.Room[imsg.SessionConfig]{
+			Configure: w.configure,
+			Peers: map[imsg.Room]process.Peer{
+				imsg.Lockd:   w.setLockd,
+				imsg.Scand:   func(r link.Request, m *imsg.Peer) error { return w.setPeer(&w.scand, r, m) },
+				imsg.Lookupd: func(r link.Request, m *imsg.Peer) error { return w.setPeer(&w.lookupd, r, m) },
+			},
+			Other: w.fromParent,
+		}
+	})
+}
+
+func newWorker(parent *process.Parent, log *slog.Logger) *worker {
+	w := &worker{parent: parent, log: log, sessions: make(map[uint64]*session), lockedEarly: make(map[uint64]time.Time)}
+	w.idle = sync.NewCond(&w.mu)
+	w.ending, w.endAll = context.WithCancel(context.Background())
+	w.dialer = upstream.NewDialer(func(ipv6 bool, n int) error { return parent.Send(&imsg.Sockets{IPv6: ipv6, N: n}) })
+	return w
+}
+
+func (w *worker) fromParent(r link.Request) {
+	switch m := r.Message.(type) {
+	case *imsg.Listener:
+		w.listen(m, r.Files[0])
+	case *imsg.Socket:
+		w.dialer.Add(m.IPv6, r.Files[0])
+	case *imsg.Start:
+		w.start()
+	case *imsg.Drain:
+		w.drain(m)
+	default:
+		r.Close()
+	}
+}
+
+func (w *worker) configure(cfg *imsg.SessionConfig) (err error) {
+	w.cfg = cfg
+	w.offer = smtp.Offer{
+		NoChunking: !cfg.ScanChunks,
+		NoStartTLS: cfg.ForbidSTARTTLS,
+		NoXClient:  cfg.Mode == imsg.ModeFixedXclient,
+		SizeLimit:  cfg.SizeLimit,
+	}
+	if w.rules, err = compile(cfg); err != nil {
+		return err
+	}
+	if err := spool.Sweep(w.log, cfg.SpoolShared); err != nil {
+		w.log.Error("sweep the spool", "error", err)
+	}
+	return nil
+}
+
+func (w *worker) setPeer(to *link.Peer, r link.Request, m *imsg.Peer) error {
+	conn, err := w.parent.Accept(r, m, w.fromPeer)
+	if err != nil {
+		return err
+	}
+	to.Set(conn)
+	return nil
+}
+
+// setLockd has a fresh lockd hear of everybody before it admits anybody.
+func (w *worker) setLockd(r link.Request, m *imsg.Peer) error {
+	conn, err := w.parent.Accept(r, m, w.fromPeer)
+	if err != nil {
+		return err
+	}
+	if err := w.announce(conn); err != nil {
+		w.log.Error("announce live sessions", "error", err)
+	}
+	w.lockd.Set(conn)
+	return nil
+}
+
+func (w *worker) fromPeer(r link.Request) {
+	switch m := r.Message.(type) {
+	case *imsg.Locked:
+		w.markLocked(m.Numbers)
+	case *imsg.Snapshot:
+		w.flushCounts()
+		live, more := w.live(m.After)
+		link.ReplyTo(r, m).Answer(&imsg.Live{Sessions: live, More: more})
+	}
+}
+
+func (w *worker) listen(m *imsg.Listener, f *os.File) {
+	defer f.Close()
+	l, err := net.FileListener(f)
+	if err != nil {
+		w.log.Error("take listener", "address", m.Address, "error", err)
+		return
+	}
+	tcp, ok := l.(*net.TCPListener)
+	if !ok {
+		l.Close()
+		w.log.Error("take listener: not TCP", "address", m.Address)
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.draining {
+		l.Close()
+		return
+	}
+	w.listeners = append(w.listeners, listener{tcp, m.Address})
+	if w.started {
+		go w.accept(tcp)
+	}
+}
+
+func (w *worker) start() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.started = true
+	for _, l := range w.listeners {
+		go w.accept(l.TCPListener)
+	}
+}
+
+// maxOpen is how many connections this worker holds at most, refused ones on
+// their way out included: the descriptors it was given allow no more.
+func (w *worker) maxOpen() int { return w.cfg.MaxConnections + w.surplus() }
+
+// surplus are the places of those that are not admitted, or not yet.
+func (w *worker) surplus() int { return w.cfg.MaxConnections/2 + surplusMin }
+
+// startLingering tells whether a refused client may hold its place a little
+// longer. A quarter of the surplus is for those: one that is refused hundreds of
+// times a second must leave places for others.
+func (w *worker) startLingering() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.lingering >= w.surplus()/4 {
+		return false
+	}
+	w.lingering++
+	return true
+}
+
+func (w *worker) endLingering() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.lingering--
+}
+
+// accept serves one listener until the worker drains. No error of accept ends it.
+func (w *worker) accept(l *net.TCPListener) {
+	failing := false // and that was said
+	for {
+		w.mu.Lock()
+		for w.open >= w.maxOpen() && !w.draining {
+			w.idle.Wait()
+		}
+		if w.draining {
+			w.mu.Unlock()
+			return
+		}
+		w.open++
+		w.undecided++
+		w.mu.Unlock()
+
+		conn, err := l.AcceptTCP()
+		if err != nil {
+			w.admissionDecided()
+			w.freePlace()
+			if errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded) {
+				return
+			}
+			failing = w.acceptFailed(err, failing)
+			continue
+		}
+		failing = false
+		go w.serve(conn, false)
+	}
+}
+
+// acceptFailed pauses when accept fails, and says so unless said. What ran out is
+// not there again at once, and whatever else is wrong stays so as long at least.
+// That a client has gone before it was accepted is none of our matter.
+func (w *worker) acceptFailed(err error, said bool) (saidNow bool) {
+	pause := acceptPause
+	switch {
+	case errors.Is(err, syscall.ECONNABORTED):
+		return said
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.ENOBUFS), errors.Is(err, syscall.ENOMEM):
+		pause = max(w.cfg.EnfileSleep, exhaustedMin)
+	}
+	if !said {
+		w.log.Error("accept pauses", "error", err, "pause", pause)
+	}
+	time.Sleep(pause)
+	return true
+}
+
+// freePlace gives a connection's place back.
+func (w *worker) freePlace() {
+	w.mu.Lock()
+	w.open--
+	w.mu.Unlock()
+	w.idle.Broadcast()
+}
+
+// register puts an admitted session on the list of those that lockd knows, whose
+// end it is told of. It comes before anything else may end the session.
+func (w *worker) register(s *session) {
+	s.idleLimit.Store(s.relayIdleLimit())
+	s.touch()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.sessions[s.number] = s
+	if _, locked := w.lockedEarly[s.number]; locked {
+		s.locked.Store(true)
+		delete(w.lockedEarly, s.number)
+	}
+}
+
+// markLocked notes whose clients lockd has locked. Its word may come between the
+// admission of a session and its first step.
+func (w *worker) markLocked(numbers []uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, n := range numbers {
+		if s := w.sessions[n]; s != nil {
+			s.locked.Store(true)
+		} else {
+			w.lockedEarly[n] = time.Now()
+		}
+	}
+}
+
+// forget takes a session off the list of those that lockd knows.
+func (w *worker) forget(s *session) {
+	w.mu.Lock()
+	delete(w.sessions, s.number)
+	w.mu.Unlock()
+}
+
+// live returns a page of the live sessions above a number, in order.
+func (w *worker) live(after uint64) (page []imsg.LiveSession, more bool) {
+	w.mu.Lock()
+	numbers := make([]uint64, 0, len(w.sessions))
+	for n := range w.sessions {
+		if n > after {
+			numbers = append(numbers, n)
+		}
+	}
+	slices.Sort(numbers)
+	if more = len(numbers) > imsg.LivePage; more {
+		numbers = numbers[:imsg.LivePage]
+	}
+	for _, n := range numbers {
+		page = append(page, w.sessions[n].live())
+	}
+	w.mu.Unlock()
+	return page, more
+}
+
+func (w *worker) announce(conn *link.Conn) error {
+	after := uint64(0)
+	for {
+		page, more := w.live(after)
+		if err := conn.Send(&imsg.Announce{Sessions: page, Last: !more}); err != nil || !more {
+			return err
+		}
+		after = page[len(page)-1].Number
+	}
+}
+
+// count adds to one of the family's counters.
+func (w *worker) count(c imsg.Counter, n uint64) { w.counts[c].Add(n) }
+
+// flushCounts sends what was counted since the last time.
+func (w *worker) flushCounts() {
+	add := make([]uint64, imsg.Counters)
+	any := false
+	for i := range add {
+		add[i] = w.counts[i].Swap(0)
+		any = any || add[i] > 0
+	}
+	if !any {
+		return
+	}
+	if w.lockd.Send(&imsg.Counts{Add: add}) != nil {
+		for i := range add {
+			w.counts[i].Add(add[i])
+		}
+	}
+}
+
+// recovered ends one session at a panic, not the worker.
+func (w *worker) recovered(s *session, v any) {
+	buf := make([]byte, maxStack)
+	w.count(imsg.CountBugs, 1)
+	s.log().Error("BUG: a session panicked", "panic", v, "stack", string(buf[:runtime.Stack(buf, false)]))
+}
