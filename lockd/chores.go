@@ -1,5 +1,4 @@
-// What lockd does without being asked: it writes rates, and clears away what is
-// over. This file owns the rhythm and the sweep of the lock directory, which must
+// What lockd does without being asked: it clears away what is over. This file owns the rhythm and the sweep of the lock directory, which must
 // never take a lock that counts, nor a file that is not ours.
 
 package lockd
@@ -16,22 +15,16 @@ import (
 // sweepFiles bounds the files one sweep of the lock directory looks at.
 const sweepFiles = 1 << 12
 
-// writeUntil writes rates until end is closed.
-func (k *keeper) writeUntil(end <-chan struct{}) {
-	second, minute := time.NewTicker(time.Second), time.NewTicker(time.Minute)
-	defer second.Stop()
+// eachMinute does something again and again until end is closed.
+func eachMinute(end <-chan struct{}, do func()) {
+	minute := time.NewTicker(time.Minute)
 	defer minute.Stop()
 	for {
 		select {
 		case <-end:
 			return
-		case <-second.C:
-			k.openAwaited()
-			k.writeRates()
-		case <-k.rates.many:
-			k.writeRates()
 		case <-minute.C:
-			k.sweepRates()
+			do()
 		}
 	}
 }
@@ -39,18 +32,9 @@ func (k *keeper) writeUntil(end <-chan struct{}) {
 // sweep clears the lock directory until end is closed. It is nobody's business
 // how long that takes.
 func (k *keeper) sweep(end <-chan struct{}) {
-	minute := time.NewTicker(time.Minute)
-	defer minute.Stop()
 	locks := lockSweep{keeper: k}
 	defer locks.rest()
-	for {
-		select {
-		case <-end:
-			return
-		case <-minute.C:
-			locks.next()
-		}
-	}
+	eachMinute(end, locks.next)
 }
 
 // lockSweep goes through the lock directory, a part at a time.

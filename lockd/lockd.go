@@ -24,6 +24,7 @@ import (
 	"github.com/smtp-gated/smtp-gated/imsg/process"
 	"github.com/smtp-gated/smtp-gated/lockd/counters"
 	"github.com/smtp-gated/smtp-gated/lockd/locks"
+	"github.com/smtp-gated/smtp-gated/lockd/rates"
 )
 
 // machine is what lockd asks of the computer it runs on.
@@ -42,6 +43,8 @@ type keeper struct {
 	locks    *locks.Directory
 	aside    *aside
 	counters *counters.Counters
+	rates    *rates.Limiter
+	records  *rates.FileStore // of rates
 
 	mu      sync.Mutex
 	config  imsg.LockdConfig
@@ -49,8 +52,6 @@ type keeper struct {
 	workers map[*worker]struct{}
 	live    map[uint64]*session
 	hosts   map[netip.Addr][]*session
-	rules   rules
-	rates   *rateStore
 	action  link.Peer
 	runner  *link.Conn  // the present end of action
 	running int         // scripts it was given and has not dealt with
@@ -87,6 +88,7 @@ func Main(f *os.File) error {
 }
 
 func newKeeper(parent *process.Parent, log *slog.Logger, dir *os.Root, m machine) *keeper {
+	records := rates.NewFileStore(log)
 	return &keeper{
 		parent:   parent,
 		log:      log,
@@ -97,7 +99,8 @@ func newKeeper(parent *process.Parent, log *slog.Logger, dir *os.Root, m machine
 		live:     make(map[uint64]*session),
 		hosts:    make(map[netip.Addr][]*session),
 		counters: counters.New(log),
-		rates:    newRateStore(),
+		rates:    rates.New(records, m.now, log),
+		records:  records,
 		gate:     newGate(),
 	}
 }
@@ -105,13 +108,13 @@ func newKeeper(parent *process.Parent, log *slog.Logger, dir *os.Root, m machine
 // serve lives until the parent ends.
 func (k *keeper) serve() error {
 	end, written := make(chan struct{}), make(chan struct{})
+	go eachMinute(end, k.rates.Sweep)
 	go k.sweep(end)
 	go func() {
 		defer close(written)
 		var all sync.WaitGroup
 		all.Go(func() { k.counters.Run(end) })
-		k.writeUntil(end)
-		k.closeRates()
+		all.Go(func() { k.records.Run(end) })
 		all.Wait()
 	}()
 	defer func() {
@@ -135,7 +138,8 @@ func (k *keeper) serve() error {
 func (k *keeper) configure(c *imsg.LockdConfig) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.config, k.rules = *c, newRules(c)
+	k.config = *c
+	k.rates.Configure(c)
 	k.regroup()
 	return nil
 }
@@ -159,7 +163,7 @@ func (k *keeper) fromParent(r link.Request) {
 		k.opening++
 		k.mu.Unlock()
 		k.aside.begin(storeTurn, func() {
-			k.openRates(r.Files[0])
+			k.records.Open(r.Files[0])
 			k.mu.Lock()
 			k.opening--
 			k.settle()

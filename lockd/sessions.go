@@ -11,6 +11,7 @@ import (
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/link"
 	"github.com/smtp-gated/smtp-gated/lockd/locks"
+	"github.com/smtp-gated/smtp-gated/lockd/rates"
 )
 
 // session is one live session.
@@ -115,22 +116,29 @@ func (k *keeper) identify(r admission, s *session, m *imsg.Ident) {
 func (k *keeper) judge(r admission, s *session, a *imsg.Admission, lock bool) {
 	duration := k.config.LockDuration
 	lock = lock && duration != 0
-	if !lock && (k.rules.period <= 0 || !s.target.IsValid()) {
+	if !lock && (!k.rates.On() || !s.target.IsValid()) {
 		r.Answer(a)
 		return
 	}
 	s.judging = a
-	name, about := k.clientName(s), s.subject()
+	about, u := s.subject(), k.use(s, imsg.RateConnections, 1)
+	counts := s.target.IsValid() // else Ident will come with it
 	late := time.AfterFunc(time.Until(r.Until), func() { k.giveUp(r, s, a) })
-	begun := k.aside.begin(name, func() {
+	begun := k.aside.begin(u.Client, func() {
 		if r.Late() {
 			return
 		}
-		locked := lock && k.locks.Look(name, duration, about) == locks.Locked
-		k.remember(name, func(c memory) {
+		var o rates.Outcome
+		locked := lock && k.locks.Look(u.Client, duration, about) == locks.Locked
+		if counts && !locked {
+			o = k.rates.Judge(u)
+		}
+		switch {
+		case k.judged(r, s, a, locked, u, o):
 			late.Stop()
-			k.judged(r, s, a, locked, c)
-		})
+		case o.Taken:
+			k.rates.GiveBack(u)
+		}
 	})
 	if !begun {
 		late.Stop()
@@ -139,16 +147,23 @@ func (k *keeper) judge(r admission, s *session, a *imsg.Admission, lock bool) {
 	}
 }
 
-// judged answers, by what was found of s's client.
-func (k *keeper) judged(r admission, s *session, a *imsg.Admission, locked bool, c memory) {
+// judged answers, by what was found of s's client. It is false if that comes too late:
+// its place was given back, or is about to be, or s or its worker is no more.
+func (k *keeper) judged(r admission, s *session, a *imsg.Admission, locked bool, u *rates.Use, o rates.Outcome) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	switch {
-	case s.judging != a: // its place was given back, or its worker is no more
-		return
+	case s.judging != a, r.Late():
+		return false
 	case locked:
 		k.locks.Say("LOCK:LOCKED", s.subject())
 		a.Refusal = imsg.RefusedLocked
-	case s.target.IsValid(): // else Ident will come with it
-		a.Refusal = k.connect(s, a, c)
+	default:
+		k.rates.Log(u, o)
+		a.Refusal = o.Refusal
+		if o.Taken {
+			s.counted, a.Uses = true, o.Uses
+		}
 	}
 	s.judging = nil
 	if k.silent {
@@ -159,6 +174,7 @@ func (k *keeper) judged(r admission, s *session, a *imsg.Admission, locked bool,
 		k.remove(s)
 	}
 	r.Answer(a)
+	return true
 }
 
 // giveUp gives back the place of a session whose worker waits no more to be told

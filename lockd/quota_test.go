@@ -1,8 +1,6 @@
 package lockd
 
 import (
-	"log/slog"
-	"math/rand/v2"
 	"net/netip"
 	"path/filepath"
 	"slices"
@@ -12,6 +10,7 @@ import (
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 	"github.com/smtp-gated/smtp-gated/imsg/link"
+	"github.com/smtp-gated/smtp-gated/lockd/rates"
 )
 
 // limited is the usual configuration with quotas for a minute.
@@ -49,6 +48,16 @@ func (w *hand) identify(number uint64, ident, target string) *imsg.Admission {
 }
 
 func storePath(t testing.TB) string { return filepath.Join(t.TempDir(), "rates") }
+
+// recordCount is how many clients something is remembered of.
+func (h *house) recordCount() int {
+	h.t.Helper()
+	list, err := h.keeper.rates.List("", 1000)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return len(list.Records)
+}
 
 func TestConnectionsAreLimited(t *testing.T) {
 	h := open(t, plan{config: limited(map[imsg.Rate]uint64{imsg.RateConnections: 2, imsg.RateBytes: 5}), rates: storePath(t)})
@@ -156,10 +165,8 @@ func TestWithoutLimiter(t *testing.T) {
 	if r := w.use(a.Number, imsg.RateBytes, 1000); r != imsg.Admitted {
 		t.Error(r)
 	}
-	h.keeper.mu.Lock()
-	defer h.keeper.mu.Unlock()
-	if len(h.keeper.rates.fresh) != 0 {
-		t.Error("a record was made")
+	if n := h.recordCount(); n != 0 {
+		t.Errorf("%d records were made", n)
 	}
 }
 
@@ -201,7 +208,7 @@ func TestTargetsAreLimited(t *testing.T) {
 		}
 		return w.use(a.Number, imsg.RateTargets, 1)
 	}
-	for i := range maxTargets {
+	for i := range rates.MaxTargets {
 		h.clock.move(1)
 		if r := visit(i); r != imsg.Admitted {
 			t.Fatalf("%d: %d", i, r)
@@ -235,14 +242,11 @@ func TestOrderOfRates(t *testing.T) {
 	if a := w.enter("192.0.2.7"); a.Refusal != imsg.Admitted {
 		t.Errorf("a locked connection was counted: %+v", a)
 	}
-	h.keeper.mu.Lock()
-	r := h.keeper.rates.fresh["192.0.2.7"]
-	for i := range maxTargets {
-		r.visit(netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}), time.Hour, h.clock.now().UnixNano())
+	for i := range rates.MaxTargets {
+		h.keeper.rates.Judge(&rates.Use{
+			Client: "192.0.2.7", Counter: imsg.RateTargets, Target: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}), 25),
+		})
 	}
-	r.targets = r.targets[:maxTargets]
-	r.targets[0].Address = netip.MustParseAddr("10.1.1.1")
-	h.keeper.mu.Unlock()
 	if a := w.enter("192.0.2.7"); a.Refusal != imsg.RefusedRate {
 		t.Errorf("connections go before targets: %+v", a)
 	}
@@ -345,10 +349,11 @@ func TestIdentIsLimited(t *testing.T) {
 	// Said twice, an ident changes nothing: no other's quota, no other's lock.
 	b := next("ann")
 	w.identify(b.Number, "joe", "")
+	n := h.recordCount()
 	h.keeper.mu.Lock()
 	defer h.keeper.mu.Unlock()
-	if s := h.keeper.live[b.Number]; s.ident != "ann" || len(h.keeper.rates.fresh) != 3 {
-		t.Errorf("%+v", s)
+	if s := h.keeper.live[b.Number]; s.ident != "ann" || n != 3 {
+		t.Errorf("%+v, %d records", s, n)
 	}
 }
 
@@ -375,10 +380,8 @@ func TestTargetThatIsFoundLater(t *testing.T) {
 	if a := w.identify(enter().Number, "nobody", "198.51.100.1"); a.Refusal != imsg.RefusedRate {
 		t.Errorf("%+v", a)
 	}
-	h.keeper.mu.Lock()
-	defer h.keeper.mu.Unlock()
-	if r := h.keeper.rates.fresh["192.0.2.7"]; r == nil || r.used[imsg.RateConnections] != 1 || len(r.targets) != 1 {
-		t.Errorf("%+v", r)
+	if r, err := h.keeper.rates.Show("192.0.2.7"); err != nil || r.Entry.Used[imsg.RateConnections] != 1 || len(r.Targets) != 1 {
+		t.Errorf("%+v, %v", r, err)
 	}
 }
 
@@ -401,47 +404,12 @@ func TestIdentAfterACrash(t *testing.T) {
 	}
 }
 
-func BenchmarkUse(b *testing.B) {
-	path := storePath(b)
-	h := open(b, plan{config: limited(map[imsg.Rate]uint64{imsg.RateRecipients: 1 << 60}), rates: path})
-	k := h.keeper
-	client := func(i int) *session {
-		return &session{number: uint64(i), client: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 25)}
+func BenchmarkQuotaUse(b *testing.B) {
+	h := open(b, plan{config: limited(map[imsg.Rate]uint64{imsg.RateRecipients: 1 << 60}), rates: storePath(b)})
+	w := h.worker(0)
+	a := w.enter("10.0.1.1")
+	b.ReportAllocs()
+	for b.Loop() {
+		w.use(a.Number, imsg.RateRecipients, 1)
 	}
-	use := func(s *session) imsg.Refusal { return k.useOnce(s, imsg.RateRecipients) }
-	k.log = slog.New(slog.DiscardHandler)
-	const many = 100_000
-	for i := range many {
-		use(client(i))
-		if i%10000 == 0 {
-			k.writeRates()
-		}
-	}
-	k.writeRates()
-	b.Run("decision", func(b *testing.B) {
-		b.ReportAllocs()
-		for b.Loop() {
-			s := client(rand.IntN(many))
-			if use(s) != imsg.Admitted {
-				b.Fatal("refused")
-			}
-		}
-	})
-	b.Run("link", func(b *testing.B) {
-		w := h.worker(0)
-		a := w.enter("10.0.1.1")
-		b.ReportAllocs()
-		for b.Loop() {
-			w.use(a.Number, imsg.RateRecipients, 1)
-		}
-	})
-	b.Run("write", func(b *testing.B) {
-		b.ReportAllocs()
-		for b.Loop() {
-			for range 1000 {
-				use(client(rand.IntN(many)))
-			}
-			k.writeRates()
-		}
-	})
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/link"
 	"github.com/smtp-gated/smtp-gated/lockd/locks"
+	"github.com/smtp-gated/smtp-gated/lockd/rates"
 )
 
 func TestRateByHand(t *testing.T) {
@@ -89,14 +90,14 @@ func TestRateByHand(t *testing.T) {
 	if r := show("192.0.2.7"); r.Entry.Used[imsg.RateConnections] != 0 || r.Entry.Quotas[imsg.RateConnections] != 4 || len(r.Targets) != 0 {
 		t.Errorf("%+v", r)
 	}
-	h.keeper.writeRates()
+	h.keeper.records.Flush()
 	if k := kind(&imsg.RateReset{Client: "192.0.2.7", Forget: true}); k != 0 {
 		t.Error(k)
 	}
 	if _, err := link.Ask(o, &imsg.RateShow{Client: "192.0.2.7"}, patience); err != imsg.NotFound {
 		t.Error(err)
 	}
-	h.keeper.writeRates()
+	h.keeper.records.Flush()
 	if _, err := link.Ask(o, &imsg.RateShow{Client: "192.0.2.7"}, patience); err != imsg.NotFound {
 		t.Error(err)
 	}
@@ -146,30 +147,34 @@ func TestRateByHand(t *testing.T) {
 }
 
 func TestRatesFitTheirMessages(t *testing.T) {
-	h := open(t, plan{config: limited(nil), rates: storePath(t)})
+	c := limited(nil)
+	c.RateDstExpiration, c.RateGeneration = time.Hour, math.MaxUint64
+	for i := range c.RateQuotas {
+		c.RateQuotas[i] = math.MaxUint64
+	}
+	h := open(t, plan{config: c, rates: storePath(t)})
 	o := h.operators()()
 	const many = ratePage + 5
 	ident := strings.Repeat("i", locks.MaxIdent)
-	h.keeper.mu.Lock()
 	for i := range many {
-		r := example()
-		r.cleared = h.clock.now().UnixNano()
-		for j := range r.quotas {
-			r.quotas[j], r.used[j] = math.MaxUint64, math.MaxUint64
+		u := rates.Use{Client: fmt.Sprintf("2001:db8:aaaa:%x::-%s", i+0x1000, ident), Amount: math.MaxUint64}
+		for u.Counter = range imsg.RateCounters {
+			h.keeper.rates.Judge(&u)
 		}
-		for j := range maxTargets {
-			r.visit(at(fmt.Sprintf("2001:db8:aaaa:bbbb:cccc:dddd:eeee:%x", j+0x1000)).Addr(), -1, r.cleared)
+		u.Counter = imsg.RateTargets
+		for j := range rates.MaxTargets {
+			h.clock.move(1)
+			u.Target = at(fmt.Sprintf("2001:db8:aaaa:bbbb:cccc:dddd:eeee:%x", j+0x1000))
+			h.keeper.rates.Judge(&u)
 		}
-		h.keeper.rates.put(fmt.Sprintf("2001:db8:aaaa:%x::-%s", i+0x1000, ident), r)
 	}
-	h.keeper.mu.Unlock()
 	seen := 0
 	for after, more := "", true; more; {
 		l := ask(t, o, &imsg.Rates{After: after})
 		seen += len(l.Records)
 		after, more = l.Records[len(l.Records)-1].Client, l.More
 		r := ask(t, o, &imsg.RateShow{Client: after})
-		if len(r.Targets) != maxTargets {
+		if len(r.Targets) != rates.MaxTargets {
 			t.Errorf("%d targets", len(r.Targets))
 		}
 		for i := 1; i < len(r.Targets); i++ {

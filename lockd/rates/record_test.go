@@ -1,4 +1,4 @@
-package lockd
+package rates
 
 import (
 	"bytes"
@@ -39,7 +39,7 @@ func TestUse(t *testing.T) {
 		{"no wrap", 100, 60, [2]uint64{}, math.MaxUint64, false, 60, math.MaxUint64},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			r := new(record)
+			r := new(Record)
 			r.quotas[imsg.RateMessages], r.used[imsg.RateMessages] = row.quota, row.used
 			r.quotas[imsg.RateBytes], r.used[imsg.RateBytes] = row.other[0], row.other[1]
 			if got := r.use(imsg.RateMessages, row.amount); got != row.passes {
@@ -50,7 +50,7 @@ func TestUse(t *testing.T) {
 			}
 		})
 	}
-	r := &record{tries: quotas{imsg.RateBytes: math.MaxUint64}, quotas: quotas{imsg.RateBytes: 1}}
+	r := &Record{tries: quotas{imsg.RateBytes: math.MaxUint64}, quotas: quotas{imsg.RateBytes: 1}}
 	if r.use(imsg.RateBytes, 7); r.tries[imsg.RateBytes] != math.MaxUint64 {
 		t.Errorf("tries went round to %d", r.tries[imsg.RateBytes])
 	}
@@ -59,18 +59,18 @@ func TestUse(t *testing.T) {
 func TestRenew(t *testing.T) {
 	l := &rules{period: 10 * time.Second, generation: 5, quotas: quotas{3}}
 	const start = int64(1000 * time.Second)
-	old := record{generation: 5, cleared: start, quotas: quotas{1}, used: quotas{1}, tries: quotas{2}}
+	old := Record{generation: 5, cleared: start, quotas: quotas{1}, used: quotas{1}, tries: quotas{2}}
 	for _, row := range []struct {
 		name       string
 		generation uint64
 		after      time.Duration
-		want       record
+		want       Record
 	}{
 		{"within the period", 5, 10 * time.Second, old},
-		{"behind it", 5, 10*time.Second + 1, record{generation: 5, cleared: start + int64(10*time.Second) + 1, quotas: quotas{1}}},
-		{"the clock was ahead", 5, -time.Hour, record{generation: 5, cleared: start - int64(time.Hour), quotas: quotas{1}, used: quotas{1}, tries: quotas{2}}},
-		{"older generation", 4, 0, record{generation: 5, cleared: start, quotas: quotas{3}, used: quotas{1}, tries: quotas{2}}},
-		{"personal", 6, 0, record{generation: 6, cleared: start, quotas: quotas{1}, used: quotas{1}, tries: quotas{2}}},
+		{"behind it", 5, 10*time.Second + 1, Record{generation: 5, cleared: start + int64(10*time.Second) + 1, quotas: quotas{1}}},
+		{"the clock was ahead", 5, -time.Hour, Record{generation: 5, cleared: start - int64(time.Hour), quotas: quotas{1}, used: quotas{1}, tries: quotas{2}}},
+		{"older generation", 4, 0, Record{generation: 5, cleared: start, quotas: quotas{3}, used: quotas{1}, tries: quotas{2}}},
+		{"personal", 6, 0, Record{generation: 6, cleared: start, quotas: quotas{1}, used: quotas{1}, tries: quotas{2}}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			r := old
@@ -84,10 +84,10 @@ func TestRenew(t *testing.T) {
 
 func TestVisit(t *testing.T) {
 	const period = time.Minute
-	r := new(record)
+	r := new(Record)
 	target := func(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}) }
 	now := int64(time.Hour)
-	for i := range maxTargets {
+	for i := range MaxTargets {
 		now++
 		if !r.visit(target(i), period, now) {
 			t.Fatal(i)
@@ -106,7 +106,7 @@ func TestVisit(t *testing.T) {
 	known := func(a netip.Addr) bool {
 		return slices.ContainsFunc(r.targets, func(t imsg.RateTarget) bool { return t.Address == a })
 	}
-	if known(target(1)) || !known(target(0)) || len(r.targets) != maxTargets {
+	if known(target(1)) || !known(target(0)) || len(r.targets) != MaxTargets {
 		t.Errorf("%+v", r.targets)
 	}
 	now += int64(period)
@@ -221,8 +221,8 @@ func TestLimiterAgainstNaiveModel(t *testing.T) {
 	})
 }
 
-func example() *record {
-	r := &record{generation: math.MaxUint64, cleared: 1e18}
+func example() *Record {
+	r := &Record{generation: math.MaxUint64, cleared: 1e18}
 	for i := range r.quotas {
 		r.quotas[i], r.used[i], r.tries[i] = uint64(i), uint64(i)<<40, math.MaxUint64
 	}
@@ -231,7 +231,7 @@ func example() *record {
 }
 
 func TestRecordCoding(t *testing.T) {
-	for _, r := range []*record{{}, example()} {
+	for _, r := range []*Record{{}, example()} {
 		b := r.encode()
 		got, err := decodeRecord(b)
 		if err != nil || !reflect.DeepEqual(got, r) {
@@ -252,7 +252,7 @@ func TestRecordCoding(t *testing.T) {
 
 func FuzzDecodeRecord(f *testing.F) {
 	f.Add([]byte(nil))
-	f.Add(new(record).encode())
+	f.Add(new(Record).encode())
 	f.Add(example().encode())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if r, err := decodeRecord(b); err == nil && !bytes.Equal(r.encode(), b) {
