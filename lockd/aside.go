@@ -6,10 +6,6 @@ package lockd
 
 import (
 	"sync"
-	"time"
-
-	"github.com/smtp-gated/smtp-gated/imsg"
-	"github.com/smtp-gated/smtp-gated/imsg/link"
 )
 
 const (
@@ -30,12 +26,6 @@ type aside struct {
 	queues map[string][]func() // of the names at work, what is still to do
 	queued int
 }
-
-// The names of what belongs to no client.
-const (
-	directoryTurn = "."
-	storeTurn     = "store"
-)
 
 func newAside() *aside {
 	return &aside{slots: make(chan struct{}, maxFileCalls), queues: make(map[string][]func())}
@@ -85,32 +75,4 @@ func (a *aside) next(name string) func() {
 	a.queues[name] = queue[1:]
 	a.queued--
 	return queue[0]
-}
-
-// wait has job find an answer for an operator, who waits no longer than its
-// question says. A job under way goes on alone then, one that was not begun is
-// left.
-func wait[A any](a *aside, r link.Request, name string, job func() (*A, error)) (*A, error) {
-	type outcome struct {
-		answer *A
-		err    error
-	}
-	done := make(chan outcome, 1)
-	begun := a.begin(name, func() {
-		if !r.Late() {
-			answer, err := job()
-			done <- outcome{answer, err}
-		}
-	})
-	if !begun {
-		return nil, imsg.Busy
-	}
-	late := time.NewTimer(time.Until(r.Until))
-	defer late.Stop()
-	select {
-	case o := <-done:
-		return o.answer, o.err
-	case <-late.C:
-		return nil, imsg.Timeout
-	}
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/smtp-gated/smtp-gated/lockd/control"
 	"github.com/smtp-gated/smtp-gated/lockd/locks"
 )
 
@@ -54,14 +55,16 @@ func (w *lockSweep) rest() {
 // user, under whom an older daemon ran, go when their owner connects.
 func (w *lockSweep) next() {
 	k := w.keeper
-	settings := k.settings()
+	k.mu.Lock()
+	settings := k.config
+	k.mu.Unlock()
 	duration := settings.LockDuration
 	if duration <= 0 || settings.LocksShared {
 		return
 	}
 	var names []string
 	var err error
-	k.finish(directoryTurn, func() {
+	k.finish(control.DirectoryTurn, func() {
 		if w.dir == nil {
 			w.dir, err = k.locks.Files.Open(".")
 		}

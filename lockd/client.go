@@ -8,15 +8,6 @@ import (
 	"github.com/smtp-gated/smtp-gated/lockd/locks"
 )
 
-// plain gives an address the one form under which hosts are counted and lock
-// files named: no IPv4 inside IPv6, and no zone, which could hold anything.
-func plain(a netip.AddrPort) netip.AddrPort {
-	if !a.IsValid() {
-		return netip.AddrPort{}
-	}
-	return netip.AddrPortFrom(a.Addr().Unmap().WithZone(""), a.Port())
-}
-
 func clip(s string, n int) string { return s[:min(len(s), n)] }
 
 // naming is what makes one client of many addresses today. k.mu is held.

@@ -1,7 +1,6 @@
 package lockd
 
 import (
-	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -9,7 +8,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
@@ -105,43 +103,6 @@ func TestAdmissionDoesNotWaitForSnapshots(t *testing.T) {
 			}
 		}
 	})
-}
-
-func TestLocksArePaged(t *testing.T) {
-	h := open(t, plan{config: usual()})
-	dir := h.freezing()
-	const many = 2*lockPage + 5
-	cause := strings.Repeat("c", locks.MaxCause)
-	for i := range many {
-		h.write(fmt.Sprintf("10.0.%d.%d-%s", i/256, i%256, strings.Repeat("i", locks.MaxIdent)), cause+"\nmore\n")
-	}
-	os.Symlink("/etc/passwd", filepath.Join(h.dir, "10.9.9.9"))
-	c := h.operators()()
-	seen := make(map[string]bool)
-	pages := 0
-	for after, more := "", true; more; pages++ {
-		l := ask(t, c, &imsg.Locks{After: after})
-		for _, e := range l.Locks {
-			if e.Name <= after || seen[e.Name] || e.Cause != cause || e.Expires-e.Created != int64(time.Hour) || e.Saint {
-				t.Fatalf("%+v", e)
-			}
-			seen[e.Name], after = true, e.Name
-		}
-		more = l.More
-	}
-	if n := dir.lists.Load(); len(seen) != many || pages != 3 || n != 1 {
-		t.Errorf("%d locks on %d pages; the directory was read %d times", len(seen), pages, n)
-	}
-	// The next list is a fresh one, and so is one that another goes on with.
-	os.Remove(filepath.Join(h.dir, "10.0.0.0-"+strings.Repeat("i", locks.MaxIdent)))
-	for _, c := range []*link.Conn{c, h.operators()()} {
-		if l := ask(t, c, &imsg.Locks{}); l.Locks[0].Name[:8] != "10.0.0.1" {
-			t.Errorf("%+v", l.Locks[0])
-		}
-	}
-	if l := ask(t, h.operators()(), &imsg.Locks{After: "10.0.0.9"}); len(l.Locks) == 0 || l.Locks[0].Name[:8] != "10.0.0.9" {
-		t.Errorf("%+v", l.Locks)
-	}
 }
 
 // What is shown of a session is taken while nobody changes it.
@@ -246,123 +207,6 @@ func TestLockByHand(t *testing.T) {
 	}
 }
 
-func TestSaintByHand(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("only root can make a file of uid 0")
-	}
-	h := open(t, plan{config: usual(), uid: 65534})
-	h.write("192.0.2.7", "")
-	c := h.operators()()
-	for _, m := range []order{&imsg.Lock{Name: "192.0.2.7"}, &imsg.Unlock{Name: "192.0.2.7"}} {
-		if d := ask(t, c, m); d.Errno != imsg.Denied {
-			t.Errorf("%T: %+v", m, d)
-		}
-	}
-	l := ask(t, c, &imsg.Locks{})
-	if len(l.Locks) != 1 || !l.Locks[0].Saint || l.Locks[0].Expires != 0 {
-		t.Errorf("%+v", l)
-	}
-}
-
-func TestReloadAndStop(t *testing.T) {
-	h := open(t, plan{config: usual()})
-	h.answer = imsg.Done{Errno: imsg.Invalid, Detail: "gate.conf:3: what?"}
-	c := h.operators()()
-	if d := ask(t, c, &imsg.ReloadNow{}); *d != h.answer {
-		t.Errorf("%+v", d)
-	}
-	if _, ok := receive(t, h.asked).(*imsg.Reload); !ok {
-		t.Error("no Reload")
-	}
-	ask(t, c, &imsg.StopNow{Now: true})
-	if s, ok := receive(t, h.asked).(*imsg.Stop); !ok || !s.Now {
-		t.Errorf("%+v", s)
-	}
-}
-
-// Operators that wait for an answer keep their place, and one too many hears so.
-func TestOperatorsAreBounded(t *testing.T) {
-	h := open(t, plan{config: usual()})
-	h.deaf.Store(true)
-	connect := h.operators()
-	var all []*link.Conn
-	for range maxOperators {
-		c := connect()
-		go link.Ask(c, &imsg.ReloadNow{}, patience)
-		receive(t, h.asked)
-		all = append(all, c)
-	}
-	extra := connect()
-	if _, err := link.Ask(extra, &imsg.Status{}, patience); err != imsg.Gone {
-		t.Errorf("one too many: %v", err)
-	}
-	// Whoever may connect could fill the log with these.
-	for range 5 {
-		link.Ask(connect(), &imsg.Status{}, patience)
-	}
-	h.clock.move(time.Minute)
-	link.Ask(connect(), &imsg.Status{}, patience)
-	h.log.Has(t, "too many at once\" count=1")
-	h.log.Has(t, "too many at once\" count=6")
-	if n := strings.Count(h.log.String(), "too many at once"); n != 2 {
-		t.Errorf("it was told %d times", n)
-	}
-	all[0].Close()
-	eventually(t, "a free seat", func() bool {
-		_, err := link.Ask(connect(), &imsg.Status{}, patience)
-		return err == nil
-	})
-}
-
-// One that asks nothing makes way: the one that is silent for the longest time.
-func TestIdleOperatorsMakeWay(t *testing.T) {
-	h := open(t, plan{config: usual()})
-	connect := h.operators()
-	var all []*link.Conn
-	for range maxOperators {
-		c := connect()
-		ask(t, c, &imsg.Status{})
-		all = append(all, c)
-	}
-	ask(t, all[0], &imsg.Status{})
-	for range 3 {
-		ask(t, connect(), &imsg.Status{})
-	}
-	for i, c := range all {
-		if i >= 1 && i <= 3 {
-			receive(t, c.Done())
-		} else {
-			ask(t, c, &imsg.Status{})
-		}
-	}
-	h.log.HasNot(t, "too many at once")
-}
-
-func TestOrdersAreLogged(t *testing.T) {
-	h := open(t, plan{config: limited(map[imsg.Rate]uint64{imsg.RateConnections: 1})})
-	c := h.operators()()
-	ask(t, c, &imsg.Status{})
-	ask(t, c, &imsg.Locks{})
-	for _, m := range []order{
-		&imsg.Lock{Name: "192.0.2.7"}, &imsg.Unlock{Name: "192.0.2.7"}, &imsg.Unlock{Name: "rubbish"},
-		&imsg.RateSetQuota{Client: "192.0.2.8", Quotas: []imsg.RateQuota{{Counter: imsg.RateMessages, Quota: 9}}},
-		&imsg.RateReset{Client: "192.0.2.8"}, &imsg.RateReset{Client: "192.0.2.8", Forget: true},
-		&imsg.ReloadNow{}, &imsg.StopNow{}, &imsg.StopNow{Now: true},
-	} {
-		link.Ask(c, m, patience)
-	}
-	uid := fmt.Sprintf("msg=\"operator's order\" uid=%d order=", os.Getuid())
-	for _, order := range []string{
-		`"lock add" client=192.0.2.7`, `"lock remove" client=192.0.2.7`, `"lock remove" client=rubbish`, `"rate set messages=9" client=192.0.2.8`,
-		`"rate reset" client=192.0.2.8`, `"rate reset --keep-quotas" client=192.0.2.8`, "reload\n", "stop\n", `"stop --now"`,
-	} {
-		h.log.Has(t, uid+order)
-	}
-	if n := strings.Count(h.log.String(), "operator's order"); n != 9 {
-		t.Errorf("%d orders were logged:\n%s", n, h.log)
-	}
-}
-
 // What has the name of a lock and is none is told as what it is.
 func TestNoLockByHand(t *testing.T) {
 	h := open(t, plan{config: usual()})
@@ -402,5 +246,39 @@ func TestNoLockByHand(t *testing.T) {
 		}
 		silent(t, w.locked)
 		h.log.Has(t, name+" is "+what)
+	}
+}
+
+func TestDump(t *testing.T) {
+	h := open(t, plan{config: usual()})
+	w := h.worker(0)
+	for range 600 {
+		a := w.enter("192.0.2.7")
+		w.change(func() {
+			w.live = append(w.live, imsg.LiveSession{Number: a.Number, State: imsg.StateScan, Target: netip.MustParseAddrPort("192.0.2.25:25")})
+		})
+	}
+	f := imsgtest.TempFile(t)
+	m, err := link.Ask(h.Parent, &imsg.Dump{}, patience, f)
+	if err != nil || m.Errno != 0 {
+		t.Fatal(m, err)
+	}
+	b, err := os.ReadFile(f.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(b), " scan . 00:00 192.0.2.7 192.0.2.25 "); n != 600 {
+		t.Errorf("%d slots:\n%.3000s", n, b)
+	}
+
+	// A descriptor nobody can write to.
+	g, err := os.Open(filepath.Join(h.dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Close()
+	m, err = link.Ask(h.Parent, &imsg.Dump{}, patience, g)
+	if err != nil || m.Errno != imsg.Resource {
+		t.Error(m, err)
 	}
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/link"
 	"github.com/smtp-gated/smtp-gated/imsg/process"
+	"github.com/smtp-gated/smtp-gated/lockd/control"
 	"github.com/smtp-gated/smtp-gated/lockd/counters"
 	"github.com/smtp-gated/smtp-gated/lockd/locks"
 	"github.com/smtp-gated/smtp-gated/lockd/rates"
@@ -66,7 +67,7 @@ type keeper struct {
 
 	silent bool // a question was not judged in time; said once
 
-	gate *gate
+	control *control.Service
 }
 
 // lastWrite is how long the end waits for what is left to be written.
@@ -89,7 +90,7 @@ func Main(f *os.File) error {
 
 func newKeeper(parent *process.Parent, log *slog.Logger, dir *os.Root, m machine) *keeper {
 	records := rates.NewFileStore(log)
-	return &keeper{
+	k := &keeper{
 		parent:   parent,
 		log:      log,
 		machine:  m,
@@ -101,8 +102,12 @@ func newKeeper(parent *process.Parent, log *slog.Logger, dir *os.Root, m machine
 		counters: counters.New(log),
 		rates:    rates.New(records, m.now, log),
 		records:  records,
-		gate:     newGate(),
 	}
+	k.control = &control.Service{
+		House: view{k}, Parent: parent, Locks: k.locks, Rates: k.rates, Counters: k.counters,
+		Log: log, Now: m.now, Load: m.load,
+	}
+	return k
 }
 
 // serve lives until the parent ends.
@@ -118,7 +123,7 @@ func (k *keeper) serve() error {
 		all.Wait()
 	}()
 	defer func() {
-		k.gate.close()
+		k.control.Close()
 		close(end)
 		select {
 		case <-written:
@@ -149,7 +154,7 @@ func (k *keeper) sayReady(say func()) {
 	k.mu.Lock()
 	opening := k.opening > 0
 	k.mu.Unlock()
-	if !opening || !k.aside.begin(storeTurn, say) {
+	if !opening || !k.aside.begin(control.StoreTurn, say) {
 		say()
 	}
 }
@@ -162,7 +167,7 @@ func (k *keeper) fromParent(r link.Request) {
 		k.mu.Lock()
 		k.opening++
 		k.mu.Unlock()
-		k.aside.begin(storeTurn, func() {
+		k.aside.begin(control.StoreTurn, func() {
 			k.records.Open(r.Files[0])
 			k.mu.Lock()
 			k.opening--
@@ -170,7 +175,7 @@ func (k *keeper) fromParent(r link.Request) {
 			k.mu.Unlock()
 		})
 	case *imsg.ControlSocket:
-		if err := k.gate.open(r.Files[0], k); err != nil {
+		if err := k.control.Open(r.Files[0]); err != nil {
 			k.log.Error("control socket cannot be served", "error", err)
 		}
 	case *imsg.Family:
@@ -183,8 +188,7 @@ func (k *keeper) fromParent(r link.Request) {
 		k.settle()
 		k.mu.Unlock()
 	case *imsg.Dump:
-		// Aside: the workers are asked, and the file may lie on a slow disk.
-		go k.dump(link.ReplyTo(r, m))
+		go k.control.Dump(link.ReplyTo(r, m))
 	default:
 		// Drain asks nothing of us: lockd ends with the parent's link, after
 		// the last worker.

@@ -140,7 +140,7 @@ func (k *keeper) script(name string, s *session, m *imsg.Offence) *imsg.Run {
 	if k.config.Mode.Remote() { // elsewhere there are no idents to count
 		r.IdentCount = k.identCount(s)
 	}
-	r.Target = plain(m.Target)
+	r.Target = locks.Plain(m.Target)
 	if !r.Target.IsValid() {
 		r.Target = s.target
 	}

@@ -1,16 +1,12 @@
 package lockd
 
 import (
-	"fmt"
 	"math"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/link"
-	"github.com/smtp-gated/smtp-gated/lockd/locks"
-	"github.com/smtp-gated/smtp-gated/lockd/rates"
 )
 
 func TestRateByHand(t *testing.T) {
@@ -143,47 +139,5 @@ func TestRateByHand(t *testing.T) {
 	}
 	if l := ask(t, o, &imsg.Rates{}); l.Period != 0 {
 		t.Errorf("%+v", l)
-	}
-}
-
-func TestRatesFitTheirMessages(t *testing.T) {
-	c := limited(nil)
-	c.RateDstExpiration, c.RateGeneration = time.Hour, math.MaxUint64
-	for i := range c.RateQuotas {
-		c.RateQuotas[i] = math.MaxUint64
-	}
-	h := open(t, plan{config: c, rates: storePath(t)})
-	o := h.operators()()
-	const many = ratePage + 5
-	ident := strings.Repeat("i", locks.MaxIdent)
-	for i := range many {
-		u := rates.Use{Client: fmt.Sprintf("2001:db8:aaaa:%x::-%s", i+0x1000, ident), Amount: math.MaxUint64}
-		for u.Counter = range imsg.RateCounters {
-			h.keeper.rates.Judge(&u)
-		}
-		u.Counter = imsg.RateTargets
-		for j := range rates.MaxTargets {
-			h.clock.move(1)
-			u.Target = at(fmt.Sprintf("2001:db8:aaaa:bbbb:cccc:dddd:eeee:%x", j+0x1000))
-			h.keeper.rates.Judge(&u)
-		}
-	}
-	seen := 0
-	for after, more := "", true; more; {
-		l := ask(t, o, &imsg.Rates{After: after})
-		seen += len(l.Records)
-		after, more = l.Records[len(l.Records)-1].Client, l.More
-		r := ask(t, o, &imsg.RateShow{Client: after})
-		if len(r.Targets) != rates.MaxTargets {
-			t.Errorf("%d targets", len(r.Targets))
-		}
-		for i := 1; i < len(r.Targets); i++ {
-			if r.Targets[i].Last > r.Targets[i-1].Last {
-				t.Error("targets are not ordered")
-			}
-		}
-	}
-	if seen != many {
-		t.Errorf("%d records", seen)
 	}
 }

@@ -46,9 +46,9 @@ func (k *keeper) enter(w *worker, r admission, m *imsg.Enter) {
 		number:  k.counters.Number(),
 		worker:  w,
 		started: k.machine.now().UnixNano(),
-		client:  plain(m.Client),
-		local:   plain(m.Local),
-		target:  plain(m.Target),
+		client:  locks.Plain(m.Client),
+		local:   locks.Plain(m.Local),
+		target:  locks.Plain(m.Target),
 		known:   !k.config.Mode.Remote(),
 	}
 	a := &imsg.Admission{
@@ -93,7 +93,7 @@ func (k *keeper) identify(r admission, s *session, m *imsg.Ident) {
 	if fresh {
 		s.ident = clip(m.Ident, locks.MaxIdent)
 	}
-	if t := plain(m.Target); t.IsValid() && (fresh || found) {
+	if t := locks.Plain(m.Target); t.IsValid() && (fresh || found) {
 		s.target = t
 	}
 	a := &imsg.Admission{Number: s.number, Sessions: len(k.live), Same: k.identCount(s), Load: k.machine.load()}

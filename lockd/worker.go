@@ -159,7 +159,7 @@ func (k *keeper) announce(w *worker, m *imsg.Announce) {
 		}
 		k.add(&session{
 			number: l.Number, worker: w, started: l.Started,
-			client: plain(l.Client), local: plain(l.Local), target: plain(l.Target), ident: clip(l.Ident, locks.MaxIdent),
+			client: locks.Plain(l.Client), local: locks.Plain(l.Local), target: locks.Plain(l.Target), ident: clip(l.Ident, locks.MaxIdent),
 			known: !k.config.Mode.Remote() || l.State > imsg.StateIdent,
 		})
 	}

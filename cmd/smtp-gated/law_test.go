@@ -71,6 +71,13 @@ var law = []lawRow{
 		},
 	},
 	{
+		"lockd/control", "imsg, imsg/link, imsg/logs, lockd/locks, lockd/rates, lockd/counters",
+		func(self string) bool { return self == "lockd/control" },
+		func(_, other string) bool {
+			return slices.Contains([]string{"imsg", "imsg/link", "imsg/logs", "lockd/locks", "lockd/rates", "lockd/counters"}, other)
+		},
+	},
+	{
 		"what lies in a room", "imsg",
 		func(self string) bool { return slices.Contains(roomPackages, top(self)) },
 		func(_, other string) bool { return other == "imsg" },

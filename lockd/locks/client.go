@@ -93,6 +93,15 @@ func (n Naming) Host(a netip.Addr) netip.Addr {
 	return network.Addr()
 }
 
+// Plain gives an address the one form under which hosts are counted and lock files
+// named: no IPv4 inside IPv6, and no zone, which could hold anything.
+func Plain(a netip.AddrPort) netip.AddrPort {
+	if !a.IsValid() {
+		return netip.AddrPort{}
+	}
+	return netip.AddrPortFrom(a.Addr().Unmap().WithZone(""), a.Port())
+}
+
 // Name is the name of the client at a, whom a router calls ident.
 func (n Naming) Name(a netip.Addr, ident string) string {
 	return Client{n.Host(a), SafeIdent(ident), n.Mode.Remote()}.String()

@@ -1,7 +1,4 @@
-// What the operator asks of rates. This file owns by which names an operator may call
-// a client.
-
-package lockd
+package control
 
 import (
 	"strconv"
@@ -11,16 +8,19 @@ import (
 	"github.com/smtp-gated/smtp-gated/lockd/locks"
 )
 
+// What the operator asks of rates. This file owns by which names an operator may call
+// a client.
+
 // ratePage is the largest number of records in one RateList: as many as fit with
 // the longest names and largest numbers.
 const ratePage = 128
 
-func (k *keeper) listRates(after string) (*imsg.RateList, error) {
-	list, err := k.rates.List(after, ratePage)
+func (s *Service) listRates(after string) (*imsg.RateList, error) {
+	list, err := s.Rates.List(after, ratePage)
 	if err != nil {
 		return nil, err
 	}
-	naming := k.namingNow()
+	naming, _ := s.naming()
 	for i := range list.Records {
 		e := &list.Records[i]
 		e.Bits = bits(naming, e.Client)
@@ -28,13 +28,13 @@ func (k *keeper) listRates(after string) (*imsg.RateList, error) {
 	return list, nil
 }
 
-func (k *keeper) showRate(client string) (*imsg.RateRecord, error) {
-	naming := k.namingNow()
+func (s *Service) showRate(client string) (*imsg.RateRecord, error) {
+	naming, _ := s.naming()
 	c, ok := called(naming, client)
 	if !ok {
 		return nil, imsg.Invalid
 	}
-	r, err := k.rates.Show(namesOf(naming, c)...)
+	r, err := s.Rates.Show(namesOf(naming, c)...)
 	if err == nil {
 		r.Entry.Bits = bits(naming, r.Entry.Client)
 	}
@@ -42,8 +42,8 @@ func (k *keeper) showRate(client string) (*imsg.RateRecord, error) {
 }
 
 // setRate gives a client quotas of its own.
-func (k *keeper) setRate(m *imsg.RateSetQuota) *imsg.Done {
-	naming := k.namingNow()
+func (s *Service) setRate(m *imsg.RateSetQuota) *imsg.Done {
+	naming, _ := s.naming()
 	client, ok := called(naming, m.Client)
 	if !ok {
 		return done(imsg.Invalid, locks.WhatName)
@@ -51,24 +51,17 @@ func (k *keeper) setRate(m *imsg.RateSetQuota) *imsg.Done {
 	if why := naming.WhyNot(client); why != "" {
 		return done(imsg.Invalid, why)
 	}
-	return k.rates.SetQuotas(naming.Today(client).String(), m.Quotas, m.Generation)
+	return s.Rates.SetQuotas(naming.Today(client).String(), m.Quotas, m.Generation)
 }
 
 // resetRate begins a client's period anew, or forgets all of it.
-func (k *keeper) resetRate(m *imsg.RateReset) *imsg.Done {
-	naming := k.namingNow()
+func (s *Service) resetRate(m *imsg.RateReset) *imsg.Done {
+	naming, _ := s.naming()
 	client, ok := called(naming, m.Client)
 	if !ok {
 		return done(imsg.Invalid, locks.WhatName)
 	}
-	return k.rates.Reset(m.Forget, namesOf(naming, client)...)
-}
-
-// namingNow is what makes one client of many addresses as it stands now.
-func (k *keeper) namingNow() locks.Naming {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.naming()
+	return s.Rates.Reset(m.Forget, namesOf(naming, client)...)
 }
 
 // namesOf is what a client that an operator named may be remembered under. A record of

@@ -1,7 +1,4 @@
-// One operator's connection. This file owns how long it may say nothing, that it
-// asks one thing at a time, and that what it orders is logged with who it is.
-
-package lockd
+package control
 
 import (
 	"context"
@@ -17,17 +14,22 @@ import (
 // idleTime is how long a connection may stay without a question.
 const idleTime = time.Minute
 
-type operator struct {
-	keeper *keeper
-	conn   *link.Conn
-	uid    int      // who connected; -1 if the system does not tell
-	names  []string // of the lock directory, while its list is under way
+// maxName bounds what an operator calls a client, in the log.
+const maxName = 1024
 
-	asking bool      // it waits for an answer; the gate's
-	since  time.Time // it does not any more; the gate's
+// operator is one operator's connection. It owns how long that may say nothing, that it
+// asks one thing at a time, and that what it orders is logged with who it is.
+type operator struct {
+	service *Service
+	conn    *link.Conn
+	uid     int      // who connected; -1 if the system does not tell
+	names   []string // of the lock directory, while its list is under way
+
+	asking bool      // it waits for an answer; the listener's
+	since  time.Time // it does not any more; the listener's
 }
 
-func (k *keeper) newOperator(c *net.UnixConn) (*operator, error) {
+func (s *Service) newOperator(c *net.UnixConn) (*operator, error) {
 	f, err := c.File()
 	c.Close()
 	if err != nil {
@@ -35,24 +37,24 @@ func (k *keeper) newOperator(c *net.UnixConn) (*operator, error) {
 	}
 	uid, err := peerUID(f)
 	if err != nil {
-		k.log.Error("who is at a control connection cannot be told", "error", err)
+		s.Log.Error("who is at a control connection cannot be told", "error", err)
 		uid = -1
 	}
 	conn, err := link.NewConn(f, imsg.Lockd, imsg.Control)
 	if err != nil {
 		return nil, err
 	}
-	return &operator{keeper: k, conn: conn, uid: uid}, nil
+	return &operator{service: s, conn: conn, uid: uid}, nil
 }
 
 // serve answers until the connection ends or stays silent.
 func (o *operator) serve() {
-	k := o.keeper
-	defer k.gate.leave(o)
+	s := o.service
+	defer s.listener.leave(o)
 	idle := time.AfterFunc(idleTime, func() { o.conn.Close() })
 	defer idle.Stop()
 	err := o.conn.Serve(func(r link.Request) {
-		if !k.gate.asks(o) {
+		if !s.listener.asks(o) {
 			r.Fail(imsg.Busy)
 			return
 		}
@@ -60,7 +62,7 @@ func (o *operator) serve() {
 		go func() {
 			o.logOrder(r.Message)
 			give := o.answer(r)
-			k.gate.answered(o)
+			s.listener.answered(o)
 			idle.Reset(idleTime)
 			give()
 		}()
@@ -68,8 +70,8 @@ func (o *operator) serve() {
 	if err == nil {
 		return
 	}
-	if n := k.gate.nonsense.due(k.machine.now()); n > 0 {
-		k.log.Warn("control connections are closed", "count", n, "error", err)
+	if n := s.listener.nonsense.due(s.Now()); n > 0 {
+		s.Log.Warn("control connections are closed", "count", n, "error", err)
 	}
 }
 
@@ -103,7 +105,7 @@ func (o *operator) logOrder(m imsg.Message) {
 	}
 	attrs := []any{"uid", o.uid, "order", order}
 	if client != "" {
-		attrs = append(attrs, "client", clip(client, maxWord))
+		attrs = append(attrs, "client", client[:min(len(client), maxName)])
 	}
-	o.keeper.log.Log(context.Background(), logs.LevelNotice, "operator's order", attrs...)
+	o.service.Log.Log(context.Background(), logs.LevelNotice, "operator's order", attrs...)
 }

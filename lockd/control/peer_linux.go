@@ -1,4 +1,4 @@
-package lockd
+package control
 
 import (
 	"os"
@@ -8,7 +8,7 @@ import (
 
 // peerUID is the user that connected a UNIX socket (unix(7), SO_PEERCRED).
 func peerUID(f *os.File) (uid int, err error) {
-	err = control(f, func(fd int) error {
+	err = askSocket(f, func(fd int) error {
 		c, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
 		if err == nil {
 			uid = int(c.Uid)

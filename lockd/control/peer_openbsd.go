@@ -1,4 +1,4 @@
-package lockd
+package control
 
 import (
 	"os"
@@ -9,7 +9,7 @@ import (
 // peerUID is the user that connected a UNIX socket (getsockopt(2), SO_PEERCRED). It
 // comes first in struct sockpeercred, and a shorter value is cut off there.
 func peerUID(f *os.File) (uid int, err error) {
-	err = control(f, func(fd int) error {
+	err = askSocket(f, func(fd int) error {
 		n, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
 		uid = int(uint32(n))
 		return err

@@ -1,16 +1,12 @@
-package lockd
+package control
 
 import (
 	"net/netip"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
-	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
-	"github.com/smtp-gated/smtp-gated/imsg/link"
 )
 
 func exampleState(forms imsg.StateFile) *state {
@@ -132,39 +128,5 @@ func TestStateFile(t *testing.T) {
 				t.Errorf("got:\n%s\nwant:\n%s", b.String(), row.want)
 			}
 		})
-	}
-}
-
-func TestDump(t *testing.T) {
-	h := open(t, plan{config: usual()})
-	w := h.worker(0)
-	for range 600 {
-		a := w.enter("192.0.2.7")
-		w.change(func() {
-			w.live = append(w.live, imsg.LiveSession{Number: a.Number, State: imsg.StateScan, Target: netip.MustParseAddrPort("192.0.2.25:25")})
-		})
-	}
-	f := imsgtest.TempFile(t)
-	m, err := link.Ask(h.Parent, &imsg.Dump{}, patience, f)
-	if err != nil || m.Errno != 0 {
-		t.Fatal(m, err)
-	}
-	b, err := os.ReadFile(f.Name())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if n := strings.Count(string(b), " scan . 00:00 192.0.2.7 192.0.2.25 "); n != 600 {
-		t.Errorf("%d slots:\n%.3000s", n, b)
-	}
-
-	// A descriptor nobody can write to.
-	g, err := os.Open(filepath.Join(h.dir))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer g.Close()
-	m, err = link.Ask(h.Parent, &imsg.Dump{}, patience, g)
-	if err != nil || m.Errno != imsg.Resource {
-		t.Error(m, err)
 	}
 }

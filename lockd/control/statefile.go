@@ -1,8 +1,4 @@
-// The state file, as status scripts know it. This file owns its two forms and
-// the table of sessions; the parent owns its name. Only characters of a small
-// set occur in it, so that no script trips over what a client said.
-
-package lockd
+package control
 
 import (
 	"bytes"
@@ -20,6 +16,10 @@ import (
 	"github.com/smtp-gated/smtp-gated/lockd/counters"
 )
 
+// The state file, as status scripts know it. This file owns its two forms and
+// the table of sessions; the parent owns its name. Only characters of a small
+// set occur in it, so that no script trips over what a client said.
+
 // state is what one state file tells.
 type state struct {
 	config   imsg.LockdConfig
@@ -31,29 +31,29 @@ type state struct {
 	sessions []imsg.LiveSession // nil without the slots form
 }
 
-// dump answers Dump: it writes the state file into the descriptor that came.
-func (k *keeper) dump(r link.Reply[imsg.Done]) {
+// Dump answers the parent's question for the state file: it writes that into the
+// descriptor that came. It asks the workers, and the file may lie on a slow disk.
+func (s *Service) Dump(r link.Reply[imsg.Done]) {
 	defer r.Close()
-	roll := k.roll()
-	roll.refresh()
-	k.mu.Lock()
-	s := state{
-		config: k.config, family: k.family, now: k.machine.now(), resource: resource(),
-		live: len(k.live), counters: k.counters.Entry(),
+	all := s.sessions()
+	all.refresh()
+	now := s.House.Overview()
+	file := state{
+		config: now.Config, family: now.Family, now: s.Now(), resource: resource(),
+		live: now.Live, counters: s.Counters.Entry(),
 	}
-	k.mu.Unlock()
-	if s.config.StateFile&imsg.StateSlots != 0 {
+	if file.config.StateFile&imsg.StateSlots != 0 {
 		for after, more := uint64(0), true; more; {
 			var page []imsg.LiveSession
-			page, more = roll.page(after)
+			page, more = all.page(after)
 			if len(page) > 0 {
 				after = page[len(page)-1].Number
 			}
-			s.sessions = append(s.sessions, page...)
+			file.sessions = append(file.sessions, page...)
 		}
 	}
-	if err := s.write(r.Files[0]); err != nil {
-		k.log.Error("state file cannot be written", "error", err)
+	if err := file.write(r.Files[0]); err != nil {
+		s.Log.Error("state file cannot be written", "error", err)
 		r.Answer(&imsg.Done{Errno: imsg.Resource})
 		return
 	}

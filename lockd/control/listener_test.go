@@ -1,4 +1,4 @@
-package lockd
+package control
 
 import (
 	"bytes"
@@ -29,7 +29,7 @@ func TestAcceptFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var said bytes.Buffer
 		start := time.Now()
-		newGate().accept(&broken{left: 5}, &keeper{log: slog.New(slog.NewTextHandler(&said, nil))})
+		new(controlListener).accept(&broken{left: 5}, &Service{Log: slog.New(slog.NewTextHandler(&said, nil))})
 		if pause := time.Since(start); pause < 5*time.Second {
 			t.Errorf("5 failures take %v", pause)
 		}

@@ -1,0 +1,205 @@
+package control
+
+import (
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest/family"
+	"github.com/smtp-gated/smtp-gated/imsg/link"
+	"github.com/smtp-gated/smtp-gated/lockd/counters"
+	"github.com/smtp-gated/smtp-gated/lockd/locks"
+	"github.com/smtp-gated/smtp-gated/lockd/rates"
+)
+
+const patience = imsgtest.Patience
+
+func TestMain(m *testing.M) {
+	time.Local = time.UTC
+	os.Exit(m.Run())
+}
+
+// empty is a house in which nobody is live, and no file is slow.
+type empty struct {
+	config imsg.LockdConfig
+	mu     sync.Mutex // one job aside at a time
+}
+
+func (e *empty) Overview() Overview                { return Overview{Config: e.config} }
+func (e *empty) LiveAfter(uint64, int) []Session   { return nil }
+func (e *empty) Workers() []*link.Conn             { return nil }
+func (e *empty) TellLocked(_ netip.Addr, _ string) {}
+
+func (e *empty) Aside(_ string, job func()) bool {
+	go func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		job()
+	}()
+	return true
+}
+
+// desk is a Service in an empty house, and the test as its parent and operators.
+type desk struct {
+	*Service
+	t      testing.TB
+	log    *imsgtest.Journal
+	dir    string
+	lists  atomic.Int32      // how often the lock directory was opened
+	ahead  atomic.Int64      // nanoseconds that its clock is
+	asked  chan imsg.Message // Reload, Stop
+	answer imsg.Done         // to those
+	deaf   atomic.Bool       // does not answer them
+	socket string
+}
+
+// listing counts how often the lock directory is opened.
+type listing struct {
+	locks.Files
+	times *atomic.Int32
+}
+
+func (l listing) Open(name string) (*os.File, error) {
+	l.times.Add(1)
+	return l.Files.Open(name)
+}
+
+// open has set change what is to be unusual before anybody is served.
+func open(t testing.TB, config imsg.LockdConfig, set ...func(*desk)) *desk {
+	t.Helper()
+	d := &desk{t: t, log: new(imsgtest.Journal), dir: t.TempDir(), asked: make(chan imsg.Message, 64)}
+	root, err := os.OpenRoot(d.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { root.Close() })
+	near, far, err := link.Pair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	parent, err := link.NewConn(far, imsg.Lockd, imsg.Parent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := slog.New(slog.NewTextHandler(d.log, nil))
+	now := func() time.Time { return time.Now().Add(time.Duration(d.ahead.Load())) }
+	d.Service = &Service{
+		House: &empty{config: config}, Parent: parent, Log: log, Now: now, Load: func() float64 { return 0 },
+		Locks:    &locks.Directory{Files: listing{root, &d.lists}, Now: now, Log: log},
+		Rates:    rates.New(rates.NewFileStore(log), now, log),
+		Counters: counters.New(log),
+	}
+	d.Rates.Configure(&config)
+	for _, change := range set {
+		change(d)
+	}
+	d.serve(parent, func(link.Request) {})
+	other, err := link.NewConn(near, imsg.Parent, imsg.Lockd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.serve(other, func(r link.Request) {
+		d.asked <- r.Message
+		if !d.deaf.Load() {
+			family.Answer(r, &d.answer)
+		}
+	})
+	d.socket = filepath.Join(t.TempDir(), "control")
+	l, err := net.ListenUnix("unixpacket", &net.UnixAddr{Net: "unixpacket", Name: d.socket})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	l.SetUnlinkOnClose(false)
+	f, err := l.File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Open(f); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(d.Close)
+	return d
+}
+
+// serve serves an end of a link until the test is over.
+func (d *desk) serve(c *link.Conn, handle link.Handler) {
+	go c.Serve(handle)
+	d.t.Cleanup(func() { c.Close() })
+}
+
+// connect is a new operator.
+func (d *desk) connect() *link.Conn {
+	d.t.Helper()
+	u, err := net.Dial("unixpacket", d.socket)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	f, err := u.(*net.UnixConn).File()
+	u.Close()
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	c, err := link.NewConn(f, imsg.Control, imsg.Lockd)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	d.serve(c, func(link.Request) {})
+	return c
+}
+
+func (d *desk) write(name, content string) {
+	d.t.Helper()
+	if err := os.WriteFile(filepath.Join(d.dir, name), []byte(content), fs.FileMode(0o600)); err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+func ask[A any](t testing.TB, c *link.Conn, q imsg.Question[A]) *A {
+	t.Helper()
+	answer, err := link.Ask(c, q, patience)
+	if err != nil {
+		t.Fatalf("%T: %v", q, err)
+	}
+	return answer
+}
+
+func receive[T any](t testing.TB, from <-chan T) T {
+	t.Helper()
+	return imsgtest.Receive(t, "a message", from)
+}
+
+// usual is a configuration in which everything is on.
+func usual() imsg.LockdConfig {
+	return imsg.LockdConfig{
+		Mode: imsg.ModeFixed, MaxConnections: 10000, LockDuration: 3600, LockPath: "/locks", LockPerm: 0o660, ClientPrefixIPv6: 64,
+		RateExpiration: time.Minute, RateDstExpiration: time.Hour, RateGeneration: 1, RateQuotas: make([]uint64, imsg.RateCounters),
+	}
+}
+
+// order is what an operator has done.
+type order = imsg.Question[imsg.Done]
+
+func TestReloadAndStop(t *testing.T) {
+	h := open(t, usual(), func(d *desk) { d.answer = imsg.Done{Errno: imsg.Invalid, Detail: "gate.conf:3: what?"} })
+	c := h.connect()
+	if d := ask(t, c, &imsg.ReloadNow{}); *d != h.answer {
+		t.Errorf("%+v", d)
+	}
+	if _, ok := receive(t, h.asked).(*imsg.Reload); !ok {
+		t.Error("no Reload")
+	}
+	ask(t, c, &imsg.StopNow{Now: true})
+	if s, ok := receive(t, h.asked).(*imsg.Stop); !ok || !s.Now {
+		t.Errorf("%+v", s)
+	}
+}

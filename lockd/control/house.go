@@ -1,0 +1,47 @@
+package control
+
+import (
+	"net/netip"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/link"
+)
+
+// House is what the operator's side sees of the room and of its live table. What it
+// returns is the caller's own. No call waits for a file or a link.
+type House interface {
+	// Overview is how things stand now.
+	Overview() Overview
+	// LiveAfter returns the first live sessions with a number above after, at most n,
+	// in their order.
+	LiveAfter(after uint64, n int) []Session
+	// Workers are the links to the session rooms.
+	Workers() []*link.Conn
+	// TellLocked has the workers told that the sessions of the client at addr, whose
+	// lock has this name, are locked.
+	TellLocked(addr netip.Addr, name string)
+	// Aside has job run, where it may wait for a disk, behind all that was begun for
+	// the same turn before: a client's name, or one of the turns below. It is false if
+	// too much waits already.
+	Aside(turn string, job func()) bool
+}
+
+// The turns of what belongs to no client.
+const (
+	DirectoryTurn = "."
+	StoreTurn     = "store"
+)
+
+// Overview is how things stand at one moment.
+type Overview struct {
+	Config imsg.LockdConfig
+	Family imsg.Family
+	Live   int // sessions
+}
+
+// Session is a live session as the live table knows it, and the link to its worker,
+// which knows what it is doing.
+type Session struct {
+	imsg.LiveSession
+	Worker *link.Conn
+}

@@ -1,0 +1,119 @@
+package control
+
+import (
+	"errors"
+	"path"
+	"slices"
+	"time"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/link"
+	"github.com/smtp-gated/smtp-gated/lockd/locks"
+)
+
+// What the operator asks of locks. This file owns the pages of their list; a lock made
+// by hand is one like any other.
+
+// lockPage is the largest number of locks in one LockList: as many as fit with the
+// longest names and causes.
+const lockPage = 100
+
+// listLocks returns a page of the locks. The directory is read for the first one:
+// its other pages show what was there then, if it still is.
+func (o *operator) listLocks(after string) (*imsg.LockList, error) {
+	s := o.service
+	if after == "" || o.names == nil {
+		names, err := s.Locks.Names()
+		if err != nil {
+			s.Log.Error("locks cannot be listed", "error", err)
+			return nil, imsg.Internal
+		}
+		o.names = names
+	}
+	names := o.names
+	duration := s.House.Overview().Config.LockDuration
+	list := new(imsg.LockList)
+	from, found := slices.BinarySearch(names, after)
+	if found {
+		from++
+	}
+	for _, name := range names[from:] {
+		if len(list.Locks) == lockPage {
+			list.More = true
+			break
+		}
+		info, err := s.Locks.Stat(name)
+		if info == nil || err != nil {
+			continue // removed meanwhile, or no lock at all
+		}
+		// An expired lock stays listed until its owner connects or it is
+		// swept, with the moment it expired: the file is there.
+		mark, _ := s.Locks.Judge(info, duration)
+		e := imsg.LockEntry{Name: name, Cause: s.Locks.Cause(name, info), Created: info.ModTime().UnixNano(), Saint: mark == locks.Whitelisted}
+		if mark != locks.Whitelisted && duration >= 0 {
+			e.Expires = info.ModTime().Add(time.Duration(duration) * time.Second).UnixNano()
+		}
+		list.Locks = append(list.Locks, e)
+	}
+	if !list.More {
+		o.names = nil
+	}
+	return list, nil
+}
+
+// lockByHand locks a client because an operator says so: like an offence, but no
+// script runs.
+func (s *Service) lockByHand(r link.Request, m *imsg.Lock) (*imsg.Done, error) {
+	client, ok := locks.Parse(m.Name)
+	if !ok {
+		return done(imsg.Invalid, locks.WhatName), nil
+	}
+	naming, config := s.naming()
+	why, name := naming.WhyNot(client), naming.Today(client).String()
+	if why != "" {
+		return done(imsg.Invalid, why), nil
+	}
+	if config.LockDuration == 0 {
+		return done(imsg.Invalid, "lock_duration is 0: nothing is locked"), nil
+	}
+	cause := locks.Printable(m.Cause)
+	if cause == "" {
+		cause = "by hand"
+	}
+	return wait(s.House, r, name, func() (*imsg.Done, error) {
+		found, fresh, err := s.Locks.Lock(name, cause, config.LockDuration, config.LockPerm, locks.Subject{Addr: client.Addr, Ident: client.Ident})
+		if err != nil {
+			s.Log.Error("client is not locked", "error", err)
+		}
+		switch {
+		case errors.As(err, new(locks.NotALock)):
+			return done(imsg.Invalid, err.Error()), nil
+		case err != nil:
+			return done(imsg.Resource, "the lock file cannot be made: see the log"), nil
+		case found == locks.Whitelisted:
+			return done(imsg.Denied, "a whitelist mark, a file of user 0, stands in its place"), nil
+		case !fresh:
+			return done(imsg.Exists, "locked already"), nil
+		}
+		s.Log.Info("LOCK:CREATED (" + path.Join(config.LockPath, name) + "): " + cause)
+		s.House.TellLocked(client.Addr, name)
+		return done(0, ""), nil
+	})
+}
+
+func (s *Service) unlockByHand(r link.Request, m *imsg.Unlock) (*imsg.Done, error) {
+	client, ok := locks.Parse(m.Name)
+	if !ok {
+		return done(imsg.Invalid, locks.WhatName), nil
+	}
+	naming, config := s.naming()
+	folder := config.LockPath
+	said, today := client.String(), naming.Today(client).String()
+	// A file made by hand may name one address of many: it locks nobody, but
+	// can be removed.
+	d, err := wait(s.House, r, said, func() (*imsg.Done, error) { return s.Locks.Unlock(said, folder), nil })
+	if err == nil && d.Errno == imsg.NotFound && today != said {
+		return wait(s.House, r, today, func() (*imsg.Done, error) { return s.Locks.Unlock(today, folder), nil })
+	}
+	return d, err
+}

@@ -1,0 +1,40 @@
+package control
+
+import (
+	"time"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+)
+
+// directoryTime is how long a status waits for the number of locks.
+const directoryTime = 3 * time.Second
+
+// status sums up the room, also of a family whose lock directory does not answer.
+func (s *Service) status() *imsg.StatusReport {
+	locks := make(chan int, 1)
+	s.House.Aside(DirectoryTurn, func() {
+		names, err := s.Locks.Names()
+		if err != nil {
+			s.Log.Error("status is incomplete", "error", err)
+		}
+		locks <- len(names)
+	})
+	s.sessions().refresh()
+	count := 0
+	select {
+	case count = <-locks:
+	case <-time.After(directoryTime):
+		s.Log.Error("status is incomplete: the lock directory does not answer")
+	}
+	counts := s.Counters.Entry().Counts
+	now := s.House.Overview()
+	return &imsg.StatusReport{
+		Family:   now.Family,
+		Now:      s.Now().UnixNano(),
+		Sessions: now.Live,
+		Limit:    now.Config.MaxConnections,
+		Load:     s.Load(),
+		Locks:    count,
+		Counters: counts[:],
+	}
+}
