@@ -46,6 +46,7 @@ type keeper struct {
 	counters *counters.Counters
 	rates    *rates.Limiter
 	records  *rates.FileStore // of rates
+	runner   *runner
 
 	mu      sync.Mutex
 	config  imsg.LockdConfig
@@ -53,10 +54,6 @@ type keeper struct {
 	workers map[*worker]struct{}
 	live    map[uint64]*session
 	hosts   map[netip.Addr][]*session
-	action  link.Peer
-	runner  *link.Conn  // the present end of action
-	running int         // scripts it was given and has not dealt with
-	waiting []*imsg.Run // for a script runner that is being replaced
 
 	// A fresh lockd may stand in for one that crashed: until the workers have
 	// announced what is live, limits cannot be judged, and who enters waits.
@@ -102,6 +99,7 @@ func newKeeper(parent *process.Parent, log *slog.Logger, dir *os.Root, m machine
 		counters: counters.New(log),
 		rates:    rates.New(records, m.now, log),
 		records:  records,
+		runner:   &runner{parent: parent, log: log},
 	}
 	k.control = &control.Service{
 		House: view{k}, Parent: parent, Locks: k.locks, Rates: k.rates, Counters: k.counters,
@@ -135,7 +133,7 @@ func (k *keeper) serve() error {
 		Configure: k.configure,
 		Again:     true,
 		Ready:     k.sayReady,
-		Peers:     map[imsg.Room]process.Peer{imsg.Session: k.join, imsg.Action: k.employ},
+		Peers:     map[imsg.Room]process.Peer{imsg.Session: k.join, imsg.Action: k.runner.attachRunner},
 		Other:     k.fromParent,
 	})
 }

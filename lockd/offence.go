@@ -89,18 +89,18 @@ func (k *keeper) catch(name string, s *session, m *imsg.Offence, late func() boo
 		if fresh && m == locks.Locked {
 			k.log.Info("LOCK:CREATED ("+path.Join(config.LockPath, name)+"): "+locks.Printable(cause), imsg.SessionKey, about.Session)
 		}
-		k.mu.Lock()
-		defer k.mu.Unlock()
 		if err != nil {
 			k.log.Error("client is not locked", imsg.SessionKey, about.Session, "error", err)
 			answer(imsg.Resource)
 			return
 		}
 		if m == locks.Locked {
+			k.mu.Lock()
 			k.tell(s, about.Addr, name)
+			k.mu.Unlock()
 		}
 		if fresh && config.ActionScript {
-			k.hand(run)
+			k.runner.dispatch(run)
 		}
 		answer(0)
 	}

@@ -1,62 +1,83 @@
-// The link to the room that runs the administrator's script. This file owns that
-// no script is lost without a word: those called for while there is no runner
-// wait, within bounds, and one that dies at its work leaves the number of those it
-// had. One that drains is not watched any more.
-
 package lockd
 
 import (
+	"log/slog"
+	"sync"
+
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/link"
+	"github.com/smtp-gated/smtp-gated/imsg/process"
 )
 
 // maxWaiting bounds the scripts kept for a runner that is not there.
 const maxWaiting = 64
 
-// employ takes up a new runner. An older one, which drains, is left alone with
+// runner is the link to the room that runs the administrator's script. It owns that no
+// script is lost without a word: those called for while there is no runner wait, within
+// bounds, and one that dies at its work leaves the number of those it had. One that
+// drains is not watched any more.
+type runner struct {
+	parent *process.Parent
+	log    *slog.Logger
+
+	mu      sync.Mutex // no other is taken over it
+	action  link.Peer
+	conn    *link.Conn  // the present end of action
+	running int         // scripts it was given and has not dealt with
+	waiting []*imsg.Run // for a runner that is being replaced
+}
+
+// attachRunner takes up a new runner. An older one, which drains, is left alone with
 // what it has.
-func (k *keeper) employ(r link.Request, m *imsg.Peer) error {
-	k.mu.Lock()
-	defer k.mu.Unlock() // the handler waits until c is known
+func (a *runner) attachRunner(r link.Request, m *imsg.Peer) error {
+	a.mu.Lock()
+	defer a.mu.Unlock() // the handler waits until c is known
 	var c *link.Conn
-	c, err := k.parent.Accept(r, m, func(r link.Request) {
+	c, err := a.parent.Accept(r, m, func(r link.Request) {
 		r.Close() // a runner has but one thing to say
-		k.mu.Lock()
-		defer k.mu.Unlock()
-		if c == k.runner {
-			k.running--
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		if c == a.conn {
+			a.running--
 		}
 	})
 	if err != nil {
 		return err
 	}
-	k.runner, k.running = c, 0
-	k.action.Set(c)
+	a.conn, a.running = c, 0
+	a.action.Set(c)
 	go func() {
 		<-c.Done()
-		k.mu.Lock()
-		defer k.mu.Unlock()
-		if c == k.runner && k.running > 0 {
-			k.log.Error("the script runner has died with scripts waiting or under way", "count", k.running)
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		if c == a.conn && a.running > 0 {
+			a.log.Error("the script runner has died with scripts waiting or under way", "count", a.running)
 		}
 	}()
-	waiting := k.waiting
-	k.waiting = nil
+	waiting := a.waiting
+	a.waiting = nil
 	for _, run := range waiting {
-		k.hand(run)
+		a.send(run)
 	}
 	return nil
 }
 
-// hand gives a script to the runner, or to its successor.
-func (k *keeper) hand(r *imsg.Run) {
-	err := k.action.Send(r)
+// dispatch gives a script to the runner, or to its successor.
+func (a *runner) dispatch(r *imsg.Run) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.send(r)
+}
+
+// send is dispatch, with the lock held.
+func (a *runner) send(r *imsg.Run) {
+	err := a.action.Send(r)
 	switch {
 	case err == nil:
-		k.running++
-	case err == imsg.Gone && len(k.waiting) < maxWaiting:
-		k.waiting = append(k.waiting, r)
+		a.running++
+	case err == imsg.Gone && len(a.waiting) < maxWaiting:
+		a.waiting = append(a.waiting, r)
 	default:
-		k.log.Error("action script is not run", imsg.SessionKey, r.Number, "found", r.Found, "error", err)
+		a.log.Error("action script is not run", imsg.SessionKey, r.Number, "found", r.Found, "error", err)
 	}
 }
