@@ -285,7 +285,7 @@ func TestHeldQuestionsGoWithTheirAskers(t *testing.T) {
 	eventually(t, "one waits", func() bool {
 		h.keeper.mu.Lock()
 		defer h.keeper.mu.Unlock()
-		return len(h.keeper.held) == 1 && !h.keeper.held[0].r.Late()
+		return len(h.keeper.barrier.held) == 1 && !h.keeper.barrier.held[0].r.Late()
 	})
 	h.Tell(&imsg.Start{})
 	if a := receive(t, admitted); a.Sessions != 1 || a.Same != 1 {

@@ -333,7 +333,7 @@ func eventually(t testing.TB, what string, is func() bool) {
 func (h *house) liveCount() int {
 	h.keeper.mu.Lock()
 	defer h.keeper.mu.Unlock()
-	return len(h.keeper.live)
+	return len(h.keeper.live.sessions)
 }
 
 func (h *house) write(name, content string) {

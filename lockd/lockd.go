@@ -14,7 +14,6 @@ package lockd
 import (
 	"fmt"
 	"log/slog"
-	"net/netip"
 	"os"
 	"sync"
 	"time"
@@ -52,15 +51,8 @@ type keeper struct {
 	config  imsg.LockdConfig
 	family  imsg.Family
 	workers map[*worker]struct{}
-	live    map[uint64]*session
-	hosts   map[netip.Addr][]*session
-
-	// A fresh lockd may stand in for one that crashed: until the workers have
-	// announced what is live, limits cannot be judged, and who enters waits.
-	settled bool
-	started bool
-	opening int // stores of rates that were handed over and are not open yet
-	held    []held
+	live    liveTable
+	barrier barrier
 
 	silent bool // a question was not judged in time; said once
 
@@ -94,8 +86,7 @@ func newKeeper(parent *process.Parent, log *slog.Logger, dir *os.Root, m machine
 		locks:    &locks.Directory{Files: dir, Now: m.now, Whitelist: m.uid != 0, Log: log},
 		aside:    newAside(),
 		workers:  make(map[*worker]struct{}),
-		live:     make(map[uint64]*session),
-		hosts:    make(map[netip.Addr][]*session),
+		live:     newLiveTable(),
 		counters: counters.New(log),
 		rates:    rates.New(records, m.now, log),
 		records:  records,
@@ -143,14 +134,14 @@ func (k *keeper) configure(c *imsg.LockdConfig) error {
 	defer k.mu.Unlock()
 	k.config = *c
 	k.rates.Configure(c)
-	k.regroup()
+	k.live.regroup(locks.Naming{Mode: c.Mode, PrefixIPv6: c.ClientPrefixIPv6})
 	return nil
 }
 
 // sayReady says so when the store of rates that was handed over is open.
 func (k *keeper) sayReady(say func()) {
 	k.mu.Lock()
-	opening := k.opening > 0
+	opening := k.barrier.opening > 0
 	k.mu.Unlock()
 	if !opening || !k.aside.begin(control.StoreTurn, say) {
 		say()
@@ -163,12 +154,12 @@ func (k *keeper) fromParent(r link.Request) {
 		k.counters.Open(r.Files[0])
 	case *imsg.RateStore:
 		k.mu.Lock()
-		k.opening++
+		k.barrier.opening++
 		k.mu.Unlock()
 		k.aside.begin(control.StoreTurn, func() {
 			k.records.Open(r.Files[0])
 			k.mu.Lock()
-			k.opening--
+			k.barrier.opening--
 			k.settle()
 			k.mu.Unlock()
 		})
@@ -182,7 +173,7 @@ func (k *keeper) fromParent(r link.Request) {
 		k.mu.Unlock()
 	case *imsg.Start:
 		k.mu.Lock()
-		k.started = true
+		k.barrier.started = true
 		k.settle()
 		k.mu.Unlock()
 	case *imsg.Dump:

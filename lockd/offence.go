@@ -50,7 +50,7 @@ func (k *keeper) offend(s *session, m *imsg.Offence, late func() bool, answer fu
 	this := offence{m.Transaction, m.Found}
 	repeat := slices.Contains(s.offences, this)
 	lock := k.config.LockOn&m.Found.LockOn() != 0
-	name := k.clientName(s)
+	name := k.live.clientName(s)
 	var job func()
 	switch {
 	case !repeat && len(s.offences) == maxOffences:
@@ -110,8 +110,8 @@ func (k *keeper) catch(name string, s *session, m *imsg.Offence, late func() boo
 // this name, are locked, but for the caught one.
 func (k *keeper) tell(caught *session, addr netip.Addr, name string) {
 	told := make(map[*worker][]uint64)
-	for _, s := range k.hosts[k.host(addr)] {
-		if s != caught && s.known && k.clientName(s) == name {
+	for _, s := range k.live.sameHost(addr) {
+		if s != caught && s.known && k.live.clientName(s) == name {
 			told[s.worker] = append(told[s.worker], s.number)
 		}
 	}
@@ -138,7 +138,7 @@ func (k *keeper) script(name string, s *session, m *imsg.Offence) *imsg.Run {
 		LockDuration: k.config.LockDuration,
 	}
 	if k.config.Mode.Remote() { // elsewhere there are no idents to count
-		r.IdentCount = k.identCount(s)
+		r.IdentCount = k.live.identCount(s)
 	}
 	r.Target = locks.Plain(m.Target)
 	if !r.Target.IsValid() {
@@ -149,3 +149,5 @@ func (k *keeper) script(name string, s *session, m *imsg.Offence) *imsg.Run {
 	}
 	return r
 }
+
+func clip(s string, n int) string { return s[:min(len(s), n)] }

@@ -13,7 +13,7 @@ import (
 // use is the use of a quota by s.
 func (k *keeper) use(s *session, what imsg.Rate, n uint64) *rates.Use {
 	return &rates.Use{
-		Client: k.clientName(s), Session: s.number, Addr: s.client.Addr(), Ident: s.ident,
+		Client: k.live.clientName(s), Session: s.number, Addr: s.client.Addr(), Ident: s.ident,
 		Counter: what, Amount: n, Target: s.target,
 	}
 }
@@ -41,7 +41,7 @@ func (k *keeper) allowed(r link.Reply[imsg.QuotaResult], s *session, m *imsg.Quo
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	switch {
-	case k.live[s.number] != s:
+	case k.live.sessions[s.number] != s:
 		r.Fail(imsg.NotFound)
 		return false
 	case r.Late():

@@ -352,7 +352,7 @@ func TestIdentIsLimited(t *testing.T) {
 	n := h.recordCount()
 	h.keeper.mu.Lock()
 	defer h.keeper.mu.Unlock()
-	if s := h.keeper.live[b.Number]; s.ident != "ann" || n != 3 {
+	if s := h.keeper.live.sessions[b.Number]; s.ident != "ann" || n != 3 {
 		t.Errorf("%+v, %d records", s, n)
 	}
 }

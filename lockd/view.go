@@ -19,14 +19,14 @@ type view struct{ *keeper }
 func (k view) Overview() control.Overview {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return control.Overview{Config: k.config, Family: k.family, Live: len(k.live)}
+	return control.Overview{Config: k.config, Family: k.family, Live: len(k.live.sessions)}
 }
 
 // LiveAfter implements control.House.
 func (k view) LiveAfter(after uint64, n int) []control.Session {
 	k.mu.Lock()
-	numbers := make([]uint64, 0, len(k.live))
-	for n := range k.live {
+	numbers := make([]uint64, 0, len(k.live.sessions))
+	for n := range k.live.sessions {
 		if n > after {
 			numbers = append(numbers, n)
 		}
@@ -41,7 +41,7 @@ func (k view) LiveAfter(after uint64, n int) []control.Session {
 		if len(list) == n {
 			break
 		}
-		s := k.live[number]
+		s := k.live.sessions[number]
 		if s == nil {
 			continue // it has left meanwhile
 		}

@@ -1,11 +1,9 @@
 // One link to a session worker: what comes by it, and its end. This file owns
-// the rule that a worker speaks of its own sessions only, and the wait of a
-// fresh lockd for what was live before it.
+// the rule that a worker speaks of its own sessions only.
 
 package lockd
 
 import (
-	"slices"
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
@@ -13,12 +11,8 @@ import (
 	"github.com/smtp-gated/smtp-gated/lockd/locks"
 )
 
-const (
-	// announceTime is how long admission waits for workers to say what is live.
-	announceTime = 2 * time.Second
-	// maxHeld bounds the connections of one worker that wait meanwhile.
-	maxHeld = 256
-)
+// announceTime is how long admission waits for workers to say what is live.
+const announceTime = 2 * time.Second
 
 // worker is one link to a session room.
 type worker struct {
@@ -28,13 +22,6 @@ type worker struct {
 	announced bool // it said all, or its time was up
 	last      bool // it said the last
 	gone      bool
-}
-
-// held is a question for admission that waits until all is known.
-type held struct {
-	w *worker
-	r admission
-	m *imsg.Enter
 }
 
 func (k *keeper) join(r link.Request, m *imsg.Peer) error {
@@ -73,16 +60,11 @@ func (k *keeper) fromWorker(w *worker, r link.Request) {
 			r.Fail(imsg.Invalid)
 			return
 		}
-		if k.settled && w.announced {
+		if k.barrier.settled && w.announced {
 			k.enter(w, link.ReplyTo(r, m), m)
-			return
-		}
-		k.held = slices.DeleteFunc(k.held, func(h held) bool { return h.r.Late() })
-		if k.heldBy(w) >= maxHeld {
+		} else if !k.barrier.hold(held{w, link.ReplyTo(r, m), m}) {
 			r.Fail(imsg.Busy)
-			return
 		}
-		k.held = append(k.held, held{w, link.ReplyTo(r, m), m})
 	case *imsg.Ident:
 		if s := k.judgedOf(w, r, m.Number); s != nil {
 			k.identify(link.ReplyTo(r, m), s, m)
@@ -96,7 +78,7 @@ func (k *keeper) fromWorker(w *worker, r link.Request) {
 			k.allow(link.ReplyTo(r, m), s, m)
 		}
 	case *imsg.QuotaUnused:
-		if s := k.live[m.Number]; s != nil && s.worker == w && m.Counter < imsg.RateCounters {
+		if s := k.live.of(w, m.Number); s != nil && m.Counter < imsg.RateCounters {
 			k.unuse(s, m.Counter, m.Amount)
 		}
 	case *imsg.Announce:
@@ -104,11 +86,11 @@ func (k *keeper) fromWorker(w *worker, r link.Request) {
 	case *imsg.Leave:
 		// A session that is not here any more has been forgotten with a crash,
 		// or was never admitted.
-		if s := k.live[m.Number]; s != nil && s.worker == w {
+		if s := k.live.of(w, m.Number); s != nil {
 			if m.Late && s.counted {
 				k.unuse(s, imsg.RateConnections, 1)
 			}
-			k.remove(s)
+			k.live.remove(s)
 		}
 	case *imsg.Counts:
 		if len(m.Add) > int(imsg.Counters) {
@@ -126,21 +108,12 @@ func (k *keeper) fromWorker(w *worker, r link.Request) {
 // judgedOf returns w's session of this number. Of one it has not heard the
 // admission of it cannot speak: r fails then.
 func (k *keeper) judgedOf(w *worker, r link.Request, number uint64) *session {
-	s := k.live[number]
-	if s == nil || s.worker != w || s.judging != nil {
+	s := k.live.of(w, number)
+	if s == nil || s.judging != nil {
 		r.Fail(imsg.NotFound)
 		return nil
 	}
 	return s
-}
-
-func (k *keeper) heldBy(w *worker) (n int) {
-	for _, h := range k.held {
-		if h.w == w {
-			n++
-		}
-	}
-	return n
 }
 
 // announce takes up sessions that were admitted by a lockd before us.
@@ -153,16 +126,17 @@ func (k *keeper) announce(w *worker, m *imsg.Announce) {
 		l := &m.Sessions[i]
 		// A number nobody gave out, or that is taken, would let a worker speak
 		// of sessions that are not its own.
-		if !k.counters.Given(l.Number) || k.live[l.Number] != nil || !l.Client.IsValid() || w.sessions >= k.config.MaxConnections {
+		if !k.counters.Given(l.Number) || k.live.sessions[l.Number] != nil || !l.Client.IsValid() || w.sessions >= k.config.MaxConnections {
 			k.log.Warn("announced session is not taken up", "number", l.Number, "member", w.member)
 			continue
 		}
-		k.add(&session{
+		k.live.add(&session{
 			number: l.Number, worker: w, started: l.Started,
 			client: locks.Plain(l.Client), local: locks.Plain(l.Local), target: locks.Plain(l.Target), ident: clip(l.Ident, locks.MaxIdent),
 			known: !k.config.Mode.Remote() || l.State > imsg.StateIdent,
 		})
 	}
+	k.counters.Peak(len(k.live.sessions))
 	if m.Last {
 		w.announced, w.last = true, true
 		k.settle()
@@ -173,38 +147,21 @@ func (k *keeper) announce(w *worker, m *imsg.Announce) {
 func (k *keeper) overdue(w *worker) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if w.gone || w.announced && k.settled {
+	if w.gone || w.announced && k.barrier.settled {
 		return
 	}
 	if !w.announced {
 		k.log.Warn("worker did not announce its sessions in time", "member", w.member)
 	}
-	w.announced, k.started = true, true
+	w.announced, k.barrier.started = true, true
 	k.settle()
 }
 
-// settle looks whether all is known that admission needs, and lets in who waits.
+// settle lets in who waits, as far as all is known that admission needs.
 func (k *keeper) settle() {
-	if !k.settled {
-		if !k.started || k.opening > 0 {
-			return
-		}
-		for w := range k.workers {
-			if !w.announced {
-				return
-			}
-		}
-		k.settled = true
+	for _, h := range k.barrier.release(k.workers) {
+		k.enter(h.w, h.r, h.m)
 	}
-	k.held = slices.DeleteFunc(k.held, func(h held) bool {
-		if !h.w.announced {
-			return false
-		}
-		if !h.r.Late() {
-			k.enter(h.w, h.r, h.m)
-		}
-		return true
-	})
 }
 
 // lost forgets a worker that ended, and its sessions with it.
@@ -213,14 +170,8 @@ func (k *keeper) lost(w *worker) {
 	defer k.mu.Unlock()
 	w.gone = true
 	delete(k.workers, w)
-	k.held = slices.DeleteFunc(k.held, func(h held) bool { return h.w == w })
-	if w.sessions > 0 {
-		for _, s := range k.live {
-			if s.worker == w {
-				k.remove(s)
-			}
-		}
-	}
+	k.barrier.drop(w)
+	k.live.removeAll(w)
 	k.settle()
 }
 

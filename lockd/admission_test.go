@@ -108,8 +108,8 @@ func TestEndOfWorkerEndsItsSessions(t *testing.T) {
 	eventually(t, "none live", func() bool { return h.liveCount() == 0 })
 	h.keeper.mu.Lock()
 	defer h.keeper.mu.Unlock()
-	if len(h.keeper.hosts) != 0 || len(h.keeper.workers) != 0 {
-		t.Errorf("%d hosts and %d workers are left", len(h.keeper.hosts), len(h.keeper.workers))
+	if len(h.keeper.live.hosts) != 0 || len(h.keeper.workers) != 0 {
+		t.Errorf("%d hosts and %d workers are left", len(h.keeper.live.hosts), len(h.keeper.workers))
 	}
 }
 
@@ -146,7 +146,7 @@ func TestEnterWaitsForWhatIsLive(t *testing.T) {
 	eventually(t, "one waits", func() bool {
 		h.keeper.mu.Lock()
 		defer h.keeper.mu.Unlock()
-		return len(h.keeper.held) == 1
+		return len(h.keeper.barrier.held) == 1
 	})
 	h.Tell(&imsg.Start{})
 	two.say(&imsg.Announce{Sessions: []imsg.LiveSession{{Number: 9, Client: at("192.0.2.7")}}}) // never given out

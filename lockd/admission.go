@@ -1,11 +1,6 @@
-// The live sessions and admission to them. This file owns the order in which
-// limits are looked at. A session that was refused is not live: it has a number
-// for the log, and nothing else is remembered of it.
-
 package lockd
 
 import (
-	"net/netip"
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
@@ -14,27 +9,9 @@ import (
 	"github.com/smtp-gated/smtp-gated/lockd/rates"
 )
 
-// session is one live session.
-type session struct {
-	number  uint64
-	worker  *worker
-	started int64
-	client  netip.AddrPort
-	local   netip.AddrPort
-	target  netip.AddrPort
-	ident   string
-	known   bool // its ident is: at once, or once a router was asked
-	place   int  // in the list of its host
-	counted bool // it has used one of its client's connections
-
-	judging *imsg.Admission // it has a place, and is not told yet whether it keeps it
-
-	offences []offence // handled, so that a repeat is not
-}
-
-func (s *session) subject() locks.Subject {
-	return locks.Subject{Session: s.number, Addr: s.client.Addr(), Ident: s.ident}
-}
+// Admission to the live sessions. This file owns the order in which limits are looked
+// at. A session that was refused is not live: it has a number for the log, and nothing
+// else is remembered of it.
 
 // admission is the reply that a worker waits for.
 type admission = link.Reply[imsg.Admission]
@@ -53,8 +30,8 @@ func (k *keeper) enter(w *worker, r admission, m *imsg.Enter) {
 	}
 	a := &imsg.Admission{
 		Number:   s.number,
-		Sessions: len(k.live) + 1,
-		Same:     len(k.hosts[k.host(s.client.Addr())]) + 1,
+		Sessions: len(k.live.sessions) + 1,
+		Same:     len(k.live.sameHost(s.client.Addr())) + 1,
 		Load:     k.machine.load(),
 	}
 	a.Refusal = k.limit(a)
@@ -62,7 +39,8 @@ func (k *keeper) enter(w *worker, r admission, m *imsg.Enter) {
 	case a.Refusal == imsg.RefusedHost:
 		k.offend(s, maxHost(s), r.Late, func(imsg.Errno) {})
 	case a.Refusal == imsg.Admitted:
-		k.add(s)
+		k.live.add(s)
+		k.counters.Peak(len(k.live.sessions))
 		if s.known { // else Ident will come
 			k.judge(r, s, a, true)
 			return
@@ -96,12 +74,12 @@ func (k *keeper) identify(r admission, s *session, m *imsg.Ident) {
 	if t := locks.Plain(m.Target); t.IsValid() && (fresh || found) {
 		s.target = t
 	}
-	a := &imsg.Admission{Number: s.number, Sessions: len(k.live), Same: k.identCount(s), Load: k.machine.load()}
+	a := &imsg.Admission{Number: s.number, Sessions: len(k.live.sessions), Same: k.live.identCount(s), Load: k.machine.load()}
 	switch limit := k.config.MaxPerIdent; {
 	case fresh && limit > 0 && a.Same > limit:
 		a.Refusal = imsg.RefusedIdent
 		k.offend(s, maxIdents(s), r.Late, func(imsg.Errno) {})
-		k.remove(s)
+		k.live.remove(s)
 	case fresh || found:
 		k.judge(r, s, a, fresh)
 		return
@@ -142,7 +120,7 @@ func (k *keeper) judge(r admission, s *session, a *imsg.Admission, lock bool) {
 	})
 	if !begun {
 		late.Stop()
-		k.remove(s)
+		k.live.remove(s)
 		r.Fail(imsg.Busy)
 	}
 }
@@ -171,7 +149,7 @@ func (k *keeper) judged(r admission, s *session, a *imsg.Admission, locked bool,
 		k.log.Warn("files are looked at in time again")
 	}
 	if a.Refusal != imsg.Admitted {
-		k.remove(s)
+		k.live.remove(s)
 	}
 	r.Answer(a)
 	return true
@@ -185,59 +163,10 @@ func (k *keeper) giveUp(r admission, s *session, a *imsg.Admission) {
 	if s.judging != a {
 		return
 	}
-	k.remove(s)
+	k.live.remove(s)
 	r.Fail(imsg.Timeout)
 	if !k.silent {
 		k.silent = true
 		k.log.Error("the disk of locks or of rates does not answer: clients are turned away for now")
 	}
-}
-
-func (k *keeper) add(s *session) {
-	host := k.host(s.client.Addr())
-	same := k.hosts[host]
-	s.place = len(same)
-	k.hosts[host] = append(same, s)
-	k.live[s.number] = s
-	s.worker.sessions++
-	k.counters.Peak(len(k.live))
-}
-
-func (k *keeper) remove(s *session) {
-	s.judging = nil
-	delete(k.live, s.number)
-	s.worker.sessions--
-	host := k.host(s.client.Addr())
-	same := k.hosts[host]
-	last := len(same) - 1
-	same[s.place] = same[last]
-	same[s.place].place = s.place
-	same[last] = nil
-	if last == 0 {
-		delete(k.hosts, host)
-		return
-	}
-	k.hosts[host] = same[:last]
-}
-
-// regroup counts the live sessions anew, by hosts as they are today.
-func (k *keeper) regroup() {
-	clear(k.hosts)
-	for _, s := range k.live {
-		host := k.host(s.client.Addr())
-		s.place = len(k.hosts[host])
-		k.hosts[host] = append(k.hosts[host], s)
-	}
-}
-
-// identCount is how many sessions of the same client and ident are live, s among
-// them even if it is not.
-func (k *keeper) identCount(s *session) int {
-	n := 1
-	for _, o := range k.hosts[k.host(s.client.Addr())] {
-		if o != s && o.known && o.ident == s.ident {
-			n++
-		}
-	}
-	return n
 }

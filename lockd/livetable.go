@@ -1,0 +1,119 @@
+package lockd
+
+import (
+	"net/netip"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/lockd/locks"
+)
+
+// session is one live session.
+type session struct {
+	number  uint64
+	worker  *worker
+	started int64
+	client  netip.AddrPort
+	local   netip.AddrPort
+	target  netip.AddrPort
+	ident   string
+	known   bool // its ident is: at once, or once a router was asked
+	place   int  // in the list of its host
+	counted bool // it has used one of its client's connections
+
+	judging *imsg.Admission // it has a place, and is not told yet whether it keeps it
+
+	offences []offence // handled, so that a repeat is not
+}
+
+func (s *session) subject() locks.Subject {
+	return locks.Subject{Session: s.number, Addr: s.client.Addr(), Ident: s.ident}
+}
+
+// liveTable is the live sessions, by their numbers and by their clients. It has no lock
+// of its own: the room's guards it.
+type liveTable struct {
+	naming   locks.Naming // what makes one client of many addresses today
+	sessions map[uint64]*session
+	hosts    map[netip.Addr][]*session // by the address that stands for all of a client's
+}
+
+func newLiveTable() liveTable {
+	return liveTable{sessions: make(map[uint64]*session), hosts: make(map[netip.Addr][]*session)}
+}
+
+// clientName is the name of s's client.
+func (t *liveTable) clientName(s *session) string { return t.naming.Name(s.client.Addr(), s.ident) }
+
+// sameHost is the live sessions of the host at a. They are the table's.
+func (t *liveTable) sameHost(a netip.Addr) []*session { return t.hosts[t.naming.Host(a)] }
+
+// of returns w's session of this number, nil if w has none.
+func (t *liveTable) of(w *worker, number uint64) *session {
+	if s := t.sessions[number]; s != nil && s.worker == w {
+		return s
+	}
+	return nil
+}
+
+func (t *liveTable) add(s *session) {
+	t.group(s)
+	t.sessions[s.number] = s
+	s.worker.sessions++
+}
+
+// group puts s among the sessions of its host.
+func (t *liveTable) group(s *session) {
+	host := t.naming.Host(s.client.Addr())
+	s.place = len(t.hosts[host])
+	t.hosts[host] = append(t.hosts[host], s)
+}
+
+func (t *liveTable) remove(s *session) {
+	s.judging = nil
+	delete(t.sessions, s.number)
+	s.worker.sessions--
+	host := t.naming.Host(s.client.Addr())
+	same := t.hosts[host]
+	last := len(same) - 1
+	same[s.place] = same[last]
+	same[s.place].place = s.place
+	same[last] = nil
+	if last == 0 {
+		delete(t.hosts, host)
+		return
+	}
+	t.hosts[host] = same[:last]
+}
+
+// removeAll removes the sessions of w.
+func (t *liveTable) removeAll(w *worker) {
+	if w.sessions == 0 {
+		return
+	}
+	for _, s := range t.sessions {
+		if s.worker == w {
+			t.remove(s)
+		}
+	}
+}
+
+// regroup counts the live sessions anew, by hosts as they are from now on.
+func (t *liveTable) regroup(naming locks.Naming) {
+	t.naming = naming
+	clear(t.hosts)
+	for _, s := range t.sessions {
+		t.group(s)
+	}
+}
+
+// identCount is how many sessions of the same client and ident are live, s among
+// them even if it is not.
+func (t *liveTable) identCount(s *session) int {
+	n := 1
+	for _, o := range t.sameHost(s.client.Addr()) {
+		if o != s && o.known && o.ident == s.ident {
+			n++
+		}
+	}
+	return n
+}
