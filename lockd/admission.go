@@ -18,31 +18,31 @@ type admission = link.Reply[imsg.Admission]
 
 // enter decides on one accepted connection. It takes the place of one that is
 // within the limits at once: what else may refuse it is looked at aside.
-func (k *keeper) enter(w *worker, r admission, m *imsg.Enter) {
+func (srv *server) enter(w *worker, r admission, m *imsg.Enter) {
 	s := &session{
-		number:  k.counters.Number(),
-		worker:  w,
-		started: k.machine.now().UnixNano(),
-		client:  locks.Plain(m.Client),
-		local:   locks.Plain(m.Local),
-		target:  locks.Plain(m.Target),
-		known:   !k.config.Mode.Remote(),
+		number:     srv.counters.Number(),
+		worker:     w,
+		started:    srv.env.now().UnixNano(),
+		client:     locks.Plain(m.Client),
+		local:      locks.Plain(m.Local),
+		target:     locks.Plain(m.Target),
+		identKnown: !srv.config.Mode.Remote(),
 	}
 	a := &imsg.Admission{
 		Number:   s.number,
-		Sessions: len(k.live.sessions) + 1,
-		Same:     len(k.live.sameHost(s.client.Addr())) + 1,
-		Load:     k.machine.load(),
+		Sessions: len(srv.live.sessions) + 1,
+		Same:     len(srv.live.sameHost(s.client.Addr())) + 1,
+		Load:     srv.env.load(),
 	}
-	a.Refusal = k.limit(a)
+	a.Refusal = srv.limit(a)
 	switch {
 	case a.Refusal == imsg.RefusedHost:
-		k.offend(s, maxHost(s), r.Late, func(imsg.Errno) {})
+		srv.offend(s, maxHost(s), r.Late, func(imsg.Errno) {})
 	case a.Refusal == imsg.Admitted:
-		k.live.add(s)
-		k.counters.Peak(len(k.live.sessions))
-		if s.known { // else Ident will come
-			k.judge(r, s, a, true)
+		srv.live.add(s)
+		srv.counters.Peak(len(srv.live.sessions))
+		if s.identKnown { // else Ident will come
+			srv.judge(r, s, a, true)
 			return
 		}
 	}
@@ -50,8 +50,8 @@ func (k *keeper) enter(w *worker, r admission, m *imsg.Enter) {
 }
 
 // limit looks at the limits in the order an administrator knows them.
-func (k *keeper) limit(a *imsg.Admission) imsg.Refusal {
-	c := &k.config
+func (srv *server) limit(a *imsg.Admission) imsg.Refusal {
+	c := &srv.config
 	switch {
 	case a.Sessions > c.MaxConnections:
 		return imsg.RefusedConnections
@@ -65,23 +65,23 @@ func (k *keeper) limit(a *imsg.Admission) imsg.Refusal {
 
 // identify decides again on an admitted session, of which now is known what its
 // worker had to ask for. A session that is refused is live no more.
-func (k *keeper) identify(r admission, s *session, m *imsg.Ident) {
-	fresh, found := !s.known, !s.target.IsValid()
-	s.known = true
+func (srv *server) identify(r admission, s *session, m *imsg.Ident) {
+	fresh, found := !s.identKnown, !s.target.IsValid()
+	s.identKnown = true
 	if fresh {
 		s.ident = clip(m.Ident, locks.MaxIdent)
 	}
 	if t := locks.Plain(m.Target); t.IsValid() && (fresh || found) {
 		s.target = t
 	}
-	a := &imsg.Admission{Number: s.number, Sessions: len(k.live.sessions), Same: k.live.identCount(s), Load: k.machine.load()}
-	switch limit := k.config.MaxPerIdent; {
+	a := &imsg.Admission{Number: s.number, Sessions: len(srv.live.sessions), Same: srv.live.identCount(s), Load: srv.env.load()}
+	switch limit := srv.config.MaxPerIdent; {
 	case fresh && limit > 0 && a.Same > limit:
 		a.Refusal = imsg.RefusedIdent
-		k.offend(s, maxIdents(s), r.Late, func(imsg.Errno) {})
-		k.live.remove(s)
+		srv.offend(s, maxIdents(s), r.Late, func(imsg.Errno) {})
+		srv.live.remove(s)
 	case fresh || found:
-		k.judge(r, s, a, fresh)
+		srv.judge(r, s, a, fresh)
 		return
 	}
 	r.Answer(a)
@@ -91,65 +91,65 @@ func (k *keeper) identify(r admission, s *session, m *imsg.Ident) {
 // client: a lock, if that is new to look at, and the quota of connections, once its
 // target is known. It answers r, or gives the place back when nobody waits for
 // the answer any more.
-func (k *keeper) judge(r admission, s *session, a *imsg.Admission, lock bool) {
-	duration := k.config.LockDuration
+func (srv *server) judge(r admission, s *session, a *imsg.Admission, lock bool) {
+	duration := srv.config.LockDuration
 	lock = lock && duration != 0
-	if !lock && (!k.rates.On() || !s.target.IsValid()) {
+	if !lock && (!srv.rates.On() || !s.target.IsValid()) {
 		r.Answer(a)
 		return
 	}
 	s.judging = a
-	about, u := s.subject(), k.use(s, imsg.RateConnections, 1)
+	about, u := s.subject(), srv.use(s, imsg.RateConnections, 1)
 	counts := s.target.IsValid() // else Ident will come with it
-	late := time.AfterFunc(time.Until(r.Until), func() { k.giveUp(r, s, a) })
-	begun := k.aside.begin(u.Client, func() {
+	late := time.AfterFunc(time.Until(r.Until), func() { srv.giveUp(r, s, a) })
+	begun := srv.fileCalls.begin(u.Client, func() {
 		if r.Late() {
 			return
 		}
 		var o rates.Outcome
-		locked := lock && k.locks.Look(u.Client, duration, about) == locks.Locked
+		locked := lock && srv.locks.Look(u.Client, duration, about) == locks.Locked
 		if counts && !locked {
-			o = k.rates.Judge(u)
+			o = srv.rates.Judge(u)
 		}
 		switch {
-		case k.judged(r, s, a, locked, u, o):
+		case srv.judged(r, s, a, locked, u, o):
 			late.Stop()
 		case o.Taken:
-			k.rates.GiveBack(u)
+			srv.rates.GiveBack(u)
 		}
 	})
 	if !begun {
 		late.Stop()
-		k.live.remove(s)
+		srv.live.remove(s)
 		r.Fail(imsg.Busy)
 	}
 }
 
 // judged answers, by what was found of s's client. It is false if that comes too late:
 // its place was given back, or is about to be, or s or its worker is no more.
-func (k *keeper) judged(r admission, s *session, a *imsg.Admission, locked bool, u *rates.Use, o rates.Outcome) bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
+func (srv *server) judged(r admission, s *session, a *imsg.Admission, locked bool, u *rates.Use, o rates.Outcome) bool {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
 	switch {
 	case s.judging != a, r.Late():
 		return false
 	case locked:
-		k.locks.Say("LOCK:LOCKED", s.subject())
+		srv.locks.Say("LOCK:LOCKED", s.subject())
 		a.Refusal = imsg.RefusedLocked
 	default:
-		k.rates.Log(u, o)
+		srv.rates.Log(u, o)
 		a.Refusal = o.Refusal
 		if o.Taken {
 			s.counted, a.Uses = true, o.Uses
 		}
 	}
 	s.judging = nil
-	if k.silent {
-		k.silent = false
-		k.log.Warn("files are looked at in time again")
+	if srv.silent {
+		srv.silent = false
+		srv.log.Warn("files are looked at in time again")
 	}
 	if a.Refusal != imsg.Admitted {
-		k.live.remove(s)
+		srv.live.remove(s)
 	}
 	r.Answer(a)
 	return true
@@ -157,16 +157,16 @@ func (k *keeper) judged(r admission, s *session, a *imsg.Admission, locked bool,
 
 // giveUp gives back the place of a session whose worker waits no more to be told
 // of it.
-func (k *keeper) giveUp(r admission, s *session, a *imsg.Admission) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
+func (srv *server) giveUp(r admission, s *session, a *imsg.Admission) {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
 	if s.judging != a {
 		return
 	}
-	k.live.remove(s)
+	srv.live.remove(s)
 	r.Fail(imsg.Timeout)
-	if !k.silent {
-		k.silent = true
-		k.log.Error("the disk of locks or of rates does not answer: clients are turned away for now")
+	if !srv.silent {
+		srv.silent = true
+		srv.log.Error("the disk of locks or of rates does not answer: clients are turned away for now")
 	}
 }

@@ -106,17 +106,17 @@ func TestEndOfWorkerEndsItsSessions(t *testing.T) {
 	}
 	two.Close()
 	eventually(t, "none live", func() bool { return h.liveCount() == 0 })
-	h.keeper.mu.Lock()
-	defer h.keeper.mu.Unlock()
-	if len(h.keeper.live.hosts) != 0 || len(h.keeper.workers) != 0 {
-		t.Errorf("%d hosts and %d workers are left", len(h.keeper.live.hosts), len(h.keeper.workers))
+	h.server.mu.Lock()
+	defer h.server.mu.Unlock()
+	if len(h.server.live.hosts) != 0 || len(h.server.workers) != 0 {
+		t.Errorf("%d hosts and %d workers are left", len(h.server.live.hosts), len(h.server.workers))
 	}
 }
 
 func TestNonsenseFromAWorker(t *testing.T) {
-	for name, say := range map[string]func(*hand){
-		"too many counters": func(w *hand) { w.say(&imsg.Counts{Add: make([]uint64, imsg.Counters+1)}) },
-		"announces again":   func(w *hand) { w.say(&imsg.Announce{Last: true}) },
+	for name, say := range map[string]func(*testWorker){
+		"too many counters": func(w *testWorker) { w.say(&imsg.Counts{Add: make([]uint64, imsg.Counters+1)}) },
+		"announces again":   func(w *testWorker) { w.say(&imsg.Announce{Last: true}) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := open(t, plan{config: usual()})
@@ -144,9 +144,9 @@ func TestEnterWaitsForWhatIsLive(t *testing.T) {
 	admitted := make(chan *imsg.Admission, 1)
 	go func() { admitted <- one.enter("192.0.2.7") }()
 	eventually(t, "one waits", func() bool {
-		h.keeper.mu.Lock()
-		defer h.keeper.mu.Unlock()
-		return len(h.keeper.barrier.held) == 1
+		h.server.mu.Lock()
+		defer h.server.mu.Unlock()
+		return len(h.server.barrier.held) == 1
 	})
 	h.Tell(&imsg.Start{})
 	two.say(&imsg.Announce{Sessions: []imsg.LiveSession{{Number: 9, Client: at("192.0.2.7")}}}) // never given out
@@ -170,11 +170,11 @@ func TestWaitForWorkersIsBounded(t *testing.T) {
 }
 
 func TestCrash(t *testing.T) {
-	ledger := imsgtest.TempFile(t)
+	counterFile := imsgtest.TempFile(t)
 	dir := t.TempDir()
 	c := usual()
 	c.MaxPerHost = 2
-	h := open(t, plan{config: c, dir: dir, ledger: ledger})
+	h := open(t, plan{config: c, dir: dir, counterFile: counterFile})
 	w := h.worker(0)
 	a, b := w.enter("192.0.2.7"), w.enter("192.0.2.7")
 	other := w.enter("192.0.2.8")
@@ -184,7 +184,7 @@ func TestCrash(t *testing.T) {
 	w.enter("192.0.2.10")
 	h.close()
 
-	h = open(t, plan{config: c, dir: dir, ledger: ledger})
+	h = open(t, plan{config: c, dir: dir, counterFile: counterFile})
 	runs := h.script()
 	w = h.hire(0)
 	w.say(&imsg.Announce{Sessions: []imsg.LiveSession{
@@ -204,11 +204,11 @@ func TestCrash(t *testing.T) {
 	if r := w.enter("192.0.2.8"); r.Refusal != imsg.RefusedLocked {
 		t.Errorf("the lock did not outlive the crash: %+v", r)
 	}
-	h.keeper.mu.Lock()
-	defer h.keeper.mu.Unlock()
-	e := h.keeper.counters.Entry()
+	h.server.mu.Lock()
+	defer h.server.mu.Unlock()
+	e := h.server.counters.Entry()
 	if e.Counts[imsg.CountViruses] != 3 || e.Peak != 5 || e.LastBug == 0 {
-		t.Errorf("ledger %+v", e)
+		t.Errorf("counterFile %+v", e)
 	}
 	if strings.Contains(h.log.String(), "not taken up") {
 		t.Error(h.log)
@@ -218,11 +218,11 @@ func TestCrash(t *testing.T) {
 func TestAnnounceIsBounded(t *testing.T) {
 	c := usual()
 	c.MaxConnections = 2
-	ledger := imsgtest.TempFile(t)
-	h := open(t, plan{config: c, ledger: ledger})
+	counterFile := imsgtest.TempFile(t)
+	h := open(t, plan{config: c, counterFile: counterFile})
 	h.worker(0).enter("192.0.2.7")
 	h.close()
-	h = open(t, plan{config: c, ledger: ledger})
+	h = open(t, plan{config: c, counterFile: counterFile})
 	w := h.hire(0)
 	m := &imsg.Announce{Last: true}
 	for n := range uint64(10) {

@@ -37,7 +37,7 @@ func TestSessionsArePaged(t *testing.T) {
 	one, two, mute := h.worker(0), h.worker(1), h.worker(2)
 	mute.change(func() { mute.mute = true })
 	long := strings.Repeat("i", locks.MaxIdent)
-	enter := func(w *hand, state imsg.State) {
+	enter := func(w *testWorker, state imsg.State) {
 		a := w.enter("2001:db8::ffff:ffff:ffff:ffff")
 		w.change(func() {
 			w.live = append(w.live, imsg.LiveSession{Number: a.Number, State: state, Ident: long, Target: netip.MustParseAddrPort("192.0.2.25:25")})

@@ -26,11 +26,11 @@ func (s *slowStore) Change(client string, change func(*rates.Record) *rates.Reco
 
 // slowly puts one between lockd and its store. Nobody has entered yet.
 func (h *house) slowly(c imsg.LockdConfig) *slowStore {
-	h.keeper.mu.Lock()
-	defer h.keeper.mu.Unlock()
-	s := &slowStore{h.keeper.records, make(chan struct{}), make(chan struct{})}
-	h.keeper.rates = rates.New(s, h.clock.now, slog.New(slog.NewTextHandler(h.log, nil)))
-	h.keeper.rates.Configure(&c)
+	h.server.mu.Lock()
+	defer h.server.mu.Unlock()
+	s := &slowStore{h.server.records, make(chan struct{}), make(chan struct{})}
+	h.server.rates = rates.New(s, h.clock.now, slog.New(slog.NewTextHandler(h.log, nil)))
+	h.server.rates.Configure(&c)
 	return s
 }
 
@@ -38,11 +38,11 @@ func (h *house) slowly(c imsg.LockdConfig) *slowStore {
 // logged of it.
 func TestTakenInVainIsGivenBack(t *testing.T) {
 	c := limited(map[imsg.Rate]uint64{imsg.RateConnections: 3, imsg.RateMessages: 3})
-	enter := func(w *hand, _ uint64, patience time.Duration) error {
+	enter := func(w *testWorker, _ uint64, patience time.Duration) error {
 		_, err := link.Ask(w, entering("192.0.2.7"), patience)
 		return err
 	}
-	use := func(w *hand, number uint64, patience time.Duration) error {
+	use := func(w *testWorker, number uint64, patience time.Duration) error {
 		_, err := link.Ask(w, &imsg.QuotaUse{Number: number, Counter: imsg.RateMessages, Amount: 2}, patience)
 		return err
 	}
@@ -50,7 +50,7 @@ func TestTakenInVainIsGivenBack(t *testing.T) {
 		name    string
 		counter imsg.Rate
 		amount  uint64
-		ask     func(w *hand, number uint64, patience time.Duration) error
+		ask     func(w *testWorker, number uint64, patience time.Duration) error
 		session uint64 // that it is about
 	}{
 		{"a connection", imsg.RateConnections, 1, enter, 2},
@@ -59,17 +59,17 @@ func TestTakenInVainIsGivenBack(t *testing.T) {
 		for _, gone := range []struct {
 			name     string
 			patience time.Duration
-			happens  func(h *house, w *hand, asked chan error)
+			happens  func(h *house, w *testWorker, asked chan error)
 		}{
-			{"its session leaves", patience, func(h *house, w *hand, _ chan error) {
+			{"its session leaves", patience, func(h *house, w *testWorker, _ chan error) {
 				live := h.liveCount()
 				w.say(&imsg.Leave{Number: what.session})
 				eventually(h.t, "it has left", func() bool { return h.liveCount() == live-1 })
 			}},
-			{"its time is up", 50 * time.Millisecond, func(h *house, _ *hand, asked chan error) {
+			{"its time is up", 50 * time.Millisecond, func(h *house, _ *testWorker, asked chan error) {
 				asked <- receive(h.t, asked)
 			}},
-			{"its worker ends", patience, func(h *house, w *hand, _ chan error) {
+			{"its worker ends", patience, func(h *house, w *testWorker, _ chan error) {
 				w.Close()
 				eventually(h.t, "nobody is live", func() bool { return h.liveCount() == 0 })
 			}},
@@ -84,7 +84,7 @@ func TestTakenInVainIsGivenBack(t *testing.T) {
 				store.tell <- struct{}{}
 				number := receive(t, first).Number
 				used := func() uint64 {
-					r, err := h.keeper.rates.Show("192.0.2.7")
+					r, err := h.server.rates.Show("192.0.2.7")
 					if err != nil {
 						t.Fatal(err)
 					}

@@ -15,9 +15,9 @@ func TestHang(t *testing.T) {
 	if _, err := link.Ask(h.Parent, &imsg.Ping{}, patience); err != nil {
 		t.Error(err)
 	}
-	h.keeper.mu.Lock()
+	h.server.mu.Lock()
 	_, err := link.Ask(h.Parent, &imsg.Ping{}, 10*time.Millisecond)
-	h.keeper.mu.Unlock()
+	h.server.mu.Unlock()
 	if !errors.Is(err, imsg.Timeout) {
 		t.Errorf("it works without: %v", err)
 	}

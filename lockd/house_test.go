@@ -52,7 +52,7 @@ func (c *clock) move(d time.Duration) {
 type house struct {
 	*family.Family
 	t      testing.TB
-	keeper *keeper
+	server *server
 	told   chan imsg.Message // BadPeer
 	asked  chan imsg.Message // Reload, Stop
 	answer imsg.Done         // to those
@@ -64,13 +64,13 @@ type house struct {
 
 // plan is how a test wants its house.
 type plan struct {
-	config  imsg.LockdConfig
-	dir     string // empty: a fresh one
-	ledger  *os.File
-	rates   string // path of the store of rates, empty: none
-	uid     int
-	load    float64
-	waiting bool // do not lift the barrier
+	config      imsg.LockdConfig
+	dir         string // empty: a fresh one
+	counterFile *os.File
+	rates       string // path of the store of rates, empty: none
+	uid         int
+	load        float64
+	waiting     bool // do not lift the barrier
 }
 
 // usual is a configuration that refuses nobody in a test of something else.
@@ -94,7 +94,7 @@ func open(t testing.TB, p plan) *house {
 	if h.dir == "" {
 		h.dir = t.TempDir()
 	}
-	made := make(chan *keeper, 1)
+	made := make(chan *server, 1)
 	h.Family = family.Open(t, imsg.Lockd, func(f *os.File) error {
 		parent, err := process.Start(f, imsg.Lockd)
 		if err != nil {
@@ -105,7 +105,7 @@ func open(t testing.TB, p plan) *house {
 			return err
 		}
 		defer dir.Close()
-		k := newKeeper(parent, slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug})), dir, machine{
+		k := newServer(parent, slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug})), dir, env{
 			now: h.clock.now, load: func() float64 { return p.load }, uid: p.uid,
 		})
 		made <- k
@@ -121,11 +121,11 @@ func open(t testing.TB, p plan) *house {
 			h.told <- r.Message
 		}
 	})
-	h.keeper = receive(t, made)
+	h.server = receive(t, made)
 	t.Cleanup(h.close)
 	h.Configure(&p.config)
-	if p.ledger != nil {
-		h.Tell(&imsg.Ledger{}, p.ledger)
+	if p.counterFile != nil {
+		h.Tell(&imsg.Ledger{}, p.counterFile)
 	}
 	if p.rates != "" {
 		h.store(p.rates)
@@ -171,8 +171,8 @@ func receive[T any](t testing.TB, from <-chan T) T {
 	return imsgtest.Receive(t, "a message", from)
 }
 
-// hand is a session worker.
-type hand struct {
+// testWorker is a session worker.
+type testWorker struct {
 	*link.Conn
 	t      testing.TB
 	locked chan uint64
@@ -183,10 +183,10 @@ type hand struct {
 }
 
 // hire joins a worker that has said nothing yet.
-func (h *house) hire(member int) *hand {
+func (h *house) hire(member int) *testWorker {
 	h.t.Helper()
 	c := h.Link(imsg.Session, member)
-	w := &hand{Conn: c, t: h.t, locked: make(chan uint64, 4096)}
+	w := &testWorker{Conn: c, t: h.t, locked: make(chan uint64, 4096)}
 	go c.Serve(func(r link.Request) {
 		switch m := r.Message.(type) {
 		case *imsg.Locked:
@@ -216,7 +216,7 @@ func (h *house) hire(member int) *hand {
 }
 
 // worker joins one that has nothing to announce.
-func (h *house) worker(member int) *hand {
+func (h *house) worker(member int) *testWorker {
 	h.t.Helper()
 	w := h.hire(member)
 	w.say(&imsg.Announce{Last: true})
@@ -224,20 +224,20 @@ func (h *house) worker(member int) *hand {
 }
 
 // change gives the worker something else to say: do sets its fields.
-func (w *hand) change(do func()) {
+func (w *testWorker) change(do func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	do()
 }
 
-func (w *hand) say(m imsg.Notice) {
+func (w *testWorker) say(m imsg.Notice) {
 	w.t.Helper()
 	if err := w.Send(m); err != nil {
 		w.t.Fatal(err)
 	}
 }
 
-func (w *hand) enter(client string) *imsg.Admission {
+func (w *testWorker) enter(client string) *imsg.Admission {
 	w.t.Helper()
 	m, err := link.Ask(w, entering(client), patience)
 	if err != nil {
@@ -253,7 +253,7 @@ func entering(client string) *imsg.Enter {
 // at is an address with a port of its own.
 func at(client string) netip.AddrPort { return netip.AddrPortFrom(netip.MustParseAddr(client), 51234) }
 
-func (w *hand) offend(o imsg.Offence) imsg.Errno {
+func (w *testWorker) offend(o imsg.Offence) imsg.Errno {
 	w.t.Helper()
 	m, err := link.Ask(w, &o, patience)
 	if err != nil {
@@ -331,9 +331,9 @@ func eventually(t testing.TB, what string, is func() bool) {
 }
 
 func (h *house) liveCount() int {
-	h.keeper.mu.Lock()
-	defer h.keeper.mu.Unlock()
-	return len(h.keeper.live.sessions)
+	h.server.mu.Lock()
+	defer h.server.mu.Unlock()
+	return len(h.server.live.sessions)
 }
 
 func (h *house) write(name, content string) {

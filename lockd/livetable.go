@@ -9,16 +9,16 @@ import (
 
 // session is one live session.
 type session struct {
-	number  uint64
-	worker  *worker
-	started int64
-	client  netip.AddrPort
-	local   netip.AddrPort
-	target  netip.AddrPort
-	ident   string
-	known   bool // its ident is: at once, or once a router was asked
-	place   int  // in the list of its host
-	counted bool // it has used one of its client's connections
+	number     uint64
+	worker     *worker
+	started    int64
+	client     netip.AddrPort
+	local      netip.AddrPort
+	target     netip.AddrPort
+	ident      string
+	identKnown bool // at once, or once a router was asked
+	place      int  // in the list of its host
+	counted    bool // it has used one of its client's connections
 
 	judging *imsg.Admission // it has a place, and is not told yet whether it keeps it
 
@@ -111,7 +111,7 @@ func (t *liveTable) regroup(naming locks.Naming) {
 func (t *liveTable) identCount(s *session) int {
 	n := 1
 	for _, o := range t.sameHost(s.client.Addr()) {
-		if o != s && o.known && o.ident == s.ident {
+		if o != s && o.identKnown && o.ident == s.ident {
 			n++
 		}
 	}

@@ -1,6 +1,6 @@
-// Package lockd is the room that keeps what all sessions share: which of them
-// are live, who is locked out, who used how much of what, what was counted. It decides on admission, and it
-// serves the operator's socket.
+// Package lockd is the room that keeps what all sessions share: which of them are live,
+// who is locked out, who used how much of what, what was counted. It decides on
+// admission, and it serves the operator's socket.
 //
 // Its root is the lock directory; every name it opens is relative to that. What
 // workers and operators say is foreign to it: a worker can speak of its own
@@ -27,25 +27,28 @@ import (
 	"github.com/smtp-gated/smtp-gated/lockd/rates"
 )
 
-// machine is what lockd asks of the computer it runs on.
-type machine struct {
+// env is what lockd asks of the computer it runs on.
+type env struct {
 	now  func() time.Time
 	load func() float64 // average of the last minute, 0 if the system tells none
 	uid  int            // ours
 }
 
-// keeper is the room's state. One lock guards all of it, for each decision looks
-// at most of it; nothing that may have to wait happens under it.
-type keeper struct {
-	parent   *process.Parent
-	log      *slog.Logger
-	machine  machine
-	locks    *locks.Directory
-	aside    *aside
-	counters *counters.Counters
-	rates    *rates.Limiter
-	records  *rates.FileStore // of rates
-	runner   *runner
+// server is the room. Each thing that sessions share has an owner, with a lock of its own.
+// One lock guards what admission looks at, for each decision looks at most of it. Nothing
+// that may have to wait happens under it, and no lock is taken over it but those of the
+// counters and of the list of file calls, which are held for moments.
+type server struct {
+	parent    *process.Parent
+	log       *slog.Logger
+	env       env
+	locks     *locks.Directory
+	fileCalls *fileCalls
+	counters  *counters.Counters
+	rates     *rates.Limiter
+	records   *rates.FileStore // of rates
+	runner    *runner
+	control   *control.Service
 
 	mu      sync.Mutex
 	config  imsg.LockdConfig
@@ -53,10 +56,7 @@ type keeper struct {
 	workers map[*worker]struct{}
 	live    liveTable
 	barrier barrier
-
-	silent bool // a question was not judged in time; said once
-
-	control *control.Service
+	silent  bool // a question was not judged in time; said once
 }
 
 // lastWrite is how long the end waits for what is left to be written.
@@ -74,110 +74,110 @@ func Main(f *os.File) error {
 		return fmt.Errorf("open lock directory: %w", err)
 	}
 	defer dir.Close()
-	return newKeeper(p, p.Log(), dir, machine{now: time.Now, load: process.Load, uid: os.Geteuid()}).serve()
+	return newServer(p, p.Log(), dir, env{now: time.Now, load: process.Load, uid: os.Geteuid()}).serve()
 }
 
-func newKeeper(parent *process.Parent, log *slog.Logger, dir *os.Root, m machine) *keeper {
+func newServer(parent *process.Parent, log *slog.Logger, dir *os.Root, e env) *server {
 	records := rates.NewFileStore(log)
-	k := &keeper{
-		parent:   parent,
-		log:      log,
-		machine:  m,
-		locks:    &locks.Directory{Files: dir, Now: m.now, Whitelist: m.uid != 0, Log: log},
-		aside:    newAside(),
-		workers:  make(map[*worker]struct{}),
-		live:     newLiveTable(),
-		counters: counters.New(log),
-		rates:    rates.New(records, m.now, log),
-		records:  records,
-		runner:   &runner{parent: parent, log: log},
+	srv := &server{
+		parent:    parent,
+		log:       log,
+		env:       e,
+		locks:     &locks.Directory{Files: dir, Now: e.now, Whitelist: e.uid != 0, Log: log},
+		fileCalls: newFileCalls(),
+		workers:   make(map[*worker]struct{}),
+		live:      newLiveTable(),
+		counters:  counters.New(log),
+		rates:     rates.New(records, e.now, log),
+		records:   records,
+		runner:    &runner{parent: parent, log: log},
 	}
-	k.control = &control.Service{
-		House: view{k}, Parent: parent, Locks: k.locks, Rates: k.rates, Counters: k.counters,
-		Log: log, Now: m.now, Load: m.load,
+	srv.control = &control.Service{
+		House: view{srv}, Parent: parent, Locks: srv.locks, Rates: srv.rates, Counters: srv.counters,
+		Log: log, Now: e.now, Load: e.load,
 	}
-	return k
+	return srv
 }
 
 // serve lives until the parent ends.
-func (k *keeper) serve() error {
+func (srv *server) serve() error {
 	end, written := make(chan struct{}), make(chan struct{})
-	go eachMinute(end, k.rates.Sweep)
-	go k.sweep(end)
+	go eachMinute(end, srv.rates.Sweep)
+	go (&janitor{server: srv}).run(end)
 	go func() {
 		defer close(written)
 		var all sync.WaitGroup
-		all.Go(func() { k.counters.Run(end) })
-		all.Go(func() { k.records.Run(end) })
+		all.Go(func() { srv.counters.Run(end) })
+		all.Go(func() { srv.records.Run(end) })
 		all.Wait()
 	}()
 	defer func() {
-		k.control.Close()
+		srv.control.Close()
 		close(end)
 		select {
 		case <-written:
 		case <-time.After(lastWrite): // the disk may never answer
 		}
 	}()
-	k.parent.Guard(&k.mu)
-	return process.Run(k.parent, process.Room[imsg.LockdConfig]{
-		Configure: k.configure,
+	srv.parent.Guard(&srv.mu)
+	return process.Run(srv.parent, process.Room[imsg.LockdConfig]{
+		Configure: srv.configure,
 		Again:     true,
-		Ready:     k.sayReady,
-		Peers:     map[imsg.Room]process.Peer{imsg.Session: k.join, imsg.Action: k.runner.attachRunner},
-		Other:     k.fromParent,
+		Ready:     srv.sayReady,
+		Peers:     map[imsg.Room]process.Peer{imsg.Session: srv.attachWorker, imsg.Action: srv.runner.attachRunner},
+		Other:     srv.fromParent,
 	})
 }
 
-func (k *keeper) configure(c *imsg.LockdConfig) error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.config = *c
-	k.rates.Configure(c)
-	k.live.regroup(locks.Naming{Mode: c.Mode, PrefixIPv6: c.ClientPrefixIPv6})
+func (srv *server) configure(c *imsg.LockdConfig) error {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	srv.config = *c
+	srv.rates.Configure(c)
+	srv.live.regroup(locks.Naming{Mode: c.Mode, PrefixIPv6: c.ClientPrefixIPv6})
 	return nil
 }
 
 // sayReady says so when the store of rates that was handed over is open.
-func (k *keeper) sayReady(say func()) {
-	k.mu.Lock()
-	opening := k.barrier.opening > 0
-	k.mu.Unlock()
-	if !opening || !k.aside.begin(control.StoreTurn, say) {
+func (srv *server) sayReady(say func()) {
+	srv.mu.Lock()
+	opening := srv.barrier.opening > 0
+	srv.mu.Unlock()
+	if !opening || !srv.fileCalls.begin(control.StoreTurn, say) {
 		say()
 	}
 }
 
-func (k *keeper) fromParent(r link.Request) {
+func (srv *server) fromParent(r link.Request) {
 	switch m := r.Message.(type) {
 	case *imsg.Ledger:
-		k.counters.Open(r.Files[0])
+		srv.counters.Open(r.Files[0])
 	case *imsg.RateStore:
-		k.mu.Lock()
-		k.barrier.opening++
-		k.mu.Unlock()
-		k.aside.begin(control.StoreTurn, func() {
-			k.records.Open(r.Files[0])
-			k.mu.Lock()
-			k.barrier.opening--
-			k.settle()
-			k.mu.Unlock()
+		srv.mu.Lock()
+		srv.barrier.opening++
+		srv.mu.Unlock()
+		srv.fileCalls.begin(control.StoreTurn, func() {
+			srv.records.Open(r.Files[0])
+			srv.mu.Lock()
+			srv.barrier.opening--
+			srv.settle()
+			srv.mu.Unlock()
 		})
 	case *imsg.ControlSocket:
-		if err := k.control.Open(r.Files[0]); err != nil {
-			k.log.Error("control socket cannot be served", "error", err)
+		if err := srv.control.Open(r.Files[0]); err != nil {
+			srv.log.Error("control socket cannot be served", "error", err)
 		}
 	case *imsg.Family:
-		k.mu.Lock()
-		k.family = *m
-		k.mu.Unlock()
+		srv.mu.Lock()
+		srv.family = *m
+		srv.mu.Unlock()
 	case *imsg.Start:
-		k.mu.Lock()
-		k.barrier.started = true
-		k.settle()
-		k.mu.Unlock()
+		srv.mu.Lock()
+		srv.barrier.started = true
+		srv.settle()
+		srv.mu.Unlock()
 	case *imsg.Dump:
-		go k.control.Dump(link.ReplyTo(r, m))
+		go srv.control.Dump(link.ReplyTo(r, m))
 	default:
 		// Drain asks nothing of us: lockd ends with the parent's link, after
 		// the last worker.

@@ -46,37 +46,37 @@ func maxIdents(s *session) *imsg.Offence {
 // offend deals with one offence of s, and answers with what came of it; zero is
 // success. One with late, for which nobody waits, is dropped when that says so at its
 // turn, or when many of its client's wait already.
-func (k *keeper) offend(s *session, m *imsg.Offence, late func() bool, answer func(imsg.Errno)) {
+func (srv *server) offend(s *session, m *imsg.Offence, late func() bool, answer func(imsg.Errno)) {
 	this := offence{m.Transaction, m.Found}
 	repeat := slices.Contains(s.offences, this)
-	lock := k.config.LockOn&m.Found.LockOn() != 0
-	name := k.live.clientName(s)
+	lock := srv.config.LockOn&m.Found.LockOn() != 0
+	name := srv.live.clientName(s)
 	var job func()
 	switch {
 	case !repeat && len(s.offences) == maxOffences:
 		answer(imsg.Busy)
 		return
-	case lock && late != nil && k.aside.waiting(name) >= maxUnawaited:
+	case lock && late != nil && srv.fileCalls.waiting(name) >= maxUnawaited:
 		// A client that is turned away leaves room for others; those before lock it.
 	case lock && repeat:
 		job = func() { answer(0) } // behind the first
 	case lock:
-		job = k.catch(name, s, m, late, answer)
+		job = srv.catch(name, s, m, late, answer)
 	}
 	if !repeat {
 		s.offences = append(s.offences, this)
 	}
 	if job == nil {
 		answer(0)
-	} else if !k.aside.begin(name, job) {
-		k.log.Error("client is not locked: too much waits for the disk", imsg.SessionKey, s.number)
+	} else if !srv.fileCalls.begin(name, job) {
+		srv.log.Error("client is not locked: too much waits for the disk", imsg.SessionKey, s.number)
 		answer(imsg.Busy)
 	}
 }
 
 // catch is what is to be done of an offence of s, whose lock has this name.
-func (k *keeper) catch(name string, s *session, m *imsg.Offence, late func() bool, answer func(imsg.Errno)) func() {
-	config, about, run := k.config, s.subject(), k.script(name, s, m)
+func (srv *server) catch(name string, s *session, m *imsg.Offence, late func() bool, answer func(imsg.Errno)) func() {
+	config, about, run := srv.config, s.subject(), srv.script(name, s, m)
 	cause := m.Virus
 	if cause == "" {
 		cause = m.Found.String()
@@ -85,33 +85,33 @@ func (k *keeper) catch(name string, s *session, m *imsg.Offence, late func() boo
 		if late != nil && late() {
 			return
 		}
-		m, fresh, err := k.locks.Lock(name, cause, config.LockDuration, config.LockPerm, about)
+		m, fresh, err := srv.locks.Lock(name, cause, config.LockDuration, config.LockPerm, about)
 		if fresh && m == locks.Locked {
-			k.log.Info("LOCK:CREATED ("+path.Join(config.LockPath, name)+"): "+locks.Printable(cause), imsg.SessionKey, about.Session)
+			srv.log.Info("LOCK:CREATED ("+path.Join(config.LockPath, name)+"): "+locks.Printable(cause), imsg.SessionKey, about.Session)
 		}
 		if err != nil {
-			k.log.Error("client is not locked", imsg.SessionKey, about.Session, "error", err)
+			srv.log.Error("client is not locked", imsg.SessionKey, about.Session, "error", err)
 			answer(imsg.Resource)
 			return
 		}
 		if m == locks.Locked {
-			k.mu.Lock()
-			k.tell(s, about.Addr, name)
-			k.mu.Unlock()
+			srv.mu.Lock()
+			srv.tellLocked(s, about.Addr, name)
+			srv.mu.Unlock()
 		}
 		if fresh && config.ActionScript {
-			k.runner.dispatch(run)
+			srv.runner.dispatch(run)
 		}
 		answer(0)
 	}
 }
 
-// tell says to the workers that the sessions of the client at addr, whose lock has
+// tellLocked says to the workers that the sessions of the client at addr, whose lock has
 // this name, are locked, but for the caught one.
-func (k *keeper) tell(caught *session, addr netip.Addr, name string) {
+func (srv *server) tellLocked(caught *session, addr netip.Addr, name string) {
 	told := make(map[*worker][]uint64)
-	for _, s := range k.live.sameHost(addr) {
-		if s != caught && s.known && k.live.clientName(s) == name {
+	for _, s := range srv.live.sameHost(addr) {
+		if s != caught && s.identKnown && srv.live.clientName(s) == name {
 			told[s.worker] = append(told[s.worker], s.number)
 		}
 	}
@@ -119,7 +119,7 @@ func (k *keeper) tell(caught *session, addr netip.Addr, name string) {
 		for page := range slices.Chunk(numbers, imsg.LockedPage) {
 			if err := w.conn.Send(&imsg.Locked{Numbers: page}); err == imsg.Busy {
 				// It would let a mail of a locked client pass.
-				k.expel(w, "does not take what it is told")
+				srv.dropWorker(w, "does not take what it is told")
 				break
 			}
 		}
@@ -127,18 +127,18 @@ func (k *keeper) tell(caught *session, addr netip.Addr, name string) {
 }
 
 // script is what the script is told.
-func (k *keeper) script(name string, s *session, m *imsg.Offence) *imsg.Run {
+func (srv *server) script(name string, s *session, m *imsg.Offence) *imsg.Run {
 	r := &imsg.Run{
 		Offence:      *m,
 		Started:      s.started,
 		Client:       s.client,
 		Local:        s.local,
 		Ident:        s.ident,
-		LockFile:     path.Join(k.config.LockPath, name),
-		LockDuration: k.config.LockDuration,
+		LockFile:     path.Join(srv.config.LockPath, name),
+		LockDuration: srv.config.LockDuration,
 	}
-	if k.config.Mode.Remote() { // elsewhere there are no idents to count
-		r.IdentCount = k.live.identCount(s)
+	if srv.config.Mode.Remote() { // elsewhere there are no idents to count
+		r.IdentCount = srv.live.identCount(s)
 	}
 	r.Target = locks.Plain(m.Target)
 	if !r.Target.IsValid() {

@@ -141,7 +141,7 @@ func TestWithoutLockingEachEventRunsTheScript(t *testing.T) {
 	}
 }
 
-func TestSaintIsSpared(t *testing.T) {
+func TestWhitelistedIsExempt(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("only root can make a file of uid 0")
 	}

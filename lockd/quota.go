@@ -11,23 +11,23 @@ import (
 )
 
 // use is the use of a quota by s.
-func (k *keeper) use(s *session, what imsg.Rate, n uint64) *rates.Use {
+func (srv *server) use(s *session, what imsg.Rate, n uint64) *rates.Use {
 	return &rates.Use{
-		Client: k.live.clientName(s), Session: s.number, Addr: s.client.Addr(), Ident: s.ident,
+		Client: srv.live.clientName(s), Session: s.number, Addr: s.client.Addr(), Ident: s.ident,
 		Counter: what, Amount: n, Target: s.target,
 	}
 }
 
 // allow judges a use that s asks for, and answers r.
-func (k *keeper) allow(r link.Reply[imsg.QuotaResult], s *session, m *imsg.QuotaUse) {
-	u := k.use(s, m.Counter, m.Amount)
-	begun := k.aside.begin(u.Client, func() {
+func (srv *server) allow(r link.Reply[imsg.QuotaResult], s *session, m *imsg.QuotaUse) {
+	u := srv.use(s, m.Counter, m.Amount)
+	begun := srv.fileCalls.begin(u.Client, func() {
 		if r.Late() {
 			return
 		}
-		o := k.rates.Judge(u)
-		if !k.allowed(r, s, m, u, o) && o.Taken {
-			k.rates.GiveBack(u)
+		o := srv.rates.Judge(u)
+		if !srv.allowed(r, s, m, u, o) && o.Taken {
+			srv.rates.GiveBack(u)
 		}
 	})
 	if !begun {
@@ -37,26 +37,26 @@ func (k *keeper) allow(r link.Reply[imsg.QuotaResult], s *session, m *imsg.Quota
 
 // allowed answers r by what came of u. It is false if s has left meanwhile, or its
 // worker waits no more.
-func (k *keeper) allowed(r link.Reply[imsg.QuotaResult], s *session, m *imsg.QuotaUse, u *rates.Use, o rates.Outcome) bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
+func (srv *server) allowed(r link.Reply[imsg.QuotaResult], s *session, m *imsg.QuotaUse, u *rates.Use, o rates.Outcome) bool {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
 	switch {
-	case k.live.sessions[s.number] != s:
+	case srv.live.sessions[s.number] != s:
 		r.Fail(imsg.NotFound)
 		return false
 	case r.Late():
 		return false
 	}
-	k.rates.Log(u, o)
+	srv.rates.Log(u, o)
 	r.Answer(&imsg.QuotaResult{QuotaUse: *m, Refusal: o.Refusal})
 	return true
 }
 
 // unuse takes a use back that nobody came to know of.
-func (k *keeper) unuse(s *session, what imsg.Rate, n uint64) {
-	if !k.rates.On() {
+func (srv *server) unuse(s *session, what imsg.Rate, n uint64) {
+	if !srv.rates.On() {
 		return
 	}
-	u := k.use(s, what, n)
-	k.aside.begin(u.Client, func() { k.rates.GiveBack(u) })
+	u := srv.use(s, what, n)
+	srv.fileCalls.begin(u.Client, func() { srv.rates.GiveBack(u) })
 }

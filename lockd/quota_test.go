@@ -29,7 +29,7 @@ func (h *house) reload(c imsg.LockdConfig) {
 	h.Configure(&c)
 }
 
-func (w *hand) use(number uint64, c imsg.Rate, n uint64) imsg.Refusal {
+func (w *testWorker) use(number uint64, c imsg.Rate, n uint64) imsg.Refusal {
 	w.t.Helper()
 	m, err := link.Ask(w, &imsg.QuotaUse{Number: number, Counter: c, Amount: n}, patience)
 	if err != nil {
@@ -38,7 +38,7 @@ func (w *hand) use(number uint64, c imsg.Rate, n uint64) imsg.Refusal {
 	return m.Refusal
 }
 
-func (w *hand) identify(number uint64, ident, target string) *imsg.Admission {
+func (w *testWorker) identify(number uint64, ident, target string) *imsg.Admission {
 	w.t.Helper()
 	m := &imsg.Ident{Number: number, Ident: ident}
 	if target != "" {
@@ -52,7 +52,7 @@ func storePath(t testing.TB) string { return filepath.Join(t.TempDir(), "rates")
 // recordCount is how many clients something is remembered of.
 func (h *house) recordCount() int {
 	h.t.Helper()
-	list, err := h.keeper.rates.List("", 1000)
+	list, err := h.server.rates.List("", 1000)
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -137,7 +137,7 @@ func TestUses(t *testing.T) {
 		t.Errorf("a counter that is off refuses: %d", r)
 	}
 	for _, row := range []struct {
-		w    *hand
+		w    *testWorker
 		m    imsg.QuotaUse
 		want imsg.Errno
 	}{
@@ -238,12 +238,12 @@ func TestOrderOfRates(t *testing.T) {
 			t.Errorf("the lock goes first: %+v", a)
 		}
 	}
-	h.keeper.locks.Files.Remove("192.0.2.7")
+	h.server.locks.Files.Remove("192.0.2.7")
 	if a := w.enter("192.0.2.7"); a.Refusal != imsg.Admitted {
 		t.Errorf("a locked connection was counted: %+v", a)
 	}
 	for i := range rates.MaxTargets {
-		h.keeper.rates.Judge(&rates.Use{
+		h.server.rates.Judge(&rates.Use{
 			Client: "192.0.2.7", Counter: imsg.RateTargets, Target: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}), 25),
 		})
 	}
@@ -350,9 +350,9 @@ func TestIdentIsLimited(t *testing.T) {
 	b := next("ann")
 	w.identify(b.Number, "joe", "")
 	n := h.recordCount()
-	h.keeper.mu.Lock()
-	defer h.keeper.mu.Unlock()
-	if s := h.keeper.live.sessions[b.Number]; s.ident != "ann" || n != 3 {
+	h.server.mu.Lock()
+	defer h.server.mu.Unlock()
+	if s := h.server.live.sessions[b.Number]; s.ident != "ann" || n != 3 {
 		t.Errorf("%+v, %d records", s, n)
 	}
 }
@@ -380,7 +380,7 @@ func TestTargetThatIsFoundLater(t *testing.T) {
 	if a := w.identify(enter().Number, "nobody", "198.51.100.1"); a.Refusal != imsg.RefusedRate {
 		t.Errorf("%+v", a)
 	}
-	if r, err := h.keeper.rates.Show("192.0.2.7"); err != nil || r.Entry.Used[imsg.RateConnections] != 1 || len(r.Targets) != 1 {
+	if r, err := h.server.rates.Show("192.0.2.7"); err != nil || r.Entry.Used[imsg.RateConnections] != 1 || len(r.Targets) != 1 {
 		t.Errorf("%+v, %v", r, err)
 	}
 }
@@ -388,12 +388,12 @@ func TestTargetThatIsFoundLater(t *testing.T) {
 func TestIdentAfterACrash(t *testing.T) {
 	c := remote()
 	c.MaxPerIdent = 1
-	ledger := imsgtest.TempFile(t)
-	h := open(t, plan{config: c, ledger: ledger})
+	counterFile := imsgtest.TempFile(t)
+	h := open(t, plan{config: c, counterFile: counterFile})
 	w := h.worker(0)
 	a, b := w.enter("192.0.2.7"), w.enter("192.0.2.7")
 	h.close()
-	h = open(t, plan{config: c, ledger: ledger})
+	h = open(t, plan{config: c, counterFile: counterFile})
 	w = h.hire(0)
 	w.say(&imsg.Announce{Sessions: []imsg.LiveSession{
 		{Number: a.Number, Client: at("192.0.2.7"), State: imsg.StateData, Ident: "joe"},

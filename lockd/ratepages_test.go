@@ -86,14 +86,14 @@ func TestRateByHand(t *testing.T) {
 	if r := show("192.0.2.7"); r.Entry.Used[imsg.RateConnections] != 0 || r.Entry.Quotas[imsg.RateConnections] != 4 || len(r.Targets) != 0 {
 		t.Errorf("%+v", r)
 	}
-	h.keeper.records.Flush()
+	h.server.records.Flush()
 	if k := kind(&imsg.RateReset{Client: "192.0.2.7", Forget: true}); k != 0 {
 		t.Error(k)
 	}
 	if _, err := link.Ask(o, &imsg.RateShow{Client: "192.0.2.7"}, patience); err != imsg.NotFound {
 		t.Error(err)
 	}
-	h.keeper.records.Flush()
+	h.server.records.Flush()
 	if _, err := link.Ask(o, &imsg.RateShow{Client: "192.0.2.7"}, patience); err != imsg.NotFound {
 		t.Error(err)
 	}

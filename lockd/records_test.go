@@ -114,14 +114,14 @@ func TestDamagedStore(t *testing.T) {
 			for i := range 50 {
 				w.enter(fmt.Sprintf("10.0.%d.200", i))
 			}
-			h.keeper.records.Flush()
-			h.keeper.rates.Sweep()
+			h.server.records.Flush()
+			h.server.rates.Sweep()
 			w.enter("192.0.2.1")
 			a := w.enter("192.0.2.1")
 			if a.Refusal == imsg.Admitted {
 				t.Errorf("%+v", a)
 			}
-			if !strings.Contains(h.log.String(), "level=ERROR") && h.keeper.records.Flush() != nil {
+			if !strings.Contains(h.log.String(), "level=ERROR") && h.server.records.Flush() != nil {
 				t.Error("nothing was said")
 			}
 		})

@@ -12,36 +12,36 @@ import (
 	"github.com/smtp-gated/smtp-gated/lockd/control"
 )
 
-// view is what lockd/control may do with a keeper.
-type view struct{ *keeper }
+// view is what lockd/control may do with a server.
+type view struct{ *server }
 
 // Overview implements control.House.
-func (k view) Overview() control.Overview {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return control.Overview{Config: k.config, Family: k.family, Live: len(k.live.sessions)}
+func (srv view) Overview() control.Overview {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	return control.Overview{Config: srv.config, Family: srv.family, Live: len(srv.live.sessions)}
 }
 
 // LiveAfter implements control.House.
-func (k view) LiveAfter(after uint64, n int) []control.Session {
-	k.mu.Lock()
-	numbers := make([]uint64, 0, len(k.live.sessions))
-	for n := range k.live.sessions {
+func (srv view) LiveAfter(after uint64, n int) []control.Session {
+	srv.mu.Lock()
+	numbers := make([]uint64, 0, len(srv.live.sessions))
+	for n := range srv.live.sessions {
 		if n > after {
 			numbers = append(numbers, n)
 		}
 	}
-	k.mu.Unlock()
+	srv.mu.Unlock()
 	slices.Sort(numbers)
 
-	k.mu.Lock()
-	defer k.mu.Unlock()
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
 	var list []control.Session
 	for _, number := range numbers {
 		if len(list) == n {
 			break
 		}
-		s := k.live.sessions[number]
+		s := srv.live.sessions[number]
 		if s == nil {
 			continue // it has left meanwhile
 		}
@@ -53,21 +53,21 @@ func (k view) LiveAfter(after uint64, n int) []control.Session {
 }
 
 // Workers implements control.House.
-func (k view) Workers() (links []*link.Conn) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	for w := range k.workers {
+func (srv view) Workers() (links []*link.Conn) {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	for w := range srv.workers {
 		links = append(links, w.conn)
 	}
 	return links
 }
 
 // TellLocked implements control.House.
-func (k view) TellLocked(addr netip.Addr, name string) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.tell(nil, addr, name)
+func (srv view) TellLocked(addr netip.Addr, name string) {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	srv.tellLocked(nil, addr, name)
 }
 
 // Aside implements control.House.
-func (k view) Aside(turn string, job func()) bool { return k.aside.begin(turn, job) }
+func (srv view) Aside(turn string, job func()) bool { return srv.fileCalls.begin(turn, job) }

@@ -24,28 +24,28 @@ type worker struct {
 	gone      bool
 }
 
-func (k *keeper) join(r link.Request, m *imsg.Peer) error {
+func (srv *server) attachWorker(r link.Request, m *imsg.Peer) error {
 	w := &worker{member: m.Member}
-	k.mu.Lock()
-	defer k.mu.Unlock() // the handler waits until w.conn is known
-	conn, err := k.parent.Accept(r, m, func(r link.Request) { k.fromWorker(w, r) })
+	srv.mu.Lock()
+	defer srv.mu.Unlock() // the handler waits until w.conn is known
+	conn, err := srv.parent.Accept(r, m, func(r link.Request) { srv.fromWorker(w, r) })
 	if err != nil {
 		return err
 	}
 	w.conn = conn
-	k.workers[w] = struct{}{}
-	late := time.AfterFunc(announceTime, func() { k.overdue(w) })
+	srv.workers[w] = struct{}{}
+	late := time.AfterFunc(announceTime, func() { srv.overdue(w) })
 	go func() {
 		<-conn.Done()
 		late.Stop()
-		k.lost(w)
+		srv.lost(w)
 	}()
 	return nil
 }
 
-func (k *keeper) fromWorker(w *worker, r link.Request) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
+func (srv *server) fromWorker(w *worker, r link.Request) {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
 	if w.gone {
 		r.Close()
 		return
@@ -60,55 +60,55 @@ func (k *keeper) fromWorker(w *worker, r link.Request) {
 			r.Fail(imsg.Invalid)
 			return
 		}
-		if k.barrier.settled && w.announced {
-			k.enter(w, link.ReplyTo(r, m), m)
-		} else if !k.barrier.hold(held{w, link.ReplyTo(r, m), m}) {
+		if srv.barrier.settled && w.announced {
+			srv.enter(w, link.ReplyTo(r, m), m)
+		} else if !srv.barrier.hold(held{w, link.ReplyTo(r, m), m}) {
 			r.Fail(imsg.Busy)
 		}
 	case *imsg.Ident:
-		if s := k.judgedOf(w, r, m.Number); s != nil {
-			k.identify(link.ReplyTo(r, m), s, m)
+		if s := srv.judgedOf(w, r, m.Number); s != nil {
+			srv.identify(link.ReplyTo(r, m), s, m)
 		}
 	case *imsg.QuotaUse:
-		switch s := k.judgedOf(w, r, m.Number); {
+		switch s := srv.judgedOf(w, r, m.Number); {
 		case s == nil:
 		case m.Counter == imsg.RateConnections || m.Counter > imsg.RateTargets:
 			r.Fail(imsg.Invalid)
 		default:
-			k.allow(link.ReplyTo(r, m), s, m)
+			srv.allow(link.ReplyTo(r, m), s, m)
 		}
 	case *imsg.QuotaUnused:
-		if s := k.live.of(w, m.Number); s != nil && m.Counter < imsg.RateCounters {
-			k.unuse(s, m.Counter, m.Amount)
+		if s := srv.live.of(w, m.Number); s != nil && m.Counter < imsg.RateCounters {
+			srv.unuse(s, m.Counter, m.Amount)
 		}
 	case *imsg.Announce:
-		k.announce(w, m)
+		srv.announce(w, m)
 	case *imsg.Leave:
 		// A session that is not here any more has been forgotten with a crash,
 		// or was never admitted.
-		if s := k.live.of(w, m.Number); s != nil {
+		if s := srv.live.of(w, m.Number); s != nil {
 			if m.Late && s.counted {
-				k.unuse(s, imsg.RateConnections, 1)
+				srv.unuse(s, imsg.RateConnections, 1)
 			}
-			k.live.remove(s)
+			srv.live.remove(s)
 		}
 	case *imsg.Counts:
 		if len(m.Add) > int(imsg.Counters) {
-			k.expel(w, "adds to counters that do not exist")
+			srv.dropWorker(w, "adds to counters that do not exist")
 			return
 		}
-		k.counters.Add(m.Add, k.machine.now())
+		srv.counters.Add(m.Add, srv.env.now())
 	case *imsg.Offence:
-		if s := k.judgedOf(w, r, m.Number); s != nil {
-			k.offend(s, m, nil, func(kind imsg.Errno) { link.ReplyTo(r, m).Answer(&imsg.Done{Errno: kind}) })
+		if s := srv.judgedOf(w, r, m.Number); s != nil {
+			srv.offend(s, m, nil, func(kind imsg.Errno) { link.ReplyTo(r, m).Answer(&imsg.Done{Errno: kind}) })
 		}
 	}
 }
 
 // judgedOf returns w's session of this number. Of one it has not heard the
 // admission of it cannot speak: r fails then.
-func (k *keeper) judgedOf(w *worker, r link.Request, number uint64) *session {
-	s := k.live.of(w, number)
+func (srv *server) judgedOf(w *worker, r link.Request, number uint64) *session {
+	s := srv.live.of(w, number)
 	if s == nil || s.judging != nil {
 		r.Fail(imsg.NotFound)
 		return nil
@@ -117,68 +117,68 @@ func (k *keeper) judgedOf(w *worker, r link.Request, number uint64) *session {
 }
 
 // announce takes up sessions that were admitted by a lockd before us.
-func (k *keeper) announce(w *worker, m *imsg.Announce) {
+func (srv *server) announce(w *worker, m *imsg.Announce) {
 	if w.last {
-		k.expel(w, "announces sessions twice")
+		srv.dropWorker(w, "announces sessions twice")
 		return
 	}
 	for i := range m.Sessions {
 		l := &m.Sessions[i]
 		// A number nobody gave out, or that is taken, would let a worker speak
 		// of sessions that are not its own.
-		if !k.counters.Given(l.Number) || k.live.sessions[l.Number] != nil || !l.Client.IsValid() || w.sessions >= k.config.MaxConnections {
-			k.log.Warn("announced session is not taken up", "number", l.Number, "member", w.member)
+		if !srv.counters.Given(l.Number) || srv.live.sessions[l.Number] != nil || !l.Client.IsValid() || w.sessions >= srv.config.MaxConnections {
+			srv.log.Warn("announced session is not taken up", "number", l.Number, "member", w.member)
 			continue
 		}
-		k.live.add(&session{
+		srv.live.add(&session{
 			number: l.Number, worker: w, started: l.Started,
 			client: locks.Plain(l.Client), local: locks.Plain(l.Local), target: locks.Plain(l.Target), ident: clip(l.Ident, locks.MaxIdent),
-			known: !k.config.Mode.Remote() || l.State > imsg.StateIdent,
+			identKnown: !srv.config.Mode.Remote() || l.State > imsg.StateIdent,
 		})
 	}
-	k.counters.Peak(len(k.live.sessions))
+	srv.counters.Peak(len(srv.live.sessions))
 	if m.Last {
 		w.announced, w.last = true, true
-		k.settle()
+		srv.settle()
 	}
 }
 
 // overdue ends the wait for a worker that does not announce.
-func (k *keeper) overdue(w *worker) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if w.gone || w.announced && k.barrier.settled {
+func (srv *server) overdue(w *worker) {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	if w.gone || w.announced && srv.barrier.settled {
 		return
 	}
 	if !w.announced {
-		k.log.Warn("worker did not announce its sessions in time", "member", w.member)
+		srv.log.Warn("worker did not announce its sessions in time", "member", w.member)
 	}
-	w.announced, k.barrier.started = true, true
-	k.settle()
+	w.announced, srv.barrier.started = true, true
+	srv.settle()
 }
 
 // settle lets in who waits, as far as all is known that admission needs.
-func (k *keeper) settle() {
-	for _, h := range k.barrier.release(k.workers) {
-		k.enter(h.w, h.r, h.m)
+func (srv *server) settle() {
+	for _, h := range srv.barrier.release(srv.workers) {
+		srv.enter(h.w, h.r, h.m)
 	}
 }
 
 // lost forgets a worker that ended, and its sessions with it.
-func (k *keeper) lost(w *worker) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
+func (srv *server) lost(w *worker) {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
 	w.gone = true
-	delete(k.workers, w)
-	k.barrier.drop(w)
-	k.live.removeAll(w)
-	k.settle()
+	delete(srv.workers, w)
+	srv.barrier.drop(w)
+	srv.live.removeAll(w)
+	srv.settle()
 }
 
-// expel ends the link to a worker that said what makes no sense, or that does
+// dropWorker ends the link to a worker that said what makes no sense, or that does
 // not take what it is told; the parent replaces it.
-func (k *keeper) expel(w *worker, why string) {
-	k.log.Error("link closed", "peer", imsg.Session, "member", w.member, "reason", why)
-	k.parent.Send(&imsg.BadPeer{Room: imsg.Session, Member: w.member})
+func (srv *server) dropWorker(w *worker, why string) {
+	srv.log.Error("link closed", "peer", imsg.Session, "member", w.member, "reason", why)
+	srv.parent.Send(&imsg.BadPeer{Room: imsg.Session, Member: w.member})
 	w.conn.Close()
 }

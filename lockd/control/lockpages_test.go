@@ -49,7 +49,7 @@ func TestLocksArePaged(t *testing.T) {
 	}
 }
 
-func TestSaintByHand(t *testing.T) {
+func TestWhitelistedByHand(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("only root can make a file of uid 0")
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 )
 
-// again opens the ledger as the next lockd would.
+// again opens the file of the counters as the next lockd would.
 func again(t *testing.T, f *os.File) *Counters {
 	t.Helper()
 	g, err := os.OpenFile(f.Name(), os.O_RDWR, 0)
@@ -23,7 +23,7 @@ func again(t *testing.T, f *os.File) *Counters {
 	return c
 }
 
-func TestLedgerNeverRepeatsANumber(t *testing.T) {
+func TestNumbersAreNeverRepeated(t *testing.T) {
 	f := imsgtest.TempFile(t)
 	seen := make(map[uint64]bool)
 	for range 5 { // crashes: nothing is saved at the end
@@ -42,7 +42,7 @@ func TestLedgerNeverRepeatsANumber(t *testing.T) {
 	}
 }
 
-func TestLedgerSurvivesACutWrite(t *testing.T) {
+func TestFileSurvivesACutWrite(t *testing.T) {
 	f := imsgtest.TempFile(t)
 	c := again(t, f)
 	for range 2 {

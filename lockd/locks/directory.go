@@ -169,7 +169,7 @@ func (l *Directory) Look(name string, duration int, s Subject) Mark {
 }
 
 // Lock makes sure that s is locked. fresh says that it was not before. Without
-// locking every offence is fresh, a saint's never.
+// locking every offence is fresh, a whitelisted client's never.
 func (l *Directory) Lock(name, cause string, duration int, perm uint32, s Subject) (m Mark, fresh bool, err error) {
 	m = l.Look(name, duration, s)
 	if m != Unlocked || duration == 0 {

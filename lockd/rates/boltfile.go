@@ -51,7 +51,7 @@ func (t *FileStore) Open(f *os.File) {
 	}
 	t.mu.Lock()
 	old := t.file
-	t.file, t.inode, t.failed = file, inode, nil
+	t.file, t.inode, t.writeFailed = file, inode, nil
 	t.mu.Unlock()
 	t.swept = nil
 	if old != nil {
@@ -116,7 +116,7 @@ func (t *FileStore) openPending() {
 		}
 		t.mu.Lock()
 	}
-	t.file, t.inode, t.failed = file, inode, nil
+	t.file, t.inode, t.writeFailed = file, inode, nil
 	for client, r := range t.dirty {
 		if w := there[client]; w != nil && r != nil && w.generation >= r.generation {
 			delete(t.dirty, client)

@@ -41,13 +41,13 @@ type FileStore struct {
 	many chan struct{} // says that dirty is worth writing
 
 	// mu is held for moments, and never over a file call.
-	mu      sync.Mutex
-	file    *bbolt.DB          // nil: there is none, or it is unusable; set under fileMu, too
-	inode   fs.FileInfo        // of file
-	failed  error              // of the last write; said once
-	writes  int                // how often one was over
-	dirty   map[string]*Record // changed since it was written; nil: forgotten
-	writing map[string]*Record // being written: not changed any more
+	mu          sync.Mutex
+	file        *bbolt.DB          // nil: there is none, or it is unusable; set under fileMu, too
+	inode       fs.FileInfo        // of file
+	writeFailed error              // of the last write; said once
+	writes      int                // how often one was over
+	dirty       map[string]*Record // changed since it was written; nil: forgotten
+	writing     map[string]*Record // being written: not changed any more
 
 	// fileMu is held while the file is written, walked through or exchanged, by those
 	// who have time for that. It is always taken first.
@@ -206,7 +206,7 @@ func (t *FileStore) Flush() error {
 	if t.file == nil {
 		return errNone
 	}
-	return t.failed
+	return t.writeFailed
 }
 
 // write writes what has changed.
@@ -227,7 +227,7 @@ func (t *FileStore) write() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if err != nil {
-		if t.failed == nil {
+		if t.writeFailed == nil {
 			t.log.Error("rates would not survive a crash", "error", err)
 		}
 		maps.Copy(changed, t.dirty) // what changed meanwhile is newer
@@ -236,7 +236,7 @@ func (t *FileStore) write() {
 			t.file = nil
 		}
 	}
-	t.failed = err
+	t.writeFailed = err
 	t.writing = nil
 	t.writes++
 }

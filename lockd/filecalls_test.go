@@ -30,10 +30,10 @@ type frozen struct {
 
 // freezing puts one between lockd and its lock directory. Nobody has entered yet.
 func (h *house) freezing() *frozen {
-	h.keeper.mu.Lock()
-	defer h.keeper.mu.Unlock()
-	f := &frozen{Files: h.keeper.locks.Files}
-	h.keeper.locks.Files = f
+	h.server.mu.Lock()
+	defer h.server.mu.Unlock()
+	f := &frozen{Files: h.server.locks.Files}
+	h.server.locks.Files = f
 	h.t.Cleanup(f.thaw)
 	return f
 }
@@ -97,7 +97,7 @@ func (f *frozen) Remove(name string) error {
 }
 
 // askFor asks, and does not wait longer than that.
-func (w *hand) askFor(d time.Duration, q imsg.Question[imsg.Admission]) (*imsg.Admission, error) {
+func (w *testWorker) askFor(d time.Duration, q imsg.Question[imsg.Admission]) (*imsg.Admission, error) {
 	return link.Ask(w, q, d)
 }
 
@@ -112,7 +112,7 @@ func TestFrozenDirectory(t *testing.T) {
 	dir.freeze("")
 	var all sync.WaitGroup
 	for i := range 300 {
-		w := []*hand{one, two}[i%2]
+		w := []*testWorker{one, two}[i%2]
 		all.Go(func() {
 			if _, err := w.askFor(time.Second, entering(fmt.Sprintf("10.0.%d.%d", i/200, i%200))); err != imsg.Timeout && err != imsg.Busy {
 				t.Errorf("client %d: %v", i, err)
@@ -205,10 +205,10 @@ func TestRepeatWaitsForTheLock(t *testing.T) {
 // TestHeldUp is a lockd that was stopped, at any step of a session's admission,
 // for longer than its askers wait.
 // heldUp asks a lockd that does not come to it in time.
-func heldUp[A any](h *house, w *hand, q imsg.Question[A]) {
+func heldUp[A any](h *house, w *testWorker, q imsg.Question[A]) {
 	h.t.Helper()
-	h.keeper.mu.Lock()
-	defer h.keeper.mu.Unlock()
+	h.server.mu.Lock()
+	defer h.server.mu.Unlock()
 	if _, err := link.Ask(w, q, 10*time.Millisecond); err != imsg.Timeout {
 		h.t.Errorf("%T: %v", q, err)
 	}
@@ -283,9 +283,9 @@ func TestHeldQuestionsGoWithTheirAskers(t *testing.T) {
 	admitted := make(chan *imsg.Admission, 1)
 	go func() { admitted <- one.enter("192.0.2.7") }()
 	eventually(t, "one waits", func() bool {
-		h.keeper.mu.Lock()
-		defer h.keeper.mu.Unlock()
-		return len(h.keeper.barrier.held) == 1 && !h.keeper.barrier.held[0].r.Late()
+		h.server.mu.Lock()
+		defer h.server.mu.Unlock()
+		return len(h.server.barrier.held) == 1 && !h.server.barrier.held[0].r.Late()
 	})
 	h.Tell(&imsg.Start{})
 	if a := receive(t, admitted); a.Sessions != 1 || a.Same != 1 {
@@ -302,7 +302,7 @@ func TestLimitAndLockHold(t *testing.T) {
 		c := usual()
 		c.MaxPerHost, c.LockOn = 30+rand.IntN(enters), imsg.LockVirus
 		h := open(t, plan{config: c})
-		workers := []*hand{h.worker(0), h.worker(1), h.worker(2)}
+		workers := []*testWorker{h.worker(0), h.worker(1), h.worker(2)}
 		caught := workers[0].enter("192.0.2.7")
 		var admitted sync.Map // by number
 		var count, left, most atomic.Int64

@@ -1,12 +1,6 @@
-// File calls, made aside: nothing that may have to wait for a disk happens under
-// the keeper's lock. This file owns how many there are at once, and that those of
-// one client come in their order. It must never make anybody wait.
-
 package lockd
 
-import (
-	"sync"
-)
+import "sync"
 
 const (
 	// maxFileCalls bounds the file calls under way: each holds a thread, and on a
@@ -18,22 +12,24 @@ const (
 	maxUnawaited = 16
 )
 
-// aside runs what looks at files. Two jobs of one name never run at once, so that
-// a look and what follows from it are one.
-type aside struct {
+// fileCalls runs what looks at files aside: nothing that may have to wait for a disk
+// happens under the room's lock. It owns how many there are at once, and that those of
+// one client come in their order: two jobs of one name never run at once, so that a look
+// and what follows from it are one. Who begins one never waits.
+type fileCalls struct {
 	slots  chan struct{}
 	mu     sync.Mutex
 	queues map[string][]func() // of the names at work, what is still to do
 	queued int
 }
 
-func newAside() *aside {
-	return &aside{slots: make(chan struct{}, maxFileCalls), queues: make(map[string][]func())}
+func newFileCalls() *fileCalls {
+	return &fileCalls{slots: make(chan struct{}, maxFileCalls), queues: make(map[string][]func())}
 }
 
 // begin has job run behind all that was begun under name before. It is false if
 // too much waits already.
-func (a *aside) begin(name string, job func()) bool {
+func (a *fileCalls) begin(name string, job func()) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.queued >= maxQueued {
@@ -49,14 +45,14 @@ func (a *aside) begin(name string, job func()) bool {
 }
 
 // waiting is how much waits under name.
-func (a *aside) waiting(name string) int {
+func (a *fileCalls) waiting(name string) int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return len(a.queues[name])
 }
 
 // work does what was begun under name until nothing is left.
-func (a *aside) work(name string) {
+func (a *fileCalls) work(name string) {
 	a.slots <- struct{}{}
 	defer func() { <-a.slots }()
 	for job := a.next(name); job != nil; job = a.next(name) {
@@ -64,7 +60,7 @@ func (a *aside) work(name string) {
 	}
 }
 
-func (a *aside) next(name string) func() {
+func (a *fileCalls) next(name string) func() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	queue := a.queues[name]
@@ -75,4 +71,13 @@ func (a *aside) next(name string) func() {
 	a.queues[name] = queue[1:]
 	a.queued--
 	return queue[0]
+}
+
+// finish waits for a job aside, however long it takes. It does nothing if too much
+// waits already.
+func (a *fileCalls) finish(name string, job func()) {
+	done := make(chan struct{})
+	if a.begin(name, func() { job(); close(done) }) {
+		<-done
+	}
 }

@@ -25,14 +25,14 @@ func TestSweptLocks(t *testing.T) {
 		}
 	}
 	root := os.Getuid() == 0
-	us := h.keeper.machine.uid
+	us := h.server.env.uid
 	age("192.0.2.1", 2*time.Hour, us)
 	age("192.0.2.2-joe", 2*time.Hour, us)
 	age("192.0.2.3", time.Minute, us)
 	age("README", 2*time.Hour, us)
 	os.Symlink("192.0.2.3", filepath.Join(h.dir, "192.0.2.4"))
 	if root {
-		age("192.0.2.5", 2*time.Hour, 0)     // a saint
+		age("192.0.2.5", 2*time.Hour, 0)     // whitelisted
 		age("192.0.2.6", 2*time.Hour, 12345) // an older daemon's
 	}
 	for i := range sweepFiles {
@@ -46,7 +46,7 @@ func TestSweptLocks(t *testing.T) {
 		return len(f)
 	}
 	all := left()
-	w := lockSweep{keeper: h.keeper}
+	w := janitor{server: h.server}
 	defer w.rest()
 	if w.next(); all-left() > sweepFiles || all-left() < sweepFiles/2 {
 		t.Errorf("%d of %d removed at once", all-left(), all)
