@@ -20,7 +20,7 @@ type runner struct {
 	parent *process.Parent
 	log    *slog.Logger
 
-	mu      sync.Mutex // no other is taken over it
+	mu      sync.Mutex // no other lock of the room is taken over it
 	action  link.Peer
 	conn    *link.Conn  // the present end of action
 	running int         // scripts it was given and has not dealt with

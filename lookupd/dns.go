@@ -23,24 +23,24 @@ const (
 )
 
 type nameservers struct {
-	addrs  []netip.AddrPort
-	places chan struct{}
+	addrs []netip.AddrPort
+	slots chan struct{}
 }
 
 func newNameservers(addrs []netip.AddrPort) *nameservers {
-	return &nameservers{addrs: addrs, places: make(chan struct{}, maxQueries)}
+	return &nameservers{addrs: addrs, slots: make(chan struct{}, maxQueries)}
 }
 
-// query has do ask one question when there is a place for it. An error of the
+// query has do ask one question when there is a slot for it. An error of the
 // standard resolver names the servers that were asked, in place of whom that would
 // have asked.
 func (n *nameservers) query(ctx context.Context, do func(*net.Resolver) error) error {
 	select {
-	case n.places <- struct{}{}:
+	case n.slots <- struct{}{}:
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	defer func() { <-n.places }()
+	defer func() { <-n.slots }()
 	q := &question{servers: n.addrs}
 	err := do(&net.Resolver{PreferGo: true, Dial: q.dial})
 	var dns *net.DNSError
@@ -73,7 +73,7 @@ func (q *question) dial(ctx context.Context, network, _ string) (net.Conn, error
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, network+addressFamily(server.Addr()), server.String())
 	if u, ok := conn.(*net.UDPConn); ok {
-		return hurried{u}, err
+		return retryConn{u}, err
 	}
 	return conn, err
 }
@@ -97,11 +97,11 @@ func addressFamily(a netip.Addr) string {
 	return "6"
 }
 
-// hurried is a query that gives up in time for another. It stays a PacketConn, by
+// retryConn is a query that gives up in time for another. It stays a PacketConn, by
 // which the resolver knows that it must send datagrams.
-type hurried struct{ *net.UDPConn }
+type retryConn struct{ *net.UDPConn }
 
-func (h hurried) SetDeadline(t time.Time) error {
+func (h retryConn) SetDeadline(t time.Time) error {
 	if soon := time.Now().Add(retry); soon.Before(t) {
 		t = soon
 	}

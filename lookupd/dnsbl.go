@@ -79,7 +79,7 @@ func (b *blocklists) ask(ctx context.Context, client netip.Addr) imsg.DNSBLResul
 		switch {
 		case errors.As(a.err, &stray):
 			listing.Failed++
-			b.say(list.Zone, stray)
+			b.logStray(list.Zone, stray)
 		case a.err != nil:
 			listing.Failed++
 			b.log.Warn("DNSBL query failed", "domain", list.Zone, "client", client, "error", a.err)
@@ -139,9 +139,9 @@ func (e strayError) Error() string {
 	return "outside " + entries.String() + ": the list is gone, or somebody rewrites what does not exist"
 }
 
-// say logs what a list answered in place of entries. It does so for every client,
+// logStray logs what a list answered in place of entries. It does so for every client,
 // so once in a while is enough.
-func (b *blocklists) say(zone string, e strayError) {
+func (b *blocklists) logStray(zone string, e strayError) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if last, ok := b.said[zone]; ok && time.Since(last) < repeat {

@@ -196,7 +196,7 @@ func TestWhoWasAsked(t *testing.T) {
 		cancel()
 		return nil
 	}})
-	checker := senders{newNameservers([]netip.AddrPort{late.addr})}
+	checker := spfChecker{newNameservers([]netip.AddrPort{late.addr})}
 	got := checker.check(ctx, &imsg.SPF{Client: netip.MustParseAddr("192.0.2.1"), Helo: "x", MailFrom: "a@late.test"})
 	if got.Verdict != imsg.SPFTempError || !strings.Contains(got.Problem, "lookup late.test on "+late.addr.String()+": ") {
 		t.Errorf("%+v", got)

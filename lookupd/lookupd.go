@@ -24,7 +24,7 @@ type room struct {
 	parent  *process.Parent
 	service *process.Service
 	lists   *blocklists
-	senders *senders
+	checker *spfChecker
 	finder  finder        // nil if the mode asks nobody
 	limit   time.Duration // of one question
 }
@@ -65,8 +65,8 @@ func (l *room) configure(c *imsg.LookupdConfig) error {
 	l.limit = imsg.Limit(c.Timeout)
 	dns := newNameservers(c.Nameservers)
 	l.lists = &blocklists{lists: c.Zones, dns: dns, log: l.parent.Log(), said: make(map[string]time.Time)}
-	l.senders = &senders{dns}
-	routers := routers{port: c.RemotePort, limit: l.limit, places: make(chan struct{}, maxRouters)}
+	l.checker = &spfChecker{dns}
+	routers := routers{port: c.RemotePort, limit: l.limit, slots: make(chan struct{}, maxRouters)}
 	switch c.Mode {
 	case imsg.ModeRemote:
 		l.finder = &remote{routers}
@@ -110,7 +110,7 @@ func (l *room) spf(ctx context.Context, q *imsg.SPF) (*imsg.SPFResult, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, l.limit)
 	defer cancel()
-	result := l.senders.check(ctx, q)
+	result := l.checker.check(ctx, q)
 	return &result, nil
 }
 

@@ -18,15 +18,15 @@ import (
 type remote struct{ routers }
 
 func (r *remote) find(ctx context.Context, client, local netip.AddrPort) (wire.Answer, error) {
-	if err := r.enter(ctx); err != nil {
+	if err := r.acquire(ctx); err != nil {
 		return wire.Answer{}, err
 	}
-	defer r.leave()
+	defer r.release()
 	ctx, cancel := context.WithTimeout(ctx, r.limit)
 	defer cancel()
 	a, err := r.ask(ctx, client, local)
 	if err != nil {
-		return wire.Answer{}, fmt.Errorf("ask the helper on %s: %w", r.helper(client), kindOf(err))
+		return wire.Answer{}, fmt.Errorf("ask the helper on %s: %w", r.helper(client), withErrno(err))
 	}
 	return a, nil
 }

@@ -27,13 +27,13 @@ type remoteUDP struct {
 // find sends the same question up to tries times. Its cookie stays the same, so
 // that an answer that is late for one try serves the next.
 func (r *remoteUDP) find(ctx context.Context, client, local netip.AddrPort) (wire.Answer, error) {
-	if err := r.enter(ctx); err != nil {
+	if err := r.acquire(ctx); err != nil {
 		return wire.Answer{}, err
 	}
-	defer r.leave()
+	defer r.release()
 	a, err := r.ask(ctx, client, local)
 	if err != nil {
-		return wire.Answer{}, fmt.Errorf("ask the helper on %s: %w", r.helper(client), kindOf(err))
+		return wire.Answer{}, fmt.Errorf("ask the helper on %s: %w", r.helper(client), withErrno(err))
 	}
 	return a, nil
 }

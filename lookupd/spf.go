@@ -18,7 +18,8 @@ import (
 // maxProblem bounds the text of an error that goes to the log, in octets.
 const maxProblem = 200
 
-type senders struct{ dns *nameservers }
+// spfChecker tells whether a client may use the name of a domain.
+type spfChecker struct{ dns *nameservers }
 
 var verdicts = map[spf.Result]imsg.SPFVerdict{
 	spf.None: imsg.SPFNone, spf.Neutral: imsg.SPFNeutral, spf.Pass: imsg.SPFPass, spf.Fail: imsg.SPFFail,
@@ -26,12 +27,12 @@ var verdicts = map[spf.Result]imsg.SPFVerdict{
 }
 
 // check asks the domain of q. When the time of ctx is over it is TempError.
-func (s *senders) check(ctx context.Context, q *imsg.SPF) imsg.SPFResult {
+func (s *spfChecker) check(ctx context.Context, q *imsg.SPF) imsg.SPFResult {
 	sender := identity(q.Helo, q.MailFrom)
 	if !qualified(sender[strings.IndexByte(sender, '@')+1:]) {
 		return imsg.SPFResult{Verdict: imsg.SPFNone}
 	}
-	p := &prudent{dns: s.dns, left: maxAsked}
+	p := &spfResolver{dns: s.dns, left: maxAsked}
 	result, err := spf.CheckHostWithSender(net.IP(q.Client.Unmap().AsSlice()), q.Helo, sender,
 		spf.WithContext(ctx), spf.WithResolver(p))
 	r := imsg.SPFResult{Verdict: verdicts[result]}
@@ -80,9 +81,9 @@ func qualified(domain string) bool {
 // of section 4.6.4: 10 terms, of which each MX or PTR may name 10 hosts.
 const maxAsked = 128
 
-// prudent is the resolver of one check: it asks our servers, for names as they
+// spfResolver is the resolver of one check: it asks our servers, for names as they
 // stand, and fails only with what the library can tell apart.
-type prudent struct {
+type spfResolver struct {
 	dns    *nameservers
 	left   int   // queries
 	failed error // the last that did
@@ -91,7 +92,7 @@ type prudent struct {
 var errAsked = &net.DNSError{Err: "more queries than any policy needs"}
 
 // lookup makes one query, or two at once for addresses.
-func lookup[T any](ctx context.Context, p *prudent, name string, query func(r *net.Resolver) ([]T, error)) ([]T, error) {
+func lookup[T any](ctx context.Context, p *spfResolver, name string, query func(r *net.Resolver) ([]T, error)) ([]T, error) {
 	if p.left--; p.left < 0 {
 		return nil, errAsked
 	}
@@ -118,18 +119,18 @@ func lookup[T any](ctx context.Context, p *prudent, name string, query func(r *n
 // absolute keeps search lists, and addresses in a name's place, from being tried.
 func absolute(name string) string { return strings.TrimSuffix(name, ".") + "." }
 
-func (p *prudent) LookupTXT(ctx context.Context, name string) ([]string, error) {
+func (p *spfResolver) LookupTXT(ctx context.Context, name string) ([]string, error) {
 	return lookup(ctx, p, name, func(r *net.Resolver) ([]string, error) { return r.LookupTXT(ctx, absolute(name)) })
 }
 
-func (p *prudent) LookupMX(ctx context.Context, name string) ([]*net.MX, error) {
+func (p *spfResolver) LookupMX(ctx context.Context, name string) ([]*net.MX, error) {
 	return lookup(ctx, p, name, func(r *net.Resolver) ([]*net.MX, error) { return r.LookupMX(ctx, absolute(name)) })
 }
 
-func (p *prudent) LookupIPAddr(ctx context.Context, host string) ([]net.IPAddr, error) {
+func (p *spfResolver) LookupIPAddr(ctx context.Context, host string) ([]net.IPAddr, error) {
 	return lookup(ctx, p, host, func(r *net.Resolver) ([]net.IPAddr, error) { return r.LookupIPAddr(ctx, absolute(host)) })
 }
 
-func (p *prudent) LookupAddr(ctx context.Context, addr string) ([]string, error) {
+func (p *spfResolver) LookupAddr(ctx context.Context, addr string) ([]string, error) {
 	return lookup(ctx, p, addr, func(r *net.Resolver) ([]string, error) { return r.LookupAddr(ctx, addr) })
 }

@@ -351,7 +351,7 @@ func TestSPFTime(t *testing.T) {
 // TestSPFBound: no policy can make us ask without end.
 func TestSPFBound(t *testing.T) {
 	s := serve(t, map[string]zone{"test": txt(nil)})
-	p := &prudent{dns: newNameservers([]netip.AddrPort{s.addr}), left: 3}
+	p := &spfResolver{dns: newNameservers([]netip.AddrPort{s.addr}), left: 3}
 	for range 5 {
 		p.LookupTXT(t.Context(), "x.test")
 	}

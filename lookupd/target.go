@@ -28,23 +28,23 @@ type finder interface {
 	find(ctx context.Context, client, local netip.AddrPort) (wire.Answer, error)
 }
 
-// kindOf wraps err with the kind under which it crosses.
-func kindOf(err error) error {
+// withErrno wraps err with the imsg.Errno under which it crosses.
+func withErrno(err error) error {
 	var timeout net.Error
-	kind := imsg.Internal
+	errno := imsg.Internal
 	switch {
 	case errors.Is(err, wire.ErrNotFound), errors.Is(err, nat.ErrNotFound):
-		kind = imsg.NotFound
+		errno = imsg.NotFound
 	case errors.Is(err, wire.ErrMismatch), errors.Is(err, nat.ErrFamily):
-		kind = imsg.Invalid
+		errno = imsg.Invalid
 	case errors.Is(err, wire.ErrMalformed):
-		kind = imsg.Malformed
+		errno = imsg.Malformed
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
-		kind = imsg.Timeout
+		errno = imsg.Timeout
 	case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE), errors.Is(err, unix.ENOBUFS), errors.Is(err, unix.ENOMEM):
-		kind = imsg.Resource
+		errno = imsg.Resource
 	}
-	return fmt.Errorf("%w: %w", kind, err)
+	return fmt.Errorf("%w: %w", errno, err)
 }
 
 // maxRouters bounds the questions to routers on their way; each has a socket.
@@ -54,24 +54,24 @@ const maxRouters = 384
 // address, which is the router's, and is asked from the address the client came
 // to: that is how it knows which connection is meant.
 type routers struct {
-	port   uint16
-	limit  time.Duration // of one try
-	places chan struct{}
+	port  uint16
+	limit time.Duration // of one try
+	slots chan struct{}
 }
 
-// enter waits for a place; leave gives it back.
-func (r *routers) enter(ctx context.Context) error {
+// acquire waits for a slot; release gives it back.
+func (r *routers) acquire(ctx context.Context) error {
 	wait, cancel := context.WithTimeout(ctx, r.limit)
 	defer cancel()
 	select {
-	case r.places <- struct{}{}:
+	case r.slots <- struct{}{}:
 		return nil
 	case <-wait.Done():
 		return fmt.Errorf("%w: too many questions to routers", imsg.Busy)
 	}
 }
 
-func (r *routers) leave() { <-r.places }
+func (r *routers) release() { <-r.slots }
 
 func (r *routers) helper(client netip.AddrPort) string {
 	return netip.AddrPortFrom(client.Addr(), r.port).String()
@@ -101,7 +101,7 @@ func (f *filter) find(_ context.Context, client, local netip.AddrPort) (wire.Ans
 	}
 	target, err := f.look(*kernel, client, local)
 	if err != nil {
-		return wire.Answer{}, kindOf(err)
+		return wire.Answer{}, withErrno(err)
 	}
 	return wire.Answer{Target: target}, nil
 }
