@@ -61,8 +61,8 @@ func cut(text string) string { return text[:min(len(text), 4000)] }
 
 // onHello briefs a room that has entered its sandbox.
 func (p *parent) onHello(m *child, h *imsg.Hello) {
-	if m.greeted || h.Room != m.Room || h.PID != m.cmd.Process.Pid || h.Fingerprint != imsg.Fingerprint() {
-		p.log.Error("room is not who it should be", "room", m.Room, "member", m.number)
+	if m.greeted || h.Room != m.Name || h.PID != m.cmd.Process.Pid || h.Fingerprint != imsg.Fingerprint() {
+		p.log.Error("room is not who it should be", "room", m.Name, "member", m.number)
 		p.kill(m)
 		return
 	}
@@ -78,7 +78,9 @@ func (p *parent) onHello(m *child, h *imsg.Hello) {
 // configure tells a room its part of the configuration and hands over what belongs to
 // it. One that has moved to another configuration keeps what does not depend on it.
 func (p *parent) configure(m *child, again bool) {
-	p.tell(m, m.slice(m.gen.cfg, p.facts(m.gen), m.local))
+	facts := m.gen.site.Facts(m.gen.listeners)
+	facts.Version, facts.CompileDate = p.Version, p.CompileDate
+	p.tell(m, m.slice(m.gen.site.Config, facts, m.local))
 	for _, g := range m.grants {
 		switch {
 		case g == rateStore:
@@ -89,9 +91,9 @@ func (p *parent) configure(m *child, again bool) {
 		case g == packetFilter:
 			p.handFilter(m)
 		case g == controlSocket:
-			p.tell(m, &imsg.ControlSocket{}, p.control.File)
+			p.tell(m, &imsg.ControlSocket{}, p.holdings.Control.File)
 		case g == ledger:
-			p.tell(m, &imsg.Ledger{}, p.ledger)
+			p.tell(m, &imsg.Ledger{}, p.holdings.Ledger)
 		}
 	}
 }
@@ -103,7 +105,7 @@ func (p *parent) admit(m *child, index int) {
 		if l.Single() && index != m.index {
 			continue // it has that one
 		}
-		for _, f := range l.Share(index, workers(m.gen.cfg), m.gen == p.coming) {
+		for _, f := range l.Share(index, m.gen.site.Workers(), m.gen == p.coming) {
 			p.tell(m, &imsg.Listener{Address: l.Addr, Name: l.Name}, f)
 		}
 	}
@@ -115,7 +117,7 @@ func (p *parent) reassignListeners(g *generation) {
 	serving := slices.DeleteFunc(p.of(g), func(m *child) bool {
 		return !m.serves || m.state != imsg.Running || m.stopping
 	})
-	for index := range workers(g.cfg) {
+	for index := range g.site.Workers() {
 		served := slices.ContainsFunc(serving, func(m *child) bool {
 			return m.index == index || slices.Contains(m.adopted, index)
 		})
@@ -166,7 +168,7 @@ func (p *parent) startWork(m *child) {
 // linked tells whether two rooms share a link. Rooms of one generation talk to
 // each other and to the lasting room; only the newest script runner gets work.
 func (p *parent) linked(a, b *child) bool {
-	if !a.linked(b.Room) {
+	if !a.linked(b.Name) {
 		return false
 	}
 	if a.newest || b.newest {
@@ -178,12 +180,12 @@ func (p *parent) linked(a, b *child) bool {
 func (p *parent) link(a, b *child) {
 	one, two, err := link.Pair()
 	if err != nil {
-		p.log.Error("link rooms", "one", a.name(), "other", b.name(), "error", err)
+		p.log.Error("link rooms", "one", a.String(), "other", b.String(), "error", err)
 		p.kill(a) // its replacement gets another try
 		return
 	}
-	p.tell(a, &imsg.Peer{Room: b.Room, Member: b.number}, one)
-	p.tell(b, &imsg.Peer{Room: a.Room, Member: a.number}, two)
+	p.tell(a, &imsg.Peer{Room: b.Name, Member: b.number}, one)
+	p.tell(b, &imsg.Peer{Room: a.Name, Member: a.number}, two)
 	one.Close()
 	two.Close()
 }
@@ -192,11 +194,11 @@ func (p *parent) link(a, b *child) {
 // unless the report comes from a weaker one: that gets a fresh link, a few times.
 func (p *parent) onBadPeer(by *child, msg *imsg.BadPeer) {
 	for _, m := range p.children {
-		if m.Room != msg.Room || m.number != msg.Member || !p.linked(by, m) {
+		if m.Name != msg.Room || m.number != msg.Member || !p.linked(by, m) {
 			continue
 		}
-		p.log.Error("room reported for a bad message", "room", m.Room, "member", m.number, "by", by.name())
-		if rank(by.Room) < rank(m.Room) {
+		p.log.Error("room reported for a bad message", "room", m.Name, "member", m.number, "by", by.String())
+		if rank(by.Name) < rank(m.Name) {
 			p.kill(m)
 			return
 		}
@@ -215,7 +217,7 @@ func (p *parent) linkEnded(m *child, err error) {
 		return
 	}
 	if err != nil {
-		p.log.Error("room ended for a bad message", "room", m.Room, "member", m.number, "error", err)
+		p.log.Error("room ended for a bad message", "room", m.Name, "member", m.number, "error", err)
 		p.kill(m)
 		return
 	}
@@ -237,12 +239,12 @@ func (p *parent) lost(m *child, err error) {
 	m.conn.Close()
 	p.familyDirty = true
 	if m.stopping || m.state == imsg.Draining && err == nil {
-		p.log.Debug("room ended", "room", m.Room, "member", m.number, "cause", cause(err))
+		p.log.Debug("room ended", "room", m.Name, "member", m.number, "cause", cause(err))
 		return
 	}
 	p.report.Crashes++
 	p.report.LastCrash = time.Now().UnixNano()
-	p.say(logs.LevelCrit, "room ended unasked", "room", m.Room, "member", m.number, "pid", m.cmd.Process.Pid, "cause", cause(err))
+	p.say(logs.LevelCrit, "room ended unasked", "room", m.Name, "member", m.number, "pid", m.cmd.Process.Pid, "cause", cause(err))
 	m.stopping = true
 	switch {
 	case m.gen == p.coming:
@@ -294,7 +296,7 @@ func (p *parent) replace(m *child, fails int) {
 	if fails > 0 {
 		pause = min(firstPause<<min(fails-1, 16), longPause)
 	}
-	p.log.Info("room will be replaced", "room", m.Room, "member", m.number, "pause", pause)
+	p.log.Info("room will be replaced", "room", m.Name, "member", m.number, "pause", pause)
 	time.AfterFunc(pause, func() {
 		p.post(func() {
 			if !p.needed(m) {
@@ -302,7 +304,7 @@ func (p *parent) replace(m *child, fails int) {
 			}
 			n, err := p.start(m.room, p.home(m), m.index)
 			if err != nil {
-				p.log.Error("replace room", "room", m.Room, "error", err)
+				p.log.Error("replace room", "room", m.Name, "error", err)
 				p.replace(m, fails+1)
 				return
 			}

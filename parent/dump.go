@@ -1,12 +1,8 @@
-// The state file: lockd writes it, into a file opened here; the parent renames it
-// when it is complete, so that nobody ever reads half of one.
+// When a state file is written: by lockd, one at a time.
 
 package parent
 
 import (
-	"fmt"
-	"io/fs"
-	"os"
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
@@ -24,26 +20,18 @@ func (p *parent) dump() {
 		return
 	}
 	p.dumpWanted = false
-	path := p.current.cfg.Inside(p.current.cfg.StateFile)
-	f, err := openDump(path+".tmp", fs.FileMode(p.current.cfg.StateFilePerm))
+	f, err := p.current.site.NewStateFile()
 	if err != nil {
 		p.log.Error("write state file", "error", err)
 		return
 	}
 	p.dumping = true
 	go func() {
-		done, err := link.Ask(keeper.conn, &imsg.Dump{}, dumpTimeout, f)
+		done, err := link.Ask(keeper.conn, &imsg.Dump{}, dumpTimeout, f.File)
 		if err == nil && done.Errno != 0 {
 			err = done.Errno
 		}
-		if cerr := f.Close(); err == nil {
-			err = cerr
-		}
-		if err == nil {
-			err = os.Rename(path+".tmp", path)
-		} else {
-			os.Remove(path + ".tmp")
-		}
+		err = f.Finish(err)
 		p.post(func() { p.dumped(err) })
 	}()
 }
@@ -56,16 +44,6 @@ func (p *parent) dumped(err error) {
 	if p.dumpWanted {
 		p.dump()
 	}
-}
-
-// openDump makes a fresh file: an old one may be half written, or a trap.
-func openDump(path string, perm fs.FileMode) (*os.File, error) {
-	os.Remove(path)
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm)
-	if err != nil {
-		return nil, fmt.Errorf("make state file: %w", err)
-	}
-	return f, nil
 }
 
 // keeper returns lockd if it is at work.

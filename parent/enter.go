@@ -24,9 +24,9 @@ func Enter(args []string) (imsg.Room, *os.File, error) {
 	}
 	unix.CloseOnExec(linkFD)
 	if err := spec.Enter(); err != nil {
-		return 0, nil, fmt.Errorf("enter %s: %w", r.Room, err)
+		return 0, nil, fmt.Errorf("enter %s: %w", r.Name, err)
 	}
-	return r.Room, os.NewFile(linkFD, "link to parent"), nil
+	return r.Name, os.NewFile(linkFD, "link to parent"), nil
 }
 
 // parseArgs reads a room's name and its sandbox.

@@ -6,31 +6,30 @@ package parent
 import (
 	"fmt"
 	"net/netip"
+	"os"
 	"slices"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/logs"
-	"github.com/smtp-gated/smtp-gated/parent/config"
 	"github.com/smtp-gated/smtp-gated/parent/host"
-	"github.com/smtp-gated/smtp-gated/parent/sandbox"
+	"github.com/smtp-gated/smtp-gated/parent/site"
 	"github.com/smtp-gated/smtp-gated/parent/socket"
 )
 
 type generation struct {
 	number    int
-	cfg       *config.Config
+	site      *site.Site
 	sink      *host.Sink
 	listeners []*socket.Listener
-	who       map[imsg.Room]host.User
 	done      func(error) // told how it went, may be nil
 	ending    bool        // its sessions have been told to end
 }
 
 // begin prepares a generation and starts its rooms. It comes into force when all
 // of them are ready. done is told then, or when it fails later than here.
-func (p *parent) begin(c *config.Config, done func(error)) error {
+func (p *parent) begin(s *site.Site, done func(error)) error {
 	p.numbered++
-	g := &generation{number: p.numbered, cfg: c, who: map[imsg.Room]host.User{}, done: done}
+	g := &generation{number: p.numbered, site: s, done: done}
 	p.coming = g
 	err := p.prepare(g)
 	if err == nil {
@@ -45,47 +44,42 @@ func (p *parent) begin(c *config.Config, done func(error)) error {
 
 // prepare opens and makes what the rooms of g need.
 func (p *parent) prepare(g *generation) (err error) {
-	if g.sink, err = openAnySink(g.cfg, p.Foreground); err != nil {
+	if g.sink, err = g.site.OpenAnySink(); err != nil {
 		return err
 	}
 	if p.sink == nil {
 		p.useSink(g.sink)
 	}
-	for i := range rooms {
-		r := &rooms[i]
-		g.who[r.Room] = host.NoUser
-		if p.rooted {
-			if g.who[r.Room], err = r.account(g.cfg); err != nil {
-				return err
-			}
+	if err := g.site.Prepare(); err != nil {
+		return err
+	}
+	found := g.site.LookAround()
+	p.warn(found)
+	for _, w := range found {
+		if p.Started != nil { // whoever started us may look at a terminal
+			fmt.Fprintln(os.Stderr, "smtp-gated: warning:", w)
 		}
 	}
-	if err := p.checkFilter(g.cfg); err != nil {
-		return err
-	}
-	if err := p.makeFolders(g); err != nil {
-		return err
-	}
-	p.lookAround(g)
-	return p.listen(g)
+	g.listeners, err = p.holdings.Listen(g.site)
+	return err
 }
 
 // spawnRooms starts the rooms of g. The lasting one is there already, but for the
 // first time.
 func (p *parent) spawnRooms(g *generation) error {
-	if g.cfg.Priority < 0 && !p.rooted {
-		p.log.Warn("without root no room gets a better priority", "priority", g.cfg.Priority)
+	if g.site.Priority < 0 && !p.rooted {
+		p.log.Warn("without root no room gets a better priority", "priority", g.site.Priority)
 	}
 	// The limit is about every file, and a log may be larger than any message.
-	if g.cfg.SpoolLimit() >= 0 && p.logsToFile(g) {
-		p.log.Info(g.cfg.Called("limit_fsize") + " is not enforced: it would bind the log, too, which is a file")
+	if g.site.SpoolLimit() >= 0 && p.logsToFile(g) {
+		p.log.Info(g.site.Called("limit_fsize") + " is not enforced: it would bind the log, too, which is a file")
 	}
 	for i := range rooms {
 		r := &rooms[i]
 		if r.lasting && p.current != nil {
 			continue
 		}
-		for index := range r.count(g.cfg) {
+		for index := range r.count(g.site) {
 			if _, err := p.start(r, g, index); err != nil {
 				return err
 			}
@@ -96,7 +90,7 @@ func (p *parent) spawnRooms(g *generation) error {
 
 // start starts one room of g in its place among others of its kind.
 func (p *parent) start(r *room, g *generation, index int) (*child, error) {
-	spec, local := p.sandbox(r, g)
+	spec, local := g.site.Sandbox(r.Room, r.files(g.site), p.logsToFile(g))
 	m, err := p.spawn(r, g, spec)
 	if err != nil {
 		return nil, err
@@ -104,40 +98,6 @@ func (p *parent) start(r *room, g *generation, index int) (*child, error) {
 	m.local, m.index = local, index
 	p.familyDirty = true
 	return m, nil
-}
-
-// sandbox says where a room lives, and for scand how its sockets are called there.
-func (p *parent) sandbox(r *room, g *generation) (*sandbox.Spec, map[string]string) {
-	s := sandbox.New()
-	s.Identity, s.Chroot = sandbox.Identity(g.who[r.Room]), p.rooted
-	s.MaxFiles, s.CoreSize, s.Nice = p.affordable(r, r.files(g.cfg)), g.cfg.LimitCore, g.cfg.Priority
-	if !p.rooted {
-		s.Nice = max(s.Nice, 0)
-	}
-	var local map[string]string
-	switch r.rootDir {
-	case inSpool:
-		s.RootDir = g.cfg.Inside(g.cfg.SpoolPath)
-		if !p.logsToFile(g) {
-			s.FileSize = g.cfg.SpoolLimit()
-		}
-	case inSpoolOnly:
-		s.RootDir, s.Chroot = g.cfg.Inside(g.cfg.SpoolPath), false
-	case inLocks:
-		s.RootDir = g.cfg.Inside(g.cfg.LockPath)
-	case inEmpty:
-		s.RootDir = emptyFolder(g.cfg)
-	case atScanners:
-		s.RootDir, local = host.CommonFolder(g.cfg.ScannerSockets())
-		if s.RootDir == "" {
-			s.RootDir = emptyFolder(g.cfg)
-		}
-		if s.RootDir == "/" && s.Chroot {
-			s.Chroot = false
-			p.log.Warn("no directory but / holds all scanner sockets: scand gets no chroot", "sockets", fmt.Sprint(g.cfg.ScannerSockets()))
-		}
-	}
-	return s, local
 }
 
 // giveUp ends what never came into force.
@@ -170,7 +130,7 @@ func (p *parent) failed(g *generation, err error) {
 // have.
 func (p *parent) activate(g *generation) {
 	for _, l := range g.listeners {
-		if err := l.Serve(g.cfg.ConnectQueue); err != nil {
+		if err := l.Serve(g.site.ConnectQueue); err != nil {
 			p.failed(g, err)
 			return
 		}
@@ -235,4 +195,13 @@ func (p *parent) of(g *generation) []*child {
 		}
 	}
 	return all
+}
+
+// unlisten lets go of the listeners g does not use, and returns their addresses;
+// nil uses none.
+func (p *parent) unlisten(g *generation) []netip.AddrPort {
+	if g == nil {
+		return p.holdings.Listeners.Release(nil)
+	}
+	return p.holdings.Listeners.Release(g.listeners)
 }

@@ -37,12 +37,12 @@ func (p *parent) askRooms(now time.Time) {
 			m.silent.Store(0)
 		case !m.ready:
 			if m.unready++; m.unready > maxSilent {
-				p.log.Error("room does not get ready", "room", m.Room, "member", m.number)
+				p.log.Error("room does not get ready", "room", m.Name, "member", m.number)
 				p.kill(m)
 				continue
 			}
 		case m.silent.Load() >= maxSilent:
-			p.log.Error("room hangs", "room", m.Room, "member", m.number, "pid", m.cmd.Process.Pid, "unanswered", maxSilent)
+			p.log.Error("room hangs", "room", m.Name, "member", m.number, "pid", m.cmd.Process.Pid, "unanswered", maxSilent)
 			p.kill(m)
 			continue
 		}
@@ -88,14 +88,14 @@ func (p *parent) abandon(m *child) {
 	}
 	m.undead = true
 	m.owed = m.before != nil && m.before.undead
-	p.log.Error("room does not die", "room", m.Room, "member", m.number, "pid", m.cmd.Process.Pid, "replaced_now", !m.owed)
+	p.log.Error("room does not die", "room", m.Name, "member", m.number, "pid", m.cmd.Process.Pid, "replaced_now", !m.owed)
 	p.lost(m, errUndead)
 }
 
 // buried follows up on the end of a room that was given up.
 func (p *parent) buried(m *child) {
 	m.undead = false
-	p.log.Info("room has died at last", "room", m.Room, "member", m.number, "pid", m.cmd.Process.Pid)
+	p.log.Info("room has died at last", "room", m.Name, "member", m.number, "pid", m.cmd.Process.Pid)
 	if m.owed && p.needed(m) {
 		p.replace(m, 0)
 	}

@@ -14,7 +14,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -24,13 +23,11 @@ import (
 	"github.com/smtp-gated/smtp-gated/parent/config"
 	"github.com/smtp-gated/smtp-gated/parent/host"
 	"github.com/smtp-gated/smtp-gated/parent/sandbox"
-	"github.com/smtp-gated/smtp-gated/parent/socket"
+	"github.com/smtp-gated/smtp-gated/parent/site"
 )
 
-const (
-	watchSink = 10 * time.Second // how often the log's name is looked after
-	heirWait  = 3 * time.Second  // for the rooms of a parent that has died to end
-)
+// watchSink is how often the log's name is looked after.
+const watchSink = 10 * time.Second
 
 // Options is what the command line says.
 type Options struct {
@@ -78,10 +75,7 @@ type parent struct {
 	dumping     bool
 	dumpWanted  bool
 
-	listeners *socket.Set
-	control   *socket.Control
-	pid       *host.PidFile
-	ledger    *os.File
+	holdings *site.Holdings // what an upgrade will hand over
 
 	lastAsked time.Time   // the rooms, whether they work
 	report    imsg.Family // but for what changes with each
@@ -113,8 +107,8 @@ func Run(o Options) (err error) {
 	if err != nil {
 		return &BadConfig{err}
 	}
-	if err := p.open(c); err != nil {
-		p.cleanUp()
+	s, err := p.open(c)
+	if err != nil {
 		return err
 	}
 	if werr != nil {
@@ -122,9 +116,9 @@ func Run(o Options) (err error) {
 	}
 	p.warn(warnings)
 	defer p.output.Flush()
-	defer p.cleanUp()
-	if err = p.begin(c, nil); err == nil {
-		err = p.pid.Write()
+	defer p.holdings.Release()
+	if err = p.begin(s, nil); err == nil {
+		err = p.holdings.PidFile.Write()
 	}
 	if err != nil {
 		p.fail(err)
@@ -141,62 +135,31 @@ func (b *BadConfig) Error() string { return b.Err.Error() }
 // Unwrap returns what was found.
 func (b *BadConfig) Unwrap() error { return b.Err }
 
-// open opens what lasts from the first generation to the last.
-func (p *parent) open(c *config.Config) (err error) {
+// open opens what lasts from the first generation, whose site it returns, to the last.
+func (p *parent) open(c *config.Config) (s *site.Site, err error) {
 	if p.self, err = host.Program(); err != nil {
-		return err
-	}
-	if p.listeners, err = socket.NewSet(); err != nil {
-		return err
+		return nil, err
 	}
 	sandbox.SetCloseOnExec()
 	sandbox.SetName("smtp-gated") // started by Detach it would be called exe
 	if err := os.Chdir("/"); err != nil {
-		return err
+		return nil, err
 	}
 	p.output = logs.New(imsg.Parent)
 	p.log = p.output.Logger()
-	for _, f := range []struct{ option, path string }{
-		{"pidfile", c.PidFile}, {"control_socket", c.Control()}, {"statefile", c.StateFile},
-	} {
-		if err := os.MkdirAll(filepath.Dir(filepath.Clean(c.Inside(f.path))), 0o755); err != nil {
-			return fmt.Errorf("%s: %w", c.Called(f.option), err)
-		}
-	}
-	if p.pid, err = host.LockPidFile(c.Inside(c.PidFile)); err != nil {
-		return err
-	}
-	if err = p.retryWhilePredecessorEnds(func() error { p.control, err = openControl(c); return err }); err != nil {
-		return err
-	}
-	if p.ledger, err = host.NamelessFile("ledger"); err != nil {
-		return err
+	s = p.site(c)
+	if p.holdings, err = s.Acquire(); err != nil {
+		return nil, err
 	}
 	if !p.rooted {
 		p.say(logs.LevelNotice, "started without root: the rooms keep this user and see the whole tree")
 	}
-	return nil
+	return s, nil
 }
 
-// retryWhilePredecessorEnds tries again for a while if our predecessor has died without a farewell:
-// its rooms, which still hold its sockets, are just about to notice.
-func (p *parent) retryWhilePredecessorEnds(try func() error) error {
-	end := time.Now().Add(heirWait)
-	for {
-		err := try()
-		if err == nil || p.current != nil || !p.pid.LeftBehind || time.Now().After(end) {
-			return err
-		}
-		time.Sleep(heirWait / 100)
-	}
-}
-
-// cleanUp takes away what others find us by, so that a successor can start while
-// our last sessions end. It may be called again: what has our names by then is
-// not touched.
-func (p *parent) cleanUp() {
-	p.pid.Remove()
-	p.control.Remove()
+// site is a configuration on this machine.
+func (p *parent) site(c *config.Config) *site.Site {
+	return &site.Site{Config: c, Rooms: residents(), Rooted: p.rooted, Foreground: p.Foreground, Filter: p.Filter, Log: p.log}
 }
 
 // post hands the loop something that has happened.
@@ -276,9 +239,9 @@ func (p *parent) startedWell() {
 // startError words the cause of a failed start for one line.
 func startError(err error, m *child) error {
 	if m.firstStderrLine != "" {
-		return fmt.Errorf("%s did not get ready: %s", m.name(), m.firstStderrLine)
+		return fmt.Errorf("%s did not get ready: %s", m.String(), m.firstStderrLine)
 	}
-	return fmt.Errorf("%s did not get ready: %s", m.name(), cause(err))
+	return fmt.Errorf("%s did not get ready: %s", m.String(), cause(err))
 }
 
 // say logs at one of the levels slog has no method for.

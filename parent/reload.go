@@ -64,11 +64,11 @@ func (p *parent) readAgain() {
 	}
 	p.say(logs.LevelNotice, "reloading", "file", p.Config)
 	p.warn(warnings)
-	for _, name := range c.Keep(p.current.cfg) {
+	for _, name := range c.Keep(p.current.site.Config) {
 		p.log.Warn("this option needs a restart, its change is ignored", "option", name)
 		p.ignored = append(p.ignored, name)
 	}
-	if err := p.begin(c, done); err != nil {
+	if err := p.begin(p.site(c), done); err != nil {
 		done(err)
 	}
 }

@@ -22,7 +22,7 @@ func (p *parent) sayFamily() {
 	}}
 	for _, m := range p.children {
 		f.Rooms = append(f.Rooms, imsg.Member{
-			Room: m.Room, Member: m.number, PID: m.cmd.Process.Pid,
+			Room: m.Name, Member: m.number, PID: m.cmd.Process.Pid,
 			Generation: m.gen.number, State: m.state, Started: m.started.UnixNano(),
 		})
 	}

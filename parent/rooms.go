@@ -6,25 +6,22 @@ package parent
 import (
 	"fmt"
 	"io"
-	"runtime"
 	"slices"
 	"strings"
 	"text/tabwriter"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/parent/config"
+	"github.com/smtp-gated/smtp-gated/parent/site"
 )
 
 // room is one row of the table.
 type room struct {
-	imsg.Room
+	site.Room
 	comm    string // its name in /proc/PID/comm, 15 octets at most
-	user    string // the option that names its user
-	groups  bool   // keeps its user's supplementary groups
-	rootDir rootDir
-	count   func(*config.Config) int
-	files   func(*config.Config) uint64 // RLIMIT_NOFILE, 0: as it is
-	threads func(*config.Config) int    // GOMAXPROCS, nil: the runtime decides
+	count   func(*site.Site) int
+	files   func(*site.Site) uint64 // RLIMIT_NOFILE, 0: as it is
+	threads func(*site.Site) int    // GOMAXPROCS, nil: the runtime decides
 	links   []imsg.Room
 	lasting bool // one for all generations; switches to a new configuration in place
 	serves  bool // accepts clients: a generation lives as long as one of these does
@@ -50,39 +47,6 @@ const (
 	rateStore                  // anew with each configuration
 )
 
-// rootDir says what a room's root directory is.
-type rootDir uint8
-
-const (
-	inSpool     rootDir = iota // spool_path
-	inLocks                    // lock_path
-	inEmpty                    // a directory with nothing in it
-	atScanners                 // the smallest directory that holds the scanners' sockets
-	inSpoolOnly                // works in spool_path, but sees the whole tree
-)
-
-func (d rootDir) String() string {
-	return [...]string{
-		inSpool:     "spool_path",
-		inLocks:     "lock_path",
-		inEmpty:     "an empty directory",
-		atScanners:  "the scanners' directory",
-		inSpoolOnly: "no chroot, works in spool_path",
-	}[d]
-}
-
-// root is the room's root as the administrator wrote it, empty if it holds no
-// file of ours. Of a room that moves to a new configuration it stays.
-func (r *room) root(c *config.Config) string {
-	switch r.rootDir {
-	case inSpool, inSpoolOnly:
-		return c.Inside(c.SpoolPath)
-	case inLocks:
-		return c.Inside(c.LockPath)
-	}
-	return ""
-}
-
 // permission is a word of pledge(2) and why the room needs it.
 type permission struct{ word, why string }
 
@@ -91,7 +55,8 @@ type permission struct{ word, why string }
 // this order.
 var rooms = []room{
 	{
-		Room: imsg.Lockd, comm: "smtp-gated-lock", user: "user_lock", rootDir: inLocks, lasting: true, threads: one,
+		Room: site.Room{Name: imsg.Lockd, User: "user_lock", Root: site.Locks},
+		comm: "smtp-gated-lock", lasting: true, threads: one,
 		count: one, files: fixed(1024),
 		slice:  func(c *config.Config, f config.Facts, _ map[string]string) imsg.Notice { return c.Lockd(f) },
 		grants: []grant{controlSocket, ledger, rateStore},
@@ -106,7 +71,8 @@ var rooms = []room{
 		},
 	},
 	{
-		Room: imsg.Action, comm: "smtp-gated-acti", user: "user_action", rootDir: inSpoolOnly, scripts: true, newest: true,
+		Room: site.Room{Name: imsg.Action, User: "user_action", Root: site.WholeTree},
+		comm: "smtp-gated-acti", scripts: true, newest: true,
 		count: one, files: fixed(0),
 		slice: func(c *config.Config, f config.Facts, _ map[string]string) imsg.Notice { return c.Action(f) },
 		links: []imsg.Room{imsg.Lockd},
@@ -119,7 +85,8 @@ var rooms = []room{
 		},
 	},
 	{
-		Room: imsg.Scand, comm: "smtp-gated-scan", user: "user_scan", rootDir: atScanners, groups: true, threads: two,
+		Room: site.Room{Name: imsg.Scand, User: "user_scan", Root: site.Scanners, Groups: true},
+		comm: "smtp-gated-scan", threads: two,
 		count: one, files: fixed(4096),
 		slice: func(c *config.Config, _ config.Facts, local map[string]string) imsg.Notice {
 			return c.Scand(func(path string) string { return local[path] })
@@ -135,7 +102,8 @@ var rooms = []room{
 		},
 	},
 	{
-		Room: imsg.Lookupd, comm: "smtp-gated-look", user: "user_lookup", rootDir: inEmpty, threads: two,
+		Room: site.Room{Name: imsg.Lookupd, User: "user_lookup", Root: site.Empty},
+		comm: "smtp-gated-look", threads: two,
 		count: one, files: fixed(1024),
 		slice:  func(c *config.Config, f config.Facts, _ map[string]string) imsg.Notice { return c.Lookupd(f) },
 		grants: []grant{packetFilter},
@@ -148,8 +116,9 @@ var rooms = []room{
 		},
 	},
 	{
-		Room: imsg.Session, comm: "smtp-gated-sess", user: "user_session", rootDir: inSpool, serves: true, threads: share,
-		count: workers, files: sessionFiles,
+		Room: site.Room{Name: imsg.Session, User: "user_session", Root: site.Spool},
+		comm: "smtp-gated-sess", serves: true, threads: (*site.Site).Share,
+		count: (*site.Site).Workers, files: (*site.Site).SessionFiles,
 		slice:  func(c *config.Config, f config.Facts, _ map[string]string) imsg.Notice { return c.Session(f) },
 		grants: []grant{listeners},
 		links:  []imsg.Room{imsg.Lockd, imsg.Scand, imsg.Lookupd},
@@ -166,33 +135,18 @@ var rooms = []room{
 	},
 }
 
-func one(*config.Config) int { return 1 }
+func one(*site.Site) int { return 1 }
 
-func two(*config.Config) int { return 2 }
+func two(*site.Site) int { return 2 }
 
-func fixed(n uint64) func(*config.Config) uint64 {
-	return func(*config.Config) uint64 { return n }
+func fixed(n uint64) func(*site.Site) uint64 {
+	return func(*site.Site) uint64 { return n }
 }
-
-func workers(c *config.Config) int {
-	if c.Workers > 0 {
-		return c.Workers
-	}
-	return min(max(runtime.NumCPU()/2, 2), 8)
-}
-
-// share is a worker's part of the CPUs: more threads than that only wake each
-// other.
-func share(c *config.Config) int { return max(runtime.NumCPU()/workers(c), 1) }
-
-// sessionFiles lets any worker take all sessions: two sockets, a spool file and
-// its second descriptor, two pipes.
-func sessionFiles(c *config.Config) uint64 { return uint64(6*c.MaxConnections + 64) }
 
 // row returns a room's row.
 func row(r imsg.Room) *room {
 	for i := range rooms {
-		if rooms[i].Room == r {
+		if rooms[i].Name == r {
 			return &rooms[i]
 		}
 	}
@@ -202,11 +156,26 @@ func row(r imsg.Room) *room {
 // rank orders the rooms by strength, 0 is the strongest.
 func rank(r imsg.Room) int {
 	for i := range rooms {
-		if rooms[i].Room == r {
+		if rooms[i].Name == r {
 			return i
 		}
 	}
 	return len(rooms)
+}
+
+// residents is what a site has to know of the rooms.
+func residents() (all []site.Room) {
+	for i := range rooms {
+		all = append(all, rooms[i].Room)
+	}
+	return all
+}
+
+// Look tells what of a configuration, which Check should have passed, will not work
+// on this machine. Without root it judges as if root were to start the family.
+func Look(c *config.Config) []config.Warning {
+	s := site.Site{Config: c, Rooms: residents(), Rooted: true}
+	return s.Look()
 }
 
 func (r *room) linked(other imsg.Room) bool {
@@ -226,7 +195,7 @@ func PrintRooms(w io.Writer) error {
 		for _, m := range r.may {
 			words = append(words, m.word)
 		}
-		fmt.Fprintf(tw, "%s\t%s\tparent, %s\t%s\n", r.Room, r.rootDir, strings.Join(links, ", "), strings.Join(words, " "))
+		fmt.Fprintf(tw, "%s\t%s\tparent, %s\t%s\n", r.Name, r.Root, strings.Join(links, ", "), strings.Join(words, " "))
 	}
 	return tw.Flush()
 }

@@ -17,13 +17,11 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/link"
-	"github.com/smtp-gated/smtp-gated/parent/config"
 	"github.com/smtp-gated/smtp-gated/parent/host"
 	"github.com/smtp-gated/smtp-gated/parent/sandbox"
+	"github.com/smtp-gated/smtp-gated/parent/site"
 )
 
 const (
@@ -61,30 +59,30 @@ type child struct {
 	local           map[string]string // scand: the sockets' names below its root
 }
 
-func (m *child) name() string { return fmt.Sprintf("%s %d", m.Room, m.number) }
+func (m *child) String() string { return fmt.Sprintf("%s %d", m.Name, m.number) }
 
 // spawn starts a room's process. Its first message will be Hello.
 func (p *parent) spawn(r *room, g *generation, s *sandbox.Spec) (*child, error) {
 	ours, theirs, err := link.Pair()
 	if err != nil {
-		return nil, fmt.Errorf("start %s: %w", r.Room, err)
+		return nil, fmt.Errorf("start %s: %w", r.Name, err)
 	}
 	defer theirs.Close()
-	conn, err := link.NewConn(ours, imsg.Parent, r.Room)
+	conn, err := link.NewConn(ours, imsg.Parent, r.Name)
 	if err != nil {
-		return nil, fmt.Errorf("start %s: %w", r.Room, err)
+		return nil, fmt.Errorf("start %s: %w", r.Name, err)
 	}
 	crash, stderr, err := os.Pipe()
 	if err != nil {
 		conn.Close()
-		return nil, fmt.Errorf("start %s: %w", r.Room, err)
+		return nil, fmt.Errorf("start %s: %w", r.Name, err)
 	}
 	defer stderr.Close()
 
 	cmd := exec.Command(p.self)
-	cmd.Args = append([]string{"smtp-gated", "-x", r.String()}, s.Args()...)
+	cmd.Args = append([]string{"smtp-gated", "-x", r.Name.String()}, s.Args()...)
 	cmd.Dir = "/"
-	cmd.Env = r.environment(g.cfg)
+	cmd.Env = r.environment(g.site)
 	cmd.Stderr = stderr
 	cmd.ExtraFiles = []*os.File{theirs} // linkFD
 	// A session of its own: what is typed at our terminal is not for rooms.
@@ -92,23 +90,23 @@ func (p *parent) spawn(r *room, g *generation, s *sandbox.Spec) (*child, error) 
 	if err := sandbox.Relaxed(cmd.Start); err != nil {
 		conn.Close()
 		crash.Close()
-		return nil, fmt.Errorf("start %s: %w", r.Room, err)
+		return nil, fmt.Errorf("start %s: %w", r.Name, err)
 	}
-	p.counts[r.Room]++
-	m := &child{room: r, number: p.counts[r.Room], gen: g, cmd: cmd, conn: conn, state: imsg.Starting, started: time.Now()}
+	p.counts[r.Name]++
+	m := &child{room: r, number: p.counts[r.Name], gen: g, cmd: cmd, conn: conn, state: imsg.Starting, started: time.Now()}
 	p.children = append(p.children, m)
 	go p.attend(m, crash)
 	return m, nil
 }
 
 // environment is all a room is told by its environment.
-func (r *room) environment(c *config.Config) []string {
+func (r *room) environment(s *site.Site) []string {
 	if r.scripts {
 		return host.ScriptEnvironment()
 	}
 	env := []string{"GOTRACEBACK=single"}
 	if r.threads != nil {
-		env = append(env, "GOMAXPROCS="+strconv.Itoa(r.threads(c)))
+		env = append(env, "GOMAXPROCS="+strconv.Itoa(r.threads(s)))
 	}
 	if tz, ok := os.LookupEnv("TZ"); ok {
 		env = append(env, "TZ="+tz)
@@ -150,7 +148,7 @@ func (p *parent) listenTo(m *child, crash *os.File) {
 		if n++; n <= maxWords {
 			p.post(func() {
 				m.firstStderrLine = cmp.Or(m.firstStderrLine, text)
-				p.log.Error("room said", "room", m.Room, "member", m.number, "text", text)
+				p.log.Error("room said", "room", m.Name, "member", m.number, "text", text)
 			})
 		}
 	}
@@ -162,7 +160,7 @@ func (p *parent) tell(m *child, msg imsg.Notice, files ...*os.File) {
 	if err == nil || errors.Is(err, imsg.Gone) {
 		return
 	}
-	p.log.Error("room does not listen", "room", m.Room, "member", m.number, "error", err)
+	p.log.Error("room does not listen", "room", m.Name, "member", m.number, "error", err)
 	p.kill(m)
 }
 
@@ -182,14 +180,4 @@ func cause(err error) string {
 		return "exit status 0"
 	}
 	return err.Error()
-}
-
-// affordable keeps a limit within what we may give without privilege.
-func (p *parent) affordable(r *room, n uint64) uint64 {
-	var have unix.Rlimit
-	if p.rooted || n == 0 || unix.Getrlimit(unix.RLIMIT_NOFILE, &have) != nil || n <= uint64(have.Max) {
-		return n
-	}
-	p.log.Warn("fewer descriptors than max_connections needs", "room", r.Room, "wanted", n, "limit", uint64(have.Max))
-	return uint64(have.Max)
 }

@@ -32,12 +32,12 @@ func (p *parent) retire(g *generation, closing []netip.AddrPort) {
 	p.later(drainedWithin, func() {
 		for _, m := range p.of(g) {
 			if p.accepts(m) && !m.stopping {
-				p.log.Error("room does not stop accepting", "room", m.Room, "member", m.number)
+				p.log.Error("room does not stop accepting", "room", m.Name, "member", m.number)
 				p.kill(m)
 			}
 		}
 	})
-	called, limit := p.current.cfg.Called("drain_timeout"), p.current.cfg.DrainTimeout
+	called, limit := p.current.site.Called("drain_timeout"), p.current.site.DrainTimeout
 	p.later(limit, func() {
 		if p.sessions(g) > 0 && !g.ending && !p.forced {
 			p.log.Warn(called+" has passed, the last sessions are ended", "generation", g.number, "after", limit)
@@ -92,12 +92,12 @@ func (p *parent) stop(now bool) {
 		if p.coming != nil {
 			p.failed(p.coming, errStopping)
 		}
-		p.cleanUp()
+		p.holdings.Release()
 		for _, done := range p.asked {
 			done(errStopping)
 		}
 		p.asked = nil
-		closing := p.listeners.Close()
+		closing := p.holdings.Listeners.Close()
 		if p.current != nil {
 			p.retire(p.current, closing)
 		}
@@ -158,7 +158,7 @@ func (p *parent) leave() {
 			scripts = true
 			if m.state != imsg.Draining && !m.stopping {
 				p.drain(m, nil)
-				limit := m.gen.cfg.ActionConfig.Timeout + grace
+				limit := m.gen.site.ActionConfig.Timeout + grace
 				p.later(limit, func() { p.dismiss(m) })
 			}
 		}

@@ -64,6 +64,11 @@ var law = []lawRow{
 		},
 	},
 	{
+		"parent/site", "imsg, imsg/logs, what lies in parent",
+		func(self string) bool { return self == "parent/site" },
+		func(_, other string) bool { return other == "imsg" || other == "imsg/logs" || leafOf(other, "parent") },
+	},
+	{
 		"a room", "imsg and what lies in it, what lies in the room",
 		func(self string) bool { return slices.Contains(roomPackages, self) },
 		func(self, other string) bool {

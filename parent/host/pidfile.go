@@ -20,7 +20,7 @@ import (
 
 // PidFile is the right to write a pid file, as long as this process lives.
 type PidFile struct {
-	LeftBehind bool // a pid file was there: its daemon did not end as it should
+	LeftBehind bool // a pid file is there: its daemon did not end as it should
 
 	path string
 	lock *os.File // nil once given up
@@ -132,7 +132,7 @@ func (p *PidFile) Write() error {
 		if err != nil {
 			return fmt.Errorf("pidfile: %w", err)
 		}
-		p.ours = true
+		p.ours, p.LeftBehind = true, false
 		_, err = f.WriteString(strconv.Itoa(os.Getpid()) + "\n")
 		if cerr := f.Close(); err == nil {
 			err = cerr

@@ -1,6 +1,6 @@
 //go:build linux
 
-package parent
+package site
 
 import (
 	"io/fs"
@@ -15,6 +15,15 @@ import (
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/parent/config"
 )
+
+// family are rooms as the parent has them.
+var family = []Room{
+	{Name: imsg.Lockd, User: "user_lock", Root: Locks},
+	{Name: imsg.Action, User: "user_action", Root: WholeTree},
+	{Name: imsg.Scand, User: "user_scan", Root: Scanners, Groups: true},
+	{Name: imsg.Lookupd, User: "user_lookup", Root: Empty},
+	{Name: imsg.Session, User: "user_session", Root: Spool},
+}
 
 // stage is a small tree with a socket and a script in it.
 func stage(t *testing.T) string {
@@ -101,7 +110,7 @@ func TestLook(t *testing.T) {
 			t.Fatalf("%s: %v", c.text, err)
 		}
 		var said []string
-		for _, w := range Look(conf) {
+		for _, w := range (&Site{Config: conf, Rooms: family, Rooted: true}).Look() {
 			said = append(said, w.String())
 		}
 		got := strings.Join(said, "\n")
@@ -130,7 +139,7 @@ func TestCircle(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		l := lookout{Config: conf, local: func(a netip.Addr) bool { return a.IsLoopback() || a.String() == "192.0.2.1" }}
+		l := lookout{Site: &Site{Config: conf}, local: func(a netip.Addr) bool { return a.IsLoopback() || a.String() == "192.0.2.1" }}
 		l.addresses()
 		if said := len(l.found) == 1 && strings.Contains(l.found[0].Text, "go in a circle"); said != circle || !circle && l.found != nil {
 			t.Errorf("%s: %v", text, l.found)
@@ -140,9 +149,9 @@ func TestCircle(t *testing.T) {
 
 // TestFolderNames: what may lie in a folder of ours, and what makes it somebody else's.
 func TestFolderNames(t *testing.T) {
-	for _, f := range ownFolders(config.Default()) {
-		for name, room := range map[string]imsg.Room{"1700000000.7": imsg.Session, "1700000000.7.part": imsg.Session, "192.0.2.1": imsg.Lockd, "2001:db8::1-joe-x": imsg.Lockd} {
-			if f.Ours(name) != (f.room == room) {
+	for _, f := range (&Site{Config: config.Default()}).folders() {
+		for name, root := range map[string]Root{"1700000000.7": Spool, "1700000000.7.part": Spool, "192.0.2.1": Locks, "2001:db8::1-joe-x": Locks} {
+			if f.Ours(name) != (f.root == root) {
 				t.Errorf("%s: %s is ours: %v", f.option, name, f.Ours(name))
 			}
 		}

@@ -2,7 +2,7 @@
 // script, addresses. A file can be right in every line and fail on all of them.
 // This file owns looking; it must never change anything, nor run anything.
 
-package parent
+package site
 
 import (
 	"errors"
@@ -21,11 +21,10 @@ import (
 
 // lookout collects what will not work.
 type lookout struct {
-	*config.Config
-	who      map[imsg.Room]host.User // of the rooms that have one
-	rootless bool
-	local    func(netip.Addr) bool // tells the addresses of this machine
-	found    []config.Warning
+	*Site
+	who   map[imsg.Room]host.User // of the rooms that have one
+	local func(netip.Addr) bool   // tells the addresses of this machine
+	found []config.Warning
 }
 
 func (l *lookout) warn(option, format string, args ...any) {
@@ -35,38 +34,33 @@ func (l *lookout) warn(option, format string, args ...any) {
 	l.found = append(l.found, config.Warning{Option: option, Text: fmt.Sprintf(format, args...)})
 }
 
-// Look tells what of c, which Check should have passed, will not work on this
-// machine. Without root it judges as if root were to start the family.
-func Look(c *config.Config) []config.Warning {
-	l := lookout{Config: c, who: map[imsg.Room]host.User{}, local: host.HasAddress}
+// Look tells what of a site's configuration, which Check should have passed, will not
+// work on this machine. It needs no Prepare.
+func (s *Site) Look() []config.Warning {
+	l := lookout{Site: s, who: map[imsg.Room]host.User{}, local: host.HasAddress}
 	l.users()
-	l.folders()
+	l.owners()
 	l.script()
 	l.surroundings()
 	return l.found
 }
 
-// lookAround says what Look finds beside what is an error of a start, and beside
+// LookAround tells what Look finds beside what is an error of Prepare, and beside
 // what the action room finds out by itself.
-func (p *parent) lookAround(g *generation) {
-	l := lookout{Config: g.cfg, who: map[imsg.Room]host.User{}, rootless: !p.rooted, local: host.HasAddress}
-	for r, id := range g.who {
-		if l.rootless {
-			id = host.Ourselves()
+func (s *Site) LookAround() []config.Warning {
+	l := lookout{Site: s, who: s.who, local: host.HasAddress}
+	if !s.Rooted {
+		l.who = map[imsg.Room]host.User{}
+		for _, r := range s.Rooms {
+			l.who[r.Name] = host.Ourselves()
 		}
-		l.who[r] = id
 	}
 	l.surroundings()
-	p.warn(l.found)
-	for _, w := range l.found {
-		if p.Started != nil { // whoever started us may look at a terminal
-			fmt.Fprintln(os.Stderr, "smtp-gated: warning:", w)
-		}
-	}
+	return l.found
 }
 
 func (l *lookout) surroundings() {
-	l.shared()
+	l.strangers()
 	l.sockets()
 	l.addresses()
 }
@@ -74,20 +68,20 @@ func (l *lookout) surroundings() {
 // users finds out who the rooms will be.
 func (l *lookout) users() {
 	var missing []string
-	for i := range slices.Backward(rooms) { // the sessions', the plainest, first
-		r := &rooms[i]
-		if _, err := host.FindUser(l.User(r.Room)); err != nil {
-			if !slices.Contains(missing, l.User(r.Room)) {
-				missing = append(missing, l.User(r.Room))
+	for _, r := range slices.Backward(l.Rooms) { // the weakest, the plainest, first
+		name := l.User(r.Name)
+		if _, err := host.FindUser(name); err != nil {
+			if !slices.Contains(missing, name) {
+				missing = append(missing, name)
 			}
 			continue
 		}
-		id, err := r.account(l.Config)
+		who, err := l.user(r)
 		if err != nil {
 			l.warn("", "%v", err)
 			continue
 		}
-		l.who[r.Room] = id
+		l.who[r.Name] = who
 	}
 	if missing != nil {
 		l.warn("set_user", "there is no user %s: create each, or name others; only without root no room needs one", strings.Join(missing, ", "))
@@ -99,11 +93,12 @@ func (l *lookout) users() {
 	}
 }
 
-// folders looks whether those that exist are their rooms'.
-func (l *lookout) folders() {
-	for _, f := range ownFolders(l.Config) {
-		who, known := l.who[f.room]
-		if !known || f.room == imsg.Lookupd { // whose folder is root's
+// owners looks whether the folders that exist are their rooms'.
+func (l *lookout) owners() {
+	for _, f := range l.folders() {
+		r, owned := l.owner(f)
+		who, known := l.who[r.Name]
+		if !owned || !known {
 			continue
 		}
 		info, err := os.Stat(f.Path)
@@ -116,21 +111,20 @@ func (l *lookout) folders() {
 	}
 }
 
-// shared names folders that should be the gateway's own and are not.
-func (l *lookout) shared() {
-	for _, f := range ownFolders(l.Config) {
+// strangers names folders that should be the gateway's own and are not.
+func (l *lookout) strangers() {
+	for _, f := range l.folders() {
 		if why := f.Shared(); why != "" {
 			l.warn(f.option, "%s %s: give it a directory of its own; nothing is cleared away there", f.Path, why)
 		}
 	}
 }
 
-// sockets looks whether scand will reach the scanners.
+// sockets looks whether the room that asks the scanners will reach them.
 func (l *lookout) sockets() {
-	who, known := l.who[imsg.Scand]
 	all := l.ScannerSockets()
 	root, _ := host.CommonFolder(all)
-	if l.rootless {
+	if !l.Rooted {
 		root = "/" // no chroot
 	}
 	for _, s := range []struct{ option, path string }{{"antivirus_path", l.AntivirusSocket.Path}, {"antispam_path", l.AntispamSocket.Path}} {
@@ -148,9 +142,9 @@ func (l *lookout) sockets() {
 			l.warn(s.option, "%s: %v: does the scanner run, and listen there?", path, reason(err))
 		case info.Mode().Type() != fs.ModeSocket:
 			l.warn(s.option, "%s is no socket", path)
-		case known:
-			if at, err := who.Closed(root, path, 0o2); err != nil {
-				l.warn(s.option, "%s: %s", path, l.barred(at, err, imsg.Scand, 0o2))
+		default:
+			if why := l.barred(Scanners, root, path, 0o2); why != "" {
+				l.warn(s.option, "%s: %s", path, why)
 			}
 		}
 	}
@@ -158,12 +152,11 @@ func (l *lookout) sockets() {
 
 // hidden tells whether an error is due to who looks, not to who will be there.
 func (l *lookout) hidden(err error) bool {
-	return errors.Is(err, fs.ErrPermission) && os.Geteuid() != 0 && !l.rootless
+	return errors.Is(err, fs.ErrPermission) && os.Geteuid() != 0 && l.Rooted
 }
 
 // script looks whether the action script can be run where it will be.
 func (l *lookout) script() {
-	who, known := l.who[imsg.Action]
 	if l.ActionScript == "" {
 		return
 	}
@@ -179,20 +172,18 @@ func (l *lookout) script() {
 	case !info.Mode().IsRegular():
 		l.warn("action_script", "%s is no file", path)
 		return
-	case !known:
-		return
 	}
-	if at, err := who.Closed("/", path, 0o1); err != nil {
-		l.warn("action_script", "%s: %s", path, l.barred(at, err, imsg.Action, 0o1))
+	if why := l.barred(WholeTree, "/", path, 0o1); why != "" {
+		l.warn("action_script", "%s: %s", path, why)
 	}
-	if at, err := who.Closed("/", spool, 0o1); err != nil && exists(spool) {
-		l.warn("action_script", "it works in %s: %s", spool, l.barred(at, err, imsg.Action, 0o1))
+	if why := l.barred(WholeTree, "/", spool, 0o1); why != "" && exists(spool) {
+		l.warn("action_script", "it works in %s: %s", spool, why)
 	}
 }
 
 // addresses looks for those that this machine must have.
 func (l *lookout) addresses() {
-	for _, a := range l.Outgoing {
+	for _, a := range l.SessionConfig.Outgoing {
 		if !a.IsUnspecified() && !l.local(a) {
 			l.warn("outgoing_addr", "%s is no address of this machine: no connection can come from it", a)
 		}
@@ -215,18 +206,28 @@ func (l *lookout) listening() string {
 	return "bind_address"
 }
 
-// barred words what is closed to a room, and what would open it.
-func (l *lookout) barred(at string, err error, r imsg.Room, need fs.FileMode) string {
+// barred says what below top closes a file to the room whose root is r, and what would
+// open it; empty if nothing does, or if it is not known who that room is.
+func (l *lookout) barred(r Root, top, path string, need fs.FileMode) string {
+	room, _ := l.at(r)
+	who, known := l.who[room.Name]
+	if !known {
+		return ""
+	}
+	at, err := who.Closed(top, path, need)
+	if err == nil {
+		return ""
+	}
 	info, serr := os.Stat(at)
 	if !errors.Is(err, fs.ErrPermission) || serr != nil {
 		return fmt.Sprintf("%s: %v", at, reason(err))
 	}
 	st := info.Sys().(*syscall.Stat_t)
-	name, group := host.UserName(l.who[r].UID), host.GroupName(int(st.Gid))
+	name, group := host.UserName(who.UID), host.GroupName(int(st.Gid))
 	text := fmt.Sprintf("%s is closed to user %s (it belongs to %s:%s, mode %04o)", at, name, host.UserName(int(st.Uid)), group, info.Mode().Perm())
 	switch {
-	case !row(r).groups:
-		text += fmt.Sprintf("; only group %s of that user counts", host.GroupName(l.who[r].GID))
+	case !room.Groups:
+		text += fmt.Sprintf("; only group %s of that user counts", host.GroupName(who.GID))
 	case info.Mode()&(need<<3) == need<<3 && st.Gid != 0:
 		text += ": add that user to the group " + group
 	}

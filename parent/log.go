@@ -1,0 +1,54 @@
+// The log: ours, and that all rooms write to the same one.
+
+package parent
+
+import (
+	"slices"
+
+	"github.com/smtp-gated/smtp-gated/imsg/logs"
+	"github.com/smtp-gated/smtp-gated/parent/host"
+)
+
+// watchSink opens the log again when its name leads to another one.
+func (p *parent) watchSink() {
+	if p.sink == nil || p.current == nil || !p.sink.Moved() {
+		return
+	}
+	s, err := p.current.site.OpenSink()
+	if err != nil {
+		return // it will be there at a later look
+	}
+	p.useSink(s)
+	p.say(logs.LevelNotice, "log opened again")
+}
+
+// useSink has everybody write to s from now on.
+func (p *parent) useSink(s *host.Sink) {
+	old := p.sink
+	p.sink = s
+	own, err := s.Dup()
+	if err == nil {
+		p.output.SetSink(&s.Sink, own)
+	}
+	for _, m := range p.children {
+		if m.greeted {
+			p.tellSink(m, s)
+		}
+	}
+	if old != nil && old != s {
+		old.File.Close()
+	}
+}
+
+// tellSink has a room write its log to s, and tells it how the administrator calls
+// the files below its root. Of one that moves to a new configuration it stays.
+func (p *parent) tellSink(m *child, s *host.Sink) {
+	told := s.Sink
+	told.Root = m.gen.site.Root(m.room.Room)
+	p.tell(m, &told, s.File)
+}
+
+// logsToFile tells whether the log of g, or the one before it, is a file that grows.
+func (p *parent) logsToFile(g *generation) bool {
+	return slices.ContainsFunc([]*host.Sink{p.sink, g.sink}, func(s *host.Sink) bool { return s != nil && s.IsFile() })
+}

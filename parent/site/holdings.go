@@ -1,0 +1,88 @@
+// What a family has from its first generation to its last, and what another program
+// that takes over from it must be handed. This file owns that two families do not
+// have it at once.
+
+package site
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/smtp-gated/smtp-gated/parent/host"
+	"github.com/smtp-gated/smtp-gated/parent/socket"
+)
+
+// heirWait is for the rooms of a family whose parent has died to end.
+const heirWait = 3 * time.Second
+
+// Holdings are what lasts. Their options need a restart.
+type Holdings struct {
+	Listeners *socket.Set
+	PidFile   *host.PidFile
+	Control   *socket.Control
+	Ledger    *os.File // where counters outlive their keeper
+}
+
+// Acquire takes hold of them, if no other family has them. The pid file is not
+// written yet.
+func (s *Site) Acquire() (_ *Holdings, err error) {
+	h := new(Holdings)
+	defer func() {
+		if err != nil {
+			h.Release()
+		}
+	}()
+	if h.Listeners, err = socket.NewSet(); err != nil {
+		return nil, err
+	}
+	for _, f := range []struct{ option, path string }{
+		{"pidfile", s.PidFile}, {"control_socket", s.Control()}, {"statefile", s.StateFile},
+	} {
+		if err := os.MkdirAll(filepath.Dir(filepath.Clean(s.Inside(f.path))), 0o755); err != nil {
+			return nil, fmt.Errorf("%s: %w", s.Called(f.option), err)
+		}
+	}
+	if h.PidFile, err = host.LockPidFile(s.Inside(s.PidFile)); err != nil {
+		return nil, err
+	}
+	if err = h.inherit(func() error { h.Control, err = s.openControl(); return err }); err != nil {
+		return nil, err
+	}
+	if h.Ledger, err = host.NamelessFile("ledger"); err != nil {
+		return nil, err
+	}
+	return h, nil
+}
+
+// Listen returns the listeners of a site, and finds out whether its sessions can be
+// given what else they need. After an error, what was opened stays so until
+// Listeners.Release.
+func (h *Holdings) Listen(s *Site) (all []*socket.Listener, err error) {
+	if err = h.inherit(func() error { all, err = s.listen(h.Listeners); return err }); err != nil {
+		return nil, err
+	}
+	return all, s.checkOutgoing(all)
+}
+
+// inherit tries again for a while if a predecessor has died without a farewell, and
+// the pid file is its: its rooms, which still hold its sockets, are just about to notice.
+func (h *Holdings) inherit(try func() error) error {
+	end := time.Now().Add(heirWait)
+	for {
+		err := try()
+		if err == nil || !h.PidFile.LeftBehind || time.Now().After(end) {
+			return err
+		}
+		time.Sleep(heirWait / 100)
+	}
+}
+
+// Release takes away what others find us by, so that a successor can start while
+// our last sessions end. It may be called again: what has our names by then is
+// not touched.
+func (h *Holdings) Release() {
+	h.PidFile.Remove()
+	h.Control.Remove()
+}

@@ -1,0 +1,70 @@
+// Where a room lives, as whom, and within which limits.
+
+package site
+
+import (
+	"fmt"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/smtp-gated/smtp-gated/parent/host"
+	"github.com/smtp-gated/smtp-gated/parent/sandbox"
+)
+
+// Sandbox says where a room lives that wants so many descriptors, 0: as many as there
+// are. local are the names of the scanners' sockets below its root, if it lives at
+// them. A room that writes its log to a file can write any file as large.
+func (s *Site) Sandbox(r Room, files uint64, logIsFile bool) (spec *sandbox.Spec, local map[string]string) {
+	spec = sandbox.New()
+	spec.Identity, spec.Chroot = sandbox.Identity(s.who[r.Name]), s.Rooted
+	spec.MaxFiles, spec.CoreSize, spec.Nice = s.affordable(r, files), s.LimitCore, s.Priority
+	if !s.Rooted {
+		spec.Nice = max(spec.Nice, 0)
+	}
+	spec.RootDir = s.Root(r)
+	switch r.Root {
+	case Spool:
+		if !logIsFile {
+			spec.FileSize = s.SpoolLimit()
+		}
+	case WholeTree:
+		spec.Chroot = false
+	case Scanners:
+		spec.RootDir, local = host.CommonFolder(s.ScannerSockets())
+		if spec.RootDir == "/" && spec.Chroot {
+			spec.Chroot = false
+			s.Log.Warn("no directory but / holds all scanner sockets: scand gets no chroot", "sockets", fmt.Sprint(s.ScannerSockets()))
+		}
+	}
+	if spec.RootDir == "" {
+		spec.RootDir = s.emptyFolder()
+	}
+	return spec, local
+}
+
+// affordable keeps a limit within what we may give without privilege.
+func (s *Site) affordable(r Room, n uint64) uint64 {
+	var have unix.Rlimit
+	if s.Rooted || n == 0 || unix.Getrlimit(unix.RLIMIT_NOFILE, &have) != nil || n <= uint64(have.Max) {
+		return n
+	}
+	s.Log.Warn("fewer descriptors than max_connections needs", "room", r.Name, "wanted", n, "limit", uint64(have.Max))
+	return uint64(have.Max)
+}
+
+// Workers is how many rooms accept clients.
+func (s *Site) Workers() int {
+	if s.Config.Workers > 0 {
+		return s.Config.Workers
+	}
+	return min(max(runtime.NumCPU()/2, 2), 8)
+}
+
+// Share is a worker's part of the CPUs: more threads than that only wake each
+// other.
+func (s *Site) Share() int { return max(runtime.NumCPU()/s.Workers(), 1) }
+
+// SessionFiles lets any worker take all sessions: two sockets, a spool file and
+// its second descriptor, two pipes.
+func (s *Site) SessionFiles() uint64 { return uint64(6*s.MaxConnections + 64) }

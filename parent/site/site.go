@@ -1,0 +1,98 @@
+// Package site is a configuration on this machine: who the rooms are, where they
+// live, what is opened for them, and what of it will not work here. What rooms there
+// are it is told, and asks for none by its name: a folder belongs to whoever lives
+// in it. It starts nothing and hands over nothing.
+//
+// This file owns what a site is made of.
+package site
+
+import (
+	"log/slog"
+	"os"
+	"slices"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/parent/config"
+	"github.com/smtp-gated/smtp-gated/parent/host"
+)
+
+// Site is a configuration on this machine.
+type Site struct {
+	*config.Config
+	Rooms      []Room
+	Rooted     bool // the rooms get users and roots of their own
+	Foreground bool // log to stderr
+	// Filter opens the packet filter's device that a mode asks.
+	Filter func(imsg.Mode) (*os.File, error)
+	Log    *slog.Logger // where it is said what we do without
+
+	who map[imsg.Room]host.User // who the rooms are
+}
+
+// Room is what has to be known of a room to make it one.
+type Room struct {
+	Name   imsg.Room
+	User   string // the option that names its user
+	Groups bool   // keeps its user's supplementary groups
+	Root   Root
+}
+
+// Root says what a room's root directory is.
+type Root uint8
+
+// The directories there are.
+const (
+	Spool     Root = iota // spool_path
+	Locks                 // lock_path
+	Empty                 // a directory with nothing in it
+	Scanners              // the smallest directory that holds the scanners' sockets
+	WholeTree             // works in spool_path, but sees the whole tree
+	Nowhere               // no room's
+)
+
+func (r Root) String() string {
+	return [...]string{
+		Spool:     "spool_path",
+		Locks:     "lock_path",
+		Empty:     "an empty directory",
+		Scanners:  "the scanners' directory",
+		WholeTree: "no chroot, works in spool_path",
+		Nowhere:   "none",
+	}[r]
+}
+
+// Prepare finds out who the rooms are, makes the folders they live in, and sees to
+// it that what is opened for them later can be opened. The error names the remedy.
+func (s *Site) Prepare() error {
+	if err := s.findUsers(); err != nil {
+		return err
+	}
+	if err := s.checkFilter(); err != nil {
+		return err
+	}
+	if err := s.makeFolders(); err != nil {
+		return err
+	}
+	return s.checkRates()
+}
+
+// at returns the room whose root is r, if there is one.
+func (s *Site) at(r Root) (Room, bool) {
+	i := slices.IndexFunc(s.Rooms, func(room Room) bool { return room.Root == r })
+	if i < 0 {
+		return Room{}, false
+	}
+	return s.Rooms[i], true
+}
+
+// Root returns the root of a room as the administrator wrote it, empty if it holds
+// no file of ours.
+func (s *Site) Root(r Room) string {
+	switch r.Root {
+	case Spool, WholeTree:
+		return s.Inside(s.SpoolPath)
+	case Locks:
+		return s.Inside(s.LockPath)
+	}
+	return ""
+}
