@@ -6,6 +6,7 @@
 package parent
 
 import (
+	"context"
 	"net/netip"
 	"slices"
 	"strings"
@@ -61,9 +62,9 @@ func cut(text string) string { return text[:min(len(text), 4000)] }
 
 // onHello briefs a room that has entered its sandbox.
 func (p *parent) onHello(m *child, h *imsg.Hello) {
-	if m.greeted || h.Room != m.Name || h.PID != m.cmd.Process.Pid || h.Fingerprint != imsg.Fingerprint() {
-		p.log.Error("room is not who it should be", "room", m.Name, "member", m.number)
-		p.kill(m)
+	if m.greeted || h.Room != m.Name || h.PID != m.PID || h.Fingerprint != imsg.Fingerprint() {
+		m.log.Error("room is not who it should be")
+		m.Kill()
 		return
 	}
 	m.greeted = true
@@ -80,7 +81,7 @@ func (p *parent) onHello(m *child, h *imsg.Hello) {
 func (p *parent) configure(m *child, again bool) {
 	facts := m.gen.site.Facts(m.gen.listeners)
 	facts.Version, facts.CompileDate = p.Version, p.CompileDate
-	p.tell(m, m.slice(m.gen.site.Config, facts, m.local))
+	m.tell(m.slice(m.gen.site.Config, facts, m.local))
 	for _, g := range m.grants {
 		switch {
 		case g == rateStore:
@@ -91,9 +92,9 @@ func (p *parent) configure(m *child, again bool) {
 		case g == packetFilter:
 			p.handFilter(m)
 		case g == controlSocket:
-			p.tell(m, &imsg.ControlSocket{}, p.holdings.Control.File)
+			m.tell(&imsg.ControlSocket{}, p.holdings.Control.File)
 		case g == ledger:
-			p.tell(m, &imsg.Ledger{}, p.holdings.Ledger)
+			m.tell(&imsg.Ledger{}, p.holdings.Ledger)
 		}
 	}
 }
@@ -106,7 +107,7 @@ func (p *parent) admit(m *child, index int) {
 			continue // it has that one
 		}
 		for _, f := range l.Share(index, m.gen.site.Workers(), m.gen == p.coming) {
-			p.tell(m, &imsg.Listener{Address: l.Addr, Name: l.Name}, f)
+			m.tell(&imsg.Listener{Address: l.Addr, Name: l.Name}, f)
 		}
 	}
 }
@@ -158,7 +159,7 @@ func (p *parent) startWork(m *child) {
 		}
 	}
 	m.state = imsg.Running
-	p.tell(m, &imsg.Start{})
+	m.tell(&imsg.Start{})
 	p.familyDirty = true
 	if m.lasting && p.dumpWanted {
 		p.dump()
@@ -181,11 +182,11 @@ func (p *parent) link(a, b *child) {
 	one, two, err := link.Pair()
 	if err != nil {
 		p.log.Error("link rooms", "one", a.String(), "other", b.String(), "error", err)
-		p.kill(a) // its replacement gets another try
+		a.Kill() // its replacement gets another try
 		return
 	}
-	p.tell(a, &imsg.Peer{Room: b.Name, Member: b.number}, one)
-	p.tell(b, &imsg.Peer{Room: a.Name, Member: a.number}, two)
+	a.tell(&imsg.Peer{Room: b.Name, Member: b.number}, one)
+	b.tell(&imsg.Peer{Room: a.Name, Member: a.number}, two)
 	one.Close()
 	two.Close()
 }
@@ -197,13 +198,13 @@ func (p *parent) onBadPeer(by *child, msg *imsg.BadPeer) {
 		if m.Name != msg.Room || m.number != msg.Member || !p.linked(by, m) {
 			continue
 		}
-		p.log.Error("room reported for a bad message", "room", m.Name, "member", m.number, "by", by.String())
+		m.log.Error("room reported for a bad message", "by", by.String())
 		if rank(by.Name) < rank(m.Name) {
-			p.kill(m)
+			m.Kill()
 			return
 		}
 		if by.accusations++; by.accusations > maxAccusations {
-			p.kill(by)
+			by.Kill()
 			return
 		}
 		p.link(by, m)
@@ -217,11 +218,11 @@ func (p *parent) linkEnded(m *child, err error) {
 		return
 	}
 	if err != nil {
-		p.log.Error("room ended for a bad message", "room", m.Name, "member", m.number, "error", err)
-		p.kill(m)
+		m.log.Error("room ended for a bad message", "error", err)
+		m.Kill()
 		return
 	}
-	p.killLater(m)
+	m.KillLater()
 }
 
 // ended follows up on a room's end.
@@ -236,15 +237,15 @@ func (p *parent) ended(m *child, err error) {
 // lost does without a room from now on.
 func (p *parent) lost(m *child, err error) {
 	p.children = slices.DeleteFunc(p.children, func(o *child) bool { return o == m })
-	m.conn.Close()
+	m.Link.Close()
 	p.familyDirty = true
 	if m.stopping || m.state == imsg.Draining && err == nil {
-		p.log.Debug("room ended", "room", m.Name, "member", m.number, "cause", cause(err))
+		m.log.Debug("room ended", "cause", cause(err))
 		return
 	}
 	p.report.Crashes++
 	p.report.LastCrash = time.Now().UnixNano()
-	p.say(logs.LevelCrit, "room ended unasked", "room", m.Name, "member", m.number, "pid", m.cmd.Process.Pid, "cause", cause(err))
+	m.log.Log(context.Background(), logs.LevelCrit, "room ended unasked", "pid", m.PID, "cause", cause(err))
 	m.stopping = true
 	switch {
 	case m.gen == p.coming:
@@ -284,7 +285,7 @@ func (p *parent) home(m *child) *generation {
 
 // fails counts the early deaths in a row, m's included.
 func (p *parent) fails(m *child) int {
-	if time.Since(m.started) > settled {
+	if time.Since(m.Started) > settled {
 		return 0
 	}
 	return m.fails + 1
@@ -296,7 +297,7 @@ func (p *parent) replace(m *child, fails int) {
 	if fails > 0 {
 		pause = min(firstPause<<min(fails-1, 16), longPause)
 	}
-	p.log.Info("room will be replaced", "room", m.Name, "member", m.number, "pause", pause)
+	m.log.Info("room will be replaced", "pause", pause)
 	time.AfterFunc(pause, func() {
 		p.post(func() {
 			if !p.needed(m) {
@@ -334,12 +335,12 @@ func (p *parent) drain(m *child, closing []netip.AddrPort) {
 		return
 	}
 	if m.state == imsg.Starting {
-		p.dismiss(m)
+		m.dismiss()
 		return
 	}
 	m.state = imsg.Draining
 	p.familyDirty = true
-	p.tell(m, &imsg.Drain{Closing: closing})
+	m.tell(&imsg.Drain{Closing: closing})
 }
 
 // accepts tells whether a worker on its way out may still accept clients.

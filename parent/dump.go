@@ -27,7 +27,7 @@ func (p *parent) dump() {
 	}
 	p.dumping = true
 	go func() {
-		done, err := link.Ask(keeper.conn, &imsg.Dump{}, dumpTimeout, f.File)
+		done, err := link.Ask(keeper.Link, &imsg.Dump{}, dumpTimeout, f.File)
 		if err == nil && done.Errno != 0 {
 			err = done.Errno
 		}

@@ -9,10 +9,9 @@ import (
 	"fmt"
 	"os"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/parent/sandbox"
+	"github.com/smtp-gated/smtp-gated/parent/spawn"
 )
 
 // Enter takes this process into the room that args, what followed -x, describe,
@@ -22,11 +21,10 @@ func Enter(args []string) (imsg.Room, *os.File, error) {
 	if err != nil {
 		return 0, nil, fmt.Errorf("enter: %w", err)
 	}
-	unix.CloseOnExec(linkFD)
 	if err := spec.Enter(); err != nil {
 		return 0, nil, fmt.Errorf("enter %s: %w", r.Name, err)
 	}
-	return r.Name, os.NewFile(linkFD, "link to parent"), nil
+	return r.Name, spawn.Link(), nil
 }
 
 // parseArgs reads a room's name and its sandbox.

@@ -88,25 +88,13 @@ func (p *parent) spawnRooms(g *generation) error {
 	return nil
 }
 
-// start starts one room of g in its place among others of its kind.
-func (p *parent) start(r *room, g *generation, index int) (*child, error) {
-	spec, local := g.site.Sandbox(r.Room, r.files(g.site), p.logsToFile(g))
-	m, err := p.spawn(r, g, spec)
-	if err != nil {
-		return nil, err
-	}
-	m.local, m.index = local, index
-	p.familyDirty = true
-	return m, nil
-}
-
 // giveUp ends what never came into force.
 func (p *parent) giveUp(g *generation) {
 	if p.coming == g {
 		p.coming = nil
 	}
 	for _, m := range p.of(g) {
-		p.dismiss(m)
+		m.dismiss()
 	}
 	p.unlisten(p.current)
 	if g.sink != nil && g.sink != p.sink {

@@ -16,7 +16,7 @@ func (p *parent) handRates(m *child) {
 		p.log.Error("rate limits will be forgotten: their store cannot be opened", "error", err)
 	}
 	if f != nil {
-		p.tell(m, &imsg.RateStore{}, f)
+		m.tell(&imsg.RateStore{}, f)
 		f.Close()
 	}
 }
@@ -27,10 +27,10 @@ func (p *parent) handFilter(m *child) {
 	f, err := m.gen.site.OpenFilter()
 	if err != nil {
 		p.log.Error("lookupd gets no packet filter", "error", err)
-		p.kill(m) // its replacement gets another try
+		m.Kill() // its replacement gets another try
 	}
 	if f != nil {
-		p.tell(m, &imsg.NatDevice{}, f)
+		m.tell(&imsg.NatDevice{}, f)
 		f.Close()
 	}
 }
@@ -39,8 +39,8 @@ func (p *parent) handFilter(m *child) {
 func (p *parent) supply(m *child, ask *imsg.Sockets) {
 	out := m.gen.site.Outgoing()
 	if !out.Needed() || ask.N < 1 || ask.N > imsg.MaxSockets {
-		p.log.Error("room asks for sockets it cannot need", "room", m.Name, "member", m.number, "number", ask.N)
-		p.kill(m)
+		m.log.Error("room asks for sockets it cannot need", "number", ask.N)
+		m.Kill()
 		return
 	}
 	for range ask.N {
@@ -49,7 +49,7 @@ func (p *parent) supply(m *child, ask *imsg.Sockets) {
 			p.log.Error("make a socket for a session", "error", err)
 			return // the session's patience ends by itself
 		}
-		p.tell(m, &imsg.Socket{IPv6: ask.IPv6}, f)
+		m.tell(&imsg.Socket{IPv6: ask.IPv6}, f)
 		f.Close()
 	}
 }

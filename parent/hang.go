@@ -7,9 +7,6 @@ import (
 	"errors"
 	"slices"
 	"time"
-
-	"github.com/smtp-gated/smtp-gated/imsg"
-	"github.com/smtp-gated/smtp-gated/imsg/link"
 )
 
 const (
@@ -30,53 +27,24 @@ func (p *parent) askRooms(now time.Time) {
 	p.lastAsked = now
 	for _, m := range slices.Clone(p.children) {
 		switch {
-		case m.stopping || m.killed:
+		case m.stopping || m.Killed():
 			continue
 		case late:
 			m.unready = 0
-			m.silent.Store(0)
+			m.Excuse()
 		case !m.ready:
 			if m.unready++; m.unready > maxSilent {
-				p.log.Error("room does not get ready", "room", m.Name, "member", m.number)
-				p.kill(m)
+				m.log.Error("room does not get ready")
+				m.Kill()
 				continue
 			}
-		case m.silent.Load() >= maxSilent:
-			p.log.Error("room hangs", "room", m.Name, "member", m.number, "pid", m.cmd.Process.Pid, "unanswered", maxSilent)
-			p.kill(m)
+		case m.Silent() >= maxSilent:
+			m.log.Error("room hangs", "pid", m.PID, "unanswered", maxSilent)
+			m.Kill()
 			continue
 		}
-		p.ask(m)
+		m.Ping((maxSilent + 1) * p.askEvery)
 	}
-}
-
-// ask asks one room. Its answer counts at once: the loop may be busy.
-func (p *parent) ask(m *child) {
-	m.silent.Add(1)
-	go func() {
-		if _, err := link.Ask(m.conn, &imsg.Ping{}, (maxSilent+1)*p.askEvery); err == nil {
-			m.silent.Store(0)
-		}
-	}()
-}
-
-// kill ends a room at once. After its end it does nothing.
-func (p *parent) kill(m *child) {
-	if m.killed {
-		return
-	}
-	m.killed = true
-	if p.killProcess == nil {
-		m.cmd.Process.Kill()
-	} else {
-		p.killProcess(m.cmd.Process)
-	}
-	time.AfterFunc(grace, func() { p.post(func() { p.abandon(m) }) })
-}
-
-// killLater ends a room that does not end by itself.
-func (p *parent) killLater(m *child) {
-	time.AfterFunc(grace, func() { p.post(func() { p.kill(m) }) })
 }
 
 // abandon gives up a room that was killed and is there still: the kernel waits
@@ -88,14 +56,14 @@ func (p *parent) abandon(m *child) {
 	}
 	m.undead = true
 	m.owed = m.before != nil && m.before.undead
-	p.log.Error("room does not die", "room", m.Name, "member", m.number, "pid", m.cmd.Process.Pid, "replaced_now", !m.owed)
+	m.log.Error("room does not die", "pid", m.PID, "replaced_now", !m.owed)
 	p.lost(m, errUndead)
 }
 
 // buried follows up on the end of a room that was given up.
 func (p *parent) buried(m *child) {
 	m.undead = false
-	p.log.Info("room has died at last", "room", m.Name, "member", m.number, "pid", m.cmd.Process.Pid)
+	m.log.Info("room has died at last", "pid", m.PID)
 	if m.owed && p.needed(m) {
 		p.replace(m, 0)
 	}

@@ -45,7 +45,7 @@ func (p *parent) useSink(s *host.Sink) {
 func (p *parent) tellSink(m *child, s *host.Sink) {
 	told := s.Sink
 	told.Root = m.gen.site.Root(m.room.Room)
-	p.tell(m, &told, s.File)
+	m.tell(&told, s.File)
 }
 
 // logsToFile tells whether the log of g, or the one before it, is a file that grows.

@@ -22,10 +22,10 @@ func (p *parent) sayFamily() {
 	}}
 	for _, m := range p.children {
 		f.Rooms = append(f.Rooms, imsg.Member{
-			Room: m.Name, Member: m.number, PID: m.cmd.Process.Pid,
-			Generation: m.gen.number, State: m.state, Started: m.started.UnixNano(),
+			Room: m.Name, Member: m.number, PID: m.PID,
+			Generation: m.gen.number, State: m.state, Started: m.Started.UnixNano(),
 		})
 	}
-	p.tell(lockd, &f)
+	lockd.tell(&f)
 	p.familyDirty = false
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/logs"
+	"github.com/smtp-gated/smtp-gated/parent/spawn"
 )
 
 const (
@@ -32,8 +33,8 @@ func (p *parent) retire(g *generation, closing []netip.AddrPort) {
 	p.later(drainedWithin, func() {
 		for _, m := range p.of(g) {
 			if p.accepts(m) && !m.stopping {
-				p.log.Error("room does not stop accepting", "room", m.Name, "member", m.number)
-				p.kill(m)
+				m.log.Error("room does not stop accepting")
+				m.Kill()
 			}
 		}
 	})
@@ -52,13 +53,13 @@ func (p *parent) end(g *generation) {
 	g.ending = true
 	for _, m := range p.of(g) {
 		if m.serves && !m.stopping {
-			p.tell(m, &imsg.Drain{End: true})
+			m.tell(&imsg.Drain{End: true})
 		}
 	}
 	p.later(lastMessage, func() {
 		for _, m := range p.of(g) {
 			if m.serves {
-				p.dismiss(m)
+				m.dismiss()
 			}
 		}
 	})
@@ -105,7 +106,7 @@ func (p *parent) stop(now bool) {
 	if now && !p.forced {
 		p.forced = true
 		for _, m := range slices.Clone(p.children) {
-			p.dismiss(m)
+			m.dismiss()
 		}
 	}
 }
@@ -132,7 +133,7 @@ func (p *parent) gone(g *generation) bool {
 	left := p.of(g)
 	for _, m := range left {
 		if !m.newest {
-			p.dismiss(m)
+			m.dismiss()
 		}
 	}
 	return len(left) == 0
@@ -153,13 +154,13 @@ func (p *parent) leave() {
 		switch {
 		case m.lasting:
 		case !m.newest:
-			p.dismiss(m)
+			m.dismiss()
 		default:
 			scripts = true
 			if m.state != imsg.Draining && !m.stopping {
 				p.drain(m, nil)
-				limit := m.gen.site.ActionConfig.Timeout + grace
-				p.later(limit, func() { p.dismiss(m) })
+				limit := m.gen.site.ActionConfig.Timeout + spawn.Grace
+				p.later(limit, m.dismiss)
 			}
 		}
 	}
@@ -167,6 +168,6 @@ func (p *parent) leave() {
 		return
 	}
 	for _, m := range slices.Clone(p.children) {
-		p.dismiss(m)
+		m.dismiss()
 	}
 }

@@ -64,9 +64,18 @@ var law = []lawRow{
 		},
 	},
 	{
-		"parent/site", "imsg, imsg/logs, what lies in parent",
+		"parent/spawn", "imsg, imsg/link, parent/sandbox",
+		func(self string) bool { return self == "parent/spawn" },
+		func(_, other string) bool {
+			return other == "imsg" || other == "imsg/link" || other == "parent/sandbox"
+		},
+	},
+	{
+		"parent/site", "imsg, imsg/logs, what else lies in parent, but parent/spawn",
 		func(self string) bool { return self == "parent/site" },
-		func(_, other string) bool { return other == "imsg" || other == "imsg/logs" || leafOf(other, "parent") },
+		func(_, other string) bool {
+			return other == "imsg" || other == "imsg/logs" || leafOf(other, "parent") && other != "parent/spawn"
+		},
 	},
 	{
 		"a room", "imsg and what lies in it, what lies in the room",

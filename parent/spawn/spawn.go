@@ -1,0 +1,168 @@
+// Package spawn makes a process of ourselves, executed again with one descriptor, a
+// link, and a written order where to live; it follows the process to its end, and
+// brings that about. What the process is told, and when, it leaves to others.
+//
+// This file owns the life of a process.
+package spawn
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/link"
+	"github.com/smtp-gated/smtp-gated/parent/sandbox"
+)
+
+const (
+	linkFD = 3 // the link, in the process
+	// Grace is for a process to end after its link has, or after KILL.
+	Grace = 5 * time.Second
+)
+
+// Order is what a process is started with.
+type Order struct {
+	Program string // to execute
+	Room    imsg.Room
+	Spec    *sandbox.Spec
+	Env     []string
+	Kill    func(*os.Process) // other than KILL, for tests
+}
+
+// Events are called when something has happened to a process, by goroutines of its
+// own: none may wait for long. Ended comes once, after the last Line, Undead only
+// after Kill and perhaps after Ended.
+type Events struct {
+	Message   func(link.Request) // it says something
+	LinkEnded func(error)        // without an error it has closed the link, or we have
+	Line      func(string)       // it writes to its stderr
+	Ended     func(error)        // it has; the error says how, as exec.Cmd's Wait
+	Undead    func()             // it was killed and is there still
+}
+
+// Process is one that was started.
+type Process struct {
+	PID     int
+	Started time.Time
+	Link    *link.Conn
+
+	order  Order
+	events Events
+	cmd    *exec.Cmd
+	killed atomic.Bool
+	silent atomic.Int32 // questions in a row it has not answered
+}
+
+// Start starts a process. Its first message will be Hello.
+func Start(o Order, e Events) (*Process, error) {
+	ours, theirs, err := link.Pair()
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", o.Room, err)
+	}
+	defer theirs.Close()
+	conn, err := link.NewConn(ours, imsg.Parent, o.Room)
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", o.Room, err)
+	}
+	crash, stderr, err := os.Pipe()
+	if err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("start %s: %w", o.Room, err)
+	}
+	defer stderr.Close()
+
+	cmd := exec.Command(o.Program)
+	cmd.Args = append([]string{"smtp-gated", "-x", o.Room.String()}, o.Spec.Args()...)
+	cmd.Dir = "/"
+	cmd.Env = o.Env
+	cmd.Stderr = stderr
+	cmd.ExtraFiles = []*os.File{theirs} // linkFD
+	// A session of its own: what is typed at our terminal is not for rooms.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := sandbox.Relaxed(cmd.Start); err != nil {
+		conn.Close()
+		crash.Close()
+		return nil, fmt.Errorf("start %s: %w", o.Room, err)
+	}
+	p := &Process{PID: cmd.Process.Pid, Started: time.Now(), Link: conn, order: o, events: e, cmd: cmd}
+	go p.follow(crash)
+	return p, nil
+}
+
+// Link is the process's own end of its link, in the process.
+func Link() *os.File {
+	unix.CloseOnExec(linkFD)
+	return os.NewFile(linkFD, "link to parent")
+}
+
+// follow follows a process until its end.
+func (p *Process) follow(crash *os.File) {
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		defer crash.Close()
+		readLines(crash, p.events.Line)
+	}()
+	go func() { p.events.LinkEnded(p.Link.Serve(p.events.Message)) }()
+	err := p.cmd.Wait()
+	crash.SetReadDeadline(time.Now().Add(lateCrash))
+	<-read
+	p.events.Ended(err)
+}
+
+// Tell sends it something. A process that has gone does not need it: that is no error.
+func (p *Process) Tell(msg imsg.Notice, files ...*os.File) error {
+	err := p.Link.Send(msg, files...)
+	if errors.Is(err, imsg.Gone) {
+		return nil
+	}
+	return err
+}
+
+// Ping asks it whether it works. An answer within a limit counts at once.
+func (p *Process) Ping(limit time.Duration) {
+	p.silent.Add(1)
+	go func() {
+		if _, err := link.Ask(p.Link, &imsg.Ping{}, limit); err == nil {
+			p.silent.Store(0)
+		}
+	}()
+}
+
+// Silent is how many pings in a row have no answer.
+func (p *Process) Silent() int { return int(p.silent.Load()) }
+
+// Excuse has none of the pings count that have no answer.
+func (p *Process) Excuse() { p.silent.Store(0) }
+
+// Dismiss has it end: it does so by itself when its link ends, or is killed.
+func (p *Process) Dismiss() {
+	p.Link.Close()
+	p.KillLater()
+}
+
+// KillLater is Kill after Grace.
+func (p *Process) KillLater() { time.AfterFunc(Grace, p.Kill) }
+
+// Kill ends it at once. Once it has ended that does nothing.
+func (p *Process) Kill() {
+	if p.killed.Swap(true) {
+		return
+	}
+	if p.order.Kill == nil {
+		p.cmd.Process.Kill()
+	} else {
+		p.order.Kill(p.cmd.Process)
+	}
+	time.AfterFunc(Grace, p.events.Undead)
+}
+
+// Killed tells whether it was.
+func (p *Process) Killed() bool { return p.killed.Load() }
