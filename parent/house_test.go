@@ -24,6 +24,7 @@ import (
 	"github.com/smtp-gated/smtp-gated/imsg/link"
 	"github.com/smtp-gated/smtp-gated/imsg/process"
 	"github.com/smtp-gated/smtp-gated/parent/host"
+	"github.com/smtp-gated/smtp-gated/parent/spawn"
 )
 
 // The tests run this binary again: as a parent, which runs it again as its
@@ -48,7 +49,7 @@ func again(args []string) int {
 	} else {
 		var r imsg.Room
 		var f *os.File
-		if r, f, err = Enter(args); err == nil {
+		if r, f, err = spawn.Enter(args); err == nil {
 			err = testRoom(r, f)
 		}
 	}

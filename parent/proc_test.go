@@ -140,16 +140,6 @@ func TestInheritedDescriptor(t *testing.T) {
 	}
 }
 
-func TestParseArgs(t *testing.T) {
-	for args, ok := range map[string]bool{
-		"session -root /a": true, "scand -root /a": true, "": false, "parent -root /a": false, "control -root /a": false, "session": false,
-	} {
-		if _, _, err := parseArgs(strings.Fields(args)); (err == nil) != ok {
-			t.Errorf("%q: error %v", args, err)
-		}
-	}
-}
-
 // TestLimits: what limit_core_size, limit_fsize and priority say holds in each
 // room and all of its threads.
 func TestLimits(t *testing.T) {

@@ -7,12 +7,9 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"strconv"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/link"
-	"github.com/smtp-gated/smtp-gated/parent/host"
-	"github.com/smtp-gated/smtp-gated/parent/site"
 	"github.com/smtp-gated/smtp-gated/parent/spawn"
 )
 
@@ -45,14 +42,18 @@ func (m *child) String() string { return fmt.Sprintf("%s %d", m.Name, m.number) 
 // start starts one room of g in its place among others of its kind.
 func (p *parent) start(r *room, g *generation, index int) (*child, error) {
 	spec, local := g.site.Sandbox(r.Room, r.files(g.site), p.logsToFile(g))
+	spec.Name, spec.Scripts = r.comm, r.scripts
 	number := p.counts[r.Name] + 1
 	m := &child{
 		room: r, log: p.log.With("room", r.Name, "member", number),
 		number: number, gen: g, index: index, local: local, state: imsg.Starting,
 	}
+	order := spawn.Order{Program: p.self, Room: r.Name, Spec: spec, Kill: p.killProcess}
+	if r.threads != nil {
+		order.Threads = r.threads(g.site)
+	}
 	var err error
-	m.Process, err = spawn.Start(
-		spawn.Order{Program: p.self, Room: r.Name, Spec: spec, Env: r.environment(g.site), Kill: p.killProcess},
+	m.Process, err = spawn.Start(order,
 		spawn.Events{
 			Message:   func(r link.Request) { p.post(func() { p.take(m, r) }) },
 			LinkEnded: func(err error) { p.post(func() { p.linkEnded(m, err) }) },
@@ -67,21 +68,6 @@ func (p *parent) start(r *room, g *generation, index int) (*child, error) {
 	p.children = append(p.children, m)
 	p.familyDirty = true
 	return m, nil
-}
-
-// environment is all a room is told by its environment.
-func (r *room) environment(s *site.Site) []string {
-	if r.scripts {
-		return host.ScriptEnvironment()
-	}
-	env := []string{"GOTRACEBACK=single"}
-	if r.threads != nil {
-		env = append(env, "GOMAXPROCS="+strconv.Itoa(r.threads(s)))
-	}
-	if tz, ok := os.LookupEnv("TZ"); ok {
-		env = append(env, "TZ="+tz)
-	}
-	return env
 }
 
 // said logs a line of a room's stderr.

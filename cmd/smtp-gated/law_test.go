@@ -64,10 +64,10 @@ var law = []lawRow{
 		},
 	},
 	{
-		"parent/spawn", "imsg, imsg/link, parent/sandbox",
+		"parent/spawn", "imsg, imsg/link, parent/host, parent/sandbox",
 		func(self string) bool { return self == "parent/spawn" },
 		func(_, other string) bool {
-			return other == "imsg" || other == "imsg/link" || other == "parent/sandbox"
+			return other == "imsg" || other == "imsg/link" || other == "parent/host" || other == "parent/sandbox"
 		},
 	},
 	{

@@ -23,6 +23,7 @@ import (
 	"github.com/smtp-gated/smtp-gated/parent"
 	"github.com/smtp-gated/smtp-gated/parent/config"
 	"github.com/smtp-gated/smtp-gated/parent/host"
+	"github.com/smtp-gated/smtp-gated/parent/spawn"
 	"github.com/smtp-gated/smtp-gated/scand"
 	"github.com/smtp-gated/smtp-gated/session"
 )
@@ -65,7 +66,7 @@ func inside(args []string) int {
 		}
 		return run(args[1], false, os.NewFile(3, "started"))
 	}
-	room, link, err := parent.Enter(args)
+	room, link, err := spawn.Enter(args)
 	if err == nil {
 		err = rooms[room](link)
 	}

@@ -42,6 +42,7 @@ func New() *Spec { return &Spec{CoreSize: -1, FileSize: -1, Identity: Unchanged}
 func (s *Spec) flags() *flag.FlagSet {
 	f := flag.NewFlagSet("room", flag.ContinueOnError)
 	f.SetOutput(io.Discard) // the error says it
+	f.StringVar(&s.Name, "name", "", "")
 	f.StringVar(&s.RootDir, "root", "", "")
 	f.BoolVar(&s.Chroot, "chroot", false, "")
 	f.Uint64Var(&s.MaxFiles, "nofile", 0, "")
@@ -55,13 +56,16 @@ func (s *Spec) flags() *flag.FlagSet {
 		s.Identity.Groups = append(s.Identity.Groups, int(n))
 		return err
 	})
+	f.BoolVar(&s.Scripts, "scripts", false, "")
 	return f
 }
 
-// Args returns the arguments that Parse reads back: all but Name and Scripts, which
-// who is started so knows by what it is.
+// Args returns the arguments that Parse reads back.
 func (s *Spec) Args() []string {
 	a := []string{"-root", s.RootDir}
+	if s.Name != "" {
+		a = append(a, "-name", s.Name)
+	}
 	if s.Chroot {
 		a = append(a, "-chroot")
 	}
@@ -82,6 +86,9 @@ func (s *Spec) Args() []string {
 	}
 	for _, g := range s.Identity.Groups {
 		a = append(a, "-group", strconv.Itoa(g))
+	}
+	if s.Scripts {
+		a = append(a, "-scripts")
 	}
 	return a
 }

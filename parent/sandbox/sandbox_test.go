@@ -16,6 +16,7 @@ func TestParse(t *testing.T) {
 		{"-root /a -core 0 -file 8192 -nice -5", true},
 		{"-root /a -core 1x", false},
 		{"-root /a -chroot -uid 1 -gid 2 -group 3 -group 4", true},
+		{"-root /a -name smtp-gated-acti -scripts", true},
 		{"", false},
 		{"-root a", false},
 		{"-root /a -uid 1", false},

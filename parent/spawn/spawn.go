@@ -10,14 +10,14 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strconv"
 	"sync/atomic"
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/link"
+	"github.com/smtp-gated/smtp-gated/parent/host"
 	"github.com/smtp-gated/smtp-gated/parent/sandbox"
 )
 
@@ -32,7 +32,7 @@ type Order struct {
 	Program string // to execute
 	Room    imsg.Room
 	Spec    *sandbox.Spec
-	Env     []string
+	Threads int               // GOMAXPROCS, 0: the runtime decides
 	Kill    func(*os.Process) // other than KILL, for tests
 }
 
@@ -81,7 +81,7 @@ func Start(o Order, e Events) (*Process, error) {
 	cmd := exec.Command(o.Program)
 	cmd.Args = append([]string{"smtp-gated", "-x", o.Room.String()}, o.Spec.Args()...)
 	cmd.Dir = "/"
-	cmd.Env = o.Env
+	cmd.Env = o.environment()
 	cmd.Stderr = stderr
 	cmd.ExtraFiles = []*os.File{theirs} // linkFD
 	// A session of its own: what is typed at our terminal is not for rooms.
@@ -96,10 +96,19 @@ func Start(o Order, e Events) (*Process, error) {
 	return p, nil
 }
 
-// Link is the process's own end of its link, in the process.
-func Link() *os.File {
-	unix.CloseOnExec(linkFD)
-	return os.NewFile(linkFD, "link to parent")
+// environment is all that the process is told by it.
+func (o *Order) environment() []string {
+	if o.Spec.Scripts {
+		return host.ScriptEnvironment()
+	}
+	env := []string{"GOTRACEBACK=single"}
+	if o.Threads > 0 {
+		env = append(env, "GOMAXPROCS="+strconv.Itoa(o.Threads))
+	}
+	if tz, ok := os.LookupEnv("TZ"); ok {
+		env = append(env, "TZ="+tz)
+	}
+	return env
 }
 
 // follow follows a process until its end.

@@ -1,0 +1,42 @@
+// What a process does before anything else: it goes into its sandbox. It has not read
+// one octet from anybody; all it knows comes as arguments.
+
+package spawn
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/parent/sandbox"
+)
+
+// Enter takes this process into the room that args, what followed -x, describe,
+// and returns the room's link to the parent. After an error the process must end.
+func Enter(args []string) (imsg.Room, *os.File, error) {
+	room, spec, err := parseArgs(args)
+	if err != nil {
+		return 0, nil, fmt.Errorf("enter: %w", err)
+	}
+	unix.CloseOnExec(linkFD)
+	if err := spec.Enter(); err != nil {
+		return 0, nil, fmt.Errorf("enter %s: %w", room, err)
+	}
+	return room, os.NewFile(linkFD, "link to parent"), nil
+}
+
+// parseArgs reads a room's name and its sandbox.
+func parseArgs(args []string) (imsg.Room, *sandbox.Spec, error) {
+	if len(args) == 0 {
+		return 0, nil, errors.New("no room is named")
+	}
+	room, ok := imsg.ParseRoom(args[0])
+	if !ok || room == imsg.Parent {
+		return 0, nil, fmt.Errorf("no room is called %q", args[0])
+	}
+	spec, err := sandbox.Parse(args[1:])
+	return room, spec, err
+}
