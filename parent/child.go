@@ -41,7 +41,7 @@ func (p *parent) take(m *child, r link.Request) {
 		p.reload(func(err error) { link.ReplyTo(r, msg).Answer(p.outcome(err)) })
 	case *imsg.Stop:
 		link.ReplyTo(r, msg).Answer(&imsg.Done{})
-		p.say(logs.LevelNotice, "asked to stop", "now", msg.Now)
+		p.log.Say(logs.LevelNotice, "asked to stop", "now", msg.Now)
 		p.stop(msg.Now)
 	}
 }
@@ -68,11 +68,11 @@ func (p *parent) onHello(m *child, h *imsg.Hello) {
 		return
 	}
 	m.greeted = true
-	s := p.sink
+	s := p.log.Sink
 	if m.gen == p.coming {
 		s = m.gen.sink
 	}
-	p.tellSink(m, s)
+	m.tellSink(s)
 	p.configure(m, false)
 }
 

@@ -47,14 +47,14 @@ func (p *parent) prepare(g *generation) (err error) {
 	if g.sink, err = g.site.OpenAnySink(); err != nil {
 		return err
 	}
-	if p.sink == nil {
+	if p.log.Sink == nil {
 		p.useSink(g.sink)
 	}
 	if err := g.site.Prepare(); err != nil {
 		return err
 	}
 	found := g.site.LookAround()
-	p.warn(found)
+	p.log.Warnings(found)
 	for _, w := range found {
 		if p.Started != nil { // whoever started us may look at a terminal
 			fmt.Fprintln(os.Stderr, "smtp-gated: warning:", w)
@@ -97,7 +97,7 @@ func (p *parent) giveUp(g *generation) {
 		m.dismiss()
 	}
 	p.unlisten(p.current)
-	if g.sink != nil && g.sink != p.sink {
+	if g.sink != nil && g.sink != p.log.Sink {
 		g.sink.File.Close()
 	}
 }
@@ -125,7 +125,7 @@ func (p *parent) activate(g *generation) {
 	}
 	old := p.current
 	p.current, p.coming, p.taking = g, nil, g
-	if g.sink != p.sink {
+	if g.sink != p.log.Sink {
 		p.useSink(g.sink)
 	}
 	for _, m := range p.children {
@@ -163,7 +163,7 @@ func (p *parent) inForce() {
 		for _, l := range g.listeners {
 			addresses = append(addresses, l.Addr)
 		}
-		p.say(logs.LevelNotice, "ready", "generation", g.number, "version", p.Version, "listen", fmt.Sprint(addresses))
+		p.log.Say(logs.LevelNotice, "ready", "generation", g.number, "version", p.Version, "listen", fmt.Sprint(addresses))
 		if err := p.notify.Ready("serving"); err != nil {
 			p.log.Warn("no service manager", "error", err)
 		}

@@ -11,7 +11,7 @@ import (
 
 // watchSink opens the log again when its name leads to another one.
 func (p *parent) watchSink() {
-	if p.sink == nil || p.current == nil || !p.sink.Moved() {
+	if p.log.Sink == nil || p.current == nil || !p.log.Sink.Moved() {
 		return
 	}
 	s, err := p.current.site.OpenSink()
@@ -19,30 +19,25 @@ func (p *parent) watchSink() {
 		return // it will be there at a later look
 	}
 	p.useSink(s)
-	p.say(logs.LevelNotice, "log opened again")
+	p.log.Say(logs.LevelNotice, "log opened again")
 }
 
 // useSink has everybody write to s from now on.
 func (p *parent) useSink(s *host.Sink) {
-	old := p.sink
-	p.sink = s
-	own, err := s.Dup()
-	if err == nil {
-		p.output.SetSink(&s.Sink, own)
-	}
+	old := p.log.Use(s)
 	for _, m := range p.children {
 		if m.greeted {
-			p.tellSink(m, s)
+			m.tellSink(s)
 		}
 	}
-	if old != nil && old != s {
+	if old != nil {
 		old.File.Close()
 	}
 }
 
 // tellSink has a room write its log to s, and tells it how the administrator calls
 // the files below its root. Of one that moves to a new configuration it stays.
-func (p *parent) tellSink(m *child, s *host.Sink) {
+func (m *child) tellSink(s *host.Sink) {
 	told := s.Sink
 	told.Root = m.gen.site.Root(m.room.Room)
 	m.tell(&told, s.File)
@@ -50,5 +45,5 @@ func (p *parent) tellSink(m *child, s *host.Sink) {
 
 // logsToFile tells whether the log of g, or the one before it, is a file that grows.
 func (p *parent) logsToFile(g *generation) bool {
-	return slices.ContainsFunc([]*host.Sink{p.sink, g.sink}, func(s *host.Sink) bool { return s != nil && s.IsFile() })
+	return slices.ContainsFunc([]*host.Sink{p.log.Sink, g.sink}, func(s *host.Sink) bool { return s != nil && s.IsFile() })
 }

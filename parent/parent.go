@@ -9,9 +9,7 @@ package parent
 
 import (
 	"cmp"
-	"context"
 	"fmt"
-	"log/slog"
 	"os"
 	"os/signal"
 	"time"
@@ -55,9 +53,7 @@ type parent struct {
 	done    bool          // ends the loop
 	err     error         // why, if not as wished
 
-	output *logs.Log
-	log    *slog.Logger
-	sink   *host.Sink
+	log    *site.Log
 	notify *host.Notifier
 
 	children    []*child
@@ -114,8 +110,8 @@ func Run(o Options) (err error) {
 	if werr != nil {
 		p.log.Warn("no signs of life for the service manager", "error", werr)
 	}
-	p.warn(warnings)
-	defer p.output.Flush()
+	p.log.Warnings(warnings)
+	defer p.log.Flush()
 	defer p.holdings.Release()
 	if err = p.begin(s, nil); err == nil {
 		err = p.holdings.PidFile.Write()
@@ -145,21 +141,20 @@ func (p *parent) open(c *config.Config) (s *site.Site, err error) {
 	if err := os.Chdir("/"); err != nil {
 		return nil, err
 	}
-	p.output = logs.New(imsg.Parent)
-	p.log = p.output.Logger()
+	p.log = site.NewLog()
 	s = p.site(c)
 	if p.holdings, err = s.Acquire(); err != nil {
 		return nil, err
 	}
 	if !p.rooted {
-		p.say(logs.LevelNotice, "started without root: the rooms keep this user and see the whole tree")
+		p.log.Say(logs.LevelNotice, "started without root: the rooms keep this user and see the whole tree")
 	}
 	return s, nil
 }
 
 // site is a configuration on this machine.
 func (p *parent) site(c *config.Config) *site.Site {
-	return &site.Site{Config: c, Rooms: residents(), Rooted: p.rooted, Foreground: p.Foreground, Filter: p.Filter, Log: p.log}
+	return &site.Site{Config: c, Rooms: residents(), Rooted: p.rooted, Foreground: p.Foreground, Filter: p.Filter, Log: p.log.Logger}
 }
 
 // post hands the loop something that has happened.
@@ -206,7 +201,7 @@ func (p *parent) signalled(s os.Signal) {
 	case unix.SIGUSR1:
 		p.dump()
 	default:
-		p.say(logs.LevelNotice, "asked to stop", "signal", s)
+		p.log.Say(logs.LevelNotice, "asked to stop", "signal", s)
 		p.stop(p.stopping)
 	}
 }
@@ -217,15 +212,9 @@ func (p *parent) fail(err error) {
 		p.err = err
 	}
 	if !p.Foreground { // there the one who started us says it
-		p.say(logs.LevelCrit, "not started", "error", host.OneLine(err))
+		p.log.Say(logs.LevelCrit, "not started", "error", host.OneLine(err))
 	}
 	p.stop(true)
-}
-
-func (p *parent) warn(warnings []config.Warning) {
-	for _, w := range warnings {
-		p.log.Warn(w.String())
-	}
 }
 
 // startedWell tells whoever waits for our start.
@@ -242,9 +231,4 @@ func startError(err error, m *child) error {
 		return fmt.Errorf("%s did not get ready: %s", m.String(), m.firstStderrLine)
 	}
 	return fmt.Errorf("%s did not get ready: %s", m.String(), cause(err))
-}
-
-// say logs at one of the levels slog has no method for.
-func (p *parent) say(l slog.Level, text string, args ...any) {
-	p.log.Log(context.Background(), l, text, args...)
 }

@@ -62,8 +62,8 @@ func (p *parent) readAgain() {
 		done(err)
 		return
 	}
-	p.say(logs.LevelNotice, "reloading", "file", p.Config)
-	p.warn(warnings)
+	p.log.Say(logs.LevelNotice, "reloading", "file", p.Config)
+	p.log.Warnings(warnings)
 	for _, name := range c.Keep(p.current.site.Config) {
 		p.log.Warn("this option needs a restart, its change is ignored", "option", name)
 		p.ignored = append(p.ignored, name)

@@ -142,7 +142,7 @@ func (p *parent) gone(g *generation) bool {
 // leave sends the rooms home in the order in which they are needed no more.
 func (p *parent) leave() {
 	if len(p.children) == 0 {
-		p.say(logs.LevelNotice, "stopped")
+		p.log.Say(logs.LevelNotice, "stopped")
 		p.done = true
 		return
 	}
