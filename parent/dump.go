@@ -11,21 +11,27 @@ import (
 
 const dumpTimeout = 10 * time.Second
 
+// dumps is what is to be written.
+type dumps struct {
+	running bool
+	wanted  bool // one more
+}
+
 // dump asks for a fresh state file: at once, or when the last one is written, or
 // when lockd, just being replaced, is back.
 func (p *parent) dump() {
-	keeper := p.keeper()
-	if p.dumping || keeper == nil {
-		p.dumpWanted = true
+	keeper := p.family.lasting()
+	if p.dumps.running || keeper == nil {
+		p.dumps.wanted = true
 		return
 	}
-	p.dumpWanted = false
+	p.dumps.wanted = false
 	f, err := p.current.site.NewStateFile()
 	if err != nil {
 		p.log.Error("write state file", "error", err)
 		return
 	}
-	p.dumping = true
+	p.dumps.running = true
 	go func() {
 		done, err := link.Ask(keeper.Link, &imsg.Dump{}, dumpTimeout, f.File)
 		if err == nil && done.Errno != 0 {
@@ -37,21 +43,11 @@ func (p *parent) dump() {
 }
 
 func (p *parent) dumped(err error) {
-	p.dumping = false
+	p.dumps.running = false
 	if err != nil {
 		p.log.Error("write state file", "error", err)
 	}
-	if p.dumpWanted {
+	if p.dumps.wanted {
 		p.dump()
 	}
-}
-
-// keeper returns lockd if it is at work.
-func (p *parent) keeper() *child {
-	for _, m := range p.children {
-		if m.lasting && m.state == imsg.Running && !m.stopping {
-			return m
-		}
-	}
-	return nil
 }

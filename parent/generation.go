@@ -25,6 +25,18 @@ type generation struct {
 	ending    bool        // its sessions have been told to end
 }
 
+// generations are those that live.
+type generations struct {
+	current  *generation // in force; nil until the first is ready
+	coming   *generation // not yet ready
+	taking   *generation // in force, but older ones may still accept
+	draining []*generation
+	numbered int // ever
+}
+
+// changing tells whether another is about to take over.
+func (gs *generations) changing() bool { return gs.coming != nil || gs.taking != nil }
+
 // begin prepares a generation and starts its rooms. It comes into force when all
 // of them are ready. done is told then, or when it fails later than here.
 func (p *parent) begin(s *site.Site, done func(error)) error {
@@ -93,7 +105,7 @@ func (p *parent) giveUp(g *generation) {
 	if p.coming == g {
 		p.coming = nil
 	}
-	for _, m := range p.of(g) {
+	for _, m := range p.family.of(g) {
 		m.dismiss()
 	}
 	p.unlisten(p.current)
@@ -128,7 +140,7 @@ func (p *parent) activate(g *generation) {
 	if g.sink != p.log.Sink {
 		p.useSink(g.sink)
 	}
-	for _, m := range p.children {
+	for _, m := range p.family.children {
 		if m.lasting && m.gen != g {
 			m.gen = g
 			if m.greeted {
@@ -137,13 +149,13 @@ func (p *parent) activate(g *generation) {
 		}
 	}
 	for i := range rooms {
-		for _, m := range p.of(g) {
+		for _, m := range p.family.of(g) {
 			if m.room == &rooms[i] && m.ready && m.state == imsg.Starting {
 				p.startWork(m)
 			}
 		}
 	}
-	p.familyDirty = true
+	p.family.untold = true
 	if closing := p.unlisten(g); old != nil {
 		p.draining = append(p.draining, old)
 		p.retire(old, closing)
@@ -154,7 +166,7 @@ func (p *parent) activate(g *generation) {
 // who were let in under it: now a reload is complete.
 func (p *parent) inForce() {
 	g := p.taking
-	if g == nil || slices.ContainsFunc(p.children, p.accepts) {
+	if g == nil || slices.ContainsFunc(p.family.children, p.accepts) {
 		return
 	}
 	p.taking = nil
@@ -172,17 +184,6 @@ func (p *parent) inForce() {
 	if g.done != nil {
 		g.done(nil)
 	}
-}
-
-// of returns the rooms of a generation.
-func (p *parent) of(g *generation) []*child {
-	var all []*child
-	for _, m := range p.children {
-		if m.gen == g {
-			all = append(all, m)
-		}
-	}
-	return all
 }
 
 // unlisten lets go of the listeners g does not use, and returns their addresses;

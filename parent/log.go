@@ -1,4 +1,4 @@
-// The log: ours, and that all rooms write to the same one.
+// That all rooms write to the same log.
 
 package parent
 
@@ -25,7 +25,7 @@ func (p *parent) watchSink() {
 // useSink has everybody write to s from now on.
 func (p *parent) useSink(s *host.Sink) {
 	old := p.log.Use(s)
-	for _, m := range p.children {
+	for _, m := range p.family.children {
 		if m.greeted {
 			m.tellSink(s)
 		}
@@ -33,14 +33,6 @@ func (p *parent) useSink(s *host.Sink) {
 	if old != nil {
 		old.File.Close()
 	}
-}
-
-// tellSink has a room write its log to s, and tells it how the administrator calls
-// the files below its root. Of one that moves to a new configuration it stays.
-func (m *child) tellSink(s *host.Sink) {
-	told := s.Sink
-	told.Root = m.gen.site.Root(m.room.Room)
-	m.tell(&told, s.File)
 }
 
 // logsToFile tells whether the log of g, or the one before it, is a file that grows.

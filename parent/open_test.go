@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/parent/config"
 )
 
@@ -68,4 +69,14 @@ func TestPrintRooms(t *testing.T) {
 			}
 		}
 	}
+}
+
+// row returns a room's row.
+func row(r imsg.Room) *room {
+	for i := range rooms {
+		if rooms[i].Name == r {
+			return &rooms[i]
+		}
+	}
+	return nil
 }

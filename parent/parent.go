@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -47,34 +48,22 @@ type parent struct {
 	self   string // program to execute for a room
 	rooted bool   // rooms get users and roots of their own
 
-	events  chan func()
+	inbox
 	signals chan os.Signal
-	over    chan struct{} // closed when the loop has ended
-	done    bool          // ends the loop
-	err     error         // why, if not as wished
+	done    bool  // ends the loop
+	err     error // why, if not as wished
 
-	log    *site.Log
-	notify *host.Notifier
-
-	children    []*child
-	counts      map[imsg.Room]int // rooms ever started, by kind
-	current     *generation       // in force; nil until the first is ready
-	coming      *generation       // not yet ready
-	taking      *generation       // in force, but older ones may still accept
-	draining    []*generation
-	numbered    int           // generations ever
-	asked       []func(error) // who wants one more reload, as soon as it may be
-	ignored     []string      // options of the last reload whose change needs a restart
-	stopping    bool
-	forced      bool // end without waiting for sessions
-	familyDirty bool // lockd has not heard yet who is there
-	dumping     bool
-	dumpWanted  bool
-
+	log      *site.Log
+	notify   *host.Notifier
 	holdings *site.Holdings // what an upgrade will hand over
 
-	lastAsked time.Time   // the rooms, whether they work
-	report    imsg.Family // but for what changes with each
+	family family
+	generations
+	reloads   reloads
+	dumps     dumps
+	stopping  bool
+	forced    bool      // end without waiting for sessions
+	lastAsked time.Time // the rooms, whether they work
 }
 
 // Run starts the family and returns after its end. An error says why it did not
@@ -87,10 +76,12 @@ func Run(o Options) (err error) {
 		}
 	}()
 	p := &parent{
-		Options: o, rooted: os.Geteuid() == 0,
-		report: imsg.Family{Version: o.Version, Config: o.Config, Started: time.Now().UnixNano()},
-		events: make(chan func(), 64), signals: make(chan os.Signal, 8), over: make(chan struct{}),
-		notify: notify, counts: map[imsg.Room]int{},
+		Options: o, rooted: os.Geteuid() == 0, notify: notify,
+		inbox: inbox{make(chan func(), 64), make(chan struct{})}, signals: make(chan os.Signal, 8),
+		family: family{
+			started: map[imsg.Room]int{},
+			report:  imsg.Family{Version: o.Version, Config: o.Config, Started: time.Now().UnixNano()},
+		},
 	}
 	defer close(p.over)
 	p.askEvery = cmp.Or(p.askEvery, askEvery)
@@ -157,12 +148,23 @@ func (p *parent) site(c *config.Config) *site.Site {
 	return &site.Site{Config: c, Rooms: residents(), Rooted: p.rooted, Foreground: p.Foreground, Filter: p.Filter, Log: p.log.Logger}
 }
 
+// inbox is how others reach the loop.
+type inbox struct {
+	events chan func()
+	over   chan struct{} // closed when the loop has ended
+}
+
 // post hands the loop something that has happened.
-func (p *parent) post(f func()) {
+func (i *inbox) post(f func()) {
 	select {
-	case p.events <- f:
-	case <-p.over:
+	case i.events <- f:
+	case <-i.over:
 	}
+}
+
+// later has the loop do something after a while.
+func (i *inbox) later(pause time.Duration, do func()) {
+	time.AfterFunc(pause, func() { i.post(do) })
 }
 
 func (p *parent) loop() {
@@ -192,6 +194,20 @@ func (p *parent) loop() {
 			p.notify.KeepAlive()
 		}
 	}
+}
+
+// advance does what has become due by the last event.
+func (p *parent) advance() {
+	p.draining = slices.DeleteFunc(p.draining, p.gone)
+	p.endSurplus()
+	p.inForce()
+	if len(p.reloads.asked) > 0 && !p.stopping && !p.changing() {
+		p.readAgain()
+	}
+	if p.stopping {
+		p.leave()
+	}
+	p.family.tell(p.current)
 }
 
 func (p *parent) signalled(s os.Signal) {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/logs"
 	"github.com/smtp-gated/smtp-gated/parent/config"
 	"github.com/smtp-gated/smtp-gated/parent/host"
@@ -19,26 +20,42 @@ const maxGenerations = 8
 // errStopping answers a reload that does not begin.
 var errStopping = errors.New("the family is about to end")
 
+// reloads are the wishes for one.
+type reloads struct {
+	asked   []func(error) // who wants one more, as soon as it may be
+	ignored []string      // options of the last one whose change needs a restart
+}
+
+// answer tells all who have asked until now how it went.
+func (r *reloads) answer() func(error) {
+	asked := r.asked
+	r.asked = nil
+	return func(err error) {
+		for _, done := range asked {
+			done(err)
+		}
+	}
+}
+
 // reload is asked for by a signal or by an operator; done, if not nil, is told
 // how it went.
 func (p *parent) reload(done func(error)) {
 	if done == nil {
 		done = func(error) {}
 	}
-	switch {
-	case p.stopping:
+	if p.stopping {
 		done(errStopping)
-	case p.coming != nil || p.taking != nil:
-		p.asked = append(p.asked, done)
-	default:
-		p.asked = append(p.asked, done)
+		return
+	}
+	p.reloads.asked = append(p.reloads.asked, done)
+	if !p.changing() {
 		p.readAgain()
 	}
 }
 
 func (p *parent) readAgain() {
-	asked := p.asked
-	p.asked, p.ignored = nil, nil
+	answer := p.reloads.answer()
+	p.reloads.ignored = nil
 	p.notify.Reloading()
 	done := func(err error) {
 		if err != nil {
@@ -47,12 +64,10 @@ func (p *parent) readAgain() {
 				p.notify.Ready("serving; the last reload failed: " + host.OneLine(err))
 			}
 		} else {
-			p.report.Reloaded = time.Now().UnixNano()
-			p.familyDirty = true
+			p.family.report.Reloaded = time.Now().UnixNano()
+			p.family.untold = true
 		}
-		for _, f := range asked {
-			f(err)
-		}
+		answer(err)
 	}
 	c, warnings, err := config.Load(p.Config)
 	if err == nil {
@@ -66,9 +81,23 @@ func (p *parent) readAgain() {
 	p.log.Warnings(warnings)
 	for _, name := range c.Keep(p.current.site.Config) {
 		p.log.Warn("this option needs a restart, its change is ignored", "option", name)
-		p.ignored = append(p.ignored, name)
+		p.reloads.ignored = append(p.reloads.ignored, name)
 	}
 	if err := p.begin(p.site(c), done); err != nil {
 		done(err)
 	}
 }
+
+// outcome is how an operator is told of a reload.
+func (r *reloads) outcome(err error) *imsg.Done {
+	if err == nil && len(r.ignored) > 0 {
+		return &imsg.Done{Detail: cut("without what needs a restart: " + strings.Join(r.ignored, ", "))}
+	}
+	if err == nil {
+		return &imsg.Done{}
+	}
+	return &imsg.Done{Errno: imsg.Invalid, Detail: cut(err.Error())}
+}
+
+// cut makes a text fit a Done.
+func cut(text string) string { return text[:min(len(text), 4000)] }

@@ -143,16 +143,6 @@ func fixed(n uint64) func(*site.Site) uint64 {
 	return func(*site.Site) uint64 { return n }
 }
 
-// row returns a room's row.
-func row(r imsg.Room) *room {
-	for i := range rooms {
-		if rooms[i].Name == r {
-			return &rooms[i]
-		}
-	}
-	return nil
-}
-
 // rank orders the rooms by strength, 0 is the strongest.
 func rank(r imsg.Room) int {
 	for i := range rooms {

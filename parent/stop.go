@@ -24,14 +24,14 @@ const (
 // retire has a generation take nobody new and end with its last session, or when
 // drain_timeout has passed. closing are the listeners that are served no longer.
 func (p *parent) retire(g *generation, closing []netip.AddrPort) {
-	for _, m := range p.of(g) {
+	for _, m := range p.family.of(g) {
 		// Scripts run on for those who are here to the end.
 		if m.serves || m.newest && g != p.current {
 			p.drain(m, closing)
 		}
 	}
 	p.later(drainedWithin, func() {
-		for _, m := range p.of(g) {
+		for _, m := range p.family.of(g) {
 			if p.accepts(m) && !m.stopping {
 				m.log.Error("room does not stop accepting")
 				m.Kill()
@@ -40,24 +40,44 @@ func (p *parent) retire(g *generation, closing []netip.AddrPort) {
 	})
 	called, limit := p.current.site.Called("drain_timeout"), p.current.site.DrainTimeout
 	p.later(limit, func() {
-		if p.sessions(g) > 0 && !g.ending && !p.forced {
+		if p.family.sessions(g) > 0 && !g.ending && !p.forced {
 			p.log.Warn(called+" has passed, the last sessions are ended", "generation", g.number, "after", limit)
 			p.end(g)
 		}
 	})
 }
 
+// drain has a room take no new work and end after its last. closing are the
+// listeners that are served no longer.
+func (p *parent) drain(m *child, closing []netip.AddrPort) {
+	if m.stopping || m.state == imsg.Draining {
+		return
+	}
+	if m.state == imsg.Starting {
+		m.dismiss()
+		return
+	}
+	m.state = imsg.Draining
+	p.family.untold = true
+	m.tell(&imsg.Drain{Closing: closing})
+}
+
+// accepts tells whether a worker on its way out may still accept clients.
+func (p *parent) accepts(m *child) bool {
+	return m.serves && m.gen != p.current && m.state == imsg.Draining && !m.drained
+}
+
 // end has the sessions of a generation that drains end as soon as they have no
 // message under way. Nobody waits for that.
 func (p *parent) end(g *generation) {
 	g.ending = true
-	for _, m := range p.of(g) {
+	for _, m := range p.family.of(g) {
 		if m.serves && !m.stopping {
 			m.tell(&imsg.Drain{End: true})
 		}
 	}
 	p.later(lastMessage, func() {
-		for _, m := range p.of(g) {
+		for _, m := range p.family.of(g) {
 			if m.serves {
 				m.dismiss()
 			}
@@ -69,7 +89,7 @@ func (p *parent) end(g *generation) {
 func (p *parent) endSurplus() {
 	live := 1 // the one in force
 	for _, g := range slices.Backward(p.draining) {
-		if g.ending || p.sessions(g) == 0 {
+		if g.ending || p.family.sessions(g) == 0 {
 			continue
 		}
 		if live++; live > maxGenerations {
@@ -79,9 +99,18 @@ func (p *parent) endSurplus() {
 	}
 }
 
-// later has the loop do something after a while.
-func (p *parent) later(pause time.Duration, do func()) {
-	time.AfterFunc(pause, func() { p.post(do) })
+// gone sees an old generation off, and tells whether nobody of it is left.
+func (p *parent) gone(g *generation) bool {
+	if p.family.sessions(g) > 0 {
+		return false
+	}
+	left := p.family.of(g)
+	for _, m := range left {
+		if !m.newest {
+			m.dismiss()
+		}
+	}
+	return len(left) == 0
 }
 
 // stop ends the family: nobody new, then, after the last session or at once if
@@ -94,10 +123,7 @@ func (p *parent) stop(now bool) {
 			p.failed(p.coming, errStopping)
 		}
 		p.holdings.Release()
-		for _, done := range p.asked {
-			done(errStopping)
-		}
-		p.asked = nil
+		p.reloads.answer()(errStopping)
 		closing := p.holdings.Listeners.Close()
 		if p.current != nil {
 			p.retire(p.current, closing)
@@ -105,52 +131,24 @@ func (p *parent) stop(now bool) {
 	}
 	if now && !p.forced {
 		p.forced = true
-		for _, m := range slices.Clone(p.children) {
+		for _, m := range p.family.all() {
 			m.dismiss()
 		}
 	}
-}
-
-// advance does what has become due by the last event.
-func (p *parent) advance() {
-	p.draining = slices.DeleteFunc(p.draining, p.gone)
-	p.endSurplus()
-	p.inForce()
-	if len(p.asked) > 0 && !p.stopping && p.coming == nil && p.taking == nil {
-		p.readAgain()
-	}
-	if p.stopping {
-		p.leave()
-	}
-	p.sayFamily()
-}
-
-// gone sees an old generation off, and tells whether nobody of it is left.
-func (p *parent) gone(g *generation) bool {
-	if p.sessions(g) > 0 {
-		return false
-	}
-	left := p.of(g)
-	for _, m := range left {
-		if !m.newest {
-			m.dismiss()
-		}
-	}
-	return len(left) == 0
 }
 
 // leave sends the rooms home in the order in which they are needed no more.
 func (p *parent) leave() {
-	if len(p.children) == 0 {
+	if len(p.family.children) == 0 {
 		p.log.Say(logs.LevelNotice, "stopped")
 		p.done = true
 		return
 	}
-	if p.forced || p.sessions(nil) > 0 {
+	if p.forced || p.family.sessions(nil) > 0 {
 		return
 	}
 	scripts := false
-	for _, m := range slices.Clone(p.children) {
+	for _, m := range p.family.all() {
 		switch {
 		case m.lasting:
 		case !m.newest:
@@ -167,7 +165,7 @@ func (p *parent) leave() {
 	if scripts {
 		return
 	}
-	for _, m := range slices.Clone(p.children) {
+	for _, m := range p.family.all() {
 		m.dismiss()
 	}
 }

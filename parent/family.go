@@ -1,0 +1,95 @@
+// The rooms there are, and what lockd is told of them for those who ask it. This
+// file owns the list; what happens to a room it does not decide.
+
+package parent
+
+import (
+	"os"
+	"slices"
+	"time"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+)
+
+// family is the rooms that run.
+type family struct {
+	children []*child
+	started  map[imsg.Room]int // ever, by kind
+	report   imsg.Family       // but for what changes with each
+	untold   bool              // lockd has not heard yet who is there
+}
+
+func (f *family) add(m *child) {
+	f.started[m.Name] = m.number
+	f.children = append(f.children, m)
+	f.untold = true
+}
+
+func (f *family) remove(m *child) {
+	f.children = slices.DeleteFunc(f.children, func(o *child) bool { return o == m })
+	f.untold = true
+}
+
+func (f *family) has(m *child) bool { return slices.Contains(f.children, m) }
+
+// all returns the rooms there are, those that are added or removed meanwhile
+// nevertheless.
+func (f *family) all() []*child { return slices.Clone(f.children) }
+
+// of returns the rooms of a generation.
+func (f *family) of(g *generation) (all []*child) {
+	for _, m := range f.children {
+		if m.gen == g {
+			all = append(all, m)
+		}
+	}
+	return all
+}
+
+// sessions counts the session workers of a generation, nil: of all.
+func (f *family) sessions(g *generation) (n int) {
+	for _, m := range f.children {
+		if m.serves && (g == nil || m.gen == g) {
+			n++
+		}
+	}
+	return n
+}
+
+// lasting returns the room that outlives generations, if it is at work.
+func (f *family) lasting() *child {
+	for _, m := range f.children {
+		if m.lasting && m.state == imsg.Running && !m.stopping {
+			return m
+		}
+	}
+	return nil
+}
+
+// crashed counts a room that ended unasked.
+func (f *family) crashed() {
+	f.report.Crashes++
+	f.report.LastCrash = time.Now().UnixNano()
+}
+
+// tell tells lockd who is there, if that is news; g is in force.
+func (f *family) tell(g *generation) {
+	lockd := f.lasting()
+	if !f.untold || g == nil || lockd == nil {
+		return
+	}
+	report := f.report
+	report.Generation = g.number
+	report.Rooms = []imsg.Member{{
+		Room: imsg.Parent, PID: os.Getpid(),
+		Generation: g.number, State: imsg.Running, Started: report.Started,
+	}}
+	for _, m := range f.children {
+		report.Rooms = append(report.Rooms, imsg.Member{
+			Room: m.Name, Member: m.number, PID: m.PID,
+			Generation: m.gen.number, State: m.state, Started: m.Started.UnixNano(),
+		})
+	}
+	lockd.tell(&report)
+	f.untold = false
+}

@@ -1,0 +1,155 @@
+// What is done when a room dies: another takes its place, at once or, when that one
+// dies early as well, after a pause that grows.
+
+package parent
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/logs"
+)
+
+const (
+	settled    = 10 * time.Second // a room that lived so long is no early death
+	firstPause = 100 * time.Millisecond
+	longPause  = 30 * time.Second
+)
+
+// errUndead is the cause of the end of a room that has not ended.
+var errUndead = errors.New("KILL does not end it")
+
+// linkEnded follows up on a room's link that is no more.
+func (p *parent) linkEnded(m *child, err error) {
+	if m.stopping || !p.family.has(m) {
+		return
+	}
+	if err != nil {
+		m.log.Error("room ended for a bad message", "error", err)
+		m.Kill()
+		return
+	}
+	m.KillLater()
+}
+
+// ended follows up on a room's end.
+func (p *parent) ended(m *child, err error) {
+	if m.undead {
+		p.buried(m)
+		return
+	}
+	p.lost(m, err)
+}
+
+// lost does without a room from now on.
+func (p *parent) lost(m *child, err error) {
+	p.family.remove(m)
+	m.Link.Close()
+	if m.stopping || m.state == imsg.Draining && err == nil {
+		m.log.Debug("room ended", "cause", cause(err))
+		return
+	}
+	p.family.crashed()
+	m.log.Log(context.Background(), logs.LevelCrit, "room ended unasked", "pid", m.PID, "cause", cause(err))
+	m.stopping = true
+	switch {
+	case m.gen == p.coming:
+		p.failed(m.gen, startError(err, m))
+	case p.needed(m):
+		p.reassignListeners(p.current)
+		if !m.owed {
+			p.replace(m, m.earlyDeaths())
+		}
+	}
+}
+
+// abandon gives up a room that was killed and is there still: the kernel waits
+// with it, for a disk as a rule. Another takes its place, but only one: if that
+// hangs as well, the next comes when it has died.
+func (p *parent) abandon(m *child) {
+	if !p.family.has(m) {
+		return
+	}
+	m.undead = true
+	m.owed = m.before != nil && m.before.undead
+	m.log.Error("room does not die", "pid", m.PID, "replaced_now", !m.owed)
+	p.lost(m, errUndead)
+}
+
+// buried follows up on the end of a room that was given up.
+func (p *parent) buried(m *child) {
+	m.undead = false
+	m.log.Info("room has died at last", "pid", m.PID)
+	if m.owed && p.needed(m) {
+		p.replace(m, 0)
+	}
+}
+
+// needed tells whether a room that died must be replaced.
+func (p *parent) needed(m *child) bool {
+	g := p.home(m)
+	switch {
+	case p.forced:
+		return false
+	case g == p.current && !p.stopping:
+		return true
+	case m.serves:
+		return false // it was on its way out
+	case m.lasting, m.newest:
+		return g == p.current && p.family.sessions(nil) > 0
+	}
+	return p.family.sessions(g) > 0
+}
+
+// home is the generation m's replacement belongs to. The lasting room's may have
+// become another while it was away.
+func (p *parent) home(m *child) *generation {
+	if m.lasting {
+		return p.current
+	}
+	return m.gen
+}
+
+// earlyDeaths counts the early deaths in a row, m's included.
+func (m *child) earlyDeaths() int {
+	if time.Since(m.Started) > settled {
+		return 0
+	}
+	return m.fails + 1
+}
+
+// replace starts another in the place of m: at once, or with a pause that grows.
+func (p *parent) replace(m *child, fails int) {
+	pause := time.Duration(0)
+	if fails > 0 {
+		pause = min(firstPause<<min(fails-1, 16), longPause)
+	}
+	m.log.Info("room will be replaced", "pause", pause)
+	time.AfterFunc(pause, func() {
+		p.post(func() {
+			if !p.needed(m) {
+				return
+			}
+			n, err := p.start(m.room, p.home(m), m.index)
+			if err != nil {
+				p.log.Error("replace room", "room", m.Name, "error", err)
+				p.replace(m, fails+1)
+				return
+			}
+			n.fails, n.before = fails, m.before
+			if m.undead {
+				n.before = m
+			}
+		})
+	})
+}
+
+// cause words how a room ended.
+func cause(err error) string {
+	if err == nil {
+		return "exit status 0"
+	}
+	return err.Error()
+}

@@ -1,0 +1,158 @@
+// The way of a room from its start to its work. This file owns the order of what it
+// is told; of what a room says it reads nothing but that it is there, ready, done,
+// reports another, wants sockets, or the family reloaded or stopped.
+
+package parent
+
+import (
+	"slices"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/link"
+	"github.com/smtp-gated/smtp-gated/imsg/logs"
+	"github.com/smtp-gated/smtp-gated/parent/spawn"
+)
+
+// start starts one room of g in its place among others of its kind.
+func (p *parent) start(r *room, g *generation, index int) (*child, error) {
+	spec, local := g.site.Sandbox(r.Room, r.files(g.site), p.logsToFile(g))
+	spec.Name, spec.Scripts = r.comm, r.scripts
+	number := p.family.started[r.Name] + 1
+	m := &child{
+		room: r, log: p.log.With("room", r.Name, "member", number),
+		number: number, gen: g, index: index, local: local, state: imsg.Starting,
+	}
+	order := spawn.Order{Program: p.self, Room: r.Name, Spec: spec, Kill: p.killProcess}
+	if r.threads != nil {
+		order.Threads = r.threads(g.site)
+	}
+	var err error
+	m.Process, err = spawn.Start(order,
+		spawn.Events{
+			Message:   func(r link.Request) { p.post(func() { p.take(m, r) }) },
+			LinkEnded: func(err error) { p.post(func() { p.linkEnded(m, err) }) },
+			Line:      func(text string) { p.post(func() { m.said(text) }) },
+			Ended:     func(err error) { p.post(func() { p.ended(m, err) }) },
+			Undead:    func() { p.post(func() { p.abandon(m) }) },
+		})
+	if err != nil {
+		return nil, err
+	}
+	p.family.add(m)
+	return m, nil
+}
+
+// take hears what a room says.
+func (p *parent) take(m *child, r link.Request) {
+	switch msg := r.Message.(type) {
+	case *imsg.Hello:
+		p.onHello(m, msg)
+	case *imsg.Ready:
+		p.onReady(m)
+	case *imsg.Drained:
+		m.drained = true
+	case *imsg.BadPeer:
+		p.onBadPeer(m, msg)
+	case *imsg.Sockets:
+		m.supply(msg)
+	case *imsg.Reload:
+		p.reload(func(err error) { link.ReplyTo(r, msg).Answer(p.reloads.outcome(err)) })
+	case *imsg.Stop:
+		link.ReplyTo(r, msg).Answer(&imsg.Done{})
+		p.log.Say(logs.LevelNotice, "asked to stop", "now", msg.Now)
+		p.stop(msg.Now)
+	}
+}
+
+// onHello briefs a room that has entered its sandbox.
+func (p *parent) onHello(m *child, h *imsg.Hello) {
+	if m.greeted || h.Room != m.Name || h.PID != m.PID || h.Fingerprint != imsg.Fingerprint() {
+		m.log.Error("room is not who it should be")
+		m.Kill()
+		return
+	}
+	m.greeted = true
+	s := p.log.Sink
+	if m.gen == p.coming {
+		s = m.gen.sink
+	}
+	m.tellSink(s)
+	p.configure(m, false)
+}
+
+// configure tells a room its part of the configuration and hands over what belongs to
+// it. One that has moved to another configuration keeps what does not depend on it.
+func (p *parent) configure(m *child, again bool) {
+	facts := m.gen.site.Facts(m.gen.listeners)
+	facts.Version, facts.CompileDate = p.Version, p.CompileDate
+	m.tell(m.slice(m.gen.site.Config, facts, m.local))
+	for _, g := range m.grants {
+		switch {
+		case g == rateStore:
+			m.handRates()
+		case again:
+		case g == listeners:
+			m.admit(m.index, m.gen == p.coming)
+		case g == packetFilter:
+			m.handFilter()
+		case g == controlSocket:
+			m.tell(&imsg.ControlSocket{}, p.holdings.Control.File)
+		case g == ledger:
+			m.tell(&imsg.Ledger{}, p.holdings.Ledger)
+		}
+	}
+}
+
+// onReady passes the barrier: a generation starts when all its rooms are ready,
+// a replacement at once.
+func (p *parent) onReady(m *child) {
+	if m.ready || m.stopping || !m.greeted {
+		return
+	}
+	m.ready = true
+	if m.gen != p.coming {
+		p.startWork(m)
+		p.reassignListeners(p.current)
+		return
+	}
+	for _, other := range p.family.of(m.gen) {
+		if !other.ready {
+			return
+		}
+	}
+	p.activate(m.gen)
+}
+
+// startWork makes a ready room known to those it may talk to, and them to it,
+// and lets it work.
+func (p *parent) startWork(m *child) {
+	for _, other := range p.family.children {
+		if other != m && other.state != imsg.Starting && !other.stopping && p.linked(m, other) {
+			p.link(m, other)
+		}
+	}
+	m.state = imsg.Running
+	m.tell(&imsg.Start{})
+	p.family.untold = true
+	if m.lasting && p.dumps.wanted {
+		p.dump()
+	}
+}
+
+// reassignListeners has the sockets that nobody serves, because their worker died,
+// served by another one, until and beside its replacement.
+func (p *parent) reassignListeners(g *generation) {
+	serving := slices.DeleteFunc(p.family.of(g), func(m *child) bool {
+		return !m.serves || m.state != imsg.Running || m.stopping
+	})
+	for index := range g.site.Workers() {
+		served := slices.ContainsFunc(serving, func(m *child) bool {
+			return m.index == index || slices.Contains(m.adopted, index)
+		})
+		if len(serving) > 0 && !served {
+			m := serving[0]
+			m.adopted = append(m.adopted, index)
+			m.admit(index, false)
+		}
+	}
+}
