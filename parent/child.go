@@ -24,7 +24,7 @@ type child struct {
 	index           int   // among the rooms of its kind in gen
 	adopted         []int // indexes of dead workers whose sockets it serves as well
 	state           imsg.MemberState
-	fails           int               // early deaths of its predecessors in a row
+	brake           spawn.Brake       // of its predecessors
 	greeted         bool              // has said who it is
 	ready           bool              // has said so
 	drained         bool              // a worker: has stopped accepting
@@ -80,51 +80,5 @@ func (m *child) admit(index int, all bool) {
 		for _, f := range l.Share(index, m.gen.site.Workers(), all) {
 			m.tell(&imsg.Listener{Address: l.Addr, Name: l.Name}, f)
 		}
-	}
-}
-
-// handRates gives a room the store of rate limits, opened anew: two that share an
-// offset and a lock could not tell each other apart.
-func (m *child) handRates() {
-	f, err := m.gen.site.OpenRates()
-	if err != nil {
-		m.gen.site.Log.Error("rate limits will be forgotten: their store cannot be opened", "error", err)
-	}
-	if f != nil {
-		m.tell(&imsg.RateStore{}, f)
-		f.Close()
-	}
-}
-
-// handFilter gives a room the packet filter's device, opened anew: we keep none. It is
-// at its place before the first link to a session, which comes after Ready.
-func (m *child) handFilter() {
-	f, err := m.gen.site.OpenFilter()
-	if err != nil {
-		m.gen.site.Log.Error("lookupd gets no packet filter", "error", err)
-		m.Kill() // its replacement gets another try
-	}
-	if f != nil {
-		m.tell(&imsg.NatDevice{}, f)
-		f.Close()
-	}
-}
-
-// supply hands a worker the sockets it asks for.
-func (m *child) supply(ask *imsg.Sockets) {
-	out := m.gen.site.Outgoing()
-	if !out.Needed() || ask.N < 1 || ask.N > imsg.MaxSockets {
-		m.log.Error("room asks for sockets it cannot need", "number", ask.N)
-		m.Kill()
-		return
-	}
-	for range ask.N {
-		f, err := out.Make(ask.IPv6)
-		if err != nil {
-			m.gen.site.Log.Error("make a socket for a session", "error", err)
-			return // the session's patience ends by itself
-		}
-		m.tell(&imsg.Socket{IPv6: ask.IPv6}, f)
-		f.Close()
 	}
 }

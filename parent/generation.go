@@ -6,7 +6,6 @@ package parent
 import (
 	"fmt"
 	"net/netip"
-	"os"
 	"slices"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
@@ -19,7 +18,6 @@ import (
 type generation struct {
 	number    int
 	site      *site.Site
-	sink      *host.Sink
 	listeners []*socket.Listener
 	done      func(error) // told how it went, may be nil
 	ending    bool        // its sessions have been told to end
@@ -43,7 +41,10 @@ func (p *parent) begin(s *site.Site, done func(error)) error {
 	p.numbered++
 	g := &generation{number: p.numbered, site: s, done: done}
 	p.coming = g
-	err := p.prepare(g)
+	err := s.Prepare()
+	if err == nil {
+		g.listeners, err = p.holdings.Listen(s)
+	}
 	if err == nil {
 		err = p.spawnRooms(g)
 	}
@@ -54,38 +55,10 @@ func (p *parent) begin(s *site.Site, done func(error)) error {
 	return err
 }
 
-// prepare opens and makes what the rooms of g need.
-func (p *parent) prepare(g *generation) (err error) {
-	if g.sink, err = g.site.OpenAnySink(); err != nil {
-		return err
-	}
-	if p.log.Sink == nil {
-		p.useSink(g.sink)
-	}
-	if err := g.site.Prepare(); err != nil {
-		return err
-	}
-	found := g.site.LookAround()
-	p.log.Warnings(found)
-	for _, w := range found {
-		if p.Started != nil { // whoever started us may look at a terminal
-			fmt.Fprintln(os.Stderr, "smtp-gated: warning:", w)
-		}
-	}
-	g.listeners, err = p.holdings.Listen(g.site)
-	return err
-}
-
 // spawnRooms starts the rooms of g. The lasting one is there already, but for the
 // first time.
 func (p *parent) spawnRooms(g *generation) error {
-	if g.site.Priority < 0 && !p.rooted {
-		p.log.Warn("without root no room gets a better priority", "priority", g.site.Priority)
-	}
-	// The limit is about every file, and a log may be larger than any message.
-	if g.site.SpoolLimit() >= 0 && p.logsToFile(g) {
-		p.log.Info(g.site.Called("limit_fsize") + " is not enforced: it would bind the log, too, which is a file")
-	}
+	g.site.Unenforced()
 	for i := range rooms {
 		r := &rooms[i]
 		if r.lasting && p.current != nil {
@@ -108,9 +81,13 @@ func (p *parent) giveUp(g *generation) {
 	for _, m := range p.family.of(g) {
 		m.dismiss()
 	}
-	p.unlisten(p.current)
-	if g.sink != nil && g.sink != p.log.Sink {
-		g.sink.File.Close()
+	var kept []*socket.Listener
+	if p.current != nil {
+		kept = p.current.listeners
+	}
+	p.holdings.Listeners.Release(kept)
+	if g.site.Sink != nil && g.site.Sink != p.log.Sink {
+		g.site.Sink.File.Close()
 	}
 }
 
@@ -137,8 +114,8 @@ func (p *parent) activate(g *generation) {
 	}
 	old := p.current
 	p.current, p.coming, p.taking = g, nil, g
-	if g.sink != p.log.Sink {
-		p.useSink(g.sink)
+	if g.site.Sink != p.log.Sink {
+		p.useSink(g.site.Sink)
 	}
 	for _, m := range p.family.children {
 		if m.lasting && m.gen != g {
@@ -156,7 +133,7 @@ func (p *parent) activate(g *generation) {
 		}
 	}
 	p.family.untold = true
-	if closing := p.unlisten(g); old != nil {
+	if closing := p.holdings.Listeners.Release(g.listeners); old != nil {
 		p.draining = append(p.draining, old)
 		p.retire(old, closing)
 	}
@@ -179,18 +156,12 @@ func (p *parent) inForce() {
 		if err := p.notify.Ready("serving"); err != nil {
 			p.log.Warn("no service manager", "error", err)
 		}
-		p.startedWell()
+		if p.Started != nil {
+			host.Detached(p.Started)
+			p.Started = nil
+		}
 	}
 	if g.done != nil {
 		g.done(nil)
 	}
-}
-
-// unlisten lets go of the listeners g does not use, and returns their addresses;
-// nil uses none.
-func (p *parent) unlisten(g *generation) []netip.AddrPort {
-	if g == nil {
-		return p.holdings.Listeners.Release(nil)
-	}
-	return p.holdings.Listeners.Release(g.listeners)
 }

@@ -43,7 +43,7 @@ func (p *parent) onBadPeer(by *child, msg *imsg.BadPeer) {
 			continue
 		}
 		m.log.Error("room reported for a bad message", "by", by.String())
-		if rank(by.Name) < rank(m.Name) {
+		if by.rank() < m.rank() {
 			m.Kill()
 			return
 		}

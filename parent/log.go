@@ -3,8 +3,6 @@
 package parent
 
 import (
-	"slices"
-
 	"github.com/smtp-gated/smtp-gated/imsg/logs"
 	"github.com/smtp-gated/smtp-gated/parent/host"
 )
@@ -33,9 +31,4 @@ func (p *parent) useSink(s *host.Sink) {
 	if old != nil {
 		old.File.Close()
 	}
-}
-
-// logsToFile tells whether the log of g, or the one before it, is a file that grows.
-func (p *parent) logsToFile(g *generation) bool {
-	return slices.ContainsFunc([]*host.Sink{p.log.Sink, g.sink}, func(s *host.Sink) bool { return s != nil && s.IsFile() })
 }

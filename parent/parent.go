@@ -9,7 +9,6 @@ package parent
 
 import (
 	"cmp"
-	"fmt"
 	"os"
 	"os/signal"
 	"slices"
@@ -67,7 +66,7 @@ type parent struct {
 }
 
 // Run starts the family and returns after its end. An error says why it did not
-// start, or why it had to end.
+// start, or why it had to end; that of a configuration is a *config.Invalid.
 func Run(o Options) (err error) {
 	notify, werr := host.NewNotifier()
 	defer func() {
@@ -87,12 +86,9 @@ func Run(o Options) (err error) {
 	p.askEvery = cmp.Or(p.askEvery, askEvery)
 	// From the first moment on: one that comes early must not end us half made.
 	signal.Notify(p.signals, unix.SIGHUP, unix.SIGUSR1, unix.SIGTERM, unix.SIGQUIT, unix.SIGINT)
-	c, warnings, err := config.Load(o.Config)
-	if err == nil {
-		err = c.Check()
-	}
+	c, warnings, err := config.Read(o.Config)
 	if err != nil {
-		return &BadConfig{err}
+		return err
 	}
 	s, err := p.open(c)
 	if err != nil {
@@ -113,14 +109,6 @@ func Run(o Options) (err error) {
 	p.loop()
 	return p.err
 }
-
-// BadConfig is the error of a configuration the family cannot start with.
-type BadConfig struct{ Err error }
-
-func (b *BadConfig) Error() string { return b.Err.Error() }
-
-// Unwrap returns what was found.
-func (b *BadConfig) Unwrap() error { return b.Err }
 
 // open opens what lasts from the first generation, whose site it returns, to the last.
 func (p *parent) open(c *config.Config) (s *site.Site, err error) {
@@ -145,7 +133,10 @@ func (p *parent) open(c *config.Config) (s *site.Site, err error) {
 
 // site is a configuration on this machine.
 func (p *parent) site(c *config.Config) *site.Site {
-	return &site.Site{Config: c, Rooms: residents(), Rooted: p.rooted, Foreground: p.Foreground, Filter: p.Filter, Log: p.log.Logger}
+	return &site.Site{
+		Config: c, Rooms: residents(), Rooted: p.rooted, Foreground: p.Foreground, Filter: p.Filter,
+		Log: p.log, Watched: p.Started != nil,
+	}
 }
 
 // inbox is how others reach the loop.
@@ -231,20 +222,4 @@ func (p *parent) fail(err error) {
 		p.log.Say(logs.LevelCrit, "not started", "error", host.OneLine(err))
 	}
 	p.stop(true)
-}
-
-// startedWell tells whoever waits for our start.
-func (p *parent) startedWell() {
-	if p.Started != nil {
-		host.Detached(p.Started)
-		p.Started = nil
-	}
-}
-
-// startError words the cause of a failed start for one line.
-func startError(err error, m *child) error {
-	if m.firstStderrLine != "" {
-		return fmt.Errorf("%s did not get ready: %s", m.String(), m.firstStderrLine)
-	}
-	return fmt.Errorf("%s did not get ready: %s", m.String(), cause(err))
 }

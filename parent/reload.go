@@ -69,10 +69,7 @@ func (p *parent) readAgain() {
 		}
 		answer(err)
 	}
-	c, warnings, err := config.Load(p.Config)
-	if err == nil {
-		err = c.Check()
-	}
+	c, warnings, err := config.Read(p.Config)
 	if err != nil {
 		done(err)
 		return

@@ -4,18 +4,15 @@
 package parent
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/logs"
-)
-
-const (
-	settled    = 10 * time.Second // a room that lived so long is no early death
-	firstPause = 100 * time.Millisecond
-	longPause  = 30 * time.Second
+	"github.com/smtp-gated/smtp-gated/parent/spawn"
 )
 
 // errUndead is the cause of the end of a room that has not ended.
@@ -48,19 +45,19 @@ func (p *parent) lost(m *child, err error) {
 	p.family.remove(m)
 	m.Link.Close()
 	if m.stopping || m.state == imsg.Draining && err == nil {
-		m.log.Debug("room ended", "cause", cause(err))
+		m.log.Debug("room ended", "cause", spawn.Cause(err))
 		return
 	}
 	p.family.crashed()
-	m.log.Log(context.Background(), logs.LevelCrit, "room ended unasked", "pid", m.PID, "cause", cause(err))
+	m.log.Log(context.Background(), logs.LevelCrit, "room ended unasked", "pid", m.PID, "cause", spawn.Cause(err))
 	m.stopping = true
 	switch {
 	case m.gen == p.coming:
-		p.failed(m.gen, startError(err, m))
+		p.failed(m.gen, fmt.Errorf("%s did not get ready: %s", m, cmp.Or(m.firstStderrLine, spawn.Cause(err))))
 	case p.needed(m):
 		p.reassignListeners(p.current)
 		if !m.owed {
-			p.replace(m, m.earlyDeaths())
+			p.replace(m, m.brake.After(time.Since(m.Started)))
 		}
 	}
 }
@@ -112,44 +109,22 @@ func (p *parent) home(m *child) *generation {
 	return m.gen
 }
 
-// earlyDeaths counts the early deaths in a row, m's included.
-func (m *child) earlyDeaths() int {
-	if time.Since(m.Started) > settled {
-		return 0
-	}
-	return m.fails + 1
-}
-
 // replace starts another in the place of m: at once, or with a pause that grows.
-func (p *parent) replace(m *child, fails int) {
-	pause := time.Duration(0)
-	if fails > 0 {
-		pause = min(firstPause<<min(fails-1, 16), longPause)
-	}
-	m.log.Info("room will be replaced", "pause", pause)
-	time.AfterFunc(pause, func() {
-		p.post(func() {
-			if !p.needed(m) {
-				return
-			}
-			n, err := p.start(m.room, p.home(m), m.index)
-			if err != nil {
-				p.log.Error("replace room", "room", m.Name, "error", err)
-				p.replace(m, fails+1)
-				return
-			}
-			n.fails, n.before = fails, m.before
-			if m.undead {
-				n.before = m
-			}
-		})
+func (p *parent) replace(m *child, brake spawn.Brake) {
+	m.log.Info("room will be replaced", "pause", brake.Pause())
+	p.later(brake.Pause(), func() {
+		if !p.needed(m) {
+			return
+		}
+		n, err := p.start(m.room, p.home(m), m.index)
+		if err != nil {
+			p.log.Error("replace room", "room", m.Name, "error", err)
+			p.replace(m, brake+1)
+			return
+		}
+		n.brake, n.before = brake, m.before
+		if m.undead {
+			n.before = m
+		}
 	})
-}
-
-// cause words how a room ended.
-func cause(err error) string {
-	if err == nil {
-		return "exit status 0"
-	}
-	return err.Error()
 }

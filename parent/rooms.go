@@ -4,11 +4,7 @@
 package parent
 
 import (
-	"fmt"
-	"io"
 	"slices"
-	"strings"
-	"text/tabwriter"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/parent/config"
@@ -143,16 +139,6 @@ func fixed(n uint64) func(*site.Site) uint64 {
 	return func(*site.Site) uint64 { return n }
 }
 
-// rank orders the rooms by strength, 0 is the strongest.
-func rank(r imsg.Room) int {
-	for i := range rooms {
-		if rooms[i].Name == r {
-			return i
-		}
-	}
-	return len(rooms)
-}
-
 // residents is what a site has to know of the rooms.
 func residents() (all []site.Room) {
 	for i := range rooms {
@@ -168,24 +154,11 @@ func Look(c *config.Config) []config.Warning {
 	return s.Look()
 }
 
-func (r *room) linked(other imsg.Room) bool {
-	return slices.Contains(r.links, other)
+// rank orders the rooms by strength, 0 is the strongest.
+func (r *room) rank() int {
+	return slices.IndexFunc(rooms, func(o room) bool { return o.Name == r.Name })
 }
 
-// PrintRooms writes the table for people.
-func PrintRooms(w io.Writer) error {
-	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(tw, "room\troot\ttalks to\tmay")
-	for i := range rooms {
-		r := &rooms[i]
-		var links, words []string
-		for _, l := range r.links {
-			links = append(links, l.String())
-		}
-		for _, m := range r.may {
-			words = append(words, m.word)
-		}
-		fmt.Fprintf(tw, "%s\t%s\tparent, %s\t%s\n", r.Name, r.Root, strings.Join(links, ", "), strings.Join(words, " "))
-	}
-	return tw.Flush()
+func (r *room) linked(other imsg.Room) bool {
+	return slices.Contains(r.links, other)
 }

@@ -15,7 +15,7 @@ import (
 
 // start starts one room of g in its place among others of its kind.
 func (p *parent) start(r *room, g *generation, index int) (*child, error) {
-	spec, local := g.site.Sandbox(r.Room, r.files(g.site), p.logsToFile(g))
+	spec, local := g.site.Sandbox(r.Room, r.files(g.site))
 	spec.Name, spec.Scripts = r.comm, r.scripts
 	number := p.family.started[r.Name] + 1
 	m := &child{
@@ -54,7 +54,10 @@ func (p *parent) take(m *child, r link.Request) {
 	case *imsg.BadPeer:
 		p.onBadPeer(m, msg)
 	case *imsg.Sockets:
-		m.supply(msg)
+		if !m.gen.site.HandSockets(m.tell, msg) {
+			m.log.Error("room asks for sockets it cannot need", "number", msg.N)
+			m.Kill()
+		}
 	case *imsg.Reload:
 		p.reload(func(err error) { link.ReplyTo(r, msg).Answer(p.reloads.outcome(err)) })
 	case *imsg.Stop:
@@ -74,7 +77,7 @@ func (p *parent) onHello(m *child, h *imsg.Hello) {
 	m.greeted = true
 	s := p.log.Sink
 	if m.gen == p.coming {
-		s = m.gen.sink
+		s = m.gen.site.Sink
 	}
 	m.tellSink(s)
 	p.configure(m, false)
@@ -89,12 +92,16 @@ func (p *parent) configure(m *child, again bool) {
 	for _, g := range m.grants {
 		switch {
 		case g == rateStore:
-			m.handRates()
+			m.gen.site.HandRates(m.tell)
 		case again:
 		case g == listeners:
 			m.admit(m.index, m.gen == p.coming)
 		case g == packetFilter:
-			m.handFilter()
+			// Before the first link to a session, which comes after Ready.
+			if err := m.gen.site.HandFilter(m.tell); err != nil {
+				p.log.Error("lookupd gets no packet filter", "error", err)
+				m.Kill() // its replacement gets another try
+			}
 		case g == controlSocket:
 			m.tell(&imsg.ControlSocket{}, p.holdings.Control.File)
 		case g == ledger:

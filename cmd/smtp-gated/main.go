@@ -87,10 +87,7 @@ func start(file string, foreground bool) int {
 		return run(file, true, nil)
 	}
 	// What is wrong with the file is best said before anything is started.
-	c, warnings, err := config.Load(file)
-	if err == nil {
-		err = c.Check()
-	}
+	_, warnings, err := config.Read(file)
 	if err != nil {
 		return badConfig(err)
 	}
@@ -107,7 +104,7 @@ func run(file string, foreground bool, started *os.File) int {
 		Config: file, Foreground: foreground, Started: started,
 		Version: programVersion(), CompileDate: programDate(), Filter: openFilter,
 	})
-	if bad := new(parent.BadConfig); errors.As(err, &bad) {
+	if bad := new(config.Invalid); errors.As(err, &bad) {
 		return badConfig(bad.Err)
 	}
 	if err != nil {

@@ -16,6 +16,27 @@ import (
 // largest is far more than all options with all comments.
 const largest = 256 << 10
 
+// Read reads the file at path for a family that is to start with it, or to go on with
+// it: Load, and Check. The error is an *Invalid.
+func Read(path string) (*Config, []Warning, error) {
+	c, warnings, err := Load(path)
+	if err == nil {
+		err = c.Check()
+	}
+	if err != nil {
+		return nil, warnings, &Invalid{err}
+	}
+	return c, warnings, nil
+}
+
+// Invalid is the error of a configuration no family can start with.
+type Invalid struct{ Err error }
+
+func (i *Invalid) Error() string { return i.Err.Error() }
+
+// Unwrap returns what was found.
+func (i *Invalid) Unwrap() error { return i.Err }
+
 // Load reads the file at path. See Parse.
 func Load(path string) (*Config, []Warning, error) {
 	f, err := os.Open(path)

@@ -12,8 +12,8 @@ import (
 	"runtime"
 )
 
-// OpenFilter opens the device; it is nil in the modes that ask none.
-func (s *Site) OpenFilter() (*os.File, error) {
+// openFilter opens the device; it is nil in the modes that ask none.
+func (s *Site) openFilter() (*os.File, error) {
 	if !s.Mode.Filter() {
 		return nil, nil
 	}
@@ -26,7 +26,7 @@ func (s *Site) OpenFilter() (*os.File, error) {
 
 // checkFilter finds out before any room starts whether the device can be opened.
 func (s *Site) checkFilter() error {
-	f, err := s.OpenFilter()
+	f, err := s.openFilter()
 	if f != nil {
 		err = f.Close()
 	}

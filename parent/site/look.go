@@ -45,9 +45,9 @@ func (s *Site) Look() []config.Warning {
 	return l.found
 }
 
-// LookAround tells what Look finds beside what is an error of Prepare, and beside
+// lookAround tells what Look finds beside what is an error of Prepare, and beside
 // what the action room finds out by itself.
-func (s *Site) LookAround() []config.Warning {
+func (s *Site) lookAround() []config.Warning {
 	l := lookout{Site: s, who: s.who, local: host.HasAddress}
 	if !s.Rooted {
 		l.who = map[imsg.Room]host.User{}

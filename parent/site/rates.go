@@ -13,9 +13,9 @@ import (
 
 const ratesFile = "rates.db"
 
-// OpenRates opens the store, and makes it if it is missing; it is nil if there is to
+// openRates opens the store, and makes it if it is missing; it is nil if there is to
 // be none. One that others can open they could lock, and lockd could use it no more.
-func (s *Site) OpenRates() (*os.File, error) {
+func (s *Site) openRates() (*os.File, error) {
 	if s.RateExpiration == 0 {
 		return nil, nil
 	}
@@ -29,7 +29,7 @@ func (s *Site) OpenRates() (*os.File, error) {
 // checkRates finds out before any room starts whether the store can be opened. Its
 // folder is there.
 func (s *Site) checkRates() error {
-	f, err := s.OpenRates()
+	f, err := s.openRates()
 	if f != nil {
 		err = f.Close()
 	}

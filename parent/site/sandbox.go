@@ -14,8 +14,8 @@ import (
 
 // Sandbox says where a room lives that wants so many descriptors, 0: as many as there
 // are. local are the names of the scanners' sockets below its root, if it lives at
-// them. A room that writes its log to a file can write any file as large.
-func (s *Site) Sandbox(r Room, files uint64, logIsFile bool) (spec *sandbox.Spec, local map[string]string) {
+// them.
+func (s *Site) Sandbox(r Room, files uint64) (spec *sandbox.Spec, local map[string]string) {
 	spec = sandbox.New()
 	spec.Identity, spec.Chroot = sandbox.Identity(s.who[r.Name]), s.Rooted
 	spec.MaxFiles, spec.CoreSize, spec.Nice = s.affordable(r, files), s.LimitCore, s.Priority
@@ -25,7 +25,7 @@ func (s *Site) Sandbox(r Room, files uint64, logIsFile bool) (spec *sandbox.Spec
 	spec.RootDir = s.Root(r)
 	switch r.Root {
 	case Spool:
-		if !logIsFile {
+		if !s.logsToFile() {
 			spec.FileSize = s.SpoolLimit()
 		}
 	case WholeTree:
@@ -41,6 +41,22 @@ func (s *Site) Sandbox(r Room, files uint64, logIsFile bool) (spec *sandbox.Spec
 		spec.RootDir = s.emptyFolder()
 	}
 	return spec, local
+}
+
+// Unenforced logs which limits hold for no room.
+func (s *Site) Unenforced() {
+	if s.Priority < 0 && !s.Rooted {
+		s.Log.Warn("without root no room gets a better priority", "priority", s.Priority)
+	}
+	// The limit is about every file, and a log may be larger than any message.
+	if s.SpoolLimit() >= 0 && s.logsToFile() {
+		s.Log.Info(s.Called("limit_fsize") + " is not enforced: it would bind the log, too, which is a file")
+	}
+}
+
+// logsToFile tells whether the log, or the one before it, is a file that grows.
+func (s *Site) logsToFile() bool {
+	return s.Sink.IsFile() || s.Log.Sink.IsFile()
 }
 
 // affordable keeps a limit within what we may give without privilege.

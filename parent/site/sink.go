@@ -26,9 +26,9 @@ func (s *Site) OpenSink() (*host.Sink, error) {
 	return sink, nil
 }
 
-// OpenAnySink does without a log daemon that is away: that is no reason not to run.
+// openAnySink does without a log daemon that is away: that is no reason not to run.
 // Who asks the sink whether it has moved finds it when it is back.
-func (s *Site) OpenAnySink() (*host.Sink, error) {
+func (s *Site) openAnySink() (*host.Sink, error) {
 	sink, err := s.OpenSink()
 	if err == nil || strings.HasPrefix(s.LogTarget, "/") {
 		return sink, err

@@ -7,7 +7,7 @@
 package site
 
 import (
-	"log/slog"
+	"fmt"
 	"os"
 	"slices"
 
@@ -23,10 +23,12 @@ type Site struct {
 	Rooted     bool // the rooms get users and roots of their own
 	Foreground bool // log to stderr
 	// Filter opens the packet filter's device that a mode asks.
-	Filter func(imsg.Mode) (*os.File, error)
-	Log    *slog.Logger // where it is said what we do without
+	Filter  func(imsg.Mode) (*os.File, error)
+	Log     *Log // where it is said what we do without
+	Watched bool // whoever started us may look at a terminal
 
-	who map[imsg.Room]host.User // who the rooms are
+	Sink *host.Sink              // where the rooms write, from Prepare on
+	who  map[imsg.Room]host.User // who the rooms are
 }
 
 // Room is what has to be known of a room to make it one.
@@ -50,20 +52,16 @@ const (
 	Nowhere               // no room's
 )
 
-func (r Root) String() string {
-	return [...]string{
-		Spool:     "spool_path",
-		Locks:     "lock_path",
-		Empty:     "an empty directory",
-		Scanners:  "the scanners' directory",
-		WholeTree: "no chroot, works in spool_path",
-		Nowhere:   "none",
-	}[r]
-}
-
-// Prepare finds out who the rooms are, makes the folders they live in, and sees to
-// it that what is opened for them later can be opened. The error names the remedy.
-func (s *Site) Prepare() error {
+// Prepare opens the log, finds out who the rooms are, makes the folders they live in,
+// and sees to it that what is opened for them later can be opened. The error names the
+// remedy; what is odd, but no error, is logged.
+func (s *Site) Prepare() (err error) {
+	if s.Sink, err = s.openAnySink(); err != nil {
+		return err
+	}
+	if s.Log.Sink == nil {
+		s.Log.Use(s.Sink)
+	}
 	if err := s.findUsers(); err != nil {
 		return err
 	}
@@ -73,7 +71,17 @@ func (s *Site) Prepare() error {
 	if err := s.makeFolders(); err != nil {
 		return err
 	}
-	return s.checkRates()
+	if err := s.checkRates(); err != nil {
+		return err
+	}
+	found := s.lookAround()
+	s.Log.Warnings(found)
+	for _, w := range found {
+		if s.Watched {
+			fmt.Fprintln(os.Stderr, "smtp-gated: warning:", w)
+		}
+	}
+	return nil
 }
 
 // at returns the room whose root is r, if there is one.

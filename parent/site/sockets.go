@@ -24,12 +24,12 @@ func (s *Site) intercepts() bool {
 	return s.Mode.Transparent() || s.Mode == imsg.ModeGetsockname && s.Rooted
 }
 
-// Outgoing is what a session cannot give a socket itself.
-func (s *Site) Outgoing() socket.Outgoing { return socket.Outgoing{Mode: s.Mode, Mark: s.SoMark} }
+// outgoing is what a session cannot give a socket itself.
+func (s *Site) outgoing() socket.Outgoing { return socket.Outgoing{Mode: s.Mode, Mark: s.SoMark} }
 
 // checkOutgoing finds out before the start whether we may make such sockets.
 func (s *Site) checkOutgoing(listeners []*socket.Listener) error {
-	out := s.Outgoing()
+	out := s.outgoing()
 	if !out.Needed() {
 		return nil
 	}

@@ -126,6 +126,14 @@ func (p *Process) follow(crash *os.File) {
 	p.events.Ended(err)
 }
 
+// Cause words the error of Ended.
+func Cause(err error) string {
+	if err == nil {
+		return "exit status 0"
+	}
+	return err.Error()
+}
+
 // Tell sends it something. A process that has gone does not need it: that is no error.
 func (p *Process) Tell(msg imsg.Notice, files ...*os.File) error {
 	err := p.Link.Send(msg, files...)

@@ -1,0 +1,57 @@
+// What a room is handed of what a configuration says, beside what lasts. This file
+// owns that nothing that is handed over stays open here.
+
+package site
+
+import (
+	"os"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+)
+
+// Tell tells a room something; the files stay the caller's.
+type Tell func(msg imsg.Notice, files ...*os.File)
+
+// HandRates hands over the store of rate limits, if there is to be one, opened anew:
+// two that share an offset and a lock could not tell each other apart. A room does
+// without one that cannot be opened.
+func (s *Site) HandRates(tell Tell) {
+	f, err := s.openRates()
+	if err != nil {
+		s.Log.Error("rate limits will be forgotten: their store cannot be opened", "error", err)
+	}
+	if f != nil {
+		tell(&imsg.RateStore{}, f)
+		f.Close()
+	}
+}
+
+// HandFilter hands over the packet filter's device, in the modes that ask it, opened
+// anew: we keep none.
+func (s *Site) HandFilter(tell Tell) error {
+	f, err := s.openFilter()
+	if f != nil {
+		tell(&imsg.NatDevice{}, f)
+		f.Close()
+	}
+	return err
+}
+
+// HandSockets hands a room the sockets for sessions it asks for, unless it can need
+// none, or not so many, which is false.
+func (s *Site) HandSockets(tell Tell, ask *imsg.Sockets) bool {
+	out := s.outgoing()
+	if !out.Needed() || ask.N < 1 || ask.N > imsg.MaxSockets {
+		return false
+	}
+	for range ask.N {
+		f, err := out.Make(ask.IPv6)
+		if err != nil {
+			s.Log.Error("make a socket for a session", "error", err)
+			return true // the session's patience ends by itself
+		}
+		tell(&imsg.Socket{IPv6: ask.IPv6}, f)
+		f.Close()
+	}
+	return true
+}
