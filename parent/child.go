@@ -22,16 +22,16 @@ type child struct {
 	number          int
 	gen             *generation
 	index           int   // among the rooms of its kind in gen
-	adopted         []int // indexes of dead workers whose sockets it serves as well
+	alsoServes      []int // indexes of dead workers whose sockets it serves as well
 	state           imsg.MemberState
 	brake           spawn.Brake       // of its predecessors
-	greeted         bool              // has said who it is
+	saidHello       bool              // has said who it is
 	ready           bool              // has said so
 	drained         bool              // a worker: has stopped accepting
 	stopping        bool              // its end is wanted
-	undead          bool              // was killed, and has not died of it
-	before          *child            // an undead one whose place it took, or its predecessors did
-	owed            bool              // undead, and not replaced yet
+	stuck           bool              // was killed, and has not died of it
+	stuckBefore     *child            // a stuck one whose place it took, or its predecessors did
+	replaceLater    bool              // stuck, and not replaced yet
 	unready         int               // times it was asked and not ready
 	accusations     int               // reports about stronger rooms
 	firstStderrLine string            // of it
@@ -40,8 +40,8 @@ type child struct {
 
 func (m *child) String() string { return fmt.Sprintf("%s %d", m.Name, m.number) }
 
-// said logs a line of a room's stderr.
-func (m *child) said(text string) {
+// onStderr logs a line of a room's stderr.
+func (m *child) onStderr(text string) {
 	m.firstStderrLine = cmp.Or(m.firstStderrLine, text)
 	m.log.Error("room said", "text", text)
 }
@@ -58,7 +58,7 @@ func (m *child) tell(msg imsg.Notice, files ...*os.File) {
 // the files below its root. Of one that moves to a new configuration it stays.
 func (m *child) tellSink(s *host.Sink) {
 	told := s.Sink
-	told.Root = m.gen.site.Root(m.room.Room)
+	told.Root = m.gen.site.Root(m.Room)
 	m.tell(&told, s.File)
 }
 
@@ -70,9 +70,9 @@ func (m *child) dismiss() {
 	}
 }
 
-// admit gives a worker the sockets of the one with an index, its own or a dead one's:
+// tellListeners gives a worker the sockets of the one with an index, its own or a dead one's:
 // all of them, if they are about to open, else those that are open.
-func (m *child) admit(index int, all bool) {
+func (m *child) tellListeners(index int, all bool) {
 	for _, l := range m.gen.listeners {
 		if l.Single() && index != m.index {
 			continue // it has that one

@@ -16,24 +16,23 @@ type family struct {
 	children []*child
 	started  map[imsg.Room]int // ever, by kind
 	report   imsg.Family       // but for what changes with each
-	untold   bool              // lockd has not heard yet who is there
+	dirty    bool              // lockd has not heard yet who is there
 }
 
 func (f *family) add(m *child) {
 	f.started[m.Name] = m.number
 	f.children = append(f.children, m)
-	f.untold = true
+	f.dirty = true
 }
 
 func (f *family) remove(m *child) {
 	f.children = slices.DeleteFunc(f.children, func(o *child) bool { return o == m })
-	f.untold = true
+	f.dirty = true
 }
 
 func (f *family) has(m *child) bool { return slices.Contains(f.children, m) }
 
-// all returns the rooms there are, those that are added or removed meanwhile
-// nevertheless.
+// all returns the rooms there are now: some may go while they are walked through.
 func (f *family) all() []*child { return slices.Clone(f.children) }
 
 // of returns the rooms of a generation.
@@ -75,7 +74,7 @@ func (f *family) crashed() {
 // tell tells lockd who is there, if that is news; g is in force.
 func (f *family) tell(g *generation) {
 	lockd := f.lasting()
-	if !f.untold || g == nil || lockd == nil {
+	if !f.dirty || g == nil || lockd == nil {
 		return
 	}
 	report := f.report
@@ -91,5 +90,5 @@ func (f *family) tell(g *generation) {
 		})
 	}
 	lockd.tell(&report)
-	f.untold = false
+	f.dirty = false
 }

@@ -25,15 +25,15 @@ type generation struct {
 
 // generations are those that live.
 type generations struct {
-	current  *generation // in force; nil until the first is ready
-	coming   *generation // not yet ready
-	taking   *generation // in force, but older ones may still accept
-	draining []*generation
-	numbered int // ever
+	current   *generation // in force; nil until the first is ready
+	coming    *generation // not yet ready
+	switching *generation // in force, but older ones may still accept
+	draining  []*generation
+	numbered  int // ever
 }
 
 // changing tells whether another is about to take over.
-func (gs *generations) changing() bool { return gs.coming != nil || gs.taking != nil }
+func (gs *generations) changing() bool { return gs.coming != nil || gs.switching != nil }
 
 // begin prepares a generation and starts its rooms. It comes into force when all
 // of them are ready. done is told then, or when it fails later than here.
@@ -91,8 +91,8 @@ func (p *parent) giveUp(g *generation) {
 	}
 }
 
-// failed is giveUp for a reason that came up after begin.
-func (p *parent) failed(g *generation, err error) {
+// abort is giveUp for a reason that came up after begin.
+func (p *parent) abort(g *generation, err error) {
 	p.giveUp(g)
 	if p.current == nil {
 		p.fail(err)
@@ -103,24 +103,24 @@ func (p *parent) failed(g *generation, err error) {
 }
 
 // activate puts a generation in force, all of whose rooms are ready. Its sockets open
-// with it, the old one's workers are asked to stop accepting; inForce is when they
-// have.
+// with it, the old one's workers are asked to stop accepting; completeSwitch is when
+// they have.
 func (p *parent) activate(g *generation) {
 	for _, l := range g.listeners {
 		if err := l.Serve(g.site.ConnectQueue); err != nil {
-			p.failed(g, err)
+			p.abort(g, err)
 			return
 		}
 	}
 	old := p.current
-	p.current, p.coming, p.taking = g, nil, g
+	p.current, p.coming, p.switching = g, nil, g
 	if g.site.Sink != p.log.Sink {
 		p.useSink(g.site.Sink)
 	}
 	for _, m := range p.family.children {
 		if m.lasting && m.gen != g {
 			m.gen = g
-			if m.greeted {
+			if m.saidHello {
 				p.configure(m, true)
 			}
 		}
@@ -132,21 +132,21 @@ func (p *parent) activate(g *generation) {
 			}
 		}
 	}
-	p.family.untold = true
+	p.family.dirty = true
 	if closing := p.holdings.Listeners.Release(g.listeners); old != nil {
 		p.draining = append(p.draining, old)
 		p.retire(old, closing)
 	}
 }
 
-// inForce is when nobody is served by an older configuration any more, but those
+// completeSwitch is when nobody is served by an older configuration any more, but those
 // who were let in under it: now a reload is complete.
-func (p *parent) inForce() {
-	g := p.taking
+func (p *parent) completeSwitch() {
+	g := p.switching
 	if g == nil || slices.ContainsFunc(p.family.children, p.accepts) {
 		return
 	}
-	p.taking = nil
+	p.switching = nil
 	if !p.stopping {
 		var addresses []netip.AddrPort
 		for _, l := range g.listeners {

@@ -24,7 +24,7 @@ func (p *parent) askRooms(now time.Time) {
 			continue
 		case late:
 			m.unready = 0
-			m.Excuse()
+			m.ForgiveSilence()
 		case !m.ready:
 			if m.unready++; m.unready > maxSilent {
 				m.log.Error("room does not get ready")

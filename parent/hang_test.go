@@ -102,9 +102,9 @@ func TestFamilyStopped(t *testing.T) {
 	}
 }
 
-// TestUndead: a room that not even KILL ends is replaced, but once only; when it
+// TestStuck: a room that not even KILL ends is replaced, but once only; when it
 // has died at last all is as it was.
-func TestUndead(t *testing.T) {
+func TestStuck(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
 	frozen := h.dir + "/frozen"
@@ -141,8 +141,8 @@ func TestUndead(t *testing.T) {
 	}
 }
 
-// TestUndeadAtEnd: such a room does not hold up the end.
-func TestUndeadAtEnd(t *testing.T) {
+// TestStuckAtEnd: such a room does not hold up the end.
+func TestStuckAtEnd(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
 	frozen := h.dir + "/frozen"
@@ -161,8 +161,8 @@ func TestUndeadAtEnd(t *testing.T) {
 	os.Remove(frozen)
 }
 
-// TestUndeadAndCrash: that its replacement crashes brings no second one for it.
-func TestUndeadAndCrash(t *testing.T) {
+// TestStuckAndCrash: that its replacement crashes brings no second one for it.
+func TestStuckAndCrash(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
 	frozen := h.dir + "/frozen"

@@ -24,7 +24,7 @@ func (p *parent) watchSink() {
 func (p *parent) useSink(s *host.Sink) {
 	old := p.log.Use(s)
 	for _, m := range p.family.children {
-		if m.greeted {
+		if m.saidHello {
 			m.tellSink(s)
 		}
 	}

@@ -99,7 +99,7 @@ func Run(o Options) (err error) {
 	}
 	p.log.Warnings(warnings)
 	defer p.log.Flush()
-	defer p.holdings.Release()
+	defer p.holdings.RemoveNames()
 	if err = p.begin(s, nil); err == nil {
 		err = p.holdings.PidFile.Write()
 	}
@@ -134,7 +134,7 @@ func (p *parent) open(c *config.Config) (s *site.Site, err error) {
 // site is a configuration on this machine.
 func (p *parent) site(c *config.Config) *site.Site {
 	return &site.Site{
-		Config: c, Rooms: residents(), Rooted: p.rooted, Foreground: p.Foreground, Filter: p.Filter,
+		Config: c, Rooms: siteRooms(), Rooted: p.rooted, Foreground: p.Foreground, Filter: p.Filter,
 		Log: p.log, Watched: p.Started != nil,
 	}
 }
@@ -191,12 +191,12 @@ func (p *parent) loop() {
 func (p *parent) advance() {
 	p.draining = slices.DeleteFunc(p.draining, p.gone)
 	p.endSurplus()
-	p.inForce()
+	p.completeSwitch()
 	if len(p.reloads.asked) > 0 && !p.stopping && !p.changing() {
-		p.readAgain()
+		p.startReload()
 	}
 	if p.stopping {
-		p.leave()
+		p.dismissAll()
 	}
 	p.family.tell(p.current)
 }

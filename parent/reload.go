@@ -26,8 +26,8 @@ type reloads struct {
 	ignored []string      // options of the last one whose change needs a restart
 }
 
-// answer tells all who have asked until now how it went.
-func (r *reloads) answer() func(error) {
+// answerAll returns what tells all who have asked until now how it went.
+func (r *reloads) answerAll() func(error) {
 	asked := r.asked
 	r.asked = nil
 	return func(err error) {
@@ -49,12 +49,12 @@ func (p *parent) reload(done func(error)) {
 	}
 	p.reloads.asked = append(p.reloads.asked, done)
 	if !p.changing() {
-		p.readAgain()
+		p.startReload()
 	}
 }
 
-func (p *parent) readAgain() {
-	answer := p.reloads.answer()
+func (p *parent) startReload() {
+	answer := p.reloads.answerAll()
 	p.reloads.ignored = nil
 	p.notify.Reloading()
 	done := func(err error) {
@@ -65,7 +65,7 @@ func (p *parent) readAgain() {
 			}
 		} else {
 			p.family.report.Reloaded = time.Now().UnixNano()
-			p.family.untold = true
+			p.family.dirty = true
 		}
 		answer(err)
 	}

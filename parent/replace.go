@@ -15,11 +15,11 @@ import (
 	"github.com/smtp-gated/smtp-gated/parent/spawn"
 )
 
-// errUndead is the cause of the end of a room that has not ended.
-var errUndead = errors.New("KILL does not end it")
+// errStuck is the cause of the end of a room that has not ended.
+var errStuck = errors.New("KILL does not end it")
 
-// linkEnded follows up on a room's link that is no more.
-func (p *parent) linkEnded(m *child, err error) {
+// onLinkEnd follows up on a room's link that is no more.
+func (p *parent) onLinkEnd(m *child, err error) {
 	if m.stopping || !p.family.has(m) {
 		return
 	}
@@ -31,10 +31,10 @@ func (p *parent) linkEnded(m *child, err error) {
 	m.KillLater()
 }
 
-// ended follows up on a room's end.
-func (p *parent) ended(m *child, err error) {
-	if m.undead {
-		p.buried(m)
+// onEnd follows up on a room's end.
+func (p *parent) onEnd(m *child, err error) {
+	if m.stuck {
+		p.onLateEnd(m)
 		return
 	}
 	p.lost(m, err)
@@ -53,40 +53,40 @@ func (p *parent) lost(m *child, err error) {
 	m.stopping = true
 	switch {
 	case m.gen == p.coming:
-		p.failed(m.gen, fmt.Errorf("%s did not get ready: %s", m, cmp.Or(m.firstStderrLine, spawn.Cause(err))))
+		p.abort(m.gen, fmt.Errorf("%s did not get ready: %s", m, cmp.Or(m.firstStderrLine, spawn.Cause(err))))
 	case p.needed(m):
 		p.reassignListeners(p.current)
-		if !m.owed {
+		if !m.replaceLater {
 			p.replace(m, m.brake.After(time.Since(m.Started)))
 		}
 	}
 }
 
-// abandon gives up a room that was killed and is there still: the kernel waits
+// onStuck gives up a room that was killed and is there still: the kernel waits
 // with it, for a disk as a rule. Another takes its place, but only one: if that
 // hangs as well, the next comes when it has died.
-func (p *parent) abandon(m *child) {
+func (p *parent) onStuck(m *child) {
 	if !p.family.has(m) {
 		return
 	}
-	m.undead = true
-	m.owed = m.before != nil && m.before.undead
-	m.log.Error("room does not die", "pid", m.PID, "replaced_now", !m.owed)
-	p.lost(m, errUndead)
+	m.stuck = true
+	m.replaceLater = m.stuckBefore != nil && m.stuckBefore.stuck
+	m.log.Error("room does not die", "pid", m.PID, "replaced_now", !m.replaceLater)
+	p.lost(m, errStuck)
 }
 
-// buried follows up on the end of a room that was given up.
-func (p *parent) buried(m *child) {
-	m.undead = false
+// onLateEnd follows up on the end of a room that was given up.
+func (p *parent) onLateEnd(m *child) {
+	m.stuck = false
 	m.log.Info("room has died at last", "pid", m.PID)
-	if m.owed && p.needed(m) {
+	if m.replaceLater && p.needed(m) {
 		p.replace(m, 0)
 	}
 }
 
 // needed tells whether a room that died must be replaced.
 func (p *parent) needed(m *child) bool {
-	g := p.home(m)
+	g := p.generationFor(m)
 	switch {
 	case p.forced:
 		return false
@@ -100,9 +100,9 @@ func (p *parent) needed(m *child) bool {
 	return p.family.sessions(g) > 0
 }
 
-// home is the generation m's replacement belongs to. The lasting room's may have
-// become another while it was away.
-func (p *parent) home(m *child) *generation {
+// generationFor is the generation m's replacement belongs to. The lasting room's may
+// have become another while it was away.
+func (p *parent) generationFor(m *child) *generation {
 	if m.lasting {
 		return p.current
 	}
@@ -116,15 +116,15 @@ func (p *parent) replace(m *child, brake spawn.Brake) {
 		if !p.needed(m) {
 			return
 		}
-		n, err := p.start(m.room, p.home(m), m.index)
+		n, err := p.start(m.room, p.generationFor(m), m.index)
 		if err != nil {
 			p.log.Error("replace room", "room", m.Name, "error", err)
 			p.replace(m, brake+1)
 			return
 		}
-		n.brake, n.before = brake, m.before
-		if m.undead {
-			n.before = m
+		n.brake, n.stuckBefore = brake, m.stuckBefore
+		if m.stuck {
+			n.stuckBefore = m
 		}
 	})
 }

@@ -139,8 +139,8 @@ func fixed(n uint64) func(*site.Site) uint64 {
 	return func(*site.Site) uint64 { return n }
 }
 
-// residents is what a site has to know of the rooms.
-func residents() (all []site.Room) {
+// siteRooms is what a site has to know of the rooms.
+func siteRooms() (all []site.Room) {
 	for i := range rooms {
 		all = append(all, rooms[i].Room)
 	}
@@ -150,7 +150,7 @@ func residents() (all []site.Room) {
 // Look tells what of a configuration, which Check should have passed, will not work
 // on this machine. Without root it judges as if root were to start the family.
 func Look(c *config.Config) []config.Warning {
-	s := site.Site{Config: c, Rooms: residents(), Rooted: true}
+	s := site.Site{Config: c, Rooms: siteRooms(), Rooted: true}
 	return s.Look()
 }
 

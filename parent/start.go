@@ -29,11 +29,11 @@ func (p *parent) start(r *room, g *generation, index int) (*child, error) {
 	var err error
 	m.Process, err = spawn.Start(order,
 		spawn.Events{
-			Message:   func(r link.Request) { p.post(func() { p.take(m, r) }) },
-			LinkEnded: func(err error) { p.post(func() { p.linkEnded(m, err) }) },
-			Line:      func(text string) { p.post(func() { m.said(text) }) },
-			Ended:     func(err error) { p.post(func() { p.ended(m, err) }) },
-			Undead:    func() { p.post(func() { p.abandon(m) }) },
+			Message:   func(r link.Request) { p.post(func() { p.onMessage(m, r) }) },
+			LinkEnded: func(err error) { p.post(func() { p.onLinkEnd(m, err) }) },
+			Line:      func(text string) { p.post(func() { m.onStderr(text) }) },
+			Ended:     func(err error) { p.post(func() { p.onEnd(m, err) }) },
+			Stuck:     func() { p.post(func() { p.onStuck(m) }) },
 		})
 	if err != nil {
 		return nil, err
@@ -42,8 +42,8 @@ func (p *parent) start(r *room, g *generation, index int) (*child, error) {
 	return m, nil
 }
 
-// take hears what a room says.
-func (p *parent) take(m *child, r link.Request) {
+// onMessage hears what a room says.
+func (p *parent) onMessage(m *child, r link.Request) {
 	switch msg := r.Message.(type) {
 	case *imsg.Hello:
 		p.onHello(m, msg)
@@ -69,12 +69,12 @@ func (p *parent) take(m *child, r link.Request) {
 
 // onHello briefs a room that has entered its sandbox.
 func (p *parent) onHello(m *child, h *imsg.Hello) {
-	if m.greeted || h.Room != m.Name || h.PID != m.PID || h.Fingerprint != imsg.Fingerprint() {
+	if m.saidHello || h.Room != m.Name || h.PID != m.PID || h.Fingerprint != imsg.Fingerprint() {
 		m.log.Error("room is not who it should be")
 		m.Kill()
 		return
 	}
-	m.greeted = true
+	m.saidHello = true
 	s := p.log.Sink
 	if m.gen == p.coming {
 		s = m.gen.site.Sink
@@ -95,7 +95,7 @@ func (p *parent) configure(m *child, again bool) {
 			m.gen.site.HandRates(m.tell)
 		case again:
 		case g == listeners:
-			m.admit(m.index, m.gen == p.coming)
+			m.tellListeners(m.index, m.gen == p.coming)
 		case g == packetFilter:
 			// Before the first link to a session, which comes after Ready.
 			if err := m.gen.site.HandFilter(m.tell); err != nil {
@@ -113,7 +113,7 @@ func (p *parent) configure(m *child, again bool) {
 // onReady passes the barrier: a generation starts when all its rooms are ready,
 // a replacement at once.
 func (p *parent) onReady(m *child) {
-	if m.ready || m.stopping || !m.greeted {
+	if m.ready || m.stopping || !m.saidHello {
 		return
 	}
 	m.ready = true
@@ -140,7 +140,7 @@ func (p *parent) startWork(m *child) {
 	}
 	m.state = imsg.Running
 	m.tell(&imsg.Start{})
-	p.family.untold = true
+	p.family.dirty = true
 	if m.lasting && p.dumps.wanted {
 		p.dump()
 	}
@@ -154,12 +154,12 @@ func (p *parent) reassignListeners(g *generation) {
 	})
 	for index := range g.site.Workers() {
 		served := slices.ContainsFunc(serving, func(m *child) bool {
-			return m.index == index || slices.Contains(m.adopted, index)
+			return m.index == index || slices.Contains(m.alsoServes, index)
 		})
 		if len(serving) > 0 && !served {
 			m := serving[0]
-			m.adopted = append(m.adopted, index)
-			m.admit(index, false)
+			m.alsoServes = append(m.alsoServes, index)
+			m.tellListeners(index, false)
 		}
 	}
 }

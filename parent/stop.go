@@ -42,7 +42,7 @@ func (p *parent) retire(g *generation, closing []netip.AddrPort) {
 	p.later(limit, func() {
 		if p.family.sessions(g) > 0 && !g.ending && !p.forced {
 			p.log.Warn(called+" has passed, the last sessions are ended", "generation", g.number, "after", limit)
-			p.end(g)
+			p.endSessions(g)
 		}
 	})
 }
@@ -58,7 +58,7 @@ func (p *parent) drain(m *child, closing []netip.AddrPort) {
 		return
 	}
 	m.state = imsg.Draining
-	p.family.untold = true
+	p.family.dirty = true
 	m.tell(&imsg.Drain{Closing: closing})
 }
 
@@ -67,9 +67,9 @@ func (p *parent) accepts(m *child) bool {
 	return m.serves && m.gen != p.current && m.state == imsg.Draining && !m.drained
 }
 
-// end has the sessions of a generation that drains end as soon as they have no
-// message under way. Nobody waits for that.
-func (p *parent) end(g *generation) {
+// endSessions has the sessions of a generation that drains end as soon as they have
+// no message under way. Nobody waits for that.
+func (p *parent) endSessions(g *generation) {
 	g.ending = true
 	for _, m := range p.family.of(g) {
 		if m.serves && !m.stopping {
@@ -94,7 +94,7 @@ func (p *parent) endSurplus() {
 		}
 		if live++; live > maxGenerations {
 			p.log.Warn("too many generations have sessions: those of the oldest are ended", "generation", g.number)
-			p.end(g)
+			p.endSessions(g)
 		}
 	}
 }
@@ -120,10 +120,10 @@ func (p *parent) stop(now bool) {
 		p.stopping = true
 		p.notify.Stopping()
 		if p.coming != nil {
-			p.failed(p.coming, errStopping)
+			p.abort(p.coming, errStopping)
 		}
-		p.holdings.Release()
-		p.reloads.answer()(errStopping)
+		p.holdings.RemoveNames()
+		p.reloads.answerAll()(errStopping)
 		closing := p.holdings.Listeners.Close()
 		if p.current != nil {
 			p.retire(p.current, closing)
@@ -137,8 +137,8 @@ func (p *parent) stop(now bool) {
 	}
 }
 
-// leave sends the rooms home in the order in which they are needed no more.
-func (p *parent) leave() {
+// dismissAll dismisses the rooms in the order in which they are needed no more.
+func (p *parent) dismissAll() {
 	if len(p.family.children) == 0 {
 		p.log.Say(logs.LevelNotice, "stopped")
 		p.done = true

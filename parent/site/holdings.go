@@ -14,8 +14,8 @@ import (
 	"github.com/smtp-gated/smtp-gated/parent/socket"
 )
 
-// heirWait is for the rooms of a family whose parent has died to end.
-const heirWait = 3 * time.Second
+// predecessorWait is for the rooms of a family whose parent has died to end.
+const predecessorWait = 3 * time.Second
 
 // Holdings are what lasts. Their options need a restart.
 type Holdings struct {
@@ -31,7 +31,7 @@ func (s *Site) Acquire() (_ *Holdings, err error) {
 	h := new(Holdings)
 	defer func() {
 		if err != nil {
-			h.Release()
+			h.RemoveNames()
 		}
 	}()
 	if h.Listeners, err = socket.NewSet(); err != nil {
@@ -47,7 +47,7 @@ func (s *Site) Acquire() (_ *Holdings, err error) {
 	if h.PidFile, err = host.LockPidFile(s.Inside(s.PidFile)); err != nil {
 		return nil, err
 	}
-	if err = h.inherit(func() error { h.Control, err = s.openControl(); return err }); err != nil {
+	if err = h.retryWhilePredecessorEnds(func() error { h.Control, err = s.openControl(); return err }); err != nil {
 		return nil, err
 	}
 	if h.Ledger, err = host.NamelessFile("ledger"); err != nil {
@@ -60,29 +60,29 @@ func (s *Site) Acquire() (_ *Holdings, err error) {
 // given what else they need. After an error, what was opened stays so until
 // Listeners.Release.
 func (h *Holdings) Listen(s *Site) (all []*socket.Listener, err error) {
-	if err = h.inherit(func() error { all, err = s.listen(h.Listeners); return err }); err != nil {
+	if err = h.retryWhilePredecessorEnds(func() error { all, err = s.listen(h.Listeners); return err }); err != nil {
 		return nil, err
 	}
 	return all, s.checkOutgoing(all)
 }
 
-// inherit tries again for a while if a predecessor has died without a farewell, and
+// retryWhilePredecessorEnds tries again for a while if a predecessor has died without a farewell, and
 // the pid file is its: its rooms, which still hold its sockets, are just about to notice.
-func (h *Holdings) inherit(try func() error) error {
-	end := time.Now().Add(heirWait)
+func (h *Holdings) retryWhilePredecessorEnds(try func() error) error {
+	end := time.Now().Add(predecessorWait)
 	for {
 		err := try()
 		if err == nil || !h.PidFile.LeftBehind || time.Now().After(end) {
 			return err
 		}
-		time.Sleep(heirWait / 100)
+		time.Sleep(predecessorWait / 100)
 	}
 }
 
-// Release takes away what others find us by, so that a successor can start while
+// RemoveNames takes away what others find us by, so that a successor can start while
 // our last sessions end. It may be called again: what has our names by then is
 // not touched.
-func (h *Holdings) Release() {
+func (h *Holdings) RemoveNames() {
 	h.PidFile.Remove()
 	h.Control.Remove()
 }

@@ -1,7 +1,7 @@
 // Package site is a configuration on this machine: who the rooms are, where they
 // live, what is opened for them, and what of it will not work here. What rooms there
 // are it is told, and asks for none by its name: a folder belongs to whoever lives
-// in it. It starts nothing and hands over nothing.
+// in it. It starts nothing, and knows nothing of what has been started.
 //
 // This file owns what a site is made of.
 package site

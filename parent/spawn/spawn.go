@@ -37,14 +37,14 @@ type Order struct {
 }
 
 // Events are called when something has happened to a process, by goroutines of its
-// own: none may wait for long. Ended comes once, after the last Line, Undead only
+// own: none may wait for long. Ended comes once, after the last Line, Stuck only
 // after Kill and perhaps after Ended.
 type Events struct {
 	Message   func(link.Request) // it says something
 	LinkEnded func(error)        // without an error it has closed the link, or we have
 	Line      func(string)       // it writes to its stderr
 	Ended     func(error)        // it has; the error says how, as exec.Cmd's Wait
-	Undead    func()             // it was killed and is there still
+	Stuck     func()             // it was killed and is there still
 }
 
 // Process is one that was started.
@@ -156,8 +156,8 @@ func (p *Process) Ping(limit time.Duration) {
 // Silent is how many pings in a row have no answer.
 func (p *Process) Silent() int { return int(p.silent.Load()) }
 
-// Excuse has none of the pings count that have no answer.
-func (p *Process) Excuse() { p.silent.Store(0) }
+// ForgiveSilence has none of the pings count that have no answer.
+func (p *Process) ForgiveSilence() { p.silent.Store(0) }
 
 // Dismiss has it end: it does so by itself when its link ends, or is killed.
 func (p *Process) Dismiss() {
@@ -178,7 +178,7 @@ func (p *Process) Kill() {
 	} else {
 		p.order.Kill(p.cmd.Process)
 	}
-	time.AfterFunc(Grace, p.events.Undead)
+	time.AfterFunc(Grace, p.events.Stuck)
 }
 
 // Killed tells whether it was.
