@@ -5,7 +5,6 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -20,69 +19,14 @@ import (
 	"text/tabwriter"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
-	"github.com/smtp-gated/smtp-gated/parent"
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 	"github.com/smtp-gated/smtp-gated/parent/config"
 )
 
 var documents = []string{"README.md", "DESIGN.md", "CONTRIBUTING.md", "SECURITY.md"}
 
-// TestDocuments: what stands between <!-- NAME --> and <!-- end --> is what the code
-// says. -update writes it.
+// TestDocuments: DESIGN.md shows the import law as it is. -update writes it.
 func TestDocuments(t *testing.T) {
-	parts := map[string]string{"rooms": printed(t), "law": lawTable()}
-	for _, name := range documents {
-		file := "../../" + name
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var now bytes.Buffer
-		for rest := text; ; {
-			before, after, found := bytes.Cut(rest, []byte("<!-- "))
-			now.Write(before)
-			if !found {
-				break
-			}
-			part, after, ok := bytes.Cut(after, []byte(" -->\n"))
-			_, after, ended := bytes.Cut(after, []byte("<!-- end -->\n"))
-			body, known := parts[string(part)]
-			if !ok || !ended || !known {
-				t.Fatalf("%s: a mark %.20q", name, part)
-			}
-			fmt.Fprintf(&now, "<!-- %s -->\n%s<!-- end -->\n", part, body)
-			rest = after
-		}
-		switch {
-		case bytes.Equal(now.Bytes(), text):
-		case *update:
-			if err := os.WriteFile(file, now.Bytes(), 0o644); err != nil {
-				t.Error(err)
-			}
-		default:
-			t.Errorf("%s is not what the tables say: run go test ./cmd/smtp-gated -run TestDocuments -update", name)
-		}
-	}
-}
-
-// printed is the parent's table of rooms as a block of text.
-func printed(t *testing.T) string {
-	t.Helper()
-	var b bytes.Buffer
-	if err := parent.PrintRooms(&b); err != nil {
-		t.Fatal(err)
-	}
-	return block(b.String())
-}
-
-func block(table string) string {
-	var b strings.Builder
-	for line := range strings.Lines(table) {
-		b.WriteString("    " + strings.TrimRight(line, " \n") + "\n")
-	}
-	return b.String()
-}
-
-func lawTable() string {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(w, "package\tmay import, of ours")
@@ -90,7 +34,7 @@ func lawTable() string {
 		fmt.Fprintf(w, "%s\t%s\n", l.who, l.words)
 	}
 	w.Flush()
-	return block(b.String())
+	imsgtest.Part(t, "../../DESIGN.md", "law", imsgtest.Block(b.String()), *update)
 }
 
 var (
@@ -146,14 +90,18 @@ func TestRooms(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	table := printed(t)
+	design, err := os.ReadFile("../../DESIGN.md")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for r := imsg.Session; r < imsg.Control; r++ {
 		user := config.Default().User(r)
 		if user == "" {
 			t.Errorf("%s has no user", r)
 		}
-		if !strings.Contains(table, "    "+r.String()+" ") {
-			t.Errorf("%s has no row in the parent's table", r)
+		// There is the parent's table, row by row.
+		if !strings.Contains(string(design), "\n    "+r.String()+" ") {
+			t.Errorf("the parent does not start %s", r)
 		}
 		if rooms[r] == nil {
 			t.Errorf("%s cannot be started with -x", r)

@@ -52,6 +52,17 @@ const (
 	Nowhere               // no room's
 )
 
+func (r Root) String() string {
+	return [...]string{
+		Spool:     "spool_path",
+		Locks:     "lock_path",
+		Empty:     "an empty directory",
+		Scanners:  "the scanners' directory",
+		WholeTree: "/, works in spool_path",
+		Nowhere:   "no room's",
+	}[r]
+}
+
 // Prepare opens the log, finds out who the rooms are, makes the folders they live in,
 // and sees to it that what is opened for them later can be opened. The error names the
 // remedy; what is odd, but no error, is logged.
