@@ -19,10 +19,15 @@ import (
 	"github.com/smtp-gated/smtp-gated/imsg"
 )
 
-// A frame's header: type (2 octets), unused (2, zero), call id (4, zero for what
-// is told), and of what is asked the moment its asker waits no more (8,
+// A frame's header: type (2 octets), mark of the sender's table (2), call id (4, zero for
+// what is told), and of what is asked the moment its asker waits no more (8,
 // CLOCK_MONOTONIC in nanoseconds, else zero), little-endian.
 const headerLen = imsg.HeaderLen
+
+// tableMark keeps apart two programs whose rows have other numbers: Hello does so
+// between rooms, but an operator's tool of another version says none, and could be
+// understood to ask something else.
+var tableMark = sync.OnceValue(func() uint16 { return uint16(imsg.Fingerprint()) })
 
 type header struct {
 	typ   imsg.Type
@@ -92,6 +97,7 @@ func (c *codec) encode(e *imsg.Entry, m imsg.Message, id uint32) ([]byte, error)
 	c.buf.Reset()
 	var h [headerLen]byte
 	binary.LittleEndian.PutUint16(h[0:], uint16(e.Type))
+	binary.LittleEndian.PutUint16(h[2:], tableMark())
 	binary.LittleEndian.PutUint32(h[4:], id)
 	c.buf.Write(h[:])
 	c.enc.ResetWriter(&c.buf)
@@ -111,8 +117,8 @@ func parseHeader(frame []byte) (header, error) {
 	if len(frame) < headerLen {
 		return header{}, bad("%d octets are no frame", len(frame))
 	}
-	if binary.LittleEndian.Uint16(frame[2:]) != 0 {
-		return header{}, bad("unused octets in the header are not zero")
+	if binary.LittleEndian.Uint16(frame[2:]) != tableMark() {
+		return header{}, bad("it comes from another version, with a table of its own")
 	}
 	return header{
 		typ:   imsg.Type(binary.LittleEndian.Uint16(frame)),

@@ -272,9 +272,9 @@ func TestLiars(t *testing.T) {
 		files int
 	}{
 		"short":                     {data: []byte{1, 2, 3}},
-		"unknown type":              {data: []byte{0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x90}},
-		"type zero":                 {data: []byte{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x90}},
-		"unused octets":             {data: []byte{byte(imsg.Row(&imsg.Leave{}).Type), 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x92, 1, 0xc2}},
+		"unknown type":              {data: changed(frame(&imsg.Leave{}, 0), 0, 0xff)},
+		"type zero":                 {data: changed(frame(&imsg.Leave{}, 0), 0, 0)},
+		"another table":             {data: changed(frame(&imsg.Leave{}, 0), 2, byte(tableMark())+1)},
 		"a stronger room's words":   {data: frame(&imsg.Start{}, 0)},
 		"another room's words":      {data: frame(&imsg.Verdict{}, 3)},
 		"the parent's words":        {data: frame(&imsg.LockdConfig{}, 0)},
@@ -307,6 +307,12 @@ func TestLiars(t *testing.T) {
 			}
 		})
 	}
+}
+
+// changed is a frame with one octet changed.
+func changed(frame []byte, at int, to byte) []byte {
+	frame[at] = to
+	return frame
 }
 
 // stamped is a frame with a deadline.
