@@ -49,6 +49,14 @@ func set(rooms ...Room) Rooms {
 	return s
 }
 
+// Children returns the rooms that the parent starts.
+func Children() (all []Room) {
+	for r := Parent + 1; r < Control; r++ {
+		all = append(all, r)
+	}
+	return all
+}
+
 // Has tells whether r is in the set.
 func (s Rooms) Has(r Room) bool { return s&(1<<r) != 0 }
 

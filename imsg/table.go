@@ -81,7 +81,7 @@ var (
 	toSession  = set(Session)
 	toLockd    = set(Lockd)
 	toOperator = set(Control)
-	children   = set(Session, Lookupd, Scand, Lockd, Action)
+	children   = set(Children()...)
 )
 
 // Table is the map of the house, in the order of Type. The fingerprint in Hello

@@ -194,7 +194,7 @@ func (d *daemon) address() string { return net.JoinHostPort("127.0.0.1", strconv
 // ownUsers tells whether every room finds the user made for it.
 func ownUsers() bool {
 	c := config.Default()
-	for _, r := range []imsg.Room{imsg.Session, imsg.Lookupd, imsg.Scand, imsg.Lockd, imsg.Action} {
+	for _, r := range imsg.Children() {
 		if _, err := user.Lookup(c.User(r)); err != nil {
 			return false
 		}

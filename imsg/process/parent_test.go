@@ -33,7 +33,7 @@ func start(t *testing.T, self imsg.Room) (*Parent, *link.Conn) {
 // A room answers that it works as long as its lock can be had, and its links are
 // read meanwhile.
 func TestPing(t *testing.T) {
-	for _, self := range []imsg.Room{imsg.Session, imsg.Lookupd, imsg.Scand, imsg.Lockd, imsg.Action} {
+	for _, self := range imsg.Children() {
 		p, parent := start(t, self)
 		go parent.Serve(func(link.Request) {})
 		var mu sync.Mutex

@@ -29,17 +29,15 @@ func (c *Config) Check() error {
 	if c.SPF == imsg.SPFFixed && !c.SPFFixedIP.IsValid() {
 		wrong("spf", "fixed needs an address: set spf_fixed_ip")
 	}
-	for _, u := range []struct{ option, name string }{
-		{"set_user", c.SetUser},
-		{"user_session", c.UserSession},
-		{"user_lookup", c.UserLookup},
-		{"user_scan", c.UserScan},
-		{"user_lock", c.UserLock},
-		{"user_action", c.UserAction},
-	} {
-		if u.name == "root" {
-			wrong(u.option, "no room runs as root: name an unprivileged user")
+	notRoot := func(option, name string) {
+		if name == "root" {
+			wrong(option, "no room runs as root: name an unprivileged user")
 		}
+	}
+	notRoot("set_user", c.SetUser)
+	users := c.users()
+	for _, r := range imsg.Children() {
+		notRoot(users[r].option, users[r].named)
 	}
 	return errors.Join(errs...)
 }

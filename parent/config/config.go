@@ -147,21 +147,30 @@ func (c *Config) Listeners() []netip.AddrPort {
 	return []netip.AddrPort{netip.AddrPortFrom(c.BindAddress, c.Port)}
 }
 
+// roomUser is who a room runs as.
+type roomUser struct {
+	option string // that names the user
+	named  string // by the file, or empty
+	own    string // the user made for the room
+}
+
+func (c *Config) users() map[imsg.Room]roomUser {
+	return map[imsg.Room]roomUser{
+		imsg.Session: {"user_session", c.UserSession, "_smtpgated"},
+		imsg.Lookupd: {"user_lookup", c.UserLookup, "_smtpgated-lookup"},
+		imsg.Scand:   {"user_scan", c.UserScan, "_smtpgated-scan"},
+		imsg.Lockd:   {"user_lock", c.UserLock, "_smtpgated-lock"},
+		imsg.Action:  {"user_action", c.UserAction, "_smtpgated-action"},
+	}
+}
+
 // User returns the name of the user a room runs as, empty for a room that has none.
 func (c *Config) User(room imsg.Room) string {
-	switch room {
-	case imsg.Session:
-		return cmp.Or(c.UserSession, c.SetUser, "_smtpgated")
-	case imsg.Lookupd:
-		return cmp.Or(c.UserLookup, c.SetUser, "_smtpgated-lookup")
-	case imsg.Scand:
-		return cmp.Or(c.UserScan, c.SetUser, "_smtpgated-scan")
-	case imsg.Lockd:
-		return cmp.Or(c.UserLock, c.SetUser, "_smtpgated-lock")
-	case imsg.Action:
-		return cmp.Or(c.UserAction, c.SetUser, "_smtpgated-action")
+	u, ok := c.users()[room]
+	if !ok {
+		return ""
 	}
-	return ""
+	return cmp.Or(u.named, c.SetUser, u.own)
 }
 
 // Control returns the path of the control socket, without chroot_path.
