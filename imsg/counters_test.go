@@ -13,7 +13,7 @@ func TestCounterTable(t *testing.T) {
 		row := reflect.ValueOf(CounterTable[c])
 		for i := range row.NumField() {
 			if field := row.Type().Field(i).Name; row.Field(i).String() == "" && field != "State" {
-				t.Errorf("counter %d has no %s", c, field)
+				t.Errorf("counter %d, %q, has no %s in CounterTable", c, CounterTable[c].Name, field)
 			}
 		}
 		r := CounterTable[c]

@@ -30,7 +30,7 @@ func TestRooms(t *testing.T) {
 			t.Errorf("%s is told nothing, or has no option %q", r.Name, r.User)
 		}
 		for _, l := range r.links {
-			if !row(l).linked(r.Name) {
+			if other := row(l); other == nil || !other.linked(r.Name) {
 				t.Errorf("%s knows %s, but not the other way round", r.Name, l)
 			}
 			talksTo = append(talksTo, l.String())

@@ -28,7 +28,7 @@ func TestMakers(t *testing.T) {
 		e := imsg.Engine(i)
 		kind := e.Kind()
 		if (makers[i] != nil) != (e != imsg.EngineOff) {
-			t.Errorf("%s: a maker: %v", e, makers[i] != nil)
+			t.Errorf("%s stands in makers: %v", e, makers[i] != nil)
 			continue
 		}
 		if makers[i] == nil {

@@ -94,14 +94,14 @@ func TestRooms(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for r := imsg.Session; r < imsg.Control; r++ {
+	for _, r := range imsg.Children() {
 		user := config.Default().User(r)
 		if user == "" {
 			t.Errorf("%s has no user", r)
 		}
 		// There is the parent's table, row by row.
 		if !strings.Contains(string(design), "\n    "+r.String()+" ") {
-			t.Errorf("the parent does not start %s", r)
+			t.Errorf("the table of rooms in DESIGN.md, which go test ./parent -run TestRooms -update writes, has no %q", r)
 		}
 		if rooms[r] == nil {
 			t.Errorf("%s cannot be started with -x", r)
@@ -128,8 +128,11 @@ var folders = map[imsg.Room]string{
 func TestSpoken(t *testing.T) {
 	inAll := sourceOf(t, "imsg/link") + sourceOf(t, "imsg/logs") + sourceOf(t, "imsg/process")
 	code := map[imsg.Room]string{}
-	for r, folder := range folders {
-		code[r] = inAll + sourceOf(t, folder)
+	for r := imsg.Parent; r <= imsg.Control; r++ {
+		if folders[r] == "" {
+			t.Fatalf("folders does not say where the code of %s lies", r)
+		}
+		code[r] = inAll + sourceOf(t, folders[r])
 	}
 	for i := range imsg.Table {
 		e := &imsg.Table[i]

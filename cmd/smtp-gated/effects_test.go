@@ -62,7 +62,9 @@ func TestEffects(t *testing.T) {
 		t.Errorf("%s: has no line in testdata/effects", name)
 	}
 	w.Flush()
-	t.Logf("\n%s", table.String())
+	if !t.Failed() {
+		t.Logf("\n%s", table.String())
+	}
 }
 
 // spellings are all names of options, and what else the legacy syntax takes.

@@ -139,7 +139,7 @@ func TestImportLaw(t *testing.T) {
 			found++
 			at := slices.IndexFunc(law, func(l lawRow) bool { return l.is(self) })
 			if at < 0 {
-				t.Errorf("no law knows %s", self)
+				t.Errorf("no row of law knows %s; a room stands in roomPackages", self)
 				continue
 			}
 			for _, path := range p.Imports {

@@ -205,7 +205,7 @@ func TestEveryOptionOfTheOldDaemon(t *testing.T) {
 	}
 	for name, o := range options {
 		if !seen[o.Name] {
-			t.Errorf("option %s is in no list", name)
+			t.Errorf("option %s has no line in contract, which says each default, nor in contractMessages", name)
 		}
 	}
 }
@@ -217,7 +217,7 @@ func TestRestartAndRemoteMarks(t *testing.T) {
 	remote := " remote_port remote_udp_retries remote_udp_secret max_per_ident msg_malformed_ip "
 	for _, o := range Options() {
 		if o.Restart != strings.Contains(restart, " "+o.Name+" ") {
-			t.Errorf("%s: restart is %v", o.Name, o.Restart)
+			t.Errorf("%s: Restart is %v, by the list restart it is not", o.Name, o.Restart)
 		}
 		if o.Remote != strings.Contains(remote, " "+o.Name+" ") {
 			t.Errorf("%s: remote is %v", o.Name, o.Remote)

@@ -78,7 +78,7 @@ remote_udp_secret 1
 		for i := range v.NumField() {
 			name := v.Type().Field(i).Name
 			if v.Field(i).IsZero() {
-				t.Errorf("%s.%s is empty", v.Type().Name(), name)
+				t.Errorf("%s.%s is empty: slices.go does not fill it, or this test does not set its option", v.Type().Name(), name)
 			}
 		}
 	}
@@ -233,10 +233,10 @@ func TestOptionsReachTheirRooms(t *testing.T) {
 		other.reset()
 		switch changed := told(c) != told(everything()); {
 		case o.Value() == o.Default():
-			t.Errorf("%s: the configuration leaves it as it is", o.Name)
+			t.Errorf("%s: testdata/everything.txtar leaves it as it is", o.Name)
 		case strings.Contains(parents, " "+o.Name+" "):
 		case changed == (o.Remark == meaningless):
-			t.Errorf("%s: changes what a room is told: %v", o.Name, changed)
+			t.Errorf("%s: changes what a room is told: %v; the parent's own options stand in parents", o.Name, changed)
 		}
 	}
 }
