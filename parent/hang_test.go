@@ -38,10 +38,19 @@ func testOptions(o *Options) {
 	}
 }
 
+// stop stops rooms. None of them outlives the test.
 func (h *house) stop(rooms ...proc) {
 	h.Helper()
 	for _, p := range rooms {
-		if err := unix.Kill(p.pid, unix.SIGSTOP); err != nil {
+		fd, err := unix.PidfdOpen(p.pid, 0)
+		if err != nil {
+			h.Fatal(err)
+		}
+		h.Cleanup(func() {
+			unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
+			unix.Close(fd)
+		})
+		if err := unix.PidfdSendSignal(fd, unix.SIGSTOP, nil, 0); err != nil {
 			h.Fatal(err)
 		}
 	}
