@@ -16,10 +16,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/smtp-gated/smtp-gated/imsg/imsgtest/family"
-
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest/family"
 	"github.com/smtp-gated/smtp-gated/imsg/link"
 	"github.com/smtp-gated/smtp-gated/imsg/process"
 )

@@ -20,8 +20,8 @@ type dumps struct {
 // dump asks for a fresh state file: at once, or when the last one is written, or
 // when lockd, just being replaced, is back.
 func (p *parent) dump() {
-	keeper := p.family.lasting()
-	if p.dumps.running || keeper == nil {
+	lockd := p.family.lasting()
+	if p.dumps.running || lockd == nil {
 		p.dumps.wanted = true
 		return
 	}
@@ -33,7 +33,7 @@ func (p *parent) dump() {
 	}
 	p.dumps.running = true
 	go func() {
-		done, err := link.Ask(keeper.Link, &imsg.Dump{}, dumpTimeout, f.File)
+		done, err := link.Ask(lockd.Link, &imsg.Dump{}, dumpTimeout, f.File)
 		if err == nil && done.Errno != 0 {
 			err = done.Errno
 		}
