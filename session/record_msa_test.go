@@ -1,0 +1,413 @@
+// The server of a recorded dialogue. What it says is drawn from a seed, word by
+// word as it is spoken to: the same dialogue gets the same words.
+
+package session
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"strconv"
+	"strings"
+)
+
+// outburst is something a server may not do, and what ends its part.
+type outburst struct {
+	name    string
+	behind  bool   // the answer comes first
+	says    string // and then it closes
+	reset   bool   // it resets
+	refuses bool   // a message, if what comes first asks for it
+}
+
+var outbursts = []outburst{
+	{name: "421", says: "421 4.3.2 going down\r\n"},
+	{name: "421 of several lines", says: "421-4.3.2 going\r\n421 4.3.2 down\r\n"},
+	{name: "closes"},
+	{name: "resets", reset: true},
+	{name: "half a line", says: "250 o"},
+	{name: "half a reply", says: "250-one\r\n"},
+	{name: "half a reply and 421", says: "250-one\r\n421 4.3.2 going down\r\n"},
+	{name: "2yz more", behind: true, says: "250 2.0.0 more\r\n"},
+	{name: "3yz more", behind: true, says: "354 more\r\n"},
+	{name: "4yz more", behind: true, refuses: true, says: "451 4.3.0 more\r\n"},
+	{name: "5yz more", behind: true, refuses: true, says: "554-5.3.0 more\r\n554 5.3.0 and more\r\n"},
+	{name: "421 more", behind: true, says: "421 4.3.2 more\r\n"},
+	{name: "4yz more, half", behind: true, says: "451-4.3.0 more\r\n451 and"},
+	{name: "4yz more, then another", behind: true, says: "451-4.3.0 more\r\n452 and\r\n"},
+	{name: "rubbish more", behind: true, says: "what?\r\n"},
+	{name: "rubbish", says: "what?\r\n"},
+	{name: "a code of two digits", says: "25 ok\r\n"},
+	{name: "a code of four digits", says: "2500 ok\r\n"},
+	{name: "an empty line", says: "\r\n"},
+	{name: "1yz", says: "150 wait\r\n"},
+	{name: "two codes", says: "250-one\r\n251 two\r\n"},
+	{name: "a line too long", says: "250 " + strings.Repeat("long", 1100) + "\r\n"},
+	{name: "334", says: "334 what\r\n"},
+	{name: "354", says: "354 go\r\n"},
+	{name: "220", says: "220 again\r\n"},
+	{name: "235", says: "235 welcome\r\n"},
+	{name: "bare LF, CR and NUL", says: "250-one\n250 two\rand\x00three\r\n"},
+}
+
+// answers are what a server says to a message before its end. The second part
+// of one comes when the client has ended it.
+var answers = []struct {
+	first, second string
+	good          bool // it answers the message; else it ends the session
+	atScan        bool // the second part may come behind the verdict
+}{
+	{"552 5.3.4 too big\r\n", "", true, false},
+	{"452-4.3.1 full\r\n452 4.3.1 now\r\n", "", true, false},
+	{"554 no\r\n250 2.0.0 yes\r\n", "", true, false},
+	{"552 \x01 \xff\r\n", "", true, false},
+	{"552-too\r\n", "552 big\r\n", true, false},
+	{"552 to", "o big\r\n", true, true},
+	{"250 2.0.0 taken\r\n", "", false, false},
+	{"354 more\r\n", "", false, false},
+	{"421 4.3.2 going down\r\n", "", false, false},
+	{"rubbish\r\n", "", false, false},
+	{"421-so\r\n", "421 long\r\n", false, true},
+	{"552-too\r\n", "553 big\r\n", false, false},
+	{"552-too\r\n", "", false, false},
+}
+
+// sayMark in a text or chunk has the server say what it has of answers.
+const sayMark = "say it"
+
+// msa is a server's state; the play's mutex guards it.
+type msa struct {
+	*rand.Rand
+	conn *net.TCPConn
+
+	// What it is.
+	offers   []string
+	greeting string
+	moody    float64 // how often it refuses
+	refuses  float64 // the same of chunks
+	many     float64 // how often it has several lines to say
+	stays    bool    // it does not close behind QUIT
+	burst    *outburst
+	burstAt  int     // words from the start, the greeting is 0
+	early    int     // of answers
+	waits    bool    // at the client's end it does not close
+	unloved  bool    // it takes no XCLIENT
+	resets   float64 // how often it refuses RSET
+
+	said     int // words
+	mode     func(m *msa) bool
+	buf      []byte
+	held     []byte
+	hold     bool
+	struck   bool   // it has had its outburst, or has answered early: it acts on nothing more
+	struckAt int    // how much it had heard by then
+	total    int    // octets it has heard
+	answered bool   // that was the answer to a message
+	rest     string // of that
+	told     bool   // it has answered the chunk under way
+	chunk    []byte
+	mail     bool
+	rcpts    int
+	chunks   bool
+	left     int
+	asks     int
+	tls      bool // nobody reads between client and server
+	esmtp    bool // the client has said EHLO
+}
+
+func (m *msa) hears(b []byte) {
+	m.buf = append(m.buf, b...)
+	m.total += len(b)
+	for !m.struck && len(m.buf) > 0 && m.mode(m) {
+	}
+}
+
+func (m *msa) write(s string) {
+	if m.hold {
+		m.held = append(m.held, s...)
+		return
+	}
+	io.WriteString(m.conn, s)
+}
+
+// say gives the answer to what was heard, or has the outburst in its place.
+func (m *msa) say(reply string) {
+	n := m.said
+	m.said++
+	if m.burst == nil || n != m.burstAt {
+		m.write(reply)
+		return
+	}
+	m.struck, m.struckAt = true, m.total-len(m.buf)
+	b := m.burst
+	m.answered = b.refuses && strings.HasPrefix(reply, "354")
+	switch {
+	case b.reset:
+		m.conn.SetLinger(0)
+		if !m.hold {
+			m.conn.Close()
+		}
+		return
+	case b.behind:
+		m.write(reply + b.says)
+	default:
+		m.write(b.says)
+	}
+	m.close()
+}
+
+// close ends its half, unless it holds back what it has to say.
+func (m *msa) close() {
+	if !m.hold {
+		m.conn.CloseWrite()
+	}
+}
+
+// release says what was held back.
+func (m *msa) release() {
+	m.hold = false
+	if len(m.held) > 0 {
+		m.conn.Write(m.held)
+		m.held = nil
+	}
+	switch {
+	case m.struck && m.burst != nil && m.burst.reset:
+		m.conn.Close()
+	case m.struck:
+		m.conn.CloseWrite()
+	}
+}
+
+// lines is a reply with this code, of one line or more.
+func (m *msa) lines(code int, text string) string {
+	line := fmt.Sprintf("%d %s\r\n", code, text)
+	if m.Float64() < m.many {
+		return fmt.Sprintf("%d-%s\r\n%d-\r\n", code, text, code) + line
+	}
+	return line
+}
+
+// whim is a good reply with this code, or a refusal; true: the good one.
+func (m *msa) whim(code int, text string) bool {
+	if m.Float64() < m.moody {
+		no := []int{450, 451, 452, 500, 501, 503, 550, 553, 554}[m.IntN(9)]
+		m.say(m.lines(no, "5.0.0 no"))
+		return false
+	}
+	m.say(m.lines(code, text))
+	return true
+}
+
+func (m *msa) command() bool {
+	line, rest, ok := strings.Cut(string(m.buf), "\r\n")
+	if !ok {
+		return false
+	}
+	m.buf = []byte(rest)
+	verb, arg, _ := strings.Cut(line, " ")
+	switch strings.ToUpper(verb) {
+	case "EHLO", "HELO":
+		m.hello(verb, arg)
+	case "MAIL":
+		if m.mail {
+			m.say(m.lines(503, "5.5.1 nested"))
+			break
+		}
+		m.mail = m.whim(250, "2.1.0 sender ok")
+	case "RCPT":
+		switch {
+		case !m.mail:
+			m.say(m.lines(503, "5.5.1 MAIL first"))
+		case m.whim([]int{250, 251}[m.IntN(2)], "2.1.5 recipient ok"):
+			m.rcpts++
+		}
+	case "DATA":
+		switch {
+		case m.rcpts == 0 || m.chunks:
+			m.say(m.lines(503, "5.5.1 not now"))
+		case m.Float64() < m.moody/8:
+			m.say("250 2.0.0 what?\r\n")
+		case m.whim(354, "go ahead"):
+			m.mode = (*msa).text
+		}
+	case "BDAT":
+		size, last, _ := strings.Cut(arg, " ")
+		m.left, _ = strconv.Atoi(size)
+		m.told, m.chunk = false, nil
+		m.chunks = last == ""
+		m.mode = (*msa).octets
+		m.octets()
+	case "AUTH":
+		kind, initial, _ := strings.Cut(arg, " ")
+		m.asks = map[string]int{"PLAIN": 1, "LOGIN": 2}[strings.ToUpper(kind)]
+		if initial != "" {
+			m.asks--
+		}
+		m.challenge()
+	case "STARTTLS":
+		if m.whim(220, "2.0.0 go ahead") {
+			m.mode, m.tls = (*msa).echo, true
+		}
+	case "RSET":
+		if m.Float64() < m.resets {
+			m.say(m.lines(500, "5.5.2 never"))
+			break
+		}
+		m.reset()
+		m.say(m.lines(250, "2.0.0 reset"))
+	case "XCLIENT":
+		m.reset()
+		if m.unloved {
+			m.say(m.lines(550, "5.7.0 not you"))
+			break
+		}
+		m.say(m.lines(220, "mx.example ESMTP at your service"))
+	case "NOOP":
+		m.whim(250, "2.0.0 ok")
+	case "VRFY":
+		m.say(m.lines(252, "2.1.5 send some mail"))
+	case "QUIT":
+		m.quit(verb == "QUIT")
+	default:
+		m.say(m.lines(500, "5.5.2 what?"))
+	}
+	return true
+}
+
+func (m *msa) reset() { m.mail, m.rcpts, m.chunks = false, 0, false }
+
+func (m *msa) hello(verb, arg string) {
+	if strings.EqualFold(verb, "HELO") {
+		if m.whim(250, "mx.example") {
+			m.esmtp = false
+			m.reset()
+		}
+		return
+	}
+	if arg != "gate.example" && m.Float64() < m.moody/2 {
+		m.say(m.lines(502, "5.5.1 HELO only"))
+		return
+	}
+	m.reset()
+	m.esmtp = true
+	var reply strings.Builder
+	list := append([]string{"mx.example"}, m.offers...)
+	for i, offer := range list {
+		fmt.Fprintf(&reply, "250%c%s\r\n", "- "[map[bool]int{true: 1}[i == len(list)-1]], offer)
+	}
+	m.say(reply.String())
+}
+
+// quit ends its part. One the gateway may have said gets no outburst: nobody
+// would hear it.
+func (m *msa) quit(calm bool) {
+	if calm {
+		m.burst = nil
+	}
+	if m.stays {
+		m.say("221 2.0.0 staying\r\n")
+		return
+	}
+	m.say("221 2.0.0 bye\r\n")
+	m.struck, m.answered = true, true
+	m.close()
+}
+
+func (m *msa) challenge() {
+	m.mode = (*msa).command
+	switch {
+	case m.asks > 0:
+		m.say(m.lines(334, "VXNlcm5hbWU6"))
+		m.mode = (*msa).response
+	case m.asks == 0 && m.Float64() >= m.moody:
+		m.say(m.lines(235, "2.7.0 welcome"))
+	default:
+		m.say(m.lines([]int{504, 535, 454, 250, 432}[m.IntN(5)], "5.7.8 no"))
+	}
+}
+
+func (m *msa) response() bool {
+	line, rest, ok := strings.Cut(string(m.buf), "\r\n")
+	if !ok {
+		return false
+	}
+	m.buf = []byte(rest)
+	if m.asks--; line == "*" {
+		m.asks = -1
+	}
+	m.challenge()
+	return true
+}
+
+// text reads a message. Its end is CRLF . CRLF and nothing else.
+func (m *msa) text() bool {
+	line, rest, ok := bytes.Cut(m.buf, []byte("\r\n"))
+	if !ok {
+		return false
+	}
+	m.buf = rest
+	switch {
+	case string(line) == ".":
+		m.mode = (*msa).command
+		m.reset()
+		m.whim(250, "2.0.0 queued")
+	case bytes.Contains(line, []byte(sayMark)):
+		m.struck, m.answered = true, answers[m.early].good
+		m.write(answers[m.early].first)
+		m.rest = answers[m.early].second
+		if m.rest == "" {
+			m.close()
+		}
+	}
+	return true
+}
+
+// sayRest says what an answer lacks.
+func (m *msa) sayRest() {
+	if m.rest != "" {
+		m.write(m.rest)
+		m.rest = ""
+		m.close()
+	}
+}
+
+// octets reads a chunk.
+func (m *msa) octets() bool {
+	n := min(m.left, len(m.buf))
+	chunk := m.buf[:n]
+	m.buf = m.buf[n:]
+	m.left -= n
+	m.chunk = append(m.chunk, chunk...)
+	if bytes.Contains(m.chunk, []byte(sayMark)) && !m.told {
+		m.told = true
+		m.say(m.lines(452, "4.3.1 full"))
+	}
+	if m.left > 0 {
+		return false
+	}
+	m.mode = (*msa).command
+	switch {
+	case m.told:
+	case m.Float64() < m.refuses:
+		m.say(m.lines([]int{452, 503, 552, 554}[m.IntN(4)], "5.0.0 no chunk"))
+	case m.chunks:
+		m.say(m.lines(250, "2.0.0 chunk taken"))
+	default:
+		m.reset()
+		m.say(m.lines(250, "2.0.0 queued"))
+	}
+	return true
+}
+
+// echo is what a server behind STARTTLS comes to here.
+func (m *msa) echo() bool {
+	line, rest, ok := strings.Cut(string(m.buf), "\n")
+	if !ok {
+		return false
+	}
+	m.buf = []byte(rest)
+	m.write("echo " + line + "\n")
+	return true
+}

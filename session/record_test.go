@@ -1,0 +1,142 @@
+// The record of what the relay does: dialogues of all kinds, and of each a short
+// hash of everything that anybody heard of it. It knows nothing of how the relay
+// works. Another relay is to have the same record; where it is to differ, the table
+// of differences says why.
+//
+//	go test ./session -run TestRecord -update        writes the record anew
+//	go test ./session -run TestRecord -record DIR    writes whole texts, to be compared
+
+package session
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+var (
+	update    = flag.Bool("update", false, "write the record of what the relay does anew")
+	recordDir = flag.String("record", "", "write what is recorded to this directory")
+)
+
+const (
+	recordFile = "testdata/record"
+
+	drawnDialogues = 10_000
+	shortStep      = 20 // of them one in so many is played with -short
+	shownTexts     = 10 // of those that differ
+)
+
+// differences names dialogues whose record is not looked at, and why: what about
+// makes them known.
+var differences = []struct {
+	about  func(*dialogue) bool
+	reason string
+}{}
+
+func TestRecord(t *testing.T) {
+	file, err := filepath.Abs(recordFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := readRecord(t, file)
+	texts, passed := make(map[string]string), make(map[string]int)
+	all := make([][]*dialogue, len(plans))
+	for n := range drawnDialogues {
+		if testing.Short() && n%shortStep != 0 {
+			continue
+		}
+		i := n % len(plans)
+		all[i] = append(all[i], draw(n, &plans[i]))
+	}
+	for i := range plans {
+		t.Run(plans[i].name, func(t *testing.T) {
+			maps.Copy(texts, newRecordHouse(t, plans[i]).run(all[i]))
+		})
+		for _, d := range all[i] {
+			for _, diff := range differences {
+				if diff.about(d) {
+					passed[diff.reason]++
+					delete(texts, d.name)
+				}
+			}
+		}
+	}
+	for reason, n := range passed {
+		t.Logf("%d dialogues are not compared: %s", n, reason)
+	}
+	if *recordDir != "" {
+		writeTexts(t, *recordDir, texts)
+	}
+	if *update {
+		writeRecord(t, file, texts)
+		return
+	}
+	shown := 0
+	for _, name := range slices.Sorted(maps.Keys(texts)) {
+		if testing.Short() && strings.HasSuffix(name, wholeHouse) || want[name] == hashOf(texts[name]) {
+			continue
+		}
+		if shown++; shown <= shownTexts {
+			t.Errorf("%s is not as it was recorded (%s); now:\n%s", name, want[name], texts[name])
+		}
+	}
+	if shown > shownTexts {
+		t.Errorf("and %d more are not as they were recorded", shown-shownTexts)
+	}
+}
+
+func hashOf(text string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(text)))[:12] }
+
+// readRecord reads the hashes by name.
+func readRecord(t *testing.T, file string) map[string]string {
+	text, err := os.ReadFile(file)
+	if err != nil && !*update {
+		t.Fatal(err)
+	}
+	hashes := make(map[string]string)
+	for line := range strings.Lines(string(text)) {
+		line = strings.TrimSuffix(line, "\n")
+		if i := strings.LastIndexByte(line, ' '); i > 0 {
+			hashes[line[:i]] = line[i+1:]
+		}
+	}
+	return hashes
+}
+
+func writeRecord(t *testing.T, file string, texts map[string]string) {
+	if testing.Short() {
+		t.Fatal("with -short there is not all of it")
+	}
+	var text bytes.Buffer
+	for _, name := range slices.Sorted(maps.Keys(texts)) {
+		fmt.Fprintf(&text, "%s %s\n", name, hashOf(texts[name]))
+	}
+	if err := os.WriteFile(file, text.Bytes(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// writeTexts writes a hundred texts to a file.
+func writeTexts(t *testing.T, dir string, texts map[string]string) {
+	files := make(map[string][]byte)
+	for _, name := range slices.Sorted(maps.Keys(texts)) {
+		group := name
+		if len(name) == len("00000") {
+			group = name[:3] + "xx"
+		}
+		files[group] = fmt.Appendf(files[group], "== %s\n%s\n", name, texts[name])
+	}
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), text, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
