@@ -1,0 +1,109 @@
+// The streams of the differential test, recorded too: pipelined as far as it goes,
+// against servers that answer by a rule.
+
+package session
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+)
+
+// recordedWays are those of ways that differ most.
+var recordedWays = []string{"normalize, strip, scan", "reject, reject, filter", byXclient}
+
+// hurriedSize is how big a message was found to be: that depends on how much of it
+// arrived at once.
+var hurriedSize = regexp.MustCompile(`message over size_limit size=\d+`)
+
+// recordCorpus plays the streams in one piece and adds what is recorded of each. A
+// client that vanishes with a reset may be heard more of or less, and one that does
+// not wait for the greeting may come behind it: they are left out. Who of two that
+// have gone was the first is left out too, which CLOSE says.
+func recordCorpus(t *testing.T, texts map[string]string) {
+	for _, r := range readings {
+		streams := corpus()
+		if r.early != nil {
+			streams = earlyCorpus()
+			slices.SortFunc(streams, func(a, b hostile) int { return strings.Compare(a.name, b.name) })
+		} else if r.name != "strict" && r.name != "no chunking" {
+			continue
+		}
+		for i, way := range ways {
+			if !slices.Contains(recordedWays, way.name) || testing.Short() && i > 0 {
+				continue
+			}
+			t.Run(r.name+": "+way.name, func(t *testing.T) {
+				x := newMX(t, r)
+				recordStreams(newLab(t, x.addr, way.change), x, streams, fmt.Sprintf("%s, way %d", r.name, i), texts)
+			})
+		}
+	}
+}
+
+// recordStreams adds what is recorded of streams that pass a lab.
+func recordStreams(l *lab, x *mx, streams []hostile, name string, texts map[string]string) {
+	type recorded struct{ name, text string }
+	var mu sync.Mutex
+	bySource := make(map[string]recorded)
+	l.set(func() { l.number = firstNumber })
+	l.run(streams, inOnePiece, func(h hostile, tag string, p *passage) (s score) {
+		c := x.call(l.t, tag)
+		l.scans(p)
+		if h.abort || h.early {
+			return s
+		}
+		if c == nil || p.err != nil {
+			l.t.Errorf("%s, %s: the server was called: %t; %v", h.group, h.name, c != nil, p.err)
+			return s
+		}
+		var i int
+		fmt.Sscanf(tag, "%d.", &i)
+		mu.Lock()
+		defer mu.Unlock()
+		bySource[p.src] = recorded{
+			fmt.Sprintf("%s, %s %03d", name, h.group, i),
+			fmt.Sprintf("%s\nclient hears:\n%s\nserver hears:\n%s\nclean: %q\ncaught: %q\n", h.name, p.heard, c.heard, p.clean, p.caught),
+		}
+		return s
+	}, name, new(table))
+	l.Parent.Close()
+	err := wait(l.t, l.Ended)
+	l.Ended <- err
+	for number, lines := range sessionLogs(l.Text()) {
+		lines = slices.DeleteFunc(lines, func(line string) bool { return strings.HasPrefix(line, "CLOSE") })
+		log := strings.Join(lines, "\n")
+		src := clientOf(log)
+		same := sameEachTime(number, src, l.addr, x.addr)
+		if r, ok := bySource[src]; ok {
+			log = hurriedSize.ReplaceAllString(log, "message over size_limit size=N")
+			texts[r.name] = same(r.text+"log:\n"+log) + fmt.Sprintf("\noffences: %+v\n", l.offencesOf(number))
+		}
+	}
+}
+
+var accepted = regexp.MustCompile(`(?m)^ACCEPT: from=([\d.:]+)`)
+
+// clientOf is whose session a log is about.
+func clientOf(log string) string {
+	if m := accepted.FindStringSubmatch(log); m != nil {
+		return m[1]
+	}
+	return ""
+}
+
+func (h *house) offencesOf(number uint64) (list []imsg.Found) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, o := range h.offences {
+		if o.Number == number {
+			list = append(list, o.Found)
+		}
+	}
+	return list
+}
