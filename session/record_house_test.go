@@ -275,6 +275,14 @@ func (h *recordHouse) run(list []*dialogue) map[string]string {
 	all.Wait()
 	counts := h.countsAtEnd()
 	h.Parent.Close()
+	texts := h.collect(plays)
+	slices.Sort(h.asks)
+	texts[h.name+wholeHouse] = counts + strings.Join(h.asks, "\n") + "\n"
+	return texts
+}
+
+// collect waits for the worker to end, and returns what is to be recorded by name.
+func (h *recordHouse) collect(plays []*play) map[string]string {
 	err := wait(h.t, h.Ended)
 	h.Ended <- err
 	logs := sessionLogs(h.Text())
@@ -296,8 +304,6 @@ func (h *recordHouse) run(list []*dialogue) map[string]string {
 		}
 		texts[p.name] = p.record(logs[p.number], kept[p.number])
 	}
-	slices.Sort(h.asks)
-	texts[h.name+wholeHouse] = counts + strings.Join(h.asks, "\n") + "\n"
 	return texts
 }
 

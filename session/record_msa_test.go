@@ -89,6 +89,7 @@ type msa struct {
 	refuses  float64 // the same of chunks
 	many     float64 // how often it has several lines to say
 	stays    bool    // it does not close behind QUIT
+	speedy   bool    // it closes there without a word
 	burst    *outburst
 	burstAt  int     // words from the start, the greeting is 0
 	early    int     // of answers
@@ -306,6 +307,11 @@ func (m *msa) quit(calm bool) {
 	if calm {
 		m.burst = nil
 	}
+	if m.speedy {
+		m.struck, m.answered = true, true
+		m.close()
+		return
+	}
 	if m.stays {
 		m.say("221 2.0.0 staying\r\n")
 		return
@@ -334,6 +340,10 @@ func (m *msa) response() bool {
 		return false
 	}
 	m.buf = []byte(rest)
+	if m.speedy && line == "QUIT" {
+		m.quit(true)
+		return true
+	}
 	if m.asks--; line == "*" {
 		m.asks = -1
 	}

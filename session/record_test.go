@@ -70,6 +70,7 @@ func TestRecord(t *testing.T) {
 		}
 	}
 	recordCorpus(t, texts)
+	recordEnds(t, texts)
 	for reason, n := range passed {
 		t.Logf("%d dialogues are not compared: %s", n, reason)
 	}
