@@ -17,9 +17,31 @@ import (
 // recordedWays are those of ways that differ most.
 var recordedWays = []string{"normalize, strip, scan", "reject, reject, filter", byXclient}
 
-// hurriedSize is how big a message was found to be: that depends on how much of it
-// arrived at once.
-var hurriedSize = regexp.MustCompile(`message over size_limit size=\d+`)
+// A text that is refused on its way has come as far as it had arrived by then: how
+// much the server has heard of it and how big it was found to be is left out.
+var (
+	strayOctet  = regexp.MustCompile(`\n554 .*gate\.example msg_proto_error\r\n$`)
+	hurriedSize = regexp.MustCompile(`message over size_limit size=\d+, src`)
+)
+
+// recordedStream is what is recorded of a stream but for its log.
+type recordedStream struct {
+	name   string
+	long   bool
+	client string // hears
+	server string // hears
+	scans  string
+}
+
+// text is what is recorded with the log.
+func (r *recordedStream) text(log string) string {
+	before, _, found := strings.Cut(r.server, "\r\nDATA\r\n")
+	if found && r.long && (strayOctet.MatchString(r.client) || hurriedSize.MatchString(log)) {
+		r.server = before + "\r\nDATA\r\n(and text)"
+	}
+	log = hurriedSize.ReplaceAllString(log, "message over size_limit size=N, src")
+	return fmt.Sprintf("client hears:\n%s\nserver hears:\n%s\n%s\nlog:\n%s\n", r.client, r.server, r.scans, log)
+}
 
 // recordCorpus plays the streams in one piece and adds what is recorded of each. A
 // client that vanishes with a reset may be heard more of or less, and one that does
@@ -48,9 +70,8 @@ func recordCorpus(t *testing.T, texts map[string]string) {
 
 // recordStreams adds what is recorded of streams that pass a lab.
 func recordStreams(l *lab, x *mx, streams []hostile, name string, texts map[string]string) {
-	type recorded struct{ name, text string }
 	var mu sync.Mutex
-	bySource := make(map[string]recorded)
+	bySource := make(map[string]*recordedStream)
 	l.set(func() { l.number = firstNumber })
 	l.run(streams, inOnePiece, func(h hostile, tag string, p *passage) (s score) {
 		c := x.call(l.t, tag)
@@ -66,9 +87,9 @@ func recordStreams(l *lab, x *mx, streams []hostile, name string, texts map[stri
 		fmt.Sscanf(tag, "%d.", &i)
 		mu.Lock()
 		defer mu.Unlock()
-		bySource[p.src] = recorded{
-			fmt.Sprintf("%s, %s %03d", name, h.group, i),
-			fmt.Sprintf("%s\nclient hears:\n%s\nserver hears:\n%s\nclean: %q\ncaught: %q\n", h.name, p.heard, c.heard, p.clean, p.caught),
+		bySource[p.src] = &recordedStream{
+			name: fmt.Sprintf("%s, %s %03d", name, h.group, i), long: len(strings.Join(h.talk, "")) > tooLongToDrip,
+			client: p.heard, server: string(c.heard), scans: fmt.Sprintf("clean: %q\ncaught: %q", p.clean, p.caught),
 		}
 		return s
 	}, name, new(table))
@@ -81,8 +102,7 @@ func recordStreams(l *lab, x *mx, streams []hostile, name string, texts map[stri
 		src := clientOf(log)
 		same := sameEachTime(number, src, l.addr, x.addr)
 		if r, ok := bySource[src]; ok {
-			log = hurriedSize.ReplaceAllString(log, "message over size_limit size=N")
-			texts[r.name] = same(r.text+"log:\n"+log) + fmt.Sprintf("\noffences: %+v\n", l.offencesOf(number))
+			texts[r.name] = same(r.text(log)) + fmt.Sprintf("offences: %+v\n", l.offencesOf(number))
 		}
 	}
 }

@@ -78,9 +78,9 @@ func unended(text, heard string) func(*play) {
 // onGoing says the rest, and waits for n replies to it.
 func onGoing(text string, n int) func(*play) {
 	return func(p *play) {
-		n += p.heardReplies()
+		had := p.heardReplies()
 		p.says(text)
-		p.awaitReplies(n)
+		p.awaitReplies(had + n)
 	}
 }
 

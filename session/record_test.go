@@ -71,6 +71,7 @@ func TestRecord(t *testing.T) {
 	}
 	recordCorpus(t, texts)
 	recordEnds(t, texts)
+	recordSpools(t, texts)
 	for reason, n := range passed {
 		t.Logf("%d dialogues are not compared: %s", n, reason)
 	}
