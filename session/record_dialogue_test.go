@@ -267,42 +267,6 @@ func (p *play) lock() {
 	}
 }
 
-// group says commands in one go. With held the server answers none before it has
-// heard the last of them.
-func (p *play) group(held bool, lines ...string) {
-	n := p.heardReplies()
-	had := p.hadHeard()
-	if held {
-		p.hold()
-	}
-	p.says(strings.Join(lines, ""))
-	if held {
-		p.awaitHeard(n, had, lines[len(lines)-1])
-		p.release()
-	}
-	if at := slices.IndexFunc(lines, func(line string) bool { return strings.HasPrefix(line, "DATA") }); at >= 0 {
-		// What follows in the group has become text. An answer may be
-		// there already.
-		if p.awaitReplies(n + at + 1); p.code(n+at) == "354" {
-			p.text(n + at + 1)
-			p.follow()
-			return
-		}
-	}
-	n += len(lines)
-	if p.msa.tls { // each line comes back, whatever it is
-		n += strings.Count(strings.Join(lines, ""), "\n") - len(lines)
-	}
-	p.awaitReplies(n)
-	p.follow()
-}
-
-func (p *play) release() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.msa.release()
-}
-
 // part is said before the client goes. Its last reply may be the gateway's to deliver
 // still, and then the server is told first: it waits, so that it is the client who
 // ends the session. A direct proxy needs both.

@@ -24,10 +24,15 @@ type draft struct {
 	last bool // no turn may follow
 }
 
-// draw draws the n-th dialogue, for a house.
-func draw(n int, p *plan) *dialogue {
+func newDraft(n int, p *plan) *draft {
 	d := &draft{Rand: rand.New(rand.NewPCG(uint64(n), 1)), dialogue: &dialogue{name: fmt.Sprintf("%05d", n), plan: p}}
 	d.drawServer(n)
+	return d
+}
+
+// draw draws the n-th dialogue, for a house.
+func draw(n int, p *plan) *dialogue {
+	d := newDraft(n, p)
 	d.drawRooms()
 	if d.slow {
 		d.msa.resets = d.msa.moody / 2

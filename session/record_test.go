@@ -30,6 +30,7 @@ const (
 	recordFile = "testdata/record"
 
 	drawnDialogues = 10_000
+	heldDialogues  = 200
 	shortStep      = 20 // of them one in so many is played with -short
 	shownTexts     = 10 // of those that differ
 )
@@ -72,6 +73,7 @@ func TestRecord(t *testing.T) {
 	recordCorpus(t, texts)
 	recordEnds(t, texts)
 	recordSpools(t, texts)
+	recordHeld(t, texts)
 	for reason, n := range passed {
 		t.Logf("%d dialogues are not compared: %s", n, reason)
 	}
