@@ -55,16 +55,14 @@ const firstNumber = 1_000_000
 
 func newRecordHouse(t *testing.T, p plan) *recordHouse {
 	h := &recordHouse{plan: p, plays: make(map[uint64]*play)}
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	h.server = l.Addr().String()
 	if p.closed {
 		h.server = imsgtest.Port(t).String()
-	} else {
-		l, err := net.Listen("tcp4", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		h.server = l.Addr().String()
-		t.Cleanup(func() { l.Close() })
-		go h.accept(l)
 	}
 	h.house = newHouse(t, h.server, func(c *imsg.SessionConfig) {
 		c.PipelineSize = least
@@ -74,6 +72,7 @@ func newRecordHouse(t *testing.T, p plan) *recordHouse {
 		}
 	})
 	h.set(func() { h.number, h.player = firstNumber, h.others })
+	go h.accept(l)
 	return h
 }
 
