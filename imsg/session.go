@@ -126,7 +126,7 @@ type LiveSession struct {
 	Ident        string
 }
 
-// State is what a session is doing.
+// State is what a session is doing, or what it waits for.
 type State uint8
 
 // The states as the status file words them.
@@ -147,9 +147,15 @@ const (
 	StateRset
 	StateQuit
 	StateTaken
+	StateReply  // the server has to answer
+	StateQuota  // lockd has to admit the use of a quota
+	StateReport // lockd has to hear what the client was caught at
+	StateSpool  // the spool has to take the message
+
+	States // how many there are
 )
 
-var stateNames = [...]string{
+var stateNames = [States]string{
 	StateStart:   "start",
 	StateHelo:    "helo",
 	StateIdent:   "ident",
@@ -166,6 +172,15 @@ var stateNames = [...]string{
 	StateRset:    "rset",
 	StateQuit:    "quit",
 	StateTaken:   "taken",
+	StateReply:   "reply",
+	StateQuota:   "quota",
+	StateReport:  "report",
+	StateSpool:   "spool",
 }
 
-func (s State) String() string { return stateNames[min(int(s), len(stateNames)-1)] }
+func (s State) String() string {
+	if s >= States {
+		return "unknown"
+	}
+	return stateNames[s]
+}

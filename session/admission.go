@@ -9,6 +9,7 @@ import (
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/link"
+	"github.com/smtp-gated/smtp-gated/session/relay"
 	"github.com/smtp-gated/smtp-gated/session/smtp"
 	"github.com/smtp-gated/smtp-gated/session/upstream"
 )
@@ -23,38 +24,38 @@ func (s *session) admit() bool {
 	asks := w.cfg.Mode.Asks()
 	var problem error
 	if !asks {
-		s.dst, problem = upstream.Target(w.cfg, s.client.Conn, s.src, s.local)
+		s.facts.Target, problem = upstream.Target(w.cfg, s.client.Conn, s.facts.Client, s.facts.Local)
 	}
-	a, err := s.askAdmission(&imsg.Enter{Client: s.src, Local: s.local, Target: s.dst})
+	a, err := s.askAdmission(&imsg.Enter{Client: s.facts.Client, Local: s.facts.Local, Target: s.facts.Target})
 	if err != nil {
 		s.admissionFailed(err)
 		return false
 	}
-	s.number = a.Number
+	s.facts.Number = a.Number
 	if a.Refusal == imsg.Admitted {
 		w.register(s)
 	}
-	s.info("ACCEPT:", "from", s.src)
+	s.info("ACCEPT:", "from", s.facts.Client)
 	if a.Refusal != imsg.Admitted {
 		s.refuseAdmission(a)
 		return false
 	}
 	if problem != nil {
-		s.info("LOOKUP:FAILED", "src", s.src.Addr(), "error", problem)
+		s.info("LOOKUP:FAILED", "src", s.facts.Client.Addr(), "error", problem)
 		s.serveUnreachable(s.lookupErrorText(problem))
 		return false
 	}
 	if asks && !s.locate(&a) {
 		return false
 	}
-	s.quotas = a.Uses
+	s.facts.Quotas = a.Uses
 	if w.cfg.DNSBL && w.cfg.AuthSkip&imsg.SkipDNSBL == 0 && s.refuseListed() {
 		return false
 	}
 	s.always("NEW ("+strconv.Itoa(a.Sessions)+"/"+strconv.Itoa(a.Same)+")",
-		"on", s.local, "src", s.src, "ident", s.ident, "dst", s.dst, "id", s.id())
-	if upstream.Loops(w.cfg, s.src, s.local, s.dst) {
-		s.info("loop refused", "src", s.src, "dst", s.dst)
+		"on", s.facts.Local, "src", s.facts.Client, "ident", s.facts.Ident, "dst", s.facts.Target, "id", s.facts.ID())
+	if upstream.Loops(w.cfg, s.facts.Client, s.facts.Local, s.facts.Target) {
+		s.info("loop refused", "src", s.facts.Client, "dst", s.facts.Target)
 		s.refuseConnection(smtp.CodeRejected, imsg.MsgLoopAvoidance, "")
 		return false
 	}
@@ -64,10 +65,10 @@ func (s *session) admit() bool {
 
 // checkTargetQuota asks whether the client may call one more server.
 func (s *session) checkTargetQuota() bool {
-	if !s.quotas.Has(imsg.RateTargets) {
+	if !s.facts.Quotas.Has(imsg.RateTargets) {
 		return true
 	}
-	a, err := link.Ask(&s.w.lockd, &imsg.QuotaUse{Number: s.number, Counter: imsg.RateTargets, Amount: 1}, admissionWait)
+	a, err := link.Ask(&s.w.lockd, &imsg.QuotaUse{Number: s.facts.Number, Counter: imsg.RateTargets, Amount: 1}, admissionWait)
 	if err != nil {
 		s.admissionFailed(err)
 		return false
@@ -97,7 +98,7 @@ func (s *session) askAdmission(question imsg.Question[imsg.Admission]) (*imsg.Ad
 // admissionFailed refuses a client that lockd did not answer for.
 func (s *session) admissionFailed(err error) {
 	s.w.count(imsg.CountRejectOther, 1)
-	s.w.log.Error("no admission", "from", s.src, "error", err)
+	s.w.log.Error("no admission", "from", s.facts.Client, "error", err)
 	s.refuseConnection(smtp.CodeTimeout, imsg.MsgTempUnavail, "")
 }
 
@@ -106,7 +107,7 @@ func (s *session) admissionFailed(err error) {
 func (s *session) refuseAdmission(a *imsg.Admission) {
 	w := s.w
 	code := smtp.CodeTimeout
-	why, whom := "Rejecting", s.src.String()
+	why, whom := "Rejecting", s.facts.Client.String()
 	text := imsg.MsgTempUnavail
 	counter := imsg.CountRejectOther
 	attrs := []any{}
@@ -120,7 +121,7 @@ func (s *session) refuseAdmission(a *imsg.Admission) {
 		why, text, counter = "Rejecting (host "+strconv.Itoa(a.Same)+")", imsg.MsgMaxPerHost, imsg.CountRejectHost
 	case imsg.RefusedIdent:
 		why, text, counter = "Rejecting (ident "+strconv.Itoa(a.Same)+")", imsg.MsgMaxPerIdent, imsg.CountRejectIdent
-		whom += " [" + s.ident + "]"
+		whom += " [" + s.facts.Ident + "]"
 	case imsg.RefusedLocked:
 		code, text, counter, why = smtp.CodeRejected, imsg.MsgVirusLocked, imsg.CountRejectLock, ""
 	case imsg.RefusedRateError:
@@ -149,7 +150,7 @@ func withComma(message string, attrs []any) string {
 // refuseConnection says one line in place of a greeting and closes.
 func (s *session) refuseConnection(code smtp.Code, text imsg.Text, detail string) {
 	s.admissionDecided()
-	s.claim("error")
+	s.closeBy("error")
 	line := smtp.AppendReply(nil, code, false, s.w.cfg.ProxyName, s.text(text)+detail)
 	s.client.Conn.SetDeadline(time.Now().Add(lingerWait))
 	s.client.Write(line)
@@ -168,5 +169,43 @@ func (s *session) linger() {
 		return
 	}
 	defer s.w.endLingering()
-	s.drainInput()
+	for {
+		// What is buffered goes first: a full buffer could take no more.
+		s.client.Consume(len(s.client.Bytes()))
+		if s.client.Fill() != nil {
+			return
+		}
+	}
+}
+
+// closeBy says who ends the session, if nobody has.
+func (s *session) closeBy(by string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closedBy == "" {
+		s.closedBy = by
+	}
+}
+
+// refuseListed refuses a connection that a block list names. Lists that cannot be
+// asked list nobody.
+func (s *session) refuseListed() bool {
+	s.setup.Store(uint32(imsg.StateDNSBL))
+	l, err := askLookupd(s, &imsg.DNSBLQuery{Client: s.facts.Client.Addr()}, s.w.cfg.TimeoutLookup)
+	switch {
+	case err != nil:
+		s.log().Warn("DNSBL:FAILED", "src", s.facts.Client.Addr(), "error", err)
+		return false
+	case l.Zone == "":
+		return false
+	}
+	s.info("DNSBL:FOUND", "domain", l.Zone, "answer", l.Answer)
+	s.w.count(imsg.CountRejectDNSBL, 1)
+	// Scripts count transactions from 1.
+	o := &imsg.Offence{Number: s.facts.Number, Transaction: 1, Found: imsg.FoundDNSBL, Target: s.facts.Target}
+	if _, err := link.Ask(&s.w.lockd, o, admissionWait); err != nil {
+		s.log().Error("offence not confirmed", "found", o.Found, "error", err)
+	}
+	s.refuseConnection(smtp.CodeRejected, imsg.MsgDNSDBReject, relay.ListedDetail(l))
+	return true
 }

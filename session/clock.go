@@ -1,7 +1,5 @@
-// The worker's clock: how long each session has been silent, and whose time is
-// over. A sign of life costs a session one store, whoever gives it; when it was is
-// for the clock to say, which looks at everybody four times a second. So a session
-// never ends early, and late by two looks at most.
+// The worker's clock: it looks at each session four times a second, ends those whose
+// time is over, and sends the counters once a second.
 
 package session
 
@@ -10,39 +8,16 @@ import (
 	"time"
 )
 
-const (
-	// lookInterval is the time from one look of the clock to the next.
-	lookInterval = 250 * time.Millisecond
-	// forever is an idle limit no clock reaches, in seconds.
-	forever = 1 << 40
-)
+// lookInterval is the time from one look of the clock to the next.
+const lookInterval = 250 * time.Millisecond
 
-func seconds(d time.Duration) int64 { return int64((d + time.Second - 1) / time.Second) }
-
-// touch is a sign of life.
-func (s *session) touch() { s.active.Store(true) }
-
-// overdue tells whether the session has been silent for its idle limit; elapsed is
-// the worker's clock, and now what it said when this look began. What came since
-// the last look counts as if it came now.
-func (s *session) overdue(now time.Duration, elapsed func() time.Duration) bool {
-	if s.active.Load() {
-		s.active.Store(false)
-		s.lastActive = elapsed()
-		return false
-	}
-	return int64((now-s.lastActive)/time.Second) >= s.idleLimit.Load()
-}
-
-// tick is the worker's clock. It ends the sessions whose time is over, and sends
-// the counters once a second.
+// tick is the worker's clock.
 func (w *worker) tick() {
 	start := time.Now()
-	elapsed := func() time.Duration { return time.Since(start) }
 	t := time.NewTicker(lookInterval)
 	for looks := 1; ; looks++ {
 		<-t.C
-		w.checkSessions(elapsed(), elapsed)
+		w.checkSessions(start)
 		if looks%int(time.Second/lookInterval) == 0 {
 			w.flushCounts()
 		}
@@ -50,17 +25,36 @@ func (w *worker) tick() {
 }
 
 // checkSessions ends the sessions whose time is over, or whose client has gone.
-func (w *worker) checkSessions(now time.Duration, elapsed func() time.Duration) {
+func (w *worker) checkSessions(start time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, s := range w.sessions {
-		switch {
-		case s.overdue(now, elapsed):
-			s.expire()
-		case s.idleLimit.Load() == forever && s.abandoned():
-			s.end("client")
-		}
+		s.look(time.Since(start))
 	}
 	// Who was admitted is in sessions by then, or has gone.
 	maps.DeleteFunc(w.lockedEarly, func(_ uint64, since time.Time) bool { return time.Since(since) > admissionWait })
+}
+
+// look tells the relay what the clock shows, and whether its client has gone while
+// nobody reads it. What that comes to is done by another goroutine: the clock waits
+// for nobody.
+func (s *session) look(now time.Duration) {
+	defer s.guard()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.over():
+	case s.relay != nil:
+		due := s.relay.Tick(now)
+		if s.relay.AwaitsClient() {
+			if half, whole := s.client.Closed(); half || whole {
+				due = s.relay.ClientLeft(whole) || due
+			}
+		}
+		if due {
+			s.follow()
+		}
+	case s.abandoned():
+		s.endLocked("client")
+	}
 }

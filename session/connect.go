@@ -4,94 +4,66 @@
 package session
 
 import (
+	"context"
 	"net"
 	"net/netip"
 	"os"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
-	"github.com/smtp-gated/smtp-gated/session/smtp"
+	"github.com/smtp-gated/smtp-gated/session/relay"
 )
 
-// connect reaches the server, or answers in its place, and says why.
-func (s *session) connect() bool {
-	s.state.Store(uint32(imsg.StateConnect))
-	// TimeoutConnect bounds the attempt, not timeout_idle.
-	s.idleLimit.Store(forever)
+// connect reaches the server and starts the relay, or one that answers in its place,
+// and says why.
+func (s *session) connect() {
+	s.setup.Store(uint32(imsg.StateConnect))
 	conn, err := s.dial()
 	if s.w.mustEnd() {
 		if err == nil {
 			conn.Close()
 		}
 		s.refuseLate()
-		return false
+		return
 	}
 	if err == nil {
 		s.mu.Lock()
-		err = s.server.Open(conn)
+		if err = s.server.Open(conn); err == nil && s.ended {
+			conn.Close()
+		}
 		s.mu.Unlock()
 		if err == nil {
-			return s.awaitGreeting()
+			s.facts.Outgoing = addrPort(conn.LocalAddr()).Addr()
+			s.start(relay.New(&s.facts, s))
+			return
 		}
 		conn.Close()
 	}
-	s.touch()
-	s.idleLimit.Store(s.relayIdleLimit())
-	reason := s.text(imsg.MsgCannotConnect) + " [" + s.dst.Addr().String() + "]: " + errorText(err)
+	reason := s.text(imsg.MsgCannotConnect) + " [" + s.facts.Target.Addr().String() + "]: " + relay.ErrorText(err)
 	if os.IsTimeout(err) {
-		reason = s.text(imsg.MsgConnectTimeout) + " [" + s.dst.Addr().String() + "]"
+		reason = s.text(imsg.MsgConnectTimeout) + " [" + s.facts.Target.Addr().String() + "]"
 	}
 	s.serveUnreachable(reason)
-	return false
 }
 
 // dial connects to the server within timeout_connect.
 func (s *session) dial() (*net.TCPConn, error) {
-	ctx, done := s.limited(s.w.cfg.TimeoutConnect)
-	defer done()
-	return s.w.dialer.Dial(ctx, s.w.cfg, s.src, s.dst, s.logPortTaken)
+	defer s.unlimited(s.w.cfg.TimeoutConnect)()
+	ctx, cancel := context.WithTimeout(s.context(), imsg.Limit(s.w.cfg.TimeoutConnect))
+	defer cancel()
+	defer s.atEnd(cancel, false)()
+	return s.w.dialer.Dial(ctx, s.w.cfg, s.facts.Client, s.facts.Target, s.logPortTaken)
 }
 
 func (s *session) logPortTaken(from netip.AddrPort) {
 	if from.Port() != 0 {
-		s.info("the client's port is taken, another one is used", "src", s.src, "dst", s.dst)
+		s.info("the client's port is taken, another one is used", "src", s.facts.Client, "dst", s.facts.Target)
 		return
 	}
-	s.log().Warn("no port is left for a connection", "from", from.Addr(), "dst", s.dst)
+	s.log().Warn("no port is left for a connection", "from", from.Addr(), "dst", s.facts.Target)
 }
 
-// awaitGreeting waits for the server's greeting, which in mode fixed+xclient is not the
-// first thing it says.
-func (s *session) awaitGreeting() bool {
-	s.state.Store(uint32(imsg.StatePre))
-	s.offer = s.w.offer
-	s.offer.Added = s.longestHeader()
-	var err error
-	if s.w.cfg.Mode == imsg.ModeFixedXclient {
-		err = s.introduce()
-	} else {
-		s.queue.push(entry{kind: greeting})
-	}
-	s.touch()
-	s.idleLimit.Store(s.relayIdleLimit())
-	if err == nil {
-		return true
-	}
-	if s.w.mustEnd() {
-		s.refuseLate()
-		return false
-	}
-	s.info("XCLIENT:FAILED", "dst", s.dst, "error", err)
-	if s.dropServer(new([]byte)) {
-		s.serveUnreachable(s.text(imsg.MsgFixedXclientFail))
-	}
-	return false
-}
-
-// serveUnreachable greets in the server's place and takes over: there is no server.
+// serveUnreachable has the client served in the server's place: there is no server.
 func (s *session) serveUnreachable(reason string) {
 	s.admissionDecided()
-	if s.say(smtp.CodeGreeting, "SMTP") == nil {
-		s.takeover(reason)
-		s.drainInput()
-	}
+	s.start(relay.Unreachable(&s.facts, s, reason))
 }

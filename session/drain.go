@@ -155,90 +155,21 @@ func acceptNow(l *net.TCPListener) (*net.TCPConn, error) {
 // mustEnd tells whether the worker's generation must end.
 func (w *worker) mustEnd() bool { return w.ending.Err() != nil }
 
-// wake has a session look whether it must end. What it is about to say it still
-// says itself, in order; a direct proxy has no order to keep.
+// wake tells a session that it must end. What it is about to say it still says, in
+// order.
 func (s *session) wake() {
-	s.mu.Lock()
-	proxy := s.phase == direct
-	if !proxy && !s.ended {
-		s.client.Expire()
-	}
-	s.mu.Unlock()
-	if proxy {
-		s.end("admin")
-	}
-}
-
-// wasWoken tells whether a read failed because of wake alone, and makes the next
-// one possible.
-func (s *session) wasWoken(err error) bool {
-	if !errors.Is(err, os.ErrDeadlineExceeded) || !s.w.mustEnd() {
-		return false
-	}
+	defer s.guard()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.rejection != nil || s.expired.Load() {
-		return false
+	if s.relay != nil && !s.over() {
+		s.relay.Finish()
+		s.follow()
 	}
-	s.client.Conn.SetReadDeadline(time.Time{})
-	return true
-}
-
-// inMessage tells whether the client is in the middle of a message, or of octets
-// that it must not be interrupted in. One that has only named sender and recipients
-// is not: it has the message still, and will come again.
-func (s *session) inMessage() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.phase != commands || s.discardLeft > 0 || s.chunks.state == openChunks && !s.chunkRefused.Load()
-}
-
-// shutDown ends a session of a generation that must end: every reply the client is
-// owed comes first, then 421 in place of the next one (RFC 5321, 3.8). False: a
-// message is under way, the session goes on until it is answered.
-func (s *session) shutDown(out *[]byte) bool {
-	if s.inMessage() {
-		return false
-	}
-	greeted := s.greeted.Load()
-	if greeted && !s.awaitReplies(out) {
-		return true
-	}
-	if s.inMessage() {
-		return false // the answer to DATA was 354
-	}
-	// Whoever writes a reply of the server at this moment gets it done.
-	s.clientOut.Lock()
-	ours := s.claim("admin")
-	s.clientOut.Unlock()
-	if !ours {
-		return true
-	}
-	if greeted { // before that a client must be silent
-		s.server.Conn.SetWriteDeadline(time.Now().Add(lingerWait))
-		s.server.Write([]byte("QUIT\r\n"))
-	}
-	s.sayShutdown()
-	return true
-}
-
-// sayShutdown says the last words of a session that must end. Who has said QUIT needs
-// none.
-func (s *session) sayShutdown() {
-	s.touch()
-	s.idleLimit.Store(seconds(lingerWait))
-	s.client.Conn.SetReadDeadline(time.Time{}) // it gets the time to read them
-	if imsg.State(s.state.Load()) != imsg.StateQuit {
-		s.say(smtp.CodeShutdown, s.text(imsg.MsgTempUnavail))
-	}
-	s.finish("admin")
 }
 
 // refuseLate says in place of a greeting that the client has come too late.
 func (s *session) refuseLate() {
-	s.mu.Lock()
-	s.closedBy = "admin"
-	s.mu.Unlock()
+	s.closeBy("admin")
 	s.w.count(imsg.CountRejectOther, 1)
 	s.refuseConnection(smtp.CodeShutdown, imsg.MsgTempUnavail, "")
 }

@@ -1,6 +1,6 @@
 // What a session asks of others, and how long that may take. Where the administrator
 // sets no limit the client's own is one: who has gone waits for nothing. This file
-// owns how a question ends then; nobody reads the client while it is open.
+// owns how a question is put, and how it ends then.
 
 package session
 
@@ -11,72 +11,121 @@ import (
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/link"
+	"github.com/smtp-gated/smtp-gated/session/relay"
 )
 
-// halfClosedWait is how long a client may wait that has closed its writing half. It
-// still gets what it is owed, but it may as well have gone.
-const halfClosedWait = 10 * time.Second
+const (
+	// leftWait is how long a client may wait for what has no limit once it has closed
+	// its writing half. It still gets what it is owed, but it may as well have gone.
+	leftWait = 10 * time.Second
 
-// limited returns a context that ends after limit, and when the generation must
-// end; a message under way has the time its answer may take then. If limit is 0 it
-// ends with the session too, which the worker's clock ends when the client has
-// gone; done is due.
-func (s *session) limited(limit time.Duration) (ctx context.Context, done context.CancelFunc) {
-	ctx, cancel := context.WithTimeout(context.Background(), imsg.Limit(limit))
-	s.mu.Lock()
-	left := time.Duration(0)
-	if s.phase == verdictPending {
-		left = answerWait
-	}
-	s.mu.Unlock()
-	unending := context.AfterFunc(s.w.ending, func() { time.AfterFunc(left, cancel) })
-	if limit == 0 {
-		s.setCancelAsk(cancel)
-	}
-	return ctx, func() {
-		unending()
-		s.setCancelAsk(nil)
-		cancel()
-	}
-}
+	// patientWait is how long an answer that a message waits for may take once the
+	// generation must end.
+	patientWait = 10 * time.Minute
+)
 
-// setCancelAsk says what ends the question under way; nil, it needs nothing.
-func (s *session) setCancelAsk(cancel context.CancelFunc) {
+// context is over with the session.
+func (s *session) context() context.Context {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.cancelAsk = cancel
-	if cancel != nil && s.ended {
+	if s.life == nil {
+		s.life, s.endLife = context.WithCancel(context.Background())
+		if s.ended {
+			s.endLife()
+		}
+	}
+	return s.life
+}
+
+// limited returns a context for what takes as long as limit allows. Without a limit it
+// is over when the generation must end, too; what is patient has its time then. done
+// is due.
+func (s *session) limited(limit time.Duration, patient bool) (ctx context.Context, done func()) {
+	if limit > 0 {
+		return s.context(), func() {}
+	}
+	ctx, cancel := context.WithCancel(s.context())
+	unending := s.atEnd(cancel, patient)
+	return ctx, func() {
+		unending()
 		cancel()
 	}
 }
 
-// ask asks another room, at most for limit.
-func ask[A any](s *session, room *link.Peer, question imsg.Question[A], limit time.Duration, files ...*os.File) (*A, error) {
-	if limit > 0 {
-		return link.Ask(room, question, limit, files...)
+// atEnd has something cancelled when the generation must end, until stop is called.
+func (s *session) atEnd(cancel func(), patient bool) (stop func() bool) {
+	left := time.Duration(0)
+	if patient {
+		left = patientWait
 	}
-	ctx, done := s.limited(limit)
-	defer done()
-	answer, err := link.AskUntil(room, ctx.Done(), question, imsg.Longest, files...)
-	if err != nil && ctx.Err() == context.DeadlineExceeded {
-		err = imsg.Timeout
-	}
-	return answer, err
+	return context.AfterFunc(s.w.ending, func() { time.AfterFunc(left, cancel) })
 }
 
-// abandoned tells whether the client of a question without a limit has gone. Called
-// by the worker's clock only.
-func (s *session) abandoned() bool {
+// askFor puts a relay's question to the room that it is for.
+func (s *session) askFor(q *relay.Question) (imsg.Message, error) {
+	ctx, done := s.limited(q.Limit, q.Patient)
+	defer done()
+	switch m := q.Message.(type) {
+	case *imsg.QuotaUse:
+		return ask(ctx, &s.w.lockd, m, q.Limit)
+	case *imsg.Offence:
+		return ask(ctx, &s.w.lockd, m, q.Limit)
+	case *imsg.DNSBLQuery:
+		return ask(ctx, &s.w.lookupd, m, q.Limit)
+	case *imsg.SPF:
+		return ask(ctx, &s.w.lookupd, m, q.Limit)
+	case *imsg.Scan:
+		f, err := s.spool.Open()
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		m.Spool = s.spool.Name()
+		return ask(ctx, &s.w.scand, m, q.Limit, f)
+	}
+	return nil, imsg.Internal
+}
+
+// ask asks another room until ctx is over, at most for limit.
+func ask[A any](ctx context.Context, room *link.Peer, question imsg.Question[A], limit time.Duration, files ...*os.File) (*A, error) {
+	return link.AskUntil(room, ctx.Done(), question, imsg.Limit(limit), files...)
+}
+
+// askLookupd asks lookupd while the session is set up.
+func askLookupd[A any](s *session, question imsg.Question[A], limit time.Duration) (*A, error) {
+	defer s.unlimited(limit)()
+	limit = relay.LookupLimit(limit)
+	ctx, done := s.limited(limit, false)
+	defer done()
+	return ask(ctx, &s.w.lookupd, question, limit)
+}
+
+// unlimited says that the set-up does what has no limit but the client's; the returned
+// function, that it is done.
+func (s *session) unlimited(limit time.Duration) (done func()) {
+	if limit > 0 {
+		return func() {}
+	}
 	s.mu.Lock()
-	asking := s.cancelAsk != nil
+	s.asking++
 	s.mu.Unlock()
-	if !asking {
-		s.halfClosedFor = 0
+	return func() {
+		s.mu.Lock()
+		s.asking--
+		s.mu.Unlock()
+	}
+}
+
+// abandoned tells whether the client has gone for whom something without a limit is
+// waited for. Called by the worker's clock only; s.mu is held.
+func (s *session) abandoned() bool {
+	if s.asking == 0 {
+		s.leftFor = 0
 		return false
 	}
 	half, whole := s.client.Closed()
 	if half {
-		s.halfClosedFor += lookInterval
+		s.leftFor += lookInterval
 	}
-	return whole || s.halfClosedFor >= halfClosedWait
+	return whole || s.leftFor >= leftWait
 }

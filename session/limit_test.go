@@ -175,15 +175,15 @@ func TestAbandoned(t *testing.T) {
 	}
 
 	s, c := pair()
-	_, done := s.limited(0)
-	for range 2 * halfClosedWait / lookInterval {
+	done := s.unlimited(0)
+	for range 2 * leftWait / lookInterval {
 		if s.abandoned() {
 			t.Fatal("a client that stays has gone")
 		}
 	}
 	c.CloseWrite()
 	arrived(s, "its half is not closed", func() bool { half, _ := s.client.Closed(); return half })
-	for range halfClosedWait/lookInterval - 1 {
+	for range leftWait/lookInterval - 1 {
 		if s.abandoned() {
 			t.Fatal("a client that has closed its half has gone")
 		}
@@ -192,12 +192,14 @@ func TestAbandoned(t *testing.T) {
 		t.Fatal("a client that has closed its half may wait for ever")
 	}
 	done()
-	if s.abandoned() || s.halfClosedFor != 0 {
+	if s.abandoned() || s.leftFor != 0 {
 		t.Error("nothing is asked any more")
 	}
 
 	s, c = pair()
-	ctx, done := s.limited(0)
+	done = s.unlimited(0)
+	ctx, stop := s.limited(0, false)
+	defer stop()
 	c.SetLinger(0)
 	c.Close()
 	arrived(s, "a client that has gone is still there", s.abandoned)
@@ -207,14 +209,11 @@ func TestAbandoned(t *testing.T) {
 		t.Errorf("the question ends with %v", ctx.Err())
 	}
 	done()
-	ctx, done = s.limited(0)
-	if ctx.Err() == nil {
+	if s.context().Err() == nil {
 		t.Error("a session that has ended asks")
 	}
-	done()
 	// With a limit the client is not looked at.
-	_, done = s.limited(time.Second)
-	defer done()
+	defer s.unlimited(time.Second)()
 	if s.abandoned() {
 		t.Error("a question with a limit is abandoned")
 	}

@@ -14,17 +14,17 @@ import (
 // now. False: the session is over.
 func (s *session) locate(a **imsg.Admission) bool {
 	w := s.w
-	s.state.Store(uint32(imsg.StateIdent))
-	l, err := askLookupd(s, new([]byte), &imsg.TargetQuery{Client: s.src, Local: s.local}, w.cfg.TimeoutLocate)
+	s.setup.Store(uint32(imsg.StateIdent))
+	l, err := askLookupd(s, &imsg.TargetQuery{Client: s.facts.Client, Local: s.facts.Local}, w.cfg.TimeoutLocate)
 	if err != nil {
-		s.info("LOOKUP:FAILED", "src", s.src.Addr(), "error", err)
+		s.info("LOOKUP:FAILED", "src", s.facts.Client.Addr(), "error", err)
 		s.serveUnreachable(s.lookupErrorText(err))
 		return false
 	}
 	w.mu.Lock()
-	s.dst, s.ident = l.Target, l.Ident
+	s.facts.Target, s.facts.Ident = l.Target, l.Ident
 	w.mu.Unlock()
-	if *a, err = s.askAdmission(&imsg.Ident{Number: s.number, Ident: s.ident, Target: s.dst}); err != nil {
+	if *a, err = s.askAdmission(&imsg.Ident{Number: s.facts.Number, Ident: s.facts.Ident, Target: s.facts.Target}); err != nil {
 		s.admissionFailed(err)
 		return false
 	}

@@ -99,12 +99,6 @@ func TestRegexHelo(t *testing.T) {
 	r.logs("REGEX:REJECT src=127.0.0.1, ident=, helo=[192.0.2.1]")
 }
 
-func TestRegexIsWrong(t *testing.T) {
-	if _, err := compile(&imsg.SessionConfig{RejectHelo: "("}); err == nil {
-		t.Error("compiled")
-	}
-}
-
 func TestListedAtMail(t *testing.T) {
 	answer := &imsg.DNSBLResult{Zone: "zen.example", Answer: netip.MustParseAddr("127.0.0.2")}
 	on := func(c *imsg.SessionConfig) { c.DNSBL, c.AuthSkip = true, imsg.SkipDNSBL }
@@ -204,24 +198,6 @@ func TestSPF(t *testing.T) {
 				t.Errorf("asked %+v, want %+v", r.asks[0], want)
 			}
 		})
-	}
-}
-
-func TestSPFAddress(t *testing.T) {
-	out4, out6 := netip.MustParseAddr("192.0.2.9"), netip.MustParseAddr("2001:db8::9")
-	s := &session{src: netip.MustParseAddrPort("198.51.100.1:1"), dst: netip.MustParseAddrPort("198.51.100.2:25"), w: new(worker)}
-	for _, tc := range []struct {
-		cfg  imsg.SessionConfig
-		want netip.Addr
-	}{
-		{imsg.SessionConfig{SPF: imsg.SPFIncoming, Outgoing: []netip.Addr{out6, out4}}, s.src.Addr()},
-		{imsg.SessionConfig{SPF: imsg.SPFOutgoing, Outgoing: []netip.Addr{out6, out4}}, out4},
-		{imsg.SessionConfig{SPF: imsg.SPFFixed, SPFFixedIP: out6, Outgoing: []netip.Addr{out6, out4}}, out6},
-	} {
-		s.w.cfg = &tc.cfg
-		if got := s.spfClient(); got != tc.want {
-			t.Errorf("%d: %v, want %v", tc.cfg.SPF, got, tc.want)
-		}
 	}
 }
 

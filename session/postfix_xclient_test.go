@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
+	"github.com/smtp-gated/smtp-gated/session/relay"
 )
 
 // serve plays a service that Postfix calls, one goroutine a connection.
@@ -260,17 +261,16 @@ func readsValues(t *testing.T, p *informed) {
 		{"[2001:db8::7]:65535", "[2001:db8::1]:587", "2001:db8::7", "2001:db8::1"},
 		{"[fe80::1%eth0]:9", "[fe80::2%lo]:25", "fe80::1", "fe80::2"},
 	} {
-		s := &session{src: netip.MustParseAddrPort(tc.src), local: netip.MustParseAddrPort(tc.local)}
+		f := &relay.Facts{Client: netip.MustParseAddrPort(tc.src), Local: netip.MustParseAddrPort(tc.local)}
 		c := callFrom(t, p.addr, "127.0.0.1")
 		offer := c.exchange("EHLO gate.example", "250")
 		_, line, _ := strings.Cut(offer, "XCLIENT ")
 		line, _, _ = strings.Cut(line, "\n")
-		s.xclient.add(strings.Fields(line))
-		c.exchange(string(s.appendXclient(nil)), "220")
+		c.exchange(string(relay.AppendXclient(nil, strings.Fields(line), f)), "220")
 		c.exchange("EHLO c.example", "250")
 		c.mails()
 		p.knows(map[string]string{
-			"client_address": tc.client, "client_port": fmt.Sprint(s.src.Port()), "server_address": tc.server, "server_port": fmt.Sprint(s.local.Port()),
+			"client_address": tc.client, "client_port": fmt.Sprint(f.Client.Port()), "server_address": tc.server, "server_port": fmt.Sprint(f.Local.Port()),
 			"helo_name": "c.example", "protocol_name": "ESMTP", "sasl_username": "",
 		})
 	}

@@ -20,7 +20,7 @@ import (
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/link"
 	"github.com/smtp-gated/smtp-gated/imsg/process"
-	"github.com/smtp-gated/smtp-gated/session/smtp"
+	"github.com/smtp-gated/smtp-gated/session/relay"
 	"github.com/smtp-gated/smtp-gated/session/spool"
 	"github.com/smtp-gated/smtp-gated/session/upstream"
 )
@@ -47,8 +47,7 @@ type worker struct {
 	parent  *process.Parent
 	log     *slog.Logger
 	cfg     *imsg.SessionConfig
-	rules   rules
-	offer   smtp.Offer // what any client gets to see of an EHLO reply
+	rules   *relay.Rules
 	lockd   link.Peer
 	scand   link.Peer
 	lookupd link.Peer
@@ -117,13 +116,7 @@ func (w *worker) fromParent(r link.Request) {
 
 func (w *worker) configure(cfg *imsg.SessionConfig) (err error) {
 	w.cfg = cfg
-	w.offer = smtp.Offer{
-		NoChunking: !cfg.ScanChunks,
-		NoStartTLS: cfg.ForbidSTARTTLS,
-		NoXClient:  cfg.Mode == imsg.ModeFixedXclient,
-		SizeLimit:  cfg.SizeLimit,
-	}
-	if w.rules, err = compile(cfg); err != nil {
+	if w.rules, err = relay.Compile(cfg); err != nil {
 		return err
 	}
 	if err := spool.Sweep(w.log, cfg.SpoolShared); err != nil {
@@ -285,14 +278,12 @@ func (w *worker) freePlace() {
 // register puts an admitted session on the list of those that lockd knows, whose
 // end it is told of. It comes before anything else may end the session.
 func (w *worker) register(s *session) {
-	s.idleLimit.Store(s.relayIdleLimit())
-	s.touch()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.sessions[s.number] = s
-	if _, locked := w.lockedEarly[s.number]; locked {
-		s.locked.Store(true)
-		delete(w.lockedEarly, s.number)
+	w.sessions[s.facts.Number] = s
+	if _, locked := w.lockedEarly[s.facts.Number]; locked {
+		s.lock()
+		delete(w.lockedEarly, s.facts.Number)
 	}
 }
 
@@ -303,17 +294,27 @@ func (w *worker) markLocked(numbers []uint64) {
 	defer w.mu.Unlock()
 	for _, n := range numbers {
 		if s := w.sessions[n]; s != nil {
-			s.locked.Store(true)
+			s.lock()
 		} else {
 			w.lockedEarly[n] = time.Now()
 		}
 	}
 }
 
+// lock notes that lockd has locked the client.
+func (s *session) lock() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.locked = true
+	if s.relay != nil {
+		s.relay.Lock()
+	}
+}
+
 // forget takes a session off the list of those that lockd knows.
 func (w *worker) forget(s *session) {
 	w.mu.Lock()
-	delete(w.sessions, s.number)
+	delete(w.sessions, s.facts.Number)
 	w.mu.Unlock()
 }
 

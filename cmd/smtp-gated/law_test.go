@@ -92,6 +92,13 @@ var law = []lawRow{
 		},
 	},
 	{
+		"session/relay", "imsg, session/regex, session/smtp, session/verdict",
+		func(self string) bool { return self == "session/relay" },
+		func(_, other string) bool {
+			return slices.Contains([]string{"imsg", "session/regex", "session/smtp", "session/verdict"}, other)
+		},
+	},
+	{
 		"what lies in a room", "imsg",
 		func(self string) bool { return slices.Contains(roomPackages, top(self)) },
 		func(_, other string) bool { return other == "imsg" },

@@ -24,10 +24,6 @@ const (
 	BodyNUL                   // RejectNUL only: a NUL
 )
 
-// EndOfData is what the caller sends to the MSA once the verdict is known. It
-// always follows a CRLF, or nothing.
-const EndOfData = ".\r\n"
-
 // Body reads the text of one message, from behind the 354 to its end, which is
 // CRLF "." CRLF and nothing else (RFC 5321, 4.1.1.4), or "." CRLF at the very
 // start. It makes two texts of it: wire is what the MSA gets, spool what the
@@ -67,7 +63,7 @@ const (
 
 // Next consumes octets of in, appends what they become to wire and spool, and
 // returns how many it consumed, with the grown slices. It stops early only at
-// an event. The end itself is appended to neither: see EndOfData. At most two
+// an event. The end itself is appended to neither: that takes a verdict. At most two
 // octets are held back between calls, and neither slice grows by more than
 // 2*len(in)+2.
 func (b *Body) Next(in, wire, spool []byte) (n int, wire2, spool2 []byte, ev BodyEvent) {
@@ -126,6 +122,9 @@ func (b *Body) run(in []byte, p int, at *marks) int {
 func (b *Body) step(c byte, out *bodyWriter) (used bool, ev BodyEvent) {
 	switch b.state {
 	case heldCR:
+		if c == 0 && b.Bare == PassBare && b.NUL == StripNUL {
+			return true, BodyMore // what passes must not become a CRLF that was none
+		}
 		return b.afterCR(c, out)
 	case heldDot:
 		return b.afterDot(c, out)

@@ -6,6 +6,9 @@ import (
 	"testing"
 )
 
+// endOfData is what goes out behind a text.
+const endOfData = ".\r\n"
+
 func TestBody(t *testing.T) {
 	reject := Body{Bare: RejectBare}
 	pass := Body{Bare: PassBare}
@@ -46,6 +49,7 @@ func TestBody(t *testing.T) {
 		{"LF, NUL, two dots", Body{}, "a\n\x00..\r\n.\r\n", "a\r\n...\r\n", "a\r\n..\r\n", -1, BodyEnd},
 		{"LF, dot at the end of input", Body{}, "a\n.", "a\r\n", "a\r\n", -1, BodyMore},
 		{"stripped CR LF, two dots", Body{}, "a\r\x00\n..\r\n.\r\n", "a \r\n..\r\n", "a \r\n.\r\n", -1, BodyEnd},
+		{"pass: CR NUL LF is CRLF", pass, "a\r\x00\n.\r\nNOOP\r\n", "a\r\n", "a\r\n", 7, BodyEnd},
 		{"pass: LF, two dots", pass, "a\n..b\r\n.\r\n", "a\n..b\r\n", "a\n..b\r\n", -1, BodyEnd},
 		{"LF dot text", Body{}, "a\n.b\r\n.\r\n", "a\r\n..b\r\n", "a\r\n.b\r\n", -1, BodyEnd},
 		{"stuffed, ended by LF", Body{}, "..\na\r\n.\r\n", "..\r\na\r\n", ".\r\na\r\n", -1, BodyEnd},
@@ -340,8 +344,8 @@ func FuzzBody(f *testing.F) {
 		if got != want {
 			t.Fatalf("%q:\n got %#v\nwant %#v", in, got, want)
 		}
-		again := readBody(t, Body{Bare: RejectBare, NUL: RejectNUL}, []byte(got.wire+EndOfData), cuts)
-		if again.wire != got.wire || again.spool != got.spool || again.ev != BodyEnd || again.n != len(got.wire+EndOfData) {
+		again := readBody(t, Body{Bare: RejectBare, NUL: RejectNUL}, []byte(got.wire+endOfData), cuts)
+		if again.wire != got.wire || again.spool != got.spool || again.ev != BodyEnd || again.n != len(got.wire+endOfData) {
 			t.Fatalf("%q read again:\n got %#v\nwant %#v", got.wire, again, got)
 		}
 	})
@@ -362,7 +366,7 @@ func FuzzServers(f *testing.F) {
 			if _, n := s.read(string(wire)); n >= 0 {
 				t.Errorf("%q: %s server ends the message before it is released: %q", in, s.name, wire[:n])
 			}
-			sent := string(wire) + EndOfData
+			sent := string(wire) + endOfData
 			if text, n := s.read(sent); text != string(spool) || n != len(sent) {
 				t.Errorf("%q: %s server takes %q (%d of %d octets), scanned was %q", in, s.name, text, n, len(sent), spool)
 			}

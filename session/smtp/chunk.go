@@ -9,10 +9,6 @@ import (
 	"strconv"
 )
 
-// EndOfChunks is what the caller sends to the MSA once the verdict is known, in
-// place of the LAST that the client's last chunk had.
-const EndOfChunks = "BDAT 0 LAST\r\n"
-
 // ErrChunk says that the argument of BDAT is not a chunk size, with or without LAST.
 var ErrChunk = errors.New("malformed BDAT argument")
 

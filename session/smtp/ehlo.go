@@ -18,7 +18,7 @@ type Offer struct {
 // dst as the client is to see it, with CRLF, and returns dst and what the line
 // offered. The first line names the server and offers nothing. In a masked
 // keyword the fourth letter is "*": the reply keeps its lines.
-func (o Offer) Append(dst []byte, r Reply) ([]byte, Cap) {
+func (o *Offer) Append(dst []byte, r *Reply) ([]byte, Cap) {
 	at := len(dst) + len(r.Line) - len(r.Text)
 	dst = append(dst, r.Line...)
 	var noted Cap
@@ -38,7 +38,7 @@ func (o Offer) Append(dst []byte, r Reply) ([]byte, Cap) {
 	return append(dst, "\r\n"...), noted
 }
 
-func (o Offer) masks(t Treatment) bool {
+func (o *Offer) masks(t Treatment) bool {
 	switch t {
 	case Mask:
 		return true
@@ -55,7 +55,7 @@ func (o Offer) masks(t Treatment) bool {
 // size returns the limit to declare in place of the one in a SIZE line, 0 if the
 // line stays. The server counts what the gateway adds to a message, the client
 // does not. Without a number, or with 0, no limit is declared (RFC 1870, 4).
-func (o Offer) size(text []byte) int64 {
+func (o *Offer) size(text []byte) int64 {
 	_, arg := nextWord(text)
 	declared, _ := number(arg)
 	size := declared

@@ -62,7 +62,7 @@ func TestOffer(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		out, noted := tt.offer.Append([]byte("before"), r)
+		out, noted := tt.offer.Append([]byte("before"), &r)
 		want := tt.out
 		if want == "=" {
 			want = tt.in
@@ -71,7 +71,7 @@ func TestOffer(t *testing.T) {
 			t.Errorf("%q: got %q, %b, want %q, %b", tt.in, out, noted, want, tt.noted)
 		}
 		r.First = true
-		if out, noted := tt.offer.Append(nil, r); string(out) != tt.in+"\r\n" || noted != 0 {
+		if out, noted := tt.offer.Append(nil, &r); string(out) != tt.in+"\r\n" || noted != 0 {
 			t.Errorf("%q as first line: got %q, %b", tt.in, out, noted)
 		}
 	}
@@ -103,7 +103,7 @@ func TestOfferSize(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		out, _ := Offer{SizeLimit: tt.limit, Added: tt.added}.Append(nil, r)
+		out, _ := (&Offer{SizeLimit: tt.limit, Added: tt.added}).Append(nil, &r)
 		if string(out) != "250-"+tt.out+"\r\n" {
 			t.Errorf("%q with limit %d and %d added: got %q, want %q", tt.in, tt.limit, tt.added, out, tt.out)
 		}
@@ -153,7 +153,7 @@ func TestMasked(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if out, _ := o.Append(nil, r); string(out) != "250-"+want+"\r\n" {
+				if out, _ := o.Append(nil, &r); string(out) != "250-"+want+"\r\n" {
 					t.Errorf("%q: got %q, want %q", in, out, want)
 				}
 			}

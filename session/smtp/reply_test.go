@@ -201,7 +201,7 @@ func readReplies(buf, out []byte) (lines int) {
 	offer := Offer{NoChunking: true, NoStartTLS: true, SizeLimit: 5000}
 	for len(buf) > 0 {
 		r, n, _ := s.Next(buf)
-		offer.Append(out, r)
+		offer.Append(out, &r)
 		buf = buf[n:]
 		lines++
 	}

@@ -124,11 +124,13 @@ func (p *File) Finish(keep bool) {
 		return
 	}
 	name := strings.TrimSuffix(p.name, partial)
-	if os.Rename(p.name, name) == nil {
-		p.kept = name
-		p.file.Close()
-		p.file = nil
+	if os.Rename(p.name, name) != nil {
+		p.Drop() // a scanner may still hold it
+		return
 	}
+	p.kept = name
+	p.file.Close()
+	p.file = nil
 }
 
 // Drop removes the file.

@@ -11,10 +11,27 @@ type Action uint8
 
 // The actions.
 const (
-	Release Action = iota // it goes to the server
-	Refuse                // for good: the client was caught
-	Fail                  // for now: nothing is known of the message
+	Pass   Action = iota // it goes to the server
+	Refuse               // for good: the client was caught
+	Fail                 // for now: nothing is known of the message
 )
+
+// Text is a message as the scanners get it: which one it is, and how many octets of it
+// are in the spool, with the header that only they see.
+type Text struct {
+	Session     uint64
+	Transaction int
+	Octets      int64
+}
+
+// Release lets the end of one message out. Only a decision makes one.
+type Release struct {
+	text Text
+	made bool
+}
+
+// Of tells whether it was made for exactly this text.
+func (r Release) Of(t Text) bool { return r.made && r.text == t }
 
 // Point is what came of one role's scan, as log and counters have it.
 type Point struct {
@@ -28,31 +45,35 @@ type Point struct {
 
 // Decision is what becomes of a message.
 type Decision struct {
-	Action Action
-	Text   imsg.Text      // for the client, if it is not released
-	Found  imsg.Found     // what the client was caught at; zero: nothing
-	Points []Point        // in the order in which they are told
-	Keep   bool           // the spool file stays
-	Counts []imsg.Counter // one more of each
+	Action  Action
+	Release Release        // with Action Pass
+	Text    imsg.Text      // for the client, if it is not released
+	Found   imsg.Found     // what the client was caught at; zero: nothing
+	Points  []Point        // in the order in which they are told
+	Keep    bool           // the spool file stays
+	Counts  []imsg.Counter // one more of each
 }
 
 // Lost decides on a message that should have been scanned, and is in no spool.
-func Lost(cfg *imsg.SessionConfig) Decision {
+func Lost(cfg *imsg.SessionConfig, text Text) Decision {
 	if cfg.IgnoreErrors {
-		return Decision{Counts: []imsg.Counter{imsg.CountUnscanned}}
+		return Decision{Release: Release{text, true}, Counts: []imsg.Counter{imsg.CountUnscanned}}
 	}
 	return Decision{Action: Fail, Text: imsg.MsgSpoolProblem}
 }
 
 // Decide decides by the findings of those who were asked. A virus comes before spam:
 // who has one is caught, whatever the spam scanner said.
-func Decide(cfg *imsg.SessionConfig, asked imsg.Roles, findings []imsg.Finding) Decision {
+func (p *Plan) Decide(cfg *imsg.SessionConfig, text Text, findings []imsg.Finding) Decision {
 	d := Decision{Keep: cfg.SpoolLeaveOn&imsg.LeaveAlways != 0}
-	if asked&imsg.RoleVirus != 0 {
+	if p.Roles&imsg.RoleVirus != 0 {
 		d.virus(cfg, virusFinding(findings))
 	}
-	if asked&imsg.RoleSpam != 0 && d.Action == Release {
+	if p.Roles&imsg.RoleSpam != 0 && d.Action == Pass {
 		d.spam(cfg, spamFinding(findings, cfg.SpamThreshold))
+	}
+	if d.Action == Pass {
+		d.Release = Release{text, true}
 	}
 	return d
 }

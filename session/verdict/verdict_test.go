@@ -83,21 +83,21 @@ func TestDecide(t *testing.T) {
 		keptOn   imsg.LeaveOn // what besides always keeps the file
 		counts   []imsg.Counter
 	}{
-		"nobody asked":         {nil, 0, nil, Release, 0, 0, 0, 0, nil},
-		"clean":                {nil, both, []imsg.Finding{clean, ham}, Release, 0, 0, 2, 0, nil},
+		"nobody asked":         {nil, 0, nil, Pass, 0, 0, 0, 0, nil},
+		"clean":                {nil, both, []imsg.Finding{clean, ham}, Pass, 0, 0, 2, 0, nil},
 		"virus":                {nil, both, []imsg.Finding{caught, ham}, Refuse, imsg.MsgVirusFound, imsg.FoundVirus, 1, imsg.LeaveVirus, []imsg.Counter{imsg.CountViruses}},
 		"virus and spam":       {nil, both, []imsg.Finding{caught, spam}, Refuse, imsg.MsgVirusFound, imsg.FoundVirus, 1, imsg.LeaveVirus, []imsg.Counter{imsg.CountViruses}},
 		"virus, errors pass":   {ignore, both, []imsg.Finding{failed, caught, ham}, Refuse, imsg.MsgVirusFound, imsg.FoundVirus, 1, imsg.LeaveVirus, []imsg.Counter{imsg.CountViruses}},
 		"no verdict":           {nil, both, []imsg.Finding{failed, ham}, Fail, imsg.MsgScannerFailed, 0, 1, imsg.LeaveError, []imsg.Counter{imsg.CountScanFailed}},
 		"too late":             {nil, both, []imsg.Finding{late, spam}, Fail, imsg.MsgScannerFailed, 0, 1, imsg.LeaveError, []imsg.Counter{imsg.CountScanFailed}},
 		"no finding":           {nil, both, nil, Fail, imsg.MsgScannerFailed, 0, 1, imsg.LeaveError, []imsg.Counter{imsg.CountScanFailed}},
-		"no verdict, passes":   {ignore, both, []imsg.Finding{failed, ham}, Release, 0, 0, 2, imsg.LeaveError, []imsg.Counter{imsg.CountScanFailed, imsg.CountUnscanned}},
+		"no verdict, passes":   {ignore, both, []imsg.Finding{failed, ham}, Pass, 0, 0, 2, imsg.LeaveError, []imsg.Counter{imsg.CountScanFailed, imsg.CountUnscanned}},
 		"no verdict, yet spam": {ignore, both, []imsg.Finding{failed, spam}, Refuse, imsg.MsgSpamFound, imsg.FoundSpam, 2, imsg.LeaveError | imsg.LeaveSpam, []imsg.Counter{imsg.CountScanFailed, imsg.CountUnscanned, imsg.CountSpams}},
 		"spam":                 {nil, both, []imsg.Finding{clean, spam}, Refuse, imsg.MsgSpamFound, imsg.FoundSpam, 2, imsg.LeaveSpam, []imsg.Counter{imsg.CountSpams}},
 		"spam alone":           {nil, imsg.RoleSpam, []imsg.Finding{spam}, Refuse, imsg.MsgSpamFound, imsg.FoundSpam, 1, imsg.LeaveSpam, []imsg.Counter{imsg.CountSpams}},
-		"spam that passes":     {gently, both, []imsg.Finding{clean, spam}, Release, 0, 0, 2, imsg.LeaveSpam, []imsg.Counter{imsg.CountSpams}},
-		"spam scan failed":     {nil, both, []imsg.Finding{clean, spamFailed}, Release, 0, 0, 2, imsg.LeaveError, []imsg.Counter{imsg.CountScanFailed}},
-		"both failed":          {ignore, both, []imsg.Finding{failed, spamFailed}, Release, 0, 0, 2, imsg.LeaveError, []imsg.Counter{imsg.CountScanFailed, imsg.CountUnscanned, imsg.CountScanFailed}},
+		"spam that passes":     {gently, both, []imsg.Finding{clean, spam}, Pass, 0, 0, 2, imsg.LeaveSpam, []imsg.Counter{imsg.CountSpams}},
+		"spam scan failed":     {nil, both, []imsg.Finding{clean, spamFailed}, Pass, 0, 0, 2, imsg.LeaveError, []imsg.Counter{imsg.CountScanFailed}},
+		"both failed":          {ignore, both, []imsg.Finding{failed, spamFailed}, Pass, 0, 0, 2, imsg.LeaveError, []imsg.Counter{imsg.CountScanFailed, imsg.CountUnscanned, imsg.CountScanFailed}},
 	} {
 		for _, leave := range []imsg.LeaveOn{0, imsg.LeaveAlways, imsg.LeaveVirus, imsg.LeaveSpam, imsg.LeaveError} {
 			c := usual()
@@ -105,7 +105,11 @@ func TestDecide(t *testing.T) {
 			if row.change != nil {
 				row.change(c)
 			}
-			d := Decide(c, row.asked, row.findings)
+			text := Text{Session: 7, Transaction: 2, Octets: 100}
+			d := (&Plan{Roles: row.asked}).Decide(c, text, row.findings)
+			if d.Release.Of(text) != (row.action == Pass) || d.Release.Of(Text{7, 2, 101}) || d.Release.Of(Text{7, 1, 100}) || d.Release.Of(Text{8, 2, 100}) {
+				t.Errorf("%s: %+v is released", name, d.Release)
+			}
 			if d.Action != row.action || d.Text != row.text || d.Found != row.found || len(d.Points) != row.points || !reflect.DeepEqual(d.Counts, row.counts) {
 				t.Errorf("%s: %+v", name, d)
 			}
@@ -117,12 +121,12 @@ func TestDecide(t *testing.T) {
 }
 
 func TestLost(t *testing.T) {
-	c := usual()
-	if d := Lost(c); d.Action != Fail || d.Text != imsg.MsgSpoolProblem || d.Counts != nil {
+	c, text := usual(), Text{Session: 7}
+	if d := Lost(c, text); d.Action != Fail || d.Release.Of(text) || d.Text != imsg.MsgSpoolProblem || d.Counts != nil {
 		t.Errorf("%+v", d)
 	}
 	c.IgnoreErrors = true
-	if d := Lost(c); d.Action != Release || !reflect.DeepEqual(d.Counts, []imsg.Counter{imsg.CountUnscanned}) {
+	if d := Lost(c, text); d.Action != Pass || !d.Release.Of(text) || !reflect.DeepEqual(d.Counts, []imsg.Counter{imsg.CountUnscanned}) {
 		t.Errorf("%+v", d)
 	}
 }

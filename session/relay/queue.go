@@ -1,9 +1,9 @@
-// What the client is owed: one entry for each command without a reply, and our
-// own replies that wait for their turn among them.
-
-package session
+package relay
 
 import "github.com/smtp-gated/smtp-gated/session/smtp"
+
+// This file owns what the client is owed: one entry for each command without a reply,
+// and our own replies that wait for their turn among them.
 
 // kind tells what a reply answers.
 type kind uint8
@@ -21,7 +21,7 @@ const (
 	starttls
 	rset
 	quit
-	chunk
+	chunkSent
 	quietChunk // the client hears of it only if it is refused
 	ownReset   // a RSET of ours: the client does not hear of it
 	own        // no reply will come: text is ours
@@ -33,8 +33,9 @@ var kinds = map[smtp.Verb]kind{
 }
 
 type entry struct {
-	kind kind
-	text string // mail and rcpt: the address; own: the reply
+	kind    kind
+	text    string   // mail and rcpt: the address; own: the reply
+	message *message // data: the one that has been prepared
 }
 
 // keptCap is how many entries an empty queue has room for at most.

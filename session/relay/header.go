@@ -1,7 +1,4 @@
-// The headers we add: one for the server, one for the scanners. What a foreigner
-// chose in them is made header-safe.
-
-package session
+package relay
 
 import (
 	"strconv"
@@ -10,31 +7,34 @@ import (
 	"github.com/smtp-gated/smtp-gated/session/smtp"
 )
 
+// This file owns the headers we add: one for the server, one for the scanners. What a
+// foreigner chose in them is made header-safe.
+
 // appendNATHeader appends the header that names the client to the server.
-func (s *session) appendNATHeader(b []byte) []byte {
-	cfg := s.w.cfg
+func (f *Facts) appendNATHeader(b []byte) []byte {
+	cfg := f.Config
 	if cfg.NatHeaderType == imsg.NatNone || cfg.NatHeader == "" {
 		return b
 	}
 	b = append(append(b, cfg.NatHeader...), ": "...)
 	if cfg.NatHeaderType == imsg.NatIPOnly {
-		b = s.src.Addr().AppendTo(b)
+		b = f.Client.Addr().AppendTo(b)
 		return append(b, "\r\n"...)
 	}
 	b = append(b, "from ["...)
-	b = s.src.Addr().AppendTo(b)
+	b = f.Client.Addr().AppendTo(b)
 	b = append(b, "]:"...)
-	b = strconv.AppendUint(b, uint64(s.src.Port()), 10)
+	b = strconv.AppendUint(b, uint64(f.Client.Port()), 10)
 	b = append(b, " [ident"...)
-	if s.ident == "" {
+	if f.Ident == "" {
 		b = append(b, "-empty"...)
 	} else {
-		b = smtp.AppendHeader(append(b, ' '), []byte(s.ident))
+		b = smtp.AppendHeader(append(b, ' '), []byte(f.Ident))
 	}
 	b = append(b, "]\r\n\tby "...)
 	b = append(b, cfg.ProxyName...)
 	b = append(b, " with TPROXY id "...)
-	b = append(b, s.id()...)
+	b = append(b, f.ID()...)
 	b = append(b, "\r\n"...)
 	if cfg.Abuse != "" {
 		b = append(b, "\tabuse-to "...)
@@ -45,44 +45,48 @@ func (s *session) appendNATHeader(b []byte) []byte {
 }
 
 // appendHeader appends what stands before a message that begins so, and parts our
-// header in the spool from text, too. False: the spool cannot be written, and the
-// message must not pass without.
-func (s *session) appendHeader(b []byte, begins smtp.Start) (header []byte, ok bool) {
+// header in the spool from text, too.
+func (c *client) appendHeader(b []byte, begins smtp.Start) []byte {
 	const parts = "\r\n"
-	m := &s.message
+	m := c.message()
 	m.headerSent = true
 	before := len(b)
-	b = s.appendNATHeader(b)
+	b = c.appendNATHeader(b)
 	if begins != smtp.StartText {
-		return b, true
+		return b
 	}
 	if len(b) > before {
 		b = append(b, parts...)
 	}
-	return b, !m.spool || s.w.cfg.SpoolHeader == "" || s.spoolText([]byte(parts))
+	if m.spool && c.Config.SpoolHeader != "" {
+		text := c.spoolText()
+		*text = append(*text, parts...)
+		m.spooled += int64(len(parts))
+	}
+	return b
 }
 
 // longestHeader is how many octets the server gets of us with a message, at most:
 // an empty line follows the header where the message begins with text.
-func (s *session) longestHeader() int64 {
-	if n := len(s.appendNATHeader(nil)); n > 0 {
+func (f *Facts) longestHeader() int64 {
+	if n := len(f.appendNATHeader(nil)); n > 0 {
 		return int64(n + len("\r\n"))
 	}
 	return 0
 }
 
 // appendSpoolHeader appends the header that only the scanners see.
-func (s *session) appendSpoolHeader(b []byte) []byte {
-	if s.w.cfg.SpoolHeader == "" {
+func (s *shared) appendSpoolHeader(b []byte) []byte {
+	if s.Config.SpoolHeader == "" {
 		return b
 	}
-	b = append(append(b, s.w.cfg.SpoolHeader...), ": src="...)
-	b = s.src.AppendTo(b)
+	b = append(append(b, s.Config.SpoolHeader...), ": src="...)
+	b = s.Client.AppendTo(b)
 	b = append(b, ", ident="...)
-	b = smtp.AppendHeader(b, []byte(s.ident))
+	b = smtp.AppendHeader(b, []byte(s.Ident))
 	b = append(b, ", dst="...)
-	b = s.dst.AppendTo(b)
+	b = s.Target.AppendTo(b)
 	b = append(b, ", trns="...)
-	b = strconv.AppendInt(b, int64(s.trns.Load()), 10)
+	b = strconv.AppendInt(b, int64(s.transactions), 10)
 	return append(b, "\r\n"...)
 }

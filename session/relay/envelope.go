@@ -1,7 +1,4 @@
-// What the log tells of envelopes: one line each, in the form its readers know.
-// This file owns how an address is written there.
-
-package session
+package relay
 
 import (
 	"crypto/md5"
@@ -11,12 +8,14 @@ import (
 	"github.com/smtp-gated/smtp-gated/imsg"
 )
 
+// This file owns what the log tells of envelopes: one line each, in the form its
+// readers know, and how an address is written there.
+
 // longestList is where a list of recipients is broken, in octets, so that a line
 // fits into the 1024 of RFC 3164, 4.1.
 const longestList = 700
 
-// envelopeLog is what the log is yet to tell of a transaction. It belongs to the
-// server's goroutine.
+// envelopeLog is what the log is yet to tell of a transaction.
 type envelopeLog struct {
 	sender string // "MAIL FROM <a>"
 	rcpts  []byte // "250<b>, 550<c>"
@@ -24,31 +23,31 @@ type envelopeLog struct {
 
 // publicAddress is an address as the world outside gets to know it: its hash, if the
 // administrator wants that.
-func (s *session) publicAddress(addr []byte, how imsg.LogAddress) string {
+func (f *Facts) publicAddress(addr []byte, how imsg.LogAddress) string {
 	if how&imsg.LogBase64 == 0 {
 		return printable(addr)
 	}
 	// The old daemon's hashes are of the beginning alone.
-	sum := md5.Sum(addr[:min(len(addr), s.w.cfg.EmailLength)])
+	sum := md5.Sum(addr[:min(len(addr), f.Config.EmailLength)])
 	return base64.RawStdEncoding.EncodeToString(sum[:])
 }
 
 // shorten cuts a public address to what the log shows of it.
-func (s *session) shorten(text string, how imsg.LogAddress) string {
+func (f *Facts) shorten(text string, how imsg.LogAddress) string {
 	if how&imsg.LogBase64 == 0 {
-		text = truncate(text, s.w.cfg.EmailLength)
+		text = truncate(text, f.Config.EmailLength)
 	}
 	return text
 }
 
-func (s *session) loggedAddress(addr []byte, how imsg.LogAddress) string {
-	return s.shorten(s.publicAddress(addr, how), how)
+func (f *Facts) loggedAddress(addr []byte, how imsg.LogAddress) string {
+	return f.shorten(f.publicAddress(addr, how), how)
 }
 
 // recordSender keeps what became of MAIL.
-func (s *session) recordSender(addr string, code int) {
+func (s *server) recordSender(addr string, code int) {
 	s.logEnvelope()
-	how := s.w.cfg.LogMailFrom
+	how := s.Config.LogMailFrom
 	if how == 0 {
 		return
 	}
@@ -57,13 +56,13 @@ func (s *session) recordSender(addr string, code int) {
 	case code/100 == 2 && how&imsg.LogAccepted != 0:
 		s.envelope.sender = line
 	case code/100 != 2 && how&imsg.LogRejected != 0:
-		s.always(line + " rejected [" + itoa(code) + "]")
+		s.world.Always(line + " rejected [" + itoa(code) + "]")
 	}
 }
 
 // recordRecipient keeps what became of RCPT.
-func (s *session) recordRecipient(addr string, code int) {
-	how, want := s.w.cfg.LogRcptTo, imsg.LogRejected
+func (s *server) recordRecipient(addr string, code int) {
+	how, want := s.Config.LogRcptTo, imsg.LogRejected
 	if code/100 == 2 {
 		want = imsg.LogAccepted
 	}
@@ -83,7 +82,7 @@ func (s *session) recordRecipient(addr string, code int) {
 
 // logEnvelope tells what is known so far: at the start of the message, or when
 // there will be none.
-func (s *session) logEnvelope() {
+func (s *server) logEnvelope() {
 	e := &s.envelope
 	line := e.sender
 	if len(e.rcpts) > 0 {
@@ -93,7 +92,7 @@ func (s *session) logEnvelope() {
 		line += "RCPT TO: " + string(e.rcpts)
 	}
 	if line != "" {
-		s.always(line)
+		s.world.Always(line)
 		*e = envelopeLog{}
 	}
 }

@@ -1,0 +1,317 @@
+package relay
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/session/smtp"
+)
+
+// This file owns what becomes of a client's command: for each verb, who looks at it
+// and in which order. Each command ends as forwarded, answered or the end of the relay.
+
+// command is the one that is being decided on.
+type command struct {
+	smtp.Command
+	open    bool            // it is neither forwarded nor answered yet
+	kept    bool            // its octets are ours
+	behind  bool            // octets follow it already
+	message *message        // that DATA begins
+	spf     int             // readings of the sender's address that were asked about
+	verdict imsg.SPFVerdict // what came of that
+}
+
+// keep makes a command that has to wait independent of the octets it was read from.
+func (c *command) keep() {
+	if !c.open || c.kept {
+		return
+	}
+	c.kept = true
+	line := slices.Clone(c.Line)
+	c.Line, c.Arg = line, line[len(line)-len(c.Arg):] // it ends where the line ends
+}
+
+// refusal is what becomes of a command, or of a message, that goes no further.
+type refusal struct {
+	code   smtp.Code
+	text   string // what is said
+	reason string // what a takeover goes on to say
+	by     string // who ends the session, if that is what it comes to
+	found  imsg.Found
+	name   string // of a virus
+	score  float64
+	spool  string // the kept file's name
+}
+
+// plans are, for each verb, who decides on a command and in which order.
+var plans = [...][]step{
+	smtp.Other:    {(*client).forwardCommand},
+	smtp.NOOP:     {(*client).forwardCommand},
+	smtp.HELO:     {(*client).noteHelo, (*client).checkHelo, (*client).abandonChunks, (*client).forwardCommand},
+	smtp.EHLO:     {(*client).noteHelo, (*client).checkHelo, (*client).abandonChunks, (*client).forwardCommand},
+	smtp.MAIL:     {(*client).outsideChunks, (*client).checkParameters, (*client).checkSender, (*client).checkListed, (*client).checkSPF, (*client).checkSize, (*client).forwardMail},
+	smtp.RCPT:     {(*client).checkParameters, (*client).useRecipient, (*client).checkRecipient, (*client).forwardRcpt},
+	smtp.DATA:     {(*client).withoutChunks, (*client).mayStart, (*client).useMessage, (*client).beginMessage, (*client).forwardAwaited},
+	smtp.BDAT:     {(*client).readChunkSize, (*client).checkOffered, (*client).checkChunk, (*client).mayStart, (*client).useMessage, (*client).beginMessage, (*client).forwardChunk},
+	smtp.RSET:     {(*client).forwardReset, (*client).resetChunks},
+	smtp.AUTH:     {(*client).forwardAwaited},
+	smtp.STARTTLS: {(*client).checkTLS, (*client).forwardAwaited},
+	smtp.XCLIENT:  {(*client).checkXclient, (*client).forwardCommand},
+	smtp.QUIT:     {(*client).noteQuit, (*client).forwardCommand},
+	smtp.Masked:   {(*client).refuseVerb},
+}
+
+// readLine decides on the next line of commands.
+func (c *client) readLine(in []byte) (n int, ok bool) {
+	if !c.spoke && !c.taken {
+		tls, known := startsTLS(in)
+		switch {
+		case !known:
+			return 0, false
+		case tls:
+			c.refuseTLS()
+			return 0, true
+		}
+		c.spoke = true
+	}
+	c.lines.Limit = 0
+	if c.authing {
+		c.lines.Limit = smtp.AuthLimit
+	}
+	line, n, status := c.lines.Next(in)
+	switch {
+	case status == smtp.LineMore:
+		return n, n > 0
+	case c.taken:
+		c.answerLine(line, status)
+	case c.Config.EarlyTalk && !c.greeted:
+		c.refuseEarlyTalk(line, status)
+	case status == smtp.LineBare:
+		c.command = command{open: true} // a takeover that comes before answers it
+		c.refuseAndClose(smtp.CodeRejected, c.text(imsg.MsgProtoError))
+	case c.authing:
+		c.authResponse(line, status)
+	case status != smtp.LineOK:
+		c.reply(smtp.CodeSyntax, c.text(imsg.MsgProtoError))
+	default:
+		c.decide(line, len(in) > n)
+	}
+	return n, true
+}
+
+// decide begins to decide on a command.
+func (c *client) decide(line []byte, behind bool) {
+	cmd, err := smtp.ParseCommand(line)
+	// A lone dot is no command, but the end of a message to a server that happens to
+	// read text by now.
+	if err != nil || string(cmd.Line) == "." {
+		c.reply(smtp.CodeSyntax, c.text(imsg.MsgProtoError))
+		return
+	}
+	c.command = command{Command: cmd, open: true, behind: behind}
+	c.do(plans[cmd.Verb]...)
+}
+
+// authResponse forwards a line of an AUTH exchange (RFC 4954, 4). One that cannot be
+// forwarded cancels it, or the server would take the next command for it.
+func (c *client) authResponse(line []byte, status smtp.LineStatus) {
+	if status != smtp.LineOK {
+		line = []byte("*")
+	}
+	c.authing, c.replyPending = false, true
+	c.forward(line, entry{kind: auth})
+}
+
+// forward queues a command and hands its line to the server.
+func (c *client) forward(line []byte, e entry) {
+	c.queue.push(e)
+	c.writeLine(Server, line)
+}
+
+// forwardAs forwards the command under decision.
+func (c *client) forwardAs(text string) (done bool) {
+	c.command.open = false
+	c.forward(c.command.Line, entry{kind: kinds[c.command.Verb], text: text, message: c.command.message})
+	return true
+}
+
+func (c *client) forwardCommand() (done bool) { return c.forwardAs("") }
+
+// forwardAwaited forwards a command whose reply decides what follows: the client is not
+// read until that is there.
+func (c *client) forwardAwaited() (done bool) {
+	c.replyPending = true
+	return c.forwardAs("")
+}
+
+func (c *client) forwardMail() (done bool) {
+	addr, _ := smtp.Address(c.command.Arg)
+	return c.forwardAs(c.publicAddress(addr, c.Config.LogMailFrom))
+}
+
+func (c *client) forwardRcpt() (done bool) {
+	if c.Config.LogRcptTo == 0 {
+		return c.forwardAs("")
+	}
+	addr, _ := smtp.Address(c.command.Arg)
+	return c.forwardAs(c.publicAddress(addr, c.Config.LogRcptTo))
+}
+
+func (c *client) forwardReset() (done bool) {
+	c.state = imsg.StateRset
+	return c.forwardAs("")
+}
+
+func (c *client) noteHelo() (done bool) {
+	c.state = imsg.StateHelo
+	c.helo = printable(c.command.Arg)
+	if c.Config.LogHelo {
+		c.world.Always(c.command.Verb.String(), "src", c.Client.Addr(), "ident", c.Ident, "helo", c.helo)
+	}
+	return true
+}
+
+func (c *client) noteQuit() (done bool) {
+	c.state = imsg.StateQuit
+	return true
+}
+
+// checkParameters refuses a parameter of what is masked.
+func (c *client) checkParameters() (done bool) {
+	_, params := smtp.Address(c.command.Arg)
+	if keyword, found := c.offer.Refused(params); found {
+		c.refuseMasked(keyword, smtp.CodeParameter)
+	}
+	return true
+}
+
+// checkSize refuses a message whose sender says that it is larger than size_limit.
+func (c *client) checkSize() (done bool) {
+	_, params := smtp.Address(c.command.Arg)
+	if size, ok := smtp.ParseSize(params); ok && c.Config.SizeLimit > 0 && size > c.Config.SizeLimit {
+		c.refuse(smtp.CodeSize, c.text(imsg.MsgSizeLimit))
+	}
+	return true
+}
+
+// mayStart tells whether auth_require lets the client send.
+func (c *client) mayStart() (done bool) {
+	want := c.Config.AuthRequire
+	if c.chunks == openChunks || want == imsg.AuthNo || c.authenticated() {
+		return true
+	}
+	if want == imsg.AuthIfSupported {
+		// The reply to an EHLO in the same group may still be under way.
+		if !c.repliesIn() {
+			return false
+		}
+		if c.auth&imsg.AuthSupported == 0 {
+			return true
+		}
+	}
+	c.world.Count(imsg.CountNoAuth, 1)
+	c.info("DATA:AUTH_REQUIRED")
+	c.refuse(smtp.CodeAuthRequired, c.text(imsg.MsgAuthRequired))
+	return true
+}
+
+// checkTLS refuses STARTTLS where it is forbidden, and whatever comes in clear behind
+// it: that could only be taken for something said under TLS (RFC 3207, 4.2;
+// CVE-2011-0411).
+func (c *client) checkTLS() (done bool) {
+	switch {
+	case c.Config.ForbidSTARTTLS:
+		c.refuseMasked("STARTTLS", smtp.CodeNoTLS)
+	case c.command.behind || c.world.Unread(Client):
+		c.refuseAndClose(smtp.CodeRejected, c.text(imsg.MsgProtoError))
+	default:
+		c.info("STARTTLS:REQUEST")
+	}
+	return true
+}
+
+// checkXclient refuses XCLIENT where it is ours to speak.
+func (c *client) checkXclient() (done bool) {
+	if c.Config.Mode == imsg.ModeFixedXclient {
+		c.refuseMasked("XCLIENT", smtp.CodeUnsupported)
+	}
+	return true
+}
+
+// refuseVerb refuses a verb that is always masked.
+func (c *client) refuseVerb() (done bool) {
+	verb, _, _ := bytes.Cut(c.command.Line, []byte{' '})
+	c.refuseMasked(strings.ToUpper(string(verb)), smtp.CodeUnsupported)
+	return true
+}
+
+// refuseMasked answers what goes with an extension that is masked.
+func (c *client) refuseMasked(name string, code smtp.Code) {
+	c.info(name+":FILTERED", "src", c.Client.Addr(), "ident", c.Ident)
+	c.reply(code, c.text(imsg.MsgUnimplCommand))
+}
+
+// refuse answers the command under decision; a chunk takes its message with it.
+func (c *client) refuse(code smtp.Code, text string) {
+	if c.command.Verb == smtp.BDAT {
+		c.failChunks(c.chunk.last)
+	}
+	c.reply(code, text)
+}
+
+// reply answers a command ourselves, in its turn; a chunk, not before its octets are
+// there (RFC 3030, 2).
+func (c *client) reply(code smtp.Code, text string) {
+	c.command.open = false
+	c.do()
+	line := c.ownLine(code, c.enhanced(), text)
+	if c.discard > 0 {
+		c.discardReply = line
+		return
+	}
+	c.answer(line)
+}
+
+// refuseAndClose says why and closes both sides, behind the replies that are owed.
+func (c *client) refuseAndClose(code smtp.Code, text string) {
+	c.refusal = refusal{by: "error", code: code, text: text}
+	c.do((*client).repliesIn, (*client).closeRefused)
+}
+
+// closeRefused says the refusal and closes both sides.
+func (c *client) closeRefused() (done bool) {
+	if c.claim(c.refusal.by) {
+		c.say(c.refusal.code, c.refusal.text)
+		c.finish(c.refusal.by)
+	}
+	return true
+}
+
+// refuseAndTakeOver answers a command with a refusal, in its turn, and takes over.
+func (c *client) refuseAndTakeOver(code smtp.Code, text string) {
+	c.refusal = refusal{code: code, text: text, reason: text}
+	c.do((*client).repliesIn, (*client).dropServer, (*client).takeOver)
+}
+
+// refuseOffender refuses a command in its turn, reports the client and takes over. The
+// takeover repeats the text without its detail.
+func (c *client) refuseOffender(found imsg.Found, text imsg.Text, detail string) {
+	c.refusal = refusal{code: smtp.CodeRefused, text: c.text(text) + detail, reason: c.text(text), found: found}
+	c.do((*client).repliesIn, (*client).report, (*client).dropServer, (*client).takeOver)
+}
+
+// report tells lockd of the client that is being refused. A lockd that does not answer
+// is logged, and the refusal stands: it locks once it comes to it.
+func (c *client) report() (done bool) {
+	r := &c.refusal
+	q := c.ask(imsg.StateReport, c.offence(r.found, r.name, r.score, r.spool), Question{Limit: lockdWait, Patient: true})
+	if q == nil {
+		return false
+	}
+	if _, err := answerTo[imsg.Done](q); err != nil {
+		c.fault("offence not confirmed", "found", r.found, "error", err)
+	}
+	return true
+}

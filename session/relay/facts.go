@@ -1,0 +1,46 @@
+package relay
+
+import (
+	"net/netip"
+	"strconv"
+	"time"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/session/smtp"
+)
+
+// This file owns what a relay knows of its session from the start.
+
+// Facts are what a relay knows of its session from the start.
+type Facts struct {
+	Config   *imsg.SessionConfig
+	Rules    *Rules
+	Number   uint64
+	Started  time.Time
+	Client   netip.AddrPort
+	Local    netip.AddrPort // where the client has called
+	Target   netip.AddrPort
+	Outgoing netip.Addr // ours, towards the server
+	Ident    string     // whom a router says the client calls for
+	Quotas   imsg.RateSet
+}
+
+// ID is the session's name in logs, headers and the spool: START.N.
+func (f *Facts) ID() string {
+	return strconv.FormatInt(f.Started.Unix(), 10) + "." + strconv.FormatUint(f.Number, 10)
+}
+
+func (f *Facts) text(t imsg.Text) string { return f.Config.Texts[t] }
+
+// printable makes a foreign string fit for logs and environments.
+func printable(b []byte) string {
+	var buf [256]byte
+	return string(smtp.AppendPrintable(buf[:0], b))
+}
+
+// truncate shortens a string to n octets.
+func truncate(text string, n int) string { return text[:min(len(text), n)] }
+
+func itoa(n int) string { return strconv.Itoa(n) }
+
+func bareNewline(c *imsg.SessionConfig) smtp.BareNewline { return smtp.BareNewline(c.BareNewline) }

@@ -1,0 +1,180 @@
+package relay
+
+import (
+	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/session/smtp"
+	"github.com/smtp-gated/smtp-gated/session/verdict"
+)
+
+// This file owns a message on its way: to the server and to the spool. Its end is
+// end.go's.
+
+// message is what lives from DATA, or the first chunk, to the end of the message.
+type message struct {
+	body        smtp.Body
+	open        bool   // its text has begun, and its end has not been read yet
+	headerSent  bool   // it is known how the message begins, and what of ours stands before it has gone out
+	chunked     bool   // it comes by BDAT
+	refused     bool   // the server refused a chunk of it
+	answered    bool   // and that was the answer to the client's last chunk
+	spool       bool   // the text goes to the spool
+	spoolFailed bool   // it should have, but could not
+	begun       bool   // the spool is made, or could not be
+	problem     error  // what kept it from being made
+	kept        string // the spool file's name, if it stays
+	abandoned   bool   // somebody may still hold the spool file
+	size        int64  // octets, without our own headers
+	spooled     int64  // octets in the spool, with the header that only scanners see
+	plan        verdict.Plan
+	decision    verdict.Decision
+}
+
+// beginMessage prepares for a message before the server hears of it, so that a spool
+// that cannot be made is known in time.
+func (c *client) beginMessage() (done bool) {
+	if c.chunks == openChunks {
+		return true
+	}
+	if c.prepared == nil {
+		c.debug("DATA:REQUEST")
+		m := new(message)
+		m.body.Bare = bareNewline(c.Config)
+		if c.Config.RejectNUL {
+			m.body.NUL = smtp.RejectNUL
+		}
+		m.chunked = c.command.Verb == smtp.BDAT
+		m.spool = verdict.NeedsSpool(c.Config, 0, c.exempt())
+		c.prepared = m
+		if m.spool {
+			header := c.spoolBuffer(Begin)
+			*header = c.appendSpoolHeader(*header)
+			m.spooled = int64(len(*header))
+		} else {
+			m.begun = true
+		}
+	}
+	m := c.prepared
+	if !m.begun {
+		return c.wait(imsg.StateSpool)
+	}
+	if m.problem != nil && !m.spoolFailed {
+		c.fault("spool cannot be made", "error", m.problem)
+		c.refuseAndTakeOver(smtp.CodeSpool, c.text(imsg.MsgSpoolOpenFail)+": "+ErrorText(m.problem))
+		return true
+	}
+	if c.prepared = nil; m.chunked {
+		c.transaction.message, c.chunks = m, openChunks
+	} else {
+		c.command.message = m
+	}
+	return true
+}
+
+// spooled is what has become of a job for the spool.
+func (c *client) spooled(job Work, kept string, err error) {
+	m := c.message()
+	switch {
+	case job == Begin && c.prepared != nil:
+		m = c.prepared
+		m.begun = true
+		if m.problem = err; err != nil && c.Config.IgnoreErrors {
+			m.spool, m.spoolFailed = false, true
+			c.fault("message will pass unscanned: spool cannot be made", "error", err)
+		}
+	case job == Write && err != nil && m != nil && m.spool:
+		c.fault("spool cannot be written", "error", err)
+		c.job(Drop)
+		m.spool, m.spoolFailed = false, true
+		// In the middle of a chunk nobody could be told in turn: it is told at the
+		// end.
+		if c.reading == text && !c.Config.IgnoreErrors && !c.over() {
+			c.refuseMessage(smtp.CodeSpool, c.text(imsg.MsgSpoolProblem))
+		}
+	case job == Keep && m != nil:
+		m.kept = kept
+	}
+}
+
+// readText moves what has come of a message's text.
+func (c *client) readText(in []byte) (n int, ok bool) {
+	m := c.message()
+	out := c.out[Server].buffer()
+	if !m.headerSent {
+		begins := m.body.Start(in, (*out)[len(*out):])
+		if begins == smtp.StartUnknown {
+			return 0, false
+		}
+		*out = c.appendHeader(*out, begins)
+	}
+	before := len(*out)
+	var spooled []byte
+	var buffer *[]byte
+	if m.body.NoSpool = !m.spool; m.spool {
+		buffer = c.spoolText()
+		spooled = *buffer
+	}
+	had := len(spooled)
+	n, wire, spooled, ev := m.body.Next(in, *out, spooled)
+	*out = wire
+	m.open = ev != smtp.BodyEnd
+	if m.spool {
+		*buffer = spooled
+		c.trimSpool()
+		m.size += int64(len(spooled) - had)
+		m.spooled += int64(len(spooled) - had)
+		c.dropNeedless()
+	} else {
+		m.size += int64(len(wire) - before)
+	}
+	switch limit := c.Config.SizeLimit; {
+	case limit > 0 && m.size > limit:
+		c.info("message over size_limit", "size", m.size, "src", c.Client.Addr(), "ident", c.Ident)
+		c.refuseMessage(smtp.CodeSize, c.text(imsg.MsgSizeLimit))
+	case ev == smtp.BodyEnd:
+		c.judge()
+	case ev == smtp.BodyBare, ev == smtp.BodyNUL:
+		c.refuseSession(smtp.CodeRejected, c.text(imsg.MsgProtoError))
+	}
+	return n, true
+}
+
+// dropNeedless drops the spool once no engine would look any more.
+func (c *client) dropNeedless() {
+	if m := c.message(); !verdict.NeedsSpool(c.Config, m.size, c.exempt()) {
+		c.job(Drop)
+		m.spool, m.spooled = false, 0
+	}
+}
+
+// refuseMessage drops the server before the end of a message and takes over.
+func (c *client) refuseMessage(code smtp.Code, text string) {
+	if c.abortMessage() {
+		c.refusal = refusal{code: code, text: text, reason: text}
+		c.do((*client).takeOver)
+	}
+}
+
+// refuseSession drops the server before the end of a message and closes.
+func (c *client) refuseSession(code smtp.Code, text string) {
+	if c.abortMessage() {
+		c.say(code, text)
+		c.finish("error")
+	}
+}
+
+// abortMessage drops the server so that it throws away what it has of a message.
+// Between chunks it reads commands. False: the session has ended otherwise.
+func (c *client) abortMessage() bool {
+	c.do()
+	if c.over() {
+		return false
+	}
+	if c.message().chunked {
+		c.write(Server, []byte("RSET\r\nQUIT\r\n"))
+		c.setFate(Server, Last)
+	} else {
+		c.setFate(Server, Closed)
+	}
+	c.taken = true
+	return true
+}

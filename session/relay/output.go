@@ -1,0 +1,144 @@
+package relay
+
+import "sync"
+
+// This file owns what is to be written, and to whom nothing more is.
+
+// Side is one of the two a relay stands between.
+type Side uint8
+
+// The sides.
+const (
+	Client Side = iota
+	Server
+)
+
+// Fate is what is to become of a connection. It only ever gets worse.
+type Fate uint8
+
+// The fates.
+const (
+	Open   Fate = iota
+	Half        // what is pending is written, then our half is closed; it is read to its end
+	Mute        // not one octet more is written; it is read on
+	Last        // what is pending is written, for lingerWait at most, then it is closed
+	Closed      // at once
+)
+
+const (
+	// maxUnheard is how much may wait for the client before nothing that would add to
+	// it is read, in octets.
+	maxUnheard = 4 << 10
+	// Room is what a batch of input becomes at most, in octets: twice its size (dots,
+	// line ends), and lines of our own.
+	Room = 2*MaxInput + ownLines
+	// ownLines is room for a few lines of our own among what is collected, in octets.
+	ownLines = 4 << 10
+)
+
+var buffers = sync.Pool{New: func() any {
+	b := make([]byte, 0, Room)
+	return &b
+}}
+
+// output is what is to be written to one side: collected, or on its way.
+type output struct {
+	collected *[]byte // nil: nothing
+	writing   *[]byte // what was taken, and is not written yet
+	failed    bool    // it can take no more
+}
+
+func (o *output) len() (n int) {
+	for _, b := range []*[]byte{o.collected, o.writing} {
+		if b != nil {
+			n += len(*b)
+		}
+	}
+	return n
+}
+
+// buffer is where to collect; only what is appended to it is written.
+func (o *output) buffer() *[]byte {
+	if o.collected == nil {
+		o.collected = buffers.Get().(*[]byte)
+		*o.collected = (*o.collected)[:0]
+	}
+	return o.collected
+}
+
+func (o *output) drop() {
+	if o.collected != nil {
+		buffers.Put(o.collected)
+		o.collected = nil
+	}
+}
+
+// writes tells whether a side may be written to.
+func (s *shared) writes(to Side) bool { return s.fate[to] == Open && !s.out[to].failed }
+
+// write has octets written to a side, unless nothing more is written there.
+func (s *shared) write(to Side, b []byte) {
+	if s.writes(to) {
+		o := s.out[to].buffer()
+		*o = append(*o, b...)
+	}
+}
+
+// writeLine is write of a line without its CRLF.
+func (s *shared) writeLine(to Side, line []byte) {
+	if s.writes(to) {
+		o := s.out[to].buffer()
+		*o = append(append(*o, line...), '\r', '\n')
+	}
+}
+
+// pending is how many octets are to be written to a side still.
+func (s *shared) pending(to Side) int { return s.out[to].len() }
+
+// setFate says what is to become of a connection.
+func (s *shared) setFate(side Side, f Fate) {
+	if f == Last && s.pending(side) == 0 {
+		f = Closed
+	}
+	if f <= s.fate[side] {
+		return
+	}
+	s.fate[side] = f
+	if f == Mute || f == Closed {
+		s.out[side].drop()
+	}
+}
+
+// Take returns what is to be written to a side, nil if there is nothing, or if what was
+// taken before is not written yet. It stays valid until Wrote.
+func (r *Relay) Take(side Side) []byte {
+	o := &r.shared.out[side]
+	if o.writing != nil || o.collected == nil {
+		return nil
+	}
+	if len(*o.collected) == 0 {
+		o.drop()
+		return nil
+	}
+	o.writing, o.collected = o.collected, nil
+	return *o.writing
+}
+
+// Wrote says that what Take returned was written, or that it could not be. A server
+// that takes no more is no end yet: it may have said why. A client that does is one.
+func (r *Relay) Wrote(side Side, err error) {
+	o := &r.shared.out[side]
+	buffers.Put(o.writing)
+	o.writing = nil
+	if err != nil {
+		o.failed = true
+		o.drop()
+		if side == Client {
+			r.shared.end("client")
+		}
+	}
+	if r.shared.fate[side] == Last && o.len() == 0 {
+		r.shared.fate[side] = Closed
+	}
+	r.client.run(nil)
+}

@@ -1,0 +1,75 @@
+package relay
+
+import (
+	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/session/smtp"
+)
+
+// This file owns the ends that come from outside: the relay's generation must end, the
+// client's time is over, or it has gone while nobody read it.
+
+// inMessage tells whether the client is in the middle of a message, or of octets
+// that it must not be interrupted in. One that has only named sender and recipients
+// is not: it has the message still, and will come again.
+func (c *client) inMessage() bool {
+	return c.reading != commands || c.resting() || c.chunks == openChunks && !c.message().refused
+}
+
+// sayShutdown says the last words of a session that must end: every reply the client
+// is owed came first. Who has said QUIT needs none.
+func (c *client) sayShutdown() (done bool) {
+	if c.inMessage() || c.ended {
+		return true // the answer to DATA was 354
+	}
+	if c.introducing {
+		c.world.Count(imsg.CountRejectOther, 1)
+	}
+	if c.greeted && !c.taken { // before that a client must be silent
+		c.write(Server, []byte("QUIT\r\n"))
+		c.setFate(Server, Last)
+	}
+	if c.state != imsg.StateQuit {
+		c.say(smtp.CodeShutdown, c.text(imsg.MsgTempUnavail))
+	}
+	c.finish("admin")
+	return true
+}
+
+// expire ends a session whose time is over: a takeover says so first, a relay ends
+// without a word.
+func (c *client) expire() {
+	c.info("session is silent for too long", "state", c.shown(), "src", c.Client.Addr(), "ident", c.Ident)
+	switch {
+	case c.introducing:
+		c.introductionFailed(imsg.Timeout)
+	case c.taken && !c.ended:
+		c.say(smtp.CodeTimeout, c.text(imsg.MsgSessionTimeout))
+		c.finish("timeout")
+	default:
+		c.end("timeout")
+	}
+}
+
+// left is a client that has closed while it was not read. Nobody waits for the answer
+// to a question without a limit then; else what it is owed is still due to one that has
+// closed its writing half alone, and the server hears of that at once.
+func (c *client) left(whole bool) {
+	unlimited := c.question != nil && c.question.Limit == 0
+	if c.clock.left == 0 {
+		c.clock.left = c.clock.now
+	}
+	switch {
+	case whole, unlimited && c.clock.now-c.clock.left >= leftWait:
+		if !c.ended {
+			c.info("client has left", "state", c.shown(), "src", c.Client.Addr(), "ident", c.Ident)
+		}
+		if unlimited {
+			c.question = nil
+			c.do()
+		}
+		c.end("client")
+	case c.fate[Server] == Open && c.reading == commands && c.chunks != openChunks && !c.command.open && !c.unread && !c.over() && !c.world.Unread(Client):
+		c.info("client has left", "state", c.shown(), "src", c.Client.Addr(), "ident", c.Ident)
+		c.gone(true)
+	}
+}

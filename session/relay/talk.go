@@ -1,0 +1,46 @@
+package relay
+
+import (
+	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/session/smtp"
+)
+
+// This file owns what a client says before it may, and what it says that is no SMTP:
+// what is early talk, an event, and what looks like it but comes of a user's
+// impatience or settings.
+
+// refuseEarlyTalk ends a client that did not wait for the greeting. A QUIT is no early
+// talk: a user's program gives up so when a greeting is slow. All else is, be it
+// an HTTP request, a PROXY header or an empty line: no mail program says them.
+func (c *client) refuseEarlyTalk(line []byte, status smtp.LineStatus) {
+	if status == smtp.LineOK {
+		if cmd, err := smtp.ParseCommand(line); err == nil && cmd.Verb == smtp.QUIT {
+			c.refusal = refusal{by: "client", code: smtp.CodeBye, text: c.text(imsg.MsgSignOff)}
+			c.do((*client).closeRefused)
+			return
+		}
+	}
+	c.info("FOUND:EARLYTALK src=" + c.Client.Addr().String() + " ident=" + c.Ident)
+	c.world.Count(imsg.CountEarlyTalk, 1)
+	c.refusal = refusal{by: "error", code: smtp.CodeRejected, text: c.text(imsg.MsgEarlytalker), found: imsg.FoundEarlyTalk}
+	c.do((*client).report, (*client).owedReplies, (*client).closeRefused)
+}
+
+// refuseTLS ends a client that speaks TLS at once: a setting of a user's program,
+// and no event.
+func (c *client) refuseTLS() {
+	c.info("TLS:REFUSED", "src", c.Client.Addr(), "ident", c.Ident)
+	c.refusal = refusal{by: "error", code: smtp.CodeRejected, text: c.text(imsg.MsgTLSHello)}
+	c.do((*client).owedReplies, (*client).closeRefused)
+}
+
+// startsTLS tells whether a client's first octets are a TLS record: a handshake
+// (22) of a version 3 (RFC 8446, 5.1), which SMTP has no use for. It is not known
+// as long as there is but the first of them.
+func startsTLS(in []byte) (tls, known bool) {
+	const handshake, version = 22, 3
+	if in[0] != handshake {
+		return false, true
+	}
+	return len(in) > 1 && in[1] == version, len(in) > 1
+}
