@@ -1,0 +1,216 @@
+package relay
+
+import (
+	"bytes"
+	"errors"
+)
+
+// This file owns how the driver reads and writes: what was read is shown to the relay as
+// session's driver does, and each side has one write at a time.
+
+var errClosed = errors.New("closed")
+
+// Unread tells whether octets have come that the relay was not shown.
+func (d *drive) Unread(side Side) bool {
+	w := &d.wires[side]
+	return len(w.kernel) > 0 || w.shown < len(w.buffer)
+}
+
+// clientSends has octets of the client come.
+func (d *drive) clientSends() int {
+	b := d.client.send(d.portion(len(d.client.pending)))
+	d.note(clientSaid, b)
+	w := &d.wires[Client]
+	w.kernel = append(w.kernel, b...)
+	w.come += len(b)
+	return len(b)
+}
+
+// serverSends has octets of the server come, unless nobody is there to hear them.
+func (d *drive) serverSends() int {
+	w, m := &d.wires[Server], d.server
+	n := d.portion(len(m.out))
+	if w.fate != Closed && !w.gone {
+		w.kernel = append(w.kernel, m.out[:n]...)
+		w.come += n
+	}
+	m.out = m.out[n:]
+	return n
+}
+
+// portion draws how much comes of what may: all, a little, anything.
+func (d *drive) portion(n int) int {
+	if n <= 1 {
+		return n
+	}
+	switch d.order.IntN(5) {
+	case 0:
+		return 1 + d.order.IntN(min(n, 4))
+	case 1:
+		return 1 + d.order.IntN(n)
+	}
+	return n
+}
+
+// fill is the end of a read.
+func (d *drive) fill(side Side) {
+	w := &d.wires[side]
+	w.armed = false
+	if w.fate == Closed || len(w.kernel) == 0 || w.reset {
+		clean := w.fate != Closed && !w.reset
+		if side == Client {
+			d.relay.ClientEnded(clean)
+		} else {
+			w.gone = true
+			d.relay.ServerEnded()
+		}
+		return
+	}
+	n := d.portion(min(len(w.kernel), MaxInput-len(w.buffer)))
+	if n == 0 {
+		d.fail("side %d: the relay wants more than it may be shown", side)
+	}
+	w.buffer = append(w.buffer, w.kernel[:n]...)
+	w.kernel = w.kernel[n:]
+	d.read(side)
+}
+
+// read shows the relay what has come, until it needs more or wants no more.
+func (d *drive) read(side Side) {
+	w := &d.wires[side]
+	for !d.relay.Over() {
+		if side == Server && d.relay.Fate(Server) >= Last {
+			w.gone = true
+			return
+		}
+		if d.relay.Direct() || !d.reads(side) {
+			return
+		}
+		if len(w.buffer) == 0 {
+			break
+		}
+		if w.shown = len(w.buffer); d.show(side) == 0 && d.reads(side) {
+			break
+		}
+		d.check()
+		if d.lazy && d.order.IntN(3) == 0 {
+			return
+		}
+		if !d.lazy {
+			d.take(Client)
+			d.take(Server)
+		}
+	}
+	w.armed = !d.relay.Over() && !d.relay.Direct()
+}
+
+func (d *drive) reads(side Side) bool {
+	if side == Client {
+		return d.relay.ReadsClient()
+	}
+	return d.relay.ReadsServer()
+}
+
+// show shows the relay what was read, and drops what it used.
+func (d *drive) show(side Side) (n int) {
+	w := &d.wires[side]
+	if side == Client {
+		n = d.relay.FromClient(w.buffer)
+	} else {
+		n = d.relay.FromServer(w.buffer)
+	}
+	if n < 0 || n > len(w.buffer) {
+		d.fail("side %d: %d of %d octets used", side, n, len(w.buffer))
+	}
+	spoil(w.buffer[:n])
+	w.buffer = w.buffer[n:]
+	w.shown -= n
+	return n
+}
+
+// spoil overwrites what the relay may not look at any more.
+func spoil(b []byte) {
+	for i := range b {
+		b[i] = '#'
+	}
+}
+
+// take takes what is to be written.
+func (d *drive) take(side Side) {
+	w := &d.wires[side]
+	b := d.relay.Take(side)
+	switch {
+	case b == nil:
+		return
+	case w.writing != nil:
+		d.fail("side %d: more was taken while something is being written", side)
+	case w.fate == Mute || w.fate == Closed:
+		d.fail("side %d is cut, and is written to: %q", side, b)
+	case len(b) == 0: // a message has begun, and what it begins with is not known
+		d.relay.Wrote(side, nil)
+		return
+	}
+	w.writing, w.part = b, 0
+}
+
+// hear has a side take what was written to it, or some of it. A side that was cut
+// takes nothing more.
+func (d *drive) hear(side Side) (n int) {
+	w := &d.wires[side]
+	if fate := d.relay.Fate(side); fate == Mute || fate == Closed {
+		d.wrote(side, errClosed)
+		return -1
+	}
+	rest := w.writing[w.part:]
+	n = d.portion(len(rest))
+	w.part += n
+	part := bytes.Clone(rest[:n])
+	d.note([...]who{Client: clientHeard, Server: serverHeard}[side], part)
+	if side == Client {
+		d.client.hear(part)
+	} else {
+		d.server.hear(part)
+	}
+	if w.part == len(w.writing) {
+		d.wrote(side, nil)
+	}
+	return n
+}
+
+// wrote tells the relay of the end of a write.
+func (d *drive) wrote(side Side, err error) {
+	spoil(d.wires[side].writing)
+	d.wires[side].writing = nil
+	d.relay.Wrote(side, err)
+}
+
+// writeFails has a write fail that is under way.
+func (d *drive) writeFails(side Side) {
+	if d.wires[side].writing == nil {
+		return
+	}
+	if side == Server { // whose connection is broken
+		d.server.ended()
+	}
+	d.wrote(side, errClosed)
+}
+
+// moveDirect does the direct proxy's work once the relay has written what it had. True:
+// the session has ended.
+func (d *drive) moveDirect() bool {
+	r, c := d.relay, &d.wires[Client]
+	if r.Pending(Client) > 0 || r.Pending(Server) > 0 {
+		return false
+	}
+	if !d.loose {
+		d.client.checkDirect(append(bytes.Clone(c.buffer), c.kernel...))
+	}
+	r.Touch()
+	r.Moved("client")
+	if d.order.IntN(2) == 0 {
+		r.Finish()
+	}
+	r.Abort("client")
+	d.check()
+	return true
+}
