@@ -8,7 +8,11 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
+	"github.com/smtp-gated/smtp-gated/session/relay"
 )
 
 // processorTime is the processor time that this process has used.
@@ -67,4 +71,56 @@ func TestBufferedCommand(t *testing.T) {
 	go io.WriteString(r.server.conn, (long + long)[n%len(long):]+"250 end\r\n")
 	go io.Copy(io.Discard, r.client.r)
 	r.server.hears("NOOP 2\r\n")
+}
+
+// TestServerEndsFirst: what becomes of the server does not wait for a client that does
+// not listen.
+func TestServerEndsFirst(t *testing.T) {
+	w, accept := refusing(t)
+	conn, other := accept()
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	small := net.Dialer{Control: func(_, _ string, raw syscall.RawConn) (err error) {
+		raw.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, 1) })
+		return err
+	}}
+	client, err := small.Dial("tcp4", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &session{w: w}
+	s.cond.L = &s.mu
+	if err := s.client.Open(in.(*net.TCPConn)); err != nil {
+		t.Fatal(err)
+	}
+	s.facts = relay.Facts{Config: config("127.0.0.1:1"), Rules: new(relay.Rules), Client: addrPort(client.LocalAddr())}
+	if err := s.server.Open(conn); err != nil {
+		t.Fatal(err)
+	}
+	server := newTalker(t, "server", other.client.Conn)
+	s.client.Conn.SetWriteBuffer(1)
+	w.open++
+	s.refs.Store(1)
+	s.start(relay.New(&s.facts, s))
+	s.unref()
+	server.say("220 mx.example\r\n")
+	c := newTalker(t, "client", client)
+	c.hears("220 mx.example\r\n")
+	c.say("NOOP\r\n")
+	server.hears("NOOP\r\n")
+	server.say(strings.Repeat("250-"+strings.Repeat("x", 1018)+"\r\n", 24) + "250 ok\r\n554 enough\r\n")
+	server.end()
+	client.Close()
+	imsgtest.Until(t, "the place", func() bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return w.open == 0
+	})
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 )
 
 // recordedWays are those of ways that differ most.
@@ -58,7 +59,7 @@ func recordCorpus(t *testing.T, texts map[string]string) {
 			continue
 		}
 		for i, way := range ways {
-			if !slices.Contains(recordedWays, way.name) || testing.Short() && i > 0 {
+			if !slices.Contains(recordedWays, way.name) || imsgtest.Brief() && i > 0 {
 				continue
 			}
 			t.Run(r.name+": "+way.name, func(t *testing.T) {

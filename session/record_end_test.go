@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 	"github.com/smtp-gated/smtp-gated/imsg/link"
 )
 
@@ -193,7 +194,7 @@ func recordEnds(t *testing.T, texts map[string]string) {
 		{"half a reply", nil, []func(*play){one(ehlo), (*play).halfReply}},
 		{"SPF is asked for", spf, []func(*play){one(ehlo, from)}},
 	} {
-		if testing.Short() && i > 0 {
+		if imsgtest.Brief() && i > 0 {
 			break
 		}
 		t.Run("must end, "+c.name, func(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 	"github.com/smtp-gated/smtp-gated/imsg/link"
 )
 
@@ -27,7 +28,7 @@ func recordHeld(t *testing.T, texts map[string]string) {
 		t.Run(p.name, func(t *testing.T) {
 			var list []*dialogue
 			for n := i; n < heldDialogues; n += 2 {
-				if !testing.Short() || n < 2*shortStep {
+				if !imsgtest.Brief() || n < 2*shortStep {
 					list = append(list, drawHeld(heldSeed+n, &p))
 				}
 			}

@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 )
 
 // recordSpools adds what is recorded of such dialogues.
@@ -22,7 +23,7 @@ func recordSpools(t *testing.T, texts map[string]string) {
 	for i, ignored := range []bool{false, true} {
 		change := func(c *imsg.SessionConfig) { c.ScanChunks, c.IgnoreErrors = true, ignored }
 		name := func(what string) string { return fmt.Sprintf("%s, errors ignored: %t", what, ignored) }
-		if testing.Short() && !ignored {
+		if imsgtest.Brief() && !ignored {
 			continue
 		}
 		t.Run(name("no spool"), func(t *testing.T) {

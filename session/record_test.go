@@ -19,6 +19,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 )
 
 var (
@@ -44,7 +46,7 @@ func TestRecord(t *testing.T) {
 	texts := make(map[string]string)
 	all := make([][]*dialogue, len(plans))
 	for n := range drawnDialogues {
-		if testing.Short() && n%shortStep != 0 {
+		if imsgtest.Brief() && n%shortStep != 0 {
 			continue
 		}
 		i := n % len(plans)
@@ -72,7 +74,7 @@ func TestRecord(t *testing.T) {
 	}
 	shown := 0
 	for _, name := range slices.Sorted(maps.Keys(texts)) {
-		if testing.Short() && strings.HasSuffix(name, wholeHouse) || want[name] == hashOf(texts[name]) {
+		if imsgtest.Brief() && strings.HasSuffix(name, wholeHouse) || want[name] == hashOf(texts[name]) {
 			continue
 		}
 		if shown++; shown <= shownTexts {
@@ -103,7 +105,7 @@ func readRecord(t *testing.T, file string) map[string]string {
 }
 
 func writeRecord(t *testing.T, file string, texts map[string]string) {
-	if testing.Short() {
+	if imsgtest.Brief() {
 		t.Fatal("with -short there is not all of it")
 	}
 	var text bytes.Buffer

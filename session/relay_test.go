@@ -356,6 +356,7 @@ func TestPanicEndsOneSession(t *testing.T) {
 	other.say("QUIT\r\n")
 	other.end() // its early talk has no text
 	r.seen("the bug counted", func() bool { return r.counts[imsg.CountBugs] == 1 })
+	r.Logs("CLOSE by=error, ")
 	r.toServer("NOOP\r\n")
 	r.toClient("250 ok\r\n")
 }

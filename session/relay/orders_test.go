@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 )
 
 var onlySeed = flag.Uint64("seed", 0, "drive the session of this seed only; 0: of many")
@@ -61,7 +63,7 @@ func seeds(n uint64, f func(seed uint64)) {
 		f(*onlySeed)
 		return
 	}
-	if testing.Short() {
+	if imsgtest.Brief() {
 		n /= 20
 	}
 	for seed := range n {

@@ -149,7 +149,7 @@ func (r *Relay) Answer(q *Question, answer imsg.Message, err error, took time.Du
 // passes for a relay at no other moment. It tells whether there is something to do now.
 func (r *Relay) Tick(now time.Duration) bool {
 	asking := r.client.question != nil || r.server.question != nil
-	if !r.shared.overdue(now, r.client.patience(asking)) {
+	if r.shared.fate[Client] == Closed || !r.shared.overdue(now, r.client.patience(asking)) {
 		return false
 	}
 	r.client.expire()

@@ -1,0 +1,5 @@
+//go:build !race
+
+package imsgtest
+
+const race = false
