@@ -65,5 +65,11 @@ func (s *session) logPortTaken(from netip.AddrPort) {
 // serveUnreachable has the client served in the server's place: there is no server.
 func (s *session) serveUnreachable(reason string) {
 	s.admissionDecided()
+	s.mu.Lock()
+	ended := s.ended // the client has gone meanwhile
+	s.mu.Unlock()
+	if ended {
+		return
+	}
 	s.start(relay.Unreachable(&s.facts, s, reason))
 }

@@ -52,5 +52,7 @@ func (s *session) pump(to, from *stream.Stream, side string) {
 func (s *session) touch() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.relay.Touch()
+	if !s.broken {
+		s.relay.Touch()
+	}
 }

@@ -34,6 +34,9 @@ func (s *session) start(r *relay.Relay) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.relay = r
+	if s.ended { // the client has gone meanwhile
+		r.Abort(s.closedBy)
+	}
 	s.refs.Add(1)
 	go s.fromClient()
 	if r.Fate(relay.Server) < relay.Last {

@@ -11,7 +11,7 @@ import (
 )
 
 // locate finds the target and has lockd admit the client under what it is called
-// now. False: the session is over.
+// now. False: the client is refused, or served otherwise.
 func (s *session) locate(a **imsg.Admission) bool {
 	w := s.w
 	s.setup.Store(uint32(imsg.StateIdent))

@@ -306,7 +306,7 @@ func (s *session) lock() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.locked = true
-	if s.relay != nil {
+	if s.relay != nil && !s.broken {
 		s.relay.Lock()
 	}
 }

@@ -57,6 +57,7 @@ func TestXclientFails(t *testing.T) {
 		"refused":        func(s *talker) { s.xclient(); s.say("550 not from you\r\n") },
 		"accepted badly": func(s *talker) { s.xclient(); s.say("250 fine\r\n") },
 		"talks on":       func(s *talker) { s.xclient(); s.say("220 mx\r\n250 more\r\n") },
+		"greets twice":   func(s *talker) { s.xclient(); s.say("220 a\r\n220 b\r\n") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t, func(c *imsg.SessionConfig) {

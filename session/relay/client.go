@@ -211,7 +211,7 @@ func (c *client) endClient() (done bool) {
 	return true
 }
 
-// shown is what others see of what the session does.
+// shown is what the client's half does, or waits for.
 func (c *client) shown() imsg.State {
 	switch {
 	case c.waiting:

@@ -45,3 +45,13 @@ func TestClock(t *testing.T) {
 		}
 	})
 }
+
+// TestTimeBegins: a session's time begins with it, however long its worker has run.
+func TestTimeBegins(t *testing.T) {
+	for seed := range uint64(20) {
+		d := newDrive(seed, 0, true)
+		if d.relay.Tick(d.now) || d.relay.Over() {
+			t.Fatalf("session %d ends at the first look: %+v", seed, d.relay.Status())
+		}
+	}
+}

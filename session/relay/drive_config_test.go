@@ -19,7 +19,7 @@ const proxyName = "gate.example"
 // has nothing in it that depends on that order.
 func newDrive(seed, order uint64, calm bool) *drive {
 	r := rand.New(rand.NewPCG(seed, 1))
-	d := &drive{seed: seed, calm: calm, order: rand.New(rand.NewPCG(seed, 2+order)), load: r.Float64() * 4}
+	d := &drive{seed: seed, calm: calm, order: rand.New(rand.NewPCG(seed, 2+order)), load: r.Float64() * 4, now: 1000 * time.Hour}
 	d.lazy = d.order.IntN(2) == 0
 	c := drawConfig(r, calm)
 	rules, err := Compile(c)

@@ -56,6 +56,7 @@ func New(facts *Facts, world World) *Relay {
 	r.client.lines.Bare = bareNewline(facts.Config)
 	r.server = server{shared: &r.shared}
 	r.server.begin()
+	r.shared.touch() // its time begins now, whatever the driver's clock shows
 	return r
 }
 
@@ -220,7 +221,15 @@ type Status struct {
 func (r *Relay) Status() Status {
 	s := &r.shared
 	return Status{
-		State: r.client.shown(), Auth: s.auth, Transactions: s.transactions, Recipients: s.recipients,
+		State: r.shown(), Auth: s.auth, Transactions: s.transactions, Recipients: s.recipients,
 		ClosedBy: s.closedBy, Taken: s.taken || s.rejection != nil, Direct: s.reading == direct,
 	}
+}
+
+// shown is what others see of what the session does.
+func (r *Relay) shown() imsg.State {
+	if r.server.question != nil {
+		return imsg.StateQuota
+	}
+	return r.client.shown()
 }

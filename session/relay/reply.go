@@ -118,7 +118,7 @@ func (s *server) unsolicited(r *smtp.Reply) {
 		// The server may go on reading text, or may read commands by now.
 		s.rejection = &rejection{early: true, relaying: true}
 		s.answers = toMessage
-	case s.reading == commands && s.chunks != openChunks:
+	case s.reading == commands && (s.chunks != openChunks || s.message() == nil):
 		if !s.claim("server") {
 			return
 		}

@@ -62,7 +62,7 @@ func (s *server) begin() {
 // reads tells whether the server's octets are looked at now.
 func (s *server) reads() bool {
 	switch {
-	case s.fate[Server] >= Last, s.taken, s.reading == direct, s.question != nil:
+	case s.fate[Server] >= Last, s.taken, s.failure != "", s.reading == direct, s.question != nil:
 		return false
 	case s.answers == toMessage, s.answers == farewell:
 		return true

@@ -22,6 +22,7 @@ func (c *client) sayShutdown() (done bool) {
 		return true // the answer to DATA was 354
 	}
 	if c.introducing {
+		c.introducing = false
 		c.world.Count(imsg.CountRejectOther, 1)
 	}
 	if c.greeted && !c.taken { // before that a client must be silent
@@ -38,6 +39,10 @@ func (c *client) sayShutdown() (done bool) {
 // expire ends a session whose time is over: a takeover says so first, a relay ends
 // without a word.
 func (c *client) expire() {
+	if c.fate[Client] == Half { // it had the time to read our last words
+		c.end("timeout")
+		return
+	}
 	c.info("session is silent for too long", "state", c.shown(), "src", c.Client.Addr(), "ident", c.Ident)
 	switch {
 	case c.introducing:

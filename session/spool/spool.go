@@ -39,6 +39,9 @@ func (p *File) Kept() string { return p.kept }
 // Begin empties the file, or makes it, and writes the header of a message. id is the
 // session's, and a file name: START.N.
 func (p *File) Begin(id string, perm fs.FileMode, header []byte) error {
+	if p.dirty { // nobody has said what became of the last one
+		p.Finish(false)
+	}
 	p.size, p.kept, p.dirty = 0, "", true
 	if p.file == nil {
 		name := id + partial
