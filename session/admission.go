@@ -152,7 +152,7 @@ func (s *session) refuseConnection(code smtp.Code, text imsg.Text, detail string
 	s.admissionDecided()
 	s.closeBy("error")
 	line := smtp.AppendReply(nil, code, false, s.w.cfg.ProxyName, s.text(text)+detail)
-	s.client.Conn.SetDeadline(time.Now().Add(lingerWait))
+	s.client.Conn.SetDeadline(time.Now().Add(relay.LingerWait))
 	s.client.Write(line)
 	s.client.Conn.CloseWrite()
 	s.deregister()

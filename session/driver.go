@@ -21,10 +21,6 @@ import (
 // longAgo is a deadline that ends at once whatever waits.
 var longAgo = time.Unix(1, 0)
 
-// lingerWait is how long a client has to take our last words and close, and a server
-// to take its QUIT.
-const lingerWait = 2 * time.Second
-
 // A stream must not bring more at a time than a relay is shown.
 const _ = uint(relay.MaxInput - stream.BufferSize)
 
@@ -228,7 +224,7 @@ func (s *session) seal(side relay.Side, t *stream.Stream) {
 		case relay.Mute:
 			t.Conn.SetWriteDeadline(longAgo)
 		case relay.Last:
-			t.Conn.SetWriteDeadline(time.Now().Add(lingerWait))
+			t.Conn.SetWriteDeadline(time.Now().Add(relay.LingerWait))
 		case relay.Closed:
 			t.Conn.Close()
 		}

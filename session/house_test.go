@@ -43,6 +43,8 @@ type house struct {
 	uses     imsg.RateSet
 	over     map[imsg.Rate]imsg.Refusal // what becomes of a use, if not Admitted
 	used     []imsg.QuotaUse
+	holds    bool           // what is asked of a quota is not answered
+	held     []link.Request // but kept
 	idents   []*imsg.Ident
 	unnamed  imsg.Refusal                       // of Ident
 	lookup   func(imsg.Message) imsg.Message    // lookupd; an error fails
@@ -193,6 +195,10 @@ func (h *house) asLockd(r link.Request) {
 		family.Answer(r, &imsg.Admission{Number: m.Number, Refusal: h.unnamed, Sessions: 1, Same: 2, Uses: h.uses})
 	case *imsg.QuotaUse:
 		h.used = append(h.used, *m)
+		if h.holds {
+			h.held = append(h.held, r)
+			return
+		}
 		family.Answer(r, &imsg.QuotaResult{Refusal: h.over[m.Counter]})
 	case *imsg.Offence:
 		h.offences = append(h.offences, m)

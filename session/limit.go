@@ -14,15 +14,9 @@ import (
 	"github.com/smtp-gated/smtp-gated/session/relay"
 )
 
-const (
-	// leftWait is how long a client may wait for what has no limit once it has closed
-	// its writing half. It still gets what it is owed, but it may as well have gone.
-	leftWait = 10 * time.Second
-
-	// patientWait is how long an answer that a message waits for may take once the
-	// generation must end.
-	patientWait = 10 * time.Minute
-)
+// patientWait is how long an answer that a message waits for may take once the
+// generation must end.
+const patientWait = 10 * time.Minute
 
 // context is over with the session.
 func (s *session) context() context.Context {
@@ -127,5 +121,5 @@ func (s *session) abandoned() bool {
 	if half {
 		s.leftFor += lookInterval
 	}
-	return whole || s.leftFor >= leftWait
+	return whole || s.leftFor >= relay.LeftWait
 }

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/session/relay"
 )
 
 // unlimited is every time-out that may be 0.
@@ -176,14 +177,14 @@ func TestAbandoned(t *testing.T) {
 
 	s, c := pair()
 	done := s.unlimited(0)
-	for range 2 * leftWait / lookInterval {
+	for range 2 * relay.LeftWait / lookInterval {
 		if s.abandoned() {
 			t.Fatal("a client that stays has gone")
 		}
 	}
 	c.CloseWrite()
 	arrived(s, "its half is not closed", func() bool { half, _ := s.client.Closed(); return half })
-	for range leftWait/lookInterval - 1 {
+	for range relay.LeftWait/lookInterval - 1 {
 		if s.abandoned() {
 			t.Fatal("a client that has closed its half has gone")
 		}

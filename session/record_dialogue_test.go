@@ -21,14 +21,13 @@ import (
 
 // dialogue is one session to be recorded: what its parties are going to do.
 type dialogue struct {
-	name   string
-	plan   *plan
-	traits []string // what it is about, for the table of differences
-	turns  []func(*play)
-	mute   bool           // the server holds its greeting back
-	texts  []recordedText // one for each 354
-	auth   []string       // one line for each 334
-	msa    msa
+	name  string
+	plan  *plan
+	turns []func(*play)
+	mute  bool           // the server holds its greeting back
+	texts []recordedText // one for each 354
+	auth  []string       // one line for each 334
+	msa   msa
 
 	refusal    imsg.Refusal                     // of the connection
 	unnamed    imsg.Refusal                     // of the ident

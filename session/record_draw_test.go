@@ -52,8 +52,6 @@ func draw(n int, p *plan) *dialogue {
 
 func (d *draft) often(p float64) bool { return d.Float64() < p }
 
-func (d *draft) trait(name string) { d.traits = append(d.traits, name) }
-
 func pick[T any](r *rand.Rand, of ...T) T { return of[r.IntN(len(of))] }
 
 func (d *draft) drawServer(n int) {
@@ -88,7 +86,6 @@ func (d *draft) drawServer(n int) {
 	switch d.IntN(10) {
 	case 0, 1, 2, 3:
 	case 4, 5, 6:
-		d.trait("moody")
 		m.moody, m.refuses = 0.25, pick(d.Rand, 0, 0.3)
 	default:
 		m.moody = pick(d.Rand, 0, 0.1)
@@ -97,7 +94,6 @@ func (d *draft) drawServer(n int) {
 			m.burstAt = 1
 		}
 		d.slow = true
-		d.trait(m.burst.name)
 	}
 }
 
@@ -153,7 +149,6 @@ func (d *draft) drawRooms() {
 	}
 	if d.often(0.04) {
 		d.atScan = pick(d.Rand, "552 5.3.4 no\r\n", "452-4.3.1 no\r\n452 4.3.1 no\r\n", "421 4.3.2 down\r\n", "250 2.0.0 queued\r\n", "what?\r\n")
-		d.trait("the server speaks while a message is scanned")
 	}
 	if !d.often(0.25) {
 		return
@@ -174,7 +169,6 @@ func (d *draft) drawRooms() {
 			d.msa.moody = max(d.msa.moody, 0.4)
 		}
 		d.over[c] = use
-		d.trait("quotas")
 	}
 }
 

@@ -52,7 +52,6 @@ func drawHeld(n int, p *plan) *dialogue {
 		}
 		d.over[pick(d.Rand, imsg.RateMailFromRejects, imsg.RateRcptToRejects, imsg.RateAuthRejects)] = use
 	}
-	d.trait("quotas")
 	d.say("EHLO client.example\r\n")
 	for range 1 + d.IntN(3) {
 		// What the gateway answers itself comes behind the first answer.

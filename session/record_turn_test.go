@@ -15,17 +15,14 @@ func (d *draft) begin() bool {
 	fixed := !d.plan.closed && !d.plan.tells
 	switch n := d.IntN(50); {
 	case n == 0 && fixed:
-		d.trait("early talk")
 		d.early()
 		return d.last
 	case n == 1 && fixed:
-		d.trait("TLS at once")
 		d.mute, d.msa.burst = true, nil
 		d.add(func(p *play) { p.says("\x16\x03\x01\x02\x00\x01\x00"); p.awaitEnd() })
 		d.last = true
 		return true
 	case n == 2:
-		d.trait("TLS")
 		parts := pick(d.Rand, []string{"\x16\x03\x01\x00\x05hello\r\n"}, []string{"\x16", "\x03\x01\r\n"}, []string{"\x16", "\x02\r\n"})
 		d.add(func(p *play) {
 			for _, part := range parts[:len(parts)-1] {
@@ -88,7 +85,6 @@ func (d *draft) turn() {
 	case n < 91:
 		d.many()
 	case n < 92 && !d.plan.direct:
-		d.trait("a chunk without end")
 		d.add(func(p *play) { p.group(false, "BDAT 99999999999999999999 LAST\r\n"); p.part(""); p.client.conn.Close() })
 		d.last = true
 	default:
@@ -157,7 +153,6 @@ func (d *draft) text() (t recordedText) {
 	if n := len(t.pieces); n > 0 && d.often(0.12) {
 		t.says = true
 		t.pieces[n-1] += sayMark + "\r\n"
-		d.trait("an answer before the end")
 		if answers[d.msa.early].atScan && d.plan.scans && d.over == nil {
 			d.restAtScan, d.atScan, d.msa.burst = true, "", nil
 			d.verdicts = []func(link.Request, *imsg.Scan){tell(clean, hammy)}
@@ -202,7 +197,6 @@ func (d *draft) chunked() {
 		return
 	}
 	if d.often(0.1) {
-		d.trait("an answer before the end of a chunk")
 		d.add(func(p *play) { p.answeredChunk() })
 	}
 	for _, chunk := range chunks {
@@ -220,13 +214,11 @@ func (d *draft) startTLS() {
 	switch d.IntN(4) {
 	case 0:
 		if !d.plan.direct {
-			d.trait("clear text behind STARTTLS")
 			d.add(func(p *play) { p.group(false, "STARTTLS\r\n", "NOOP behind\r\n") })
 			break
 		}
 		fallthrough
 	case 1:
-		d.trait("clear text before the answer to STARTTLS")
 		d.add((*play).hastyTLS)
 	default:
 		d.add(func(p *play) {
@@ -248,7 +240,6 @@ func (d *draft) many() {
 
 // vanish has the client go without a word, maybe while it is owed replies.
 func (d *draft) vanish() {
-	d.trait("the client goes")
 	d.last = true
 	if d.mayHold(nil) && !d.plan.direct && d.often(0.5) {
 		d.add((*play).sayAndCloseHalf)

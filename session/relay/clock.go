@@ -27,12 +27,13 @@ const (
 	// the client sends it again.
 	answerWait = 10 * time.Minute
 
-	// lingerWait is how long a client has to take our last words and close.
-	lingerWait = 2 * time.Second
+	// LingerWait is how long a client has to take our last words and close, and a server
+	// to take its QUIT.
+	LingerWait = 2 * time.Second
 
-	// leftWait is how long a client may wait for what has no limit once it has closed
+	// LeftWait is how long a client may wait for what has no limit once it has closed
 	// its writing half. It still gets what it is owed, but it may as well have gone.
-	leftWait = 10 * time.Second
+	LeftWait = 10 * time.Second
 )
 
 // touch is a sign of life.
@@ -57,7 +58,7 @@ func (c *client) patience(asking bool) time.Duration {
 	cfg := c.Config
 	switch {
 	case c.fate[Client] == Half:
-		return lingerWait
+		return LingerWait
 	case asking:
 		return forever
 	case c.introducing:

@@ -196,7 +196,7 @@ func (c *client) checkSize() (done bool) {
 	return true
 }
 
-// mayStart tells whether auth_require lets the client send.
+// mayStart refuses a message that auth_require does not allow yet.
 func (c *client) mayStart() (done bool) {
 	want := c.Config.AuthRequire
 	if c.chunks == openChunks || want == imsg.AuthNo || c.authenticated() {

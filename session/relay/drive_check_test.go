@@ -12,11 +12,11 @@ import (
 const (
 	// maxForServer and maxForSpool: nothing of the client is read while there is
 	// something for them, so that they get what becomes of one batch.
-	maxForServer = Room
-	maxForSpool  = Room
+	maxForServer = room
+	maxForSpool  = room
 	// maxForClient: nothing of the server is read while so much is unheard, then one
 	// batch, and one line beyond.
-	maxForClient = maxUnheard + Room + smtp.AuthLimit
+	maxForClient = maxUnheard + room + smtp.AuthLimit
 	// maxPerReply is for each reply that is owed: an address for the log, or a reply
 	// of our own, which may become one for the client.
 	maxPerReply = smtp.CommandLimit

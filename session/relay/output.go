@@ -21,7 +21,7 @@ const (
 	Open   Fate = iota
 	Half        // what is pending is written, then our half is closed; it is read to its end
 	Mute        // not one octet more is written; it is read on
-	Last        // what is pending is written, for lingerWait at most, then it is closed
+	Last        // what is pending is written, for LingerWait at most, then it is closed
 	Closed      // at once
 )
 
@@ -29,15 +29,15 @@ const (
 	// maxUnheard is how much may wait for the client before nothing that would add to
 	// it is read, in octets.
 	maxUnheard = 4 << 10
-	// Room is what a batch of input becomes at most, in octets: twice its size (dots,
+	// room is what a batch of input becomes at most, in octets: twice its size (dots,
 	// line ends), and lines of our own.
-	Room = 2*MaxInput + ownLines
+	room = 2*MaxInput + ownLines
 	// ownLines is room for a few lines of our own among what is collected, in octets.
 	ownLines = 4 << 10
 )
 
 var buffers = sync.Pool{New: func() any {
-	b := make([]byte, 0, Room)
+	b := make([]byte, 0, room)
 	return &b
 }}
 

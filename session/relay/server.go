@@ -76,7 +76,7 @@ func (s *server) run(in []byte) (n int) {
 		s.greeted = true
 	}
 	s.replies.Auth = s.queue.len() > 0 && s.queue.at(s.queue.len()-1).kind == auth
-	for s.reads() && n < len(in) && s.pending(Client) <= Room {
+	for s.reads() && n < len(in) && s.pending(Client) <= room {
 		r, k, err := s.replies.Next(in[n:])
 		if err != nil {
 			s.nonsense(err)

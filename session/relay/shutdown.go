@@ -64,7 +64,7 @@ func (c *client) left(whole bool) {
 		c.clock.left = c.clock.now
 	}
 	switch {
-	case whole, unlimited && c.clock.now-c.clock.left >= leftWait:
+	case whole, unlimited && c.clock.now-c.clock.left >= LeftWait:
 		if !c.ended {
 			c.info("client has left", "state", c.shown(), "src", c.Client.Addr(), "ident", c.Ident)
 		}
