@@ -92,20 +92,21 @@ func (c *client) checkHelo() (done bool) {
 
 // checkSender decides on a sender.
 func (c *client) checkSender() (done bool) {
-	addr, _ := smtp.Address(c.command.Arg)
-	if c.Config.AuthSkip&imsg.SkipRegex == 0 && c.Rules.mail.refusesAddress(addr, c.command.Arg) {
-		c.info("REGEX:REJECT", "mail", c.loggedAddress(addr, c.Config.LogMailFrom))
-		c.refuseMatch(imsg.FoundRegexMailFrom, imsg.MsgRegexMailFrom)
-	}
-	return true
+	return c.checkAddress(c.Rules.mail, "mail", c.Config.LogMailFrom, imsg.FoundRegexMailFrom, imsg.MsgRegexMailFrom)
 }
 
 // checkRecipient decides on a recipient.
 func (c *client) checkRecipient() (done bool) {
+	return c.checkAddress(c.Rules.rcpt, "rcpt", c.Config.LogRcptTo, imsg.FoundRegexRcptTo, imsg.MsgRegexRcptTo)
+}
+
+// checkAddress decides on the address of the command; name and how say what the log
+// shows of it.
+func (c *client) checkAddress(p pair, name string, how imsg.LogAddress, found imsg.Found, text imsg.Text) (done bool) {
 	addr, _ := smtp.Address(c.command.Arg)
-	if c.Config.AuthSkip&imsg.SkipRegex == 0 && c.Rules.rcpt.refusesAddress(addr, c.command.Arg) {
-		c.info("REGEX:REJECT", "rcpt", c.loggedAddress(addr, c.Config.LogRcptTo))
-		c.refuseMatch(imsg.FoundRegexRcptTo, imsg.MsgRegexRcptTo)
+	if c.Config.AuthSkip&imsg.SkipRegex == 0 && p.refusesAddress(addr, c.command.Arg) {
+		c.info("REGEX:REJECT", name, c.loggedAddress(addr, how))
+		c.refuseMatch(found, text)
 	}
 	return true
 }
