@@ -20,6 +20,7 @@ const strong = "GATED_STRONG"
 
 // testOptions reads what a test says to its parent by the environment.
 func testOptions(o *Options) {
+	o.Kernel, o.Without = os.Getenv("GATED_KERNEL"), os.Getenv("GATED_WITHOUT")
 	o.askEvery, _ = time.ParseDuration(os.Getenv("GATED_ASK_EVERY"))
 	path := os.Getenv(strong)
 	if path == "" {

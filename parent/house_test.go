@@ -360,8 +360,10 @@ func pids() []int {
 	return all
 }
 
-func procStatus(pid int) map[string]string {
-	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+func procStatus(pid int) map[string]string { return readStatus(fmt.Sprintf("/proc/%d/status", pid)) }
+
+func readStatus(path string) map[string]string {
+	text, _ := os.ReadFile(path)
 	all := map[string]string{}
 	for line := range strings.SplitSeq(string(text), "\n") {
 		if key, value, ok := strings.Cut(line, ":"); ok {

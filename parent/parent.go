@@ -37,6 +37,10 @@ type Options struct {
 	// Filter opens the packet filter's device that a mode asks, for lookups only.
 	Filter func(imsg.Mode) (*os.File, error)
 
+	// Kernel plays an older one (see sandbox.Rights), and Without is a word that no
+	// room gets: for tests.
+	Kernel, Without string
+
 	askEvery    time.Duration     // other than the constant, for tests
 	killProcess func(*os.Process) // other than KILL, for tests
 }
@@ -137,6 +141,14 @@ func (p *parent) site(c *config.Config) *site.Site {
 		Config: c, Rooms: siteRooms(), Rooted: p.rooted, Foreground: p.Foreground, Filter: p.Filter,
 		Log: p.log, Watched: p.Started != nil,
 	}
+}
+
+// rights are what a room keeps.
+func (p *parent) rights(r *room, c *config.Config) sandbox.Rights {
+	all := r.rights(c)
+	all.Kernel = p.Kernel
+	all.Words = slices.DeleteFunc(all.Words, func(word string) bool { return word == p.Without })
+	return all
 }
 
 // inbox is how others reach the loop.

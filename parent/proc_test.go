@@ -55,11 +55,27 @@ func inspect(t *testing.T, h *house, p proc, root bool) {
 		t.Errorf("groups %q", g)
 	}
 	script := p.room == "action"
-	if want := map[bool]string{true: "0", false: "1"}[script]; !linkedWithCgo && status["NoNewPrivs"] != want {
-		t.Errorf("NoNewPrivs is %s, want %s", status["NoNewPrivs"], want)
+	// The filter of system calls is two.
+	for key, want := range map[string]string{"NoNewPrivs": "1", "Seccomp": "2", "Seccomp_filters": "2"} {
+		if script {
+			want = "0"
+		}
+		if status[key] != want {
+			t.Errorf("%s is %s, want %s", key, status[key], want)
+		}
 	}
-	if none := status["CapBnd"] == "0000000000000000"; !linkedWithCgo && root && none == script {
+	if none := status["CapBnd"] == "0000000000000000"; root && none == script {
 		t.Errorf("CapBnd is %s", status["CapBnd"])
+	}
+	// Each thread is bound, in a program that is linked with cgo, too.
+	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", p.pid))
+	for _, thread := range threads {
+		of := readStatus(thread)
+		for _, key := range []string{"NoNewPrivs", "Seccomp_filters", "CapBnd", "CapPrm", "Uid"} {
+			if got, want := of[key], status[key]; got != "" && got != want {
+				t.Errorf("%s is %s in a thread, %s in another", key, got, want)
+			}
+		}
 	}
 
 	want := map[string]string{"session": "msg", "action": "msg", "lockd": "lock", "scand": "run/empty", "lookupd": "run/empty"}[p.room]
@@ -171,9 +187,6 @@ func TestLimits(t *testing.T) {
 			re := regexp.MustCompile(fmt.Sprintf(`Max file size +%d +%d `, fsize, fsize))
 			if want := p.room == "session" && !toFile; re.Match(limits) != want {
 				t.Errorf("%s: files are limited: %v, want %v:\n%s", p.room, !want, want, limits)
-			}
-			if linkedWithCgo {
-				continue
 			}
 			tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.pid))
 			for _, task := range tasks {

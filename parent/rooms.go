@@ -8,6 +8,7 @@ import (
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/parent/config"
+	"github.com/smtp-gated/smtp-gated/parent/sandbox"
 	"github.com/smtp-gated/smtp-gated/parent/site"
 )
 
@@ -22,10 +23,11 @@ type room struct {
 	lasting bool // one for all generations; switches to a new configuration in place
 	serves  bool // accepts clients: a generation lives as long as one of these does
 	newest  bool // only that of the generation in force gets work; an older one ends with its last
-	scripts bool // starts the administrator's programs, which inherit what binds it
+	scripts bool // starts the administrator's programs: its words bind it on no system, for those would inherit that
 	slice   slice
 	grants  []grant
 	may     []permission
+	ports   ports // nil: as the words say
 }
 
 // slice is what a room is told of the configuration. local are the names, below its
@@ -43,8 +45,12 @@ const (
 	rateStore                  // anew with each configuration
 )
 
-// permission is a word of pledge(2) and why the room needs it.
+// permission is one of sandbox.Words and why the room needs it.
 type permission struct{ word, why string }
+
+// ports are the TCP ports a room may connect to and be bound to, as sandbox.Rights has
+// them.
+type ports func(*config.Config) (connect, bind []uint16)
 
 // rooms is the family, the strongest first: a room's word is never enough to
 // have one above it ended. The parent stands over all of them, and starts them in
@@ -63,7 +69,9 @@ var rooms = []room{
 			{"rpath", "lock files are the truth, asked each time"},
 			{"wpath", "a lock file's cause"},
 			{"cpath", "lock files are created and removed"},
-			{"unix", "accepts on the control socket"},
+			{"flock", "the store of rates is locked"},
+			{"stdio-sync", "the store of rates and the ledger reach the disk"},
+			{"unix-accept", "accepts on the control socket"},
 		},
 	},
 	{
@@ -93,9 +101,10 @@ var rooms = []room{
 			{"recvfd", "spool files come from the sessions"},
 			{"sendfd", "clamd reads the spool file itself"},
 			{"rpath", "tells a scanner that is away from a directory that was replaced"},
-			{"unix", "scanners on UNIX sockets"},
-			{"inet", "scanners on TCP"},
+			{"unix-connect", "scanners on UNIX sockets"},
+			{"inet-tcp", "scanners on TCP"},
 		},
+		ports: (*config.Config).ScandPorts,
 	},
 	{
 		Room: site.Room{Name: imsg.Lookupd, User: "user_lookup", Root: site.Empty},
@@ -107,9 +116,12 @@ var rooms = []room{
 		may: []permission{
 			{"stdio", "memory, clock, links"},
 			{"recvfd", "links come from the parent"},
-			{"inet", "name servers and routers"},
+			{"rpath", "the resolver looks for its files, and finds none"},
+			{"inet-udp", "name servers and routers"},
+			{"inet-tcp", "name servers with long answers, and routers"},
 			{"pf", "lookups through the packet filter's device, which the parent opened for reading"},
 		},
+		ports: (*config.Config).LookupdPorts,
 	},
 	{
 		Room: site.Room{Name: imsg.Session, User: "user_session", Root: site.Spool},
@@ -126,8 +138,11 @@ var rooms = []room{
 			{"wpath", "the spool"},
 			{"cpath", "spool files are created, renamed and removed"},
 			{"flock", "a spool file in use is locked"},
-			{"inet", "clients and mail servers"},
+			{"stdio-splice", "sessions that may not be read any more"},
+			{"inet-serve", "clients"},
+			{"inet-tcp", "mail servers"},
 		},
+		ports: (*config.Config).SessionPorts,
 	},
 }
 
@@ -161,4 +176,18 @@ func (r *room) rank() int {
 
 func (r *room) linked(other imsg.Room) bool {
 	return slices.Contains(r.links, other)
+}
+
+// rights are what a room keeps.
+func (r *room) rights(c *config.Config) (all sandbox.Rights) {
+	if r.scripts {
+		return all
+	}
+	for _, p := range r.may {
+		all.Words = append(all.Words, p.word)
+	}
+	if r.ports != nil {
+		all.Connect, all.Bind = r.ports(c)
+	}
+	return all
 }

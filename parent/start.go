@@ -16,7 +16,7 @@ import (
 // start starts one room of g in its place among others of its kind.
 func (p *parent) start(r *room, g *generation, index int) (*child, error) {
 	spec, local := g.site.Sandbox(r.Room, r.files(g.site))
-	spec.Name, spec.Scripts = r.comm, r.scripts
+	spec.Name, spec.Rights = r.comm, p.rights(r, g.site.Config)
 	number := p.family.started[r.Name] + 1
 	m := &child{
 		room: r, log: p.log.With("room", r.Name, "member", number),

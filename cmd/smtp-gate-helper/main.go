@@ -43,7 +43,7 @@ const keeperRole = "-x"
 
 // rights are those of the process that hears the network: its sockets, and lookups
 // in pf, to which its device is limited already.
-var rights = sandbox.Rights{Promises: "stdio inet pf"}
+var rights = sandbox.Rights{Words: []string{"stdio", "inet-serve", "pf"}}
 
 // version is set by the linker.
 var version string
@@ -176,7 +176,7 @@ func (s *settings) serve(log *slog.Logger) error {
 	if err := who.Become(); err != nil {
 		return fmt.Errorf("become user %d: %w", who.UID, err)
 	}
-	if err := sandbox.Confine(rights); err != nil {
+	if err := sandbox.Confine(&rights); err != nil {
 		return err
 	}
 

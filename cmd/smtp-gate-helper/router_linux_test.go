@@ -354,7 +354,7 @@ func TestKeeperPrivilege(t *testing.T) {
 
 // confined goes where the helper lives and tries what it must not do there.
 func confined(addr string) int {
-	if err := sandbox.Confine(rights); err != nil {
+	if err := sandbox.Confine(&rights); err != nil {
 		fmt.Println("confine:", err)
 		return 1
 	}

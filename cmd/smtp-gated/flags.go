@@ -4,6 +4,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"os"
@@ -193,6 +194,7 @@ func printVersion(w io.Writer) {
 
 // printBuild lists what scripts of the old daemon look for, and what it is made of.
 func printBuild(w io.Writer) {
+	layers, missing := sandbox.Layers(kernel)
 	printFacts(w, [][2]string{
 		{"USE_NAT", strings.Join(modes(), " ")}, // one has a comma in its name,
 		{"USE_SPF", "yes"},
@@ -201,7 +203,8 @@ func printBuild(w io.Writer) {
 		{"SCANNER_LIBDSPAM", "no"},
 		{"CONN_REJ_CODE", "554"},
 		{"scanners", strings.Join(scanners(), " ")},
-		{"sandbox", strings.Join(sandbox.Layers(), " ")},
+		{"sandbox", strings.Join(layers, " ")},
+		{"sandbox lacks", cmp.Or(strings.Join(missing, ", "), "nothing")},
 		{"go", runtime.Version()},
 	})
 }

@@ -34,6 +34,9 @@ var (
 	compileDate string
 )
 
+// Set by the linker for tests: see parent.Options.
+var kernel, without string
+
 // The exit statuses of the old daemon.
 const (
 	exitFailure   = 1 // bad usage too
@@ -103,6 +106,7 @@ func run(file string, foreground bool, started *os.File) int {
 	err := parent.Run(parent.Options{
 		Config: file, Foreground: foreground, Started: started,
 		Version: programVersion(), CompileDate: programDate(), Filter: openFilter,
+		Kernel: kernel, Without: without,
 	})
 	if bad := new(config.Invalid); errors.As(err, &bad) {
 		return badConfig(bad.Err)

@@ -8,9 +8,11 @@ import (
 
 func setRlimit(l *unix.Rlimit, n uint64) { l.Cur, l.Max = n, n }
 
-// Confine leaves what r promises, for good.
-func Confine(r Rights) error {
-	if err := unix.PledgePromises(r.Promises); err != nil {
+func (r *Rights) fence() error { return nil }
+
+// seal leaves what the words promise, for good.
+func (r *Rights) seal() error {
+	if err := unix.PledgePromises(r.promises()); err != nil {
 		return fmt.Errorf("pledge: %w", err)
 	}
 	return nil

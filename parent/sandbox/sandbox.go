@@ -32,7 +32,7 @@ type Spec struct {
 	FileSize int64    // largest file in octets (RLIMIT_FSIZE), -1: as it is
 	Nice     int      // as setpriority(2) has it, 0: as it is
 	Identity Identity // Unchanged: as it is
-	Scripts  bool     // it starts programs of others, which inherit what binds it and may gain a privilege, as sudo does
+	Rights            // none for what starts programs of others: those inherit what binds it, and may gain a privilege, as sudo does
 }
 
 // New returns a Spec that changes nothing.
@@ -56,7 +56,13 @@ func (s *Spec) flags() *flag.FlagSet {
 		s.Identity.Groups = append(s.Identity.Groups, int(n))
 		return err
 	})
-	f.BoolVar(&s.Scripts, "scripts", false, "")
+	f.Func("may", "", func(list string) error {
+		s.Words = strings.Fields(list)
+		return s.check()
+	})
+	f.Func("connect", "", ports(&s.Connect))
+	f.Func("bind", "", ports(&s.Bind))
+	f.StringVar(&s.Kernel, "kernel", "", "")
 	return f
 }
 
@@ -87,10 +93,33 @@ func (s *Spec) Args() []string {
 	for _, g := range s.Identity.Groups {
 		a = append(a, "-group", strconv.Itoa(g))
 	}
-	if s.Scripts {
-		a = append(a, "-scripts")
+	if len(s.Words) > 0 {
+		a = append(a, "-may", strings.Join(s.Words, " "))
+	}
+	for name, list := range map[string][]uint16{"-connect": s.Connect, "-bind": s.Bind} {
+		if list != nil {
+			a = append(a, name, strings.Trim(fmt.Sprint(list), "[]"))
+		}
+	}
+	if s.Kernel != "" {
+		a = append(a, "-kernel", s.Kernel)
 	}
 	return a
+}
+
+// ports reads a list of them, which may be empty.
+func ports(to *[]uint16) func(string) error {
+	return func(list string) error {
+		*to = []uint16{}
+		for word := range strings.FieldsSeq(list) {
+			n, err := strconv.ParseUint(word, 10, 16)
+			if err != nil {
+				return err
+			}
+			*to = append(*to, uint16(n))
+		}
+		return nil
+	}
 }
 
 // Parse reads what Args wrote.
@@ -98,6 +127,9 @@ func Parse(args []string) (*Spec, error) {
 	s := New()
 	f := s.flags()
 	if err := f.Parse(args); err != nil {
+		return nil, err
+	}
+	if err := s.check(); err != nil {
 		return nil, err
 	}
 	if f.NArg() > 0 || !strings.HasPrefix(s.RootDir, "/") || (s.Identity.UID < 0) != (s.Identity.GID < 0) {
@@ -130,28 +162,38 @@ func (s *Spec) Enter() error {
 	// The time zone's file is out of reach after chroot.
 	_, _ = time.Now().Zone()
 
-	root := s.RootDir
-	if s.Chroot {
-		if err := unix.Chroot(root); err != nil {
-			return fmt.Errorf("chroot to %s: %w", root, err)
-		}
-		root = "/"
-	}
-	if err := os.Chdir(root); err != nil {
+	if err := os.Chdir(s.RootDir); err != nil {
 		return fmt.Errorf("work in %s: %w", s.RootDir, err)
 	}
-	if !s.Scripts {
+	confined := len(s.Words) > 0
+	if confined {
+		// What reaches the threads one by one comes before the root directory
+		// changes: it may need /proc.
 		if err := dropBoundingSet(); err != nil {
 			return err
+		}
+		if err := s.fence(); err != nil {
+			return err
+		}
+	}
+	if s.Chroot {
+		if linkedWithCgo && s.Identity.UID <= 0 {
+			return errors.New("linked with cgo, as it is, not all threads of it can be bound: build it with CGO_ENABLED=0")
+		}
+		if err := unix.Chroot("."); err != nil {
+			return fmt.Errorf("chroot to %s: %w", s.RootDir, err)
+		}
+		if err := os.Chdir("/"); err != nil {
+			return fmt.Errorf("work in %s: %w", s.RootDir, err)
 		}
 	}
 	if err := s.Identity.Become(); err != nil {
 		return err
 	}
-	if err := dropCapabilities(0); err != nil || s.Scripts {
+	if err := dropCapabilities(s.Capabilities); err != nil || !confined {
 		return err
 	}
-	return setNoNewPrivs()
+	return s.seal()
 }
 
 // ignoreSignals keeps a signal that was meant for the parent, but sent to all who

@@ -16,12 +16,14 @@ func setUID(n int) error        { return unix.Setresuid(n, n, n) }
 
 func dropBoundingSet() error        { return nil }
 func dropCapabilities(uint32) error { return nil }
-func setNoNewPrivs() error          { return nil }
 
 func setPriority(n int) error { return unix.Setpriority(unix.PRIO_PROCESS, 0, n) }
 
-// Layers names what holds a room of this build.
-func Layers() []string { return []string{"users", "chroot"} }
+// Kernels is empty: no kernel is played here.
+var Kernels []string
+
+// Layers names what holds a room of this build. Nothing is missing here.
+func Layers(string) (have, missing []string) { return []string{"users", "chroot"}, nil }
 
 // SetCloseOnExec keeps what our own starter left open from going on to who we
 // start.

@@ -11,6 +11,7 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+	"kernel.org/pub/linux/libs/security/libcap/psx"
 )
 
 // SetName changes what ps and top call this process, 15 octets at most; after exec
@@ -25,9 +26,6 @@ func SetName(name string) {
 func setGroups(all []int) error { return syscall.Setgroups(all) }
 func setGID(n int) error        { return syscall.Setresgid(n, n, n) }
 func setUID(n int) error        { return syscall.Setresuid(n, n, n) }
-
-// Layers names what holds a room of this build.
-func Layers() []string { return []string{"users", "chroot", "capabilities", "no_new_privs"} }
 
 func setRlimit(l *unix.Rlimit, n uint64) { l.Cur, l.Max = n, n }
 
@@ -85,13 +83,21 @@ func setPriority(n int) error {
 	return everyThread(unix.SYS_SETPRIORITY, unix.PRIO_PROCESS, 0, uintptr(n))
 }
 
-// everyThread makes a system call in each thread. A binary linked with cgo, as
-// for the race detector, reaches only this one.
+// everyThread makes a system call in each thread. For a binary linked with cgo, as
+// for the race detector, that takes /proc: behind a changed root directory such a
+// one reaches only this thread, and Enter sees to it that no other needs it.
 func everyThread(call, a, b, c uintptr) error {
-	_, _, errno := syscall.AllThreadsSyscall6(call, a, b, c, 0, 0, 0)
-	if errno == syscall.ENOTSUP {
-		_, _, errno = syscall.RawSyscall6(call, a, b, c, 0, 0, 0)
+	if linkedWithCgo {
+		if _, err := os.Stat("/proc/self/task"); err != nil {
+			_, _, errno := syscall.RawSyscall6(call, a, b, c, 0, 0, 0)
+			return asError(errno)
+		}
 	}
+	_, _, errno := psx.Syscall6(call, a, b, c, 0, 0, 0)
+	return asError(errno)
+}
+
+func asError(errno syscall.Errno) error {
 	if errno != 0 {
 		return errno
 	}

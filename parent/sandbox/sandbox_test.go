@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -16,7 +17,12 @@ func TestParse(t *testing.T) {
 		{"-root /a -core 0 -file 8192 -nice -5", true},
 		{"-root /a -core 1x", false},
 		{"-root /a -chroot -uid 1 -gid 2 -group 3 -group 4", true},
-		{"-root /a -name smtp-gated-acti -scripts", true},
+		{"-root /a -name smtp-gated-acti", true},
+		{"-root /a -may stdio -connect 25 -bind 0", true},
+		{"-root /a -may stdio -kernel 5.10", runtime.GOOS == "linux"},
+		{"-root /a -may stdoi", false},
+		{"-root /a -connect 65536", false},
+		{"-root /a -kernel 2.2", false},
 		{"", false},
 		{"-root a", false},
 		{"-root /a -uid 1", false},

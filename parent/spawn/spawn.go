@@ -98,7 +98,7 @@ func Start(o Order, e Events) (*Process, error) {
 
 // environment is all that the process is told by it.
 func (o *Order) environment() []string {
-	if o.Spec.Scripts {
+	if len(o.Spec.Words) == 0 {
 		return host.ScriptEnvironment()
 	}
 	env := []string{"GOTRACEBACK=single"}

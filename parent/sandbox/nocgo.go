@@ -1,5 +1,5 @@
 //go:build !cgo
 
-package parent
+package sandbox
 
 const linkedWithCgo = false

@@ -1,0 +1,38 @@
+// Which TCP ports a room may use, as far as the configuration names them. nil is
+// any: where clients say whereto, no list would be long enough.
+
+package config
+
+// dns is the port of name servers.
+const dns = 53
+
+// any local port that the kernel chooses.
+var chosen = []uint16{0}
+
+// SessionPorts returns the ports of mail servers, and those that sessions connect
+// from.
+func (c *Config) SessionPorts() (connect, bind []uint16) {
+	if c.Mode.Fixed() {
+		connect = []uint16{c.FixedServerPort}
+	}
+	if !c.KeepPort {
+		bind = chosen
+	}
+	return connect, bind
+}
+
+// ScandPorts returns those of scanners.
+func (c *Config) ScandPorts() (connect, bind []uint16) {
+	connect = []uint16{}
+	for _, e := range c.Scand(func(string) string { return "" }).Engines {
+		if e.Address.IsValid() {
+			connect = append(connect, e.Address.Port())
+		}
+	}
+	return connect, chosen
+}
+
+// LookupdPorts returns those of name servers and routers.
+func (c *Config) LookupdPorts() (connect, bind []uint16) {
+	return []uint16{dns, c.RemotePort}, chosen
+}

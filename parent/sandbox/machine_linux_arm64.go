@@ -1,0 +1,15 @@
+package sandbox
+
+import "golang.org/x/sys/unix"
+
+// machine is whose system calls these are.
+const machine = unix.AUDIT_ARCH_AARCH64
+
+// otherNumbers would be where the calls of a second kind begin.
+const otherNumbers = 0x40000000
+
+// What only old machines have.
+var (
+	hostileHere = map[string]uint32{}
+	probesHere  []rule
+)
