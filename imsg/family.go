@@ -11,6 +11,7 @@ type Family struct {
 	Reloaded   int64 // of the last completed reload, 0 for none
 	Crashes    int   // rooms that ended unasked
 	LastCrash  int64
+	Lacks      []string // layers of the sandbox that the kernel has not
 	Rooms      []Member
 }
 

@@ -5,12 +5,15 @@ package parent
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"log/slog"
 	"os"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/logs"
 	"github.com/smtp-gated/smtp-gated/parent/host"
+	"github.com/smtp-gated/smtp-gated/parent/sandbox"
 	"github.com/smtp-gated/smtp-gated/parent/spawn"
 )
 
@@ -35,6 +38,7 @@ type child struct {
 	unready         int               // times it was asked and not ready
 	accusations     int               // reports about stronger rooms
 	firstStderrLine string            // of it
+	trap            sandbox.Trap      // reads the others
 	local           map[string]string // scand: the sockets' names below its root
 }
 
@@ -44,6 +48,9 @@ func (m *child) String() string { return fmt.Sprintf("%s %d", m.Name, m.number) 
 func (m *child) onStderr(text string) {
 	m.firstStderrLine = cmp.Or(m.firstStderrLine, text)
 	m.log.Error("room said", "text", text)
+	if call, sprung := m.trap.Line(text); sprung {
+		m.log.Log(context.Background(), logs.LevelCrit, "room was ended by the kernel: it made a system call that none of its words allows", "call", call)
+	}
 }
 
 // tell sends, and ends a room that does not take what it is told.

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -128,6 +129,10 @@ func (p *parent) open(c *config.Config) (s *site.Site, err error) {
 	s = p.site(c)
 	if p.holdings, err = s.Acquire(); err != nil {
 		return nil, err
+	}
+	_, p.family.report.Lacks = sandbox.Layers(p.Kernel)
+	if len(p.family.report.Lacks) > 0 {
+		p.log.Warn("this kernel lacks a layer of the sandbox, the others hold", "lacks", strings.Join(p.family.report.Lacks, ", "))
 	}
 	if !p.rooted {
 		p.log.Say(logs.LevelNotice, "started without root: the rooms keep this user and see the whole tree")

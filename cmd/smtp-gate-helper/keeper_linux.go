@@ -50,7 +50,13 @@ func openFinder(who sandbox.Identity) (finder, <-chan error, error) {
 	cmd.Dir = "/"
 	cmd.Env = []string{}
 	cmd.Stderr = os.Stderr
-	cmd.ExtraFiles = []*os.File{theirs}
+	// Its end shows at a pipe: once we are confined there is no waiting for processes.
+	lives, life, err := os.Pipe()
+	if err != nil {
+		return nil, nil, fmt.Errorf("start the keeper: %w", err)
+	}
+	defer life.Close()
+	cmd.ExtraFiles = []*os.File{theirs, life}
 	cmd.SysProcAttr = &syscall.SysProcAttr{}
 	if who.UID >= 0 {
 		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(who.UID), Gid: uint32(who.GID)}
@@ -60,7 +66,10 @@ func openFinder(who sandbox.Identity) (finder, <-chan error, error) {
 		return nil, nil, fmt.Errorf("start the keeper: %w", err)
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
+	go func() {
+		_, err := lives.Read(make([]byte, 1))
+		ended <- err
+	}()
 	conn, err := net.FileConn(ours)
 	if err != nil {
 		return nil, nil, fmt.Errorf("start the keeper: %w", err)
@@ -114,6 +123,7 @@ func keep() error {
 		return err
 	}
 	f.Close()
+	unix.CloseOnExec(4) // the pipe at which our end shows
 	sandbox.SetName("smtp-gate-keep")
 	t, err := openTracking()
 	if err != nil {

@@ -50,6 +50,7 @@ type status struct {
 	Limit      int               `json:"max_connections"`
 	Load       float64           `json:"load"`
 	Locks      int               `json:"locks"`
+	Lacks      []string          `json:"sandbox_lacks"`
 	Rooms      []room            `json:"rooms"`
 	Counters   map[string]uint64 `json:"counters"`
 }
@@ -78,7 +79,10 @@ func (c *control) status() (*status, error) {
 		Now: moment(r.Now), Started: moment(f.Started), Reloaded: moment(f.Reloaded),
 		Crashes: f.Crashes, LastCrash: moment(f.LastCrash),
 		Sessions: r.Sessions, Limit: r.Limit, Load: r.Load, Locks: r.Locks,
-		Rooms: []room{}, Counters: make(map[string]uint64),
+		Lacks: []string{}, Rooms: []room{}, Counters: make(map[string]uint64),
+	}
+	for _, layer := range f.Lacks {
+		s.Lacks = append(s.Lacks, clean(layer))
 	}
 	for _, m := range f.Rooms {
 		uid, root := lookAt(m.PID)
@@ -111,6 +115,9 @@ func (s *status) print(w io.Writer) error {
 		crashes = fmt.Sprintf("%d, the last %s ago", s.Crashes, span(s.Now.Sub(s.LastCrash)))
 	}
 	fmt.Fprintf(tw, "crashes\t%s\n", crashes)
+	for _, layer := range s.Lacks {
+		fmt.Fprintf(tw, "sandbox\tthe kernel lacks %s\n", layer)
+	}
 	for _, g := range imsg.CounterGroups {
 		var words []string
 		for _, c := range imsg.CountersWith(func(r imsg.CounterRow) bool { return r.Group == g }) {

@@ -35,6 +35,8 @@ type Log struct {
 	writing  bool          // the writer holds records it took off the queue
 	idle     chan struct{} // closed when nothing waits; nil if nobody asked
 	wake     chan struct{}
+
+	sayOnce sync.Once // that a system call is missing
 }
 
 // New makes the log of a room; it keeps what comes before the first SetSink.

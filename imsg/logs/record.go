@@ -53,11 +53,16 @@ func (h *handler) Handle(_ context.Context, r slog.Record) error {
 	}
 	out.fields = make([]field, len(h.fields), len(h.fields)+r.NumAttrs())
 	copy(out.fields, h.fields)
+	unknown := false
 	r.Attrs(func(a slog.Attr) bool {
 		out.fields = appendAttr(out.fields, &out.session, h.prefix, whole(a, root))
+		unknown = unknown || missing(a.Value)
 		return true
 	})
 	h.log.put(out)
+	if unknown {
+		h.log.sayMissing()
+	}
 	return nil
 }
 

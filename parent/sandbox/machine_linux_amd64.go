@@ -8,6 +8,9 @@ const machine = unix.AUDIT_ARCH_X86_64
 // otherNumbers is where the calls of x32 begin.
 const otherNumbers = 0x40000000
 
+// callRegister holds the call's number when the kernel has refused it.
+const callRegister = "rax"
+
 // hostileHere are those of hostile that only old machines have.
 var hostileHere = map[string]uint32{
 	"fork": unix.SYS_FORK, "vfork": unix.SYS_VFORK,

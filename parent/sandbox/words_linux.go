@@ -90,6 +90,8 @@ func wordRules(word string) []rule {
 			allowIf(unix.SYS_SOCKET, is(0, unix.AF_UNIX), kind(unix.SOCK_STREAM), is(2, 0)))
 	case "inet-serve":
 		return append(append(allow(unix.SYS_ACCEPT4, unix.SYS_RECVFROM, unix.SYS_SENDTO), tcpOptions...),
+			// Whether the other side is still there.
+			allowIf(unix.SYS_GETSOCKOPT, is(1, unix.SOL_TCP), is(2, unix.TCP_INFO)),
 			// Where a redirected connection was meant to go.
 			allowIf(unix.SYS_GETSOCKOPT, is(1, unix.SOL_IP, unix.SOL_IPV6), is(2, originalDst)))
 	case "inet-tcp":

@@ -26,8 +26,9 @@ func sysWrite(fd uintptr, p []byte) (int, error) {
 }
 
 // sysClosed asks for the state of a connection: it shows behind what is unread, too.
+// One that cannot be asked for is not taken for closed.
 func sysClosed(fd int) (half, whole bool) {
 	const closed, closeWait = 7, 8 // TCP_CLOSE, TCP_CLOSE_WAIT of linux/tcp_states.h
 	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
-	return err != nil || info.State == closeWait, err != nil || info.State == closed
+	return err == nil && info.State == closeWait, err == nil && info.State == closed
 }

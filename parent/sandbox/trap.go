@@ -1,0 +1,42 @@
+// Which system call ended a process: the Go runtime writes its registers when the
+// kernel's answer to a hostile call ends it. This file owns reading that. It is a
+// room's own word, good for a log and nothing else.
+
+package sandbox
+
+import (
+	"strconv"
+	"strings"
+)
+
+// Trap reads the lines of a process's stderr.
+type Trap struct{ sprung bool }
+
+// Line tells whether a line completes the news, and the name of the call.
+func (t *Trap) Line(text string) (call string, ok bool) {
+	if strings.HasPrefix(text, "SIGSYS: bad system call") {
+		t.sprung = true
+		return "", false
+	}
+	name, value, _ := strings.Cut(text, " ")
+	if !t.sprung || name != callRegister {
+		return "", false
+	}
+	t.sprung = false
+	n, err := strconv.ParseUint(strings.TrimSpace(value), 0, 32)
+	if err != nil {
+		return "", false
+	}
+	return callName(uint32(n)), true
+}
+
+func callName(n uint32) string {
+	for _, calls := range []map[string]uint32{hostile, hostileHere} {
+		for name, number := range calls {
+			if number == n {
+				return name
+			}
+		}
+	}
+	return "number " + strconv.FormatUint(uint64(n), 10)
+}
