@@ -22,7 +22,7 @@ const (
 )
 
 // ipfObject is where the fields of struct ipfobj stand; it depends on the size of
-// a pointer. Revision and size, of 4 octets each, come before it.
+// a pointer.
 type ipfObject struct {
 	request uint32
 	size    int
@@ -33,6 +33,12 @@ type ipfObject struct {
 var (
 	ipfObject64 = ipfObject{request: 0xC038723F, size: 56, pointer: 8, kind: 16}
 	ipfObject32 = ipfObject{request: 0xC034723F, size: 52, pointer: 8, kind: 12}
+)
+
+// Revision and size, of 4 octets each, come first in struct ipfobj.
+const (
+	ipfObjRevision = 0
+	ipfObjSize     = 4
 )
 
 // Offsets in struct natlookup. Ports are in network order, other numbers in the
@@ -77,8 +83,8 @@ func (o *ipfObject) target(k Kernel, client, local netip.AddrPort) (netip.AddrPo
 
 func (o *ipfObject) encode() []byte {
 	b := make([]byte, o.size)
-	binary.NativeEndian.PutUint32(b[0:], ipfRevision)
-	binary.NativeEndian.PutUint32(b[4:], natlookupLen)
+	binary.NativeEndian.PutUint32(b[ipfObjRevision:], ipfRevision)
+	binary.NativeEndian.PutUint32(b[ipfObjSize:], natlookupLen)
 	binary.NativeEndian.PutUint32(b[o.kind:], ipfLookup)
 	return b
 }
