@@ -19,35 +19,15 @@ import (
 	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 )
 
-// programs builds both programs into a folder that every user can read.
+// programs returns the folder of the programs.
 func programs(t *testing.T) string {
 	t.Helper()
-	if _, err := exec.LookPath("go"); err != nil {
-		absent(t, "go is not on PATH")
-	}
-	dir, err := os.MkdirTemp("", "gatectl-test-")
+	dir, remove, err := imsgtest.Programs("..")
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	if err := os.Chmod(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	build := exec.Command("go", "build", "-buildvcs=false", "-o", dir, ".", "../smtp-gated")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
-	}
+	t.Cleanup(remove)
 	return dir
-}
-
-// absent skips a test for want of something, or fails it where nothing may be wanting.
-func absent(t *testing.T, what string) {
-	t.Helper()
-	if os.Getenv("GATED_REQUIRE") == "all" {
-		t.Fatal(what)
-	}
-	t.Skip(what)
 }
 
 // TestDemo runs the demonstration as whoever we are and, if that is root, as nobody.

@@ -218,7 +218,7 @@ func links(t *testing.T, program, goos string) map[string]bool {
 // deps lists everything a program links, in a format of go list.
 func deps(t *testing.T, program, goos, format string) []string {
 	t.Helper()
-	cmd := exec.Command("go", "list", "-deps", "-f", format, "../"+program)
+	cmd := exec.Command(needProgram(t, "go"), "list", "-deps", "-f", format, "../"+program)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+goos)
 	out, err := cmd.Output()
 	if err != nil {

@@ -1,5 +1,5 @@
 // The stories: end-to-end tests of the programs as they are shipped. This file
-// owns building the programs, and running each story as root and without.
+// owns running each story as root and without.
 
 package main
 
@@ -33,31 +33,15 @@ func TestMain(m *testing.M) {
 		f.Value.Set("6")
 	}
 	syscall.Umask(0o022)
-	dir, err := build()
+	dir, remove, err := imsgtest.Programs("..")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 	programs = dir
 	status := m.Run()
-	os.RemoveAll(dir)
+	remove()
 	os.Exit(status)
-}
-
-// build makes the programs as make does.
-func build() (dir string, err error) {
-	if dir, err = os.MkdirTemp("", "smtp-gated-bin"); err != nil {
-		return "", err
-	}
-	if err := os.Chmod(dir, 0o755); err != nil {
-		return "", err
-	}
-	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-X main.version=story", "-o", dir, ".", "../smtp-gatectl", "../smtp-gate-helper")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build the programs: %w\n%s", err, out)
-	}
-	return dir, nil
 }
 
 func program(name string) string { return filepath.Join(programs, name) }
