@@ -39,13 +39,17 @@ MTAS = /var/tmp/smtp-gated-mtas
 
 # Once is enough, without the race detector, for tests that only put another
 # server behind the same relay or before it, or test what is built without it.
-ONCE = TestDifferentialReal|TestAddressesOfRealServers|TestRelaysSend|TestInstall
+ONCE = TestDifferentialReal|TestAddressesOfRealServers|TestRelaysSend|TestInstall|TestRemote$$
 
 test:
 	.ci/packages $(MTAS)
 	.ci/lint
 	GATED_MTA_ROOT=$(MTAS) $(STATIC) test -count=1 -timeout 20m ./...
 	if command -v $${CC:-gcc} >/dev/null; then GATED_MTA_ROOT=$(MTAS) CGO_ENABLED=1 $(GO) test -race -skip '$(ONCE)' -count=1 -timeout 20m ./...; fi
+
+# On another system, which need not have go: HOST=user@host; .ci/bsd says what else.
+test-bsd:
+	@.ci/bsd $(HOST)
 
 lint:
 	.ci/lint
@@ -72,4 +76,4 @@ install: $(PROGRAMS)
 clean:
 	rm -rf bin
 
-.PHONY: build demo test lint bench install clean
+.PHONY: build demo test test-bsd lint bench install clean
