@@ -17,6 +17,7 @@ import (
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/parent/config"
+	"github.com/smtp-gated/smtp-gated/parent/site"
 	"github.com/smtp-gated/smtp-gated/session/smtp"
 )
 
@@ -46,6 +47,31 @@ func TestGenerated(t *testing.T) {
 			} else if err := os.WriteFile(page, []byte(want), 0o644); err != nil {
 				t.Error(err)
 			}
+		}
+	}
+}
+
+// TestCapabilities compares the list of capabilities with the table that decides it.
+func TestCapabilities(t *testing.T) {
+	const page, begin, end = "smtp-gated.8", ".Bl -tag -width CAP_NET_BIND_SERVICE\n", ".El\n"
+	text, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	head, rest, ok := strings.Cut(string(text), begin)
+	_, tail, _ := strings.Cut(rest, end)
+	if !ok {
+		t.Fatalf("%s has no list of capabilities", page)
+	}
+	var b strings.Builder
+	for _, c := range site.Capabilities {
+		b.WriteString(".It Dv " + c.Name + "\n" + wrap(sentence("to "+c.For)) + wrap(sentence(c.When)))
+	}
+	if want := head + begin + b.String() + end + tail; want != string(text) {
+		if !*update {
+			t.Errorf("%s is not what the table says: run go test ./man -update", page)
+		} else if err := os.WriteFile(page, []byte(want), 0o644); err != nil {
+			t.Error(err)
 		}
 	}
 }

@@ -45,6 +45,9 @@ func (p *parent) begin(s *site.Site, done func(error)) error {
 	if err == nil {
 		g.listeners, err = p.holdings.Listen(s)
 	}
+	if err == nil && p.current == nil {
+		err = p.holdings.GiveUpRest(s)
+	}
 	if err == nil {
 		err = p.spawnRooms(g)
 	}

@@ -45,7 +45,9 @@ func again(args []string) int {
 			return os.Open(os.Getenv("GATED_FILTER") + m.String())
 		}}
 		testOptions(&o)
-		err = Run(o)
+		if err = loseCapabilities(); err == nil {
+			err = Run(o)
+		}
 	} else {
 		var r imsg.Room
 		var f *os.File
@@ -218,7 +220,9 @@ func (h *house) run(cmd *exec.Cmd, asNobody bool, env ...string) {
 	h.Helper()
 	h.cmd = cmd
 	h.cmd.Env = append(os.Environ(), env...)
-	h.cmd.SysProcAttr = &syscall.SysProcAttr{}
+	if h.cmd.SysProcAttr == nil {
+		h.cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
 	if asNobody && rooted() {
 		h.cmd.SysProcAttr.Credential = &syscall.Credential{Uid: 65534, Gid: 65534}
 	}
@@ -360,9 +364,10 @@ func pids() []int {
 	return all
 }
 
-func procStatus(pid int) map[string]string { return readStatus(fmt.Sprintf("/proc/%d/status", pid)) }
+func procStatus(pid int) map[string]string { return statusIn(fmt.Sprintf("/proc/%d/status", pid)) }
 
-func readStatus(path string) map[string]string {
+// statusIn reads such a file; of one that is not there it is empty.
+func statusIn(path string) map[string]string {
 	text, _ := os.ReadFile(path)
 	all := map[string]string{}
 	for line := range strings.SplitSeq(string(text), "\n") {

@@ -232,6 +232,7 @@ func (p *parent) signalled(s os.Signal) {
 
 // fail ends the family before it has begun.
 func (p *parent) fail(err error) {
+	err = p.holdings.Blame(err)
 	if p.err == nil {
 		p.err = err
 	}

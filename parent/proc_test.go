@@ -70,7 +70,7 @@ func inspect(t *testing.T, h *house, p proc, root bool) {
 	// Each thread is bound, in a program that is linked with cgo, too.
 	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", p.pid))
 	for _, thread := range threads {
-		of := readStatus(thread)
+		of := statusIn(thread)
 		for _, key := range []string{"NoNewPrivs", "Seccomp_filters", "CapBnd", "CapPrm", "Uid"} {
 			if got, want := of[key], status[key]; got != "" && got != want {
 				t.Errorf("%s is %s in a thread, %s in another", key, got, want)

@@ -80,7 +80,11 @@ func (p *parent) startReload() {
 		p.log.Warn("this option needs a restart, its change is ignored", "option", name)
 		p.reloads.ignored = append(p.reloads.ignored, name)
 	}
-	if err := p.begin(p.site(c), done); err != nil {
+	s := p.site(c)
+	if err = p.holdings.Affords(s); err == nil {
+		err = p.begin(s, done)
+	}
+	if err != nil {
 		done(err)
 	}
 }

@@ -17,8 +17,7 @@ type room struct {
 	site.Room
 	comm    string // its name in /proc/PID/comm, 15 octets at most
 	count   func(*site.Site) int
-	files   func(*site.Site) uint64 // RLIMIT_NOFILE, 0: as it is
-	threads func(*site.Site) int    // GOMAXPROCS, nil: the runtime decides
+	threads func(*site.Site) int // GOMAXPROCS, nil: the runtime decides
 	links   []imsg.Room
 	lasting bool // one for all generations; switches to a new configuration in place
 	serves  bool // accepts clients: a generation lives as long as one of these does
@@ -57,9 +56,9 @@ type ports func(*config.Config) (connect, bind []uint16)
 // this order.
 var rooms = []room{
 	{
-		Room: site.Room{Name: imsg.Lockd, User: "user_lock", Root: site.Locks},
+		Room: site.Room{Name: imsg.Lockd, User: "user_lock", Root: site.Locks, Files: fixed(1024)},
 		comm: "smtp-gated-lock", lasting: true, threads: one,
-		count: one, files: fixed(1024),
+		count:  one,
 		slice:  func(c *config.Config, f config.Facts, _ map[string]string) imsg.Notice { return c.Lockd(f) },
 		grants: []grant{controlSocket, ledger, rateStore},
 		links:  []imsg.Room{imsg.Session, imsg.Action},
@@ -75,9 +74,9 @@ var rooms = []room{
 		},
 	},
 	{
-		Room: site.Room{Name: imsg.Action, User: "user_action", Root: site.WholeTree},
+		Room: site.Room{Name: imsg.Action, User: "user_action", Root: site.WholeTree, Files: fixed(0)},
 		comm: "smtp-gated-acti", scripts: true, newest: true,
-		count: one, files: fixed(0),
+		count: one,
 		slice: func(c *config.Config, f config.Facts, _ map[string]string) imsg.Notice { return c.Action(f) },
 		links: []imsg.Room{imsg.Lockd},
 		may: []permission{
@@ -89,9 +88,9 @@ var rooms = []room{
 		},
 	},
 	{
-		Room: site.Room{Name: imsg.Scand, User: "user_scan", Root: site.Scanners, Groups: true},
+		Room: site.Room{Name: imsg.Scand, User: "user_scan", Root: site.Scanners, Groups: true, Files: fixed(4096)},
 		comm: "smtp-gated-scan", threads: two,
-		count: one, files: fixed(4096),
+		count: one,
 		slice: func(c *config.Config, _ config.Facts, local map[string]string) imsg.Notice {
 			return c.Scand(func(path string) string { return local[path] })
 		},
@@ -107,9 +106,9 @@ var rooms = []room{
 		ports: (*config.Config).ScandPorts,
 	},
 	{
-		Room: site.Room{Name: imsg.Lookupd, User: "user_lookup", Root: site.Empty},
+		Room: site.Room{Name: imsg.Lookupd, User: "user_lookup", Root: site.Empty, Files: fixed(1024)},
 		comm: "smtp-gated-look", threads: two,
-		count: one, files: fixed(1024),
+		count:  one,
 		slice:  func(c *config.Config, f config.Facts, _ map[string]string) imsg.Notice { return c.Lookupd(f) },
 		grants: []grant{packetFilter},
 		links:  []imsg.Room{imsg.Session},
@@ -124,9 +123,9 @@ var rooms = []room{
 		ports: (*config.Config).LookupdPorts,
 	},
 	{
-		Room: site.Room{Name: imsg.Session, User: "user_session", Root: site.Spool},
+		Room: site.Room{Name: imsg.Session, User: "user_session", Root: site.Spool, Files: (*site.Site).SessionFiles},
 		comm: "smtp-gated-sess", serves: true, threads: (*site.Site).Share,
-		count: (*site.Site).Workers, files: (*site.Site).SessionFiles,
+		count:  (*site.Site).Workers,
 		slice:  func(c *config.Config, f config.Facts, _ map[string]string) imsg.Notice { return c.Session(f) },
 		grants: []grant{listeners},
 		links:  []imsg.Room{imsg.Lockd, imsg.Scand, imsg.Lookupd},

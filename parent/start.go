@@ -15,7 +15,7 @@ import (
 
 // start starts one room of g in its place among others of its kind.
 func (p *parent) start(r *room, g *generation, index int) (*child, error) {
-	spec, local := g.site.Sandbox(r.Room, r.files(g.site))
+	spec, local := g.site.Sandbox(r.Room)
 	spec.Name, spec.Rights = r.comm, p.rights(r, g.site.Config)
 	number := p.family.started[r.Name] + 1
 	m := &child{

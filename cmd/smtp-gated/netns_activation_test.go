@@ -5,6 +5,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
@@ -16,6 +17,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/smtp-gated/smtp-gated/parent/site"
 )
 
 // unit reads a file of etc/systemd: the values of each key.
@@ -206,6 +209,31 @@ func TestUnitsVerified(t *testing.T) {
 	}
 	if u["RestartPreventExitStatus"][0] != fmt.Sprint(exitBadConfig) {
 		t.Error("a wrong configuration has another exit status")
+	}
+}
+
+// TestUnitCapabilities: the unit gives what any configuration may need, and what sudo
+// in a script needs, and says what for.
+func TestUnitCapabilities(t *testing.T) {
+	text, err := os.ReadFile("../../etc/systemd/smtp-gated.service")
+	must(t, err)
+	said := map[string]string{}
+	for line := range strings.Lines(string(text)) {
+		if words := strings.Fields(line); len(words) > 2 && strings.HasPrefix(line, "#   ") {
+			said["CAP_"+words[1]] = strings.Join(words[2:], " ")
+		}
+	}
+	want := map[string]string{"CAP_AUDIT_WRITE": "sudo in the script"}
+	for _, c := range site.Capabilities {
+		want[c.Name] = c.For
+	}
+	if !maps.Equal(said, want) {
+		t.Errorf("the unit says %v, the table %v", said, want)
+	}
+	given := strings.Fields(strings.Join(unit(t, "smtp-gated.service")["CapabilityBoundingSet"], " "))
+	slices.Sort(given)
+	if names := slices.Sorted(maps.Keys(want)); !slices.Equal(given, names) {
+		t.Errorf("the unit gives %v, wanted %v", given, names)
 	}
 }
 

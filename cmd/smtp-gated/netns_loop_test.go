@@ -32,7 +32,7 @@ func TestCircle(t *testing.T) {
 	}
 	l.rules("nft -f nftables-redirect.nft")
 	l.rules("nft -f " + file)
-	i := interception{mode: "netfilter"}
+	i := interception{mode: "netfilter\nso_mark 1"} // not its own yet, but it may set one
 	g := i.gate(t, l)
 	defer explain(t, g)
 	f := labFamilies[0]

@@ -27,7 +27,7 @@ func tproxyLab(t *testing.T, own string) (*lab, *gate) {
 // each generation has sockets of its own kind.
 func TestTproxyByReload(t *testing.T) {
 	t.Parallel()
-	l, g := tproxyLab(t, "fixed")
+	l, g := tproxyLab(t, "fixed\nso_mark 1") // so that it keeps what tproxy needs
 	defer explain(t, g)
 	f := labFamilies[0]
 	if l.reachable(f, false) {

@@ -47,6 +47,25 @@ func (u User) walk(root, path string, need fs.FileMode) (at string, err error) {
 	return "", nil
 }
 
+// Unwritable returns what keeps u, by its mode, from making a file at path and the
+// folders to it that are missing, or, if it is there and meant to be written to, from
+// that; empty if nothing does. The way there does not count.
+func (u User) Unwritable(path string, existing bool) (at string) {
+	if info, err := os.Stat(path); err == nil && existing && !u.May(info, 0o2) {
+		return path
+	}
+	for at = filepath.Clean(path); at != "/"; {
+		at = filepath.Dir(at)
+		if info, err := os.Stat(at); err == nil {
+			if !u.May(info, 0o3) {
+				return at
+			}
+			return ""
+		}
+	}
+	return ""
+}
+
 // May tells whether all the bits of need, as in the last digit of a mode, are granted.
 func (u User) May(info fs.FileInfo, need fs.FileMode) bool {
 	st := info.Sys().(*syscall.Stat_t)

@@ -93,12 +93,12 @@ func newFolder(path string, mode fs.FileMode, who User) error {
 	if err := os.Mkdir(path, mode); err != nil {
 		return err
 	}
-	if who.UID >= 0 {
-		if err := os.Lchown(path, who.UID, who.GID); err != nil {
-			return err
-		}
+	// The umask may have taken some. Once it is somebody else's that takes a privilege
+	// more.
+	if err := os.Chmod(path, mode); err != nil || who.UID < 0 {
+		return err
 	}
-	return os.Chmod(path, mode) // the umask may have taken some
+	return os.Lchown(path, who.UID, who.GID)
 }
 
 // CommonFolder returns the smallest directory there is that holds all files, with

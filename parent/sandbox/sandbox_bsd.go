@@ -25,6 +25,12 @@ var Kernels []string
 // Layers names what holds a room of this build. Nothing is missing here.
 func Layers(string) (have, missing []string) { return []string{"users", "chroot"}, nil }
 
+// Capabilities returns none, and Keep keeps everything: here root's power is one piece.
+func Capabilities() (uint64, error) { return 0, nil }
+
+// Keep does nothing, see Capabilities.
+func Keep(uint64, bool) error { return nil }
+
 // SetCloseOnExec keeps what our own starter left open from going on to who we
 // start.
 func SetCloseOnExec() {

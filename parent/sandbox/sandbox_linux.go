@@ -30,14 +30,15 @@ func setUID(n int) error        { return syscall.Setresuid(n, n, n) }
 func setRlimit(l *unix.Rlimit, n uint64) { l.Cur, l.Max = n, n }
 
 // dropBoundingSet empties the bounding set: no program this process could ever
-// start gains a capability. It needs a privilege itself, so it comes first.
+// start gains a capability. It needs a privilege itself, so it comes first. Without
+// that one the set stays: a parent that is root has said so.
 func dropBoundingSet() error {
 	for c := range uintptr(64) {
 		switch err := prctl(unix.PR_CAPBSET_DROP, c, 0); err {
 		case nil:
 		case unix.EINVAL: // past the last one this kernel knows
 			return nil
-		case unix.EPERM: // we have no privilege to begin with
+		case unix.EPERM: // no CAP_SETPCAP
 			return nil
 		default:
 			return fmt.Errorf("drop capability %d: %w", c, err)

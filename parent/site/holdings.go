@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/parent/host"
+	"github.com/smtp-gated/smtp-gated/parent/sandbox"
 	"github.com/smtp-gated/smtp-gated/parent/socket"
 )
 
@@ -23,15 +24,20 @@ type Holdings struct {
 	PidFile   *host.PidFile
 	Control   *socket.Control
 	Ledger    *os.File // where counters outlive their keeper
+
+	privilege
 }
 
-// Acquire takes hold of them, if no other family has them. The pid file is not
-// written yet.
+// Acquire takes hold of them, if no other family has them, and says what of root's
+// power is missing. The pid file is not written yet.
 func (s *Site) Acquire() (_ *Holdings, err error) {
 	h := new(Holdings)
 	defer func() {
 		if err != nil {
 			h.RemoveNames()
+			have, _ := sandbox.Capabilities()
+			lacking, _ := Missing(s.Needs(nil), have)
+			err = blame(err, lacking)
 		}
 	}()
 	if h.Listeners, err = socket.NewSet(); err != nil {
@@ -53,7 +59,7 @@ func (s *Site) Acquire() (_ *Holdings, err error) {
 	if h.Ledger, err = host.NamelessFile("ledger"); err != nil {
 		return nil, err
 	}
-	return h, nil
+	return h, h.assess(s)
 }
 
 // Listen returns the listeners of a site, and finds out whether its sessions can be

@@ -199,8 +199,8 @@ func (l *lookout) addresses() {
 	}
 }
 
-func (l *lookout) listening() string {
-	if len(l.Listen) > 0 {
+func (s *Site) listening() string {
+	if len(s.Listen) > 0 {
 		return "listen"
 	}
 	return "bind_address"

@@ -12,13 +12,12 @@ import (
 	"github.com/smtp-gated/smtp-gated/parent/sandbox"
 )
 
-// Sandbox says where a room lives that wants so many descriptors, 0: as many as there
-// are. local are the names of the scanners' sockets below its root, if it lives at
-// them.
-func (s *Site) Sandbox(r Room, files uint64) (spec *sandbox.Spec, local map[string]string) {
+// Sandbox says where a room lives. local are the names of the scanners' sockets below
+// its root, if it lives at them.
+func (s *Site) Sandbox(r Room) (spec *sandbox.Spec, local map[string]string) {
 	spec = sandbox.New()
 	spec.Identity, spec.Chroot = sandbox.Identity(s.who[r.Name]), s.Rooted
-	spec.MaxFiles, spec.CoreSize, spec.Nice = s.affordable(r, files), s.LimitCore, s.Priority
+	spec.MaxFiles, spec.CoreSize, spec.Nice = s.affordable(r), s.LimitCore, s.Priority
 	if !s.Rooted {
 		spec.Nice = max(spec.Nice, 0)
 	}
@@ -60,7 +59,8 @@ func (s *Site) logsToFile() bool {
 }
 
 // affordable keeps a limit within what we may give without privilege.
-func (s *Site) affordable(r Room, n uint64) uint64 {
+func (s *Site) affordable(r Room) uint64 {
+	n := r.Files(s)
 	var have unix.Rlimit
 	if s.Rooted || n == 0 || unix.Getrlimit(unix.RLIMIT_NOFILE, &have) != nil || n <= uint64(have.Max) {
 		return n

@@ -37,6 +37,7 @@ type Room struct {
 	User   string // the option that names its user
 	Groups bool   // keeps its user's supplementary groups
 	Root   Root
+	Files  func(*Site) uint64 // RLIMIT_NOFILE, 0: as it is
 }
 
 // Root says what a room's root directory is.
@@ -85,14 +86,18 @@ func (s *Site) Prepare() (err error) {
 	if err := s.checkRates(); err != nil {
 		return err
 	}
-	found := s.lookAround()
-	s.Log.Warnings(found)
-	for _, w := range found {
+	s.warn(s.lookAround())
+	return nil
+}
+
+// warn logs what is odd, and shows it to whoever started us.
+func (s *Site) warn(all []config.Warning) {
+	s.Log.Warnings(all)
+	for _, w := range all {
 		if s.Watched {
 			fmt.Fprintln(os.Stderr, "smtp-gated: warning:", w)
 		}
 	}
-	return nil
 }
 
 // at returns the room whose root is r, if there is one.

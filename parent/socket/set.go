@@ -21,6 +21,9 @@ func NewSet() (*Set, error) {
 	return &Set{all, make(map[netip.AddrPort]*Listener)}, err
 }
 
+// Given tells whether they are: then none is ever opened here.
+func (s *Set) Given() bool { return len(s.given) > 0 }
+
 // Listen returns the listeners of a generation with so many workers: those given, else
 // one for each address, open already or reserved now. A transparent one takes
 // connections that are not for our addresses. After an error, what was reserved waits
