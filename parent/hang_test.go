@@ -26,7 +26,7 @@ func testOptions(o *Options) {
 	if path == "" {
 		return
 	}
-	o.killProcess = func(p *os.Process) {
+	o.killProcess = func(p *os.Process) error {
 		go func() {
 			for {
 				if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
@@ -36,6 +36,7 @@ func testOptions(o *Options) {
 				time.Sleep(10 * time.Millisecond)
 			}
 		}()
+		return nil
 	}
 }
 

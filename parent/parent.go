@@ -42,8 +42,8 @@ type Options struct {
 	// room gets: for tests.
 	Kernel, Without string
 
-	askEvery    time.Duration     // other than the constant, for tests
-	killProcess func(*os.Process) // other than KILL, for tests
+	askEvery    time.Duration           // other than the constant, for tests
+	killProcess func(*os.Process) error // other than KILL, for tests
 }
 
 // parent is the head of the family. Only the loop touches it.

@@ -279,6 +279,21 @@ func TestPrivilegeInstead(t *testing.T) {
 	h.waitFor("there is no CAP_DAC_READ_SEARCH to pass through folders of other users", 1)
 }
 
+// TestPrivilegeToKill: a room that cannot be ended does not keep the family, and it is
+// said.
+func TestPrivilegeToKill(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.startAlone(lacking(unix.CAP_KILL))
+	h.working()
+	h.stop(h.room("lookupd")...)
+	h.signal(unix.SIGTERM)
+	h.waitFor("room cannot be killed room=lookupd, member=1, error=operation not permitted", 1)
+	if s := h.end(); s != 0 {
+		t.Errorf("exit status %d", s)
+	}
+}
+
 // TestPrivilegeByReload: a reload that needs more than is left changes nothing, and
 // says why.
 func TestPrivilegeByReload(t *testing.T) {

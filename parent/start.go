@@ -29,11 +29,12 @@ func (p *parent) start(r *room, g *generation, index int) (*child, error) {
 	var err error
 	m.Process, err = spawn.Start(order,
 		spawn.Events{
-			Message:   func(r link.Request) { p.post(func() { p.onMessage(m, r) }) },
-			LinkEnded: func(err error) { p.post(func() { p.onLinkEnd(m, err) }) },
-			Line:      func(text string) { p.post(func() { m.onStderr(text) }) },
-			Ended:     func(err error) { p.post(func() { p.onEnd(m, err) }) },
-			Stuck:     func() { p.post(func() { p.onStuck(m) }) },
+			Message:    func(r link.Request) { p.post(func() { p.onMessage(m, r) }) },
+			LinkEnded:  func(err error) { p.post(func() { p.onLinkEnd(m, err) }) },
+			Line:       func(text string) { p.post(func() { m.onStderr(text) }) },
+			Ended:      func(err error) { p.post(func() { p.onEnd(m, err) }) },
+			Unkillable: func(err error) { m.log.Error("room cannot be killed", "error", err) },
+			Stuck:      func() { p.post(func() { p.onStuck(m) }) },
 		})
 	if err != nil {
 		return nil, err

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"strings"
 	"syscall"
 	"testing"
 )
@@ -12,7 +13,7 @@ import (
 func TestConfine(t *testing.T) {
 	const word = "CONFINE"
 	if promises := os.Getenv(word); promises != "" {
-		if err := Confine(Rights{Promises: promises}); err != nil {
+		if err := Confine(&Rights{Words: strings.Fields(promises)}); err != nil {
 			os.Exit(3)
 		}
 		if _, err := os.ReadFile("/etc/hosts"); err != nil {

@@ -32,19 +32,20 @@ type Order struct {
 	Program string // to execute
 	Room    imsg.Room
 	Spec    *sandbox.Spec
-	Threads int               // GOMAXPROCS, 0: the runtime decides
-	Kill    func(*os.Process) // other than KILL, for tests
+	Threads int                     // GOMAXPROCS, 0: the runtime decides
+	Kill    func(*os.Process) error // other than KILL, for tests
 }
 
 // Events are called when something has happened to a process, by goroutines of its
-// own: none may wait for long. Ended comes once, after the last Line, Stuck only
-// after Kill and perhaps after Ended.
+// own, but Unkillable by whoever calls Kill: none may wait for long. Ended comes once,
+// after the last Line, Stuck only after Kill and perhaps after Ended.
 type Events struct {
-	Message   func(link.Request) // it says something
-	LinkEnded func(error)        // without an error it has closed the link, or we have
-	Line      func(string)       // it writes to its stderr
-	Ended     func(error)        // it has; the error says how, as exec.Cmd's Wait
-	Stuck     func()             // it was killed and is there still
+	Message    func(link.Request) // it says something
+	LinkEnded  func(error)        // without an error it has closed the link, or we have
+	Line       func(string)       // it writes to its stderr
+	Ended      func(error)        // it has; the error says how, as exec.Cmd's Wait
+	Unkillable func(error)        // Kill fails
+	Stuck      func()             // it was killed and is there still
 }
 
 // Process is one that was started.
@@ -173,10 +174,12 @@ func (p *Process) Kill() {
 	if p.killed.Swap(true) {
 		return
 	}
-	if p.order.Kill == nil {
-		p.cmd.Process.Kill()
-	} else {
-		p.order.Kill(p.cmd.Process)
+	kill := p.order.Kill
+	if kill == nil {
+		kill = (*os.Process).Kill
+	}
+	if err := kill(p.cmd.Process); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		p.events.Unkillable(err)
 	}
 	time.AfterFunc(Grace, p.events.Stuck)
 }
