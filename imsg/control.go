@@ -2,6 +2,12 @@
 
 package imsg
 
+import "time"
+
+// Orders is how often lockd passes a Reload or a Stop on. One that does so at more than
+// twice the pace is ended: no operator made it do that.
+var Orders = Pace{Burst: 60, Every: 100 * time.Millisecond}
+
 // Status asks for the family's state.
 type Status struct{}
 

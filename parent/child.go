@@ -28,6 +28,7 @@ type child struct {
 	alsoServes      []int // indexes of dead workers whose sockets it serves as well
 	state           imsg.MemberState
 	brake           spawn.Brake       // of its predecessors
+	conduct         conduct           // how it has kept the rules
 	saidHello       bool              // has said who it is
 	ready           bool              // has said so
 	drained         bool              // a worker: has stopped accepting
@@ -53,11 +54,20 @@ func (m *child) onStderr(text string) {
 	}
 }
 
+// expel ends a room that does what it may not. That is said once.
+func (m *child) expel(why string, args ...any) {
+	if m.Killed() {
+		return
+	}
+	m.log.Error(why, args...)
+	m.Link.Close()
+	m.Kill()
+}
+
 // tell sends, and ends a room that does not take what it is told.
 func (m *child) tell(msg imsg.Notice, files ...*os.File) {
 	if err := m.Tell(msg, files...); err != nil {
-		m.log.Error("room does not listen", "error", err)
-		m.Kill()
+		m.expel("room does not listen", "error", err)
 	}
 }
 

@@ -108,6 +108,19 @@ func testRoom(self imsg.Room, f *os.File) error {
 				p.Log().Info("dying")
 				os.Exit(7)
 			}
+			if ordered("chatter") {
+				for err := error(nil); err == nil; {
+					_, err = os.Stderr.WriteString("\nla la\n")
+				}
+			}
+			if ordered("late") {
+				go func() {
+					for err := error(nil); err != imsg.Gone; {
+						_, err = link.Ask(p, &imsg.Reload{}, time.Nanosecond)
+					}
+				}()
+			}
+			flood(p, ordered)
 			for _, n := range []struct {
 				order string
 				imsg.Sockets
@@ -129,7 +142,7 @@ func testRoom(self imsg.Room, f *os.File) error {
 			p.Log().Info("packet filter", "room", self, "started", started)
 			held = append(held, r.Files...)
 		case *imsg.Drain:
-			if self == imsg.Session && !ordered("deaf") {
+			if self == imsg.Session && !ordered("deaf") && !m.End {
 				p.Send(&imsg.Drained{})
 			}
 			// Not to the log: that is not written any more when we leave.
@@ -149,6 +162,34 @@ func testRoom(self imsg.Room, f *os.File) error {
 }
 
 var held []*os.File
+
+// flood says one message for ever, if so ordered.
+func flood(p *process.Parent, ordered func(string) bool) {
+	for i := range imsg.Table {
+		e := &imsg.Table[i]
+		if !e.To.Has(imsg.Parent) || !ordered("flood="+e.Name) {
+			continue
+		}
+		switch m := e.New().(type) {
+		case imsg.Notice:
+			go func() {
+				for err := error(nil); err != imsg.Gone; err = p.Send(m) {
+				}
+			}()
+		case *imsg.Reload:
+			floodQuestion(p, m)
+		case *imsg.Stop:
+			floodQuestion(p, m)
+		}
+	}
+}
+
+// floodQuestion asks as often as may be under way.
+func floodQuestion(p *process.Parent, q imsg.Question[imsg.Done]) {
+	for range 1000 {
+		go link.Ask(p, q, time.Hour)
+	}
+}
 
 // leave ends a room that drains; one that lingers does when there is a file "go".
 func leave(linger bool) {

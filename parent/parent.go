@@ -170,6 +170,20 @@ func (i *inbox) post(f func()) {
 	}
 }
 
+// deliver is post, and waits until it is dealt with: who has much to say has one thing
+// in the inbox at a time, beside what all others have there.
+func (i *inbox) deliver(f func()) {
+	done := make(chan struct{})
+	i.post(func() {
+		defer close(done)
+		f()
+	})
+	select {
+	case <-done:
+	case <-i.over:
+	}
+}
+
 // later has the loop do something after a while.
 func (i *inbox) later(pause time.Duration, do func()) {
 	time.AfterFunc(pause, func() { i.post(do) })

@@ -6,6 +6,7 @@ package parent
 
 import (
 	"slices"
+	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/link"
@@ -22,6 +23,7 @@ func (p *parent) start(r *room, g *generation, index int) (*child, error) {
 		room: r, log: p.log.With("room", r.Name, "member", number),
 		number: number, gen: g, index: index, local: local, state: imsg.Starting,
 	}
+	m.conduct.ask(&imsg.Hello{})
 	order := spawn.Order{Program: p.self, Room: r.Name, Spec: spec, Kill: p.killProcess}
 	if r.threads != nil {
 		order.Threads = r.threads(g.site)
@@ -29,9 +31,9 @@ func (p *parent) start(r *room, g *generation, index int) (*child, error) {
 	var err error
 	m.Process, err = spawn.Start(order,
 		spawn.Events{
-			Message:    func(r link.Request) { p.post(func() { p.onMessage(m, r) }) },
+			Message:    func(r link.Request) { p.deliver(func() { p.onMessage(m, r) }) },
 			LinkEnded:  func(err error) { p.post(func() { p.onLinkEnd(m, err) }) },
-			Line:       func(text string) { p.post(func() { m.onStderr(text) }) },
+			Line:       func(text string) { p.deliver(func() { m.onStderr(text) }) },
 			Ended:      func(err error) { p.post(func() { p.onEnd(m, err) }) },
 			Unkillable: func(err error) { m.log.Error("room cannot be killed", "error", err) },
 			Stuck:      func() { p.post(func() { p.onStuck(m) }) },
@@ -43,8 +45,15 @@ func (p *parent) start(r *room, g *generation, index int) (*child, error) {
 	return m, nil
 }
 
-// onMessage hears what a room says.
+// onMessage hears what a room says, until its end is decided.
 func (p *parent) onMessage(m *child, r link.Request) {
+	if m.stopping || m.Killed() {
+		return
+	}
+	if err := m.conduct.judge(r.Message, m.state != imsg.Starting, time.Now()); err != nil {
+		m.expel("room says what it may not", "message", imsg.Row(r.Message).Name, "error", err)
+		return
+	}
 	switch msg := r.Message.(type) {
 	case *imsg.Hello:
 		p.onHello(m, msg)
@@ -56,8 +65,7 @@ func (p *parent) onMessage(m *child, r link.Request) {
 		p.onBadPeer(m, msg)
 	case *imsg.Sockets:
 		if !m.gen.site.HandSockets(m.tell, msg) {
-			m.log.Error("room asks for sockets it cannot need", "number", msg.N)
-			m.Kill()
+			m.expel("room asks for sockets it cannot need", "number", msg.N)
 		}
 	case *imsg.Reload:
 		p.reload(func(err error) { link.ReplyTo(r, msg).Answer(p.reloads.outcome(err)) })
@@ -70,9 +78,8 @@ func (p *parent) onMessage(m *child, r link.Request) {
 
 // onHello briefs a room that has entered its sandbox.
 func (p *parent) onHello(m *child, h *imsg.Hello) {
-	if m.saidHello || h.Room != m.Name || h.PID != m.PID || h.Fingerprint != imsg.Fingerprint() {
-		m.log.Error("room is not who it should be")
-		m.Kill()
+	if h.Room != m.Name || h.PID != m.PID || h.Fingerprint != imsg.Fingerprint() {
+		m.expel("room is not who it should be")
 		return
 	}
 	m.saidHello = true
@@ -89,6 +96,7 @@ func (p *parent) onHello(m *child, h *imsg.Hello) {
 func (p *parent) configure(m *child, again bool) {
 	facts := m.gen.site.Facts(m.gen.listeners)
 	facts.Version, facts.CompileDate = p.Version, p.CompileDate
+	m.conduct.ask(&imsg.Ready{})
 	m.tell(m.slice(m.gen.site.Config, facts, m.local))
 	for _, g := range m.grants {
 		switch {
@@ -114,8 +122,8 @@ func (p *parent) configure(m *child, again bool) {
 // onReady passes the barrier: a generation starts when all its rooms are ready,
 // a replacement at once.
 func (p *parent) onReady(m *child) {
-	if m.ready || m.stopping || !m.saidHello {
-		return
+	if m.ready {
+		return // lockd, with another configuration
 	}
 	m.ready = true
 	if m.gen != p.coming {

@@ -59,6 +59,9 @@ func (p *parent) drain(m *child, closing []netip.AddrPort) {
 	}
 	m.state = imsg.Draining
 	p.family.dirty = true
+	if m.serves {
+		m.conduct.ask(&imsg.Drained{})
+	}
 	m.tell(&imsg.Drain{Closing: closing})
 }
 

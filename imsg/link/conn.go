@@ -39,6 +39,7 @@ type Conn struct {
 	done       chan struct{}
 	closed     atomic.Bool
 	overflowed atomic.Bool // closed because its queue was full of answers
+	pace       imsg.Pace   // of what is received; zero: any
 
 	sendMu  sync.Mutex
 	queue   []frame // waiting for the kernel; its first is being written by flush
@@ -124,6 +125,11 @@ func largest(one, other imsg.Room) int {
 	}
 	return n
 }
+
+// Limit has more than a pace allows be a bad message, whatever it is: an answer
+// nobody waits for costs its reader as much as a question. It must be called before
+// Serve.
+func (c *Conn) Limit(p imsg.Pace) { c.pace = p }
 
 // Peer returns the room at the other end.
 func (c *Conn) Peer() imsg.Room { return c.peer }

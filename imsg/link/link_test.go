@@ -497,3 +497,40 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+// TestLimitedLink: one that does not stop talking is cut off, whatever it says, also what
+// never reaches a handler.
+func TestLimitedLink(t *testing.T) {
+	for name, flood := range map[string]func(t *testing.T, c *Conn) error{
+		"notices": func(_ *testing.T, c *Conn) error { return c.Send(&imsg.Counts{}) },
+		"answers nobody waits for": func(_ *testing.T, c *Conn) error {
+			Request{conn: c, id: 7}.answer(&imsg.Live{})
+			return nil
+		},
+		"questions that are late": func(_ *testing.T, c *Conn) error {
+			m := &imsg.Enter{}
+			return c.send(imsg.Row(m), m, header{id: 7, until: 1}, nil)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, l := link(t, imsg.Session, imsg.Lockd)
+			l.Limit(imsg.Pace{Burst: 100, Every: time.Hour})
+			end := serve(l, func(Request) {})
+			serve(s, func(Request) {})
+			for range 100 {
+				if err := flood(t, s); err != nil {
+					t.Fatal(err)
+				}
+			}
+			select {
+			case err := <-end:
+				t.Fatalf("cut off within its limit: %v", err)
+			default:
+			}
+			flood(t, s)
+			if err := wait(t, end); !errors.Is(err, ErrBadMessage) || !strings.Contains(err.Error(), "it does not stop talking") {
+				t.Errorf("ended with %v", err)
+			}
+		})
+	}
+}

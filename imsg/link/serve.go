@@ -62,6 +62,7 @@ func (r Request) Close() { closeAll(r.Files) }
 func (c *Conn) Serve(handle Handler) error {
 	defer c.Close()
 	in := newReader(largest(c.peer, c.self) + headerLen)
+	heard := imsg.Meter{Pace: c.pace}
 	for {
 		data, files, err := c.receive(in)
 		if err != nil {
@@ -73,6 +74,10 @@ func (c *Conn) Serve(handle Handler) error {
 				return nil
 			}
 			return err
+		}
+		if c.pace.Burst > 0 && !heard.Take(1, time.Now()) {
+			closeAll(files)
+			return fmt.Errorf("from %s: %w", c.peer, bad("it does not stop talking"))
 		}
 		if err := c.take(data, files, handle); err != nil {
 			closeAll(files)

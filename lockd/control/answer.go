@@ -44,11 +44,24 @@ func (o *operator) answer(r link.Request) (give func()) {
 	case *imsg.RateReset:
 		return foundAside(s.House, r, m, StoreTurn, func() (*imsg.Done, error) { return s.resetRate(m), nil })
 	case *imsg.ReloadNow:
-		return found(r, m, func() (*imsg.Done, error) { return link.Ask(s.Parent, &imsg.Reload{}, reloadTime) })
+		return found(r, m, func() (*imsg.Done, error) { return askParent(s, &imsg.Reload{}, reloadTime) })
 	case *imsg.StopNow:
-		return found(r, m, func() (*imsg.Done, error) { return link.Ask(s.Parent, &imsg.Stop{Now: m.Now}, stopTime) })
+		return found(r, m, func() (*imsg.Done, error) { return askParent(s, &imsg.Stop{Now: m.Now}, stopTime) })
 	}
 	return func() { r.Fail(imsg.Invalid) }
+}
+
+// askParent has the parent do something. Operators who ask without end are told that we
+// are busy: the parent would end us for passing all of it on.
+func askParent(s *Service, q imsg.Question[imsg.Done], timeout time.Duration) (*imsg.Done, error) {
+	s.orderMu.Lock()
+	s.orders.Pace = imsg.Orders
+	passed := s.orders.Take(1, s.Now())
+	s.orderMu.Unlock()
+	if !passed {
+		return nil, imsg.Busy
+	}
+	return link.Ask(s.Parent, q, timeout)
 }
 
 // found has look find the answer to q, which r brought.

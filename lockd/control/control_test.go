@@ -189,6 +189,28 @@ func usual() imsg.LockdConfig {
 // order is what an operator has done.
 type order = imsg.Question[imsg.Done]
 
+// TestOrdersAreBounded: operators cannot make lockd ask the parent so often that it is
+// taken for one that has lost its mind.
+func TestOrdersAreBounded(t *testing.T) {
+	now := time.Now()
+	h := open(t, usual(), func(d *desk) { d.Now = func() time.Time { return now.Add(time.Duration(d.ahead.Load())) } })
+	c := h.connect()
+	for range imsg.Orders.Burst {
+		ask(t, c, &imsg.ReloadNow{})
+		receive(t, h.asked)
+	}
+	for _, q := range []order{&imsg.ReloadNow{}, &imsg.StopNow{}} {
+		if _, err := link.Ask(c, q, patience); err != imsg.Busy {
+			t.Errorf("%T, one too many: %v", q, err)
+		}
+	}
+	if len(h.asked) > 0 {
+		t.Error("the parent was asked")
+	}
+	h.ahead.Add(int64(imsg.Orders.Every))
+	ask(t, c, &imsg.ReloadNow{})
+}
+
 func TestReloadAndStop(t *testing.T) {
 	h := open(t, usual(), func(d *desk) { d.answer = imsg.Done{Errno: imsg.Invalid, Detail: "gate.conf:3: what?"} })
 	c := h.connect()

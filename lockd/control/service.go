@@ -7,6 +7,7 @@ package control
 import (
 	"log/slog"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
@@ -28,6 +29,9 @@ type Service struct {
 	Load     func() float64 // average of the last minute, 0 if the system tells none
 
 	listener controlListener
+
+	orderMu sync.Mutex
+	orders  imsg.Meter // of what the parent is asked
 }
 
 // Open serves the listening socket f, which it takes over. An older one is closed.

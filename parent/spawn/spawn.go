@@ -27,6 +27,9 @@ const (
 	Grace = 5 * time.Second
 )
 
+// talk is how much a process may say, answers and all. No honest one comes near to it.
+var talk = imsg.Pace{Burst: 4096, Every: 500 * time.Microsecond}
+
 // Order is what a process is started with.
 type Order struct {
 	Program string // to execute
@@ -72,6 +75,7 @@ func Start(o Order, e Events) (*Process, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", o.Room, err)
 	}
+	conn.Limit(talk)
 	crash, stderr, err := os.Pipe()
 	if err != nil {
 		conn.Close()
@@ -118,7 +122,9 @@ func (p *Process) follow(crash *os.File) {
 	go func() {
 		defer close(read)
 		defer crash.Close()
-		readLines(crash, p.events.Line)
+		if !readLines(crash, p.events.Line) {
+			p.KillLater() // one that crashes ends by itself, and we learn how
+		}
 	}()
 	go func() { p.events.LinkEnded(p.Link.Serve(p.events.Message)) }()
 	err := p.cmd.Wait()

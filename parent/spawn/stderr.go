@@ -9,27 +9,36 @@ import (
 	"io"
 	"strings"
 	"time"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
 )
 
 const (
-	maxLines  = 300         // that are heard
-	maxLine   = 1000        // octets of one
+	maxLine   = 1000        // octets of one line
 	lateCrash = time.Second // for the rest after the end
 )
 
-// readLines reads until there is no more.
-func readLines(stderr io.Reader, heard func(string)) {
+// lines is how many are heard: those of a crash at once, and what a process may have
+// to say now and then in a long life.
+var lines = imsg.Pace{Burst: 300, Every: time.Second}
+
+// tooMuch is heard in place of what follows.
+const tooMuch = "(more than is heard: the rest is lost)"
+
+// readLines reads until there is no more, which is true, or too much.
+func readLines(stderr io.Reader, heard func(string)) bool {
 	in := bufio.NewReaderSize(stderr, maxLine)
-	for n := 0; ; {
+	meter := imsg.Meter{Pace: lines}
+	for {
 		line, err := in.ReadSlice('\n')
 		if err != nil && !errors.Is(err, bufio.ErrBufferFull) && len(line) == 0 {
-			return
+			return true
 		}
-		text := strings.TrimRight(strings.ReplaceAll(string(line), "\t", "  "), "\n")
-		if text == "" {
-			continue
+		if !meter.Take(1, time.Now()) { // an empty one costs us as much
+			heard(tooMuch)
+			return false
 		}
-		if n++; n <= maxLines {
+		if text := strings.TrimRight(strings.ReplaceAll(string(line), "\t", "  "), "\n"); text != "" {
 			heard(text)
 		}
 	}

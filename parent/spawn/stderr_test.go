@@ -2,12 +2,13 @@ package spawn
 
 import (
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 )
 
 // TestReadLines: of what a process writes, lines are heard that hold something, none
-// longer than a log takes, and not for ever.
+// longer than a log takes.
 func TestReadLines(t *testing.T) {
 	long := strings.Repeat("x", maxLine)
 	for text, want := range map[string][]string{
@@ -17,14 +18,36 @@ func TestReadLines(t *testing.T) {
 		"\n\n" + long + "\n": {long},
 	} {
 		var got []string
-		readLines(strings.NewReader(text), func(line string) { got = append(got, line) })
+		if !readLines(strings.NewReader(text), func(line string) { got = append(got, line) }) {
+			t.Errorf("%q is too much", text)
+		}
 		if fmt.Sprint(got) != fmt.Sprint(want) {
 			t.Errorf("%q: %q", text, got)
 		}
 	}
-	n := 0
-	readLines(strings.NewReader(strings.Repeat("a\n", 2*maxLines)), func(string) { n++ })
-	if n != maxLines {
-		t.Errorf("%d lines", n)
+}
+
+// endless is one text again and again.
+type endless string
+
+func (e endless) Read(b []byte) (n int, err error) {
+	for n+len(e) <= len(b) {
+		n += copy(b[n:], e)
+	}
+	return n, nil
+}
+
+// TestReadTooMuch: neither are they read for ever, whatever stands in them, and that
+// some are not is said once.
+func TestReadTooMuch(t *testing.T) {
+	for _, text := range []string{"a\n", "\n", "x", "\x00"} {
+		var got []string
+		if readLines(io.Reader(endless(text)), func(line string) { got = append(got, line) }) {
+			t.Errorf("%q: there was an end", text)
+		}
+		// A few more come in while it is read.
+		if n := len(got); n == 0 || n > 2*lines.Burst || got[n-1] != tooMuch {
+			t.Errorf("%q: %d lines, the last %q", text, n, got[max(n-1, 0):])
+		}
 	}
 }
