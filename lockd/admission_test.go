@@ -248,3 +248,35 @@ func BenchmarkEnterLeave(b *testing.B) {
 		w.say(&imsg.Leave{Number: w.enter("192.0.2.7").Number})
 	}
 }
+
+// TestFreshLink: a worker that gets another link has but that one. What it announces by
+// it counts once, and it may go on.
+func TestFreshLink(t *testing.T) {
+	h := open(t, plan{config: usual()})
+	old := h.worker(3)
+	number := old.enter("192.0.2.7").Number
+	again := h.hire(3)
+	receive(t, old.Done())
+	again.say(&imsg.Announce{Sessions: []imsg.LiveSession{{Number: number, Client: at("192.0.2.7")}}, Last: true})
+	if a := again.enter("192.0.2.7"); a.Sessions != 2 || a.Same != 2 {
+		t.Errorf("%+v, want 2 sessions", a)
+	}
+}
+
+// TestEndedWorker: a worker that is no more, as the parent says, has no sessions, though
+// something holds its link open; what it said before counts.
+func TestEndedWorker(t *testing.T) {
+	h := open(t, plan{config: usual()})
+	one, two := h.worker(1), h.worker(2)
+	one.enter("192.0.2.7")
+	one.say(&imsg.Counts{Add: []uint64{imsg.CountTotal: 2}})
+	h.Tell(&imsg.Family{Rooms: []imsg.Member{{Room: imsg.Session, Member: 2}, {Room: imsg.Scand, Member: 1}}})
+	receive(t, one.Done())
+	imsgtest.Until(t, "its session is gone", func() bool { return h.liveCount() == 0 })
+	if a := two.enter("192.0.2.7"); a.Sessions != 1 {
+		t.Errorf("%+v", a)
+	}
+	if s := ask(t, h.operators()(), &imsg.Status{}); s.Counters[imsg.CountTotal] != 2 {
+		t.Errorf("its last words were lost: %v", s.Counters)
+	}
+}

@@ -170,6 +170,7 @@ func (srv *server) fromParent(r link.Request) {
 	case *imsg.Family:
 		srv.mu.Lock()
 		srv.family = *m
+		srv.dropEnded()
 		srv.mu.Unlock()
 	case *imsg.Start:
 		srv.mu.Lock()

@@ -4,6 +4,7 @@
 package lockd
 
 import (
+	"slices"
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
@@ -14,6 +15,9 @@ import (
 // announceTime is how long admission waits for workers to say what is live.
 const announceTime = 2 * time.Second
 
+// lastWords is how long is read what a worker has said that is no more.
+const lastWords = time.Second
+
 // worker is one link to a session room.
 type worker struct {
 	member    int
@@ -21,6 +25,7 @@ type worker struct {
 	sessions  int  // live ones
 	announced bool // it said all, or its time was up
 	last      bool // it said the last
+	ended     bool // the parent says so
 	gone      bool
 }
 
@@ -34,6 +39,12 @@ func (srv *server) attachWorker(r link.Request, m *imsg.Peer) error {
 	}
 	w.conn = conn
 	srv.workers[w] = struct{}{}
+	for old := range srv.workers {
+		if old.member == m.Member && old != w { // that link is broken: what lives there is announced again
+			old.conn.Close()
+			srv.forget(old)
+		}
+	}
 	late := time.AfterFunc(announceTime, func() { srv.overdue(w) })
 	go func() {
 		<-conn.Done()
@@ -164,10 +175,33 @@ func (srv *server) settle() {
 	}
 }
 
-// lost forgets a worker that ended, and its sessions with it.
+// lost follows up on the end of a link.
 func (srv *server) lost(w *worker) {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
+	if !w.gone {
+		srv.forget(w)
+	}
+}
+
+// dropEnded cuts the links of workers that are no more: what such a one has left behind
+// may hold its end open. Its last words are heard. The parent tells of a worker before it
+// hands over its link. mu is held.
+func (srv *server) dropEnded() {
+	for w := range srv.workers {
+		listed := func(m imsg.Member) bool { return m.Room == imsg.Session && m.Member == w.member }
+		if !w.ended && !slices.ContainsFunc(srv.family.Rooms, listed) {
+			w.ended = true
+			time.AfterFunc(lastWords, func() {
+				w.conn.Close()
+				srv.lost(w)
+			})
+		}
+	}
+}
+
+// forget does without a worker, and its sessions with it; mu is held.
+func (srv *server) forget(w *worker) {
 	w.gone = true
 	delete(srv.workers, w)
 	srv.barrier.drop(w)
