@@ -37,7 +37,7 @@ type child struct {
 	stuckBefore     *child            // a stuck one whose place it took, or its predecessors did
 	replaceLater    bool              // stuck, and not replaced yet
 	unready         int               // times it was asked and not ready
-	accusations     int               // reports about stronger rooms
+	quarrels        quarrels          // with others
 	firstStderrLine string            // of it
 	trap            sandbox.Trap      // reads the others
 	local           map[string]string // scand: the sockets' names below its root
@@ -62,6 +62,11 @@ func (m *child) expel(why string, args ...any) {
 	m.log.Error(why, args...)
 	m.Link.Close()
 	m.Kill()
+}
+
+// breach ends a room that has broken a rule.
+func (m *child) breach(msg imsg.Message, err error) {
+	m.expel("room says what it may not", "message", imsg.Row(msg).Name, "error", err)
 }
 
 // tell sends, and ends a room that does not take what it is told.

@@ -217,7 +217,7 @@ type house struct {
 	err   error
 }
 
-const patience = imsgtest.Patience
+const patience = imsgtest.Patience / 10
 
 // newHouse makes a folder with a configuration. Root's families run as nobody.
 func newHouse(t *testing.T, options ...string) *house {

@@ -322,20 +322,6 @@ func TestDrainTimeout(t *testing.T) {
 	h.waitFor("closing=0 end=true", 2)
 }
 
-// TestBadPeer: a weaker room's word ends nobody above it; a stronger one's does.
-func TestBadPeer(t *testing.T) {
-	h := newHouse(t, "workers 1", "proxy_name accuse:session")
-	h.start(true)
-	h.waitFor("room reported for a bad message room=lockd", maxAccusations)
-	h.waitFor("room ended unasked room=session", 1)
-	if n := h.count("room ended unasked room=lockd"); n != 0 {
-		t.Error("a session had lockd ended")
-	}
-	h = newHouse(t, "workers 1", "proxy_name accuse:lockd")
-	h.start(true)
-	h.waitFor("room ended unasked room=session", 1)
-}
-
 func TestNotify(t *testing.T) {
 	h := newHouse(t)
 	path := filepath.Join(h.dir, "notify")

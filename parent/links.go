@@ -1,4 +1,4 @@
-// Which rooms talk to each other, and what is done when one says what it may not.
+// Which rooms talk to each other.
 
 package parent
 
@@ -6,9 +6,6 @@ import (
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/link"
 )
-
-// maxAccusations is how many reports about stronger rooms are heard.
-const maxAccusations = 8
 
 // linked tells whether two rooms share a link. Rooms of one generation talk to
 // each other and to the lasting room; only the newest script runner gets work.
@@ -33,25 +30,4 @@ func (p *parent) link(a, b *child) {
 	b.tell(&imsg.Peer{Room: a.Name, Member: a.number}, two)
 	one.Close()
 	two.Close()
-}
-
-// onBadPeer hears that a room said what it may not. It is ended and replaced,
-// unless the report comes from a weaker one: that gets a fresh link, a few times.
-func (p *parent) onBadPeer(by *child, msg *imsg.BadPeer) {
-	for _, m := range p.family.children {
-		if m.Name != msg.Room || m.number != msg.Member || !p.linked(by, m) {
-			continue
-		}
-		m.log.Error("room reported for a bad message", "by", by.String())
-		if by.rank() < m.rank() {
-			m.Kill()
-			return
-		}
-		if by.accusations++; by.accusations > maxAccusations {
-			by.Kill()
-			return
-		}
-		p.link(by, m)
-		return
-	}
 }

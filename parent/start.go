@@ -22,6 +22,7 @@ func (p *parent) start(r *room, g *generation, index int) (*child, error) {
 	m := &child{
 		room: r, log: p.log.With("room", r.Name, "member", number),
 		number: number, gen: g, index: index, local: local, state: imsg.Starting,
+		quarrels: make(quarrels),
 	}
 	m.conduct.ask(&imsg.Hello{})
 	order := spawn.Order{Program: p.self, Room: r.Name, Spec: spec, Kill: p.killProcess}
@@ -51,7 +52,7 @@ func (p *parent) onMessage(m *child, r link.Request) {
 		return
 	}
 	if err := m.conduct.judge(r.Message, m.state != imsg.Starting, time.Now()); err != nil {
-		m.expel("room says what it may not", "message", imsg.Row(r.Message).Name, "error", err)
+		m.breach(r.Message, err)
 		return
 	}
 	switch msg := r.Message.(type) {
