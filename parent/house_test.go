@@ -19,6 +19,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 	"github.com/smtp-gated/smtp-gated/imsg/link"
@@ -113,6 +115,9 @@ func testRoom(self imsg.Room, f *os.File) error {
 					_, err = os.Stderr.WriteString("\nla la\n")
 				}
 			}
+			if ordered("fork") {
+				leaveBehind(p, self)
+			}
 			if ordered("late") {
 				go func() {
 					for err := error(nil); err != imsg.Gone; {
@@ -162,6 +167,27 @@ func testRoom(self imsg.Room, f *os.File) error {
 }
 
 var held []*os.File
+
+// leaveBehind starts processes that outlive us: a child that holds all our descriptors,
+// another in a session of its own, and one whose parent is gone, which has a child.
+func leaveBehind(p *process.Parent, self imsg.Room) {
+	for _, line := range []string{
+		"exec sleep 1000",
+		"exec setsid sleep 1000",
+		"setsid sh -c 'sleep 1000 & exec sleep 1000' & exit",
+	} {
+		cmd := exec.Command("/bin/sh", "-c", line)
+		for fd := 3; fd < 32; fd++ {
+			if n, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD, 100); err == nil {
+				cmd.ExtraFiles = append(cmd.ExtraFiles, os.NewFile(uintptr(n), "ours"))
+			}
+		}
+		if err := cmd.Start(); err != nil {
+			p.Log().Error("fork", "error", err)
+		}
+	}
+	p.Log().Info("has children", "room", self)
+}
 
 // flood says one message for ever, if so ordered.
 func flood(p *process.Parent, ordered func(string) bool) {
@@ -217,7 +243,7 @@ type house struct {
 	err   error
 }
 
-const patience = imsgtest.Patience / 10
+const patience = imsgtest.Patience
 
 // newHouse makes a folder with a configuration. Root's families run as nobody.
 func newHouse(t *testing.T, options ...string) *house {

@@ -53,9 +53,10 @@ type parent struct {
 	rooted bool   // rooms get users and roots of their own
 
 	inbox
-	signals chan os.Signal
-	done    bool  // ends the loop
-	err     error // why, if not as wished
+	signals    chan os.Signal
+	childEnded chan os.Signal
+	done       bool  // ends the loop
+	err        error // why, if not as wished
 
 	log      *site.Log
 	notify   *host.Notifier
@@ -63,6 +64,7 @@ type parent struct {
 
 	family family
 	generations
+	orphans   orphans
 	reloads   reloads
 	dumps     dumps
 	stopping  bool
@@ -82,6 +84,7 @@ func Run(o Options) (err error) {
 	p := &parent{
 		Options: o, rooted: os.Geteuid() == 0, notify: notify,
 		inbox: inbox{make(chan func(), 64), make(chan struct{})}, signals: make(chan os.Signal, 8),
+		childEnded: make(chan os.Signal, 1), orphans: orphans{rooms: make(map[int]bool)},
 		family: family{
 			started: map[imsg.Room]int{},
 			report:  imsg.Family{Version: o.Version, Config: o.Config, Started: time.Now().UnixNano()},
@@ -91,6 +94,7 @@ func Run(o Options) (err error) {
 	p.askEvery = cmp.Or(p.askEvery, askEvery)
 	// From the first moment on: one that comes early must not end us half made.
 	signal.Notify(p.signals, unix.SIGHUP, unix.SIGUSR1, unix.SIGTERM, unix.SIGQUIT, unix.SIGINT)
+	signal.Notify(p.childEnded, unix.SIGCHLD)
 	c, warnings, err := config.Read(o.Config)
 	if err != nil {
 		return err
@@ -123,6 +127,9 @@ func (p *parent) open(c *config.Config) (s *site.Site, err error) {
 	sandbox.SetCloseOnExec()
 	sandbox.SetName("smtp-gated") // started by Detach it would be called exe
 	if err := os.Chdir("/"); err != nil {
+		return nil, err
+	}
+	if err := p.adoptOrphans(); err != nil {
 		return nil, err
 	}
 	p.log = site.NewLog()
@@ -207,6 +214,8 @@ func (p *parent) loop() {
 			f()
 		case s := <-p.signals:
 			p.signalled(s)
+		case <-p.childEnded:
+			p.sweepSoon()
 		case <-ask.C:
 			p.askRooms(time.Now())
 			ask.Reset(p.askEvery)

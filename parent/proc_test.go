@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/smtp-gated/smtp-gated/parent/sandbox"
 )
 
 // TestRoomsInProc looks at every room the way an admin who does not trust us would.
@@ -76,6 +78,10 @@ func inspect(t *testing.T, h *house, p proc, root bool) {
 				t.Errorf("%s is %s in a thread, %s in another", key, got, want)
 			}
 		}
+	}
+
+	if sandbox.Marked(p.pid) == script {
+		t.Errorf("what %s starts is taken for a room's: %t", p.room, !script)
 	}
 
 	want := map[string]string{"session": "msg", "action": "msg", "lockd": "lock", "scand": "run/empty", "lookupd": "run/empty"}[p.room]

@@ -12,6 +12,7 @@ import (
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/logs"
+	"github.com/smtp-gated/smtp-gated/parent/host"
 	"github.com/smtp-gated/smtp-gated/parent/spawn"
 )
 
@@ -33,6 +34,11 @@ func (p *parent) onLinkEnd(m *child, err error) {
 
 // onEnd follows up on a room's end.
 func (p *parent) onEnd(m *child, err error) {
+	delete(p.orphans.rooms, m.PID)
+	if !m.scripts {
+		host.EndGroup(m.PID)
+	}
+	p.sweepSoon()
 	if m.stuck {
 		p.onLateEnd(m)
 		return

@@ -43,6 +43,7 @@ func (p *parent) start(r *room, g *generation, index int) (*child, error) {
 		return nil, err
 	}
 	p.family.add(m)
+	p.orphans.rooms[m.PID] = true
 	return m, nil
 }
 

@@ -143,6 +143,9 @@ func (p *parent) stop(now bool) {
 // dismissAll dismisses the rooms in the order in which they are needed no more.
 func (p *parent) dismissAll() {
 	if len(p.family.children) == 0 {
+		if p.left() {
+			return
+		}
 		p.log.Say(logs.LevelNotice, "stopped")
 		p.done = true
 		return

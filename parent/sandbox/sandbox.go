@@ -143,6 +143,11 @@ func Parse(args []string) (*Spec, error) {
 func (s *Spec) Enter() error {
 	SetName(s.Name)
 	ignoreSignals()
+	if !s.Scripts {
+		if err := mark(); err != nil {
+			return err
+		}
+	}
 	if s.MaxFiles > 0 {
 		if err := setLimit(unix.RLIMIT_NOFILE, s.MaxFiles); err != nil {
 			return fmt.Errorf("limit of %d descriptors: %w", s.MaxFiles, err)
