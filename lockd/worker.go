@@ -210,7 +210,7 @@ func (srv *server) forget(w *worker) {
 }
 
 // dropWorker ends the link to a worker that said what makes no sense, or that does
-// not take what it is told; the parent replaces it.
+// not take what it is told; the parent hands over another one, or ends who is at odds.
 func (srv *server) dropWorker(w *worker, why string) {
 	srv.log.Error("link closed", "peer", imsg.Session, "member", w.member, "reason", why)
 	srv.parent.Send(&imsg.BadPeer{Room: imsg.Session, Member: w.member})

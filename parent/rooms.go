@@ -51,8 +51,8 @@ type permission struct{ word, why string }
 // them.
 type ports func(*config.Config) (connect, bind []uint16)
 
-// rooms is the family, the strongest first: a room's word is never enough to
-// have one above it ended. The parent stands over all of them, and starts them in
+// rooms is the family, the strongest first: of two that do not agree the one below is
+// the first to go. The parent stands over all of them, and starts them in
 // this order.
 var rooms = []room{
 	{

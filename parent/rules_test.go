@@ -80,6 +80,31 @@ func TestRules(t *testing.T) {
 	}
 }
 
+// TestInbox: one that has much to say has one thing in the inbox, and the next is
+// another's.
+func TestInbox(t *testing.T) {
+	i := inbox{make(chan func(), 64), make(chan struct{})}
+	defer close(i.over)
+	said := make(chan string, 2)
+	go func() {
+		for {
+			i.deliver(func() { said <- "flood" })
+			select {
+			case <-i.over:
+				return
+			default:
+			}
+		}
+	}()
+	first := <-i.events
+	i.post(func() { said <- "other" })
+	first()
+	(<-i.events)()
+	if a, b := <-said, <-said; a != "flood" || b != "other" {
+		t.Errorf("heard %s and %s", a, b)
+	}
+}
+
 // TestFlood: a room that says one thing for ever is ended, said once, and nobody else
 // suffers.
 func TestFlood(t *testing.T) {

@@ -143,7 +143,8 @@ func Parse(args []string) (*Spec, error) {
 func (s *Spec) Enter() error {
 	SetName(s.Name)
 	ignoreSignals()
-	if !s.Scripts {
+	confined := len(s.Words) > 0
+	if confined {
 		if err := mark(); err != nil {
 			return err
 		}
@@ -170,7 +171,6 @@ func (s *Spec) Enter() error {
 	if err := os.Chdir(s.RootDir); err != nil {
 		return fmt.Errorf("work in %s: %w", s.RootDir, err)
 	}
-	confined := len(s.Words) > 0
 	if confined {
 		// What reaches the threads one by one comes before the root directory
 		// changes: it may need /proc.
