@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -93,5 +94,51 @@ func TestScriptsJobs(t *testing.T) {
 	}
 	if n := h.count("left a process behind"); n > 0 {
 		t.Errorf("%d were taken for a room's", n)
+	}
+}
+
+// TestChain: a daemon that one of ours has started, by a process in between that has
+// ended, is nobody's orphan: it serves on when we do not.
+func TestChain(t *testing.T) {
+	t.Parallel()
+	old, next := newHouse(t, "workers 1", "proxy_name chain:action"), newHouse(t, "workers 1")
+	conf, err := os.ReadFile(next.conf)
+	if err == nil {
+		err = os.WriteFile(old.dir+"/next.conf", conf, 0o644)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	old.start(true)
+	old.until("the next daemon serves", func() bool {
+		log, _ := os.ReadFile(old.dir + "/next.log")
+		return strings.Contains(string(log), "ready generation=1")
+	})
+	text, err := os.ReadFile(next.dir + "/run/pid")
+	pid, perr := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil || perr != nil {
+		t.Fatal(err, perr)
+	}
+	t.Cleanup(func() { unix.Kill(pid, unix.SIGKILL) })
+	unix.Kill(old.room("action")[0].pid, unix.SIGKILL)
+	old.waitFor("room ended unasked room=action", 1)
+	old.configure("workers 1")
+	old.signal(unix.SIGHUP)
+	old.waitFor("ready generation=2", 1)
+	if parent := procStatus(pid)["PPid"]; parent != strconv.Itoa(old.cmd.Process.Pid) {
+		t.Errorf("it is a child of %s", parent)
+	}
+	old.signal(unix.SIGTERM)
+	if s := old.end(); s != 0 {
+		t.Errorf("exit status %d", s)
+	}
+	unix.Kill(pid, unix.SIGTERM)
+	old.until("it ends when it is asked to", func() bool {
+		log, _ := os.ReadFile(old.dir + "/next.log")
+		return strings.HasSuffix(string(log), ": stopped\n")
+	})
+	log, _ := os.ReadFile(old.dir + "/next.log")
+	if strings.Contains(string(log), "unasked") {
+		t.Errorf("its rooms were ended:\n%s", log)
 	}
 }
