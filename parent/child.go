@@ -91,16 +91,3 @@ func (m *child) dismiss() {
 		m.Dismiss()
 	}
 }
-
-// tellListeners gives a worker the sockets of the one with an index, its own or a dead one's:
-// all of them, if they are about to open, else those that are open.
-func (m *child) tellListeners(index int, all bool) {
-	for _, l := range m.gen.listeners {
-		if l.Single() && index != m.index {
-			continue // it has that one
-		}
-		for _, f := range l.Share(index, m.gen.site.Workers(), all) {
-			m.tell(&imsg.Listener{Address: l.Addr, Name: l.Name}, f)
-		}
-	}
-}

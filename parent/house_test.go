@@ -106,6 +106,12 @@ func testRoom(self imsg.Room, f *os.File) error {
 		case *imsg.Start:
 			started = true
 			p.Log().Info("started", "room", self)
+			if ordered("shut-listener") && first() {
+				for _, f := range held {
+					raw, _ := f.SyscallConn()
+					raw.Control(func(fd uintptr) { p.Log().Info("shut", "error", unix.Shutdown(int(fd), unix.SHUT_RD)) })
+				}
+			}
 			if ordered("die-at-start") {
 				p.Log().Info("dying")
 				os.Exit(7)
@@ -232,6 +238,13 @@ func floodQuestion(p *process.Parent, q imsg.Question[imsg.Done]) {
 	for range 1000 {
 		go link.Ask(p, q, time.Hour)
 	}
+}
+
+// first tells whether no other room of this kind has asked before.
+func first() bool {
+	f, err := os.OpenFile("first", os.O_CREATE|os.O_EXCL, 0o600)
+	f.Close()
+	return err == nil
 }
 
 // leave ends a room that drains; one that lingers does when there is a file "go".

@@ -218,6 +218,7 @@ func (p *parent) loop() {
 			p.sweepSoon()
 		case <-ask.C:
 			p.askRooms(time.Now())
+			p.mendListeners(p.current)
 			ask.Reset(p.askEvery)
 		case <-watch.C:
 			p.watchSink()

@@ -106,7 +106,7 @@ func (p *parent) configure(m *child, again bool) {
 			m.gen.site.HandRates(m.tell)
 		case again:
 		case g == listeners:
-			m.tellListeners(m.index, m.gen == p.coming)
+			p.handListeners(m, m.index, m.gen == p.coming)
 		case g == packetFilter:
 			// Before the first link to a session, which comes after Ready.
 			if err := m.gen.site.HandFilter(m.tell); err != nil {
@@ -114,7 +114,7 @@ func (p *parent) configure(m *child, again bool) {
 				m.Kill() // its replacement gets another try
 			}
 		case g == controlSocket:
-			m.tell(&imsg.ControlSocket{}, p.holdings.Control.File)
+			p.handControl(m)
 		case g == ledger:
 			m.tell(&imsg.Ledger{}, p.holdings.Ledger)
 		}
@@ -170,7 +170,7 @@ func (p *parent) reassignListeners(g *generation) {
 		if len(serving) > 0 && !served {
 			m := serving[0]
 			m.alsoServes = append(m.alsoServes, index)
-			m.tellListeners(index, false)
+			p.handListeners(m, index, false)
 		}
 	}
 }

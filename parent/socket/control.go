@@ -19,6 +19,8 @@ type Control struct {
 	File *os.File
 
 	path string // empty once removed
+	gid  int
+	mode fs.FileMode
 }
 
 // OpenControl makes the socket, a SOCK_SEQPACKET one, with a group, unless that is
@@ -40,7 +42,23 @@ func OpenControl(path string, gid int, mode fs.FileMode) (*Control, error) {
 		os.Remove(path)
 		return nil, err
 	}
-	return &Control{f, path}, nil
+	return &Control{f, path, gid, mode}, nil
+}
+
+// Mend makes the socket anew if it was shut down for all who hold it (shutdown(2)):
+// unlike a TCP socket it does not listen again. It tells whether that was so. Whom it
+// finds at the other end it leaves at once.
+func (c *Control) Mend() (mended bool, err error) {
+	if c.path == "" || !errors.Is(probeControl(c.path), unix.ECONNREFUSED) {
+		return false, nil
+	}
+	again, err := OpenControl(c.path, c.gid, c.mode)
+	if err != nil {
+		return false, err
+	}
+	c.File.Close()
+	*c = *again
+	return true, nil
 }
 
 // Remove takes the socket's name away; who serves it goes on to serve those who are
@@ -86,14 +104,18 @@ func removeStale(path string) error {
 	if info.Mode().Type() != fs.ModeSocket {
 		return errors.New("a file that is no socket has this name")
 	}
+	if !errors.Is(probeControl(path), unix.ECONNREFUSED) {
+		return errors.New("another daemon listens there")
+	}
+	return os.Remove(path)
+}
+
+// probeControl tries to connect; ECONNREFUSED is that nobody listens.
+func probeControl(path string) error {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return err
 	}
 	defer unix.Close(fd)
-	err = unix.Connect(fd, &unix.SockaddrUnix{Name: path})
-	if !errors.Is(err, unix.ECONNREFUSED) {
-		return errors.New("another daemon listens there")
-	}
-	return os.Remove(path)
+	return unix.Connect(fd, &unix.SockaddrUnix{Name: path})
 }

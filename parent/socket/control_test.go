@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestControlSocket(t *testing.T) {
@@ -36,5 +38,33 @@ func TestControlSocket(t *testing.T) {
 	}
 	if text, _ := os.ReadFile(path); string(text) != "precious" {
 		t.Error("a plain file was removed")
+	}
+}
+
+// TestMendControl: shut down, the socket is made anew; served, it stays.
+func TestMendControl(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "control")
+	c, err := OpenControl(path, os.Getgid(), 0o604)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if mended, err := c.Mend(); mended || err != nil {
+		t.Errorf("where nothing is wrong: mended %v, %v", mended, err)
+	}
+	if err := using(c.File, func(fd int) error { return unix.Shutdown(fd, unix.SHUT_RDWR) }); err != nil {
+		t.Fatal(err)
+	}
+	if mended, err := c.Mend(); !mended || err != nil {
+		t.Errorf("shut down: mended %v, %v", mended, err)
+	}
+	if err := probeControl(path); err != nil {
+		t.Errorf("it does not listen: %v", err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o604 {
+		t.Errorf("mode %v, %v", info.Mode(), err)
+	}
+	c.Remove()
+	if mended, err := c.Mend(); mended || err != nil {
+		t.Errorf("once removed: mended %v, %v", mended, err)
 	}
 }

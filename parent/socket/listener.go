@@ -13,7 +13,6 @@ import (
 	"net/netip"
 	"os"
 	"strconv"
-	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -28,6 +27,7 @@ type Listener struct {
 
 	sockets     []*os.File
 	open        int  // how many of the sockets, from the first, may be connected to
+	backlog     int  // of those
 	given       bool // by systemd
 	transparent bool // takes connections that are not for our addresses
 }
@@ -215,8 +215,9 @@ func (l *Listener) setTransparent() error {
 // Serve opens the sockets, and sets how many connections may wait at each. Those that
 // systemd gave are open.
 func (l *Listener) Serve(backlog int) error {
+	l.backlog = backlog
 	for _, f := range l.sockets {
-		if err := using(f, func(fd int) error { return unix.Listen(fd, backlog) }); err != nil && !l.given {
+		if err := listen(f, backlog); err != nil && !l.given {
 			return l.complain(err)
 		}
 	}
@@ -224,38 +225,6 @@ func (l *Listener) Serve(backlog int) error {
 	return nil
 }
 
-// given takes over the sockets of systemd's socket activation. go-systemd has a package for it, which
-// brings crypto/tls into every room.
-func given() ([]*Listener, error) {
-	pid, _ := strconv.Atoi(os.Getenv("LISTEN_PID"))
-	n, _ := strconv.Atoi(os.Getenv("LISTEN_FDS"))
-	names := strings.Split(os.Getenv("LISTEN_FDNAMES"), ":")
-	for _, v := range []string{"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"} {
-		os.Unsetenv(v)
-	}
-	if pid != os.Getpid() {
-		return nil, nil
-	}
-	var all []*Listener
-	for i := range n {
-		fd := 3 + i
-		name := "LISTEN_FD_" + strconv.Itoa(fd)
-		if i < len(names) && names[i] != "" {
-			name = names[i]
-		}
-		accepting, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
-		if err != nil || accepting == 0 {
-			return nil, fmt.Errorf("socket %s given at start does not listen", name)
-		}
-		bound, err := boundTo(fd)
-		if err != nil {
-			return nil, fmt.Errorf("socket %s given at start: %w", name, err)
-		}
-		unix.CloseOnExec(fd)
-		if err := unix.SetNonblock(fd, true); err != nil {
-			return nil, fmt.Errorf("socket %s given at start: %w", name, err)
-		}
-		all = append(all, &Listener{Addr: bound, Name: name, sockets: []*os.File{os.NewFile(uintptr(fd), "listener "+name)}, open: 1, given: true})
-	}
-	return all, nil
+func listen(f *os.File, backlog int) error {
+	return using(f, func(fd int) error { return unix.Listen(fd, backlog) })
 }

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 )
 
 func TestListen(t *testing.T) {
@@ -87,4 +89,74 @@ func TestTransparentListener(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.close()
+}
+
+// TestMend: whatever a worker does to a listener, it listens again, with the queue it
+// had. Only one that was given cannot be had anew.
+func TestMend(t *testing.T) {
+	elsewhere, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer elsewhere.Close()
+	to := &unix.SockaddrInet4{Port: elsewhere.Addr().(*net.TCPAddr).Port, Addr: [4]byte{127, 0, 0, 1}}
+	for name, spoil := range map[string]func(fd int) error{
+		"shut down": func(fd int) error { return unix.Shutdown(fd, unix.SHUT_RD) },
+		"both ways": func(fd int) error { return unix.Shutdown(fd, unix.SHUT_RDWR) },
+		"connected": func(fd int) error {
+			if err := unix.Shutdown(fd, unix.SHUT_RD); err != nil {
+				return err
+			}
+			if err := unix.Connect(fd, to); err != unix.EINPROGRESS {
+				return err
+			}
+			return nil
+		},
+	} {
+		for _, given := range []bool{false, true} {
+			l, err := reserve(imsgtest.Port(t), 3, false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.close()
+			if n, err := l.Mend(); n != 0 || err != nil {
+				t.Errorf("before anybody serves it, %d sockets were mended: %v", n, err)
+			}
+			if err := l.Serve(5); err != nil {
+				t.Fatal(err)
+			}
+			l.given = given
+			if n, err := l.Mend(); n != 0 || err != nil {
+				t.Errorf("where nothing is wrong, %d sockets were mended: %v", n, err)
+			}
+			if err := using(l.sockets[1], spoil); err != nil {
+				t.Fatal(err)
+			}
+			n, err := l.Mend()
+			if given && name == "connected" {
+				if n != 0 || err == nil {
+					t.Errorf("%s, given: %d were mended: %v", name, n, err)
+				}
+				continue
+			}
+			if n != 1 || err != nil {
+				t.Errorf("%s, given %v: %d were mended: %v", name, given, n, err)
+			}
+			for i, f := range l.sockets {
+				var queue uint32
+				var at netip.AddrPort
+				using(f, func(fd int) (err error) {
+					info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+					if err == nil {
+						queue = info.Sacked // of a listener
+					}
+					at, err = boundTo(fd)
+					return err
+				})
+				if !listens(f) || queue != 5 || at != l.Addr {
+					t.Errorf("%s, given %v: socket %d listens %v at %s, queue %d", name, given, i, listens(f), at, queue)
+				}
+			}
+		}
+	}
 }

@@ -8,8 +8,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/smtp-gated/smtp-gated/imsg"
 	"golang.org/x/sys/unix"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
 )
 
 // describe names what a socket was given.
