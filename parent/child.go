@@ -76,12 +76,20 @@ func (m *child) tell(msg imsg.Notice, files ...*os.File) {
 	}
 }
 
-// tellSink has a room write its log to s, and tells it how the administrator calls
-// the files below its root. Of one that moves to a new configuration it stays.
+// tellSink has a room write its log to s, by a descriptor of its own, and tells it how
+// the administrator calls the files below its root. Of one that moves to a new
+// configuration it stays.
 func (m *child) tellSink(s *host.Sink) {
+	own, err := s.Own()
+	if err != nil {
+		m.log.Error("room gets no log", "error", err)
+		m.Kill() // its replacement gets another try
+		return
+	}
 	told := s.Sink
 	told.Root = m.gen.site.Root(m.Room)
-	m.tell(&told, s.File)
+	m.tell(&told, own)
+	own.Close()
 }
 
 // dismiss ends a room that has no work left.

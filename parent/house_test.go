@@ -8,6 +8,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -111,6 +112,9 @@ func testRoom(self imsg.Room, f *os.File) error {
 					raw, _ := f.SyscallConn()
 					raw.Control(func(fd uintptr) { p.Log().Info("shut", "error", unix.Shutdown(int(fd), unix.SHUT_RD)) })
 				}
+			}
+			if ordered("abuse-log") {
+				abuseLog(p.Log())
 			}
 			if ordered("die-at-start") {
 				p.Log().Info("dying")
@@ -237,6 +241,20 @@ func flood(p *process.Parent, ordered func(string) bool) {
 func floodQuestion(p *process.Parent, q imsg.Question[imsg.Done]) {
 	for range 1000 {
 		go link.Ask(p, q, time.Hour)
+	}
+}
+
+// abuseLog tries what a room must not be able to do to a log that is a file or a
+// terminal.
+func abuseLog(log *slog.Logger) {
+	for fd := 3; fd < 64; fd++ {
+		var st unix.Stat_t
+		if unix.Fstat(fd, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFREG && st.Mode&unix.S_IFMT != unix.S_IFCHR {
+			continue
+		}
+		_, rerr := unix.Read(fd, make([]byte, 16))
+		_, werr := unix.Pwrite(fd, []byte("pwrite at 0\n"), 0)
+		log.Info("abused", "read", rerr, "pwrite", werr)
 	}
 }
 

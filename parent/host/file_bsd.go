@@ -3,6 +3,7 @@
 package host
 
 import (
+	"errors"
 	"fmt"
 	"os"
 
@@ -23,4 +24,22 @@ func NamelessFile(purpose string) (*os.File, error) {
 		return nil, fmt.Errorf("unlink the %s: %w", purpose, err)
 	}
 	return f, nil
+}
+
+// reopen opens a file once more by its name, to append, if it has that still. What has
+// none cannot be: a file of /dev/fd is a duplicate.
+func reopen(f *os.File, path string) (*os.File, error) {
+	if path == "" {
+		return nil, errors.ErrUnsupported
+	}
+	again, err := openLog(path, 0)
+	if err != nil {
+		return nil, err
+	}
+	there, err := again.Stat()
+	if mine, merr := f.Stat(); err == nil && merr == nil && os.SameFile(mine, there) {
+		return again, nil
+	}
+	again.Close()
+	return nil, fmt.Errorf("%s is another file now", path)
 }

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"errors"
 	"fmt"
 	"os"
 
@@ -17,4 +18,16 @@ func NamelessFile(purpose string) (*os.File, error) {
 		return nil, fmt.Errorf("make the %s: %w", purpose, err)
 	}
 	return os.NewFile(uintptr(fd), purpose), nil
+}
+
+// reopen opens what an open file leads to once more, to append, whatever has its name
+// now (proc(5), /proc/PID/fd). A socket cannot be opened.
+func reopen(f *os.File, _ string) (*os.File, error) {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	var again *os.File
+	cerr := raw.Control(func(fd uintptr) { again, err = openLog(fmt.Sprintf("/proc/self/fd/%d", fd), 0) })
+	return again, errors.Join(cerr, err)
 }

@@ -1,6 +1,7 @@
 // The log's other end. The parent opens it, for itself and for the rooms, whose
 // chroot has no /dev/log. This file owns noticing when the name has come to mean
-// another socket or file: syslog restarted, the file rotated.
+// another socket or file: syslog restarted, the file rotated; and that what one room
+// does to its end of the log is not done to the others'.
 
 package host
 
@@ -63,7 +64,7 @@ func (s *Sink) open(target string) (err error) {
 	switch target {
 	case "stderr":
 		s.Kind = imsg.SinkStream
-		s.File, err = duplicate(os.Stderr)
+		s.File, err = openStderr()
 	case "journal":
 		err = s.dial(imsg.SinkJournal, journalSocket)
 	case "syslog":
@@ -73,12 +74,45 @@ func (s *Sink) open(target string) (err error) {
 		if err := os.MkdirAll(filepath.Dir(s.path), 0o755); err != nil {
 			return err
 		}
-		// A pipe without a reader must not hold us up.
-		if s.File, err = os.OpenFile(s.path, os.O_WRONLY|os.O_APPEND|os.O_CREATE|unix.O_NONBLOCK, 0o640); err == nil {
-			s.File.Fd() // waits from now on, as its readers do
-		}
+		s.File, err = openLog(s.path, unix.O_CREAT)
 	}
 	return err
+}
+
+// openStderr opens what stderr leads to anew, to append to it. All others who have a
+// file for their stderr append as well from now on, or they would write over our lines.
+func openStderr() (*os.File, error) {
+	if raw, err := os.Stderr.SyscallConn(); err == nil {
+		raw.Control(func(fd uintptr) { appendToFile(int(fd)) })
+	}
+	if f, err := reopen(os.Stderr, ""); err == nil {
+		return f, nil
+	}
+	return duplicate(os.Stderr)
+}
+
+func appendToFile(fd int) {
+	var st unix.Stat_t
+	if unix.Fstat(fd, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return
+	}
+	if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0); err == nil && flags&unix.O_APPEND == 0 {
+		unix.FcntlInt(uintptr(fd), unix.F_SETFL, flags|unix.O_APPEND)
+	}
+}
+
+// openLog opens a file or what else has its name, to append. The descriptor blocks, but
+// the call does not: a pipe may have no reader.
+func openLog(path string, flags int) (*os.File, error) {
+	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_APPEND|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC|flags, 0o640)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	if err := unix.SetNonblock(fd, false); err != nil {
+		unix.Close(fd)
+		return nil, &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	return os.NewFile(uintptr(fd), path), nil
 }
 
 // dial connects to a socket of the system's log. That of syslog may be a stream.
@@ -133,8 +167,24 @@ func (s *Sink) IsFile() bool {
 	return err == nil && info.Mode().IsRegular()
 }
 
-// Dup returns another descriptor of the log.
-func (s *Sink) Dup() (*os.File, error) { return duplicate(s.File) }
+// Own opens the log anew for one who shall share nothing with others but where the
+// lines go: neither its place in a file, nor its mode, nor whether it is open. It is
+// write-only, even where the log is a terminal. What cannot be opened anew is shared:
+// a socket we were started with, or a terminal or pipe that is not our user's.
+func (s *Sink) Own() (f *os.File, err error) {
+	switch s.Kind {
+	case imsg.SinkSyslog, imsg.SinkJournal:
+		f, err = dialLog(s.path, unix.SOCK_DGRAM)
+	case imsg.SinkSyslogStream:
+		f, err = dialLog(s.path, unix.SOCK_STREAM)
+	default:
+		f, err = reopen(s.File, s.path)
+	}
+	if err != nil {
+		return duplicate(s.File)
+	}
+	return f, nil
+}
 
 func duplicate(f *os.File) (*os.File, error) {
 	raw, err := f.SyscallConn()

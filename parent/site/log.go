@@ -26,11 +26,10 @@ func NewLog() *Log {
 	return &Log{Logger: output.Logger(), output: output}
 }
 
-// Use has the parent write to a sink from now on, and returns the one before, which
-// rooms may write to still.
+// Use has the parent write to a sink from now on, and returns the one before.
 func (l *Log) Use(s *host.Sink) (old *host.Sink) {
 	old, l.Sink = l.Sink, s
-	if own, err := s.Dup(); err == nil {
+	if own, err := s.Own(); err == nil {
 		l.output.SetSink(&s.Sink, own)
 	}
 	return old
