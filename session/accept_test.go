@@ -97,3 +97,34 @@ func TestBrokenListener(t *testing.T) {
 		t.Errorf("it says:\n%s", said.text.String())
 	}
 }
+
+// What is accepted does not block: its mode may not be changed later.
+func TestAcceptedDoesNotBlock(t *testing.T) {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	c, err := net.Dial("tcp4", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	raw, err := l.(*net.TCPListener).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := raw.Control(func(lfd uintptr) {
+		fd, err := accept(int(lfd))
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer unix.Close(fd)
+		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0); err != nil || flags&unix.O_NONBLOCK == 0 {
+			t.Errorf("flags %o, %v", flags, err)
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -135,9 +135,7 @@ func acceptNow(l *net.TCPListener) (*net.TCPConn, error) {
 		return nil, err
 	}
 	fd := -1
-	if cerr := raw.Control(func(lfd uintptr) {
-		fd, _, err = unix.Accept(int(lfd)) // FileConn's copy has the flags
-	}); cerr != nil {
+	if cerr := raw.Control(func(lfd uintptr) { fd, err = accept(int(lfd)) }); cerr != nil {
 		return nil, cerr
 	}
 	if err != nil {

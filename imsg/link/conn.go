@@ -65,16 +65,10 @@ type frame struct {
 	fds  []int // ours: duplicates, closed once sent
 }
 
-// Pair makes a link. Neither end passes an exec; the receiver of one gives it to
-// NewConn.
+// Pair makes a link. Neither end passes an exec, and neither blocks: a room may not
+// change the mode of what it is handed. The receiver of one gives it to NewConn.
 func Pair() (a, b *os.File, err error) {
-	syscall.ForkLock.RLock()
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET, 0)
-	if err == nil {
-		unix.CloseOnExec(fds[0])
-		unix.CloseOnExec(fds[1])
-	}
-	syscall.ForkLock.RUnlock()
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return nil, nil, fmt.Errorf("socketpair: %w", err)
 	}
@@ -84,14 +78,13 @@ func Pair() (a, b *os.File, err error) {
 // NewConn makes f, one end of a link or an accepted control connection, the end
 // of self towards peer. It takes f over.
 func NewConn(f *os.File, self, peer imsg.Room) (*Conn, error) {
-	// Fd puts the descriptor into blocking mode; a fresh os.File around a
-	// non-blocking duplicate lets the runtime wait for it.
-	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	// A fresh os.File around a non-blocking duplicate lets the runtime wait for it.
+	fd, err := dup(f)
 	f.Close()
 	if err != nil {
 		return nil, fmt.Errorf("link to %s: %w", peer, err)
 	}
-	if err := unix.SetNonblock(fd, true); err != nil {
+	if err := unix.SetNonblock(fd, true); err != nil { // does nothing to one that is
 		unix.Close(fd)
 		return nil, fmt.Errorf("link to %s: %w", peer, err)
 	}

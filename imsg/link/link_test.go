@@ -256,6 +256,9 @@ func raw(t *testing.T, liar, honest imsg.Room) (*os.File, *Conn) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { fa.Close(); c.Close() })
+	if err := unix.SetNonblock(int(fa.Fd()), false); err != nil { // it is written to by hand
+		t.Fatal(err)
+	}
 	return fa, c
 }
 
@@ -532,5 +535,23 @@ func TestLimitedLink(t *testing.T) {
 				t.Errorf("ended with %v", err)
 			}
 		})
+	}
+}
+
+// TestPairDoesNotBlock: a room may not change the mode of what it is handed, so an end
+// comes as NewConn needs it.
+func TestPairDoesNotBlock(t *testing.T) {
+	a, b, err := Pair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range []*os.File{a, b} {
+		defer f.Close()
+		if flags, err := unix.FcntlInt(f.Fd(), unix.F_GETFL, 0); err != nil || flags&unix.O_NONBLOCK == 0 {
+			t.Errorf("flags %o, %v", flags, err)
+		}
+		if flags, err := unix.FcntlInt(f.Fd(), unix.F_GETFD, 0); err != nil || flags&unix.FD_CLOEXEC == 0 {
+			t.Errorf("passes an exec: flags %o, %v", flags, err)
+		}
 	}
 }
