@@ -43,6 +43,8 @@ func again(args []string) int {
 	var err error
 	if args[0] == "find" {
 		_, err = host.FindDaemon(args[1])
+	} else if args[0] == "tracer" {
+		err = trace(args[1])
 	} else if args[0] == "parent" {
 		o := Options{Config: args[1], Foreground: true, Version: "test", Filter: func(m imsg.Mode) (*os.File, error) {
 			return os.Open(os.Getenv("GATED_FILTER") + m.String())

@@ -3,12 +3,17 @@
 package parent
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -204,6 +209,77 @@ func TestLimits(t *testing.T) {
 				if nice := strings.Fields(rest)[16]; nice != "5" { // proc(5): field 19 of all
 					t.Errorf("%s: %s has priority %s", p.room, task, nice)
 				}
+			}
+		}
+	}
+}
+
+// trace tries to look into a process.
+func trace(pid string) error {
+	f, err := os.Open("/proc/" + pid + "/mem")
+	if err == nil {
+		f.Close()
+		return errors.New("its memory can be read")
+	}
+	n, err := strconv.Atoi(pid)
+	if err != nil {
+		return err
+	}
+	runtime.LockOSThread() // who traces is a thread
+	if unix.PtraceAttach(n) == nil {
+		unix.PtraceDetach(n)
+		return errors.New("it can be traced")
+	}
+	return nil
+}
+
+// TestUntraced: no process of its user looks into a room, unless core dumps are wanted.
+func TestUntraced(t *testing.T) {
+	for option, open := range map[string]bool{
+		"port 0": false, "limit_core_size 67108864": false, "limit_core_size 0": false, "limit_core_size -1": false,
+		"limit_core_size 4096": true,
+	} {
+		both(t, func(t *testing.T, asNobody bool) {
+			h := newHouse(t, option)
+			h.start(asNobody)
+			h.working()
+			for _, p := range h.rooms() {
+				cmd := exec.Command("/proc/self/exe", "-x", "tracer", strconv.Itoa(p.pid))
+				if rooted() {
+					cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+				}
+				if out, err := cmd.CombinedOutput(); (err != nil) != open {
+					t.Errorf("%s: %s: %v %s", option, p.room, err, out)
+				}
+			}
+		})
+	}
+}
+
+// TestUnprotected: what protects the parent when memory runs out protects no room, nor
+// what it starts.
+func TestUnprotected(t *testing.T) {
+	if !rooted() {
+		t.Skip("needs root")
+	}
+	score := func(pid int) string {
+		text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/oom_score_adj", pid))
+		return strings.TrimSpace(string(text))
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for parent, room := range map[string]string{"-300": "0", "200": "200"} {
+		h := newHouse(t)
+		h.run(exec.Command("/bin/sh", "-c", `echo `+parent+` > /proc/self/oom_score_adj; exec "$@"`, "sh", self, "-x", "parent", h.conf), false)
+		h.working()
+		if got := score(h.cmd.Process.Pid); got != parent {
+			t.Skipf("the parent's is %s", got)
+		}
+		for _, p := range h.rooms() {
+			if got := score(p.pid); got != room {
+				t.Errorf("parent %s, %s: %s, want %s", parent, p.room, got, room)
 			}
 		}
 	}

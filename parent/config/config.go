@@ -203,6 +203,13 @@ func (c *Config) Keep(running *Config) []string {
 	return changed
 }
 
+// defaultCore is the largest core dump of a file that says nothing of it.
+const defaultCore = 64 << 20
+
+// Dumps tells whether rooms may leave core dumps, which hold mail. The default is
+// no wish for them: files that were printed say it.
+func (c *Config) Dumps() bool { return c.LimitCore > 0 && c.LimitCore != defaultCore }
+
 // InTOML tells whether c was read from a file in TOML, which is no file of the old
 // daemon's.
 func (c *Config) InTOML() bool { return c.inTOML }

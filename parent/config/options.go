@@ -103,7 +103,7 @@ func table(c *Config) []Option {
 		{Name: "max_load", Path: "limits.load", Help: "system load above which connections are refused, 0: any", value: as(&c.MaxLoad, 2, float(0, 1e6)).inTOML(0)},
 		{Name: "size_limit", Path: "limits.message_size", Help: "largest message that is let through, 0: any", value: as(&c.SizeLimit, 0, size("UINT", 0))},
 		{Name: "client_prefix_ipv6", Path: "limits.ipv6_prefix", Help: "bits of an IPv6 address that make one client", value: as(&c.ClientPrefixIPv6, 64, integer[int]("UINT", 0, 128))},
-		{Name: "limit_core_size", Path: "limits.process.core", Help: "largest core dump, -1: as the system has it", value: as(&c.LimitCore, 64<<20, size("INT", -1))},
+		{Name: "limit_core_size", Path: "limits.process.core", Help: "largest core dump, -1: as the system has it; at the default rooms leave none", value: as(&c.LimitCore, defaultCore, size("INT", -1))},
 		{Name: "limit_virt_size", Path: "limits.process.virtual", Help: "address space of the action script, -1 or 0: as the system has it", Remark: "acts on the action script only", value: as(&c.LimitVirt, 64<<20, size("INT", -1))},
 		{Name: "limit_data_size", Path: "limits.process.data", Help: "data segment of the action script, -1 or 0: as the system has it", Remark: "acts on the action script only", value: as(&c.LimitData, 64<<20, size("INT", -1))},
 		{Name: "limit_fsize", Path: "limits.process.file", Help: "largest file a session room or the action script may write, at least the scan sizes; -1: as the system has it", value: as(&c.LimitFile, 100<<20, size("INT", -1))},

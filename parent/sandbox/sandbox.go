@@ -32,6 +32,7 @@ type Spec struct {
 	FileSize int64    // largest file in octets (RLIMIT_FSIZE), -1: as it is
 	Nice     int      // as setpriority(2) has it, 0: as it is
 	Identity Identity // Unchanged: as it is
+	Dumps    bool     // it may leave a core dump, and be traced
 	Rights            // none for what starts programs of others: those inherit what binds it, and may gain a privilege, as sudo does
 }
 
@@ -56,6 +57,7 @@ func (s *Spec) flags() *flag.FlagSet {
 		s.Identity.Groups = append(s.Identity.Groups, int(n))
 		return err
 	})
+	f.BoolVar(&s.Dumps, "dumps", false, "")
 	f.Func("may", "", func(list string) error {
 		s.Words = strings.Fields(list)
 		return s.check()
@@ -92,6 +94,9 @@ func (s *Spec) Args() []string {
 	}
 	for _, g := range s.Identity.Groups {
 		a = append(a, "-group", strconv.Itoa(g))
+	}
+	if s.Dumps {
+		a = append(a, "-dumps")
 	}
 	if len(s.Words) > 0 {
 		a = append(a, "-may", strings.Join(s.Words, " "))
@@ -141,6 +146,9 @@ func Parse(args []string) (*Spec, error) {
 // Enter takes this process, all of its threads, into the sandbox. After an error
 // it must end: it may be halfway.
 func (s *Spec) Enter() error {
+	if err := endProtection(); err != nil {
+		return err
+	}
 	SetName(s.Name)
 	ignoreSignals()
 	confined := len(s.Words) > 0
@@ -193,6 +201,9 @@ func (s *Spec) Enter() error {
 		}
 	}
 	if err := s.Identity.Become(); err != nil {
+		return err
+	}
+	if err := setDumpable(s.Dumps); err != nil {
 		return err
 	}
 	if err := dropCapabilities(s.Capabilities); err != nil || !confined {

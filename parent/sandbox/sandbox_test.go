@@ -17,7 +17,7 @@ func TestParse(t *testing.T) {
 		{"-root /a -core 0 -file 8192 -nice -5", true},
 		{"-root /a -core 1x", false},
 		{"-root /a -chroot -uid 1 -gid 2 -group 3 -group 4", true},
-		{"-root /a -name smtp-gated-acti", true},
+		{"-root /a -name smtp-gated-acti -dumps", true},
 		{"-root /a -may stdio -connect 25 -bind 0", true},
 		{"-root /a -may stdio -kernel 5.10", runtime.GOOS == "linux"},
 		{"-root /a -may stdoi", false},

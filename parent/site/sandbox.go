@@ -18,6 +18,7 @@ func (s *Site) Sandbox(r Room) (spec *sandbox.Spec, local map[string]string) {
 	spec = sandbox.New()
 	spec.Identity, spec.Chroot = sandbox.Identity(s.who[r.Name]), s.Rooted
 	spec.MaxFiles, spec.CoreSize, spec.Nice = s.affordable(r), s.LimitCore, s.Priority
+	spec.Dumps = s.Dumps()
 	if !s.Rooted {
 		spec.Nice = max(spec.Nice, 0)
 	}
