@@ -13,9 +13,14 @@ func (p *parent) watchSink() {
 		return
 	}
 	s, err := p.current.site.OpenSink()
-	if err != nil {
-		return // it will be there at a later look
+	if err != nil { // it will be there at a later look
+		if why := err.Error(); why != p.noSink {
+			p.noSink = why
+			p.log.Error("open the log again", "error", err)
+		}
+		return
 	}
+	p.noSink = ""
 	p.useSink(s)
 	p.log.Say(logs.LevelNotice, "log opened again")
 }

@@ -32,7 +32,7 @@ func reopen(f *os.File, path string) (*os.File, error) {
 	if path == "" {
 		return nil, errors.ErrUnsupported
 	}
-	again, err := openLog(path, 0)
+	again, err := openLog(path, openWary)
 	if err != nil {
 		return nil, err
 	}
@@ -43,3 +43,8 @@ func reopen(f *os.File, path string) (*os.File, error) {
 	again.Close()
 	return nil, fmt.Errorf("%s is another file now", path)
 }
+
+// openFolder opens a folder to walk through it.
+const openFolder = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_CLOEXEC
+
+func isProc(int) bool { return false }

@@ -28,6 +28,15 @@ func reopen(f *os.File, _ string) (*os.File, error) {
 		return nil, err
 	}
 	var again *os.File
-	cerr := raw.Control(func(fd uintptr) { again, err = openLog(fmt.Sprintf("/proc/self/fd/%d", fd), 0) })
+	cerr := raw.Control(func(fd uintptr) { again, err = openLog(fmt.Sprintf("/proc/self/fd/%d", fd), unix.Open) })
 	return again, errors.Join(cerr, err)
+}
+
+// openFolder opens a folder to walk through it, which takes no right to list it.
+const openFolder = unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC
+
+// isProc tells whether a folder is one of proc(5).
+func isProc(dir int) bool {
+	var fs unix.Statfs_t
+	return unix.Fstatfs(dir, &fs) == nil && fs.Type == unix.PROC_SUPER_MAGIC
 }

@@ -39,7 +39,11 @@ func OpenSink(target string, settings imsg.Sink) (*Sink, error) {
 	if err := s.open(target); err != nil {
 		return nil, err
 	}
-	if s.path != "" {
+	switch {
+	case s.path == "":
+	case s.Kind == imsg.SinkStream:
+		s.info, _ = s.File.Stat()
+	default:
 		s.info, _ = os.Stat(s.path)
 	}
 	return s, nil
@@ -74,7 +78,7 @@ func (s *Sink) open(target string) (err error) {
 		if err := os.MkdirAll(filepath.Dir(s.path), 0o755); err != nil {
 			return err
 		}
-		s.File, err = openLog(s.path, unix.O_CREAT)
+		s.File, err = openLog(s.path, makeWary)
 	}
 	return err
 }
@@ -101,16 +105,16 @@ func appendToFile(fd int) {
 	}
 }
 
-// openLog opens a file or what else has its name, to append. The descriptor blocks, but
-// the call does not: a pipe may have no reader.
-func openLog(path string, flags int) (*os.File, error) {
-	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_APPEND|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC|flags, 0o640)
+// openLog opens a file or what else has its name, to append, with what opens. The
+// descriptor blocks, but the call does not: a pipe may have no reader.
+func openLog(path string, opens func(path string, flags int, perm uint32) (int, error)) (*os.File, error) {
+	fd, err := opens(path, unix.O_WRONLY|unix.O_APPEND|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0o640)
 	if err != nil {
-		return nil, &os.PathError{Op: "open", Path: path, Err: err}
+		return nil, err
 	}
 	if err := unix.SetNonblock(fd, false); err != nil {
 		unix.Close(fd)
-		return nil, &os.PathError{Op: "open", Path: path, Err: err}
+		return nil, err
 	}
 	return os.NewFile(uintptr(fd), path), nil
 }

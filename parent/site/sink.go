@@ -33,7 +33,11 @@ func (s *Site) openAnySink() (*host.Sink, error) {
 	if err == nil || strings.HasPrefix(s.LogTarget, "/") {
 		return sink, err
 	}
-	fmt.Fprintln(os.Stderr, "smtp-gated: warning:", err)
+	if s.Log.Sink != nil {
+		s.Log.Warn("log is not open", "error", err)
+	} else {
+		fmt.Fprintln(os.Stderr, "smtp-gated: warning:", err)
+	}
 	return host.NullSink(s.destination(host.StderrIsJournal()), s.sinkSettings())
 }
 

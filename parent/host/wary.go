@@ -1,0 +1,149 @@
+// Opening a file by a name that others may have a hand in. This file owns the rule: what
+// lies where others than root and we may put something is opened only if it is a file,
+// ours, and has no other name; what only root or we can have put there may be anything.
+
+package host
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxLinks is how many symbolic links one name may lead through (path_resolution(7)).
+const maxLinks = 40
+
+// walk is on its way to a file.
+type walk struct {
+	dir    int  // the folder it has come to
+	firm   bool // nobody else can have led us here
+	open   bool // others may put something into it
+	sticky bool // but not in the place of what is not theirs
+}
+
+// openWary is open(2) of an absolute path by that rule.
+func openWary(path string, flags int, perm uint32) (fd int, err error) {
+	w := &walk{dir: -1}
+	defer func() {
+		unix.Close(w.dir)
+		if err != nil {
+			err = &os.PathError{Op: "open", Path: path, Err: err}
+		}
+	}()
+	if err := w.enter("/", true); err != nil {
+		return -1, err
+	}
+	names := steps(path)
+	for links := 0; len(names) > 0; {
+		name, rest := names[0], names[1:]
+		link, trusted, err := w.look(name)
+		switch {
+		case err != nil:
+			return -1, err
+		case link && !trusted:
+			return -1, fmt.Errorf("the link %s lies where others may put one", name)
+		case link && !isProc(w.dir): // those of proc(5) lead elsewhere than they say
+			if links++; links > maxLinks {
+				return -1, unix.ELOOP
+			}
+			target, err := w.follow(name)
+			if err != nil {
+				return -1, err
+			}
+			names = append(target, rest...)
+		case len(rest) > 0:
+			if err := w.enter(name, trusted); err != nil {
+				return -1, err
+			}
+			names = rest
+		case trusted:
+			return unix.Openat(w.dir, name, flags|unix.O_CLOEXEC, perm)
+		default:
+			return w.openOurs(name, flags, perm)
+		}
+	}
+	return -1, unix.EISDIR
+}
+
+// makeWary is openWary, and makes a file that is missing.
+func makeWary(path string, flags int, perm uint32) (int, error) {
+	return openWary(path, flags|unix.O_CREAT, perm)
+}
+
+func steps(path string) []string {
+	return strings.FieldsFunc(path, func(r rune) bool { return r == '/' })
+}
+
+// look tells whether a name in the folder is a symbolic link, and whether only root or
+// we can have put there what it is; nothing is trusted where others can put something.
+func (w *walk) look(name string) (link, trusted bool, err error) {
+	var st unix.Stat_t
+	err = unix.Fstatat(w.dir, name, &st, unix.AT_SYMLINK_NOFOLLOW)
+	if errors.Is(err, unix.ENOENT) {
+		return false, w.firm && !w.open, nil
+	}
+	if err != nil {
+		return false, false, err
+	}
+	kind := st.Mode & unix.S_IFMT
+	kept := w.sticky && ours(&st) && (kind == unix.S_IFDIR || st.Nlink == 1)
+	return kind == unix.S_IFLNK, w.firm && (!w.open || kept), nil
+}
+
+// enter goes on to a folder; where it is not trusted, not through a link.
+func (w *walk) enter(name string, trusted bool) error {
+	flags := openFolder
+	if !trusted {
+		flags |= unix.O_NOFOLLOW
+	}
+	fd, err := unix.Openat(w.dir, name, flags, 0)
+	if err != nil {
+		return err
+	}
+	unix.Close(w.dir)
+	w.dir = fd
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return err
+	}
+	w.firm = trusted && ours(&st)
+	w.open = st.Mode&0o002 != 0 || st.Mode&0o020 != 0 && st.Gid != 0
+	w.sticky = st.Mode&unix.S_ISVTX != 0
+	return nil
+}
+
+// follow returns where a link leads, and goes back to the root if it begins there.
+func (w *walk) follow(name string) ([]string, error) {
+	to := make([]byte, unix.PathMax)
+	n, err := unix.Readlinkat(w.dir, name, to)
+	if err != nil {
+		return nil, err
+	}
+	if n > 0 && to[0] == '/' {
+		err = w.enter("/", true)
+	}
+	return steps(string(to[:n])), err
+}
+
+// openOurs opens what others may have put there, if it is ours nevertheless.
+func (w *walk) openOurs(name string, flags int, perm uint32) (int, error) {
+	fd, err := unix.Openat(w.dir, name, flags|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, perm)
+	if err != nil {
+		return -1, err
+	}
+	var st unix.Stat_t
+	if err = unix.Fstat(fd, &st); err == nil && (st.Mode&unix.S_IFMT != unix.S_IFREG || !ours(&st) || st.Nlink != 1) {
+		err = errors.New("lies where others may put something, and is no file of ours with one name")
+	}
+	if err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+// ours tells whether something belongs to root or to us.
+func ours(st *unix.Stat_t) bool { return st.Uid == 0 || int(st.Uid) == os.Geteuid() }
