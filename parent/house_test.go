@@ -256,7 +256,7 @@ func abuseLog(log *slog.Logger) {
 		}
 		_, rerr := unix.Read(fd, make([]byte, 16))
 		_, werr := unix.Pwrite(fd, []byte("pwrite at 0\n"), 0)
-		log.Info("abused", "read", rerr, "pwrite", werr)
+		log.Info("abused", "read", rerr, "pwrite", werr, "truncate", unix.Ftruncate(fd, 1))
 	}
 }
 

@@ -21,14 +21,15 @@ func NamelessFile(purpose string) (*os.File, error) {
 }
 
 // reopen opens what an open file leads to once more, to append, whatever has its name
-// now (proc(5), /proc/PID/fd). A socket cannot be opened.
+// now (proc(5), /proc/PID/fd). A socket cannot be opened. A file cannot be cut short by
+// what is returned.
 func reopen(f *os.File, _ string) (*os.File, error) {
 	raw, err := f.SyscallConn()
 	if err != nil {
 		return nil, err
 	}
 	var again *os.File
-	cerr := raw.Control(func(fd uintptr) { again, err = openLog(fmt.Sprintf("/proc/self/fd/%d", fd), unix.Open) })
+	cerr := raw.Control(func(fd uintptr) { again, err = openLog(fmt.Sprintf("/proc/self/fd/%d", fd), openUncuttable) })
 	return again, errors.Join(cerr, err)
 }
 

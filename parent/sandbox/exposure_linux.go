@@ -6,7 +6,6 @@ package sandbox
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"strings"
 
@@ -19,7 +18,7 @@ const oomScore = "/proc/self/oom_score_adj"
 // out (proc(5), oom_score_adj): it must outlive us, for it replaces us. It needs /proc.
 func endProtection() error {
 	text, err := os.ReadFile(oomScore)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && !strings.HasPrefix(string(text), "-") {
+	if errors.Is(err, os.ErrNotExist) || err == nil && !strings.HasPrefix(string(text), "-") {
 		return nil
 	}
 	if err == nil {
