@@ -3,10 +3,12 @@
 package parent
 
 import (
+	"io/fs"
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/link"
+	"github.com/smtp-gated/smtp-gated/parent/host"
 )
 
 const dumpTimeout = 10 * time.Second
@@ -26,7 +28,8 @@ func (p *parent) dump() {
 		return
 	}
 	p.dumps.wanted = false
-	f, err := p.current.site.NewStateFile()
+	s := p.current.site
+	f, err := host.NewFresh(s.Inside(s.StateFile), fs.FileMode(s.StateFilePerm))
 	if err != nil {
 		p.log.Error("write state file", "error", err)
 		return

@@ -26,15 +26,53 @@ type walk struct {
 
 // openWary is open(2) of an absolute path by that rule.
 func openWary(path string, flags int, perm uint32) (fd int, err error) {
-	w := &walk{dir: -1}
+	w, name, trusted, err := reach(path)
+	switch {
+	case err != nil:
+		return -1, err
+	case name == "":
+		err = unix.EISDIR
+	case trusted:
+		fd, err = unix.Openat(w.dir, name, flags|unix.O_CLOEXEC, perm)
+	default:
+		fd, err = w.openOurs(name, flags, perm)
+	}
+	unix.Close(w.dir)
+	if err != nil {
+		return -1, &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	return fd, nil
+}
+
+// openFolderWary opens the folder of an absolute path by that rule: no link that others
+// may have put there leads to it.
+func openFolderWary(path string) (dir int, err error) {
+	w, name, trusted, err := reach(path)
+	if err == nil && name != "" {
+		if err = w.enter(name, trusted); err != nil {
+			unix.Close(w.dir)
+			err = &os.PathError{Op: "open", Path: path, Err: err}
+		}
+	}
+	if err != nil {
+		return -1, err
+	}
+	return w.dir, nil
+}
+
+// reach walks to the folder of what a path names, and returns that one's name there,
+// which is no symbolic link but one of proc(5); empty is the root itself. trusted: only
+// root or we can have put it there, or could if it is missing.
+func reach(path string) (w *walk, name string, trusted bool, err error) {
+	w = &walk{dir: -1}
 	defer func() {
-		unix.Close(w.dir)
 		if err != nil {
+			unix.Close(w.dir)
 			err = &os.PathError{Op: "open", Path: path, Err: err}
 		}
 	}()
 	if err := w.enter("/", true); err != nil {
-		return -1, err
+		return w, "", false, err
 	}
 	names := steps(path)
 	for links := 0; len(names) > 0; {
@@ -42,30 +80,28 @@ func openWary(path string, flags int, perm uint32) (fd int, err error) {
 		link, trusted, err := w.look(name)
 		switch {
 		case err != nil:
-			return -1, err
+			return w, "", false, err
 		case link && !trusted:
-			return -1, fmt.Errorf("the link %s lies where others may put one", name)
+			return w, "", false, fmt.Errorf("the link %s lies where others may put one", name)
 		case link && !isProc(w.dir): // those of proc(5) lead elsewhere than they say
 			if links++; links > maxLinks {
-				return -1, unix.ELOOP
+				return w, "", false, unix.ELOOP
 			}
 			target, err := w.follow(name)
 			if err != nil {
-				return -1, err
+				return w, "", false, err
 			}
 			names = append(target, rest...)
-		case len(rest) > 0:
+		case len(rest) == 0:
+			return w, name, trusted, nil
+		default:
 			if err := w.enter(name, trusted); err != nil {
-				return -1, err
+				return w, "", false, err
 			}
 			names = rest
-		case trusted:
-			return unix.Openat(w.dir, name, flags|unix.O_CLOEXEC, perm)
-		default:
-			return w.openOurs(name, flags, perm)
 		}
 	}
-	return -1, unix.EISDIR
+	return w, "", true, nil
 }
 
 // makeWary is openWary, and makes a file that is missing.
