@@ -101,16 +101,19 @@ func (s *Spec) Args() []string {
 	if len(s.Words) > 0 {
 		a = append(a, "-may", strings.Join(s.Words, " "))
 	}
-	for name, list := range map[string][]uint16{"-connect": s.Connect, "-bind": s.Bind} {
-		if list != nil {
-			a = append(a, name, strings.Trim(fmt.Sprint(list), "[]"))
-		}
+	if s.Connect != nil {
+		a = append(a, "-connect", printPorts(s.Connect))
+	}
+	if s.Bind != nil {
+		a = append(a, "-bind", printPorts(s.Bind))
 	}
 	if s.Kernel != "" {
 		a = append(a, "-kernel", s.Kernel)
 	}
 	return a
 }
+
+func printPorts(list []uint16) string { return strings.Trim(fmt.Sprint(list), "[]") }
 
 // ports reads a list of them, which may be empty.
 func ports(to *[]uint16) func(string) error {

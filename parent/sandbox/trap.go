@@ -30,6 +30,9 @@ func (t *Trap) Line(text string) (call string, ok bool) {
 	return callName(uint32(n)), true
 }
 
+// Sprung tells whether the news has begun and is not complete.
+func (t *Trap) Sprung() bool { return t.sprung }
+
 func callName(n uint32) string {
 	for _, calls := range []map[string]uint32{hostile, hostileHere} {
 		for name, number := range calls {

@@ -60,7 +60,7 @@ func wordRules(word string) []rule {
 			allowIf(unix.SYS_TGKILL, is(0, pid)),
 			allowIf(unix.SYS_KILL, is(0, pid)),
 			// Not F_SETFL: a log that is appended to stays so.
-			allowIf(unix.SYS_FCNTL, is(1, unix.F_GETFL, unix.F_GETFD, unix.F_SETFD, unix.F_DUPFD_CLOEXEC, unix.F_SETFL)),
+			allowIf(unix.SYS_FCNTL, is(1, unix.F_GETFL, unix.F_GETFD, unix.F_SETFD, unix.F_DUPFD_CLOEXEC)),
 			allowIf(unix.SYS_GETSOCKOPT, is(1, unix.SOL_SOCKET), is(2, unix.SO_TYPE, unix.SO_ERROR, unix.SO_PEERCRED, unix.SO_PROTOCOL, unix.SO_DOMAIN, unix.SO_ACCEPTCONN)),
 			allowIf(unix.SYS_SCHED_GETAFFINITY, is(0, 0, pid)),
 			// Who asks to handle the answer to a hostile call means to make some.
@@ -121,6 +121,7 @@ var cRules = append(allow(
 // probes are refused with what a program that tries them copes with. They are not
 // worth a line in the kernel's log.
 var probes = append([]rule{
+	refuseIf(unix.EPERM, unix.SYS_FCNTL, is(1, unix.F_SETFL)),
 	refuse(unix.EINVAL, unix.SYS_FCNTL),
 	// Since Go 1.25 the runtime names its memory where the kernel can. After this
 	// answer it does not try again.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/parent/sandbox"
 )
 
 const (
@@ -25,21 +26,36 @@ var lines = imsg.Pace{Burst: 300, Every: time.Second}
 // tooMuch is heard in place of what follows.
 const tooMuch = "(more than is heard: the rest is lost)"
 
+// crashLines is how many are read, if not heard, of one that the kernel has ended: at
+// their end stands for which system call.
+const crashLines = 64 << 10
+
 // readLines reads until there is no more, which is true, or too much.
 func readLines(stderr io.Reader, heard func(string)) bool {
 	in := bufio.NewReaderSize(stderr, maxLine)
 	meter := imsg.Meter{Pace: lines}
-	for {
+	var trap sandbox.Trap
+	for unheard := 0; ; {
 		line, err := in.ReadSlice('\n')
 		if err != nil && !errors.Is(err, bufio.ErrBufferFull) && len(line) == 0 {
 			return true
 		}
-		if !meter.Take(1, time.Now()) { // an empty one costs us as much
-			heard(tooMuch)
-			return false
+		text := strings.TrimRight(strings.ReplaceAll(string(line), "\t", "  "), "\n")
+		_, news := trap.Line(text)
+		if meter.Take(1, time.Now()) { // an empty one costs us as much
+			if text != "" {
+				heard(text)
+			}
+			continue
 		}
-		if text := strings.TrimRight(strings.ReplaceAll(string(line), "\t", "  "), "\n"); text != "" {
+		if unheard++; unheard == 1 {
+			heard(tooMuch)
+		}
+		if news {
 			heard(text)
+		}
+		if !trap.Sprung() || unheard > crashLines {
+			return false
 		}
 	}
 }

@@ -3,6 +3,7 @@ package spawn
 import (
 	"fmt"
 	"io"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -49,5 +50,23 @@ func TestReadTooMuch(t *testing.T) {
 		if n := len(got); n == 0 || n > 2*lines.Burst || got[n-1] != tooMuch {
 			t.Errorf("%q: %d lines, the last %q", text, n, got[max(n-1, 0):])
 		}
+	}
+}
+
+// TestReadTrap: of a crash that the kernel brought about the last lines are heard, too,
+// however long it is; but not for ever.
+func TestReadTrap(t *testing.T) {
+	const crash, register = "SIGSYS: bad system call\n", "rax    0x65\n"
+	if runtime.GOOS != "linux" || runtime.GOARCH != "amd64" {
+		t.Skip("the registers are of another machine")
+	}
+	var got []string
+	heard := func(line string) { got = append(got, line) }
+	long := strings.Repeat("main.f()\n", 2*lines.Burst)
+	if readLines(strings.NewReader(crash+long+register+"rip    0x1\n"), heard); got[0] != strings.TrimSpace(crash) || got[len(got)-1] != strings.TrimSpace(register) {
+		t.Errorf("the last of %d lines is %q", len(got), got[len(got)-1])
+	}
+	if readLines(io.MultiReader(strings.NewReader(crash), endless("x\n")), heard) {
+		t.Error("there was an end")
 	}
 }
