@@ -16,24 +16,26 @@ func (*Status) answer(*StatusReport) {}
 // StatusReport answers Status.
 type StatusReport struct {
 	Family   Family
-	Now      int64
-	Sessions int // live
-	Limit    int // max_connections
-	Load     float64
-	Locks    int
-	Counters []uint64 // indexed by Counter
+	Now      int64    `rule:"0.."`
+	Sessions int      `rule:"0.."` // live
+	Limit    int      `rule:"0.."` // max_connections
+	Load     float64  `rule:"0..1e6"`
+	Locks    int      `rule:"0.."`
+	Counters []uint64 `rule:"..Counters each any: it is only shown"` // indexed by Counter
 }
 
 // Sessions asks for the live sessions with a number above After.
-type Sessions struct{ After uint64 }
+type Sessions struct {
+	After uint64 `rule:"any: those above it are looked up"`
+}
 
 func (*Sessions) answer(*SessionList) {}
 
 // SessionList answers Sessions. Silent counts the workers that did not answer in time.
 type SessionList struct {
-	Sessions []LiveSession
+	Sessions []LiveSession `rule:"..LivePage"`
 	More     bool
-	Silent   int
+	Silent   int `rule:"0.."`
 }
 
 // ReloadNow asks for a reload.

@@ -4,15 +4,15 @@ package imsg
 
 // Family tells lockd who lives, for the operator's eyes.
 type Family struct {
-	Version    string
-	Config     string // path of the configuration in force
-	Generation int
-	Started    int64 // of the family
-	Reloaded   int64 // of the last completed reload, 0 for none
-	Crashes    int   // rooms that ended unasked
-	LastCrash  int64
-	Lacks      []string // layers of the sandbox that the kernel has not
-	Rooms      []Member
+	Version    string   `rule:"..255 free: the tool makes it printable"`
+	Config     string   `rule:"..4096 free: the tool makes it printable"` // path of the configuration in force
+	Generation int      `rule:"0.."`
+	Started    int64    `rule:"0.."` // of the family
+	Reloaded   int64    `rule:"0.."` // of the last completed reload, 0 for none
+	Crashes    int      `rule:"0.."` // rooms that ended unasked
+	LastCrash  int64    `rule:"0.."`
+	Lacks      []string `rule:"..16 each ..255 printable"` // layers of the sandbox that the kernel has not
+	Rooms      []Member `rule:"..1024"`
 }
 
 func (*Family) notice() {}
@@ -20,11 +20,11 @@ func (*Family) notice() {}
 // Member is one running room.
 type Member struct {
 	Room       Room
-	Member     int
-	PID        int
-	Generation int
+	Member     int `rule:"0.."`
+	PID        int `rule:"0.."`
+	Generation int `rule:"0.."`
 	State      MemberState
-	Started    int64
+	Started    int64 `rule:"0.."`
 }
 
 // MemberState is how far a room has come in its life.

@@ -43,7 +43,7 @@ const MaxSockets = 64
 // family.
 type Sockets struct {
 	IPv6 bool
-	N    int
+	N    int `rule:"1..MaxSockets"`
 }
 
 func (*Sockets) notice() {}

@@ -8,8 +8,8 @@ import "net/netip"
 // Hello is a room's first message to the parent, sent from inside its sandbox.
 type Hello struct {
 	Room        Room
-	PID         int
-	Fingerprint uint64
+	PID         int    `rule:"1.."`
+	Fingerprint uint64 `rule:"any: compared with the parent's own"`
 }
 
 func (*Hello) notice() {}
@@ -84,7 +84,7 @@ type Pong struct{}
 // BadPeer reports a link on which something unsayable was said.
 type BadPeer struct {
 	Room   Room
-	Member int
+	Member int `rule:"0.."`
 }
 
 func (*BadPeer) notice() {}

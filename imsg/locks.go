@@ -72,24 +72,26 @@ func (f Found) LockOn() LockOn {
 // addresses, its start) since Enter. Strings come from the client, cleaned of
 // control characters.
 type Offence struct {
-	Number      uint64
-	Transaction int // from 1; a repeat of the same is counted once
-	Found       Found
-	Virus       string
-	Score       float64
+	Number      uint64  `rule:"any: looked up among the sender's sessions"`
+	Transaction int     `rule:"1.."` // from 1; a repeat of the same is counted once
+	Found       Found   `rule:"1.."`
+	Virus       string  `rule:"..255 printable"`
+	Score       float64 `rule:"-MaxScore..MaxScore"`
 	Target      netip.AddrPort
-	Helo        string
-	MailFrom    string
-	Recipients  int // accepted in the whole session
-	Size        int64
+	Helo        string `rule:"..MaxWord printable"`
+	MailFrom    string `rule:"..MaxWord printable"`
+	Recipients  int    `rule:"0.."` // accepted in the whole session
+	Size        int64  `rule:"0.."`
 	Auth        AuthFlags
-	Spool       string // START.N if a file was kept, else empty
+	Spool       string `rule:"..64 name"` // START.N if a file was kept, else empty
 }
 
 func (*Offence) answer(*Done) {}
 
 // Locked tells a worker that the clients of sessions have been locked meanwhile.
-type Locked struct{ Numbers []uint64 }
+type Locked struct {
+	Numbers []uint64 `rule:"..LockedPage each any: looked up among the receiver's sessions"`
+}
 
 func (*Locked) notice() {}
 
@@ -100,13 +102,13 @@ const LockedPage = 512
 // the runner's own configuration; this carries only values.
 type Run struct {
 	Offence
-	Started      int64
-	Client       netip.AddrPort
+	Started      int64          `rule:"0.."`
+	Client       netip.AddrPort `rule:"set"`
 	Local        netip.AddrPort
-	Ident        string
-	IdentCount   int
-	LockFile     string // full path
-	LockDuration int    // seconds, -1 for ever, 0 none
+	Ident        string `rule:"..MaxIdent word"`
+	IdentCount   int    `rule:"0.."`
+	LockFile     string `rule:"..4096 free: a path of the administrator's, made printable for the script"` // full path
+	LockDuration int    `rule:"-1.."`                                                                      // seconds, -1 for ever, 0 none
 }
 
 func (*Run) notice() {}
@@ -118,31 +120,38 @@ type RunDone struct{}
 func (*RunDone) notice() {}
 
 // Locks asks for the locks whose name sorts behind After.
-type Locks struct{ After string }
+type Locks struct {
+	After string `rule:"..255 free: those behind it are looked up"`
+}
 
 func (*Locks) answer(*LockList) {}
 
 // LockList answers Locks, ordered by Name.
 type LockList struct {
-	Locks []LockEntry
+	Locks []LockEntry `rule:"..256"`
 	More  bool
 }
 
 // LockEntry is one lock file.
 type LockEntry struct {
-	Name    string // address, or address "-" ident
-	Cause   string
-	Created int64
-	Expires int64 // 0: never
-	Saint   bool  // a whitelist mark: owned by uid 0
+	Name    string `rule:"..128 word"` // address, or address "-" ident
+	Cause   string `rule:"..255 printable"`
+	Created int64  `rule:"any: a file may be of any time"`
+	Expires int64  `rule:"any: a file may be of any time"` // 0: never
+	Saint   bool   // a whitelist mark: owned by uid 0
 }
 
 // Lock asks to lock a client by hand.
-type Lock struct{ Name, Cause string }
+type Lock struct {
+	Name  string `rule:"..MaxWord free: parsed as a client's name"`
+	Cause string `rule:"..MaxWord free: lockd makes it printable"`
+}
 
 func (*Lock) answer(*Done) {}
 
 // Unlock asks to remove a client's lock.
-type Unlock struct{ Name string }
+type Unlock struct {
+	Name string `rule:"..MaxWord free: parsed as a client's name"`
+}
 
 func (*Unlock) answer(*Done) {}

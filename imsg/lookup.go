@@ -11,9 +11,9 @@ func (*DNSBLQuery) answer(*DNSBLResult) {}
 
 // DNSBLResult answers DNSBLQuery. Zone is empty if no list names the client.
 type DNSBLResult struct {
-	Zone   string
+	Zone   string `rule:"..255 word"`
 	Answer netip.Addr
-	Failed int // lists that could not be asked
+	Failed int `rule:"0.."` // lists that could not be asked
 }
 
 // TargetQuery asks which server a connection was meant for, and on whose behalf the
@@ -26,8 +26,8 @@ func (*TargetQuery) answer(*TargetResult) {}
 
 // TargetResult answers TargetQuery.
 type TargetResult struct {
-	Target netip.AddrPort
-	Ident  string // printable ASCII without blanks, 32 octets at most; empty if none
+	Target netip.AddrPort `rule:"server"`
+	Ident  string         `rule:"..32 word"` // empty if none
 }
 
 // SPFVerdict is what a domain says of a client that uses its name (RFC 7208
@@ -61,15 +61,14 @@ func (v SPFVerdict) String() string { return spfNames[min(int(v), len(spfNames)-
 // without brackets, empty for the null reverse-path.
 type SPF struct {
 	Client   netip.Addr
-	Helo     string
-	MailFrom string
+	Helo     string `rule:"..4000 printable"`
+	MailFrom string `rule:"..4000 printable"`
 }
 
 func (*SPF) answer(*SPFResult) {}
 
-// SPFResult answers SPF. Problem, for the log, says what an error was; it holds
-// no more than 200 octets.
+// SPFResult answers SPF. Problem, for the log, says what an error was.
 type SPFResult struct {
 	Verdict SPFVerdict
-	Problem string
+	Problem string `rule:"..200 printable"`
 }

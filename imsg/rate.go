@@ -63,9 +63,9 @@ func (s RateSet) Has(r Rate) bool { return s&(1<<r) != 0 }
 // asks only for the counters its Admission named. It is asked once: an answer
 // that is lost with lockd does not make it twice.
 type QuotaUse struct {
-	Number  uint64 // of the session
-	Counter Rate
-	Amount  uint64
+	Number  uint64 `rule:"any: looked up among the sender's sessions"` // of the session
+	Counter Rate   `rule:"1.."`                                        // connections are counted with the admission
+	Amount  uint64 `rule:"..MaxReport"`
 }
 
 func (*QuotaUse) answer(*QuotaResult) {}
@@ -90,56 +90,60 @@ func allowanceBack(a *QuotaResult) *QuotaUnused {
 }
 
 // Rates asks for the records of the clients whose name sorts behind After.
-type Rates struct{ After string }
+type Rates struct {
+	After string `rule:"..255 free: those behind it are looked up"`
+}
 
 func (*Rates) answer(*RateList) {}
 
 // RateList answers Rates, ordered by Client.
 type RateList struct {
-	Period  int64 // what a client's quotas are for, in nanoseconds; 0: nothing is limited
-	Records []RateEntry
+	Period  int64       `rule:"0.."` // what a client's quotas are for, in nanoseconds; 0: nothing is limited
+	Records []RateEntry `rule:"..256"`
 	More    bool
 }
 
 // RateEntry is one client's record.
 type RateEntry struct {
-	Client     string // address, or address "-" ident
-	Bits       int    // of the network that the address stands for
-	Damaged    bool   // it cannot be read, and the client is refused; the rest is zero
-	Own        bool   // the quotas are its own: no configuration of today's generation changes them
-	Generation uint64 // whose quotas these are
-	Cleared    int64  // when the period began
-	Expires    int64  // when it ends, 0 if the limiter is off
-	Quotas     []uint64
-	Used       []uint64
-	Tries      []uint64 // used or refused; these three are indexed by Rate
-	Targets    int      // servers remembered
+	Client     string   `rule:"..255 free: a key out of a file; the tool makes it printable"` // address, or address "-" ident
+	Bits       int      `rule:"0..128"`                                                       // of the network that the address stands for
+	Damaged    bool     // it cannot be read, and the client is refused; the rest is zero
+	Own        bool     // the quotas are its own: no configuration of today's generation changes them
+	Generation uint64   `rule:"any: it is only shown"` // whose quotas these are
+	Cleared    int64    `rule:"any: it is only shown"` // when the period began
+	Expires    int64    `rule:"any: it is only shown"` // when it ends, 0 if the limiter is off
+	Quotas     []uint64 `rule:"..RateCounters each any: it is only shown"`
+	Used       []uint64 `rule:"..RateCounters each any: it is only shown"`
+	Tries      []uint64 `rule:"..RateCounters each any: it is only shown"` // used or refused; these three are indexed by Rate
+	Targets    int      `rule:"0.."`                                       // servers remembered
 }
 
 // RateShow asks for one client's record; NotFound if there is none, Off if there
 // are none at all.
-type RateShow struct{ Client string }
+type RateShow struct {
+	Client string `rule:"..MaxWord free: parsed as a client's name"`
+}
 
 func (*RateShow) answer(*RateRecord) {}
 
 // RateRecord answers RateShow.
 type RateRecord struct {
 	Entry   RateEntry
-	Targets []RateTarget // the latest first
+	Targets []RateTarget `rule:"..64"` // the latest first
 }
 
 // RateTarget is a server a client has called.
 type RateTarget struct {
 	Address netip.Addr
-	Last    int64
+	Last    int64 `rule:"any: it is only shown"`
 }
 
 // RateSetQuota asks to give a client quotas of its own. What is not named stays as
 // it is.
 type RateSetQuota struct {
-	Client     string
-	Generation uint64 // 0: the highest, which no configuration passes
-	Quotas     []RateQuota
+	Client     string      `rule:"..MaxWord free: parsed as a client's name"`
+	Generation uint64      `rule:"any: compared with the configuration's"` // 0: the highest, which no configuration passes
+	Quotas     []RateQuota `rule:"..RateCounters"`
 }
 
 func (*RateSetQuota) answer(*Done) {}
@@ -147,12 +151,12 @@ func (*RateSetQuota) answer(*Done) {}
 // RateQuota is the quota of one counter, 0 for none.
 type RateQuota struct {
 	Counter Rate
-	Quota   uint64
+	Quota   uint64 `rule:"any: a quota may be of any size"`
 }
 
 // RateReset asks to begin a client's period anew, or to forget its quotas, too.
 type RateReset struct {
-	Client string
+	Client string `rule:"..MaxWord free: parsed as a client's name"`
 	Forget bool
 }
 

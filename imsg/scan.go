@@ -7,10 +7,10 @@ import "time"
 // Scan asks what there is to say about the spooled message behind the descriptor,
 // which is open for reading only. Engines use pread: they share its offset.
 type Scan struct {
-	Number uint64
-	Size   int64
+	Number uint64 `rule:"any: it is only logged"`
+	Size   int64  `rule:"0.."`
 	Roles  Roles
-	Spool  string // its name inside the spool directory
+	Spool  string `rule:"..64 name"` // its name inside the spool directory
 }
 
 func (*Scan) answer(*Verdict) {}
@@ -34,7 +34,7 @@ func (o Outcome) String() string {
 // Verdict answers Scan: a finding of each engine that was asked, and one for the
 // roles that no engine has.
 type Verdict struct {
-	Findings []Finding
+	Findings []Finding `rule:"..MaxFindings"`
 }
 
 // Finding is what came of one engine's work. It answers for all its roles: what
@@ -43,10 +43,10 @@ type Finding struct {
 	Engine  Engine
 	Roles   Roles // those of the question that the engine has
 	Outcome Outcome
-	Name    string // of the virus that was Caught, at most 255 octets, printable
-	Score   float64
-	Problem string // words what is no verdict, for the log; at most 500 octets
-	Time    time.Duration
+	Name    string        `rule:"..255 printable"` // of the virus that was Caught
+	Score   float64       `rule:"-MaxScore..MaxScore"`
+	Problem string        `rule:"..500 printable"` // words what is no verdict, for the log
+	Time    time.Duration `rule:"0.."`
 }
 
 // MaxEngines is how many engines there may be: so many findings fit a Verdict.

@@ -12,7 +12,7 @@ const SessionKey = "session"
 
 // Enter asks for admission of one accepted connection.
 type Enter struct {
-	Client netip.AddrPort
+	Client netip.AddrPort `rule:"set"`
 	Local  netip.AddrPort // the listener's side of it
 	Target netip.AddrPort // invalid if it is not known yet
 }
@@ -38,11 +38,11 @@ const (
 // Admission answers Enter and Ident. A refused session is not live: nothing more
 // need be said of it.
 type Admission struct {
-	Number   uint64 // of the session, given to refused ones too
+	Number   uint64 `rule:"1..1e18"` // of the session, given to refused ones too
 	Refusal  Refusal
-	Sessions int     // live in the family, this one included
-	Same     int     // live of this client, or of this client and ident, this one included
-	Load     float64 // load average of the last minute
+	Sessions int     `rule:"0.."`    // live in the family, this one included
+	Same     int     `rule:"0.."`    // live of this client, or of this client and ident, this one included
+	Load     float64 `rule:"0..1e6"` // load average of the last minute
 	Uses     RateSet // counters the client has a quota of: their uses are asked for
 }
 
@@ -58,8 +58,8 @@ func admissionBack(a *Admission) *Leave {
 // Ident counts in the remote modes, Target if Enter had none. No connection is
 // counted before its target is known.
 type Ident struct {
-	Number uint64
-	Ident  string
+	Number uint64 `rule:"any: looked up among the sender's sessions"`
+	Ident  string `rule:"..MaxIdent word"`
 	Target netip.AddrPort
 }
 
@@ -68,7 +68,7 @@ func (*Ident) answer(*Admission) {}
 // Announce tells a fresh lockd of sessions that are already live. Last is true
 // in the final one; a worker always sends at least that one on a new link.
 type Announce struct {
-	Sessions []LiveSession
+	Sessions []LiveSession `rule:"..LivePage"`
 	Last     bool
 }
 
@@ -76,14 +76,16 @@ func (*Announce) notice() {}
 
 // Leave says that a session is over, or gives its admission back.
 type Leave struct {
-	Number uint64
-	Late   bool // the Admission came too late: what it used of a quota goes back
+	Number uint64 `rule:"any: looked up among the sender's sessions"`
+	Late   bool   // the Admission came too late: what it used of a quota goes back
 }
 
 func (*Leave) notice() {}
 
 // Counts adds to the family's counters, indexed by Counter.
-type Counts struct{ Add []uint64 }
+type Counts struct {
+	Add []uint64 `rule:"..Counters each ..MaxReport"`
+}
 
 func (*Counts) notice() {}
 
@@ -98,13 +100,15 @@ const (
 )
 
 // Snapshot asks a worker for its live sessions with a number above After.
-type Snapshot struct{ After uint64 }
+type Snapshot struct {
+	After uint64 `rule:"any: those above it are looked up"`
+}
 
 func (*Snapshot) answer(*Live) {}
 
 // Live answers Snapshot, ordered by Number; More tells that there are others.
 type Live struct {
-	Sessions []LiveSession
+	Sessions []LiveSession `rule:"..LivePage"`
 	More     bool
 }
 
@@ -113,18 +117,26 @@ const LivePage = 256
 
 // LiveSession is one running session as its worker sees it.
 type LiveSession struct {
-	Number       uint64
+	Number       uint64 `rule:"any: looked up among the sender's sessions"`
 	State        State
 	Auth         AuthFlags
-	Started      int64
+	Started      int64 `rule:"0.."`
 	Client       netip.AddrPort
 	Local        netip.AddrPort
 	Target       netip.AddrPort // invalid until it is known
-	Transactions int
-	ClientBytes  int64
-	ServerBytes  int64
-	Ident        string
+	Transactions int            `rule:"0.."`
+	ClientBytes  int64          `rule:"0.."`
+	ServerBytes  int64          `rule:"0.."`
+	Ident        string         `rule:"..MaxIdent word"`
 }
+
+// How much rooms may tell each other of a session.
+const (
+	MaxIdent  = 64      // octets of an ident
+	MaxWord   = 1 << 10 // octets of a text of a client's
+	MaxScore  = 1e6     // of a message, either way from 0
+	MaxReport = 1e15    // octets, or whatever is counted, at once
+)
 
 // State is what a session is doing, or what it waits for.
 type State uint8

@@ -52,6 +52,8 @@ type Entry struct {
 	Max    int    // largest body in octets
 	New    func() Message
 
+	rules func() (rule, error) // of its message's fields
+
 	// Back is for an Answer that hands something out: what is told to give it
 	// back when nobody waits for it any more, or nil if it hands out nothing. An
 	// answer says enough of itself for that, for its question is forgotten.
@@ -186,7 +188,7 @@ func answer[M any](from, to Rooms, most int) Entry { return row[M](Answer, from,
 func row[M any](way Way, from, to Rooms, most int) Entry {
 	return Entry{
 		Name: reflect.TypeFor[M]().Name(), From: from, To: to, Way: way, Max: most,
-		New: func() Message { return new(M) },
+		New: func() Message { return new(M) }, rules: rulesOf(reflect.TypeFor[M]()),
 	}
 }
 
@@ -253,7 +255,7 @@ func PrintTable(w io.Writer) error {
 	return tw.Flush()
 }
 
-// Fingerprint is a hash of the table and of every message's fields. Two
+// Fingerprint is a hash of the table and of every message's fields and their rules. Two
 // programs talk only if theirs are equal.
 func Fingerprint() uint64 {
 	h := fnv.New64a()
@@ -271,7 +273,7 @@ func describe(w io.Writer, t reflect.Type) {
 		describe(w, t.Elem())
 	case t.Kind() == reflect.Struct && t.PkgPath() == reflect.TypeFor[Entry]().PkgPath():
 		for field := range t.Fields() {
-			fmt.Fprintf(w, "%s ", field.Name)
+			fmt.Fprintf(w, "%s %s ", field.Name, field.Tag)
 			describe(w, field.Type)
 		}
 	default:

@@ -69,7 +69,7 @@ func (srv *server) identify(r admission, s *session, m *imsg.Ident) {
 	fresh, found := !s.identKnown, !s.target.IsValid()
 	s.identKnown = true
 	if fresh {
-		s.ident = clip(m.Ident, locks.MaxIdent)
+		s.ident = m.Ident
 	}
 	if t := locks.Plain(m.Target); t.IsValid() && (fresh || found) {
 		s.target = t

@@ -23,7 +23,7 @@ func TestStatus(t *testing.T) {
 	w.enter("192.0.2.7")
 	w.change(func() { w.unsaid = []uint64{imsg.CountViruses: 2} })
 	h.write("192.0.2.9", "VIRUS\n")
-	h.Tell(&imsg.Family{Version: "2.0", Rooms: []imsg.Member{{Room: imsg.Lockd, PID: 1}, {Room: imsg.Session}}})
+	h.Tell(&imsg.Family{Version: "2.0", Rooms: []imsg.Member{{Room: imsg.Lockd, PID: 1, State: imsg.Running}, {Room: imsg.Session, State: imsg.Running}}})
 	link.Ask(h.Parent, &imsg.Dump{}, patience, imsgtest.TempFile(t)) // behind Family
 	s := ask(t, h.operators()(), &imsg.Status{})
 	if s.Sessions != 2 || s.Limit != 10000 || s.Load != 0.5 || s.Locks != 1 || s.Counters[imsg.CountViruses] != 2 ||

@@ -16,9 +16,10 @@ type session struct {
 	local      netip.AddrPort
 	target     netip.AddrPort
 	ident      string
-	identKnown bool // at once, or once a router was asked
-	place      int  // in the list of its host
-	counted    bool // it has used one of its client's connections
+	identKnown bool                      // at once, or once a router was asked
+	place      int                       // in the list of its host
+	counted    bool                      // it has used one of its client's connections
+	used       [imsg.RateCounters]uint64 // of its client's quotas, as it was told it may
 
 	judging *imsg.Admission // it has a place, and is not told yet whether it keeps it
 
@@ -27,6 +28,14 @@ type session struct {
 
 func (s *session) subject() locks.Subject {
 	return locks.Subject{Session: s.number, Addr: s.client.Addr(), Ident: s.ident}
+}
+
+// returned is how much of n of a quota that its worker gives back s can have used: no
+// worker gives back what others of the client's have used. It counts as given back.
+func (s *session) returned(what imsg.Rate, n uint64) uint64 {
+	n = min(n, s.used[what])
+	s.used[what] -= n
+	return n
 }
 
 // liveTable is the live sessions, by their numbers and by their clients. It has no lock

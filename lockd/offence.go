@@ -16,10 +16,6 @@ import (
 // maxOffences bounds what one session can be caught at; the first ends most.
 const maxOffences = 64
 
-// maxWord bounds each text of a client's on its way to the script, so that no
-// client can say so much that the script is not run.
-const maxWord = 1024
-
 // offence tells one from its repeat after a crash.
 type offence struct {
 	transaction int
@@ -87,7 +83,7 @@ func (srv *server) catch(name string, s *session, m *imsg.Offence, late func() b
 		}
 		m, fresh, err := srv.locks.Lock(name, cause, config.LockDuration, config.LockPerm, about)
 		if fresh && m == locks.Locked {
-			srv.log.Info("LOCK:CREATED ("+path.Join(config.LockPath, name)+"): "+locks.Printable(cause), imsg.SessionKey, about.Session)
+			srv.log.Info("LOCK:CREATED ("+path.Join(config.LockPath, name)+"): "+imsg.Printable(cause, locks.MaxCause), imsg.SessionKey, about.Session)
 		}
 		if err != nil {
 			srv.log.Error("client is not locked", imsg.SessionKey, about.Session, "error", err)
@@ -144,10 +140,5 @@ func (srv *server) script(name string, s *session, m *imsg.Offence) *imsg.Run {
 	if !r.Target.IsValid() {
 		r.Target = s.target
 	}
-	for _, word := range []*string{&r.Virus, &r.Helo, &r.MailFrom, &r.Spool} {
-		*word = clip(*word, maxWord)
-	}
 	return r
 }
-
-func clip(s string, n int) string { return s[:min(len(s), n)] }

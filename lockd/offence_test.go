@@ -225,11 +225,11 @@ func TestLongWordsDoNotSpareTheScript(t *testing.T) {
 	runs := h.script()
 	w := h.worker(0)
 	a := w.enter("192.0.2.7")
-	long := strings.Repeat("x", 3900)
-	if k := w.offend(imsg.Offence{Number: a.Number, Transaction: 1, Found: imsg.FoundVirus, Helo: long, MailFrom: long}); k != 0 {
+	long := strings.Repeat("x", imsg.MaxWord)
+	if k := w.offend(imsg.Offence{Number: a.Number, Transaction: 1, Found: imsg.FoundVirus, Virus: long[:255], Helo: long, MailFrom: long}); k != 0 {
 		t.Fatal(k)
 	}
-	if r := receive(t, runs); len(r.Helo) != maxWord {
+	if r := receive(t, runs); r.Helo != long {
 		t.Errorf("%d octets", len(r.Helo))
 	}
 }
@@ -239,11 +239,11 @@ func TestOffencesOfASessionAreBounded(t *testing.T) {
 	w := h.worker(0)
 	a := w.enter("192.0.2.7")
 	for i := range maxOffences {
-		if k := w.offend(imsg.Offence{Number: a.Number, Transaction: i, Found: imsg.FoundSPF}); k != 0 {
+		if k := w.offend(imsg.Offence{Number: a.Number, Transaction: i + 1, Found: imsg.FoundSPF}); k != 0 {
 			t.Fatal(i, k)
 		}
 	}
-	if k := w.offend(imsg.Offence{Number: a.Number, Transaction: maxOffences, Found: imsg.FoundSPF}); k != imsg.Busy {
+	if k := w.offend(imsg.Offence{Number: a.Number, Transaction: maxOffences + 1, Found: imsg.FoundSPF}); k != imsg.Busy {
 		t.Error(k)
 	}
 }

@@ -48,13 +48,16 @@ func (srv *server) allowed(r link.Reply[imsg.QuotaResult], s *session, m *imsg.Q
 		return false
 	}
 	srv.rates.Log(u, o)
+	if o.Taken {
+		s.used[m.Counter] += m.Amount
+	}
 	r.Answer(&imsg.QuotaResult{QuotaUse: *m, Refusal: o.Refusal})
 	return true
 }
 
 // unuse takes a use back that nobody came to know of.
 func (srv *server) unuse(s *session, what imsg.Rate, n uint64) {
-	if !srv.rates.On() {
+	if n == 0 || !srv.rates.On() {
 		return
 	}
 	u := srv.use(s, what, n)

@@ -67,10 +67,6 @@ func (srv *server) fromWorker(w *worker, r link.Request) {
 	}
 	switch m := r.Message.(type) {
 	case *imsg.Enter:
-		if !m.Client.IsValid() {
-			r.Fail(imsg.Invalid)
-			return
-		}
 		if srv.barrier.settled && w.announced {
 			srv.enter(w, link.ReplyTo(r, m), m)
 		} else if !srv.barrier.hold(held{w, link.ReplyTo(r, m), m}) {
@@ -81,16 +77,12 @@ func (srv *server) fromWorker(w *worker, r link.Request) {
 			srv.identify(link.ReplyTo(r, m), s, m)
 		}
 	case *imsg.QuotaUse:
-		switch s := srv.judgedOf(w, r, m.Number); {
-		case s == nil:
-		case m.Counter == imsg.RateConnections || m.Counter > imsg.RateTargets:
-			r.Fail(imsg.Invalid)
-		default:
+		if s := srv.judgedOf(w, r, m.Number); s != nil {
 			srv.allow(link.ReplyTo(r, m), s, m)
 		}
 	case *imsg.QuotaUnused:
 		if s := srv.live.of(w, m.Number); s != nil && m.Counter < imsg.RateCounters {
-			srv.unuse(s, m.Counter, m.Amount)
+			srv.unuse(s, m.Counter, s.returned(m.Counter, m.Amount))
 		}
 	case *imsg.Announce:
 		srv.announce(w, m)
@@ -104,10 +96,6 @@ func (srv *server) fromWorker(w *worker, r link.Request) {
 			srv.live.remove(s)
 		}
 	case *imsg.Counts:
-		if len(m.Add) > int(imsg.Counters) {
-			srv.dropWorker(w, "adds to counters that do not exist")
-			return
-		}
 		srv.counters.Add(m.Add, srv.env.now())
 	case *imsg.Offence:
 		if s := srv.judgedOf(w, r, m.Number); s != nil {
@@ -135,15 +123,15 @@ func (srv *server) announce(w *worker, m *imsg.Announce) {
 	}
 	for i := range m.Sessions {
 		l := &m.Sessions[i]
-		// A number nobody gave out, or that is taken, would let a worker speak
-		// of sessions that are not its own.
-		if !srv.counters.Given(l.Number) || srv.live.sessions[l.Number] != nil || !l.Client.IsValid() || w.sessions >= srv.config.MaxConnections {
+		// A number that no lockd before us gave out, or that is taken, would let a
+		// worker speak of sessions that are not its own.
+		if !srv.counters.GivenBefore(l.Number) || srv.live.sessions[l.Number] != nil || !l.Client.IsValid() || w.sessions >= srv.config.MaxConnections {
 			srv.log.Warn("announced session is not taken up", "number", l.Number, "member", w.member)
 			continue
 		}
 		srv.live.add(&session{
 			number: l.Number, worker: w, started: l.Started,
-			client: locks.Plain(l.Client), local: locks.Plain(l.Local), target: locks.Plain(l.Target), ident: clip(l.Ident, locks.MaxIdent),
+			client: locks.Plain(l.Client), local: locks.Plain(l.Local), target: locks.Plain(l.Target), ident: l.Ident,
 			identKnown: !srv.config.Mode.Remote() || l.State > imsg.StateIdent,
 		})
 	}

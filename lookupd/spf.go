@@ -42,8 +42,7 @@ func (s *spfChecker) check(ctx context.Context, q *imsg.SPF) imsg.SPFResult {
 		r.Verdict, err = imsg.SPFTempError, cmp.Or(p.failed, ctx.Err())
 	}
 	if err != nil && (r.Verdict == imsg.SPFTempError || r.Verdict == imsg.SPFPermError) {
-		r.Problem = err.Error()
-		r.Problem = r.Problem[:min(len(r.Problem), maxProblem)]
+		r.Problem = imsg.Printable(err.Error(), maxProblem)
 	}
 	return r
 }

@@ -226,7 +226,7 @@ func FuzzParseSpamd(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if math.IsNaN(score) || math.IsInf(score, 0) {
+		if math.IsNaN(score) || math.Abs(score) > imsg.MaxScore {
 			t.Errorf("%q: %v", answer, score)
 		}
 		if strings.IndexFunc(answer, func(c rune) bool { return c > '~' || c < ' ' && c != '\r' && c != '\n' }) < 0 && !verdict.MatchString(answer) {

@@ -127,7 +127,7 @@ func sendInstream(conn net.Conn, m *message) error {
 func parseClamd(answer, end string) (finding, error) {
 	text, whole := strings.CutSuffix(answer, end)
 	if !whole && end == "\x00" {
-		return finding{}, fmt.Errorf("cut answer %q", clean(answer, maxName))
+		return finding{}, fmt.Errorf("cut answer %q", imsg.Printable(answer, maxName))
 	}
 	var first finding
 	var problem error
@@ -155,7 +155,7 @@ func parseClamdLine(line string) (finding, error) {
 		return finding{}, errors.New("more than one answer")
 	}
 	if problem, ok := strings.CutSuffix(line, " ERROR"); ok {
-		return finding{}, errors.New(clean(problem, maxProblem))
+		return finding{}, errors.New(imsg.Printable(problem, maxProblem))
 	}
 	if i := strings.LastIndex(line, ": "); i > 0 {
 		word := line[i+2:]
@@ -169,5 +169,5 @@ func parseClamdLine(line string) (finding, error) {
 			return caught(name), nil
 		}
 	}
-	return finding{}, fmt.Errorf("unknown answer %q", clean(line, maxName))
+	return finding{}, fmt.Errorf("unknown answer %q", imsg.Printable(line, maxName))
 }

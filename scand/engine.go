@@ -115,17 +115,5 @@ func (m *message) path(spool string) (string, error) {
 
 // caught makes a finding of a virus name as a scanner gave it.
 func caught(name string) finding {
-	return finding{outcome: imsg.Caught, name: clean(name, maxName)}
-}
-
-// clean makes foreign text fit for a log and an SMTP reply: printable ASCII, at
-// most limit octets.
-func clean(s string, limit int) string {
-	b := []byte(s[:min(len(s), limit)])
-	for i, c := range b {
-		if c < ' ' || c > '~' {
-			b[i] = '#'
-		}
-	}
-	return string(b)
+	return finding{outcome: imsg.Caught, name: imsg.Printable(name, maxName)}
 }

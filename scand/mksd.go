@@ -60,7 +60,7 @@ func parseMksd(answer string) (finding, error) {
 		name, _, _ = strings.Cut(name, " ")
 		return caught(name), nil // it may have none
 	case word == "ERR":
-		return finding{}, errors.New(clean(name, maxProblem))
+		return finding{}, errors.New(imsg.Printable(name, maxProblem))
 	}
-	return finding{}, fmt.Errorf("unknown answer %q", clean(line, maxName))
+	return finding{}, fmt.Errorf("unknown answer %q", imsg.Printable(line, maxName))
 }

@@ -331,10 +331,10 @@ func TestNoLeak(t *testing.T) {
 }
 
 func TestClean(t *testing.T) {
-	if got := clean("a\x00b\xffc\r\n~", 255); got != "a#b#c##~" {
+	if got := imsg.Printable("a\x00b\xffc\r\n~", 255); got != "a#b#c##~" {
 		t.Errorf("%q", got)
 	}
-	if got := clean(strings.Repeat("x", 300), maxName); len(got) != maxName {
+	if got := imsg.Printable(strings.Repeat("x", 300), maxName); len(got) != maxName {
 		t.Errorf("%d octets", len(got))
 	}
 }

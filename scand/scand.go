@@ -138,7 +138,7 @@ func (s *room) run(ctx context.Context, e *limitedEngine, q *imsg.Scan, f *os.Fi
 	case errors.Is(err, fs.ErrNotExist) && rootGone():
 		s.parent.End(errReplace)
 	}
-	r.Outcome, r.Problem = imsg.Failed, clean(err.Error(), maxProblem)
+	r.Outcome, r.Problem = imsg.Failed, imsg.Printable(err.Error(), maxProblem)
 	if errors.As(err, &late) && late.Timeout() {
 		r.Outcome = imsg.TimedOut
 	}

@@ -52,7 +52,7 @@ func parseSpamd(answer string) (score float64, err error) {
 		// Without its end a line is cut, and perhaps its score too.
 		end := strings.LastIndex(head, "\r\n")
 		if end < 0 {
-			return 0, fmt.Errorf("cut answer %q", clean(answer, maxName))
+			return 0, fmt.Errorf("cut answer %q", imsg.Printable(answer, maxName))
 		}
 		head = head[:end]
 	}
@@ -74,7 +74,7 @@ func parseSpamd(answer string) (score float64, err error) {
 		}
 		seen = true
 		if score, err = parseSpam(value); err != nil {
-			return 0, fmt.Errorf("unknown verdict %q: %w", clean(value, maxName), err)
+			return 0, fmt.Errorf("unknown verdict %q: %w", imsg.Printable(value, maxName), err)
 		}
 	}
 	if !seen {
@@ -87,10 +87,10 @@ func parseSpamd(answer string) (score float64, err error) {
 func parseStatus(line string) error {
 	f := strings.Fields(line)
 	if len(f) < 2 || !strings.HasPrefix(f[0], "SPAMD/") {
-		return fmt.Errorf("unknown answer %q", clean(line, maxName))
+		return fmt.Errorf("unknown answer %q", imsg.Printable(line, maxName))
 	}
 	if f[1] != "0" {
-		return fmt.Errorf("refused: %q", clean(line, maxName))
+		return fmt.Errorf("refused: %q", imsg.Printable(line, maxName))
 	}
 	return nil
 }
@@ -111,7 +111,8 @@ func parseSpam(value string) (float64, error) {
 }
 
 // parseScore takes a decimal number and none of the other forms ParseFloat knows:
-// a score that is NaN would be below every threshold.
+// a score that is NaN would be below every threshold. One beyond what may be told is
+// as bad as that.
 func parseScore(s string) (float64, error) {
 	s = strings.TrimSpace(s)
 	if s == "" || strings.Trim(s, "+-.0123456789") != "" {
@@ -121,5 +122,5 @@ func parseScore(s string) (float64, error) {
 	if err != nil {
 		return 0, errors.New("no number")
 	}
-	return score, nil
+	return max(-imsg.MaxScore, min(score, imsg.MaxScore)), nil
 }

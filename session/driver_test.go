@@ -41,7 +41,7 @@ func TestWaitingCostsNothing(t *testing.T) {
 	if used := processorTime(t) - before; used > wait/2 {
 		t.Errorf("%v of processor time in %v", used, wait)
 	}
-	family.Answer(r.held[0], &imsg.QuotaResult{})
+	family.Answer(r.held[0], &imsg.QuotaResult{QuotaUse: *r.held[0].Message.(*imsg.QuotaUse)})
 	r.client.hears("535 no\r\n")
 }
 

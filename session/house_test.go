@@ -199,7 +199,7 @@ func (h *house) asLockd(r link.Request) {
 			h.held = append(h.held, r)
 			return
 		}
-		family.Answer(r, &imsg.QuotaResult{Refusal: h.over[m.Counter]})
+		family.Answer(r, &imsg.QuotaResult{QuotaUse: *m, Refusal: h.over[m.Counter]})
 	case *imsg.Offence:
 		h.offences = append(h.offences, m)
 		family.Answer(r, &imsg.Done{})

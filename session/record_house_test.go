@@ -181,11 +181,11 @@ func (p *play) judge(r link.Request, m *imsg.QuotaUse) {
 	p.mu.Unlock()
 	switch o := p.over[m.Counter]; {
 	case n < o.from:
-		family.Answer(r, &imsg.QuotaResult{})
+		family.Answer(r, &imsg.QuotaResult{QuotaUse: *m})
 	case o.errno != 0:
 		r.Fail(o.errno)
 	default:
-		family.Answer(r, &imsg.QuotaResult{Refusal: o.refusal})
+		family.Answer(r, &imsg.QuotaResult{QuotaUse: *m, Refusal: o.refusal})
 	}
 }
 

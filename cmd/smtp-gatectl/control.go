@@ -23,10 +23,17 @@ const (
 	reloadTime = 2 * time.Minute
 )
 
+// longestList is how long a list may become, in entries. It ends if the daemon's lockd has
+// been taken over, too, and says that there are more for ever.
+const longestList = 1 << 20
+
+var errEndless = errors.New("the list has no end")
+
 // control is a connection to the daemon.
 type control struct {
 	*link.Conn
-	ended chan error // what ended the link; nil for a plain end
+	ended   chan error // what ended the link; nil for a plain end
+	longest int        // list
 }
 
 // path returns the control socket's path, as the command line has it.
@@ -55,7 +62,7 @@ func dial(path string) (*control, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &control{Conn: conn, ended: make(chan error, 1)}
+	c := &control{Conn: conn, ended: make(chan error, 1), longest: longestList}
 	go func() {
 		c.ended <- conn.Serve(func(r link.Request) { r.Close() })
 	}()
@@ -92,7 +99,7 @@ type refused struct {
 	detail string
 }
 
-func (r refused) Error() string { return cleanText(r.detail) }
+func (r refused) Error() string { return r.detail }
 func (r refused) Unwrap() error { return r.kind }
 
 // explain words what went wrong with a question.

@@ -230,7 +230,7 @@ func (d *daemon) lastWords() error {
 	}
 	lines := bytes.Split(bytes.TrimRight(text, "\n"), []byte("\n"))
 	lines = lines[max(0, len(lines)-30):]
-	return fmt.Errorf("the end of its log:\n%s", cleanText(string(bytes.Join(lines, []byte("\n")))))
+	return fmt.Errorf("the end of its log:\n%s", cleanLines(lines))
 }
 
 // stop ends the daemon, gently first, and removes the folder.

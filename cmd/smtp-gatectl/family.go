@@ -69,14 +69,14 @@ func (t *tool) said(done, name, detail string) error {
 			Result string `json:"result"`
 			Name   string `json:"name,omitempty"`
 			Detail string `json:"detail,omitempty"`
-		}{done, name, cleanText(detail)})
+		}{done, name, detail})
 	}
 	line := done
 	if name != "" {
 		line = name + " " + done
 	}
 	if detail != "" {
-		line += ": " + cleanText(detail)
+		line += ": " + detail
 	}
 	_, err := fmt.Fprintln(t.out, line)
 	return err

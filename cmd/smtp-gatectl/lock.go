@@ -112,10 +112,13 @@ func (c *control) allLocks() ([]lock, error) {
 				return nil, fmt.Errorf("ask for the locks: %q came behind %q", l.Name, after)
 			}
 			after = l.Name
-			list = append(list, lock{Name: clean(l.Name), Cause: clean(l.Cause), Created: moment(l.Created), Expires: moment(l.Expires), Whitelisted: l.Saint})
+			list = append(list, lock{Name: l.Name, Cause: l.Cause, Created: moment(l.Created), Expires: moment(l.Expires), Whitelisted: l.Saint})
 		}
 		if !page.More || len(page.Locks) == 0 {
 			return list, nil
+		}
+		if len(list) > c.longest {
+			return nil, fmt.Errorf("ask for the locks: %w", errEndless)
 		}
 	}
 }

@@ -8,8 +8,11 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
 )
 
 // columns aligns cells separated by tabs.
@@ -21,24 +24,20 @@ func printJSON(w io.Writer, v any) error {
 	return e.Encode(v)
 }
 
-// clean makes a client's string safe for a terminal, as the log has it.
-func clean(s string) string {
-	return cleaned(s, func(c byte) bool { return c >= ' ' && c < 0x7f })
-}
+// clean makes a foreign string safe for a terminal, as the log has it. What the daemon
+// answers has been made so by the link.
+func clean(s string) string { return imsg.Printable(s, len(s)) }
 
-// cleanText is clean for text of several lines.
-func cleanText(s string) string {
-	return cleaned(s, func(c byte) bool { return c >= ' ' && c < 0x7f || c == '\n' })
-}
-
-func cleaned(s string, good func(byte) bool) string {
-	b := []byte(s)
-	for i, c := range b {
-		if !good(c) {
-			b[i] = '#'
+// cleanLines is clean for a text of several lines.
+func cleanLines(lines [][]byte) string {
+	var b strings.Builder
+	for i, line := range lines {
+		if i > 0 {
+			b.WriteByte('\n')
 		}
+		b.WriteString(clean(string(line)))
 	}
-	return string(b)
+	return b.String()
 }
 
 // or gives an empty cell a mark of its own.

@@ -43,7 +43,7 @@ type server struct {
 
 func newRate(e *imsg.RateEntry) *rate {
 	r := &rate{
-		Client: clean(e.Client), Damaged: e.Damaged, Own: e.Own, Generation: e.Generation,
+		Client: e.Client, Damaged: e.Damaged, Own: e.Own, Generation: e.Generation,
 		Cleared: moment(e.Cleared), Expires: moment(e.Expires), Counters: map[string]usage{}, Remembered: e.Targets,
 	}
 	address, ident, found := strings.Cut(r.Client, "-")
@@ -82,6 +82,9 @@ func (c *control) rates() (list []*rate, period time.Duration, err error) {
 		}
 		if !page.More || len(page.Records) == 0 {
 			return list, time.Duration(page.Period), nil
+		}
+		if len(list) > c.longest {
+			return nil, 0, fmt.Errorf("ask for the rates: %w", errEndless)
 		}
 	}
 }

@@ -71,11 +71,14 @@ func (c *control) sessions() (list []session, silent int, err error) {
 			list = append(list, session{
 				Number: s.Number, State: s.State.String(), Auth: authWord(s.Auth), Started: moment(s.Started),
 				Client: endpoint(s.Client), Local: endpoint(s.Local), Target: endpoint(s.Target),
-				Transactions: s.Transactions, ClientBytes: s.ClientBytes, ServerBytes: s.ServerBytes, Ident: clean(s.Ident),
+				Transactions: s.Transactions, ClientBytes: s.ClientBytes, ServerBytes: s.ServerBytes, Ident: s.Ident,
 			})
 		}
 		if !page.More || len(page.Sessions) == 0 {
 			return list, silent, nil
+		}
+		if len(list) > c.longest {
+			return nil, 0, fmt.Errorf("ask for the sessions: %w", errEndless)
 		}
 	}
 }

@@ -5,6 +5,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"math"
 	"strings"
 	"time"
 
@@ -75,7 +76,7 @@ func (c *control) status() (*status, error) {
 	}
 	f := r.Family
 	s := &status{
-		Version: clean(f.Version), Config: clean(f.Config), Generation: f.Generation,
+		Version: f.Version, Config: f.Config, Generation: f.Generation,
 		Now: moment(r.Now), Started: moment(f.Started), Reloaded: moment(f.Reloaded),
 		Crashes: f.Crashes, LastCrash: moment(f.LastCrash),
 		Sessions: r.Sessions, Limit: r.Limit, Load: r.Load, Locks: r.Locks,
@@ -123,7 +124,7 @@ func (s *status) print(w io.Writer) error {
 		for _, c := range imsg.CountersWith(func(r imsg.CounterRow) bool { return r.Group == g }) {
 			count := fmt.Sprint(s.Counters[c.String()])
 			if g == imsg.CountedOctets {
-				count = octets(int64(s.Counters[c.String()]))
+				count = octets(int64(min(s.Counters[c.String()], math.MaxInt64)))
 			}
 			words = append(words, count+" "+imsg.CounterTable[c].Word)
 		}

@@ -5,6 +5,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"os"
@@ -12,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/parent/config"
 	"github.com/smtp-gated/smtp-gated/parent/host"
 )
@@ -54,10 +56,22 @@ func (inv *invocation) ask() int {
 		return complain(err)
 	}
 	defer f.Close()
-	if _, err := io.Copy(os.Stdout, f); err != nil {
+	if _, err := io.Copy(printable{os.Stdout}, f); err != nil {
 		return complain(err)
 	}
 	return 0
+}
+
+// printable writes a text of several lines for a terminal: who has written the state
+// file may have been taken over.
+type printable struct{ io.Writer }
+
+func (p printable) Write(b []byte) (int, error) {
+	lines := bytes.Split(b, []byte{'\n'})
+	for i, line := range lines {
+		lines[i] = []byte(imsg.Printable(string(line), len(line)))
+	}
+	return p.Writer.Write(bytes.Join(lines, []byte{'\n'}))
 }
 
 // written waits until path is another file than before. A rename has no other

@@ -1,5 +1,5 @@
 // Frames: a fixed header and a msgpack body. This file owns the coding and
-// decides alone whether a frame is well formed. It must never hand octets to the
+// decides alone whether a frame is well formed and its message keeps its rules. It must never hand octets to the
 // msgpack decoder that validate has not passed.
 
 package link
@@ -150,6 +150,9 @@ func (c *codec) decode(e *imsg.Entry, body []byte) (m imsg.Message, err error) {
 	}
 	if !bytes.Equal(again[headerLen:], body) {
 		return nil, bad("%s is not in canonical form", e.Name)
+	}
+	if err := e.Check(m); err != nil {
+		return nil, bad("%s: %v", e.Name, err)
 	}
 	return m, nil
 }

@@ -168,6 +168,10 @@ func (c *Conn) send(e *imsg.Entry, m imsg.Message, h header, files []*os.File) e
 	if !e.From.Has(c.self) || !e.To.Has(c.peer) || len(files) != e.Files {
 		return fmt.Errorf("send %s to %s with %d files: the table forbids it", e.Name, c.peer, len(files))
 	}
+	// An honest room learns here what would have its peer take it for another.
+	if err := e.Check(m); err != nil {
+		return fmt.Errorf("send %s to %s: %w", e.Name, c.peer, err)
+	}
 	k := codecs.Get().(*codec)
 	defer k.free()
 	data, err := k.encode(e, m, h.id)

@@ -16,7 +16,7 @@ import (
 func TestNothingIsJudgedLate(t *testing.T) {
 	s, l := link(t, imsg.Session, imsg.Lockd)
 	serve(s, func(Request) {})
-	for _, m := range []imsg.Message{&imsg.Enter{}, &imsg.Ident{}, &imsg.QuotaUse{}, &imsg.Offence{Number: 7}} {
+	for _, m := range []imsg.Message{&imsg.Enter{Client: anybody}, &imsg.Ident{}, &imsg.QuotaUse{Counter: imsg.RateMessages}, &imsg.Offence{Number: 7, Transaction: 1, Found: imsg.FoundVirus}} {
 		if _, err := s.call(nil, m, time.Millisecond, nil); err != imsg.Timeout {
 			t.Fatalf("%T: %v", m, err)
 		}
@@ -31,7 +31,7 @@ func TestNothingIsJudgedLate(t *testing.T) {
 	if r := wait(t, handled); !is[*imsg.Leave](r) || r.Late() {
 		t.Errorf("%T is judged", r.Message)
 	}
-	go Ask(s, &imsg.Enter{}, 10*time.Second)
+	go Ask(s, &imsg.Enter{Client: anybody}, 10*time.Second)
 	r := wait(t, handled)
 	if left := time.Until(r.Until); r.Late() || left <= 0 || left > 10*time.Second {
 		t.Errorf("%v left of 10 s", left)
@@ -91,7 +91,7 @@ func TestLateAnswersAreGivenBack(t *testing.T) {
 				compare(t, wait(t, told), row.back)
 			}
 			// Nothing else came of it, and the next call has an answer of its own.
-			a, err := Ask(s, &imsg.Enter{}, 10*time.Second)
+			a, err := Ask(s, &imsg.Enter{Client: anybody}, 10*time.Second)
 			if m := wait(t, told); !isMessage[*imsg.Enter](m) {
 				t.Errorf("%T %+v was told", m, m)
 			}
@@ -142,15 +142,15 @@ func TestReportPassesOpenQuestions(t *testing.T) {
 		}
 	})
 	for range maxFlight {
-		go Ask(s, &imsg.Enter{}, time.Minute)
+		go Ask(s, &imsg.Enter{Client: anybody}, time.Minute)
 	}
 	for range maxFlight {
 		wait(t, asked)
 	}
-	if _, err := Ask(s, &imsg.Enter{}, time.Millisecond); err != imsg.Busy {
+	if _, err := Ask(s, &imsg.Enter{Client: anybody}, time.Millisecond); err != imsg.Busy {
 		t.Errorf("one question too many: %v", err)
 	}
-	if _, err := Ask(s, &imsg.Offence{}, 10*time.Second); err != nil {
+	if _, err := Ask(s, &imsg.Offence{Transaction: 1, Found: imsg.FoundVirus}, 10*time.Second); err != nil {
 		t.Errorf("a report: %v", err)
 	}
 }

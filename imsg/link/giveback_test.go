@@ -32,7 +32,7 @@ func TestReportPassesFullQueue(t *testing.T) {
 	session, lockd := link(t, imsg.Session, imsg.Lockd)
 	for session.Send(&imsg.Counts{Add: []uint64{1}}) == nil {
 	}
-	if _, err := Ask(session, &imsg.Offence{Number: 7, Found: imsg.FoundVirus}, time.Millisecond); err != imsg.Timeout {
+	if _, err := Ask(session, &imsg.Offence{Number: 7, Transaction: 1, Found: imsg.FoundVirus}, time.Millisecond); err != imsg.Timeout {
 		t.Fatalf("reported: %v", err)
 	}
 	heard := make(chan uint64, 1)

@@ -40,6 +40,9 @@ func link(t testing.TB, a, b imsg.Room) (*Conn, *Conn) {
 	return ca, cb
 }
 
+// anybody is a client.
+var anybody = netip.MustParseAddrPort("192.0.2.7:49152")
+
 // serve runs the reader of c and returns what ended it.
 func serve(c *Conn, h Handler) <-chan error {
 	end := make(chan error, 1)
@@ -52,8 +55,15 @@ func wait[T any](t testing.TB, c <-chan T) T {
 	return imsgtest.Receive(t, "an event", c)
 }
 
-// fill gives every field a value that is not its zero, within its limits.
-func fill(v reflect.Value, n int) {
+// full returns a message of e's type in which every field has a value that is not its
+// zero, and as wild as its rule lets it be.
+func full(e *imsg.Entry) imsg.Message {
+	m := e.New()
+	fill(reflect.ValueOf(m).Elem(), 1, e.From.String() == imsg.Parent.String())
+	return m
+}
+
+func fill(v reflect.Value, n int, wild bool) {
 	switch v.Kind() {
 	case reflect.Struct:
 		switch v.Interface().(type) {
@@ -65,22 +75,30 @@ func fill(v reflect.Value, n int) {
 			return
 		}
 		for i := range v.NumField() {
-			fill(v.Field(i), n+i)
+			fill(v.Field(i), n+i, wild)
 		}
 	case reflect.Slice:
 		v.Set(reflect.MakeSlice(v.Type(), 2, 2))
 		for i := range v.Len() {
-			fill(v.Index(i), n+i)
+			fill(v.Index(i), n+i, wild)
 		}
 	case reflect.String:
-		v.SetString(fmt.Sprintf("text %d", n))
+		v.SetString(fmt.Sprintf("text%d", n))
 	case reflect.Bool:
 		v.SetBool(true)
 	case reflect.Float64:
 		v.SetFloat(math.Pi * float64(n))
 	case reflect.Int, reflect.Int64, reflect.Int32:
+		if !wild {
+			v.SetInt(1 << (n % 7))
+			return
+		}
 		v.SetInt(-1 << (n % 31))
 	default:
+		if !wild {
+			v.SetUint(1)
+			return
+		}
 		v.SetUint(uint64(n%250 + 1))
 	}
 }
@@ -88,11 +106,7 @@ func fill(v reflect.Value, n int) {
 func TestCodingEveryMessage(t *testing.T) {
 	for i := range imsg.Table {
 		e := &imsg.Table[i]
-		for _, full := range []bool{false, true} {
-			m := e.New()
-			if full {
-				fill(reflect.ValueOf(m).Elem(), 1)
-			}
+		for _, m := range []imsg.Message{e.New(), full(e)} {
 			k := new2()
 			frame, err := k.encode(imsg.Row(m), m, 7)
 			if err != nil {
@@ -104,6 +118,12 @@ func TestCodingEveryMessage(t *testing.T) {
 				t.Fatalf("%s: header %+v, %v", e.Name, h, err)
 			}
 			got, err := k.decode(e, frame[imsg.HeaderLen:])
+			if e.Check(m) != nil && reflect.DeepEqual(m, e.New()) {
+				if !errors.Is(err, ErrBadMessage) {
+					t.Errorf("%s without anything in it breaks its rules: %v", e.Name, err)
+				}
+				continue
+			}
 			if err != nil {
 				t.Fatalf("%s: %v", e.Name, err)
 			}
@@ -188,7 +208,7 @@ func TestCall(t *testing.T) {
 	if a.Number != 42 || a.Sessions != 99 || a.Load != 0.5 {
 		t.Errorf("a %+v", a)
 	}
-	if _, err := Ask(s, &imsg.Offence{}, imsgtest.Patience); err != imsg.Resource {
+	if _, err := Ask(s, &imsg.Offence{Transaction: 1, Found: imsg.FoundVirus}, imsgtest.Patience); err != imsg.Resource {
 		t.Errorf("a failure came as %v", err)
 	}
 }
@@ -197,10 +217,10 @@ func TestCallGone(t *testing.T) {
 	s, l := link(t, imsg.Session, imsg.Lockd)
 	serve(s, func(Request) {})
 	serve(l, func(r Request) { r.From().Close() })
-	if _, err := Ask(s, &imsg.Enter{}, imsgtest.Patience); err != imsg.Gone {
+	if _, err := Ask(s, &imsg.Enter{Client: anybody}, imsgtest.Patience); err != imsg.Gone {
 		t.Fatalf("the other room ended: %v", err)
 	}
-	if _, err := Ask(s, &imsg.Enter{}, imsgtest.Patience); err != imsg.Gone {
+	if _, err := Ask(s, &imsg.Enter{Client: anybody}, imsgtest.Patience); err != imsg.Gone {
 		t.Fatalf("after the end: %v", err)
 	}
 	if err := s.Send(&imsg.Leave{}); err != imsg.Gone {
@@ -282,8 +302,8 @@ func TestLiars(t *testing.T) {
 		"another room's words":      {data: frame(&imsg.Verdict{}, 3)},
 		"the parent's words":        {data: frame(&imsg.LockdConfig{}, 0)},
 		"tell with an id":           {data: frame(&imsg.Leave{}, 5)},
-		"ask without an id":         {data: frame(&imsg.Enter{}, 0)},
-		"ask without a deadline":    {data: frame(&imsg.Enter{}, 1)},
+		"ask without an id":         {data: frame(&imsg.Enter{Client: anybody}, 0)},
+		"ask without a deadline":    {data: frame(&imsg.Enter{Client: anybody}, 1)},
 		"tell with a deadline":      {data: stamped(frame(&imsg.Leave{}, 0), 1)},
 		"a descriptor nobody asked": {data: frame(&imsg.Leave{}, 0), files: 1},
 		"many descriptors":          {data: frame(&imsg.Leave{}, 0), files: 9},
@@ -344,7 +364,7 @@ func TestWrongAnswerType(t *testing.T) {
 		b, _ := encode(&imsg.Done{}, h.id)
 		unix.Sendmsg(int(liar.Fd()), b, nil, nil, 0)
 	}()
-	if _, err := Ask(honest, &imsg.Enter{}, imsgtest.Patience); err != imsg.Gone {
+	if _, err := Ask(honest, &imsg.Enter{Client: anybody}, imsgtest.Patience); err != imsg.Gone {
 		t.Errorf("a wrong answer gave %v", err)
 	}
 	if err := wait(t, end); !errors.Is(err, ErrBadMessage) {
@@ -385,9 +405,9 @@ func TestSlowReader(t *testing.T) {
 // One who asks and never listens is cut off, as one who says what it may not.
 func TestDeafPeer(t *testing.T) {
 	asker, honest := raw(t, imsg.Session, imsg.Lockd)
-	end := serve(honest, func(r Request) { r.answer(&imsg.Admission{}) })
+	end := serve(honest, func(r Request) { r.answer(&imsg.Admission{Number: 1}) })
 	for id := range uint32(10 * maxQueue) {
-		frame, err := encode(&imsg.Enter{}, id+1)
+		frame, err := encode(&imsg.Enter{Client: anybody}, id+1)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -407,7 +427,7 @@ func TestLinkIsReplaced(t *testing.T) {
 		return func(r Request) { r.answer(&imsg.Admission{Number: n}) }
 	}
 	ask := func() (uint64, error) {
-		a, err := Ask(&l, &imsg.Enter{}, imsgtest.Patience)
+		a, err := Ask(&l, &imsg.Enter{Client: anybody}, imsgtest.Patience)
 		if err != nil {
 			return 0, err
 		}
@@ -430,7 +450,7 @@ func TestLinkIsReplaced(t *testing.T) {
 		t.Fatalf("after the replacement: %d, %v", n, err)
 	}
 	var none Peer
-	if _, err := Ask(&none, &imsg.Enter{}, time.Millisecond); err != imsg.Gone {
+	if _, err := Ask(&none, &imsg.Enter{Client: anybody}, time.Millisecond); err != imsg.Gone {
 		t.Errorf("no peer: %v", err)
 	}
 }
@@ -469,11 +489,7 @@ func FuzzValidate(f *testing.F) {
 // what we would have written.
 func FuzzDecode(f *testing.F) {
 	for i := range imsg.Table {
-		for _, full := range []bool{false, true} {
-			m := imsg.Table[i].New()
-			if full {
-				fill(reflect.ValueOf(m).Elem(), 1)
-			}
+		for _, m := range []imsg.Message{imsg.Table[i].New(), full(&imsg.Table[i])} {
 			frame, err := encode(m, 0)
 			if err != nil {
 				f.Fatal(err)
@@ -553,5 +569,41 @@ func TestPairDoesNotBlock(t *testing.T) {
 		if flags, err := unix.FcntlInt(f.Fd(), unix.F_GETFD, 0); err != nil || flags&unix.FD_CLOEXEC == 0 {
 			t.Errorf("passes an exec: flags %o, %v", flags, err)
 		}
+	}
+}
+
+// TestRules: what breaks a rule is never said by an honest room, and is a bad message
+// of one that says it. A question whose answer breaks one fails at once.
+func TestRules(t *testing.T) {
+	zone := netip.MustParseAddrPort("[fe80::1%a\r\nX-Spam: no]:25")
+	for _, m := range []imsg.Message{
+		&imsg.TargetResult{Target: zone},
+		&imsg.Enter{Client: zone},
+		&imsg.Verdict{Findings: []imsg.Finding{{Score: math.NaN()}}},
+		&imsg.Counts{Add: []uint64{math.MaxUint64}},
+		&imsg.SPFResult{Verdict: 200},
+	} {
+		e := imsg.Row(m)
+		frame, err := encode(m, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := new2().decode(e, frame[imsg.HeaderLen:]); !errors.Is(err, ErrBadMessage) {
+			t.Errorf("%s: %v", e.Name, err)
+		}
+	}
+
+	s, l := link(t, imsg.Session, imsg.Lookupd)
+	serve(s, func(r Request) { r.Close() })
+	serve(l, func(r Request) { r.answer(&imsg.TargetResult{Target: zone}) })
+	if _, err := Ask(s, &imsg.TargetQuery{}, imsgtest.Patience); err != imsg.Internal {
+		t.Errorf("an answer that cannot be said: %v", err)
+	}
+	if err := s.Send(&imsg.GiveUp{}); err != nil {
+		t.Errorf("the link has not outlived it: %v", err)
+	}
+	var rule imsg.RuleError
+	if _, err := Ask(s, &imsg.SPF{Helo: "\n"}, imsgtest.Patience); !errors.As(err, &rule) {
+		t.Errorf("a question that cannot be asked: %v", err)
 	}
 }

@@ -45,9 +45,16 @@ func (r Request) Fail(k imsg.Errno) { r.answer(&imsg.Failure{Errno: k}) }
 
 // answer sends what answers a question. A peer that does not take its answers is
 // cut off: Serve then ends as at a bad message, for a living room without its link
-// would serve nobody.
+// would serve nobody. An answer that cannot be said is Internal, so that nobody waits
+// for it in vain.
 func (r Request) answer(m imsg.Message) {
-	if err := r.conn.send(imsg.Row(m), m, header{id: r.id}, nil); err == imsg.Busy {
+	err := r.conn.send(imsg.Row(m), m, header{id: r.id}, nil)
+	var unsayable imsg.RuleError
+	if errors.As(err, &unsayable) {
+		failure := &imsg.Failure{Errno: imsg.Internal}
+		err = r.conn.send(imsg.Row(failure), failure, header{id: r.id}, nil)
+	}
+	if err == imsg.Busy {
 		r.conn.overflowed.Store(true)
 		r.conn.Close()
 	}
@@ -110,6 +117,9 @@ func (c *Conn) take(data []byte, files []*os.File, handle Handler) error {
 	m, err := k.decode(e, data[headerLen:])
 	if err != nil {
 		return err
+	}
+	if c.self == imsg.Control { // it shows what it hears
+		imsg.MakePrintable(m)
 	}
 	if e.Way == imsg.Answer {
 		return c.settle(e, h.id, m)

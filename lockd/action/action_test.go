@@ -112,12 +112,12 @@ func example() *imsg.Run {
 	return &imsg.Run{
 		Offence: imsg.Offence{
 			Number: 7, Transaction: 2, Found: imsg.FoundSpam, Score: 7.25, Target: netip.MustParseAddrPort("192.0.2.25:25"),
-			Helo: "pc $(touch owned) `touch owned`", MailFrom: "joe@example.com\nFOUND=x\x00y", Recipients: 3, Size: 4711,
+			Helo: "pc $(touch owned) `touch owned`", MailFrom: "joe@example.com", Recipients: 3, Size: 4711,
 			Auth: imsg.AuthSupported | imsg.AuthAccepted, Spool: "1700000000.7",
 		},
 		Started: time.Date(2026, 3, 4, 5, 6, 7, 8, time.UTC).UnixNano(),
 		Client:  netip.MustParseAddrPort("[2001:db8::1]:51234"), Local: netip.MustParseAddrPort("192.0.2.1:9199"),
-		Ident: "joe", IdentCount: 2, LockFile: "/locks/2001:db8::1", LockDuration: 3600,
+		Ident: "joe", IdentCount: 2, LockFile: "/locks\nFOUND=x\x00y/2001:db8::1", LockDuration: 3600,
 	}
 }
 
@@ -140,9 +140,9 @@ mv arguments.part arguments
 	for _, want := range []string{
 		"DAEMON=its own", "PROXY_NAME=gate", "FOUND=SPAM", "VIRUS_NAME=", "SPAM_SCORE=7.250",
 		"SOURCE_IP=2001:db8::1", "SOURCE_PORT=51234", "TARGET_IP=192.0.2.25", "TARGET_PORT=25", "LOCAL_IP=192.0.2.1", "LOCAL_PORT=9199",
-		"IDENT=joe", "IDENT_COUNT=2", "HELO=pc $(touch owned) `touch owned`", "MAIL_FROM=joe@example.com#FOUND=x#y",
+		"IDENT=joe", "IDENT_COUNT=2", "HELO=pc $(touch owned) `touch owned`", "MAIL_FROM=joe@example.com",
 		"RCPTS_TOTAL=3", "SIZE=4711", "TRANSACTION=2", "AUTH=3", "SPOOL_NAME=/spool/1700000000.7",
-		"LOCK_FILE=/locks/2001:db8::1", "LOCK_DURATION=3600", "TIME=Wed Mar  4 05:06:07 2026", "UNIXTIME=1772600767",
+		"LOCK_FILE=/locks#FOUND=x#y/2001:db8::1", "LOCK_DURATION=3600", "TIME=Wed Mar  4 05:06:07 2026", "UNIXTIME=1772600767",
 	} {
 		if !slices.Contains(environment, want) {
 			t.Errorf("environment has no %q:\n%s", want, strings.Join(environment, "\n"))
@@ -166,7 +166,7 @@ done; printf '%s|' "$@"; echo; } > out.part
 mv out.part out
 `, imsg.ActionConfig{})
 	s.run(&imsg.Run{
-		Offence: imsg.Offence{Found: imsg.FoundMaxHost, Transaction: 1, Spool: "../../etc/passwd"},
+		Offence: imsg.Offence{Found: imsg.FoundMaxHost, Transaction: 1, Spool: "passwd"},
 		Client:  netip.MustParseAddrPort("192.0.2.7:5"), Local: netip.MustParseAddrPort("0.0.0.0:9199"), IdentCount: 9,
 	})
 	want := `PROXY_NAME=

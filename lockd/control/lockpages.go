@@ -76,7 +76,7 @@ func (s *Service) lockByHand(r link.Request, m *imsg.Lock) (*imsg.Done, error) {
 	if config.LockDuration == 0 {
 		return done(imsg.Invalid, "lock_duration is 0: nothing is locked"), nil
 	}
-	cause := locks.Printable(m.Cause)
+	cause := imsg.Printable(m.Cause, locks.MaxCause)
 	if cause == "" {
 		cause = "by hand"
 	}

@@ -9,6 +9,7 @@ import (
 	"hash/crc32"
 	"io"
 	"log/slog"
+	"math"
 	"os"
 	"sync"
 	"time"
@@ -46,6 +47,7 @@ type Counters struct {
 
 	mu      sync.Mutex
 	entry   Entry
+	before  uint64 // numbers up to this one may have been given out by a lockd before
 	last    uint64 // number given out last
 	written uint64 // Reserved, as it stands in the file
 	ahead   bool   // numbers were given beyond that; said once
@@ -81,7 +83,7 @@ func (c *Counters) Open(f *os.File) {
 	}
 	c.mu.Lock()
 	old := c.file
-	c.file, c.entry, c.last = f, e, e.Reserved
+	c.file, c.entry, c.before, c.last = f, e, e.Reserved, e.Reserved
 	c.entry.Reserved += numberBlock
 	c.mu.Unlock()
 	if old != nil {
@@ -160,20 +162,21 @@ func (c *Counters) Number() uint64 {
 	return c.last
 }
 
-// Given tells whether a number may have been given out, by us or a lockd before.
-func (c *Counters) Given(n uint64) bool {
+// GivenBefore tells whether a number may have been given out by a lockd before this
+// one.
+func (c *Counters) GivenBefore(n uint64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return n > 0 && n <= c.entry.Reserved
+	return n > 0 && n <= c.before
 }
 
 // Add adds what a worker counted, no more than there are counters. A worker says so
-// once a second.
+// once a second. A counter that is full stays so.
 func (c *Counters) Add(add []uint64, now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for i, n := range add {
-		c.entry.Counts[i] += n
+		c.entry.Counts[i] += min(n, math.MaxUint64-c.entry.Counts[i])
 	}
 	if len(add) > int(imsg.CountBugs) && add[imsg.CountBugs] > 0 {
 		c.entry.LastBug = now.UnixNano()

@@ -2,6 +2,7 @@ package counters
 
 import (
 	"log/slog"
+	"math"
 	"os"
 	"testing"
 	"time"
@@ -28,17 +29,34 @@ func TestNumbersAreNeverRepeated(t *testing.T) {
 	seen := make(map[uint64]bool)
 	for range 5 { // crashes: nothing is saved at the end
 		c := again(t, f)
+		before := c.last
 		for range 3*numberBlock + 7 {
 			n := c.Number()
 			if len(c.dirty) > 0 { // as Run does
 				<-c.dirty
 				c.write()
 			}
-			if n == 0 || seen[n] || !c.Given(n) {
+			if n == 0 || seen[n] || c.GivenBefore(n) {
 				t.Fatalf("number %d", n)
 			}
 			seen[n] = true
 		}
+		for n := range seen {
+			if c.GivenBefore(n) != (n <= before) {
+				t.Fatalf("number %d: given before is %v", n, c.GivenBefore(n))
+			}
+		}
+	}
+}
+
+// A counter never begins anew, whatever is added.
+func TestCountersDoNotOverflow(t *testing.T) {
+	c := New(slog.New(slog.DiscardHandler))
+	for _, n := range []uint64{math.MaxUint64 - 1, 1, 1, math.MaxUint64} {
+		c.Add([]uint64{n}, time.Now())
+	}
+	if got := c.Entry().Counts[0]; got != math.MaxUint64 {
+		t.Errorf("%d", got)
 	}
 }
 

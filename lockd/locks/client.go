@@ -17,7 +17,7 @@ import (
 // one network holds everybody, an address is a client.
 
 // MaxIdent is the largest number of octets of an ident that count.
-const MaxIdent = 64
+const MaxIdent = imsg.MaxIdent
 
 // Client is one client, by its name.
 type Client struct {

@@ -193,7 +193,7 @@ func (l *Directory) create(name, cause string, perm uint32) error {
 	if err != nil {
 		return fmt.Errorf("create lock: %w", err)
 	}
-	_, err = f.WriteString(Printable(cause[:min(len(cause), MaxCause)]) + "\n")
+	_, err = f.WriteString(imsg.Printable(cause, MaxCause) + "\n")
 	if err = errors.Join(err, f.Close()); err != nil {
 		// Its presence is what locks; a full disk costs only the cause.
 		l.Log.Error("lock has no cause in it", "error", err)
@@ -217,7 +217,7 @@ func (l *Directory) Cause(name string, info fs.FileInfo) string {
 		return ""
 	}
 	line, _, _ := strings.Cut(string(b), "\n")
-	return Printable(line)
+	return imsg.Printable(line, MaxCause)
 }
 
 // Names lists the directory's locks, sorted.
@@ -244,16 +244,6 @@ func (l *Directory) Names() ([]string, error) {
 // Say logs what became of a client's lock.
 func (l *Directory) Say(what string, s Subject) {
 	l.Log.Info(what, imsg.SessionKey, s.Session, "src", s.Addr, "ident", s.Ident)
-}
-
-// Printable makes foreign text fit for a line of text.
-func Printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r > '~' {
-			return '#'
-		}
-		return r
-	}, s)
 }
 
 // Unlock removes a lock for an operator, to whom the directory is called folder.

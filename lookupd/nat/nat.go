@@ -55,7 +55,7 @@ func sane(found, local netip.AddrPort) (netip.AddrPort, error) {
 	switch {
 	case found == local: // the state is there, but nothing was translated
 		return netip.AddrPort{}, fmt.Errorf("%w: it was meant for %v", ErrNotFound, local)
-	case found.Addr().IsUnspecified() || found.Port() == 0:
+	case found.Addr().IsUnspecified() || found.Addr().IsMulticast() || found.Addr().Is4In6() || found.Port() == 0:
 		return netip.AddrPort{}, fmt.Errorf("%w: answer is %v", ErrNotFound, found)
 	}
 	return found, nil

@@ -38,10 +38,10 @@ func (s *Site) HandFilter(tell Tell) error {
 }
 
 // HandSockets hands a room the sockets for sessions it asks for, unless it can need
-// none, or not so many, which is false.
+// none, which is false.
 func (s *Site) HandSockets(tell Tell, ask *imsg.Sockets) bool {
 	out := s.outgoing()
-	if !out.Needed() || ask.N < 1 || ask.N > imsg.MaxSockets {
+	if !out.Needed() {
 		return false
 	}
 	for range ask.N {

@@ -42,12 +42,9 @@ func answerTo[A any](q *Question) (*A, error) {
 	return a, nil
 }
 
-// How much of each text another room is told, in octets. Neither a client nor a scanner
-// may say so much that the message is not sent.
-const (
-	maxVirus = 255  // as much as a lock file holds
-	maxWord  = 1024 // as much as the action script is told
-)
+// maxVirus is how much of a virus's name another room is told, in octets: as much as a
+// lock file holds.
+const maxVirus = 255
 
 // offence is what lockd is told that a client was caught at. It has locked it, if it
 // is to be locked, when it answers.
@@ -61,8 +58,8 @@ func (c *client) offence(found imsg.Found, virus string, score float64, spool st
 		transaction++
 	}
 	return &imsg.Offence{
-		Number: c.Number, Transaction: transaction, Found: found, Virus: truncate(virus, maxVirus), Score: score,
-		Target: c.Target, Helo: truncate(c.helo, maxWord), MailFrom: truncate(c.sender(), maxWord), Recipients: c.recipients,
+		Number: c.Number, Transaction: transaction, Found: found, Virus: imsg.Printable(virus, maxVirus), Score: score,
+		Target: c.Target, Helo: imsg.Printable(c.helo, imsg.MaxWord), MailFrom: imsg.Printable(c.sender(), imsg.MaxWord), Recipients: c.recipients,
 		Size: size, Auth: c.auth, Spool: spool,
 	}
 }

@@ -1,0 +1,25 @@
+// Which values of the enumerations and sets that messages hold mean anything. This
+// file owns that list; what they mean stands with each.
+
+package imsg
+
+// enumeration is a type of which not every value means something.
+type enumeration interface{ known() bool }
+
+func (r Room) known() bool        { return r >= Parent && r <= Control }
+func (k Errno) known() bool       { return k <= Off }
+func (s MemberState) known() bool { return s >= Starting && s <= Draining }
+
+func (r Refusal) known() bool   { return r <= RefusedTargets }
+func (s State) known() bool     { return s < States }
+func (f AuthFlags) known() bool { return f < AuthRejected<<1 }
+func (f Found) known() bool     { return int(f) < len(foundWords) }
+
+func (r Rate) known() bool    { return r <= RateTargets }
+func (s RateSet) known() bool { return int(s) < 1<<(RateTargets+1) }
+
+func (v SPFVerdict) known() bool { return v <= SPFPermError }
+
+func (e Engine) known() bool  { return int(e) < len(EngineKinds) }
+func (r Roles) known() bool   { return r < RoleSpam<<1 }
+func (o Outcome) known() bool { return o <= TimedOut }
