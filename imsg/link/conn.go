@@ -346,25 +346,36 @@ func (c *Conn) receive(r *reader) (data []byte, files []*os.File, err error) {
 	return r.buf[:r.n], files, nil
 }
 
-func rights(oob []byte) ([]*os.File, error) {
+func rights(oob []byte) (files []*os.File, err error) {
+	fds, err := receivedFrom(oob)
+	for _, fd := range fds {
+		files = append(files, os.NewFile(uintptr(fd), "received"))
+	}
+	return files, err
+}
+
+// receivedFrom returns the descriptors that came along, with an error too.
+func receivedFrom(oob []byte) (all []int, err error) {
 	messages, err := unix.ParseSocketControlMessage(oob)
 	if err != nil {
 		return nil, err
 	}
-	var files []*os.File
 	for i := range messages {
-		if messages[i].Header.Type != unix.SCM_RIGHTS {
+		if h := messages[i].Header; h.Level != unix.SOL_SOCKET || h.Type != unix.SCM_RIGHTS {
+			continue
+		}
+		// ParseUnixRights panics at a part of one.
+		if len(messages[i].Data)%4 != 0 {
+			err = errors.New("a descriptor is cut")
 			continue
 		}
 		fds, perr := unix.ParseUnixRights(&messages[i])
 		if perr != nil {
 			err = perr
 		}
-		for _, fd := range fds {
-			files = append(files, os.NewFile(uintptr(fd), "received"))
-		}
+		all = append(all, fds...)
 	}
-	return files, err
+	return all, err
 }
 
 func closeAll(files []*os.File) {

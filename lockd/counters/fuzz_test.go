@@ -1,0 +1,43 @@
+package counters
+
+import (
+	"log/slog"
+	"os"
+	"testing"
+
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
+)
+
+// FuzzFile: whatever the file of the counters holds, numbers go on, above all that it
+// says was given out, and the next lockd reads what was written.
+func FuzzFile(f *testing.F) {
+	f.Add([]byte(nil))
+	f.Add(make([]byte, 2*slot))
+	whole := imsgtest.TempFile(f)
+	c := New(slog.New(slog.DiscardHandler))
+	c.Open(whole)
+	c.Number()
+	c.write()
+	b, err := os.ReadFile(whole.Name())
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b)
+	f.Add(b[:len(b)-1])
+	f.Fuzz(func(t *testing.T, content []byte) {
+		file := imsgtest.TempFile(t)
+		if _, err := file.Write(content); err != nil {
+			t.Fatal(err)
+		}
+		c := New(slog.New(slog.DiscardHandler))
+		c.Open(file)
+		n := c.Number()
+		if n == 0 || c.GivenBefore(n) {
+			t.Errorf("number %d", n)
+		}
+		c.write()
+		if next := again(t, file).Number(); next <= n {
+			t.Errorf("number %d behind %d", next, n)
+		}
+	})
+}
