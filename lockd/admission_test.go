@@ -264,12 +264,16 @@ func BenchmarkEnterLeave(b *testing.B) {
 func TestFreshLink(t *testing.T) {
 	h := open(t, plan{config: usual()})
 	old := h.worker(3)
-	number := old.enter("192.0.2.7").Number
+	number, left := old.enter("192.0.2.7").Number, old.enter("192.0.2.7").Number
 	again := h.hire(3)
 	receive(t, old.Done())
-	again.say(&imsg.Announce{Sessions: []imsg.LiveSession{{Number: number, Client: at("192.0.2.7")}}, Last: true})
+	// What lockd knows better it does not believe, and what is not announced has left.
+	again.say(&imsg.Announce{Sessions: []imsg.LiveSession{{Number: number, Client: at("192.0.2.66")}, {Number: left + 1, Client: at("192.0.2.7")}}, Last: true})
 	if a := again.enter("192.0.2.7"); a.Sessions != 2 || a.Same != 2 {
 		t.Errorf("%+v, want 2 sessions", a)
+	}
+	if k := again.offend(imsg.Offence{Number: number, Transaction: 1, Found: imsg.FoundVirus}); k != 0 || h.read("192.0.2.7") == "" || h.read("192.0.2.66") != "" {
+		t.Errorf("%v: somebody else is locked", k)
 	}
 }
 
@@ -280,7 +284,7 @@ func TestEndedWorker(t *testing.T) {
 	one, two := h.worker(1), h.worker(2)
 	one.enter("192.0.2.7")
 	one.say(&imsg.Counts{Add: []uint64{imsg.CountTotal: 2}})
-	h.Tell(&imsg.Family{Rooms: []imsg.Member{{Room: imsg.Session, Member: 2}, {Room: imsg.Scand, Member: 1}}})
+	h.Tell(&imsg.Family{Rooms: []imsg.Member{{Room: imsg.Session, Member: 2, State: imsg.Running}, {Room: imsg.Scand, Member: 1, State: imsg.Running}}})
 	receive(t, one.Done())
 	imsgtest.Until(t, "its session is gone", func() bool { return h.liveCount() == 0 })
 	if a := two.enter("192.0.2.7"); a.Sessions != 1 {

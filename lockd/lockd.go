@@ -55,6 +55,7 @@ type server struct {
 	family  imsg.Family
 	workers map[*worker]struct{}
 	live    liveTable
+	severed severed
 	barrier barrier
 	silent  bool // a question was not judged in time; said once
 }
@@ -87,6 +88,7 @@ func newServer(parent *process.Parent, log *slog.Logger, dir *os.Root, e env) *s
 		fileCalls: newFileCalls(),
 		workers:   make(map[*worker]struct{}),
 		live:      newLiveTable(),
+		severed:   severed{},
 		counters:  counters.New(log),
 		rates:     rates.New(records, e.now, log),
 		records:   records,

@@ -123,6 +123,10 @@ func (srv *server) announce(w *worker, m *imsg.Announce) {
 	}
 	for i := range m.Sessions {
 		l := &m.Sessions[i]
+		if s := srv.severed.take(w, l.Number); s != nil {
+			srv.live.add(s)
+			continue
+		}
 		// A number that no lockd before us gave out, or that is taken, would let a
 		// worker speak of sessions that are not its own.
 		if !srv.counters.GivenBefore(l.Number) || srv.live.sessions[l.Number] != nil || !l.Client.IsValid() || w.sessions >= srv.config.MaxConnections {
@@ -138,6 +142,7 @@ func (srv *server) announce(w *worker, m *imsg.Announce) {
 	srv.counters.Peak(len(srv.live.sessions))
 	if m.Last {
 		w.announced, w.last = true, true
+		srv.severed.drop(w.member)
 		srv.settle()
 	}
 }
@@ -176,9 +181,16 @@ func (srv *server) lost(w *worker) {
 // may hold its end open. Its last words are heard. The parent tells of a worker before it
 // hands over its link. mu is held.
 func (srv *server) dropEnded() {
+	lives := func(member int) bool {
+		return slices.ContainsFunc(srv.family.Rooms, func(m imsg.Member) bool { return m.Room == imsg.Session && m.Member == member })
+	}
+	for member := range srv.severed {
+		if !lives(member) {
+			srv.severed.drop(member)
+		}
+	}
 	for w := range srv.workers {
-		listed := func(m imsg.Member) bool { return m.Room == imsg.Session && m.Member == w.member }
-		if !w.ended && !slices.ContainsFunc(srv.family.Rooms, listed) {
+		if !w.ended && !lives(w.member) {
 			w.ended = true
 			time.AfterFunc(lastWords, func() {
 				w.conn.Close()
@@ -193,6 +205,7 @@ func (srv *server) forget(w *worker) {
 	w.gone = true
 	delete(srv.workers, w)
 	srv.barrier.drop(w)
+	srv.severed.add(w, srv.live.sessions)
 	srv.live.removeAll(w)
 	srv.settle()
 }

@@ -223,7 +223,7 @@ func flood(p *process.Parent, ordered func(string) bool) {
 		if !e.To.Has(imsg.Parent) || !ordered("flood="+e.Name) {
 			continue
 		}
-		switch m := e.New().(type) {
+		switch m := sayable(e.New()).(type) {
 		case imsg.Notice:
 			go func() {
 				for err := error(nil); err != imsg.Gone; err = p.Send(m) {
@@ -235,6 +235,19 @@ func flood(p *process.Parent, ordered func(string) bool) {
 			floodQuestion(p, m)
 		}
 	}
+}
+
+// sayable fills in what a message must have.
+func sayable(m imsg.Message) imsg.Message {
+	switch m := m.(type) {
+	case *imsg.Hello:
+		*m = imsg.Hello{Room: imsg.Session, PID: os.Getpid(), Fingerprint: imsg.Fingerprint()}
+	case *imsg.Sockets:
+		m.N = 1
+	case *imsg.BadPeer:
+		*m = imsg.BadPeer{Room: imsg.Session, Member: 99}
+	}
+	return m
 }
 
 // floodQuestion asks as often as may be under way.
