@@ -17,6 +17,7 @@ import (
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/parent/config"
+	"github.com/smtp-gated/smtp-gated/parent/sandbox"
 	"github.com/smtp-gated/smtp-gated/parent/site"
 	"github.com/smtp-gated/smtp-gated/session/smtp"
 )
@@ -51,9 +52,23 @@ func TestGenerated(t *testing.T) {
 	}
 }
 
-// TestCapabilities compares the list of capabilities with the table that decides it.
-func TestCapabilities(t *testing.T) {
-	const page, begin, end = "smtp-gated.8", ".Bl -tag -width CAP_NET_BIND_SERVICE\n", ".El\n"
+// TestLists: the manual says of capabilities and of a room's words what their tables say.
+func TestLists(t *testing.T) {
+	var capabilities, words strings.Builder
+	for _, c := range site.Capabilities {
+		capabilities.WriteString(".It Dv " + c.Name + "\n" + wrap(sentence("to "+c.For)) + wrap(sentence(c.When)))
+	}
+	for _, w := range sandbox.Words {
+		words.WriteString(".It Cm " + w.Word + "\n" + wrap(sentence(w.Allows)))
+	}
+	list(t, "smtp-gated.8", ".Bl -tag -width CAP_NET_BIND_SERVICE\n", capabilities.String())
+	list(t, "smtp-gated.8", ".Bl -tag -width stdio-splice\n", words.String())
+}
+
+// list holds the list that begins in a page.
+func list(t *testing.T, page, begin, says string) {
+	t.Helper()
+	const end = ".El\n"
 	text, err := os.ReadFile(page)
 	if err != nil {
 		t.Fatal(err)
@@ -61,13 +76,9 @@ func TestCapabilities(t *testing.T) {
 	head, rest, ok := strings.Cut(string(text), begin)
 	_, tail, _ := strings.Cut(rest, end)
 	if !ok {
-		t.Fatalf("%s has no list of capabilities", page)
+		t.Fatalf("%s has no list that begins with %s", page, begin)
 	}
-	var b strings.Builder
-	for _, c := range site.Capabilities {
-		b.WriteString(".It Dv " + c.Name + "\n" + wrap(sentence("to "+c.For)) + wrap(sentence(c.When)))
-	}
-	if want := head + begin + b.String() + end + tail; want != string(text) {
+	if want := head + begin + says + end + tail; want != string(text) {
 		if !*update {
 			t.Errorf("%s is not what the table says: run go test ./man -update", page)
 		} else if err := os.WriteFile(page, []byte(want), 0o644); err != nil {
