@@ -22,9 +22,10 @@ import (
 // gate is a daemon under test with its folder.
 type gate struct {
 	dir      string
-	rooted   bool // the rooms change user
-	discreet bool // the log does not say when it is ready
-	server   int  // port of the mail server
+	daemon   string // the program
+	rooted   bool   // the rooms change user
+	discreet bool   // the log does not say when it is ready
+	server   int    // port of the mail server
 
 	notify  *net.UnixConn
 	cmd     *exec.Cmd // nil for one in the background
@@ -49,7 +50,7 @@ func newGate(dir string, rooted bool) (*gate, error) {
 			return nil, err
 		}
 	}
-	g := &gate{dir: dir, rooted: rooted}
+	g := &gate{dir: dir, daemon: program("smtp-gated"), rooted: rooted}
 	if err := os.Mkdir(g.path("run"), 0o755); err != nil {
 		return nil, err
 	}
@@ -140,10 +141,10 @@ func (g *gate) command(name string, args ...string) *exec.Cmd {
 // start runs the daemon in the foreground and waits until it serves. Sockets are
 // handed over as systemd does.
 func (g *gate) start(sockets ...*os.File) error {
-	cmd := g.command(program("smtp-gated"), "-f", g.path("smtp-gated.conf"))
+	cmd := g.command(g.daemon, "-f", g.path("smtp-gated.conf"))
 	if len(sockets) > 0 {
 		// The number of the process must be known before it begins.
-		cmd = g.command("/bin/sh", "-c", fmt.Sprintf("LISTEN_PID=$$ LISTEN_FDS=%d exec %s -f %s", len(sockets), program("smtp-gated"), g.path("smtp-gated.conf")))
+		cmd = g.command("/bin/sh", "-c", fmt.Sprintf("LISTEN_PID=$$ LISTEN_FDS=%d exec %s -f %s", len(sockets), g.daemon, g.path("smtp-gated.conf")))
 		cmd.ExtraFiles = sockets
 	}
 	if err := g.launch(cmd); err != nil {
@@ -181,7 +182,7 @@ func (g *gate) background() error {
 		return err
 	}
 	g.cmd = nil
-	if out, err := g.command(program("smtp-gated"), g.path("smtp-gated.conf")).CombinedOutput(); err != nil {
+	if out, err := g.command(g.daemon, g.path("smtp-gated.conf")).CombinedOutput(); err != nil {
 		return fmt.Errorf("%w: %s", err, out)
 	}
 	text, err := os.ReadFile(g.path("run/pid"))

@@ -109,6 +109,12 @@ func (c *crowd) stop() error {
 // stage is a gate with its server, without a script.
 func stage(t testing.TB, rooted bool, configuration string) (*gate, *msa) {
 	t.Helper()
+	return stageOf(t, program("smtp-gated"), rooted, configuration)
+}
+
+// stageOf is a stage whose daemon is another program.
+func stageOf(t testing.TB, daemon string, rooted bool, configuration string) (*gate, *msa) {
+	t.Helper()
 	g, err := newGate(t.TempDir(), rooted)
 	if err != nil {
 		t.Fatal(err)
@@ -134,6 +140,7 @@ func stage(t testing.TB, rooted bool, configuration string) (*gate, *msa) {
 			}
 		}
 	})
+	g.daemon = daemon
 	must(t, g.configure(configuration, false))
 	must(t, g.start())
 	return g, m

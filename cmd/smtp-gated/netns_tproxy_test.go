@@ -183,7 +183,8 @@ func TestLinkLocal(t *testing.T) {
 	if err != nil || len(mails) != 1 {
 		t.Fatalf("%d mails, %v", len(mails), err)
 	}
-	if header, _ := split(mails[0]); !matches(`^X-Nat-Received: from \[(IPv6:)?fe80::10(%lan0)?\]:`, header) {
+	// A worker cannot ask for the interface's name.
+	if header, _ := split(mails[0]); !matches(`^X-Nat-Received: from \[(IPv6:)?fe80::10%[0-9]+\]:`, header) {
 		t.Errorf("header %q", header)
 	}
 }

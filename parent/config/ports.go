@@ -34,5 +34,9 @@ func (c *Config) ScandPorts() (connect, bind []uint16) {
 
 // LookupdPorts returns those of name servers and routers.
 func (c *Config) LookupdPorts() (connect, bind []uint16) {
-	return []uint16{dns, c.RemotePort}, chosen
+	connect = []uint16{dns, c.RemotePort}
+	for _, server := range c.Nameservers {
+		connect = append(connect, server.Port())
+	}
+	return connect, chosen
 }
