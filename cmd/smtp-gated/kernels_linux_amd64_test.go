@@ -15,7 +15,7 @@ import (
 
 // playing builds the daemon as it is for a test alone: on an older kernel, or without a
 // word.
-func playing(t *testing.T, flags string) string {
+func playing(t testing.TB, flags string) string {
 	t.Helper()
 	dir := t.TempDir()
 	must(t, os.Chmod(dir, 0o755))
