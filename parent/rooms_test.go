@@ -11,6 +11,7 @@ import (
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 	"github.com/smtp-gated/smtp-gated/parent/config"
+	"github.com/smtp-gated/smtp-gated/parent/sandbox"
 )
 
 var update = flag.Bool("update", false, "write the table of rooms in DESIGN.md anew")
@@ -45,6 +46,39 @@ func TestRooms(t *testing.T) {
 	}
 	w.Flush()
 	imsgtest.Part(t, "../DESIGN.md", "rooms", imsgtest.Block(table.String()), *update)
+}
+
+// TestOpenBSD: what OpenBSD would be asked by each room. It has run on none yet, so the
+// calls themselves are looked at.
+func TestOpenBSD(t *testing.T) {
+	want := map[imsg.Room]string{
+		imsg.Lockd:   "unveil . rwc, block, pledge stdio recvfd rpath wpath cpath flock unix",
+		imsg.Action:  "",
+		imsg.Scand:   "unveil . rw, block, pledge stdio recvfd sendfd rpath unix inet",
+		imsg.Lookupd: "unveil . r, block, pledge stdio recvfd rpath inet pf",
+		imsg.Session: "unveil . rwc, block, pledge stdio recvfd sendfd rpath wpath cpath flock inet",
+	}
+	for i := range rooms {
+		r := &rooms[i]
+		var heard []string
+		call := func(words ...string) error {
+			heard = append(heard, strings.Join(words, " "))
+			return nil
+		}
+		kernel := sandbox.OpenBSD{
+			Unveil:      func(path, permissions string) error { return call("unveil", path, permissions) },
+			UnveilBlock: func() error { return call("block") },
+			Pledge:      func(promises string) error { return call("pledge", promises) },
+		}
+		if rights := r.rights(config.Default()); len(rights.Words) > 0 {
+			if err := kernel.Confine(&rights); err != nil {
+				t.Error(err)
+			}
+		}
+		if got := strings.Join(heard, ", "); got != want[r.Name] {
+			t.Errorf("%s: %s, want %s", r.Name, got, want[r.Name])
+		}
+	}
 }
 
 // row returns a room's row.

@@ -1,10 +1,6 @@
 package sandbox
 
-import (
-	"fmt"
-
-	"golang.org/x/sys/unix"
-)
+import "golang.org/x/sys/unix"
 
 func setRlimit(l *unix.Rlimit, n uint64) { l.Cur, l.Max = n, n }
 
@@ -12,8 +8,9 @@ func (r *Rights) fence() error { return nil }
 
 // seal leaves what the words promise, for good.
 func (r *Rights) seal() error {
-	if err := unix.PledgePromises(r.promises()); err != nil {
-		return fmt.Errorf("pledge: %w", err)
-	}
-	return nil
+	kernel := OpenBSD{Unveil: unix.Unveil, UnveilBlock: unix.UnveilBlock, Pledge: unix.PledgePromises}
+	return kernel.Confine(r)
 }
+
+// confining are the layers that hold a process with words.
+var confining = []string{"unveil", "pledge"}
