@@ -185,9 +185,12 @@ func (s *Sink) Own() (f *os.File, err error) {
 		f, err = reopen(s.File, s.path)
 	}
 	if err != nil {
-		return duplicate(s.File)
+		f, err = duplicate(s.File)
 	}
-	return f, nil
+	if err == nil {
+		keepWhole(f)
+	}
+	return f, err
 }
 
 func duplicate(f *os.File) (*os.File, error) {
