@@ -22,11 +22,6 @@ func setPriority(n int) error { return unix.Setpriority(unix.PRIO_PROCESS, 0, n)
 // Kernels is empty: no kernel is played here.
 var Kernels []string
 
-// Layers names what holds a room of this build. Nothing is missing here.
-func Layers(string) (have, missing []string) {
-	return append([]string{"users", "chroot"}, confining...), nil
-}
-
 // Capabilities returns none, and Keep keeps everything: here root's power is one piece.
 func Capabilities() (uint64, error) { return 0, nil }
 
