@@ -4,19 +4,24 @@
 package host
 
 import (
-	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
 	"slices"
-	"strings"
 	"syscall"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
 )
 
 // maxNameservers is what resolv.conf(5) calls MAXNS.
 const maxNameservers = 3
+
+// maxResolv bounds what is read of resolv.conf, in octets.
+const maxResolv = 64 << 10
 
 // maxOwn bounds what a session looks through for each client.
 const maxOwn = 4096
@@ -49,22 +54,33 @@ func HasAddress(a netip.Addr) bool {
 	return !errors.Is(err, syscall.EADDRNOTAVAIL)
 }
 
-// Nameservers reads resolv.conf(5), all but search and options. A file that is not
-// there names none.
+// Nameservers reads resolv.conf(5), all but search and options, and no more of it than
+// a sane one holds. A file that is not there names none.
 func Nameservers(path string) []netip.AddrPort {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil
 	}
 	defer f.Close()
-	var all []netip.AddrPort
-	for in := bufio.NewScanner(f); in.Scan() && len(all) < maxNameservers; {
-		words := strings.Fields(in.Text())
-		if len(words) < 2 || words[0] != "nameserver" {
+	text, _ := io.ReadAll(io.LimitReader(f, maxResolv)) // what was read counts
+	if len(text) == maxResolv {
+		text = text[:bytes.LastIndexByte(text, '\n')+1] // half an address is another one
+	}
+	return nameservers(text)
+}
+
+func nameservers(text []byte) (all []netip.AddrPort) {
+	for line := range bytes.Lines(text) {
+		words := bytes.Fields(line)
+		if len(words) < 2 || string(words[0]) != "nameserver" {
 			continue
 		}
-		if a, err := netip.ParseAddr(words[1]); err == nil {
-			all = append(all, netip.AddrPortFrom(a, 53))
+		a, err := netip.ParseAddr(string(words[1]))
+		if err != nil || len(a.Zone()) > imsg.MaxZone || imsg.Printable(a.Zone(), imsg.MaxZone) != a.Zone() {
+			continue
+		}
+		if all = append(all, netip.AddrPortFrom(a, 53)); len(all) == maxNameservers {
+			break
 		}
 	}
 	return all

@@ -6,6 +6,7 @@ package host
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"slices"
 	"strconv"
@@ -28,10 +29,18 @@ type Notifier struct {
 	telling sync.Mutex // held while something is on its way
 }
 
+// minWatchdog is the shortest time after which a sign of life may be missed.
+const minWatchdog = time.Millisecond
+
 // NewNotifier reads what the service manager expects (sd_watchdog_enabled(3)). After
 // an error the notifier gives no signs of life, but works.
 func NewNotifier() (*Notifier, error) {
+	text := os.Getenv("WATCHDOG_USEC")
 	limit, err := daemon.SdWatchdogEnabled(true)
+	// Where there are too many microseconds for a Duration, that is another number of them.
+	if limit != 0 && (limit < minWatchdog || strconv.FormatInt(limit.Microseconds(), 10) != text) {
+		limit, err = 0, fmt.Errorf("signs of life each %q microseconds cannot be given", text)
+	}
 	return &Notifier{Watchdog: limit / 2}, err
 }
 

@@ -211,16 +211,29 @@ func readPid(path string) (int, error) {
 		return 0, err
 	}
 	defer f.Close()
-	text := make([]byte, 32)
-	n, err := f.Read(text)
-	if err != nil && err != io.EOF {
+	text := make([]byte, maxPid)
+	n, err := io.ReadFull(f, text)
+	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
 		return 0, err
 	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(text[:n])))
-	if err != nil || pid <= 1 {
+	pid, ok := parsePid(text[:n])
+	if !ok {
 		return 0, fmt.Errorf("%s holds no process number", path)
 	}
 	return pid, nil
+}
+
+// maxPid is more octets than a pid file has.
+const maxPid = 32
+
+// parsePid reads the text of a pid file, less than maxPid octets of it: what is longer
+// may have been cut in the number. It takes no process 0 or 1.
+func parsePid(text []byte) (pid int, ok bool) {
+	n, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 32)
+	if err != nil || n <= 1 || len(text) >= maxPid {
+		return 0, false
+	}
+	return int(n), true
 }
 
 // openRegular opens a file to read that may be a trap: a link, or a pipe that
