@@ -10,6 +10,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"reflect"
 	"sync"
@@ -79,6 +80,9 @@ func encodeBinary(e *msgpack.Encoder, v encoding.BinaryAppender) error {
 	b, err := v.AppendBinary(append(w.AvailableBuffer(), bin8, 0))
 	if err != nil {
 		return err
+	}
+	if len(b)-2 > math.MaxUint8 { // a zone may have any length
+		return fmt.Errorf("an address of %d octets", len(b)-2)
 	}
 	b[1] = byte(len(b) - 2)
 	_, err = w.Write(b)

@@ -474,6 +474,24 @@ func TestManyCallers(t *testing.T) {
 	wg.Wait()
 }
 
+// TestLongZone: an address that does not fit its place is not said, rather than another.
+func TestLongZone(t *testing.T) {
+	for n, fits := range map[int]bool{255 - 18: true, 256 - 18: false, 256: false} {
+		server := netip.AddrPortFrom(netip.MustParseAddr("fe80::1%"+strings.Repeat("x", n)), 53)
+		m := &imsg.LookupdConfig{Nameservers: []netip.AddrPort{server}}
+		frame, err := encode(m, 0)
+		if (err == nil) != fits {
+			t.Errorf("a zone of %d octets: %v", n, err)
+		}
+		if err != nil {
+			continue
+		}
+		if got, err := new2().decode(imsg.Row(m), frame[imsg.HeaderLen:]); err != nil || got.(*imsg.LookupdConfig).Nameservers[0] != server {
+			t.Errorf("a zone of %d octets: %+v, %v", n, got, err)
+		}
+	}
+}
+
 func FuzzValidate(f *testing.F) {
 	f.Add([]byte{0x91, 1})
 	f.Add([]byte{0xdd, 0x00, 0xff, 0xff, 0xff})
