@@ -545,7 +545,7 @@ func TestLimitedLink(t *testing.T) {
 			return nil
 		},
 		"questions that are late": func(_ *testing.T, c *Conn) error {
-			m := &imsg.Enter{Client: netip.MustParseAddrPort("192.0.2.7:1")}
+			m := &imsg.Enter{Client: anybody}
 			return c.send(imsg.Row(m), m, header{id: 7, until: 1}, nil)
 		},
 	} {

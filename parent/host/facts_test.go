@@ -25,7 +25,7 @@ func TestNameservers(t *testing.T) {
 	for text, want := range map[string]string{
 		"#" + strings.Repeat("x", maxResolv-len(server)-2) + "\n" + server: "[192.0.2.1:53]",
 		"#" + strings.Repeat("x", maxResolv-len(server)-1) + "\n" + server: "[]",
-		strings.Repeat("x", maxResolv+1):                                  "[]",
+		strings.Repeat("x", maxResolv+1):                                   "[]",
 	} {
 		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
