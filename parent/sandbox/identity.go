@@ -5,6 +5,7 @@ package sandbox
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"slices"
 )
@@ -17,6 +18,15 @@ type Identity struct {
 
 // Unchanged is the identity of a process that stays who it is.
 var Unchanged = Identity{UID: -1, GID: -1}
+
+// sane tells whether i is Unchanged, or a user and a group that the kernel has numbers
+// for: the largest of 32 bits has it change nothing.
+func (i Identity) sane() bool {
+	if i.UID == Unchanged.UID {
+		return i.GID == Unchanged.GID && len(i.Groups) == 0
+	}
+	return 0 <= min(i.UID, i.GID) && int64(max(i.UID, i.GID)) < math.MaxUint32
+}
 
 // Become changes this process, all of its threads, to the identity for good. It
 // needs root, but for Unchanged.

@@ -60,6 +60,9 @@ func (s *Spec) flags() *flag.FlagSet {
 	f.BoolVar(&s.Dumps, "dumps", false, "")
 	f.Func("may", "", func(list string) error {
 		s.Words = strings.Fields(list)
+		if len(s.Words) == 0 { // none are those of a process that is not confined
+			return errors.New("no words")
+		}
 		return s.check()
 	})
 	f.Func("connect", "", ports(&s.Connect))
@@ -140,7 +143,7 @@ func Parse(args []string) (*Spec, error) {
 	if err := s.check(); err != nil {
 		return nil, err
 	}
-	if f.NArg() > 0 || !strings.HasPrefix(s.RootDir, "/") || (s.Identity.UID < 0) != (s.Identity.GID < 0) {
+	if f.NArg() > 0 || !strings.HasPrefix(s.RootDir, "/") || !s.Identity.sane() {
 		return nil, errors.New("the arguments make no sense")
 	}
 	return s, nil
