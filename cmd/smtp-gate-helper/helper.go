@@ -40,6 +40,10 @@ func (h *helper) answer(client, proxy netip.AddrPort) (wire.Answer, bool) {
 		h.log.Debug("not found", "client", client, "proxy", proxy, "error", err)
 		return wire.Answer{}, false
 	}
+	if o.server.Addr().BitLen() != client.Addr().BitLen() {
+		h.log.Debug("translated between IPv4 and IPv6, which no answer can say", "client", client, "proxy", proxy, "target", o.server)
+		return wire.Answer{}, false
+	}
 	a := wire.Answer{Target: o.server}
 	// Who is behind this router is not seen in the address the proxy knows.
 	if o.client.IsValid() && o.client.Addr() != client.Addr() {
