@@ -167,8 +167,7 @@ func Sweep(log *slog.Logger, shared bool) error {
 		return err
 	}
 	for _, e := range entries {
-		name, ok := strings.CutSuffix(e.Name(), partial)
-		if !ok || strings.Trim(name, "0123456789.") != "" || !e.Type().IsRegular() {
+		if !isPartial(e.Name()) || !e.Type().IsRegular() {
 			continue
 		}
 		f, err := os.OpenFile(e.Name(), os.O_RDWR|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
@@ -186,3 +185,13 @@ func Sweep(log *slog.Logger, shared bool) error {
 	}
 	return nil
 }
+
+// isPartial tells whether a name is that of an unfinished file of a session's:
+// START.N.part.
+func isPartial(name string) bool {
+	id, ok := strings.CutSuffix(name, partial)
+	start, n, both := strings.Cut(id, ".")
+	return ok && both && isNumber(start) && isNumber(n)
+}
+
+func isNumber(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }

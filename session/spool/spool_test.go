@@ -1,9 +1,12 @@
 package spool
 
 import (
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -53,7 +56,7 @@ func TestSweep(t *testing.T) {
 	}
 	t.Chdir(t.TempDir())
 	os.WriteFile("1.2.part", []byte("left over"), 0o600)
-	others := []string{"1.3", "film.part", "1.4.part.part"}
+	others := []string{"1.3", "film.part", "1.4.part.part", ".part", "1.part", ".1.part", "1..part", "1.2.3.part", "-1.2.part"}
 	for _, name := range others {
 		os.WriteFile(name, []byte("kept"), 0o600)
 	}
@@ -120,4 +123,20 @@ func TestFile(t *testing.T) {
 	if _, err := os.Stat("1.2.part"); err == nil {
 		t.Error("it is there still")
 	}
+}
+
+// FuzzIsPartial: of all names only those that sessions give may be removed.
+func FuzzIsPartial(f *testing.F) {
+	for _, name := range []string{"1.2.part", ".part", "..part", "1.part", "1.2.part.part", "1.2", "../1.2.part", "\uff11.2.part"} {
+		f.Add(name, uint64(1), uint64(2))
+	}
+	form := regexp.MustCompile(`^[0-9]+\.[0-9]+\.part$`)
+	f.Fuzz(func(t *testing.T, name string, start, n uint64) {
+		if isPartial(name) != (form.MatchString(name) && !strings.HasSuffix(name, "\n")) {
+			t.Errorf("%q: %v", name, isPartial(name))
+		}
+		if ours := fmt.Sprintf("%d.%d", start, n); !isPartial(ours+partial) || isPartial(ours) {
+			t.Errorf("%q", ours)
+		}
+	})
 }
