@@ -130,3 +130,39 @@ func TestStateFile(t *testing.T) {
 		})
 	}
 }
+
+// FuzzStateFile: whatever rooms and routers say, a state file has the lines of its form
+// and no others, one for each session or six, of its small set of characters.
+func FuzzStateFile(f *testing.F) {
+	f.Add(uint8(imsg.StateHuman|imsg.StateSlots), "2.0", "joe <x>\n", int64(0), int64(1)<<62, uint64(17), uint8(1), uint8(2))
+	f.Add(uint8(imsg.StateFlat|imsg.StateSlots), "\x1b\n", "\u00fc\u2028\xff", int64(-1)<<63, int64(-1), uint64(1)<<63, uint8(200), uint8(255))
+	f.Add(uint8(0), "", "", int64(1)<<62, int64(1)<<62, uint64(0), uint8(0), uint8(0))
+	f.Fuzz(func(t *testing.T, forms uint8, version, ident string, at, octets int64, number uint64, state, auth uint8) {
+		s := exampleState(imsg.StateFile(forms))
+		written := func() string {
+			var b strings.Builder
+			if err := s.write(&b); err != nil {
+				t.Fatal(err)
+			}
+			return b.String()
+		}
+		want := strings.Count(written(), "\n")
+		s.config.Version, s.config.CompileDate, s.resource = strings.ReplaceAll(version, "\n", " "), "today", "0/0/0/0"
+		s.family.Started, s.family.LastCrash, s.counters.LastBug, s.counters.Peak = at, at, at, octets
+		for i := range s.counters.Counts {
+			s.counters.Counts[i] = number
+		}
+		for i := range s.sessions {
+			l := &s.sessions[i]
+			l.Number, l.State, l.Auth, l.Started, l.Ident = number, imsg.State(state), imsg.AuthFlags(auth), at, ident
+			l.ClientBytes, l.ServerBytes, l.Transactions = octets, octets, int(octets)
+		}
+		text := written()
+		if got := strings.Count(text, "\n"); got != want {
+			t.Errorf("%d lines, not %d:\n%s", got, want, text)
+		}
+		if strings.Map(tame, text) != text {
+			t.Errorf("%q", text)
+		}
+	})
+}

@@ -225,3 +225,37 @@ func BenchmarkLook(b *testing.B) {
 		l.Look("192.0.2.7", 3600, somebody)
 	}
 }
+
+// FuzzCause: whatever a lock file holds, a short printable line comes of it, and what we
+// write comes back as far as it is one.
+func FuzzCause(f *testing.F) {
+	d, path, _ := shelf(f, false)
+	const name, ours = "192.0.2.7", "192.0.2.8"
+	f.Add("VIRUS\n", "SPAM")
+	f.Add("\x1b[2J\r\n\xff", "a\nb")
+	f.Add(strings.Repeat("x", MaxCause+1), strings.Repeat("\u00fc", MaxCause))
+	f.Fuzz(func(t *testing.T, content, cause string) {
+		os.Remove(filepath.Join(path, ours))
+		if err := os.WriteFile(filepath.Join(path, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.create(ours, cause, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		read := func(name string) string {
+			info, err := d.Stat(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := d.Cause(name, info)
+			if len(got) > MaxCause || strings.ContainsFunc(got, func(r rune) bool { return r < ' ' || r > '~' }) {
+				t.Errorf("%q", got)
+			}
+			return got
+		}
+		read(name)
+		if got := read(ours); got != imsg.Printable(cause, MaxCause) {
+			t.Errorf("%q reads back as %q", cause, got)
+		}
+	})
+}
