@@ -1,0 +1,115 @@
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"encoding/binary"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/vmihailenco/msgpack/v5"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+)
+
+// said is a body of a message, and of which type.
+type said struct {
+	typ  imsg.Type
+	body []byte
+}
+
+// liar plays a lockd on a control socket that answers each question by what it is told
+// to, and returns the socket's path.
+func liar(f *testing.F, answer *atomic.Pointer[said]) string {
+	path := filepath.Join(f.TempDir(), "control")
+	l, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: path, Net: "unixpacket"})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.AcceptUnix()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				frame := make([]byte, 1<<16)
+				for {
+					n, err := c.Read(frame)
+					if err != nil || n < imsg.HeaderLen {
+						return
+					}
+					a := answer.Load()
+					// The sender's mark and the question's id stay.
+					head := bytes.Clone(frame[:imsg.HeaderLen])
+					binary.LittleEndian.PutUint16(head, uint16(a.typ))
+					clear(head[8:])
+					if _, err := c.Write(append(head, a.body...)); err != nil {
+						return
+					}
+				}
+			}()
+		}
+	}()
+	return path
+}
+
+// FuzzAnswers: whatever a lockd that has been taken over answers to whatever command, it
+// ends, and what the operator's terminal or program hears is printable lines.
+func FuzzAnswers(f *testing.F) {
+	commands := []string{
+		"status", "sessions", "lock list", "rate list", "rate show 192.0.2.7", "lock add 192.0.2.7", "lock remove 192.0.2.7",
+		"rate set 192.0.2.7 messages=1", "rate reset 192.0.2.7", "reload", "stop",
+	}
+	entry := imsg.RateEntry{Client: hostile, Quotas: []uint64{1, 2, 3, 4, 5, 6, 7}, Used: []uint64{1, 2, 3, 4, 5, 6, 7}, Tries: []uint64{1, 2, 3, 4, 5, 6, 7}}
+	answers := map[string]imsg.Message{
+		"status": &imsg.StatusReport{Family: imsg.Family{Version: hostile, Lacks: []string{"no <layer>"}, Rooms: []imsg.Member{{Room: imsg.Session, State: 1}}}, Counters: []uint64{1, 2}},
+		"sessions": &imsg.SessionList{Sessions: []imsg.LiveSession{{
+			Number: 1, Client: netip.MustParseAddrPort("[fe80::1%}~]:1"), Ident: "<x>",
+		}}, More: true},
+		"lock list": &imsg.LockList{Locks: []imsg.LockEntry{{Name: "x", Cause: "a <b>"}}, More: true},
+		"rate list": &imsg.RateList{Period: 1, Records: []imsg.RateEntry{entry}},
+		"rate show": &imsg.RateRecord{Entry: entry, Targets: []imsg.RateTarget{{Address: netip.MustParseAddr("192.0.2.1")}}},
+		"":          &imsg.Done{Errno: imsg.Denied, Detail: hostile + "\n" + hostile},
+	}
+	for i, command := range commands {
+		for _, m := range []imsg.Message{answers[command], answers[strings.TrimSuffix(command, " 192.0.2.7")], answers[""], &imsg.Failure{Errno: imsg.Busy}} {
+			if m == nil {
+				continue
+			}
+			var b bytes.Buffer
+			e := msgpack.NewEncoder(&b)
+			e.UseArrayEncodedStructs(true)
+			e.UseCompactInts(true)
+			if err := e.Encode(m); err != nil {
+				f.Fatal(err)
+			}
+			f.Add(uint8(i), false, uint16(imsg.Row(m).Type), b.Bytes())
+			f.Add(uint8(i), true, uint16(imsg.Row(m).Type), b.Bytes())
+		}
+	}
+	var answer atomic.Pointer[said]
+	socket := liar(f, &answer)
+	f.Fuzz(func(t *testing.T, which uint8, json bool, typ uint16, body []byte) {
+		answer.Store(&said{imsg.Type(typ), body})
+		command := commands[int(which)%len(commands)]
+		_, out, errs := gatectl(append(slices.Clone(strings.Fields(command)), "--socket", socket, "--json="+strconv.FormatBool(json))...)
+		if out+errs == "" {
+			t.Errorf("%s: nothing", command)
+		}
+		for line := range strings.SplitSeq(out+errs, "\n") {
+			if line != clean(line) {
+				t.Errorf("%s: %q", command, line)
+			}
+		}
+	})
+}
