@@ -28,6 +28,9 @@ func TestRoomsInProc(t *testing.T) {
 		h := newHouse(t)
 		h.start(asNobody)
 		h.working()
+		for room, links := range map[string]int{"session": 2 * 3, "lookupd": 2, "scand": 2, "lockd": 3, "action": 1} {
+			h.waitFor("peer room="+room+",", links)
+		}
 		seen := map[string]int{}
 		for _, p := range h.rooms() {
 			seen[p.room]++
