@@ -7,6 +7,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 )
 
 // TestRules: each field of what anybody but the parent says has a rule, or a reason
@@ -32,15 +34,15 @@ func TestExtremes(t *testing.T) {
 			continue
 		}
 		m := e.New()
-		honest(reflect.ValueOf(m).Elem())
+		imsgtest.Honest(reflect.ValueOf(m).Elem())
 		if err := e.Check(m); err != nil {
 			t.Errorf("%s: what is honest is refused: %v", e.Name, err)
 		}
 		tried, refused := 0, 0
-		each(reflect.ValueOf(m).Elem(), e.Name, "", func(at, rule string, v reflect.Value) {
+		imsgtest.Each(reflect.ValueOf(m).Elem(), e.Name, "", func(at, rule string, v reflect.Value) {
 			before := reflect.New(v.Type()).Elem()
 			before.Set(v)
-			for _, x := range extremes(v.Type()) {
+			for _, x := range imsgtest.Extremes(v.Type()) {
 				v.Set(x)
 				tried++
 				if e.Check(m) != nil {
@@ -55,102 +57,6 @@ func TestExtremes(t *testing.T) {
 			t.Errorf("%s: none of %d extremes is refused", e.Name, tried)
 		}
 	}
-}
-
-// honest gives every field a value that its rule allows.
-func honest(v reflect.Value) {
-	switch v.Kind() {
-	case reflect.Struct:
-		switch p := v.Addr().Interface().(type) {
-		case *netip.Addr:
-			*p = netip.MustParseAddr("2001:db8::25")
-			return
-		case *netip.AddrPort:
-			*p = netip.MustParseAddrPort("203.0.113.7:51234")
-			return
-		}
-		for _, field := range v.Fields() {
-			honest(field)
-		}
-	case reflect.Slice:
-		v.Set(reflect.MakeSlice(v.Type(), 2, 2))
-		for i := range v.Len() {
-			honest(v.Index(i))
-		}
-	case reflect.String:
-		v.SetString("name")
-	case reflect.Bool:
-	default:
-		v.Set(reflect.ValueOf(1).Convert(v.Type()))
-	}
-}
-
-// each goes through all values of a message, slices and their elements apart.
-func each(v reflect.Value, at, rule string, f func(at, rule string, v reflect.Value)) {
-	if v.Kind() == reflect.Struct && v.Type().PkgPath() == reflect.TypeFor[Entry]().PkgPath() {
-		for i := range v.NumField() {
-			t := v.Type().Field(i)
-			each(v.Field(i), at+"."+t.Name, t.Tag.Get("rule"), f)
-		}
-		return
-	}
-	f(at, rule, v)
-	if v.Kind() == reflect.Slice {
-		_, of, _ := strings.Cut(rule, " each ")
-		for i := range v.Len() {
-			each(v.Index(i), fmt.Sprintf("%s[%d]", at, i), of, f)
-		}
-	}
-}
-
-// extremes are the values of a type that somebody may mean harm with.
-func extremes(t reflect.Type) (list []reflect.Value) {
-	add := func(values ...any) {
-		for _, x := range values {
-			list = append(list, reflect.ValueOf(x).Convert(t))
-		}
-	}
-	switch t {
-	case reflect.TypeFor[netip.AddrPort](), reflect.TypeFor[netip.Addr]():
-		for _, a := range []netip.Addr{
-			{},
-			netip.IPv4Unspecified(), netip.IPv6Unspecified(), netip.MustParseAddr("::ffff:192.0.2.1"), netip.MustParseAddr("224.0.0.1"),
-			netip.MustParseAddr("fe80::1%eth0"), netip.MustParseAddr("fe80::1%a\r\nX-Spam: no"), netip.MustParseAddr("fe80::1%\x00"),
-			netip.MustParseAddr("fe80::1%\xff"), netip.MustParseAddr("fe80::1%" + strings.Repeat("z", 5000)), netip.MustParseAddr("fe80::1%a b"),
-		} {
-			if t == reflect.TypeFor[netip.Addr]() {
-				list = append(list, reflect.ValueOf(a))
-			} else {
-				list = append(list, reflect.ValueOf(netip.AddrPortFrom(a, 0)), reflect.ValueOf(netip.AddrPortFrom(a, 65535)))
-			}
-		}
-		return list
-	}
-	switch t.Kind() {
-	case reflect.String:
-		add("", "a\r\nb", "\x00", "\x1b[2J", "\x7f", "\x80\xff", "\u0085", "\u202e", "a b", "../../etc/passwd", "..", "%s%n", strings.Repeat("x", 5000))
-	case reflect.Float64:
-		add(math.NaN(), math.Inf(1), math.Inf(-1), math.MaxFloat64, -math.MaxFloat64, math.SmallestNonzeroFloat64)
-	case reflect.Slice:
-		for _, n := range []int{0, 1 << 10, 1<<10 + 1, 1 << 12} {
-			long := reflect.MakeSlice(t, n, n)
-			for i := range n {
-				honest(long.Index(i))
-			}
-			list = append(list, long)
-		}
-	case reflect.Int, reflect.Int64:
-		add(int64(math.MinInt64), -2, -1, 0, int64(math.MaxInt64))
-	case reflect.Uint8:
-		for n := range 256 {
-			add(n)
-		}
-	case reflect.Uint16:
-		add(0, math.MaxUint16, 1<<8)
-	case reflect.Uint64:
-		add(uint64(0), uint64(math.MaxInt64), uint64(math.MaxUint64))
-	}
-	return list
 }
 
 // harm says what is wrong with a value that passed, empty if nothing is.
@@ -259,8 +165,8 @@ func TestRuleLanguage(t *testing.T) {
 func TestPrintable(t *testing.T) {
 	for i := range Table {
 		m := Table[i].New()
-		honest(reflect.ValueOf(m).Elem())
-		each(reflect.ValueOf(m).Elem(), Table[i].Name, "", func(at, rule string, v reflect.Value) {
+		imsgtest.Honest(reflect.ValueOf(m).Elem())
+		imsgtest.Each(reflect.ValueOf(m).Elem(), Table[i].Name, "", func(at, rule string, v reflect.Value) {
 			if v.Kind() != reflect.String {
 				return
 			}
