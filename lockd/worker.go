@@ -25,6 +25,7 @@ type worker struct {
 	sessions  int  // live ones
 	announced bool // it said all, or its time was up
 	last      bool // it said the last
+	doubted   bool // it announced one that it cannot have; said once
 	ended     bool // the parent says so
 	gone      bool
 }
@@ -130,7 +131,10 @@ func (srv *server) announce(w *worker, m *imsg.Announce) {
 		// A number that no lockd before us gave out, or that is taken, would let a
 		// worker speak of sessions that are not its own.
 		if !srv.counters.GivenBefore(l.Number) || srv.live.sessions[l.Number] != nil || !l.Client.IsValid() || w.sessions >= srv.config.MaxConnections {
-			srv.log.Warn("announced session is not taken up", "number", l.Number, "member", w.member)
+			if !w.doubted { // it may announce as many as it likes
+				w.doubted = true
+				srv.log.Warn("announced session is not taken up", "number", l.Number, "member", w.member)
+			}
 			continue
 		}
 		srv.live.add(&session{

@@ -55,10 +55,3 @@ func (g *gate) cpu(t testing.TB) (seconds float64) {
 	}
 	return seconds
 }
-
-func pids(all []member) (numbers []int) {
-	for _, m := range all {
-		numbers = append(numbers, m.PID)
-	}
-	return numbers
-}
