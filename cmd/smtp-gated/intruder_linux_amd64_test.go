@@ -217,12 +217,17 @@ func socketDeeds() (all []deed) {
 // elsewhere tries to reach who is none of a room's business over TCP, and to have
 // a port of its own.
 func elsewhere(i *injector, server int) (told []string, err error) {
+	const fastOpen = "connect by the first octets"
 	try := func(what string, number uint64, address []byte) error {
 		s, err := i.call(unix.SYS_SOCKET, unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 		if err != nil || s.failed() {
 			return fmt.Errorf("no socket: %v, %w", s, err)
 		}
-		a, err := i.call(number, int(s.result), address, len(address))
+		args := []any{int(s.result), address, len(address)}
+		if what == fastOpen {
+			args = []any{int(s.result), "EHLO", 4, unix.MSG_FASTOPEN, address, len(address)}
+		}
+		a, err := i.call(number, args...)
 		told = append(told, what+": "+a.String())
 		if _, cerr := i.call(unix.SYS_CLOSE, int(s.result)); err == nil {
 			err = cerr
@@ -236,6 +241,7 @@ func elsewhere(i *injector, server int) (told []string, err error) {
 	}{
 		{"connect to another port", unix.SYS_CONNECT, inet(server%60000+1, 127, 0, 0, 1)},
 		{"connect to another machine's shell", unix.SYS_CONNECT, inet(22, 192, 0, 2, 1)},
+		{fastOpen, unix.SYS_SENDTO, inet(server%60000+1, 127, 0, 0, 1)},
 		{"bind a port", unix.SYS_BIND, inet(server%60000+1, 127, 0, 0, 1)},
 	} {
 		if err := try(c.what, c.number, c.address); err != nil {
@@ -287,7 +293,7 @@ func TestIntruder(t *testing.T) {
 					return nil
 				}
 				told, err := elsewhere(i, m.port())
-				if want := "connect to another port: EACCES connect to another machine's shell: EACCES bind a port: EACCES"; err == nil && strings.Join(told, " ") != want {
+				if want := "connect to another port: EACCES connect to another machine's shell: EACCES connect by the first octets: ENOTSUP bind a port: EACCES"; err == nil && strings.Join(told, " ") != want {
 					t.Errorf("%s: %q", room.Room, told)
 				}
 				return err

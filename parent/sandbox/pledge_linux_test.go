@@ -21,7 +21,7 @@ import (
 // of one of the lists that | divides.
 type deed struct {
 	call  uint32
-	args  [3]uint32
+	args  [4]uint32
 	wants string
 }
 
@@ -70,41 +70,41 @@ var plain = map[string]map[string]uint32{
 func deeds() map[string]deed {
 	self := uint32(os.Getpid())
 	all := map[string]deed{
-		"read a file":           {unix.SYS_OPENAT, [3]uint32{2: unix.O_RDONLY}, "rpath"},
-		"write a file":          {unix.SYS_OPENAT, [3]uint32{2: unix.O_WRONLY}, "wpath"},
-		"read and write a file": {unix.SYS_OPENAT, [3]uint32{2: unix.O_RDWR}, "rpath wpath"},
-		"make a file":           {unix.SYS_OPENAT, [3]uint32{2: unix.O_WRONLY | unix.O_CREAT}, "wpath cpath"},
-		"make and read a file":  {unix.SYS_OPENAT, [3]uint32{2: unix.O_RDWR | unix.O_CREAT}, "rpath wpath cpath"},
+		"read a file":           {unix.SYS_OPENAT, [4]uint32{2: unix.O_RDONLY}, "rpath"},
+		"write a file":          {unix.SYS_OPENAT, [4]uint32{2: unix.O_WRONLY}, "wpath"},
+		"read and write a file": {unix.SYS_OPENAT, [4]uint32{2: unix.O_RDWR}, "rpath wpath"},
+		"make a file":           {unix.SYS_OPENAT, [4]uint32{2: unix.O_WRONLY | unix.O_CREAT}, "wpath cpath"},
+		"make and read a file":  {unix.SYS_OPENAT, [4]uint32{2: unix.O_RDWR | unix.O_CREAT}, "rpath wpath cpath"},
 
-		"map memory":               {unix.SYS_MMAP, [3]uint32{2: unix.PROT_READ | unix.PROT_WRITE}, "stdio"},
-		"map memory to execute":    {unix.SYS_MMAP, [3]uint32{2: unix.PROT_EXEC}, "prot_exec"},
-		"protect memory":           {unix.SYS_MPROTECT, [3]uint32{2: unix.PROT_READ}, "stdio"},
-		"have memory executed":     {unix.SYS_MPROTECT, [3]uint32{2: unix.PROT_EXEC}, "prot_exec"},
-		"start a thread":           {unix.SYS_CLONE, [3]uint32{threadFlags}, "stdio"}, // __tfork
-		"start a process":          {unix.SYS_CLONE, [3]uint32{uint32(unix.SIGCHLD)}, "proc"},
-		"signal a thread":          {unix.SYS_TGKILL, [3]uint32{self}, ""}, // thrkill
-		"signal oneself":           {unix.SYS_KILL, [3]uint32{self}, "stdio"},
-		"signal another":           {unix.SYS_KILL, [3]uint32{self + 1}, "proc"},
-		"ask a descriptor's flags": {unix.SYS_FCNTL, [3]uint32{1: unix.F_GETFL}, "stdio"},
-		"set a descriptor's flags": {unix.SYS_FCNTL, [3]uint32{1: unix.F_SETFL}, "stdio"},
-		"duplicate a descriptor":   {unix.SYS_FCNTL, [3]uint32{1: unix.F_DUPFD_CLOEXEC}, "stdio"},
-		"have a signal for it":     {unix.SYS_FCNTL, [3]uint32{1: unix.F_SETOWN}, "proc"},
-		"size a pipe":              {unix.SYS_FCNTL, [3]uint32{1: unix.F_SETPIPE_SZ}, nowhere},
+		"map memory":               {unix.SYS_MMAP, [4]uint32{2: unix.PROT_READ | unix.PROT_WRITE}, "stdio"},
+		"map memory to execute":    {unix.SYS_MMAP, [4]uint32{2: unix.PROT_EXEC}, "prot_exec"},
+		"protect memory":           {unix.SYS_MPROTECT, [4]uint32{2: unix.PROT_READ}, "stdio"},
+		"have memory executed":     {unix.SYS_MPROTECT, [4]uint32{2: unix.PROT_EXEC}, "prot_exec"},
+		"start a thread":           {unix.SYS_CLONE, [4]uint32{threadFlags}, "stdio"}, // __tfork
+		"start a process":          {unix.SYS_CLONE, [4]uint32{uint32(unix.SIGCHLD)}, "proc"},
+		"signal a thread":          {unix.SYS_TGKILL, [4]uint32{self}, ""}, // thrkill
+		"signal oneself":           {unix.SYS_KILL, [4]uint32{self}, "stdio"},
+		"signal another":           {unix.SYS_KILL, [4]uint32{self + 1}, "proc"},
+		"ask a descriptor's flags": {unix.SYS_FCNTL, [4]uint32{1: unix.F_GETFL}, "stdio"},
+		"set a descriptor's flags": {unix.SYS_FCNTL, [4]uint32{1: unix.F_SETFL}, "stdio"},
+		"duplicate a descriptor":   {unix.SYS_FCNTL, [4]uint32{1: unix.F_DUPFD_CLOEXEC}, "stdio"},
+		"have a signal for it":     {unix.SYS_FCNTL, [4]uint32{1: unix.F_SETOWN}, "proc"},
+		"size a pipe":              {unix.SYS_FCNTL, [4]uint32{1: unix.F_SETPIPE_SZ}, nowhere},
 
-		"a UNIX socket": {unix.SYS_SOCKET, [3]uint32{unix.AF_UNIX, unix.SOCK_STREAM}, "unix"},
-		"a TCP socket":  {unix.SYS_SOCKET, [3]uint32{unix.AF_INET6, unix.SOCK_STREAM}, "inet"},
-		"a UDP socket":  {unix.SYS_SOCKET, [3]uint32{unix.AF_INET, unix.SOCK_DGRAM}, "inet"},
+		"a UNIX socket": {unix.SYS_SOCKET, [4]uint32{unix.AF_UNIX, unix.SOCK_STREAM}, "unix"},
+		"a TCP socket":  {unix.SYS_SOCKET, [4]uint32{unix.AF_INET6, unix.SOCK_STREAM}, "inet"},
+		"a UDP socket":  {unix.SYS_SOCKET, [4]uint32{unix.AF_INET, unix.SOCK_DGRAM}, "inet"},
 
-		"SO_ERROR":     {unix.SYS_GETSOCKOPT, [3]uint32{1: unix.SOL_SOCKET, 2: unix.SO_ERROR}, "stdio"},
-		"SO_TYPE":      {unix.SYS_GETSOCKOPT, [3]uint32{1: unix.SOL_SOCKET, 2: unix.SO_TYPE}, "inet|unix"},
-		"SO_PEERCRED":  {unix.SYS_GETSOCKOPT, [3]uint32{1: unix.SOL_SOCKET, 2: unix.SO_PEERCRED}, "inet|unix"},
-		"TCP_INFO":     {unix.SYS_GETSOCKOPT, [3]uint32{1: unix.SOL_TCP, 2: unix.TCP_INFO}, "inet"},
-		"original":     {unix.SYS_GETSOCKOPT, [3]uint32{1: unix.SOL_IP, 2: originalDst}, nowhere},
-		"SO_KEEPALIVE": {unix.SYS_SETSOCKOPT, [3]uint32{1: unix.SOL_SOCKET, 2: unix.SO_KEEPALIVE}, "inet|unix"},
-		"SO_BROADCAST": {unix.SYS_SETSOCKOPT, [3]uint32{1: unix.SOL_SOCKET, 2: unix.SO_BROADCAST}, "inet|unix"},
-		"TCP_NODELAY":  {unix.SYS_SETSOCKOPT, [3]uint32{1: unix.SOL_TCP, 2: unix.TCP_NODELAY}, "stdio"},
-		"TCP_KEEPIDLE": {unix.SYS_SETSOCKOPT, [3]uint32{1: unix.SOL_TCP, 2: unix.TCP_KEEPIDLE}, nowhere}, // package net knows that it lacks it
-		"IPV6_V6ONLY":  {unix.SYS_SETSOCKOPT, [3]uint32{1: unix.SOL_IPV6, 2: unix.IPV6_V6ONLY}, "inet"},
+		"SO_ERROR":     {unix.SYS_GETSOCKOPT, [4]uint32{1: unix.SOL_SOCKET, 2: unix.SO_ERROR}, "stdio"},
+		"SO_TYPE":      {unix.SYS_GETSOCKOPT, [4]uint32{1: unix.SOL_SOCKET, 2: unix.SO_TYPE}, "inet|unix"},
+		"SO_PEERCRED":  {unix.SYS_GETSOCKOPT, [4]uint32{1: unix.SOL_SOCKET, 2: unix.SO_PEERCRED}, "inet|unix"},
+		"TCP_INFO":     {unix.SYS_GETSOCKOPT, [4]uint32{1: unix.SOL_TCP, 2: unix.TCP_INFO}, "inet"},
+		"original":     {unix.SYS_GETSOCKOPT, [4]uint32{1: unix.SOL_IP, 2: originalDst}, nowhere},
+		"SO_KEEPALIVE": {unix.SYS_SETSOCKOPT, [4]uint32{1: unix.SOL_SOCKET, 2: unix.SO_KEEPALIVE}, "inet|unix"},
+		"SO_BROADCAST": {unix.SYS_SETSOCKOPT, [4]uint32{1: unix.SOL_SOCKET, 2: unix.SO_BROADCAST}, "inet|unix"},
+		"TCP_NODELAY":  {unix.SYS_SETSOCKOPT, [4]uint32{1: unix.SOL_TCP, 2: unix.TCP_NODELAY}, "stdio"},
+		"TCP_KEEPIDLE": {unix.SYS_SETSOCKOPT, [4]uint32{1: unix.SOL_TCP, 2: unix.TCP_KEEPIDLE}, nowhere}, // package net knows that it lacks it
+		"IPV6_V6ONLY":  {unix.SYS_SETSOCKOPT, [4]uint32{1: unix.SOL_IPV6, 2: unix.IPV6_V6ONLY}, "inet"},
 	}
 	for wants, calls := range plain {
 		for name, call := range calls {

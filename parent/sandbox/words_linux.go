@@ -42,7 +42,7 @@ func wordRules(word string) []rule {
 	switch word {
 	case "stdio":
 		return append(allow(
-			unix.SYS_READ, unix.SYS_WRITE, unix.SYS_FUTEX, unix.SYS_EPOLL_PWAIT, unix.SYS_RECVMSG, unix.SYS_SENDMSG,
+			unix.SYS_READ, unix.SYS_WRITE, unix.SYS_FUTEX, unix.SYS_EPOLL_PWAIT, unix.SYS_RECVMSG,
 			unix.SYS_NANOSLEEP, unix.SYS_EPOLL_CTL, unix.SYS_CLOSE, unix.SYS_SCHED_YIELD, unix.SYS_GETPID, unix.SYS_GETTID,
 			unix.SYS_RT_SIGRETURN, unix.SYS_RT_SIGPROCMASK, unix.SYS_SIGALTSTACK,
 			unix.SYS_MADVISE, unix.SYS_MUNMAP, unix.SYS_MINCORE, unix.SYS_FSTAT, unix.SYS_LSEEK,
@@ -53,6 +53,8 @@ func wordRules(word string) []rule {
 			unix.SYS_GETUID, unix.SYS_GETEUID, unix.SYS_GETGID, unix.SYS_GETEGID,
 			unix.SYS_EPOLL_CREATE1, unix.SYS_EVENTFD2,
 		),
+			// What connects by its first octets passes Landlock.
+			allowIf(unix.SYS_SENDMSG, none(2, unix.MSG_FASTOPEN)),
 			// Memory is never both written and executed.
 			allowIf(unix.SYS_MMAP, none(2, unix.PROT_EXEC)),
 			allowIf(unix.SYS_MPROTECT, none(2, unix.PROT_EXEC)),
@@ -89,7 +91,8 @@ func wordRules(word string) []rule {
 		return append(allow(unix.SYS_CONNECT),
 			allowIf(unix.SYS_SOCKET, is(0, unix.AF_UNIX), kind(unix.SOCK_STREAM), is(2, 0)))
 	case "inet-serve":
-		return append(append(allow(unix.SYS_ACCEPT4, unix.SYS_RECVFROM, unix.SYS_SENDTO), tcpOptions...),
+		return append(append(allow(unix.SYS_ACCEPT4, unix.SYS_RECVFROM), tcpOptions...),
+			answerTo,
 			// Whether the other side is still there.
 			allowIf(unix.SYS_GETSOCKOPT, is(1, unix.SOL_TCP), is(2, unix.TCP_INFO)),
 			// Where a redirected connection was meant to go.
@@ -98,12 +101,16 @@ func wordRules(word string) []rule {
 		return append(append(allow(unix.SYS_CONNECT, unix.SYS_BIND, unix.SYS_RECVFROM), tcpOptions...),
 			allowIf(unix.SYS_SOCKET, is(0, unix.AF_INET, unix.AF_INET6), kind(unix.SOCK_STREAM), is(2, 0, unix.IPPROTO_TCP)))
 	case "inet-udp":
-		return append(append(allow(unix.SYS_CONNECT, unix.SYS_BIND, unix.SYS_RECVFROM, unix.SYS_SENDTO), tcpOptions...),
+		return append(append(allow(unix.SYS_CONNECT, unix.SYS_BIND, unix.SYS_RECVFROM), tcpOptions...),
+			answerTo,
 			allowIf(unix.SYS_SETSOCKOPT, is(1, unix.SOL_SOCKET), is(2, unix.SO_BROADCAST)),
 			allowIf(unix.SYS_SOCKET, is(0, unix.AF_INET, unix.AF_INET6), kind(unix.SOCK_DGRAM), is(2, 0, unix.IPPROTO_UDP)))
 	}
 	return nil // recvfd and sendfd cannot be told from what stdio does; pf is of the BSDs
 }
+
+// answerTo sends to an address, but does not connect to it.
+var answerTo = allowIf(unix.SYS_SENDTO, none(3, unix.MSG_FASTOPEN))
 
 // tcpOptions are what package net sets, and we.
 var tcpOptions = []rule{
@@ -126,6 +133,9 @@ var probes = append([]rule{
 	// Since Go 1.25 the runtime names its memory where the kernel can. After this
 	// answer it does not try again.
 	refuse(unix.EINVAL, unix.SYS_PRCTL),
+	// A kernel without TCP Fast Open says so, too.
+	refuse(unix.EOPNOTSUPP, unix.SYS_SENDMSG),
+	refuse(unix.EOPNOTSUPP, unix.SYS_SENDTO),
 	refuse(unix.ENOPROTOOPT, unix.SYS_GETSOCKOPT),
 	refuse(unix.ENOPROTOOPT, unix.SYS_SETSOCKOPT),
 	refuse(unix.ENOTTY, unix.SYS_IOCTL),
