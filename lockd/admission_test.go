@@ -2,6 +2,7 @@ package lockd
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -274,6 +275,35 @@ func TestFreshLink(t *testing.T) {
 	}
 	if k := again.offend(imsg.Offence{Number: number, Transaction: 1, Found: imsg.FoundVirus}); k != 0 || h.read("192.0.2.7") == "" || h.read("192.0.2.66") != "" {
 		t.Errorf("%v: somebody else is locked", k)
+	}
+}
+
+// TestSevered: what a worker had is kept through any number of broken links, and a lock
+// that is made meanwhile reaches it. No other worker announces it in its stead.
+func TestSevered(t *testing.T) {
+	h := open(t, plan{config: usual()})
+	w, other := h.worker(3), h.worker(4)
+	one, two := w.enter("192.0.2.7").Number, w.enter("192.0.2.7").Number
+	elsewhere := other.enter("192.0.2.7").Number
+	announced := func(numbers ...uint64) *imsg.Announce {
+		m := new(imsg.Announce)
+		for _, n := range numbers {
+			m.Sessions = append(m.Sessions, imsg.LiveSession{Number: n, Client: at("192.0.2.7")})
+		}
+		return m
+	}
+	w.Close()
+	imsgtest.Until(t, "its sessions are away", func() bool { return h.liveCount() == 1 })
+	if k := other.offend(imsg.Offence{Number: elsewhere, Transaction: 1, Found: imsg.FoundVirus}); k != 0 {
+		t.Fatal(k)
+	}
+	again := h.hire(3)
+	again.say(announced(one))
+	again.say(&imsg.Announce{Sessions: announced(two).Sessions, Last: true})
+	imsgtest.Until(t, "its sessions are back", func() bool { return h.liveCount() == 3 })
+	heard := []uint64{receive(t, again.locked), receive(t, again.locked)}
+	if slices.Sort(heard); !slices.Equal(heard, []uint64{one, two}) {
+		t.Errorf("it hears that %d are locked", heard)
 	}
 }
 

@@ -24,6 +24,8 @@ type session struct {
 	judging *imsg.Admission // it has a place, and is not told yet whether it keeps it
 
 	offences []offence // handled, so that a repeat is not
+
+	lockedMeanwhile bool // its client was, while its worker had no link
 }
 
 func (s *session) subject() locks.Subject {

@@ -106,8 +106,10 @@ func (srv *server) catch(name string, s *session, m *imsg.Offence, late func() b
 // this name, are locked, but for the caught one.
 func (srv *server) tellLocked(caught *session, addr netip.Addr, name string) {
 	told := make(map[*worker][]uint64)
+	locked := func(s *session) bool { return s != caught && s.identKnown && srv.live.clientName(s) == name }
+	srv.severed.lock(locked)
 	for _, s := range srv.live.sameHost(addr) {
-		if s != caught && s.identKnown && srv.live.clientName(s) == name {
+		if locked(s) {
 			told[s.worker] = append(told[s.worker], s.number)
 		}
 	}

@@ -7,18 +7,44 @@ package lockd
 // severed are they, by worker and number.
 type severed map[int]map[uint64]*session
 
-// add keeps the sessions of w, which is about to be forgotten.
+// add keeps the sessions of w, which is about to be forgotten, with those that are kept
+// of it from a link before.
 func (t severed) add(w *worker, sessions map[uint64]*session) {
 	if w.ended || w.sessions == 0 {
 		return
 	}
-	mine := make(map[uint64]*session, w.sessions)
+	mine := t[w.member]
+	if mine == nil {
+		mine = make(map[uint64]*session, w.sessions)
+		t[w.member] = mine
+	}
 	for n, s := range sessions {
 		if s.worker == w && s.judging == nil {
 			mine[n] = s
 		}
 	}
-	t[w.member] = mine
+}
+
+// has tells whether somebody's session of a number is kept.
+func (t severed) has(number uint64) bool {
+	for _, sessions := range t {
+		if sessions[number] != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// lock has the sessions that are a client's be told, when they are back, that it is
+// locked.
+func (t severed) lock(is func(*session) bool) {
+	for _, sessions := range t {
+		for _, s := range sessions {
+			if is(s) {
+				s.lockedMeanwhile = true
+			}
+		}
+	}
 }
 
 // take returns w's session of a number and keeps it no longer, nil if there is none.

@@ -124,13 +124,18 @@ func (srv *server) announce(w *worker, m *imsg.Announce) {
 	}
 	for i := range m.Sessions {
 		l := &m.Sessions[i]
-		if s := srv.severed.take(w, l.Number); s != nil {
+		free := srv.live.sessions[l.Number] == nil
+		if s := srv.severed.take(w, l.Number); s != nil && free {
 			srv.live.add(s)
+			if s.lockedMeanwhile && w.conn.Send(&imsg.Locked{Numbers: []uint64{s.number}}) == imsg.Busy {
+				srv.dropWorker(w, "does not take what it is told")
+				return
+			}
 			continue
 		}
 		// A number that no lockd before us gave out, or that is taken, would let a
 		// worker speak of sessions that are not its own.
-		if !srv.counters.GivenBefore(l.Number) || srv.live.sessions[l.Number] != nil || !l.Client.IsValid() || w.sessions >= srv.config.MaxConnections {
+		if !free || srv.severed.has(l.Number) || !srv.counters.GivenBefore(l.Number) || !l.Client.IsValid() || w.sessions >= srv.config.MaxConnections {
 			if !w.doubted { // it may announce as many as it likes
 				w.doubted = true
 				srv.log.Warn("announced session is not taken up", "number", l.Number, "member", w.member)

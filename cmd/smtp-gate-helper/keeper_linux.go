@@ -129,7 +129,7 @@ func keep() error {
 	if err != nil {
 		return err
 	}
-	if err := sandbox.Confine(&sandbox.Rights{Words: []string{"stdio", "inet-serve"}, Capabilities: 1 << unix.CAP_NET_ADMIN}); err != nil {
+	if err := sandbox.Confine(&sandbox.Rights{Words: []string{"stdio", "inet-answer"}, Capabilities: 1 << unix.CAP_NET_ADMIN}); err != nil {
 		return err
 	}
 	var b [questionLen + 1]byte

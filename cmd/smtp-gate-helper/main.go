@@ -43,7 +43,7 @@ const keeperRole = "-x"
 
 // rights are those of the process that hears the network: its sockets, and lookups
 // in pf, to which its device is limited already.
-var rights = sandbox.Rights{Words: []string{"stdio", "inet-serve", "pf"}}
+var rights = sandbox.Rights{Words: []string{"stdio", "inet-serve", "inet-answer", "pf"}}
 
 // version is set by the linker.
 var version string

@@ -261,7 +261,7 @@ func TestIntruder(t *testing.T) {
 		must(t, os.WriteFile(outside, []byte("not yours"), 0o666))
 		must(t, os.Chmod(outside, 0o666))
 		must(t, os.Chmod(g.dir, 0o777))
-		crowd := g.crowd(4, verdicts...)
+		crowd := g.crowd(4, 0, verdicts...)
 		must(t, crowd.moves())
 		all, err := g.whole(0)
 		must(t, err)
@@ -334,7 +334,7 @@ func TestIntruderIsNoticed(t *testing.T) {
 	need(t, os.Geteuid() == 0, "root, to get into rooms")
 	bothWays(t, func(t *testing.T, rooted bool) {
 		g, m := stage(t, rooted, busy)
-		crowd := g.crowd(4, verdicts...)
+		crowd := g.crowd(4, 0, verdicts...)
 		must(t, crowd.moves())
 		crashes := 0
 		for _, name := range allRooms {

@@ -82,17 +82,18 @@ func TestLiars(t *testing.T) {
 		slices.Sort(rows)
 		t.Logf("what became of lies:\n%s", aligned(rows))
 	})
-	bothWays(t, func(t *testing.T, rooted bool) {
-		for _, p := range plots {
-			t.Run(p.liar+" to "+p.peer+" "+p.kinds[0], func(t *testing.T) {
-				t.Parallel()
-				told := p.play(t, daemon, rooted)
-				mu.Lock()
-				defer mu.Unlock()
-				rows = append(rows, told...)
-			})
-		}
-	})
+	// Most of its time it waits for rooms that died too early to be replaced at once.
+	// What a room may say does not depend on who it is: one way is enough.
+	rooted := os.Geteuid() == 0
+	for _, p := range plots {
+		t.Run(p.liar+" to "+p.peer+" "+p.kinds[0], func(t *testing.T) {
+			t.Parallel()
+			told := p.play(t, daemon, rooted)
+			mu.Lock()
+			defer mu.Unlock()
+			rows = append(rows, told...)
+		})
+	}
 }
 
 func aligned(rows []string) string {
@@ -129,7 +130,7 @@ func (p plot) play(t *testing.T, daemon string, rooted bool) (rows []string) {
 	h.listen()
 	must(t, g.start())
 	must(t, h.offend("127.0.2.1"))
-	h.crowd = g.crowd(2, verdicts[0])
+	h.crowd = g.crowd(2, 20*time.Millisecond, verdicts[0])
 	must(t, h.crowd.moves())
 	h.meet()
 	h.look()

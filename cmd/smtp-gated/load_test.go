@@ -31,14 +31,16 @@ type verdict struct{ message, reply string }
 // verdicts are what each message may be answered: done, or not now.
 var verdicts = []verdict{{cleanMail, "250"}, {virusMail, "550"}, {spamMail, "550"}}
 
-// crowd has some clients send, each of the verdicts in turn.
-func (g *gate) crowd(clients int, verdicts ...verdict) *crowd {
+// crowd has some clients send, each of the verdicts in turn, with a pause between its
+// messages.
+func (g *gate) crowd(clients int, pause time.Duration, verdicts ...verdict) *crowd {
 	ctx, cancel := context.WithCancel(context.Background())
 	c := &crowd{gate: g, sends: verdicts, cancel: cancel}
 	for n := range clients {
 		c.wg.Go(func() {
 			for i := 0; ctx.Err() == nil; i++ {
 				c.send(n, i)
+				time.Sleep(pause)
 			}
 		})
 	}
@@ -184,7 +186,7 @@ func TestRoomsDieUnderLoad(t *testing.T) {
 	bothWays(t, func(t *testing.T, rooted bool) {
 		t.Parallel()
 		g, m := stage(t, rooted, busy)
-		crowd := g.crowd(10, verdicts...)
+		crowd := g.crowd(10, 0, verdicts...)
 		must(t, crowd.moves())
 		for _, room := range []string{"session", "scand", "lockd", "lookupd", "action", "session", "lockd", "scand"} {
 			if err := g.kill(room); err != nil {
@@ -209,7 +211,7 @@ func TestReloadUnderLoad(t *testing.T) {
 	bothWays(t, func(t *testing.T, rooted bool) {
 		t.Parallel()
 		g, m := stage(t, rooted, busy)
-		crowd := g.crowd(10, verdicts...)
+		crowd := g.crowd(10, 0, verdicts...)
 		for i := range 10 {
 			must(t, crowd.moves())
 			must(t, g.configure(fmt.Sprintf("%sabuse abuse%d@gate.test\n", busy, i), false))

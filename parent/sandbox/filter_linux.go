@@ -7,6 +7,7 @@
 package sandbox
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"reflect"
@@ -100,7 +101,7 @@ func jump(comparison uint16, k uint32, yes, no int) unix.SockFilter {
 }
 
 // assemble makes the program of rules; otherwise is the answer to what they do
-// not name.
+// not name. It returns nil if that cannot be said.
 func assemble(rules []rule, otherwise uint32) []unix.SockFilter {
 	p := []unix.SockFilter{
 		load(atMachine), jump(unix.BPF_JEQ, machine, 1, 0), ret(unix.SECCOMP_RET_KILL_PROCESS),
@@ -113,6 +114,9 @@ func assemble(rules []rule, otherwise uint32) []unix.SockFilter {
 		}
 		done[r.call] = true
 		body := answers(rules[i:], r.call, otherwise)
+		if len(body) > 255 { // no jump is longer
+			return nil
+		}
 		p = append(p, jump(unix.BPF_JEQ, r.call, 0, len(body)))
 		p = append(p, body...)
 	}
@@ -189,6 +193,9 @@ func (r *Rights) filterCalls() error {
 }
 
 func loadFilter(program []unix.SockFilter, flags uintptr) error {
+	if program == nil {
+		return errors.New("filter system calls: a rule is too long")
+	}
 	p := unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]}
 	thread, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags|unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(&p)))
 	runtime.KeepAlive(program)

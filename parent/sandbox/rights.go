@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // Rights are what Confine leaves.
@@ -42,7 +44,8 @@ var Words = []struct{ Word, Allows string }{
 	{"flock", "locks files"},
 	{"unix-accept", "accepts on UNIX sockets"},
 	{"unix-connect", "connects to UNIX sockets"},
-	{"inet-serve", "accepts on sockets, receives from and answers any address"},
+	{"inet-serve", "accepts on sockets"},
+	{"inet-answer", "receives datagrams, and answers any address"},
 	{"inet-tcp", "connects TCP sockets"},
 	{"inet-udp", "asks over UDP"},
 	{"pf", "asks the packet filter's device"},
@@ -85,6 +88,12 @@ func (r *Rights) has(word string) bool { return slices.Contains(r.Words, word) }
 // error it must end. Of what the kernel lacks Layers tells.
 func Confine(r *Rights) error {
 	if err := r.check(); err != nil {
+		return err
+	}
+	if err := lowerLimit(unix.RLIMIT_CORE, 0); err != nil {
+		return fmt.Errorf("no core dumps: %w", err)
+	}
+	if err := setDumpable(false); err != nil {
 		return err
 	}
 	if err := dropCapabilities(r.Capabilities); err != nil {

@@ -163,6 +163,11 @@ func (s *Spec) Enter() error {
 			return err
 		}
 	}
+	if confined && s.Identity.UID > 0 {
+		if err := lowerLimit(unix.RLIMIT_NPROC, maxThreads); err != nil {
+			return fmt.Errorf("limit of %d threads: %w", maxThreads, err)
+		}
+	}
 	if s.MaxFiles > 0 {
 		if err := setLimit(unix.RLIMIT_NOFILE, s.MaxFiles); err != nil {
 			return fmt.Errorf("limit of %d descriptors: %w", s.MaxFiles, err)
@@ -217,6 +222,10 @@ func (s *Spec) Enter() error {
 	}
 	return s.seal()
 }
+
+// maxThreads is how many a user's processes may have together: more than the Go runtime
+// lets one of them have, and few enough for others to get theirs.
+const maxThreads = 12000
 
 // ignoreSignals keeps a signal that was meant for the parent, but sent to all who
 // bear the name or to the whole control group, from ending sessions. A handler,

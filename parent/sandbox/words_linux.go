@@ -54,7 +54,7 @@ func wordRules(word string) []rule {
 			unix.SYS_EPOLL_CREATE1, unix.SYS_EVENTFD2,
 		),
 			// What connects by its first octets passes Landlock.
-			allowIf(unix.SYS_SENDMSG, none(2, unix.MSG_FASTOPEN)),
+			allowIf(unix.SYS_SENDMSG, none(2, oddFlags)),
 			// Memory is never both written and executed.
 			allowIf(unix.SYS_MMAP, none(2, unix.PROT_EXEC)),
 			allowIf(unix.SYS_MPROTECT, none(2, unix.PROT_EXEC)),
@@ -72,7 +72,8 @@ func wordRules(word string) []rule {
 	case "stdio-sync":
 		return allow(unix.SYS_FTRUNCATE, unix.SYS_FSYNC, unix.SYS_FDATASYNC)
 	case "stdio-splice":
-		return append(allow(unix.SYS_SPLICE, unix.SYS_PIPE2),
+		return append(allow(unix.SYS_SPLICE),
+			allowIf(unix.SYS_PIPE2, none(1, ^uint32(unix.O_CLOEXEC|unix.O_NONBLOCK))),
 			allowIf(unix.SYS_FCNTL, is(1, unix.F_SETPIPE_SZ, unix.F_GETPIPE_SZ)))
 	case "rpath":
 		return append(allow(unix.SYS_NEWFSTATAT, unix.SYS_GETDENTS64, unix.SYS_READLINKAT),
@@ -82,21 +83,24 @@ func wordRules(word string) []rule {
 			allowIf(unix.SYS_OPENAT, none(2, unix.O_CREAT|unix.O_PATH|tmpfile)))
 	case "cpath":
 		return append(allow(unix.SYS_UNLINKAT, unix.SYS_RENAMEAT),
-			allowIf(unix.SYS_OPENAT, none(2, unix.O_PATH|tmpfile)))
+			// Nobody else runs it as its owner.
+			allowIf(unix.SYS_OPENAT, none(2, unix.O_PATH|tmpfile), none(3, unix.S_ISUID|unix.S_ISGID|unix.S_ISVTX)))
 	case "flock":
 		return allow(unix.SYS_FLOCK)
 	case "unix-accept":
-		return allow(unix.SYS_ACCEPT4)
+		return []rule{acceptOne}
 	case "unix-connect":
 		return append(allow(unix.SYS_CONNECT),
 			allowIf(unix.SYS_SOCKET, is(0, unix.AF_UNIX), kind(unix.SOCK_STREAM), is(2, 0)))
 	case "inet-serve":
-		return append(append(allow(unix.SYS_ACCEPT4, unix.SYS_RECVFROM), tcpOptions...),
-			answerTo,
+		return append(append(allow(unix.SYS_RECVFROM), tcpOptions...),
+			acceptOne,
 			// Whether the other side is still there.
 			allowIf(unix.SYS_GETSOCKOPT, is(1, unix.SOL_TCP), is(2, unix.TCP_INFO)),
 			// Where a redirected connection was meant to go.
 			allowIf(unix.SYS_GETSOCKOPT, is(1, unix.SOL_IP, unix.SOL_IPV6), is(2, originalDst)))
+	case "inet-answer":
+		return append(allow(unix.SYS_RECVFROM), answerTo)
 	case "inet-tcp":
 		return append(append(allow(unix.SYS_CONNECT, unix.SYS_BIND, unix.SYS_RECVFROM), tcpOptions...),
 			allowIf(unix.SYS_SOCKET, is(0, unix.AF_INET, unix.AF_INET6), kind(unix.SOCK_STREAM), is(2, 0, unix.IPPROTO_TCP)))
@@ -110,7 +114,14 @@ func wordRules(word string) []rule {
 }
 
 // answerTo sends to an address, but does not connect to it.
-var answerTo = allowIf(unix.SYS_SENDTO, none(3, unix.MSG_FASTOPEN))
+var answerTo = allowIf(unix.SYS_SENDTO, none(3, oddFlags))
+
+// oddFlags are those of messages that nobody here uses: one connects, others have been
+// holes of kernels.
+const oddFlags = unix.MSG_FASTOPEN | unix.MSG_OOB | unix.MSG_ZEROCOPY
+
+// acceptOne takes a connection; its flags are those of every descriptor.
+var acceptOne = allowIf(unix.SYS_ACCEPT4, none(3, ^uint32(unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK)))
 
 // tcpOptions are what package net sets, and we.
 var tcpOptions = []rule{
@@ -122,7 +133,7 @@ var tcpOptions = []rule{
 // cRules are what a C library and the race detector need beside.
 var cRules = append(allow(
 	unix.SYS_BRK, unix.SYS_MREMAP, unix.SYS_RSEQ, unix.SYS_SET_ROBUST_LIST, unix.SYS_SET_TID_ADDRESS,
-	unix.SYS_CLOCK_NANOSLEEP, unix.SYS_SCHED_GETAFFINITY, unix.SYS_TGKILL,
+	unix.SYS_CLOCK_NANOSLEEP, unix.SYS_SCHED_GETAFFINITY,
 ), allowIf(unix.SYS_PRLIMIT64, is(2, 0)))
 
 // probes are refused with what a program that tries them copes with. They are not

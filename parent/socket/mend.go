@@ -25,9 +25,13 @@ func (l *Listener) Mend() (mended int, err error) {
 	return mended, nil
 }
 
-// mend falls back on another socket: from one that was connected there is no way back.
+// mend has a socket listen again, whatever it was made since: what was connected is
+// disconnected first. Where that is not possible another socket takes its place.
 func (l *Listener) mend(i int) error {
 	err := listen(l.sockets[i], l.backlog)
+	if err != nil && using(l.sockets[i], disconnect) == nil {
+		err = listen(l.sockets[i], l.backlog)
+	}
 	if err == nil || l.given {
 		return err
 	}
