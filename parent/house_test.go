@@ -510,7 +510,7 @@ func statusIn(path string) map[string]string {
 func both(t *testing.T, f func(t *testing.T, asNobody bool)) {
 	t.Run("root", func(t *testing.T) {
 		if !rooted() {
-			t.Skip("needs root")
+			imsgtest.Lacks(t, "no root")
 		}
 		f(t, false)
 	})

@@ -85,7 +85,7 @@ func TestStartErrors(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if c.root && !rooted() {
-				t.Skip("needs root")
+				imsgtest.Lacks(t, "no root")
 			}
 			h := newHouse(t, c.option)
 			h.start(!c.root)
@@ -103,7 +103,7 @@ func TestStartErrors(t *testing.T) {
 // TestForeignFolder: a folder that exists is not given to anybody.
 func TestForeignFolder(t *testing.T) {
 	if !rooted() {
-		t.Skip("needs root")
+		imsgtest.Lacks(t, "no root")
 	}
 	h := newHouse(t)
 	if err := os.Mkdir(h.dir+"/lock", 0o755); err != nil {

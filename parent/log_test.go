@@ -10,12 +10,14 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 )
 
 // TestAbusedFile: a room can add to a log that is a file, and nothing else.
 func TestAbusedFile(t *testing.T) {
 	if abi, _, _ := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION); int(abi) < 3 {
-		t.Skip("needs Landlock of Linux 6.2")
+		imsgtest.Lacks(t, "no Landlock of Linux 6.2")
 	}
 	both(t, func(t *testing.T, asNobody bool) {
 		h := newHouse(t)

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 	"github.com/smtp-gated/smtp-gated/parent/host"
 )
 
@@ -149,7 +150,7 @@ func TestPidFileHeld(t *testing.T) {
 // signals nobody.
 func TestFindByOthers(t *testing.T) {
 	if !rooted() {
-		t.Skip("needs root")
+		imsgtest.Lacks(t, "no root")
 	}
 	h := newHouse(t)
 	h.start(false)

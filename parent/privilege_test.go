@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 	"github.com/smtp-gated/smtp-gated/parent/sandbox"
 )
 
@@ -155,7 +156,7 @@ func TestPrivilegeOfScript(t *testing.T) {
 func TestPrivilegeNeeded(t *testing.T) {
 	t.Parallel()
 	if !rooted() {
-		t.Skip("needs root")
+		imsgtest.Lacks(t, "no root")
 	}
 	foreign := func(t *testing.T, h *house, name string) {
 		t.Helper()
@@ -212,7 +213,7 @@ func TestPrivilegeNeeded(t *testing.T) {
 func TestPrivilegeMissing(t *testing.T) {
 	t.Parallel()
 	if !rooted() {
-		t.Skip("needs root")
+		imsgtest.Lacks(t, "no root")
 	}
 	for name, c := range map[string]struct {
 		number  int
@@ -342,7 +343,7 @@ func TestPrivilegeByReload(t *testing.T) {
 func TestPrivilegeOfOthers(t *testing.T) {
 	t.Parallel()
 	if !rooted() {
-		t.Skip("needs root")
+		imsgtest.Lacks(t, "no root")
 	}
 	h := newHouse(t, lowPort)
 	cmd := exec.Command("/proc/self/exe", "-x", "parent", h.conf)

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 )
 
 // socketSpec names what a socket was given.
@@ -36,7 +38,7 @@ func socketSpec(f *os.File) string {
 // TestSupply: a worker gets what it asks for, if that makes sense.
 func TestSupply(t *testing.T) {
 	if !rooted() {
-		t.Skip("needs root")
+		imsgtest.Lacks(t, "no root")
 	}
 	h := newHouse(t, "so_mark 7", "proxy_name want-sockets:session")
 	h.start(false, "GATED_KERNEL=no-seccomp") // it looks at the mark
@@ -47,7 +49,7 @@ func TestSupply(t *testing.T) {
 
 func TestGreedIsEnded(t *testing.T) {
 	if !rooted() {
-		t.Skip("needs root")
+		imsgtest.Lacks(t, "no root")
 	}
 	h := newHouse(t, "proxy_name want-sockets:session")
 	h.start(false)

@@ -21,7 +21,7 @@ import (
 // still do so with every other file.
 func TestUncut(t *testing.T) {
 	if abi, _, _ := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION); int(abi) < 3 {
-		t.Skip("needs Landlock of Linux 6.2")
+		imsgtest.Lacks(t, "no Landlock of Linux 6.2")
 	}
 	dir := t.TempDir()
 	s, err := OpenSink(filepath.Join(dir, "log"), imsg.Sink{})

@@ -16,13 +16,15 @@ const oomScore = "/proc/self/oom_score_adj"
 
 // endProtection gives up what protects our starter from being ended when memory runs
 // out (proc(5), oom_score_adj): it must outlive us, for it replaces us. It needs /proc.
-func endProtection() error {
-	text, err := os.ReadFile(oomScore)
+func endProtection() error { return unprotect(oomScore) }
+
+func unprotect(path string) error {
+	text, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) || err == nil && !strings.HasPrefix(string(text), "-") {
 		return nil
 	}
 	if err == nil {
-		err = os.WriteFile(oomScore, []byte("0"), 0)
+		err = os.WriteFile(path, []byte("0"), 0)
 	}
 	if err != nil {
 		return fmt.Errorf("be ended when memory runs out: %w", err)
