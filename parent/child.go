@@ -12,6 +12,7 @@ import (
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/logs"
+	"github.com/smtp-gated/smtp-gated/parent/conduct"
 	"github.com/smtp-gated/smtp-gated/parent/host"
 	"github.com/smtp-gated/smtp-gated/parent/sandbox"
 	"github.com/smtp-gated/smtp-gated/parent/spawn"
@@ -28,7 +29,7 @@ type child struct {
 	alsoServes      []int // indexes of dead workers whose sockets it serves as well
 	state           imsg.MemberState
 	brake           spawn.Brake       // of its predecessors
-	conduct         conduct           // how it has kept the rules
+	conduct         *conduct.Record   // how it has behaved
 	saidHello       bool              // has said who it is
 	ready           bool              // has said so
 	drained         bool              // a worker: has stopped accepting
@@ -37,13 +38,15 @@ type child struct {
 	stuckBefore     *child            // a stuck one whose place it took, or its predecessors did
 	replaceLater    bool              // stuck, and not replaced yet
 	unready         int               // times it was asked and not ready
-	quarrels        quarrels          // with others
 	firstStderrLine string            // of it
 	trap            sandbox.Trap      // reads the others
 	local           map[string]string // scand: the sockets' names below its root
 }
 
-func (m *child) String() string { return fmt.Sprintf("%s %d", m.Name, m.number) }
+func (m *child) String() string { return name(m.Name, m.number) }
+
+// name is what a room is called: nobody else ever is.
+func name(r imsg.Room, number int) string { return fmt.Sprintf("%s %d", r, number) }
 
 // onStderr logs a line of a room's stderr.
 func (m *child) onStderr(text string) {

@@ -1,10 +1,15 @@
-// Which rooms talk to each other.
+// Which rooms talk to each other, and what is done when two of them cannot.
 
 package parent
 
 import (
+	"fmt"
+	"slices"
+	"time"
+
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/link"
+	"github.com/smtp-gated/smtp-gated/parent/conduct"
 )
 
 // linked tells whether two rooms share a link. Rooms of one generation talk to
@@ -30,4 +35,30 @@ func (p *parent) link(a, b *child) {
 	b.tell(&imsg.Peer{Room: a.Name, Member: a.number}, two)
 	one.Close()
 	two.Close()
+}
+
+// onBadPeer hears that a room reports another. One that is gone meanwhile, or about to,
+// does not matter.
+func (p *parent) onBadPeer(by *child, msg *imsg.BadPeer) {
+	if !by.linked(msg.Room) || msg.Member < 1 || msg.Member > p.family.started[msg.Room] {
+		by.breach(msg, fmt.Errorf("it never had a link to %s", name(msg.Room, msg.Member)))
+		return
+	}
+	i := slices.IndexFunc(p.family.children, func(m *child) bool { return m.Name == msg.Room && m.number == msg.Member })
+	if i < 0 {
+		return
+	}
+	m := p.family.children[i]
+	if m.stopping || m.Killed() || m.state == imsg.Starting || !p.linked(by, m) {
+		return
+	}
+	m.log.Error("room reported for a bad message", "by", by.String())
+	liar := conduct.Quarrel(by.conduct, m.conduct, time.Now())
+	for _, one := range []*child{by, m} {
+		if one.conduct == liar {
+			one.expel("room is ended: its word stands against others'", "others", liar.Opponents())
+			return
+		}
+	}
+	p.link(by, m)
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/smtp-gated/smtp-gated/parent/host"
 	"github.com/smtp-gated/smtp-gated/parent/sandbox"
 	"github.com/smtp-gated/smtp-gated/parent/site"
+	"github.com/smtp-gated/smtp-gated/parent/spawn"
 )
 
 // watchSink is how often the log's name is looked after.
@@ -64,7 +65,7 @@ type parent struct {
 
 	family family
 	generations
-	orphans   orphans
+	orphans   spawn.Orphans
 	reloads   reloads
 	dumps     dumps
 	stopping  bool
@@ -85,7 +86,7 @@ func Run(o Options) (err error) {
 	p := &parent{
 		Options: o, rooted: os.Geteuid() == 0, notify: notify,
 		inbox: inbox{make(chan func(), 64), make(chan struct{})}, signals: make(chan os.Signal, 8),
-		childEnded: make(chan os.Signal, 1), orphans: orphans{rooms: make(map[int]bool)},
+		childEnded: make(chan os.Signal, 1),
 		family: family{
 			started: map[imsg.Room]int{},
 			report:  imsg.Family{Version: o.Version, Config: o.Config, Started: time.Now().UnixNano()},
@@ -130,10 +131,11 @@ func (p *parent) open(c *config.Config) (s *site.Site, err error) {
 	if err := os.Chdir("/"); err != nil {
 		return nil, err
 	}
-	if err := p.adoptOrphans(); err != nil {
+	p.log = site.NewLog()
+	p.orphans = spawn.Orphans{Log: p.log.Logger, Later: p.later}
+	if err := p.orphans.Adopt(); err != nil {
 		return nil, err
 	}
-	p.log = site.NewLog()
 	s = p.site(c)
 	if p.holdings, err = s.Acquire(); err != nil {
 		return nil, err
@@ -216,7 +218,7 @@ func (p *parent) loop() {
 		case s := <-p.signals:
 			p.signalled(s)
 		case <-p.childEnded:
-			p.sweepSoon()
+			p.orphans.SweepSoon()
 		case <-ask.C:
 			p.askRooms(time.Now())
 			p.mendListeners(p.current)

@@ -4,12 +4,19 @@ package parent
 
 import (
 	"fmt"
-	"log/slog"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/parent/conduct"
+)
+
+// How many others it takes to convict lockd, and how many links two get.
+const (
+	lockdsOpponents = 4
+	freshLinks      = 4
 )
 
 // dispute is a family in which one room quarrels with others.
@@ -22,7 +29,7 @@ type dispute struct {
 
 func (d *dispute) add(r imsg.Room) *child {
 	d.number++
-	m := &child{room: row(r), number: d.number, quarrels: make(quarrels), log: slog.New(slog.DiscardHandler)}
+	m := &child{room: row(r), number: d.number, conduct: conduct.New(name(r, d.number), row(r).rank(), row(r).lasting)}
 	d.rooms = append(d.rooms, m)
 	return m
 }
@@ -30,6 +37,7 @@ func (d *dispute) add(r imsg.Room) *child {
 // until has the liar quarrel with those of its peers that it picks, again and again, until
 // it is convicted, and returns how often. Who is ended in its stead is replaced.
 func (d *dispute) until(pick func(imsg.Room) bool) (n int) {
+	now := time.Now()
 	for n < 1000 {
 		for _, m := range slices.Clone(d.rooms) {
 			if m == d.liar || !d.liar.linked(m.Name) || !pick(m.Name) || !slices.Contains(d.rooms, m) {
@@ -40,14 +48,14 @@ func (d *dispute) until(pick func(imsg.Room) bool) (n int) {
 			if n%2 == 0 { // the word of the one is as good as that of the other
 				a, b = b, a
 			}
-			switch v := verdict(a, b); v {
+			switch conduct.Quarrel(a.conduct, b.conduct, now) {
 			case nil:
-			case d.liar:
+			case d.liar.conduct:
 				return n
 			default:
-				d.ended = append(d.ended, v)
-				d.rooms = slices.DeleteFunc(d.rooms, func(o *child) bool { return o == v })
-				d.add(v.Name)
+				d.ended = append(d.ended, m)
+				d.rooms = slices.DeleteFunc(d.rooms, func(o *child) bool { return o == m })
+				d.add(m.Name)
 			}
 		}
 	}
@@ -86,11 +94,11 @@ func TestVerdict(t *testing.T) {
 				lost := 0 // at most
 				switch {
 				case liar == imsg.Lockd:
-					lost = maxOpponentsLockd - 1
+					lost = lockdsOpponents - 1
 				case workers == 1 && d.liar.linked(imsg.Session) || liar == imsg.Action:
 					lost = 1
 				}
-				if n > maxOpponentsLockd*(maxFreshLinks+1) || len(d.ended) > lost {
+				if n > lockdsOpponents*freshLinks || len(d.ended) > lost {
 					t.Errorf("%s against %s, %d workers: ended after %d quarrels and %d of the others, want %d", liar, name, workers, n, len(d.ended), lost)
 				}
 			}
@@ -109,26 +117,6 @@ func TestLockdStands(t *testing.T) {
 		}
 		if len(d.ended) > 0 {
 			t.Errorf("two of %s had %v ended", liar, d.ended)
-		}
-	}
-}
-
-// TestBothConvicted: one report ends one room, and an opponent is not counted twice.
-func TestBothConvicted(t *testing.T) {
-	d := newDispute(imsg.Scand, 3)
-	workers := slices.DeleteFunc(slices.Clone(d.rooms), func(m *child) bool { return m.Name != imsg.Session })
-	lookupd := d.rooms[slices.IndexFunc(d.rooms, func(m *child) bool { return m.Name == imsg.Lookupd })]
-	for _, c := range []struct {
-		a, b, want *child
-	}{
-		{d.liar, workers[0], nil},
-		{workers[0], d.liar, nil},
-		{lookupd, workers[1], nil},
-		{workers[1], d.liar, workers[1]}, // both have their second
-		{d.liar, workers[2], d.liar},
-	} {
-		if got := verdict(c.a, c.b); got != c.want {
-			t.Errorf("%s and %s: %v, want %v", c.a, c.b, got, c.want)
 		}
 	}
 }

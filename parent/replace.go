@@ -34,11 +34,10 @@ func (p *parent) onLinkEnd(m *child, err error) {
 
 // onEnd follows up on a room's end.
 func (p *parent) onEnd(m *child, err error) {
-	delete(p.orphans.rooms, m.PID)
 	if !m.scripts {
 		host.EndGroup(m.PID)
 	}
-	p.sweepSoon()
+	p.orphans.Ended(m.Process)
 	if m.stuck {
 		p.onLateEnd(m)
 		return

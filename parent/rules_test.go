@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -22,62 +21,6 @@ func toParent() (all []*imsg.Entry) {
 		}
 	}
 	return all
-}
-
-// TestRules: every message a room may say has its rule, and each rule holds in every
-// state and against a flood.
-func TestRules(t *testing.T) {
-	for _, e := range toParent() {
-		t.Run(e.Name, func(t *testing.T) {
-			r := ruleFor(e.Type)
-			if r == nil {
-				t.Fatal("no rule")
-			}
-			if r.owed == (r.pace.Burst > 0) {
-				t.Fatal("it is owed or has a pace, one of the two")
-			}
-			now, msg := time.Now(), e.New()
-			expect := func(c *conduct, working bool, want error) {
-				t.Helper()
-				if err := c.judge(msg, working, now); err != want {
-					t.Errorf("working %t: %v, want %v", working, err, want)
-				}
-			}
-			var c conduct
-			if r.owed {
-				for _, working := range []bool{false, true} {
-					expect(&c, working, errNotAsked)
-					c.ask(msg)
-					expect(&c, working, nil)
-					expect(&c, working, errNotAsked)
-				}
-				return
-			}
-			if r.working {
-				expect(&c, false, errNotWorking)
-			}
-			for range r.pace.Burst {
-				expect(&c, true, nil)
-			}
-			expect(&c, true, errTooOften)
-			now = now.Add(r.pace.Every)
-			expect(&c, true, nil)
-			expect(&c, true, errTooOften)
-		})
-	}
-	if n := len(toParent()); n != len(rules) {
-		t.Errorf("%d rules for %d messages", len(rules), n)
-	}
-	for name, n := range map[string]int{"none": 0, "fewer than none": -1 << 63, "endless": 1<<63 - 1} {
-		var c conduct
-		if err := c.judge(&imsg.Sockets{N: n}, true, time.Now()); err != nil || c.heard[imsg.Row(&imsg.Sockets{}).Type].Take(4096, time.Now()) {
-			t.Errorf("%s sockets count for nothing, %v", name, err)
-		}
-	}
-	var c conduct
-	if err := c.judge(&imsg.Start{}, true, time.Now()); err != errNoRule {
-		t.Errorf("what the parent says itself: %v", err)
-	}
 }
 
 // TestInbox: one that has much to say has one thing in the inbox, and the next is
@@ -115,10 +58,11 @@ func TestFlood(t *testing.T) {
 		}
 		t.Run(e.Name, func(t *testing.T) {
 			t.Parallel()
-			h := newHouse(t, fmt.Sprintf("proxy_name flood=%s:%s linger:session", e.Name, room))
+			h := newHouse(t, "workers 1", fmt.Sprintf("proxy_name flood=%s:%s linger:session", e.Name, room))
 			h.start(true)
-			h.waitFor(fmt.Sprintf("room ended unasked room=%s, member=1,", room), 1)
-			h.waitFor(fmt.Sprintf("started room=%s", room), len(h.room(room.String()))+1)
+			for member := range 2 { // the second took the place of the first
+				h.waitFor(fmt.Sprintf("room ended unasked room=%s, member=%d,", room, member+1), 1)
+			}
 			h.signal(unix.SIGTERM)
 			h.signal(unix.SIGQUIT)
 			if s := h.end(); s != 0 {

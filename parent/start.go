@@ -11,6 +11,7 @@ import (
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/link"
 	"github.com/smtp-gated/smtp-gated/imsg/logs"
+	"github.com/smtp-gated/smtp-gated/parent/conduct"
 	"github.com/smtp-gated/smtp-gated/parent/spawn"
 )
 
@@ -22,9 +23,9 @@ func (p *parent) start(r *room, g *generation, index int) (*child, error) {
 	m := &child{
 		room: r, log: p.log.With("room", r.Name, "member", number),
 		number: number, gen: g, index: index, local: local, state: imsg.Starting,
-		quarrels: make(quarrels),
+		conduct: conduct.New(name(r.Name, number), r.rank(), r.lasting),
 	}
-	m.conduct.ask(&imsg.Hello{})
+	m.conduct.Ask(&imsg.Hello{})
 	order := spawn.Order{Program: p.self, Room: r.Name, Spec: spec, Kill: p.killProcess}
 	if r.threads != nil {
 		order.Threads = r.threads(g.site)
@@ -43,7 +44,7 @@ func (p *parent) start(r *room, g *generation, index int) (*child, error) {
 		return nil, err
 	}
 	p.family.add(m)
-	p.orphans.rooms[m.PID] = true
+	p.orphans.Expect(m.Process)
 	return m, nil
 }
 
@@ -52,7 +53,7 @@ func (p *parent) onMessage(m *child, r link.Request) {
 	if m.stopping || m.Killed() {
 		return
 	}
-	if err := m.conduct.judge(r.Message, m.state != imsg.Starting, time.Now()); err != nil {
+	if err := m.conduct.Judge(r.Message, m.state != imsg.Starting, time.Now()); err != nil {
 		m.breach(r.Message, err)
 		return
 	}
@@ -98,7 +99,7 @@ func (p *parent) onHello(m *child, h *imsg.Hello) {
 func (p *parent) configure(m *child, again bool) {
 	facts := m.gen.site.Facts(m.gen.listeners)
 	facts.Version, facts.CompileDate = p.Version, p.CompileDate
-	m.conduct.ask(&imsg.Ready{})
+	m.conduct.Ask(&imsg.Ready{})
 	m.tell(m.slice(m.gen.site.Config, facts, m.local))
 	for _, g := range m.grants {
 		switch {

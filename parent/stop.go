@@ -60,7 +60,7 @@ func (p *parent) drain(m *child, closing []netip.AddrPort) {
 	m.state = imsg.Draining
 	p.family.dirty = true
 	if m.serves {
-		m.conduct.ask(&imsg.Drained{})
+		m.conduct.Ask(&imsg.Drained{})
 	}
 	m.tell(&imsg.Drain{Closing: closing})
 }
@@ -143,7 +143,7 @@ func (p *parent) stop(now bool) {
 // dismissAll dismisses the rooms in the order in which they are needed no more.
 func (p *parent) dismissAll() {
 	if len(p.family.children) == 0 {
-		if p.left() {
+		if p.orphans.Left() {
 			return
 		}
 		p.log.Say(logs.LevelNotice, "stopped")

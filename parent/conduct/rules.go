@@ -1,8 +1,10 @@
-// What a room may say to the parent, when, and how often. This file owns the rules. A
-// room that breaks one is ended, so they must let pass whatever an honest one can come
-// to say.
-
-package parent
+// Package conduct judges what rooms say to the parent, by what it sees of it and nothing
+// that a room could make up: a room that breaks a rule is to be ended, and of two that
+// do not agree the one whose word stands against others'.
+//
+// This file owns the rules: what a room may say, when, and how often. They must let pass
+// whatever an honest one can come to say.
+package conduct
 
 import (
 	"errors"
@@ -47,22 +49,36 @@ var (
 	errTooOften   = errors.New("too often")
 )
 
-// conduct is how a room has kept the rules.
-type conduct struct {
-	owed  map[imsg.Type]int
-	heard map[imsg.Type]*imsg.Meter
+// Record is how one room has behaved.
+type Record struct {
+	who      string
+	rank     int // 0 is the strongest
+	owed     map[imsg.Type]int
+	heard    map[imsg.Type]*imsg.Meter
+	quarrels map[string]*quarrel // by opponent, whom they outlive
+	most     int                 // opponents that make it the liar
 }
 
-// ask has a room owe an answer.
-func (c *conduct) ask(answer imsg.Message) {
-	if c.owed == nil {
-		c.owed = make(map[imsg.Type]int)
+// New returns the record of a room that has just been started. Nobody else is ever called
+// the same. The rooms have ranks, the strongest has 0. One that all share, and that has
+// all of them for peers, may have more against it than another.
+func New(who string, rank int, shared bool) *Record {
+	c := &Record{
+		who: who, rank: rank, most: maxOpponents,
+		owed: make(map[imsg.Type]int), heard: make(map[imsg.Type]*imsg.Meter), quarrels: make(map[string]*quarrel),
 	}
-	c.owed[imsg.Row(answer).Type]++
+	if shared {
+		c.most = maxOpponentsShared
+	}
+	return c
 }
 
-// judge counts what a room says at a moment. The error is the rule it breaks.
-func (c *conduct) judge(msg imsg.Message, working bool, now time.Time) error {
+// Ask has the room owe an answer.
+func (c *Record) Ask(answer imsg.Message) { c.owed[imsg.Row(answer).Type]++ }
+
+// Judge counts what the room says at a moment, when it works or before. The error is the
+// rule it breaks.
+func (c *Record) Judge(msg imsg.Message, working bool, now time.Time) error {
 	t := imsg.Row(msg).Type
 	r := ruleFor(t)
 	switch {
@@ -82,9 +98,6 @@ func (c *conduct) judge(msg imsg.Message, working bool, now time.Time) error {
 		n = r.weight(msg)
 	}
 	if c.heard[t] == nil {
-		if c.heard == nil {
-			c.heard = make(map[imsg.Type]*imsg.Meter)
-		}
 		c.heard[t] = &imsg.Meter{Pace: r.pace}
 	}
 	if !c.heard[t].Take(n, now) {
