@@ -31,6 +31,7 @@ type runner struct {
 
 	// Its end kills the process group of every script that runs.
 	life context.Context
+	jobs *jobs
 
 	mu       sync.Mutex
 	config   imsg.ActionConfig
@@ -48,12 +49,16 @@ func Main(f *os.File) error {
 	if err != nil {
 		return err
 	}
-	return serve(p, p.Log())
+	children := new(jobs)
+	if _, err := children.adopt(); err != nil {
+		return err
+	}
+	return serve(p, p.Log(), children)
 }
 
-func serve(p *process.Parent, log *slog.Logger) error {
+func serve(p *process.Parent, log *slog.Logger, children *jobs) error {
 	life, end := context.WithCancel(context.Background())
-	a := &runner{parent: p, log: log, life: life}
+	a := &runner{parent: p, log: log, life: life, jobs: children}
 	p.Guard(&a.mu)
 	err := process.Run(p, process.Room[imsg.ActionConfig]{
 		Configure: a.configure,

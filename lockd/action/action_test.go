@@ -58,7 +58,7 @@ func open(t *testing.T, text string, config imsg.ActionConfig) *shop {
 		if err != nil {
 			return err
 		}
-		return serve(p, slog.New(slog.NewTextHandler(s.log, nil)))
+		return serve(p, slog.New(slog.NewTextHandler(s.log, nil)), new(jobs))
 	}, nil)
 	s.Configure(&config)
 	s.lockd = s.Join(imsg.Lockd, 0, nil)

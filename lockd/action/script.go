@@ -36,14 +36,14 @@ func (a *runner) run(config *imsg.ActionConfig, m *imsg.Run) {
 
 	log := a.log.With(imsg.SessionKey, m.Number, "found", m.Found, "src", m.Client.Addr())
 	start := time.Now()
-	if err := cmd.Start(); err != nil {
+	if err := a.jobs.start(cmd); err != nil {
 		log.Error("action script cannot be started", "error", err)
 		return
 	}
 	if err := limits(cmd.Process.Pid, config); err != nil {
 		log.Warn("action script runs without its limits", "error", err)
 	}
-	err := cmd.Wait()
+	err := a.jobs.wait(cmd)
 	took := time.Since(start).Round(time.Millisecond)
 	var exit *exec.ExitError
 	switch {
