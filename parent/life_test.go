@@ -3,6 +3,7 @@
 package parent
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -168,6 +169,15 @@ func TestBadReload(t *testing.T) {
 	h.signal(unix.SIGHUP)
 	h.waitFor("reload failed, nothing has changed error=session 2 did not get ready: panic: as told", 1)
 	h.until("the new rooms are gone", func() bool { return fmt.Sprint(h.rooms()) == before })
+	// Nobody writes to it, and the loop must not wait for somebody who does.
+	if err := errors.Join(os.Remove(h.conf), unix.Mkfifo(h.conf, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	h.signal(unix.SIGHUP)
+	h.waitFor("reload failed, nothing has changed error=read configuration: "+h.conf+" is no regular file", 1)
+	if err := os.Remove(h.conf); err != nil {
+		t.Fatal(err)
+	}
 	h.configure("workers 1", "proxy_name good")
 	h.signal(unix.SIGHUP)
 	h.waitFor("configured room=lockd, name=good", 1)

@@ -10,6 +10,8 @@ import (
 	"os"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/smtp-gated/smtp-gated/imsg"
 )
 
@@ -39,16 +41,29 @@ func (i *Invalid) Unwrap() error { return i.Err }
 
 // Load reads the file at path. See Parse.
 func Load(path string) (*Config, []Warning, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, nil, fmt.Errorf("read configuration: %w", err)
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, largest+1))
+	text, err := read(path)
 	if err != nil {
 		return nil, nil, fmt.Errorf("read configuration: %w", err)
 	}
 	return Parse(path, text)
+}
+
+// read reads a file, and no more of one than tells that it is too large. It waits for
+// nobody: what is no file, such as a pipe, is an error.
+func read(path string) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is no regular file", path)
+	}
+	return io.ReadAll(io.LimitReader(f, largest+1))
 }
 
 // Parse reads a configuration in either syntax. name stands in errors and

@@ -10,7 +10,6 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"os"
 	"slices"
 	"syscall"
 
@@ -55,9 +54,10 @@ func HasAddress(a netip.Addr) bool {
 }
 
 // Nameservers reads resolv.conf(5), all but search and options, and no more of it than
-// a sane one holds. A file that is not there names none.
+// a sane one holds. A file that is not there names none, and neither does a pipe: it is
+// often a link to what a resolver's user has made.
 func Nameservers(path string) []netip.AddrPort {
-	f, err := os.Open(path)
+	f, err := openRegular(path, 0)
 	if err != nil {
 		return nil
 	}

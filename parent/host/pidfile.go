@@ -166,7 +166,7 @@ func FindDaemon(path string) (*os.Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	lock, err := openRegular(path + lockSuffix)
+	lock, err := openOwnName(path + lockSuffix)
 	if errors.Is(err, fs.ErrPermission) {
 		return nil, fmt.Errorf("only root and the daemon's own user can see whether process %d of %s is the daemon: %w", pid, path, err)
 	}
@@ -206,7 +206,7 @@ func holds(lock *os.File, pid int, path string) error {
 }
 
 func readPid(path string) (int, error) {
-	f, err := openRegular(path)
+	f, err := openOwnName(path)
 	if err != nil {
 		return 0, err
 	}
@@ -234,22 +234,4 @@ func parsePid(text []byte) (pid int, ok bool) {
 		return 0, false
 	}
 	return int(n), true
-}
-
-// openRegular opens a file to read that may be a trap: a link, or a pipe that
-// nobody writes to.
-func openRegular(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	info, err := f.Stat()
-	if err == nil && (!info.Mode().IsRegular() || info.Sys().(*syscall.Stat_t).Nlink > 1) {
-		err = fmt.Errorf("%s is no file of its own", path)
-	}
-	if err != nil {
-		f.Close()
-		return nil, err
-	}
-	return f, nil
 }

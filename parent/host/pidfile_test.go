@@ -34,7 +34,7 @@ func TestFindTraps(t *testing.T) {
 	if err := errors.Join(os.WriteFile(dir+"/c", mine, 0o644), os.Link(dir+"/theirs", dir+"/c.lock")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := FindDaemon(dir + "/c"); err == nil || !strings.Contains(err.Error(), "no file of its own") {
+	if _, err := FindDaemon(dir + "/c"); err == nil || !strings.Contains(err.Error(), "another name") {
 		t.Errorf("another file's lock was believed: %v", err)
 	}
 }
