@@ -89,18 +89,31 @@ func (f Folder) Fits(info fs.FileInfo, who User) error {
 }
 
 func newFolder(path string, mode fs.FileMode, who User) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+	if err := MakeWay(path); err != nil {
 		return err
 	}
-	if err := os.Mkdir(path, mode); err != nil {
+	p, err := OpenPlace(path)
+	if err != nil {
 		return err
+	}
+	defer p.Folder.Close()
+	if err := unix.Mkdirat(int(p.Folder.Fd()), p.Name, uint32(mode.Perm())); err != nil {
+		return &os.PathError{Op: "make", Path: path, Err: err}
+	}
+	f, err := p.open(unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if st, err := statOf(f); err != nil || int(st.Uid) != os.Geteuid() {
+		return errors.Join(err, fmt.Errorf("%s: somebody else puts folders in its place", path))
 	}
 	// The umask may have taken some. Once it is somebody else's that takes a privilege
 	// more.
-	if err := os.Chmod(path, mode); err != nil || who.UID < 0 {
+	if err := f.Chmod(mode); err != nil || who.UID < 0 {
 		return err
 	}
-	return os.Lchown(path, who.UID, who.GID)
+	return f.Chown(who.UID, who.GID)
 }
 
 // CommonFolder returns the smallest directory there is that holds all files, with

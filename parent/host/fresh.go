@@ -5,7 +5,6 @@ package host
 import (
 	"io/fs"
 	"os"
-	"path/filepath"
 
 	"golang.org/x/sys/unix"
 )
@@ -13,8 +12,7 @@ import (
 // Fresh is one that is being written.
 type Fresh struct {
 	*os.File
-	dir  *os.File // the folder it lies in, wherever its name leads by now
-	name string   // it will have
+	place *Place // wherever its folder's name leads by now
 }
 
 const unfinished = ".tmp"
@@ -23,34 +21,35 @@ const unfinished = ".tmp"
 // half written, or a trap. A link that others may have put on the way to its folder is
 // an error.
 func NewFresh(path string, mode fs.FileMode) (*Fresh, error) {
-	fd, err := openFolderWary(filepath.Dir(path))
+	p, err := OpenPlace(path)
 	if err != nil {
 		return nil, err
 	}
-	dir, name := os.NewFile(uintptr(fd), filepath.Dir(path)), filepath.Base(path)
-	unix.Unlinkat(fd, name+unfinished, 0)
-	fd, err = unix.Openat(fd, name+unfinished, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, uint32(mode.Perm()))
+	tmp := p.beside(unfinished)
+	tmp.remove()
+	f, err := tmp.open(os.O_WRONLY|os.O_CREATE|os.O_EXCL, uint32(mode.Perm()))
 	if err != nil {
-		dir.Close()
-		return nil, &os.PathError{Op: "make", Path: path + unfinished, Err: err}
+		p.Folder.Close()
+		return nil, err
 	}
-	return &Fresh{os.NewFile(uintptr(fd), path+unfinished), dir, name}, nil
+	return &Fresh{f, p}, nil
 }
 
 // Finish closes the file and gives it its name, or removes it if writing it met an
 // error, which it returns.
 func (f *Fresh) Finish(err error) error {
-	defer f.dir.Close()
+	defer f.place.Folder.Close()
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}
-	dir := int(f.dir.Fd())
+	tmp := f.place.beside(unfinished)
 	if err != nil {
-		unix.Unlinkat(dir, f.name+unfinished, 0)
+		tmp.remove()
 		return err
 	}
-	if err := unix.Renameat(dir, f.name+unfinished, dir, f.name); err != nil {
-		return &os.LinkError{Op: "rename", Old: f.Name(), New: f.name, Err: err}
+	dir := int(f.place.Folder.Fd())
+	if err := unix.Renameat(dir, tmp.Name, dir, f.place.Name); err != nil {
+		return &os.LinkError{Op: "rename", Old: f.Name(), New: f.place.Name, Err: err}
 	}
 	return nil
 }

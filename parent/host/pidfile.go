@@ -22,9 +22,9 @@ import (
 type PidFile struct {
 	LeftBehind bool // a pid file is there: its daemon did not end as it should
 
-	path string
-	lock *os.File // nil once given up
-	ours bool     // the pid file that is there is
+	place *Place
+	lock  *os.File // nil once given up
+	ours  bool     // the pid file that is there is
 }
 
 // lockSuffix follows the pid file's name in that of its lock.
@@ -36,47 +36,58 @@ const maxTries = 10
 // LockPidFile takes the lock beside path; it is an error if another daemon has it. The
 // pid file stays as it is until Write: should we not start after all, it may be a
 // daemon's that knows of no lock.
-func LockPidFile(path string) (*PidFile, error) {
-	for range maxTries {
-		f, err := openLock(path + lockSuffix)
+func LockPidFile(path string) (_ *PidFile, err error) {
+	place, err := OpenPlace(path)
+	if err != nil {
+		return nil, fmt.Errorf("pidfile: %w", err)
+	}
+	defer func() {
 		if err != nil {
-			return nil, fmt.Errorf("pidfile %s: %w", path, err)
+			place.Folder.Close()
+			err = fmt.Errorf("pidfile %s: %w", path, err)
+		}
+	}()
+	lock := place.beside(lockSuffix)
+	for range maxTries {
+		f, err := openLock(lock)
+		if err != nil {
+			return nil, err
 		}
 		if err := setLock(f); err != nil {
 			f.Close()
-			return nil, fmt.Errorf("pidfile %s: %w", path, err)
+			return nil, err
 		}
-		if hasName(f, path+lockSuffix) {
-			_, err := os.Lstat(path)
-			return &PidFile{path: path, lock: f, LeftBehind: err == nil}, nil
+		if lock.is(f) {
+			_, err := place.stat()
+			return &PidFile{place: place, lock: f, LeftBehind: err == nil}, nil
 		}
 		f.Close()
 	}
-	return nil, fmt.Errorf("pidfile %s: another daemon is starting", path)
+	return nil, errors.New("another daemon is starting")
 }
 
 // openLock opens the lock file, in place of what anybody else may have put there:
 // what is not ours alone, somebody else could hold.
-func openLock(path string) (*os.File, error) {
+func openLock(p *Place) (*os.File, error) {
 	for range maxTries {
-		if info, err := os.Lstat(path); err == nil && whyShared(info) != "" {
-			if err := unix.Unlink(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return nil, fmt.Errorf("%s is no lock file of ours, it %s: remove it: %w", path, whyShared(info), err)
+		if st, err := p.stat(); err == nil && whyShared(st) != "" {
+			if err := p.remove(); err != nil {
+				return nil, fmt.Errorf("%s is no lock file of ours, it %s: remove it: %w", p.path, whyShared(st), err)
 			}
 		}
-		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
+		f, err := p.open(os.O_RDWR|os.O_CREATE|unix.O_NONBLOCK, 0o600)
 		switch {
 		case errors.Is(err, unix.ELOOP), errors.Is(err, unix.EMLINK), errors.Is(err, unix.ENXIO): // put there just now
 			continue
 		case err != nil:
 			return nil, err
 		}
-		if info, err := f.Stat(); err == nil && whyShared(info) == "" {
+		if st, err := statOf(f); err == nil && whyShared(st) == "" {
 			return f, nil
 		}
 		f.Close()
 	}
-	return nil, fmt.Errorf("%s: somebody else puts files in its place", path)
+	return nil, fmt.Errorf("%s: somebody else puts files in its place", p.path)
 }
 
 // setLock takes a lock that ends with this process. Of its holder, others than
@@ -108,24 +119,14 @@ func holder(f *os.File) (pid int, err error) {
 	return int(l.Pid), nil
 }
 
-// hasName tells whether path still leads to f.
-func hasName(f *os.File, path string) bool {
-	mine, err := f.Stat()
-	if err != nil {
-		return false
-	}
-	there, err := os.Lstat(path)
-	return err == nil && os.SameFile(mine, there)
-}
-
 // Write makes the pid file, in place of one left behind. It is made new: what
 // stands there may be a trap.
 func (p *PidFile) Write() error {
 	for range maxTries {
-		if err := unix.Unlink(p.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("pidfile: remove %s: %w", p.path, err)
+		if err := p.place.remove(); err != nil {
+			return fmt.Errorf("pidfile: %w", err)
 		}
-		f, err := os.OpenFile(p.path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o664)
+		f, err := p.place.open(os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o664)
 		if errors.Is(err, fs.ErrExist) {
 			continue
 		}
@@ -138,11 +139,11 @@ func (p *PidFile) Write() error {
 			err = cerr
 		}
 		if err != nil {
-			return fmt.Errorf("pidfile %s: %w", p.path, err)
+			return fmt.Errorf("pidfile %s: %w", p.place.path, err)
 		}
 		return nil
 	}
-	return fmt.Errorf("pidfile %s: somebody else puts files in its place", p.path)
+	return fmt.Errorf("pidfile %s: somebody else puts files in its place", p.place.path)
 }
 
 // Remove takes the pid file away and gives up the lock, whose file stays: one who
@@ -152,9 +153,10 @@ func (p *PidFile) Remove() {
 		return
 	}
 	if p.ours {
-		os.Remove(p.path)
+		p.place.remove()
 	}
 	p.lock.Close()
+	p.place.Folder.Close()
 	p.lock = nil
 }
 

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -75,7 +74,7 @@ func (s *Sink) open(target string) (err error) {
 		err = s.dial(imsg.SinkSyslog, syslogSocket)
 	default:
 		s.Kind, s.path = imsg.SinkStream, target
-		if err := os.MkdirAll(filepath.Dir(s.path), 0o755); err != nil {
+		if err := MakeWay(s.path); err != nil {
 			return err
 		}
 		s.File, err = openLog(s.path, makeWary)

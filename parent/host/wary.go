@@ -19,6 +19,7 @@ const maxLinks = 40
 // walk is on its way to a file.
 type walk struct {
 	dir    int  // the folder it has come to
+	make   bool // missing folders
 	firm   bool // nobody else can have led us here
 	open   bool // others may put something into it
 	sticky bool // but not in the place of what is not theirs
@@ -26,7 +27,7 @@ type walk struct {
 
 // openWary is open(2) of an absolute path by that rule.
 func openWary(path string, flags int, perm uint32) (fd int, err error) {
-	w, name, trusted, err := reach(path)
+	w, name, trusted, err := reach(path, false)
 	switch {
 	case err != nil:
 		return -1, err
@@ -45,9 +46,10 @@ func openWary(path string, flags int, perm uint32) (fd int, err error) {
 }
 
 // openFolderWary opens the folder of an absolute path by that rule: no link that others
-// may have put there leads to it.
-func openFolderWary(path string) (dir int, err error) {
-	w, name, trusted, err := reach(path)
+// may have put there leads to it. make has it made if it is missing, and those on the
+// way.
+func openFolderWary(path string, make bool) (dir int, err error) {
+	w, name, trusted, err := reach(path, make)
 	if err == nil && name != "" {
 		if err = w.enter(name, trusted); err != nil {
 			unix.Close(w.dir)
@@ -62,9 +64,10 @@ func openFolderWary(path string) (dir int, err error) {
 
 // reach walks to the folder of what a path names, and returns that one's name there,
 // which is no symbolic link but one of proc(5); empty is the root itself. trusted: only
-// root or we can have put it there, or could if it is missing.
-func reach(path string) (w *walk, name string, trusted bool, err error) {
-	w = &walk{dir: -1}
+// root or we can have put it there, or could if it is missing. make has folders made that are
+// missing on the way.
+func reach(path string, make bool) (w *walk, name string, trusted bool, err error) {
+	w = &walk{dir: -1, make: make}
 	defer func() {
 		if err != nil {
 			unix.Close(w.dir)
@@ -136,6 +139,11 @@ func (w *walk) enter(name string, trusted bool) error {
 		flags |= unix.O_NOFOLLOW
 	}
 	fd, err := unix.Openat(w.dir, name, flags, 0)
+	if w.make && errors.Is(err, unix.ENOENT) {
+		if err = unix.Mkdirat(w.dir, name, 0o755); err == nil || errors.Is(err, unix.EEXIST) {
+			fd, err = unix.Openat(w.dir, name, flags|unix.O_NOFOLLOW, 0)
+		}
+	}
 	if err != nil {
 		return err
 	}

@@ -7,7 +7,6 @@ package site
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/parent/host"
@@ -46,7 +45,7 @@ func (s *Site) Acquire() (_ *Holdings, err error) {
 	for _, f := range []struct{ option, path string }{
 		{"pidfile", s.PidFile}, {"control_socket", s.Control()}, {"statefile", s.StateFile},
 	} {
-		if err := os.MkdirAll(filepath.Dir(filepath.Clean(s.Inside(f.path))), 0o755); err != nil {
+		if err := host.MakeWay(s.Inside(f.path)); err != nil {
 			return nil, fmt.Errorf("%s: %w", s.Called(f.option), err)
 		}
 	}

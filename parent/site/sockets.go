@@ -50,10 +50,18 @@ func (s *Site) openControl() (control *socket.Control, err error) {
 		gid, err = host.FindGroup(s.ControlGroup)
 	}
 	if err == nil {
-		control, err = socket.OpenControl(path, gid, fs.FileMode(s.ControlPerm))
+		control, err = makeControl(path, gid, fs.FileMode(s.ControlPerm))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s %s: %w", s.Called("control_socket"), path, err)
 	}
 	return control, nil
+}
+
+func makeControl(path string, gid int, mode fs.FileMode) (*socket.Control, error) {
+	at, err := host.OpenPlace(path)
+	if err != nil {
+		return nil, err
+	}
+	return socket.OpenControl(at.Folder, at.Name, gid, mode)
 }

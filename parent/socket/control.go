@@ -18,78 +18,98 @@ const controlBacklog = 16
 type Control struct {
 	File *os.File
 
-	path string // empty once removed
-	gid  int
-	mode fs.FileMode
+	folder *os.File // that the name lies in; nil once removed
+	name   string
+	gid    int
+	mode   fs.FileMode
 }
 
-// OpenControl makes the socket, a SOCK_SEQPACKET one, with a group, unless that is
-// negative, and a mode. One that another daemon serves is an error, one that nobody
-// does is replaced.
-func OpenControl(path string, gid int, mode fs.FileMode) (*Control, error) {
-	f, err := bindControl(path)
-	if err != nil {
+// OpenControl makes the socket, a SOCK_SEQPACKET one, by its name in a folder, which it
+// takes over, with a group, unless that is negative, and a mode. One that another daemon
+// serves is an error, one that nobody does is replaced.
+func OpenControl(folder *os.File, name string, gid int, mode fs.FileMode) (c *Control, err error) {
+	c = &Control{folder: folder, name: name, gid: gid, mode: mode}
+	if err := c.inFolder(func() error { c.File, err = c.bind(); return err }); err != nil {
+		folder.Close()
 		return nil, err
 	}
-	if gid >= 0 {
-		err = os.Lchown(path, -1, gid)
-	}
-	if err == nil {
-		err = os.Chmod(path, mode)
-	}
-	if err != nil {
-		f.Close()
-		os.Remove(path)
-		return nil, err
-	}
-	return &Control{f, path, gid, mode}, nil
+	return c, nil
 }
 
 // Mend makes the socket anew if it was shut down for all who hold it (shutdown(2)):
 // unlike a TCP socket it does not listen again. It tells whether that was so. Whom it
 // finds at the other end it leaves at once.
 func (c *Control) Mend() (mended bool, err error) {
-	if c.path == "" || !errors.Is(probeControl(c.path), unix.ECONNREFUSED) {
+	if c.folder == nil {
 		return false, nil
 	}
-	again, err := OpenControl(c.path, c.gid, c.mode)
-	if err != nil {
-		return false, err
-	}
-	c.File.Close()
-	*c = *again
-	return true, nil
+	err = c.inFolder(func() error {
+		if !errors.Is(probeControl(c.name), unix.ECONNREFUSED) {
+			return nil
+		}
+		again, err := c.bind()
+		if err == nil {
+			c.File.Close()
+			c.File, mended = again, true
+		}
+		return err
+	})
+	return mended, err
 }
 
 // Remove takes the socket's name away; who serves it goes on to serve those who are
 // connected. It may be called twice, and of nil.
 func (c *Control) Remove() {
-	if c != nil && c.path != "" {
-		os.Remove(c.path)
-		c.path = ""
+	if c != nil && c.folder != nil {
+		unix.Unlinkat(int(c.folder.Fd()), c.name, 0)
+		c.folder.Close()
+		c.folder = nil
 	}
 }
 
-func bindControl(path string) (*os.File, error) {
+// inFolder does something with the folder as our working directory: bind(2) and
+// connect(2) know no other way to a folder that is open. Nobody else may need ours
+// meanwhile.
+func (c *Control) inFolder(do func() error) error {
+	back, err := os.Open(".")
+	if err != nil {
+		return err
+	}
+	defer back.Close()
+	if err := unix.Fchdir(int(c.folder.Fd())); err != nil {
+		return err
+	}
+	return errors.Join(do(), back.Chdir())
+}
+
+func (c *Control) bind() (*os.File, error) {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
 	f := os.NewFile(uintptr(fd), "control socket")
-	// Nobody may come in before the mode is right.
-	old := unix.Umask(0o177)
-	err = unix.Bind(fd, &unix.SockaddrUnix{Name: path})
+	// With its mode from the first moment on; nobody comes in before it listens.
+	old := unix.Umask(int(^c.mode & fs.ModePerm))
+	err = unix.Bind(fd, &unix.SockaddrUnix{Name: c.name})
 	if errors.Is(err, unix.EADDRINUSE) {
-		if err = removeStale(path); err == nil {
-			err = unix.Bind(fd, &unix.SockaddrUnix{Name: path})
+		if err = removeStale(c.name); err == nil {
+			err = unix.Bind(fd, &unix.SockaddrUnix{Name: c.name})
 		}
 	}
 	unix.Umask(old)
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	if c.gid >= 0 {
+		err = os.Lchown(c.name, -1, c.gid)
+	}
 	if err == nil {
 		err = unix.Listen(fd, controlBacklog)
 	}
 	if err != nil {
 		f.Close()
+		os.Remove(c.name)
 		return nil, err
 	}
 	return f, nil

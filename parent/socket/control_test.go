@@ -11,9 +11,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+func openControl(t *testing.T, path string, gid int) (*Control, error) {
+	t.Helper()
+	folder, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return OpenControl(folder, filepath.Base(path), gid, 0o604)
+}
+
 func TestControlSocket(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "control")
-	open := func() (*Control, error) { return OpenControl(path, -1, 0o604) }
+	open := func() (*Control, error) { return openControl(t, path, -1) }
 	f, err := open()
 	if err != nil {
 		t.Fatal(err)
@@ -44,7 +53,7 @@ func TestControlSocket(t *testing.T) {
 // TestMendControl: shut down, the socket is made anew; served, it stays.
 func TestMendControl(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "control")
-	c, err := OpenControl(path, os.Getgid(), 0o604)
+	c, err := openControl(t, path, os.Getgid())
 	if err != nil {
 		t.Fatal(err)
 	}
