@@ -3,12 +3,14 @@
 package host
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -204,4 +206,31 @@ func TestOwnGone(t *testing.T) {
 	defer s.File.Close()
 	l.Close()
 	own(t, s, 1)
+}
+
+// TestOwnFull: a log daemon that accepts nobody holds up nobody who wants a descriptor.
+func TestOwnFull(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	l, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(l)
+	if err := errors.Join(unix.Bind(l, &unix.SockaddrUnix{Name: path}), unix.Listen(l, 0)); err != nil {
+		t.Fatal(err)
+	}
+	s := new(Sink)
+	if err := s.dial(imsg.SinkSyslog, path); err != nil {
+		t.Fatal(err)
+	}
+	defer s.File.Close()
+	const rooms = 20
+	begun := time.Now()
+	own(t, s, rooms)
+	if took := time.Since(begun); took > rooms*sendSeconds*time.Second/2 {
+		t.Errorf("%d rooms took %v", rooms, took)
+	}
+	if _, err := dialLog(path, unix.SOCK_STREAM); err != unix.EAGAIN {
+		t.Errorf("it is not full: %v", err)
+	}
 }

@@ -146,16 +146,19 @@ func (s *Sink) Moved() bool {
 // sendSeconds is how long one line may wait for a syslog daemon.
 const sendSeconds = 1
 
-// dialLog connects to a log socket. The descriptor blocks, but never for long.
+// dialLog connects to a log socket, at once or not at all: a stream socket that nobody
+// accepts on is full one day. The descriptor blocks, but never for long.
 func dialLog(path string, kind int) (*os.File, error) {
-	fd, err := unix.Socket(unix.AF_UNIX, kind|unix.SOCK_CLOEXEC, 0)
+	fd, err := unix.Socket(unix.AF_UNIX, kind|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
-	// It holds for connect too, which waits on a stream socket nobody accepts on.
-	err = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &unix.Timeval{Sec: sendSeconds})
+	err = unix.Connect(fd, &unix.SockaddrUnix{Name: path})
 	if err == nil {
-		err = unix.Connect(fd, &unix.SockaddrUnix{Name: path})
+		err = unix.SetNonblock(fd, false)
+	}
+	if err == nil {
+		err = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &unix.Timeval{Sec: sendSeconds})
 	}
 	if err != nil {
 		unix.Close(fd)
@@ -173,7 +176,8 @@ func (s *Sink) IsFile() bool {
 // Own opens the log anew for one who shall share nothing with others but where the
 // lines go: neither its place in a file, nor its mode, nor whether it is open. It is
 // write-only, even where the log is a terminal. What cannot be opened anew is shared:
-// a socket we were started with, or a terminal or pipe that is not our user's.
+// a socket we were started with, or whose daemon takes nobody else just now, or a
+// terminal or pipe that is not our user's.
 func (s *Sink) Own() (f *os.File, err error) {
 	switch s.Kind {
 	case imsg.SinkSyslog, imsg.SinkJournal:
