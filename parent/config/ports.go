@@ -32,9 +32,12 @@ func (c *Config) ScandPorts() (connect, bind []uint16) {
 	return connect, chosen
 }
 
-// LookupdPorts returns those of name servers and routers.
+// LookupdPorts returns those of name servers, and of routers in the modes that ask one.
 func (c *Config) LookupdPorts() (connect, bind []uint16) {
-	connect = []uint16{dns, c.RemotePort}
+	connect = []uint16{dns}
+	if c.Mode.Remote() {
+		connect = append(connect, c.RemotePort)
+	}
 	for _, server := range c.Nameservers {
 		connect = append(connect, server.Port())
 	}
