@@ -5,6 +5,7 @@ package site
 
 import (
 	"os"
+	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 )
@@ -47,11 +48,30 @@ func (s *Site) HandSockets(tell Tell, ask *imsg.Sockets) bool {
 	for range ask.N {
 		f, err := out.Make(ask.IPv6)
 		if err != nil {
-			s.Log.Error("make a socket for a session", "error", err)
+			s.noSocket.say(s.Log, err)
 			return true // the session's patience ends by itself
 		}
 		tell(&imsg.Socket{IPv6: ask.IPv6}, f)
 		f.Close()
 	}
 	return true
+}
+
+// noSocket is how often it is said that a socket cannot be made: who waits for one asks
+// again, and one that was taken over may do so without end.
+type noSocket struct {
+	imsg.Meter
+	unsaid int
+}
+
+var noSocketPace = imsg.Pace{Burst: 5, Every: time.Minute}
+
+func (n *noSocket) say(log *Log, err error) {
+	n.Pace = noSocketPace
+	if !n.Take(1, time.Now()) {
+		n.unsaid++
+		return
+	}
+	log.Error("make a socket for a session", "error", err, "not_logged_before", n.unsaid)
+	n.unsaid = 0
 }

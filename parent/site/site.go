@@ -29,6 +29,8 @@ type Site struct {
 
 	Sink *host.Sink              // where the rooms write, from Prepare on
 	who  map[imsg.Room]host.User // who the rooms are
+
+	noSocket noSocket
 }
 
 // Room is what has to be known of a room to make it one.
