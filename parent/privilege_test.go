@@ -40,7 +40,8 @@ func loseCapabilities() error {
 	if err != nil || os.Getenv(without) == "" {
 		return err
 	}
-	return sandbox.Keep(have, true)
+	_, err = sandbox.Keep(have, true)
+	return err
 }
 
 // lacking is an environment for start.
@@ -293,6 +294,20 @@ func TestPrivilegeToKill(t *testing.T) {
 	if s := h.end(); s != 0 {
 		t.Errorf("exit status %d", s)
 	}
+}
+
+// TestPrivilegeOfAScript: where nothing could be taken from what is started, a reload
+// may bring a script.
+func TestPrivilegeOfAScript(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.startAlone(lacking(unix.CAP_SETPCAP))
+	h.working()
+	const kept = few &^ (1 << unix.CAP_SETPCAP)
+	h.keeps(kept, ownBounding(t)&^(1<<unix.CAP_SETPCAP))
+	h.configure("action_script /bin/true")
+	h.signal(unix.SIGHUP)
+	h.waitFor("ready generation=2", 1)
 }
 
 // TestPrivilegeByReload: a reload that needs more than is left changes nothing, and

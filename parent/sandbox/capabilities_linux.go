@@ -20,23 +20,17 @@ func Capabilities() (uint64, error) {
 
 // Keep gives up all capabilities but those of a mask, as Capabilities has it, for
 // good. What this process starts as root has no more either, if bounding says so and
-// CAP_SETPCAP is there; else it has all that we had. After an error some may be left.
-func Keep(mask uint64, bounding bool) error {
-	for c := uintptr(0); bounding && c < 64; c++ {
-		if mask&(1<<c) != 0 {
-			continue
-		}
-		_, _, errno := psx.Syscall6(unix.SYS_PRCTL, unix.PR_CAPBSET_DROP, c, 0, 0, 0, 0)
-		if errno == unix.EINVAL || errno == unix.EPERM { // past the last one this kernel knows; no CAP_SETPCAP
-			break
-		}
-		if errno != 0 {
-			return fmt.Errorf("drop capability %d for what is started: %w", c, errno)
+// CAP_SETPCAP is there; else it has all that we had. bounded tells whether that takes
+// anything from it. After an error some may be left.
+func Keep(mask uint64, bounding bool) (bounded bool, err error) {
+	if bounding {
+		if bounded, err = bound(mask); err != nil {
+			return bounded, err
 		}
 	}
 	sets, err := capabilitySets()
 	if err != nil {
-		return err
+		return bounded, err
 	}
 	for i := range sets {
 		part := uint32(mask >> (32 * i))
@@ -49,9 +43,35 @@ func Keep(mask uint64, bounding bool) error {
 	runtime.KeepAlive(header)
 	runtime.KeepAlive(sets)
 	if errno != 0 {
-		return fmt.Errorf("drop capabilities: %w", errno)
+		return bounded, fmt.Errorf("drop capabilities: %w", errno)
 	}
-	return nil
+	return bounded, nil
+}
+
+// bound takes from what we start all that is not in a mask, and tells whether there was
+// any. Without CAP_SETPCAP there is none that it could take.
+func bound(mask uint64) (some bool, err error) {
+	for c := range uintptr(64) {
+		if mask&(1<<c) != 0 {
+			continue
+		}
+		have, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, c, 0, 0, 0)
+		if err == unix.EINVAL { // past the last one this kernel knows
+			break
+		}
+		if err != nil || have == 0 {
+			continue
+		}
+		_, _, errno := psx.Syscall6(unix.SYS_PRCTL, unix.PR_CAPBSET_DROP, c, 0, 0, 0, 0)
+		if errno == unix.EPERM {
+			return some, nil
+		}
+		if errno != 0 {
+			return some, fmt.Errorf("drop capability %d for what is started: %w", c, errno)
+		}
+		some = true
+	}
+	return some, nil
 }
 
 func capabilitySets() (*[2]unix.CapUserData, error) {

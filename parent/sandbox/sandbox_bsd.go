@@ -26,7 +26,7 @@ var Kernels []string
 func Capabilities() (uint64, error) { return 0, nil }
 
 // Keep does nothing, see Capabilities.
-func Keep(uint64, bool) error { return nil }
+func Keep(uint64, bool) (bounded bool, err error) { return false, nil }
 
 // SetCloseOnExec keeps what our own starter left open from going on to who we
 // start.

@@ -17,7 +17,7 @@ import (
 // privilege is what is known of ours.
 type privilege struct {
 	lacking []Need // has never been there
-	bounded bool   // what we start has no more than we
+	bounded bool   // what we start was left no more than we have
 }
 
 // assess says what a site will not be able to do.
@@ -61,8 +61,8 @@ func (h *Holdings) GiveUpRest(s *Site) error {
 		return err
 	}
 	_, keep := Missing(s.Needs(h), have)
-	h.bounded = s.ActionScript == ""
-	return sandbox.Keep(keep, h.bounded)
+	h.bounded, err = sandbox.Keep(keep, s.ActionScript == "")
+	return err
 }
 
 // Affords tells whether what is left is enough for another site. What has never been
