@@ -99,7 +99,7 @@ var rooms = []room{
 			{"stdio", "memory, clock, links"},
 			{"recvfd", "spool files come from the sessions"},
 			{"sendfd", "clamd reads the spool file itself"},
-			{"rpath", "tells a scanner that is away from a directory that was replaced"},
+			{"rpath-stat", "tells a scanner that is away from a directory that was replaced"},
 			{"unix-connect", "scanners on UNIX sockets"},
 			{"inet-tcp", "scanners on TCP"},
 		},
@@ -115,7 +115,7 @@ var rooms = []room{
 		may: []permission{
 			{"stdio", "memory, clock, links"},
 			{"recvfd", "links come from the parent"},
-			{"rpath", "the resolver looks for its files, and finds none"},
+			{"rpath-stat", "the resolver looks for its files, and finds none"},
 			{"inet-udp", "name servers and routers"},
 			{"inet-tcp", "name servers with long answers, and routers"},
 			{"pf", "lookups through the packet filter's device, which the parent opened for reading"},

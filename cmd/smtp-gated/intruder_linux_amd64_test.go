@@ -172,7 +172,7 @@ func deeds(dir string, parent int, rooted bool) []deed {
 		deed{"move a file in", unix.SYS_RENAMEAT, []any{at, dir + "/outside", at, "in"}, "", nil},
 		deed{"make a file", unix.SYS_OPENAT, []any{at, "made", unix.O_CREAT | unix.O_WRONLY, 0o666}, "", []string{"session", "lockd"}},
 		deed{"remove a file", unix.SYS_UNLINKAT, []any{at, "made", 0}, "", []string{"session", "lockd"}},
-		deed{"list its folder", unix.SYS_OPENAT, []any{at, ".", unix.O_RDONLY, 0}, "", []string{"session", "lockd", "scand", "lookupd"}},
+		deed{"list its folder", unix.SYS_OPENAT, []any{at, ".", unix.O_RDONLY, 0}, "", []string{"session", "lockd"}},
 	)
 	return append(all, socketDeeds()...)
 }

@@ -33,7 +33,7 @@ func (o *OpenBSD) Confine(r *Rights) error {
 // permissions are those of unveil(2) below the working directory. Who connects to a
 // UNIX socket writes it.
 func (r *Rights) permissions() (all string) {
-	if r.has("rpath") {
+	if r.has("rpath") || r.has("rpath-stat") {
 		all += "r"
 	}
 	if r.has("wpath") || r.has("unix-connect") {

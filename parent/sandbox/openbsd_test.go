@@ -35,6 +35,7 @@ func TestOpenBSD(t *testing.T) {
 		{"stdio unix-accept", "pledge stdio unix"},
 		{"stdio unix-connect", "unveil . w, block, pledge stdio unix"},
 		{"stdio rpath", "unveil . r, block, pledge stdio rpath"},
+		{"stdio rpath-stat", "unveil . r, block, pledge stdio rpath"},
 		{"stdio wpath", "unveil . w, block, pledge stdio wpath"},
 		{"stdio cpath", "unveil . c, block, pledge stdio cpath"},
 		{"stdio cpath wpath rpath flock", "unveil . rwc, block, pledge stdio cpath wpath rpath flock"},

@@ -39,6 +39,7 @@ var Words = []struct{ Word, Allows string }{
 	{"recvfd", "takes descriptors"},
 	{"sendfd", "sends descriptors"},
 	{"rpath", "reads files and folders"},
+	{"rpath-stat", "asks what a file or folder is, and finds none to open"},
 	{"wpath", "writes files"},
 	{"cpath", "creates, renames and removes files"},
 	{"flock", "locks files"},
