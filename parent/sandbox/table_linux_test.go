@@ -46,3 +46,14 @@ func TestTable(t *testing.T) {
 		t.Logf("%v: filters of %d and %d instructions", words, len(strict), len(soft))
 	}
 }
+
+// TestNobodyNamesAnAddress: who asks connects first. A socket of the log that one was
+// handed is connected, and sendto(2) would lead it elsewhere.
+func TestNobodyNamesAnAddress(t *testing.T) {
+	for _, w := range Words {
+		sends := (deed{call: unix.SYS_SENDTO}).allowed(&Rights{Words: []string{w.Word}})
+		if sends != (w.Word == "inet-answer") {
+			t.Errorf("%s sends to an address: %v", w.Word, sends)
+		}
+	}
+}

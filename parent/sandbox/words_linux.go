@@ -108,7 +108,6 @@ func wordRules(word string) []rule {
 			allowIf(unix.SYS_SOCKET, is(0, unix.AF_INET, unix.AF_INET6), kind(unix.SOCK_STREAM), is(2, 0, unix.IPPROTO_TCP)))
 	case "inet-udp":
 		return append(append(allow(unix.SYS_CONNECT, unix.SYS_BIND, unix.SYS_RECVFROM), tcpOptions...),
-			answerTo,
 			allowIf(unix.SYS_SETSOCKOPT, is(1, unix.SOL_SOCKET), is(2, unix.SO_BROADCAST)),
 			allowIf(unix.SYS_SOCKET, is(0, unix.AF_INET, unix.AF_INET6), kind(unix.SOCK_DGRAM), is(2, 0, unix.IPPROTO_UDP)))
 	}
