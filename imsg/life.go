@@ -81,6 +81,14 @@ func (*Ping) answer(*Pong) {}
 // Pong says that it does.
 type Pong struct{}
 
+// Load tells lockd the load average of the last minute: before each configuration, and as
+// often as it is pinged. In FreeBSD's capability mode a room could not ask for it.
+type Load struct {
+	Average float64 `rule:"0..1e6"`
+}
+
+func (*Load) notice() {}
+
 // BadPeer reports a link on which something unsayable was said.
 type BadPeer struct {
 	Room   Room

@@ -110,6 +110,7 @@ var Table = number([]Entry{
 	tell[Drained](toSession, toParent, small),
 	tell[BadPeer](children, toParent, small),
 	tell[Family](toParent, toLockd, MaxBody),
+	tell[Load](toParent, toLockd, small),
 	ask[Dump, Done](toParent, toLockd, small).withFile(),
 	ask[Reload, Done](toLockd, toParent, small),
 	ask[Stop, Done](toLockd, toParent, small),

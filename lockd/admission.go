@@ -32,7 +32,7 @@ func (srv *server) enter(w *worker, r admission, m *imsg.Enter) {
 		Number:   s.number,
 		Sessions: len(srv.live.sessions) + 1,
 		Same:     len(srv.live.sameHost(s.client.Addr())) + 1,
-		Load:     srv.env.load(),
+		Load:     srv.load,
 	}
 	a.Refusal = srv.limit(a)
 	switch {
@@ -74,7 +74,7 @@ func (srv *server) identify(r admission, s *session, m *imsg.Ident) {
 	if t := locks.Plain(m.Target); t.IsValid() && (fresh || found) {
 		s.target = t
 	}
-	a := &imsg.Admission{Number: s.number, Sessions: len(srv.live.sessions), Same: srv.live.identCount(s), Load: srv.env.load()}
+	a := &imsg.Admission{Number: s.number, Sessions: len(srv.live.sessions), Same: srv.live.identCount(s), Load: srv.load}
 	switch limit := srv.config.MaxPerIdent; {
 	case fresh && limit > 0 && a.Same > limit:
 		a.Refusal = imsg.RefusedIdent

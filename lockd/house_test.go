@@ -105,7 +105,7 @@ func open(t testing.TB, p plan) *house {
 		}
 		defer dir.Close()
 		k := newServer(parent, slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug})), dir, env{
-			now: h.clock.now, load: func() float64 { return p.load }, uid: p.uid,
+			now: h.clock.now, uid: p.uid,
 		})
 		made <- k
 		return k.serve()
@@ -122,6 +122,7 @@ func open(t testing.TB, p plan) *house {
 	})
 	h.server = receive(t, made)
 	t.Cleanup(h.close)
+	h.Tell(&imsg.Load{Average: p.load})
 	h.Configure(&p.config)
 	if p.counterFile != nil {
 		h.Tell(&imsg.Ledger{}, p.counterFile)

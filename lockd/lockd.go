@@ -29,9 +29,8 @@ import (
 
 // env is what lockd asks of the computer it runs on.
 type env struct {
-	now  func() time.Time
-	load func() float64 // average of the last minute, 0 if the system tells none
-	uid  int            // ours
+	now func() time.Time
+	uid int // ours
 }
 
 // server is the room. Each thing that sessions share has an owner, with a lock of its own.
@@ -53,6 +52,7 @@ type server struct {
 	mu      sync.Mutex
 	config  imsg.LockdConfig
 	family  imsg.Family
+	load    float64 // average of the last minute, 0 if the system tells none
 	workers map[*worker]struct{}
 	live    liveTable
 	severed severed
@@ -75,7 +75,7 @@ func Main(f *os.File) error {
 		return fmt.Errorf("open lock directory: %w", err)
 	}
 	defer dir.Close()
-	return newServer(p, p.Log(), dir, env{now: time.Now, load: process.Load, uid: os.Geteuid()}).serve()
+	return newServer(p, p.Log(), dir, env{now: time.Now, uid: os.Geteuid()}).serve()
 }
 
 func newServer(parent *process.Parent, log *slog.Logger, dir *os.Root, e env) *server {
@@ -96,7 +96,7 @@ func newServer(parent *process.Parent, log *slog.Logger, dir *os.Root, e env) *s
 	}
 	srv.control = &control.Service{
 		House: view{srv}, Parent: parent, Locks: srv.locks, Rates: srv.rates, Counters: srv.counters,
-		Log: log, Now: e.now, Load: e.load,
+		Log: log, Now: e.now,
 	}
 	return srv
 }
@@ -173,6 +173,10 @@ func (srv *server) fromParent(r link.Request) {
 		srv.mu.Lock()
 		srv.family = *m
 		srv.dropEnded()
+		srv.mu.Unlock()
+	case *imsg.Load:
+		srv.mu.Lock()
+		srv.load = m.Average
 		srv.mu.Unlock()
 	case *imsg.Start:
 		srv.mu.Lock()

@@ -19,7 +19,7 @@ type view struct{ *server }
 func (srv view) Overview() control.Overview {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
-	return control.Overview{Config: srv.config, Family: srv.family, Live: len(srv.live.sessions)}
+	return control.Overview{Config: srv.config, Family: srv.family, Live: len(srv.live.sessions), Load: srv.load}
 }
 
 // LiveAfter implements control.House.

@@ -3,7 +3,12 @@
 
 package parent
 
-import "time"
+import (
+	"slices"
+	"time"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+)
 
 const (
 	// askEvery is the time between two questions to a room, whether it works.
@@ -37,5 +42,13 @@ func (p *parent) askRooms(now time.Time) {
 			continue
 		}
 		m.Ping((maxSilent + 1) * p.askEvery)
+		p.tellLoad(m)
+	}
+}
+
+// tellLoad tells a room the load average, if that is for it.
+func (p *parent) tellLoad(m *child) {
+	if slices.Contains(m.grants, loadAverage) {
+		m.tell(&imsg.Load{Average: p.Load()})
 	}
 }

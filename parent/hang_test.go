@@ -113,6 +113,18 @@ func TestFamilyStopped(t *testing.T) {
 	}
 }
 
+// TestLoad: lockd knows the load average before it is configured, and is told again.
+func TestLoad(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, "proxy_name any")
+	h.start(true, askOften)
+	h.waitFor("load room=lockd, average=1.500000, configured=false", 1)
+	h.waitFor("load room=lockd, average=1.500000, configured=true", 2)
+	if n := h.count("load room="); n != h.count("load room=lockd") {
+		t.Error("others are told the load")
+	}
+}
+
 // TestStuck: a room that not even KILL ends is replaced, but once only; when it
 // has died at last all is as it was.
 func TestStuck(t *testing.T) {

@@ -49,6 +49,7 @@ func again(args []string) int {
 		o := Options{Config: args[1], Foreground: true, Version: "test", Filter: func(m imsg.Mode) (*os.File, error) {
 			return os.Open(os.Getenv("GATED_FILTER") + m.String())
 		}}
+		o.Load = func() float64 { return 1.5 }
 		testOptions(&o)
 		if err = loseCapabilities(); err == nil {
 			err = Run(o)
@@ -170,6 +171,8 @@ func testRoom(self imsg.Room, f *os.File) error {
 			io.WriteString(r.Files[0], "the state\n")
 			r.Close()
 			link.ReplyTo(r, m).Answer(&imsg.Done{})
+		case *imsg.Load:
+			p.Log().Info("load", "room", self, "average", m.Average, "configured", orders != "")
 		case *imsg.Family:
 			p.Log().Info("family", "generation", m.Generation, "rooms", len(m.Rooms), "crashes", m.Crashes)
 		default:

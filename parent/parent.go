@@ -38,6 +38,8 @@ type Options struct {
 	Started     *os.File // where one octet tells a starter that all is well, nil for none
 	// Filter opens the packet filter's device that a mode asks, for lookups only.
 	Filter func(imsg.Mode) (*os.File, error)
+	// Load returns the load average of the last minute, 0 if the system tells none.
+	Load func() float64
 
 	// Kernel plays an older one (see sandbox.Rights), and Without is a word that no
 	// room gets: for tests.

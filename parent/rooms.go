@@ -33,7 +33,7 @@ type room struct {
 // root, of what lies there.
 type slice func(c *config.Config, f config.Facts, local map[string]string) imsg.Notice
 
-// grant is something the parent opens and hands to a room.
+// grant is something that only the parent can reach, and hands to a room.
 type grant uint8
 
 const (
@@ -42,6 +42,7 @@ const (
 	controlSocket              // the operators'
 	ledger                     // where counters outlive their keeper
 	rateStore                  // anew with each configuration
+	loadAverage                // and told again as long as it lives
 )
 
 // permission is one of sandbox.Words and why the room needs it.
@@ -60,7 +61,7 @@ var rooms = []room{
 		comm: "smtp-gated-lock", lasting: true, threads: one,
 		count:  one,
 		slice:  func(c *config.Config, f config.Facts, _ map[string]string) imsg.Notice { return c.Lockd(f) },
-		grants: []grant{controlSocket, ledger, rateStore},
+		grants: []grant{controlSocket, ledger, rateStore, loadAverage},
 		links:  []imsg.Room{imsg.Session, imsg.Action},
 		may: []permission{
 			{"stdio", "memory, clock, links"},

@@ -100,6 +100,7 @@ func (p *parent) configure(m *child, again bool) {
 	facts := m.gen.site.Facts(m.gen.listeners)
 	facts.Version, facts.CompileDate = p.Version, p.CompileDate
 	m.conduct.Ask(&imsg.Ready{})
+	p.tellLoad(m) // before what is judged by it
 	m.tell(m.slice(m.gen.site.Config, facts, m.local))
 	for _, g := range m.grants {
 		switch {

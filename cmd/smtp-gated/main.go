@@ -16,6 +16,7 @@ import (
 	"runtime/debug"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/process"
 	"github.com/smtp-gated/smtp-gated/lockd"
 	"github.com/smtp-gated/smtp-gated/lockd/action"
 	"github.com/smtp-gated/smtp-gated/lookupd"
@@ -105,7 +106,7 @@ func start(file string, foreground bool) int {
 func run(file string, foreground bool, started *os.File) int {
 	err := parent.Run(parent.Options{
 		Config: file, Foreground: foreground, Started: started,
-		Version: programVersion(), CompileDate: programDate(), Filter: openFilter,
+		Version: programVersion(), CompileDate: programDate(), Filter: openFilter, Load: process.Load,
 		Kernel: kernel, Without: without,
 	})
 	if bad := new(config.Invalid); errors.As(err, &bad) {

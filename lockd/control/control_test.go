@@ -93,7 +93,7 @@ func open(t testing.TB, config imsg.LockdConfig, set ...func(*desk)) *desk {
 	log := slog.New(slog.NewTextHandler(d.log, nil))
 	now := func() time.Time { return time.Now().Add(time.Duration(d.ahead.Load())) }
 	d.Service = &Service{
-		House: &empty{config: config}, Parent: parent, Log: log, Now: now, Load: func() float64 { return 0 },
+		House: &empty{config: config}, Parent: parent, Log: log, Now: now,
 		Locks:    &locks.Directory{Files: listing{root, &d.lists}, Now: now, Log: log},
 		Rates:    rates.New(rates.NewFileStore(log), now, log),
 		Counters: counters.New(log),

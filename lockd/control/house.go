@@ -36,7 +36,8 @@ const (
 type Overview struct {
 	Config imsg.LockdConfig
 	Family imsg.Family
-	Live   int // sessions
+	Live   int     // sessions
+	Load   float64 // average of the last minute, 0 if the system tells none
 }
 
 // Session is a live session as the live table knows it, and the link to its worker,

@@ -26,7 +26,6 @@ type Service struct {
 	Counters *counters.Counters
 	Log      *slog.Logger
 	Now      func() time.Time
-	Load     func() float64 // average of the last minute, 0 if the system tells none
 
 	listener controlListener
 

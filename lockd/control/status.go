@@ -33,7 +33,7 @@ func (s *Service) status() *imsg.StatusReport {
 		Now:      s.Now().UnixNano(),
 		Sessions: now.Live,
 		Limit:    now.Config.MaxConnections,
-		Load:     s.Load(),
+		Load:     now.Load,
 		Locks:    count,
 		Counters: counts[:],
 	}
