@@ -12,7 +12,6 @@
 package lockd
 
 import (
-	"fmt"
 	"log/slog"
 	"os"
 	"sync"
@@ -63,18 +62,15 @@ type server struct {
 // lastWrite is how long the end waits for what is left to be written.
 const lastWrite = 30 * time.Second
 
-// Main runs the room over f, its link to the parent, in the lock directory. It
-// returns nil when the parent has ended.
-func Main(f *os.File) error {
+// Main runs the room over f, its link to the parent. dir is the lock directory, which is
+// opened before the sandbox is closed: lockd opens nothing but below it. It returns nil
+// when the parent has ended.
+func Main(f *os.File, dir *os.Root) error {
+	defer dir.Close()
 	p, err := process.Start(f, imsg.Lockd)
 	if err != nil {
 		return err
 	}
-	dir, err := os.OpenRoot(".")
-	if err != nil {
-		return fmt.Errorf("open lock directory: %w", err)
-	}
-	defer dir.Close()
 	return newServer(p, p.Log(), dir, env{now: time.Now, uid: os.Geteuid()}).serve()
 }
 

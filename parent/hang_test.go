@@ -113,7 +113,8 @@ func TestFamilyStopped(t *testing.T) {
 	}
 }
 
-// TestLoad: lockd knows the load average before it is configured, and is told again.
+// TestLoad: lockd knows the load average before it is configured, and is told again: it
+// could not ask.
 func TestLoad(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, "proxy_name any")
@@ -122,6 +123,12 @@ func TestLoad(t *testing.T) {
 	h.waitFor("load room=lockd, average=1.500000, configured=true", 2)
 	if n := h.count("load room="); n != h.count("load room=lockd") {
 		t.Error("others are told the load")
+	}
+	// It is the only one that needs no other names.
+	h.waitFor("works below its root room=lockd", 1)
+	h.working()
+	if n := h.count("works below its root"); n != 1 {
+		t.Errorf("%d rooms work below their root directory", n)
 	}
 }
 

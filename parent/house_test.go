@@ -57,8 +57,9 @@ func again(args []string) int {
 	} else {
 		var r imsg.Room
 		var f *os.File
-		if r, f, err = spawn.Enter(args); err == nil {
-			err = testRoom(r, f)
+		var root *os.Root
+		if r, f, root, err = spawn.Enter(args); err == nil {
+			err = testRoom(r, f, root)
 		}
 	}
 	if err != nil {
@@ -70,7 +71,7 @@ func again(args []string) int {
 
 // testRoom is a room that tells the log what it is told. Words in proxy_name,
 // as "die-at-start:session", have it misbehave.
-func testRoom(self imsg.Room, f *os.File) error {
+func testRoom(self imsg.Room, f *os.File, root *os.Root) error {
 	p, err := process.Start(f, self)
 	if err != nil {
 		return err
@@ -110,6 +111,9 @@ func testRoom(self imsg.Room, f *os.File) error {
 		case *imsg.Start:
 			started = true
 			p.Log().Info("started", "room", self)
+			if root != nil {
+				p.Log().Info("works below its root", "room", self)
+			}
 			if ordered("shut-listener") && first() {
 				for _, f := range held {
 					raw, _ := f.SyscallConn()

@@ -45,13 +45,13 @@ func init() {
 	if err != nil {
 		panic(err)
 	}
-	rooms[self] = func(parent *os.File) error {
+	rooms[self] = func(parent *os.File, root *os.Root) error {
 		inner, err := l.splice(parent, imsg.Parent, 0)
 		if err != nil {
 			return err
 		}
 		go l.obey(orders)
-		return live(inner)
+		return live(inner, root)
 	}
 }
 

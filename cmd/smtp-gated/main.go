@@ -47,12 +47,18 @@ const (
 	exitNoOption  = 255
 )
 
-var rooms = map[imsg.Room]func(*os.File) error{
-	imsg.Session: session.Main,
-	imsg.Lookupd: lookupd.Main,
-	imsg.Scand:   scand.Main,
+// rooms live over their link to the parent. One whose words need no other names has its
+// root directory besides.
+var rooms = map[imsg.Room]func(*os.File, *os.Root) error{
+	imsg.Session: rootless(session.Main),
+	imsg.Lookupd: rootless(lookupd.Main),
+	imsg.Scand:   rootless(scand.Main),
 	imsg.Lockd:   lockd.Main,
-	imsg.Action:  action.Main,
+	imsg.Action:  rootless(action.Main),
+}
+
+func rootless(live func(*os.File) error) func(*os.File, *os.Root) error {
+	return func(link *os.File, _ *os.Root) error { return live(link) }
 }
 
 func main() {
@@ -70,9 +76,9 @@ func inside(args []string) int {
 		}
 		return run(args[1], false, os.NewFile(3, "started"))
 	}
-	room, link, err := spawn.Enter(args)
+	room, link, root, err := spawn.Enter(args)
 	if err == nil {
-		err = rooms[room](link)
+		err = rooms[room](link, root)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

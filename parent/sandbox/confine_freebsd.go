@@ -1,18 +1,29 @@
 package sandbox
 
-import "golang.org/x/sys/unix"
+import (
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
 
 func setRlimit(l *unix.Rlimit, n uint64) { l.Cur, l.Max = int64(n), int64(n) }
 
 func (r *Rights) fence() error { return nil }
 
-// seal does nothing here. In capability mode (cap_enter(2)) no address can be connected
-// to or answered, which each room does but lockd; and lockd would be told no load average
-// (sysctl vm.loadavg).
-func (r *Rights) seal() error { return nil }
+// seal puts those who need no names into capability mode, for good.
+func (r *Rights) seal() error {
+	kernel := FreeBSD{CapEnter: unix.CapEnter}
+	return kernel.Confine(r)
+}
 
-// Layers names what holds a room of this build, and what does not. Rights are taken from
-// descriptors where they are opened.
+// Layers names what holds a room of this build on this kernel, and what does not. Rights
+// are taken from descriptors where they are opened. Both come with Capsicum: a kernel
+// without it knows none of its calls (cap_getmode(2), ENOSYS).
 func Layers(string) (have, missing []string) {
-	return []string{"users", "chroot", "descriptor-rights"}, []string{"filters of system calls"}
+	have, missing = []string{"users", "chroot"}, []string{"filters of system calls for rooms that connect"}
+	var mode uint32
+	if _, _, errno := unix.Syscall(unix.SYS_CAP_GETMODE, uintptr(unsafe.Pointer(&mode)), 0, 0); errno != 0 {
+		return have, append(missing, "Capsicum (capability mode for lockd, rights of descriptors)")
+	}
+	return append(have, "descriptor-rights", "capability-mode"), missing
 }

@@ -149,78 +149,46 @@ func Parse(args []string) (*Spec, error) {
 	return s, nil
 }
 
-// Enter takes this process, all of its threads, into the sandbox. After an error
-// it must end: it may be halfway.
-func (s *Spec) Enter() error {
+// Enter takes this process, all of its threads, into the sandbox, and returns its root
+// directory if its words need no name but those below that: by these it opens what it
+// opens, for in FreeBSD's capability mode there is no working directory. Else root is
+// nil. After an error the process must end: it may be halfway.
+func (s *Spec) Enter() (root *os.Root, err error) {
 	if err := endProtection(); err != nil {
-		return err
+		return nil, err
 	}
 	SetName(s.Name)
 	ignoreSignals()
 	confined := len(s.Words) > 0
 	if confined {
 		if err := mark(); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	if confined && s.Identity.UID > 0 {
 		if err := lowerLimit(unix.RLIMIT_NPROC, maxThreads); err != nil {
-			return fmt.Errorf("limit of %d threads: %w", maxThreads, err)
+			return nil, fmt.Errorf("limit of %d threads: %w", maxThreads, err)
 		}
 	}
 	if s.MaxFiles > 0 {
 		if err := setLimit(unix.RLIMIT_NOFILE, s.MaxFiles); err != nil {
-			return fmt.Errorf("limit of %d descriptors: %w", s.MaxFiles, err)
+			return nil, fmt.Errorf("limit of %d descriptors: %w", s.MaxFiles, err)
 		}
 	}
 	if err := lowerLimit(unix.RLIMIT_CORE, s.CoreSize); err != nil {
-		return fmt.Errorf("limit core dumps to %d: %w", s.CoreSize, err)
+		return nil, fmt.Errorf("limit core dumps to %d: %w", s.CoreSize, err)
 	}
 	if err := lowerLimit(unix.RLIMIT_FSIZE, s.FileSize); err != nil {
-		return fmt.Errorf("limit files to %d: %w", s.FileSize, err)
+		return nil, fmt.Errorf("limit files to %d: %w", s.FileSize, err)
 	}
 	if s.Nice != 0 {
 		if err := setPriority(s.Nice); err != nil {
-			return fmt.Errorf("priority %d: %w", s.Nice, err)
+			return nil, fmt.Errorf("priority %d: %w", s.Nice, err)
 		}
 	}
 	// The time zone's file is out of reach after chroot.
 	_, _ = time.Now().Zone()
-
-	if err := os.Chdir(s.RootDir); err != nil {
-		return fmt.Errorf("work in %s: %w", s.RootDir, err)
-	}
-	if confined {
-		// What reaches the threads one by one comes before the root directory
-		// changes: it may need /proc.
-		if err := dropBoundingSet(); err != nil {
-			return err
-		}
-		if err := s.fence(); err != nil {
-			return err
-		}
-	}
-	if s.Chroot {
-		if linkedWithCgo && s.Identity.UID <= 0 {
-			return errors.New("linked with cgo, as it is, not all threads of it can be bound: build it with CGO_ENABLED=0")
-		}
-		if err := unix.Chroot("."); err != nil {
-			return fmt.Errorf("chroot to %s: %w", s.RootDir, err)
-		}
-		if err := os.Chdir("/"); err != nil {
-			return fmt.Errorf("work in %s: %w", s.RootDir, err)
-		}
-	}
-	if err := s.Identity.Become(); err != nil {
-		return err
-	}
-	if err := setDumpable(s.Dumps); err != nil {
-		return err
-	}
-	if err := dropCapabilities(s.Capabilities); err != nil || !confined {
-		return err
-	}
-	return s.seal()
+	return s.settle(&native)
 }
 
 // maxThreads is how many a user's processes may have together: more than the Go runtime

@@ -15,17 +15,18 @@ import (
 )
 
 // Enter takes this process into the room that args, what followed -x, describe,
-// and returns the room's link to the parent. After an error the process must end.
-func Enter(args []string) (imsg.Room, *os.File, error) {
+// and returns the room's link to the parent, and its root directory as
+// sandbox.Spec.Enter has it. After an error the process must end.
+func Enter(args []string) (room imsg.Room, link *os.File, root *os.Root, err error) {
 	room, spec, err := parseArgs(args)
 	if err != nil {
-		return 0, nil, fmt.Errorf("enter: %w", err)
+		return 0, nil, nil, fmt.Errorf("enter: %w", err)
 	}
 	unix.CloseOnExec(linkFD)
-	if err := spec.Enter(); err != nil {
-		return 0, nil, fmt.Errorf("enter %s: %w", room, err)
+	if root, err = spec.Enter(); err != nil {
+		return 0, nil, nil, fmt.Errorf("enter %s: %w", room, err)
 	}
-	return room, os.NewFile(linkFD, "link to parent"), nil
+	return room, os.NewFile(linkFD, "link to parent"), root, nil
 }
 
 // parseArgs reads a room's name and its sandbox.
