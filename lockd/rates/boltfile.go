@@ -20,6 +20,8 @@ const (
 	patientOpen = time.Second
 	// quickOpen is one try.
 	quickOpen = time.Millisecond
+	// lockRetry is how often a lock that is another's is tried.
+	lockRetry = 50 * time.Millisecond
 )
 
 // Open takes f over, the file of a store, open for reading and writing. An older one is
@@ -74,7 +76,7 @@ func (t *FileStore) open(wait time.Duration) (*bbolt.DB, error) {
 		return nil, fmt.Errorf("open store of rates: %w", err)
 	}
 	again := os.NewFile(uintptr(fd), t.pending.Name())
-	file, err := openStore(t.pending, wait)
+	file, err := t.openStore(t.pending, wait)
 	t.pending = nil
 	if errors.Is(err, berrors.ErrTimeout) {
 		t.pending = again
@@ -135,13 +137,19 @@ func (t *FileStore) dirtyBut(seen map[string]*Record) (clients []string) {
 	return clients
 }
 
-// openStore takes f over.
-func openStore(f *os.File, wait time.Duration) (file *bbolt.DB, err error) {
+// openStore takes f over. bbolt sees it only after we have looked at it, under the lock
+// that bbolt will find taken by itself.
+func (t *FileStore) openStore(f *os.File, wait time.Duration) (file *bbolt.DB, err error) {
 	err = guarded(func() error {
-		// The name is for its own words only. The timeout is for a file that
-		// somebody else has opened, too.
+		if err := lockFile(f, wait); err != nil {
+			return err
+		}
+		if err := t.renew(f); err != nil {
+			return err
+		}
+		// The name is for its own words only.
 		file, err = bbolt.Open(f.Name(), 0o600, &bbolt.Options{
-			Timeout:      wait,
+			Timeout:      quickOpen,
 			FreelistType: bbolt.FreelistMapType,
 			NoStatistics: true,
 			OpenFile:     func(string, int, fs.FileMode) (*os.File, error) { return f, nil },
@@ -159,6 +167,34 @@ func openStore(f *os.File, wait time.Duration) (file *bbolt.DB, err error) {
 		return nil, fmt.Errorf("open store of rates: %w", err)
 	}
 	return file, nil
+}
+
+// lockFile takes the lock by which bbolt keeps others out (flock(2)).
+func lockFile(f *os.File, wait time.Duration) error {
+	for end := time.Now().Add(wait); ; time.Sleep(lockRetry) {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err != unix.EWOULDBLOCK {
+			return err
+		}
+		if time.Now().Add(lockRetry).After(end) {
+			return berrors.ErrTimeout
+		}
+	}
+}
+
+// renew begins a file anew that bbolt must not see. We have no name of it, and could give
+// it none.
+func (t *FileStore) renew(f *os.File) error {
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	err = checkPages(f, info.Size())
+	if !errors.Is(err, ErrStore) {
+		return err
+	}
+	t.log.Error("rates are counted anew, own quotas are forgotten", "error", err)
+	return f.Truncate(0)
 }
 
 // close writes what is left.
