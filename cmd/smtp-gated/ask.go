@@ -56,10 +56,16 @@ func (inv *invocation) ask() int {
 		return complain(err)
 	}
 	defer f.Close()
-	if _, err := io.Copy(printable{os.Stdout}, f); err != nil {
+	if err := showState(os.Stdout, f); err != nil {
 		return complain(err)
 	}
 	return 0
+}
+
+// showState shows a state file.
+func showState(w io.Writer, state io.Reader) error {
+	_, err := io.Copy(printable{w}, state)
+	return err
 }
 
 // printable writes a text of several lines for a terminal: who has written the state
