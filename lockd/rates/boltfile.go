@@ -76,7 +76,7 @@ func (t *FileStore) open(wait time.Duration) (*bbolt.DB, error) {
 		return nil, fmt.Errorf("open store of rates: %w", err)
 	}
 	again := os.NewFile(uintptr(fd), t.pending.Name())
-	file, err := t.openStore(t.pending, wait)
+	file, err := openStore(t.pending, wait)
 	t.pending = nil
 	if errors.Is(err, berrors.ErrTimeout) {
 		t.pending = again
@@ -139,12 +139,16 @@ func (t *FileStore) dirtyBut(seen map[string]*Record) (clients []string) {
 
 // openStore takes f over. bbolt sees it only after we have looked at it, under the lock
 // that bbolt will find taken by itself.
-func (t *FileStore) openStore(f *os.File, wait time.Duration) (file *bbolt.DB, err error) {
+func openStore(f *os.File, wait time.Duration) (file *bbolt.DB, err error) {
 	err = guarded(func() error {
 		if err := lockFile(f, wait); err != nil {
 			return err
 		}
-		if err := t.renew(f); err != nil {
+		info, err := f.Stat()
+		if err == nil {
+			err = checkPages(f, info.Size())
+		}
+		if err != nil {
 			return err
 		}
 		// The name is for its own words only.
@@ -180,21 +184,6 @@ func lockFile(f *os.File, wait time.Duration) error {
 			return berrors.ErrTimeout
 		}
 	}
-}
-
-// renew begins a file anew that bbolt must not see. We have no name of it, and could give
-// it none.
-func (t *FileStore) renew(f *os.File) error {
-	info, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	err = checkPages(f, info.Size())
-	if !errors.Is(err, ErrStore) {
-		return err
-	}
-	t.log.Error("rates are counted anew, own quotas are forgotten", "error", err)
-	return f.Truncate(0)
 }
 
 // close writes what is left.

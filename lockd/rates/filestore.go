@@ -33,9 +33,9 @@ var bucketName = []byte("rates")
 // changes are collected, and written together each second. So a crash forgets a second
 // of uses.
 //
-// A file that is damaged as a whole when it is opened is begun anew. One that is damaged
-// later is left alone: records live in memory only, as they do before there is a file.
-// One damaged record costs its client alone.
+// A file that is damaged as a whole is left as it is, for somebody to look at, and
+// records live in memory only, as they do before there is a file. One damaged record
+// costs its client alone.
 type FileStore struct {
 	log  *slog.Logger
 	many chan struct{} // says that dirty is worth writing
