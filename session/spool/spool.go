@@ -6,6 +6,7 @@ package spool
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -15,12 +16,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// partial ends the name of a file that may be removed once nobody holds its lock.
-const partial = ".part"
+const (
+	// partial ends the name of a file that may be removed once nobody holds its lock.
+	partial = ".part"
+	// copying stands before that in the name of one that is being made to be kept.
+	copying = ".kept"
+)
 
 // File is a session's spool file. Its zero value has none yet. One goroutine uses it.
+//
+// All workers have one user and one folder, and one of them may have been taken over. So
+// nobody may open the file to write to it while its message is under way, its owner least
+// of all, and what is scanned is what was written here, whatever has its name.
 type File struct {
 	file  *os.File
+	perm  fs.FileMode
 	name  string // START.N.part
 	size  int64
 	kept  string // START.N
@@ -49,7 +59,7 @@ func (p *File) Begin(id string, perm fs.FileMode, header []byte) error {
 		if err != nil {
 			return err
 		}
-		p.file, p.name = f, name
+		p.file, p.perm, p.name = f, perm, name
 	}
 	if err := p.Write(header); err != nil {
 		p.Drop()
@@ -58,12 +68,15 @@ func (p *File) Begin(id string, perm fs.FileMode, header []byte) error {
 	return nil
 }
 
+// ownerWrites is what nobody gets of the permissions as long as a message is under way.
+const ownerWrites fs.FileMode = 0o200
+
 // create makes a file that no sweep removes. Until it is locked it looks like a
 // left-over to a worker that starts just then: what counts is that the file
 // still has its name once the lock is ours.
 func create(name string, perm fs.FileMode) (*os.File, error) {
 	for range maxTries {
-		f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL|syscall.O_NOFOLLOW, perm)
+		f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL|syscall.O_NOFOLLOW, perm&^ownerWrites)
 		if err != nil {
 			return nil, fmt.Errorf("make spool: %w", err)
 		}
@@ -104,29 +117,50 @@ func (p *File) Write(b []byte) error {
 }
 
 // Open opens what was written a second time, for reading only: a scanner that
-// holds it can change nothing.
+// holds it can change nothing. It is an error if another file has its name.
 func (p *File) Open() (*os.File, error) {
-	f, err := os.OpenFile(p.name, os.O_RDONLY|syscall.O_NOFOLLOW, 0)
+	f, err := os.OpenFile(p.name, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, fmt.Errorf("open spool: %w", err)
+	}
+	if !same(f, p.file) {
+		f.Close()
+		return nil, fmt.Errorf("open spool: %s is another file", p.name)
 	}
 	return f, nil
 }
 
-// Finish ends a message: the file keeps its name for good, or is emptied for the
+func same(a, b *os.File) bool {
+	one, err := a.Stat()
+	if err != nil {
+		return false
+	}
+	other, err := b.Stat()
+	return err == nil && os.SameFile(one, other)
+}
+
+// Finish ends a message: it is kept for good, or not, and the file is emptied for the
 // next one. Only the first call counts.
 func (p *File) Finish(keep bool) {
 	if !p.dirty || p.file == nil {
 		return
 	}
 	p.dirty = false
-	if !keep {
-		if p.file.Truncate(0) != nil {
-			p.Drop()
-		}
+	if keep {
+		p.keep(strings.TrimSuffix(p.name, partial))
+	}
+	if p.file != nil && p.file.Truncate(0) != nil {
+		p.Drop()
+	}
+}
+
+// keep keeps the message under a name, with all of its permissions: in another file, or,
+// if there is no room for that, in this one.
+func (p *File) keep(name string) {
+	if p.copyTo(name) == nil {
+		p.kept = name
 		return
 	}
-	name := strings.TrimSuffix(p.name, partial)
 	if os.Rename(p.name, name) != nil {
 		p.Drop() // a scanner may still hold it
 		return
@@ -134,6 +168,26 @@ func (p *File) Finish(keep bool) {
 	p.kept = name
 	p.file.Close()
 	p.file = nil
+}
+
+func (p *File) copyTo(name string) error {
+	unfinished := name + copying + partial
+	f, err := os.OpenFile(unfinished, os.O_WRONLY|os.O_CREATE|os.O_EXCL|syscall.O_NOFOLLOW, p.perm)
+	if err != nil {
+		return err
+	}
+	// Not by the kernel's own ways from file to file, which we may not go.
+	_, err = io.Copy(struct{ io.Writer }{f}, io.NewSectionReader(p.file, 0, p.size))
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = os.Rename(unfinished, name)
+	}
+	if err != nil {
+		os.Remove(unfinished)
+	}
+	return err
 }
 
 // Drop removes the file.
@@ -170,7 +224,7 @@ func Sweep(log *slog.Logger, shared bool) error {
 		if !isPartial(e.Name()) || !e.Type().IsRegular() {
 			continue
 		}
-		f, err := os.OpenFile(e.Name(), os.O_RDWR|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+		f, err := os.OpenFile(e.Name(), os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 		if err != nil {
 			if !errors.Is(err, fs.ErrNotExist) {
 				log.Warn("left-over spool file", "file", e.Name(), "error", err)
@@ -187,10 +241,10 @@ func Sweep(log *slog.Logger, shared bool) error {
 }
 
 // isPartial tells whether a name is that of an unfinished file of a session's:
-// START.N.part.
+// START.N.part or START.N.kept.part.
 func isPartial(name string) bool {
 	id, ok := strings.CutSuffix(name, partial)
-	start, n, both := strings.Cut(id, ".")
+	start, n, both := strings.Cut(strings.TrimSuffix(id, copying), ".")
 	return ok && both && isNumber(start) && isNumber(n)
 }
 

@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -56,7 +57,7 @@ func TestSweep(t *testing.T) {
 	}
 	t.Chdir(t.TempDir())
 	os.WriteFile("1.2.part", []byte("left over"), 0o600)
-	others := []string{"1.3", "film.part", "1.4.part.part", ".part", "1.part", ".1.part", "1..part", "1.2.3.part", "-1.2.part"}
+	others := []string{"1.3", "film.part", "1.4.part.part", ".part", "1.part", ".1.part", "1..part", "1.2.3.part", "-1.2.part", "1.2.kept", "1.2.kept.kept.part"}
 	for _, name := range others {
 		os.WriteFile(name, []byte("kept"), 0o600)
 	}
@@ -130,7 +131,7 @@ func FuzzIsPartial(f *testing.F) {
 	for _, name := range []string{"1.2.part", ".part", "..part", "1.part", "1.2.part.part", "1.2", "../1.2.part", "\uff11.2.part"} {
 		f.Add(name, uint64(1), uint64(2))
 	}
-	form := regexp.MustCompile(`^[0-9]+\.[0-9]+\.part$`)
+	form := regexp.MustCompile(`^[0-9]+\.[0-9]+(\.kept)?\.part$`)
 	f.Fuzz(func(t *testing.T, name string, start, n uint64) {
 		if isPartial(name) != (form.MatchString(name) && !strings.HasSuffix(name, "\n")) {
 			t.Errorf("%q: %v", name, isPartial(name))
@@ -139,4 +140,57 @@ func FuzzIsPartial(f *testing.F) {
 			t.Errorf("%q", ours)
 		}
 	})
+}
+
+// TestOthersFile: what another worker, which has our user and our folder, puts in the
+// place of the file, or writes to it, nobody scans; and what is kept has the permissions
+// that were asked for.
+func TestOthersFile(t *testing.T) {
+	t.Chdir(t.TempDir())
+	old := unix.Umask(0)
+	defer unix.Umask(old)
+	var p File
+	if err := p.Begin("1.2", 0o664, []byte("a virus")); err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat("1.2.part")
+	if err != nil || info.Mode() != 0o464 {
+		t.Errorf("while it is under way: %v, %v", info.Mode(), err)
+	}
+	if os.Geteuid() != 0 {
+		if f, err := os.OpenFile("1.2.part", os.O_WRONLY, 0); err == nil {
+			f.Close()
+			t.Error("another can write to it")
+		}
+	}
+	f, err := p.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	p.Finish(true)
+	if info, err := os.Stat("1.2"); err != nil || info.Mode() != 0o664 || p.Kept() != "1.2" {
+		t.Errorf("kept as %q: %v, %v", p.Kept(), info, err)
+	}
+	if err := p.Begin("1.2", 0o664, []byte("a virus")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile("evil", []byte("harmless"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, put := range []func() error{
+		func() error { return os.Rename("evil", "1.2.part") },
+		func() error { return errors.Join(os.Remove("1.2.part"), os.Symlink("evil", "1.2.part")) },
+		func() error { return errors.Join(os.Remove("1.2.part"), unix.Mkfifo("1.2.part", 0o600)) },
+		func() error { return os.Remove("1.2.part") },
+	} {
+		if err := put(); err != nil {
+			t.Fatal(err)
+		}
+		if f, err := p.Open(); err == nil {
+			f.Close()
+			t.Error("another file is scanned")
+		}
+	}
+	p.Drop()
 }
