@@ -5,6 +5,7 @@ package parent
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,9 +17,13 @@ import (
 // sleepers are the processes that rooms of this house have left behind.
 func (h *house) sleepers() (all []int) {
 	for _, pid := range pids() {
-		line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-		cwd, _ := os.Readlink(fmt.Sprintf("/proc/%d/cwd", pid))
-		if strings.HasPrefix(string(line), "sleep\x00") && strings.HasPrefix(cwd, h.dir+"/") {
+		// The first thread may be gone.
+		threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", pid))
+		if slices.ContainsFunc(threads, func(thread string) bool {
+			line, _ := os.ReadFile(thread + "/cmdline")
+			cwd, _ := os.Readlink(thread + "/cwd")
+			return strings.HasPrefix(string(line), "sleep\x00") && strings.HasPrefix(cwd, h.dir+"/")
+		}) {
 			all = append(all, pid)
 		}
 	}
@@ -35,7 +40,7 @@ func (h *house) leaving(room string) (proc, []int) {
 		}
 	})
 	h.waitFor("has children room="+room, 1)
-	h.until("four children", func() bool { return len(h.sleepers()) == 4 })
+	h.until("five children", func() bool { return len(h.sleepers()) == 5 })
 	return h.room(room)[0], h.sleepers()
 }
 

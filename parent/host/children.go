@@ -8,9 +8,13 @@ import "golang.org/x/sys/unix"
 // Child is a process whose parent we are.
 type Child struct {
 	PID   int
-	Ended bool // and nobody has asked how
+	Ended bool // or its first thread has; and nobody has asked how
 }
 
 // Reap lets go of one that has ended. It must not be used on a process whose end
-// somebody waits for.
-func (c Child) Reap() { unix.Wait4(c.PID, nil, unix.WNOHANG, nil) }
+// somebody waits for. It is false of one that looks as if it had, because its first thread
+// has, and goes on.
+func (c Child) Reap() bool {
+	pid, err := unix.Wait4(c.PID, nil, unix.WNOHANG, nil)
+	return err == nil && pid == c.PID
+}

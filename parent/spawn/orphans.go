@@ -83,8 +83,7 @@ func (o *Orphans) sweep() (found bool) {
 	for _, c := range host.Children() {
 		switch {
 		case o.rooms[c.PID]:
-		case c.Ended:
-			c.Reap()
+		case c.Ended && c.Reap():
 		case sandbox.Marked(c.PID):
 			found = true
 			err := unix.Kill(c.PID, unix.SIGKILL)
