@@ -46,7 +46,10 @@ const (
 )
 
 // permission is one of sandbox.Words and why the room needs it.
-type permission struct{ word, why string }
+type permission struct {
+	word, why string
+	when      func(*config.Config) bool // nil: always
+}
 
 // ports are the TCP ports a room may connect to and be bound to, as sandbox.Rights has
 // them.
@@ -64,14 +67,14 @@ var rooms = []room{
 		grants: []grant{controlSocket, ledger, rateStore, loadAverage},
 		links:  []imsg.Room{imsg.Session, imsg.Action},
 		may: []permission{
-			{"stdio", "memory, clock, links"},
-			{"recvfd", "control socket, ledger and state file come from the parent"},
-			{"rpath", "lock files are the truth, asked each time"},
-			{"wpath", "a lock file's cause"},
-			{"cpath", "lock files are created and removed"},
-			{"flock", "the store of rates is locked"},
-			{"stdio-sync", "the store of rates and the ledger reach the disk"},
-			{"unix-accept", "accepts on the control socket"},
+			{"stdio", "memory, clock, links", nil},
+			{"recvfd", "control socket, ledger and state file come from the parent", nil},
+			{"rpath", "lock files are the truth, asked each time", nil},
+			{"wpath", "a lock file's cause", nil},
+			{"cpath", "lock files are created and removed", nil},
+			{"flock", "the store of rates is locked", nil},
+			{"stdio-sync", "the store of rates and the ledger reach the disk", nil},
+			{"unix-accept", "accepts on the control socket", nil},
 		},
 	},
 	{
@@ -81,11 +84,11 @@ var rooms = []room{
 		slice: func(c *config.Config, f config.Facts, _ map[string]string) imsg.Notice { return c.Action(f) },
 		links: []imsg.Room{imsg.Lockd},
 		may: []permission{
-			{"stdio", "memory, clock, links"},
-			{"recvfd", "links come from the parent"},
-			{"rpath", "looks at the script before it runs it"},
-			{"proc", "ends a script's process group at its time limit"},
-			{"exec", "runs the script"},
+			{"stdio", "memory, clock, links", nil},
+			{"recvfd", "links come from the parent", nil},
+			{"rpath", "looks at the script before it runs it", nil},
+			{"proc", "ends a script's process group at its time limit", nil},
+			{"exec", "runs the script", nil},
 		},
 	},
 	{
@@ -97,12 +100,12 @@ var rooms = []room{
 		},
 		links: []imsg.Room{imsg.Session},
 		may: []permission{
-			{"stdio", "memory, clock, links"},
-			{"recvfd", "spool files come from the sessions"},
-			{"sendfd", "clamd reads the spool file itself"},
-			{"rpath-stat", "tells a scanner that is away from a directory that was replaced"},
-			{"unix-connect", "scanners on UNIX sockets"},
-			{"inet-tcp", "scanners on TCP"},
+			{"stdio", "memory, clock, links", nil},
+			{"recvfd", "spool files come from the sessions", nil},
+			{"sendfd", "clamd reads the spool file itself", nil},
+			{"rpath-stat", "tells a scanner that is away from a directory that was replaced", nil},
+			{"unix-connect", "scanners on UNIX sockets", (*config.Config).ScansBySocket},
+			{"inet-tcp", "scanners on TCP", (*config.Config).ScansByTCP},
 		},
 		ports: (*config.Config).ScandPorts,
 	},
@@ -114,12 +117,13 @@ var rooms = []room{
 		grants: []grant{packetFilter},
 		links:  []imsg.Room{imsg.Session},
 		may: []permission{
-			{"stdio", "memory, clock, links"},
-			{"recvfd", "links come from the parent"},
-			{"rpath-stat", "the resolver looks for its files, and finds none"},
-			{"inet-udp", "name servers and routers"},
-			{"inet-tcp", "name servers with long answers, and routers"},
-			{"pf", "lookups through the packet filter's device, which the parent opened for reading"},
+			{"stdio", "memory, clock, links", nil},
+			{"recvfd", "links come from the parent", nil},
+			{"rpath-stat", "the resolver looks for its files, and finds none", nil},
+			{"inet-udp", "name servers and routers", nil},
+			{"inet-tcp", "name servers with long answers, and routers", nil},
+			{"inet-bind", "routers are asked from the address that the client reached", asksRouter},
+			{"pf", "lookups through the packet filter's device, which the parent opened for reading", nil},
 		},
 		ports: (*config.Config).LookupdPorts,
 	},
@@ -131,20 +135,23 @@ var rooms = []room{
 		grants: []grant{listeners},
 		links:  []imsg.Room{imsg.Lockd, imsg.Scand, imsg.Lookupd},
 		may: []permission{
-			{"stdio", "memory, clock, links"},
-			{"recvfd", "listeners, sockets and links come from the parent"},
-			{"sendfd", "spool files go to the scanning room"},
-			{"rpath", "a second, read-only descriptor of a spool file"},
-			{"wpath", "the spool"},
-			{"cpath", "spool files are created, renamed and removed"},
-			{"flock", "a spool file in use is locked"},
-			{"stdio-splice", "sessions that may not be read any more"},
-			{"inet-serve", "clients"},
-			{"inet-tcp", "mail servers"},
+			{"stdio", "memory, clock, links", nil},
+			{"recvfd", "listeners, sockets and links come from the parent", nil},
+			{"sendfd", "spool files go to the scanning room", nil},
+			{"rpath", "a second, read-only descriptor of a spool file", nil},
+			{"wpath", "the spool", nil},
+			{"cpath", "spool files are created, renamed and removed", nil},
+			{"flock", "a spool file in use is locked", nil},
+			{"stdio-splice", "sessions that may not be read any more", nil},
+			{"inet-serve", "clients", nil},
+			{"inet-tcp", "mail servers", nil},
+			{"inet-bind", "mail servers are reached from an address, or a port, of choice", nil},
 		},
 		ports: (*config.Config).SessionPorts,
 	},
 }
+
+func asksRouter(c *config.Config) bool { return c.Mode.Remote() }
 
 func one(*site.Site) int { return 1 }
 
@@ -184,7 +191,9 @@ func (r *room) rights(c *config.Config) (all sandbox.Rights) {
 		return all
 	}
 	for _, p := range r.may {
-		all.Words = append(all.Words, p.word)
+		if p.when == nil || p.when(c) {
+			all.Words = append(all.Words, p.word)
+		}
 	}
 	if r.ports != nil {
 		all.Connect, all.Bind = r.ports(c)

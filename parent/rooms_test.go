@@ -3,6 +3,7 @@ package parent
 import (
 	"flag"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -70,7 +71,10 @@ func TestOpenBSD(t *testing.T) {
 			UnveilBlock: func() error { return call("block") },
 			Pledge:      func(promises string) error { return call("pledge", promises) },
 		}
-		if rights := r.rights(config.Default()); len(rights.Words) > 0 {
+		c := config.Default()
+		c.AntivirusType, c.AntispamType = imsg.EngineClamd, imsg.EngineSpamd
+		c.AntispamSocket = config.Socket{Address: netip.MustParseAddrPort("127.0.0.1:783")}
+		if rights := r.rights(c); len(rights.Words) > 0 {
 			if err := kernel.Confine(&rights); err != nil {
 				t.Error(err)
 			}

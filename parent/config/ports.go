@@ -32,6 +32,17 @@ func (c *Config) ScandPorts() (connect, bind []uint16) {
 	return connect, chosen
 }
 
+// ScansBySocket tells whether a scanner is reached by a UNIX socket.
+func (c *Config) ScansBySocket() bool {
+	return len(c.ScannerSockets()) > 0
+}
+
+// ScansByTCP tells whether a scanner is reached by an address.
+func (c *Config) ScansByTCP() bool {
+	connect, _ := c.ScandPorts()
+	return len(connect) > 0
+}
+
 // LookupdPorts returns those of name servers, and of routers in the modes that ask one.
 func (c *Config) LookupdPorts() (connect, bind []uint16) {
 	connect = []uint16{dns}

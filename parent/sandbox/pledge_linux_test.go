@@ -162,8 +162,9 @@ var wider = map[string][]string{
 	"unix-connect": {"accept4", "bind", "listen", "SO_KEEPALIVE", "SO_BROADCAST"},
 	"inet-answer":  {"IPV6_V6ONLY", "SO_BROADCAST", "SO_KEEPALIVE", "TCP_INFO", "a TCP socket", "a UDP socket", "accept4", "bind", "connect", "listen"},
 	"inet-serve":   {"a TCP socket", "a UDP socket", "connect", "bind", "listen", "SO_BROADCAST"},
-	"inet-tcp":     {"a UDP socket", "accept4", "listen", "SO_BROADCAST", "TCP_INFO"},
-	"inet-udp":     {"a TCP socket", "accept4", "listen", "TCP_INFO"},
+	"inet-tcp":     {"a UDP socket", "accept4", "bind", "listen", "SO_BROADCAST", "TCP_INFO"},
+	"inet-udp":     {"a TCP socket", "accept4", "bind", "listen", "TCP_INFO"},
+	"inet-bind":    {"IPV6_V6ONLY", "SO_BROADCAST", "SO_KEEPALIVE", "TCP_INFO", "a TCP socket", "a UDP socket", "accept4", "connect", "listen"},
 }
 
 // TestPromises: what a word adds on Linux it adds on OpenBSD, and the other way round.

@@ -49,6 +49,7 @@ var Words = []struct{ Word, Allows string }{
 	{"inet-answer", "receives datagrams, and answers any address"},
 	{"inet-tcp", "connects TCP sockets"},
 	{"inet-udp", "asks over UDP"},
+	{"inet-bind", "chooses the address that it connects from"},
 	{"pf", "asks the packet filter's device"},
 	{"proc", "starts processes and ends them"},
 	{"exec", "runs programs"},

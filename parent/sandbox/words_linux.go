@@ -104,10 +104,12 @@ func wordRules(word string) []rule {
 	case "inet-answer":
 		return append(allow(unix.SYS_RECVFROM), answerTo)
 	case "inet-tcp":
-		return append(append(allow(unix.SYS_CONNECT, unix.SYS_BIND, unix.SYS_RECVFROM), tcpOptions...),
+		return append(append(allow(unix.SYS_CONNECT, unix.SYS_RECVFROM), tcpOptions...),
 			allowIf(unix.SYS_SOCKET, is(0, unix.AF_INET, unix.AF_INET6), kind(unix.SOCK_STREAM), is(2, 0, unix.IPPROTO_TCP)))
+	case "inet-bind":
+		return allow(unix.SYS_BIND)
 	case "inet-udp":
-		return append(append(allow(unix.SYS_CONNECT, unix.SYS_BIND, unix.SYS_RECVFROM), tcpOptions...),
+		return append(append(allow(unix.SYS_CONNECT, unix.SYS_RECVFROM), tcpOptions...),
 			allowIf(unix.SYS_SETSOCKOPT, is(1, unix.SOL_SOCKET), is(2, unix.SO_BROADCAST)),
 			allowIf(unix.SYS_SOCKET, is(0, unix.AF_INET, unix.AF_INET6), kind(unix.SOCK_DGRAM), is(2, 0, unix.IPPROTO_UDP)))
 	}
