@@ -53,8 +53,13 @@ func (m *child) onStderr(text string) {
 	m.firstStderrLine = cmp.Or(m.firstStderrLine, text)
 	m.log.Error("room said", "text", text)
 	if call, sprung := m.trap.Line(text); sprung {
-		m.log.Log(context.Background(), logs.LevelCrit, "room was ended by the kernel: it made a system call that none of its words allows", "call", call)
+		m.sayForbidden(call)
 	}
+}
+
+// sayForbidden says that a room did what no honest one does.
+func (m *child) sayForbidden(call string) {
+	m.log.Log(context.Background(), logs.LevelCrit, "room was ended by the kernel: it made a system call that none of its words allows", "call", call)
 }
 
 // expel ends a room that does what it may not. That is said once.

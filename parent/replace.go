@@ -38,6 +38,9 @@ func (p *parent) onEnd(m *child, err error) {
 		host.EndGroup(m.PID)
 	}
 	p.orphans.Ended(m.Process)
+	if spawn.Forbidden(err) {
+		m.sayForbidden("see the kernel's log, type=1326")
+	}
 	if m.stuck {
 		p.onLateEnd(m)
 		return

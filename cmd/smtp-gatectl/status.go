@@ -116,6 +116,9 @@ func (s *status) print(w io.Writer) error {
 		crashes = fmt.Sprintf("%d, the last %s ago", s.Crashes, span(s.Now.Sub(s.LastCrash)))
 	}
 	fmt.Fprintf(tw, "crashes\t%s\n", crashes)
+	if len(s.Lacks) == 0 {
+		fmt.Fprintf(tw, "sandbox\tcomplete\n")
+	}
 	for _, layer := range s.Lacks {
 		fmt.Fprintf(tw, "sandbox\tthe kernel lacks %s\n", layer)
 	}

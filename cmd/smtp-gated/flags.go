@@ -203,7 +203,7 @@ func printBuild(w io.Writer) {
 		{"SCANNER_LIBDSPAM", "no"},
 		{"CONN_REJ_CODE", "554"},
 		{"scanners", strings.Join(scanners(), " ")},
-		{"sandbox", strings.Join(layers, " ")},
+		{"sandbox, as root", strings.Join(layers, " ")},
 		{"sandbox lacks", cmp.Or(strings.Join(missing, ", "), "nothing")},
 		{"go", runtime.Version()},
 	})

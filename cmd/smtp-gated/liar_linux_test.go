@@ -26,7 +26,7 @@ type plot struct {
 	kinds      []string // of lies
 	manners    []string // of how it answers, one after the other
 	// innocents is how many other rooms a liar may take with it in one life, as the rules
-	// of parent/quarrels.go have it.
+	// of parent/conduct/quarrels.go have it.
 	innocents int
 	locks     bool // that a client is locked is what its word may bring about
 	forges    bool // what passes for clean is its word, too

@@ -84,6 +84,7 @@ func (a *advisor) reach() {
 	}
 	a.hint(a.Mode == imsg.ModePf, "mode", "current releases of OpenBSD do not find what pf is asked for: there use divert-to in pf.conf, and mode getsockname")
 	a.danger(a.BareNewline == imsg.NewlinePass, "bare_newline", "pass lets messages through that the scanner and the server read differently: write normalize or reject")
+	a.danger(a.Dumps(), "limit_core_size", "what a room remembers, mail among it, can be read by processes of its user, and a dump of it lies in the room's folder: leave it out, unless a fault is looked for")
 	a.danger(a.Mode == imsg.ModeRemoteUDP && a.RemoteSecret == 0, "remote_udp_secret", "without one, whoever can send as the router decides where sessions go: set the same number here and there")
 }
 

@@ -46,7 +46,8 @@ func FuzzParse(f *testing.F) {
 // FuzzTrap: whatever a process writes, what comes of it is one short printable word for
 // each time that it says the kernel has ended it.
 func FuzzTrap(f *testing.F) {
-	f.Add("SIGSYS: bad system call\nPC=0x1\n" + callRegister + "    0x65\n")
+	f.Add("SIGSYS: bad system call\nPC=0x1 m=0 sigcode=1\n" + callRegister + "    0x65\n")
+	f.Add("SIGSYS: bad system call\nPC=0x1 m=0 sigcode=0\n" + callRegister + "    0x65\n")
 	f.Add("SIGSYS: bad system call\n" + callRegister + "    0xffffffff\n" + callRegister + " 1\n")
 	f.Add("SIGSYS: bad system call\n" + callRegister + "    \x1b[2J\n")
 	f.Fuzz(func(t *testing.T, text string) {
@@ -60,6 +61,9 @@ func FuzzTrap(f *testing.F) {
 			}
 			if ok {
 				news++
+			}
+			if strings.HasSuffix(line, " sigcode=0") && strings.HasPrefix(line, "PC=") && trap.Sprung() {
+				t.Error("a signal that was sent is taken for the kernel's")
 			}
 		}
 		if news > strings.Count(text, "SIGSYS: ") {

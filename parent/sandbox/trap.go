@@ -1,5 +1,5 @@
 // Which system call ended a process: the Go runtime writes its registers when the
-// kernel's answer to a hostile call ends it. This file owns reading that. It is a
+// kernel's answer to a hostile call ends it (SYS_SECCOMP). This file owns reading that. It is a
 // room's own word, good for a log and nothing else.
 
 package sandbox
@@ -17,6 +17,10 @@ func (t *Trap) Line(text string) (call string, ok bool) {
 	if strings.HasPrefix(text, "SIGSYS: bad system call") {
 		t.sprung = true
 		return "", false
+	}
+	// Anybody who may send the room a signal may send this one (sigaction(2), SI_USER).
+	if strings.HasPrefix(text, "PC=") && !strings.HasSuffix(text, " sigcode=1") {
+		t.sprung = false
 	}
 	name, value, _ := strings.Cut(text, " ")
 	if !t.sprung || name != callRegister {

@@ -141,6 +141,17 @@ func Cause(err error) string {
 	return err.Error()
 }
 
+// Forbidden tells by the error of Ended whether the kernel has ended a process for a call
+// after which none of it may go on. Of others Line hears.
+func Forbidden(err error) bool {
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) {
+		return false
+	}
+	status, ok := exit.Sys().(syscall.WaitStatus)
+	return ok && status.Signaled() && status.Signal() == syscall.SIGSYS
+}
+
 // Tell sends it something. A process that has gone does not need it: that is no error.
 func (p *Process) Tell(msg imsg.Notice, files ...*os.File) error {
 	err := p.Link.Send(msg, files...)
