@@ -80,7 +80,7 @@ func TestRemote(t *testing.T) {
 	}
 	text, err := os.ReadFile(report)
 	must(t, err)
-	want := regexp.MustCompile(`(?s)^Linux .*\nuid=.*\nok +\d+ s +\d+ skipped  lookupd/nat\n.*ok +\d+ s +0 skipped  session/verdict\nall passed\n$`)
+	want := regexp.MustCompile(`(?s)^Linux .*\nuid=.*\nok +\d+ s +\d+ skipped  lookupd/nat\n.*ok +\d+ s +0 skipped  session/verdict\n\npackages: 2 ok, 0 with nothing to test here, failed: none\n(tests not run here, by cause:\n.*)?$`)
 	if !want.Match(text) {
 		t.Errorf("reported:\n%s\nsaid:\n%s", text, out)
 	}
@@ -97,11 +97,11 @@ func TestRemoteReport(t *testing.T) {
 	must(t, os.MkdirAll(filepath.Join(dir, "tests"), 0o755))
 	var packages strings.Builder
 	for _, c := range []struct{ name, script string }{
-		{"in/good", "echo '=== RUN TestA'; echo '--- PASS: TestA'; pwd"},
-		{"in/bad", "echo '--- PASS: TestA'; echo 'it is 1, want 2'; echo '--- FAIL: TestB'; exit 1"},
-		{"part", "echo '--- PASS: TestA'; echo 'missing: pfctl'; echo '--- SKIP: TestB'"},
-		{"none", "echo 'missing: root'; echo '--- SKIP: TestA'"},
-		{"reader", "cat; echo $GATED_PROGRAMS"},
+		{"in/good", "echo '=== RUN   TestA'; echo '--- PASS: TestA (0.00s)'; pwd"},
+		{"in/bad", "echo '=== RUN   TestA'; echo '--- PASS: TestA (0.00s)'; echo '=== RUN   TestB'; echo '    b_test.go:7: it is 1, want 2'; echo '--- FAIL: TestB (0.00s)'; exit 1"},
+		{"part", "echo '=== RUN   TestA'; echo '--- PASS: TestA (0.00s)'; echo '=== RUN   TestB'; echo '    b_test.go:7: missing: pfctl'; echo '--- SKIP: TestB (0.00s)'"},
+		{"none", "echo '=== RUN   TestA'; echo '    a_test.go:7: missing: root'; echo '--- SKIP: TestA (0.00s)'"},
+		{"reader", "echo '=== RUN   TestA'; cat; echo '--- PASS: TestA (0.00s)'; echo $GATED_PROGRAMS"},
 		{"absent", ""},
 	} {
 		must(t, os.MkdirAll(filepath.Join(dir, "tree", c.name), 0o755))
@@ -113,6 +113,9 @@ func TestRemoteReport(t *testing.T) {
 	write(t, filepath.Join(dir, "packages"), packages.String())
 	cmd := exec.Command("sh", there)
 	cmd.Dir = dir
+	if _, err := cmd.StdinPipe(); err != nil { // it ends with that
+		t.Fatal(err)
+	}
 	out, err := cmd.Output()
 	if err == nil {
 		t.Error("a failure is none")
@@ -124,17 +127,19 @@ func TestRemoteReport(t *testing.T) {
 	got = regexp.MustCompile(`(?m)(absent\n)     \| .*\n`).ReplaceAllString(got, "$1")
 	want := `ok 0 skipped  in/good
 FAIL 0 skipped  in/bad
-     | it is 1, want 2
-     | --- FAIL: TestB
+     | --- FAIL: TestB (0.00s)
+     |         b_test.go:7: it is 1, want 2
 ok 1 skipped  part
-     | --- SKIP: TestB
-     | missing: pfctl
+     | SKIP: TestB: missing: pfctl
 skip 1 skipped  none
-     | --- SKIP: TestA
-     | missing: root
+     | SKIP: TestA: missing: root
 ok 0 skipped  reader
 FAIL 0 skipped  absent
-not all passed
+
+packages: 3 ok, 1 with nothing to test here, failed: in/bad absent
+tests not run here, by cause:
+      1 missing: root
+      1 missing: pfctl
 `
 	if got != want {
 		t.Errorf("reported:\n%s\nwant:\n%s", got, want)
