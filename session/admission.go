@@ -26,14 +26,15 @@ func (s *session) admit() bool {
 	if !asks {
 		s.facts.Target, problem = upstream.Target(w.cfg, s.client.Conn, s.facts.Client, s.facts.Local)
 	}
-	a, err := s.askAdmission(&imsg.Enter{Client: s.facts.Client, Local: s.facts.Local, Target: s.facts.Target})
+	a, err := s.askAdmission(&imsg.Enter{Client: s.facts.Client, Local: s.facts.Local, Target: s.facts.Target}, func(a *imsg.Admission) {
+		s.facts.Number = a.Number
+		if a.Refusal == imsg.Admitted {
+			w.register(s)
+		}
+	})
 	if err != nil {
 		s.admissionFailed(err)
 		return false
-	}
-	s.facts.Number = a.Number
-	if a.Refusal == imsg.Admitted {
-		w.register(s)
 	}
 	s.info("ACCEPT:", "from", s.facts.Client)
 	if a.Refusal != imsg.Admitted {
@@ -80,11 +81,12 @@ func (s *session) checkTargetQuota() bool {
 }
 
 // askAdmission asks lockd for admission; one that is just being replaced is asked
-// again.
-func (s *session) askAdmission(question imsg.Question[imsg.Admission]) (*imsg.Admission, error) {
+// again. What follows for the list of those that lockd knows is done before another
+// lockd hears of that list.
+func (s *session) askAdmission(question imsg.Question[imsg.Admission], follow func(*imsg.Admission)) (*imsg.Admission, error) {
 	deadline := time.Now().Add(admissionWait)
 	for {
-		a, err := link.Ask(&s.w.lockd, question, time.Until(deadline))
+		a, err := s.askAdmissionOnce(question, time.Until(deadline), follow)
 		if err == nil {
 			return a, nil
 		}
@@ -93,6 +95,20 @@ func (s *session) askAdmission(question imsg.Question[imsg.Admission]) (*imsg.Ad
 		}
 		time.Sleep(admissionRetry)
 	}
+}
+
+func (s *session) askAdmissionOnce(question imsg.Question[imsg.Admission], wait time.Duration, follow func(*imsg.Admission)) (*imsg.Admission, error) {
+	start := time.Now()
+	lockd := s.w.lockd.Hold(wait)
+	if lockd == nil {
+		return nil, imsg.Gone
+	}
+	defer lockd.Release()
+	a, err := link.Ask(lockd, question, wait-time.Since(start))
+	if err == nil {
+		follow(a)
+	}
+	return a, err
 }
 
 // admissionFailed refuses a client that lockd did not answer for.

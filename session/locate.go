@@ -24,12 +24,16 @@ func (s *session) locate(a **imsg.Admission) bool {
 	w.mu.Lock()
 	s.facts.Target, s.facts.Ident = l.Target, l.Ident
 	w.mu.Unlock()
-	if *a, err = s.askAdmission(&imsg.Ident{Number: s.facts.Number, Ident: s.facts.Ident, Target: s.facts.Target}); err != nil {
+	*a, err = s.askAdmission(&imsg.Ident{Number: s.facts.Number, Ident: s.facts.Ident, Target: s.facts.Target}, func(a *imsg.Admission) {
+		if a.Refusal != imsg.Admitted {
+			w.forget(s) // lockd has forgotten it, too
+		}
+	})
+	if err != nil {
 		s.admissionFailed(err)
 		return false
 	}
 	if (*a).Refusal != imsg.Admitted {
-		w.forget(s) // lockd has forgotten it, too
 		s.refuseAdmission(*a)
 		return false
 	}

@@ -134,16 +134,22 @@ func (w *worker) setPeer(to *link.Peer, r link.Request, m *imsg.Peer) error {
 	return nil
 }
 
-// setLockd has a fresh lockd hear of everybody before it admits anybody.
+// lastAnswers is how long a lockd from which another takes over may take for its last
+// answers.
+const lastAnswers = 2 * time.Second
+
+// setLockd has a fresh lockd hear of everybody before it admits anybody. One before it
+// that still answers has the last word about those it was asked about.
 func (w *worker) setLockd(r link.Request, m *imsg.Peer) error {
 	conn, err := w.parent.Accept(r, m, w.fromPeer)
 	if err != nil {
 		return err
 	}
-	if err := w.announce(conn); err != nil {
-		w.log.Error("announce live sessions", "error", err)
-	}
-	w.lockd.Set(conn)
+	w.lockd.Replace(conn, lastAnswers, func() {
+		if err := w.announce(conn); err != nil {
+			w.log.Error("announce live sessions", "error", err)
+		}
+	})
 	return nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -623,5 +624,83 @@ func TestRules(t *testing.T) {
 	var rule imsg.RuleError
 	if _, err := Ask(s, &imsg.SPF{Helo: "\n"}, imsgtest.Patience); !errors.As(err, &rule) {
 		t.Errorf("a question that cannot be asked: %v", err)
+	}
+}
+
+// TestTakeOver: one that takes over from a peer which still answers is greeted when
+// that has given its last answer, and what followed from it is done.
+func TestTakeOver(t *testing.T) {
+	var l Peer
+	first, other := link(t, imsg.Session, imsg.Lockd)
+	serve(first, func(Request) {})
+	asked := make(chan Request, 1)
+	serve(other, func(r Request) { asked <- r })
+	l.Set(first)
+
+	followed, answers := make(chan bool), make(chan uint64, 2)
+	var done atomic.Bool
+	go func() {
+		h := l.Hold(imsgtest.Patience)
+		defer h.Release()
+		a, err := Ask(h, &imsg.Enter{Client: anybody}, imsgtest.Patience)
+		if err != nil {
+			t.Error(err)
+			a = new(imsg.Admission)
+		}
+		answers <- a.Number
+		<-followed
+		done.Store(true)
+	}()
+	question := wait(t, asked)
+
+	second, heir := link(t, imsg.Session, imsg.Lockd)
+	serve(second, func(Request) {})
+	said := make(chan string, 2)
+	serve(heir, func(r Request) {
+		said <- "question"
+		r.answer(&imsg.Admission{Number: 2})
+	})
+	lost, _ := link(t, imsg.Session, imsg.Lockd)
+	l.Replace(lost, time.Hour, func() { t.Error("the later one counts") })
+	l.Replace(second, time.Hour, func() {
+		if !done.Load() {
+			t.Error("greeted too early")
+		}
+		said <- "greeting"
+	})
+	wait(t, lost.Done())
+	go func() {
+		a, err := Ask(&l, &imsg.Enter{Client: anybody}, imsgtest.Patience)
+		if err != nil {
+			t.Error(err)
+			a = new(imsg.Admission)
+		}
+		answers <- a.Number
+	}()
+	question.answer(&imsg.Admission{Number: 1})
+	if n := wait(t, answers); n != 1 {
+		t.Errorf("the first answers %d", n)
+	}
+	if err := l.Send(&imsg.Leave{Number: 1}); err != nil {
+		t.Errorf("what is said meanwhile: %v", err)
+	}
+	close(followed)
+	if n := wait(t, answers); n != 2 {
+		t.Errorf("the second answers %d", n)
+	}
+	if a, b := wait(t, said), wait(t, said); a != "greeting" || b != "question" {
+		t.Errorf("the second heard %s and %s", a, b)
+	}
+	wait(t, first.Done())
+
+	// One that does not come to an end is waited for no longer than that.
+	h := l.Hold(0)
+	third, _ := link(t, imsg.Session, imsg.Lockd)
+	greeted := make(chan string, 1)
+	l.Replace(third, time.Millisecond, func() { greeted <- "greeted" })
+	wait(t, greeted)
+	h.Release()
+	if g := l.Get(); g != third {
+		t.Errorf("the third is not in place")
 	}
 }

@@ -1,4 +1,5 @@
-// The place of a peer that may die and be replaced while we live.
+// The place of a peer that may be replaced while we live: it died, or another takes over
+// from it. This file owns that nobody who asks falls between the two.
 
 package link
 
@@ -15,21 +16,84 @@ import (
 type Peer struct {
 	mu      sync.Mutex
 	conn    *Conn
-	changed chan struct{} // closed when conn changes; nil if nobody waits
+	next    *Conn         // takes the place of conn when that has answered
+	held    int           // how many speak to conn and are not through
+	changed chan struct{} // closed when one of these changes; nil if nobody waits
 }
 
 // Set puts a fresh connection in place; an older one is closed.
-func (p *Peer) Set(c *Conn) {
+func (p *Peer) Set(c *Conn) { p.Replace(c, 0, func() {}) }
+
+// Replace puts a fresh connection in place. Who has asked the older one gets its answer
+// first, and does what follows from it, if that takes no longer than patience; who asks
+// meanwhile waits for the fresh one, which is greeted before anybody else speaks to it.
+// Replace waits for none of this. Of two fresh ones the later counts.
+func (p *Peer) Replace(c *Conn, patience time.Duration, greet func()) {
 	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.next != nil {
+		p.next.Close()
+		p.next = nil
+	}
+	if p.held == 0 || patience <= 0 {
+		p.swap(c, greet)
+		return
+	}
+	p.next = c
+	go p.replaceSoon(c, patience, greet)
+}
+
+// replaceSoon is Replace when it has to wait.
+func (p *Peer) replaceSoon(c *Conn, patience time.Duration, greet func()) {
+	t := time.NewTimer(patience)
+	defer t.Stop()
+	late := false
+	for {
+		p.mu.Lock()
+		if p.next != c {
+			p.mu.Unlock()
+			return
+		}
+		if late || p.held == 0 {
+			p.next = nil
+			p.swap(c, greet)
+			p.mu.Unlock()
+			return
+		}
+		changed := p.change()
+		p.mu.Unlock()
+		select {
+		case <-changed:
+		case <-t.C:
+			late = true
+		}
+	}
+}
+
+// swap puts c in place; mu is held.
+func (p *Peer) swap(c *Conn, greet func()) {
+	greet()
 	old := p.conn
-	p.conn = c
+	p.conn, p.held = c, 0
+	p.wake()
+	if old != nil {
+		old.Close()
+	}
+}
+
+// change is closed with the next change; mu is held.
+func (p *Peer) change() chan struct{} {
+	if p.changed == nil {
+		p.changed = make(chan struct{})
+	}
+	return p.changed
+}
+
+// wake says that something has changed; mu is held.
+func (p *Peer) wake() {
 	if p.changed != nil {
 		close(p.changed)
 		p.changed = nil
-	}
-	p.mu.Unlock()
-	if old != nil {
-		old.Close()
 	}
 }
 
@@ -43,33 +107,60 @@ func (p *Peer) Get() *Conn {
 	return p.conn
 }
 
-// wait returns a live connection, waiting for one at most for timeout, and until
-// done is closed.
-func (p *Peer) wait(done <-chan struct{}, timeout time.Duration) *Conn {
-	if c := p.Get(); c != nil {
-		return c
+// Hold is a connection to a peer that no other takes the place of until Release.
+type Hold struct {
+	*Conn
+	peer *Peer
+}
+
+// Hold waits for a live connection, at most for timeout; nil: there is none. What is
+// asked of it, and what follows from the answer, is one step for Replace.
+func (p *Peer) Hold(timeout time.Duration) *Hold {
+	if c := p.hold(nil, timeout); c != nil {
+		return &Hold{c, p}
 	}
-	t := time.NewTimer(timeout)
-	defer t.Stop()
+	return nil
+}
+
+// Release lets another take its place.
+func (h *Hold) Release() { h.peer.release(h.Conn) }
+
+// hold returns a live connection, for which it waits at most for timeout, and until done
+// is closed.
+func (p *Peer) hold(done <-chan struct{}, timeout time.Duration) *Conn {
+	var late <-chan time.Time
 	for {
 		p.mu.Lock()
-		if p.conn != nil && !p.conn.closed.Load() {
-			c := p.conn
-			p.mu.Unlock()
-			return c
+		if p.next == nil && p.conn != nil && !p.conn.closed.Load() {
+			defer p.mu.Unlock()
+			p.held++
+			return p.conn
 		}
-		if p.changed == nil {
-			p.changed = make(chan struct{})
-		}
-		changed := p.changed
+		changed := p.change()
 		p.mu.Unlock()
+		if late == nil {
+			t := time.NewTimer(timeout)
+			defer t.Stop()
+			late = t.C
+		}
 		select {
 		case <-changed:
 		case <-done:
 			return nil
-		case <-t.C:
+		case <-late:
 			return nil
 		}
+	}
+}
+
+func (p *Peer) release(c *Conn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.conn != c {
+		return
+	}
+	if p.held--; p.held == 0 && p.next != nil {
+		p.wake()
 	}
 }
 
@@ -77,15 +168,13 @@ func (p *Peer) wait(done <-chan struct{}, timeout time.Duration) *Conn {
 // together take at most timeout. A peer that ends before it answers is Gone: the
 // question is not asked twice.
 func (p *Peer) call(done <-chan struct{}, m imsg.Message, timeout time.Duration, files []*os.File) (imsg.Message, error) {
-	c := p.Get()
+	start := time.Now()
+	c := p.hold(done, timeout)
 	if c == nil {
-		start := time.Now()
-		if c = p.wait(done, timeout); c == nil {
-			return nil, imsg.Gone
-		}
-		timeout -= time.Since(start)
+		return nil, imsg.Gone
 	}
-	return c.call(done, m, timeout, files)
+	defer p.release(c)
+	return c.call(done, m, timeout-time.Since(start), files)
 }
 
 // Send tells the current peer; Gone if there is none.
