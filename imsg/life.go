@@ -55,8 +55,9 @@ type Start struct{}
 
 func (*Start) notice() {}
 
-// Drain asks a room to take no new work and to end when the last is done. It may
-// come once more, with End.
+// Drain asks a room to take no new work and to end when the last is done. lockd, from
+// which another takes over then, ends with its last link to a worker. It may come once
+// more, with End.
 type Drain struct {
 	// Closing are the listeners that nobody will serve any more: a worker says so
 	// to who waits there.

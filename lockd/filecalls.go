@@ -21,6 +21,7 @@ type fileCalls struct {
 	mu     sync.Mutex
 	queues map[string][]func() // of the names at work, what is still to do
 	queued int
+	idle   chan struct{} // closed when nothing is left to do; nil if nobody waits
 }
 
 func newFileCalls() *fileCalls {
@@ -66,11 +67,31 @@ func (a *fileCalls) next(name string) func() {
 	queue := a.queues[name]
 	if len(queue) == 0 {
 		delete(a.queues, name)
+		if len(a.queues) == 0 && a.idle != nil {
+			close(a.idle)
+			a.idle = nil
+		}
 		return nil
 	}
 	a.queues[name] = queue[1:]
 	a.queued--
 	return queue[0]
+}
+
+// done is closed when there is nothing left to do.
+func (a *fileCalls) done() <-chan struct{} {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	idle := a.idle
+	if idle == nil {
+		idle = make(chan struct{})
+	}
+	if len(a.queues) == 0 {
+		close(idle)
+	} else {
+		a.idle = idle
+	}
+	return idle
 }
 
 // finish waits for a job aside, however long it takes. It does nothing if too much

@@ -57,6 +57,7 @@ type server struct {
 	severed severed
 	barrier barrier
 	silent  bool // a question was not judged in time; said once
+	leaving bool // another lockd takes over: the last worker to leave ends us
 }
 
 // lastWrite is how long the end waits for what is left to be written.
@@ -181,9 +182,28 @@ func (srv *server) fromParent(r link.Request) {
 		srv.mu.Unlock()
 	case *imsg.Dump:
 		go srv.control.Dump(link.ReplyTo(r, m))
+	case *imsg.Drain:
+		srv.control.Close()
+		srv.mu.Lock()
+		srv.leaving = true
+		srv.leave()
+		srv.mu.Unlock()
 	default:
-		// Drain asks nothing of us: lockd ends with the parent's link, after
-		// the last worker.
 		r.Close()
 	}
+}
+
+// leave ends the room if another takes over from it, all workers have gone over to that
+// one, and what they have said is done; mu is held.
+func (srv *server) leave() {
+	if !srv.leaving || len(srv.workers) > 0 {
+		return
+	}
+	go func() {
+		select {
+		case <-srv.fileCalls.done():
+		case <-time.After(lastWrite): // the disk may never answer
+		}
+		srv.parent.Close()
+	}()
 }

@@ -217,6 +217,7 @@ func (srv *server) forget(w *worker) {
 	srv.severed.add(w, srv.live.sessions)
 	srv.live.removeAll(w)
 	srv.settle()
+	srv.leave()
 }
 
 // dropWorker ends the link to a worker that said what makes no sense, or that does
