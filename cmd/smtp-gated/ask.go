@@ -62,9 +62,12 @@ func (inv *invocation) ask() int {
 	return 0
 }
 
-// showState shows a state file.
+// maxState is more than a state file ever has, in octets.
+const maxState = 64 << 20
+
+// showState shows a state file. Who has written it may have been taken over.
 func showState(w io.Writer, state io.Reader) error {
-	_, err := io.Copy(printable{w}, state)
+	_, err := io.Copy(printable{w}, io.LimitReader(state, maxState))
 	return err
 }
 
