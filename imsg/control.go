@@ -43,6 +43,11 @@ type ReloadNow struct{}
 
 func (*ReloadNow) answer(*Done) {}
 
+// UpgradeNow asks to have the program take over that has our name in the file system now.
+type UpgradeNow struct{}
+
+func (*UpgradeNow) answer(*Done) {}
+
 // StopNow asks to stop: after the last session, or at once.
 type StopNow struct{ Now bool }
 
@@ -58,6 +63,12 @@ func (*Dump) answer(*Done) {}
 type Reload struct{}
 
 func (*Reload) answer(*Done) {}
+
+// Upgrade asks the parent to have the program take over that has our name in the file
+// system now. It is answered when that one is about to, and nothing has changed yet.
+type Upgrade struct{}
+
+func (*Upgrade) answer(*Done) {}
 
 // Stop asks the parent to end the family: after the last session, or at once.
 type Stop struct{ Now bool }

@@ -113,6 +113,7 @@ var Table = number([]Entry{
 	tell[Load](toParent, toLockd, small),
 	ask[Dump, Done](toParent, toLockd, small).withFile(),
 	ask[Reload, Done](toLockd, toParent, small),
+	ask[Upgrade, Done](toLockd, toParent, small),
 	ask[Stop, Done](toLockd, toParent, small),
 	tell[NatDevice](toParent, set(Lookupd), small).withFile(),
 	tell[RateStore](toParent, toLockd, small).withFile(),
@@ -159,6 +160,7 @@ var Table = number([]Entry{
 	ask[Lock, Done](toOperator, toLockd, small),
 	ask[Unlock, Done](toOperator, toLockd, small),
 	ask[ReloadNow, Done](toOperator, toLockd, small),
+	ask[UpgradeNow, Done](toOperator, toLockd, small),
 	ask[StopNow, Done](toOperator, toLockd, small),
 	ask[Rates, RateList](toOperator, toLockd, small),
 	answer[RateList](toLockd, toOperator, MaxBody),
@@ -262,10 +264,27 @@ func Fingerprint() uint64 {
 	h := fnv.New64a()
 	PrintTable(h)
 	for i := range Table {
-		describe(h, reflect.TypeOf(Table[i].New()).Elem())
+		Table[i].describe(h)
 	}
 	return h.Sum64()
 }
+
+// FingerprintBetween is one of what two rooms say to each other: those of two programs
+// talk if theirs are equal.
+func FingerprintBetween(a, b Room) uint64 {
+	h := fnv.New64a()
+	for i := range Table {
+		e := &Table[i]
+		there, back := e.From.Has(a) && e.To.Has(b), e.From.Has(b) && e.To.Has(a)
+		if there || back {
+			fmt.Fprintln(h, e.Type, e.Name, there, back, e.Way, e.Answer, e.Report, e.Files, e.Max, e.Gives)
+			e.describe(h)
+		}
+	}
+	return h.Sum64()
+}
+
+func (e *Entry) describe(w io.Writer) { describe(w, reflect.TypeOf(e.New()).Elem()) }
 
 func describe(w io.Writer, t reflect.Type) {
 	switch {

@@ -17,6 +17,7 @@ type family struct {
 	started  map[imsg.Room]int // ever, by kind
 	report   imsg.Family       // but for what changes with each
 	dirty    bool              // lockd has not heard yet who is there
+	elders   []imsg.Member     // the rooms that are left of the program before this one
 }
 
 func (f *family) add(m *child) {
@@ -79,16 +80,22 @@ func (f *family) tell(g *generation) {
 	}
 	report := f.report
 	report.Generation = g.number
-	report.Rooms = []imsg.Member{{
+	report.Rooms = append([]imsg.Member{{
 		Room: imsg.Parent, PID: os.Getpid(),
 		Generation: g.number, State: imsg.Running, Started: report.Started,
-	}}
+	}}, f.members()...)
+	report.Rooms = append(report.Rooms, f.elders...)
+	lockd.tell(&report)
+	f.dirty = false
+}
+
+// members are the rooms as others see them.
+func (f *family) members() (all []imsg.Member) {
 	for _, m := range f.children {
-		report.Rooms = append(report.Rooms, imsg.Member{
+		all = append(all, imsg.Member{
 			Room: m.Name, Member: m.number, PID: m.PID,
 			Generation: m.gen.number, State: m.state, Started: m.Started.UnixNano(),
 		})
 	}
-	lockd.tell(&report)
-	f.dirty = false
+	return all
 }

@@ -64,7 +64,7 @@ func (p *parent) spawnRooms(g *generation) error {
 	g.site.Unenforced()
 	for i := range rooms {
 		r := &rooms[i]
-		if r.lasting && p.current != nil {
+		if r.lasting && (p.current != nil || p.elder != nil) { // an heir's comes when the other has ended
 			continue
 		}
 		for index := range r.count(g.site) {
@@ -136,7 +136,11 @@ func (p *parent) activate(g *generation) {
 		}
 	}
 	p.family.dirty = true
-	if closing := p.holdings.Listeners.Release(g.listeners); old != nil {
+	closing := p.holdings.Listeners.Release(g.listeners)
+	if p.elder != nil {
+		p.elder.closing = closing
+	}
+	if old != nil {
 		p.draining = append(p.draining, old)
 		p.retire(old, closing)
 	}
@@ -156,7 +160,9 @@ func (p *parent) completeSwitch() {
 			addresses = append(addresses, l.Addr)
 		}
 		p.log.Say(logs.LevelNotice, "ready", "generation", g.number, "version", p.Version, "listen", fmt.Sprint(addresses))
-		if err := p.notify.Ready("serving"); err != nil {
+		if p.unnamed {
+			p.takeOver()
+		} else if err := p.notify.Ready("serving"); err != nil {
 			p.log.Warn("no service manager", "error", err)
 		}
 		if p.Started != nil {

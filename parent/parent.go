@@ -20,6 +20,7 @@ import (
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/logs"
 	"github.com/smtp-gated/smtp-gated/parent/config"
+	"github.com/smtp-gated/smtp-gated/parent/heir"
 	"github.com/smtp-gated/smtp-gated/parent/host"
 	"github.com/smtp-gated/smtp-gated/parent/sandbox"
 	"github.com/smtp-gated/smtp-gated/parent/site"
@@ -45,6 +46,8 @@ type Options struct {
 	// room gets: for tests.
 	Kernel, Without string
 
+	Heir bool // the parent that has started us hands over to us
+
 	askEvery    time.Duration           // other than the constant, for tests
 	killProcess func(*os.Process) error // other than KILL, for tests
 }
@@ -52,8 +55,9 @@ type Options struct {
 // parent is the head of the family. Only the loop touches it.
 type parent struct {
 	Options
-	self   string // program to execute for a room
-	rooted bool   // rooms get users and roots of their own
+	self    string // program to execute for a room
+	program string // its name in the file system, which another one may have by now
+	rooted  bool   // rooms get users and roots of their own
 
 	inbox
 	signals    chan os.Signal
@@ -67,6 +71,9 @@ type parent struct {
 
 	family family
 	generations
+	elder     *elder      // the program before this one, as long as it has sessions
+	unnamed   bool        // what others find us by is that one's still
+	heir      *succession // the program after this one
 	orphans   spawn.Orphans
 	reloads   reloads
 	dumps     dumps
@@ -80,12 +87,14 @@ type parent struct {
 // start, or why it had to end; that of a configuration is a *config.Invalid.
 func Run(o Options) (err error) {
 	notify, werr := host.NewNotifier()
+	var p *parent
 	defer func() {
 		if err != nil {
 			notify.Failed(err)
+			p.giveUpHeritage(err)
 		}
 	}()
-	p := &parent{
+	p = &parent{
 		Options: o, rooted: os.Geteuid() == 0, notify: notify,
 		inbox: inbox{make(chan func(), 64), make(chan struct{})}, signals: make(chan os.Signal, 8),
 		childEnded: make(chan os.Signal, 1),
@@ -96,8 +105,15 @@ func Run(o Options) (err error) {
 	}
 	defer close(p.over)
 	p.askEvery = cmp.Or(p.askEvery, askEvery)
+	if p.Heir {
+		if p.elder, err = meetElder(); err != nil {
+			return err
+		}
+		p.unnamed = true
+		p.notify.Silence()
+	}
 	// From the first moment on: one that comes early must not end us half made.
-	signal.Notify(p.signals, unix.SIGHUP, unix.SIGUSR1, unix.SIGTERM, unix.SIGQUIT, unix.SIGINT)
+	signal.Notify(p.signals, unix.SIGHUP, unix.SIGUSR1, unix.SIGUSR2, unix.SIGTERM, unix.SIGQUIT, unix.SIGINT)
 	signal.Notify(p.childEnded, unix.SIGCHLD)
 	c, warnings, err := config.Read(o.Config)
 	if err != nil {
@@ -113,7 +129,7 @@ func Run(o Options) (err error) {
 	p.log.Warnings(warnings)
 	defer p.log.Flush()
 	defer p.holdings.RemoveNames()
-	if err = p.begin(s, nil); err == nil {
+	if err = p.begin(s, nil); err == nil && !p.unnamed {
 		err = p.holdings.PidFile.Write()
 	}
 	if err != nil {
@@ -128,6 +144,9 @@ func (p *parent) open(c *config.Config) (s *site.Site, err error) {
 	if p.self, err = host.Program(); err != nil {
 		return nil, err
 	}
+	if p.program, err = heir.Program(); err != nil {
+		return nil, err
+	}
 	sandbox.SetCloseOnExec()
 	sandbox.SetName("smtp-gated") // started by Detach it would be called exe
 	if err := os.Chdir("/"); err != nil {
@@ -139,7 +158,12 @@ func (p *parent) open(c *config.Config) (s *site.Site, err error) {
 		return nil, err
 	}
 	s = p.site(c)
-	if p.holdings, err = s.Acquire(); err != nil {
+	if p.Heir {
+		p.holdings, err = p.inherit(s)
+	} else {
+		p.holdings, err = s.Acquire()
+	}
+	if err != nil {
 		return nil, err
 	}
 	_, p.family.report.Lacks = sandbox.Layers(p.Kernel)
@@ -238,11 +262,15 @@ func (p *parent) advance() {
 	p.draining = slices.DeleteFunc(p.draining, p.gone)
 	p.endSurplus()
 	p.completeSwitch()
-	if len(p.reloads.asked) > 0 && !p.stopping && !p.changing() {
+	if len(p.reloads.asked) > 0 && !p.stopping && !p.changing() && p.heir == nil {
 		p.startReload()
 	}
 	if p.stopping {
 		p.dismissAll()
+	}
+	if p.heir != nil && p.heir.serving && p.family.dirty {
+		p.family.dirty = false
+		p.tellFamily(p.heir)
 	}
 	p.family.tell(p.current)
 }
@@ -253,6 +281,8 @@ func (p *parent) signalled(s os.Signal) {
 		p.reload(nil)
 	case unix.SIGUSR1:
 		p.dump()
+	case unix.SIGUSR2:
+		p.upgrade(nil)
 	default:
 		p.log.Say(logs.LevelNotice, "asked to stop", "signal", s)
 		p.stop(p.stopping)

@@ -48,7 +48,7 @@ func (p *parent) reload(done func(error)) {
 		return
 	}
 	p.reloads.asked = append(p.reloads.asked, done)
-	if !p.changing() {
+	if !p.changing() && p.heir == nil {
 		p.startReload()
 	}
 }
@@ -94,6 +94,14 @@ func (r *reloads) outcome(err error) *imsg.Done {
 	if err == nil && len(r.ignored) > 0 {
 		return &imsg.Done{Detail: cut("without what needs a restart: " + strings.Join(r.ignored, ", "))}
 	}
+	if err == nil {
+		return &imsg.Done{}
+	}
+	return &imsg.Done{Errno: imsg.Invalid, Detail: cut(err.Error())}
+}
+
+// upgradeOutcome is how an operator is told of an upgrade.
+func upgradeOutcome(err error) *imsg.Done {
 	if err == nil {
 		return &imsg.Done{}
 	}

@@ -37,7 +37,7 @@ func (p *parent) onEnd(m *child, err error) {
 	if !m.scripts {
 		host.EndGroup(m.PID)
 	}
-	p.orphans.Ended(m.Process)
+	p.orphans.Ended(m.PID)
 	if spawn.Forbidden(err) {
 		m.sayForbidden("see the kernel's log, type=1326")
 	}
@@ -54,12 +54,17 @@ func (p *parent) lost(m *child, err error) {
 	m.Link.Close()
 	if m.stopping || m.state == imsg.Draining && err == nil {
 		m.log.Debug("room ended", "cause", spawn.Cause(err))
+		if m.lasting && !m.stopping {
+			p.onLockdGone(m)
+		}
 		return
 	}
 	p.family.crashed()
 	m.log.Log(context.Background(), logs.LevelCrit, "room ended unasked", "pid", m.PID, "cause", spawn.Cause(err))
 	m.stopping = true
 	switch {
+	case m.lasting && m.state == imsg.Draining:
+		p.onLockdGone(m)
 	case m.gen == p.coming:
 		p.abort(m.gen, fmt.Errorf("%s did not get ready: %s", m, cmp.Or(m.firstStderrLine, spawn.Cause(err))))
 	case p.needed(m):

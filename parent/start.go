@@ -44,7 +44,7 @@ func (p *parent) start(r *room, g *generation, index int) (*child, error) {
 		return nil, err
 	}
 	p.family.add(m)
-	p.orphans.Expect(m.Process)
+	p.orphans.Expect(m.PID)
 	return m, nil
 }
 
@@ -72,6 +72,8 @@ func (p *parent) onMessage(m *child, r link.Request) {
 		}
 	case *imsg.Reload:
 		p.reload(func(err error) { link.ReplyTo(r, msg).Answer(p.reloads.outcome(err)) })
+	case *imsg.Upgrade:
+		p.upgrade(func(err error) { link.ReplyTo(r, msg).Answer(upgradeOutcome(err)) })
 	case *imsg.Stop:
 		link.ReplyTo(r, msg).Answer(&imsg.Done{})
 		p.log.Say(logs.LevelNotice, "asked to stop", "now", msg.Now)
@@ -140,6 +142,10 @@ func (p *parent) onReady(m *child) {
 			return
 		}
 	}
+	if p.elder != nil && !p.elder.yours {
+		p.sayReady()
+		return
+	}
 	p.activate(m.gen)
 }
 
@@ -152,6 +158,9 @@ func (p *parent) startWork(m *child) {
 		}
 	}
 	m.state = imsg.Running
+	if m.lasting && p.elder != nil {
+		p.introduce(m)
+	}
 	m.tell(&imsg.Start{})
 	p.family.dirty = true
 	if m.lasting && p.dumps.wanted {

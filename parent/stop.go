@@ -122,6 +122,9 @@ func (p *parent) stop(now bool) {
 	if !p.stopping {
 		p.stopping = true
 		p.notify.Stopping()
+		if p.heir != nil {
+			p.abandonHeir(p.heir, errStopping)
+		}
 		if p.coming != nil {
 			p.abort(p.coming, errStopping)
 		}

@@ -71,10 +71,13 @@ func main() {
 // inside is a process the parent or Detach has started.
 func inside(args []string) int {
 	if args[0] == imsg.Parent.String() {
-		if len(args) != 2 {
-			return exitFailure
+		switch {
+		case len(args) == 2:
+			return run(parent.Options{Config: args[1], Started: os.NewFile(3, "started")})
+		case len(args) > 2 && args[2] == "heir":
+			return run(parent.Options{Config: args[1], Heir: true, Foreground: len(args) > 3})
 		}
-		return run(args[1], false, os.NewFile(3, "started"))
+		return exitFailure
 	}
 	room, link, root, err := spawn.Enter(args)
 	if err == nil {
@@ -94,7 +97,7 @@ func start(file string, foreground bool) int {
 		return complain(err)
 	}
 	if foreground {
-		return run(file, true, nil)
+		return run(parent.Options{Config: file, Foreground: true})
 	}
 	// What is wrong with the file is best said before anything is started.
 	_, warnings, err := config.Read(file)
@@ -109,12 +112,10 @@ func start(file string, foreground bool) int {
 	return status
 }
 
-func run(file string, foreground bool, started *os.File) int {
-	err := parent.Run(parent.Options{
-		Config: file, Foreground: foreground, Started: started,
-		Version: programVersion(), CompileDate: programDate(), Filter: openFilter, Load: process.Load,
-		Kernel: kernel, Without: without,
-	})
+func run(o parent.Options) int {
+	o.Version, o.CompileDate, o.Filter = programVersion(), programDate(), openFilter
+	o.Load, o.Kernel, o.Without = process.Load, kernel, without
+	err := parent.Run(o)
 	if bad := new(config.Invalid); errors.As(err, &bad) {
 		return badConfig(bad.Err)
 	}

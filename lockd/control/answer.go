@@ -45,6 +45,8 @@ func (o *operator) answer(r link.Request) (give func()) {
 		return foundAside(s.House, r, m, StoreTurn, func() (*imsg.Done, error) { return s.resetRate(m), nil })
 	case *imsg.ReloadNow:
 		return found(r, m, func() (*imsg.Done, error) { return askParent(s, &imsg.Reload{}, reloadTime) })
+	case *imsg.UpgradeNow:
+		return found(r, m, func() (*imsg.Done, error) { return askParent(s, &imsg.Upgrade{}, reloadTime) })
 	case *imsg.StopNow:
 		return found(r, m, func() (*imsg.Done, error) { return askParent(s, &imsg.Stop{Now: m.Now}, stopTime) })
 	}

@@ -95,6 +95,8 @@ func (o *operator) logOrder(m imsg.Message) {
 		}
 	case *imsg.ReloadNow:
 		order = "reload"
+	case *imsg.UpgradeNow:
+		order = "upgrade"
 	case *imsg.StopNow:
 		order = "stop"
 		if m.Now {

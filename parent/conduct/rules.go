@@ -33,6 +33,7 @@ var rules = []rule{
 	{message: &imsg.Sockets{}, working: true, pace: imsg.Pace{Burst: 4096, Every: 500 * time.Microsecond}, weight: socketsWanted},
 	// An operator need not wait until lockd has started.
 	{message: &imsg.Reload{}, pace: twice(imsg.Orders)},
+	{message: &imsg.Upgrade{}, pace: twice(imsg.Orders)},
 	{message: &imsg.Stop{}, pace: twice(imsg.Orders)},
 }
 

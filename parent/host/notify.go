@@ -27,7 +27,32 @@ type Notifier struct {
 	Watchdog time.Duration // how often KeepAlive is due, 0: never
 
 	telling sync.Mutex // held while something is on its way
+	usec    string     // WATCHDOG_USEC
+	silent  bool       // another process speaks for the service
 }
+
+// Environment is what a program that takes over from us must be started with: the service
+// manager's words for us hold for it.
+func (n *Notifier) Environment() []string {
+	env := os.Environ()
+	if n.usec != "" {
+		env = append(env, "WATCHDOG_USEC="+n.usec)
+	}
+	return env
+}
+
+// MainProcess says that another process is the service's, whose word counts from now on;
+// ours is not heard any more.
+func (n *Notifier) MainProcess(pid int) {
+	n.tell("MAINPID=" + strconv.Itoa(pid))
+	n.Silence()
+}
+
+// Silence has nothing be told any more, until Speak.
+func (n *Notifier) Silence() { n.silent = true }
+
+// Speak ends Silence.
+func (n *Notifier) Speak() { n.silent = false }
 
 // minWatchdog is the shortest time after which a sign of life may be missed.
 const minWatchdog = time.Millisecond
@@ -41,7 +66,10 @@ func NewNotifier() (*Notifier, error) {
 	if limit != 0 && (limit < minWatchdog || strconv.FormatInt(limit.Microseconds(), 10) != text) {
 		limit, err = 0, fmt.Errorf("signs of life each %q microseconds cannot be given", text)
 	}
-	return &Notifier{Watchdog: limit / 2}, err
+	if limit == 0 {
+		text = ""
+	}
+	return &Notifier{Watchdog: limit / 2, usec: text}, err
 }
 
 // ScriptEnvironment is the daemon's without the service manager's socket, so that
@@ -53,6 +81,9 @@ func ScriptEnvironment() []string {
 // tell is bounded here, for SdNotify waits until there is room in the service
 // manager's queue. What comes while something waits there is lost.
 func (n *Notifier) tell(state string) error {
+	if n.silent {
+		return nil
+	}
 	if !n.telling.TryLock() {
 		return errors.New("it does not read")
 	}

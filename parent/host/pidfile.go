@@ -18,6 +18,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// The octets of the lock file that are locked. The daemon that runs has the first. One
+// that starts takes both for a moment, and one that takes over from it the second until
+// the first is free: nobody else can come between them.
+const (
+	lockRuns = iota
+	lockHeir
+	lockSize
+)
+
 // PidFile is the right to write a pid file, as long as this process lives.
 type PidFile struct {
 	LeftBehind bool // a pid file is there: its daemon did not end as it should
@@ -36,7 +45,26 @@ const maxTries = 10
 // LockPidFile takes the lock beside path; it is an error if another daemon has it. The
 // pid file stays as it is until Write: should we not start after all, it may be a
 // daemon's that knows of no lock.
-func LockPidFile(path string) (_ *PidFile, err error) {
+func LockPidFile(path string) (*PidFile, error) {
+	return lockPidFile(path, func(f *os.File) error {
+		if err := setLock(f, syscall.F_WRLCK, lockRuns, lockSize); err != nil {
+			return err
+		}
+		return setLock(f, syscall.F_UNLCK, lockHeir, 1)
+	})
+}
+
+// InheritPidFile takes the right to have path when the daemon that has it gives it up:
+// Take does then.
+func InheritPidFile(path string) (*PidFile, error) {
+	p, err := lockPidFile(path, func(f *os.File) error { return setLock(f, syscall.F_WRLCK, lockHeir, 1) })
+	if err == nil {
+		p.LeftBehind = false
+	}
+	return p, err
+}
+
+func lockPidFile(path string, take func(*os.File) error) (_ *PidFile, err error) {
 	place, err := OpenPlace(path)
 	if err != nil {
 		return nil, fmt.Errorf("pidfile: %w", err)
@@ -53,7 +81,7 @@ func LockPidFile(path string) (_ *PidFile, err error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := setLock(f); err != nil {
+		if err := take(f); err != nil {
 			f.Close()
 			return nil, err
 		}
@@ -90,10 +118,28 @@ func openLock(p *Place) (*os.File, error) {
 	return nil, fmt.Errorf("%s: somebody else puts files in its place", p.path)
 }
 
-// setLock takes a lock that ends with this process. Of its holder, others than
-// flock(2)'s, the kernel tells the number.
-func setLock(f *os.File) error {
-	l := syscall.Flock_t{Type: syscall.F_WRLCK, Whence: io.SeekStart}
+// Take makes an inherited pid file ours; it is an error if another daemon has it still.
+func (p *PidFile) Take() error {
+	err := setLock(p.lock, syscall.F_WRLCK, lockRuns, 1)
+	if err == nil {
+		err = setLock(p.lock, syscall.F_UNLCK, lockHeir, 1)
+	}
+	if err != nil {
+		return fmt.Errorf("pidfile %s: %w", p.place.path, err)
+	}
+	return p.Write()
+}
+
+// Yield leaves the pid file to the daemon that inherits it.
+func (p *PidFile) Yield() {
+	p.ours = false
+	p.Remove()
+}
+
+// setLock sets or frees a lock on some octets of f that ends with this process. Of its
+// holder, others than flock(2)'s, the kernel tells the number.
+func setLock(f *os.File, what int16, start, n int64) error {
+	l := syscall.Flock_t{Type: what, Whence: io.SeekStart, Start: start, Len: n}
 	err := syscall.FcntlFlock(f.Fd(), syscall.F_SETLK, &l)
 	if !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EACCES) {
 		return err
@@ -104,10 +150,10 @@ func setLock(f *os.File) error {
 	return errors.New("another daemon is running")
 }
 
-// holder returns who has locked f, 0 if nobody has, without locking it for even
-// a moment.
+// holder returns the daemon that runs, 0 if none does, by its lock on f, and without
+// locking it for even a moment.
 func holder(f *os.File) (pid int, err error) {
-	l := syscall.Flock_t{Type: syscall.F_WRLCK, Whence: io.SeekStart}
+	l := syscall.Flock_t{Type: syscall.F_WRLCK, Whence: io.SeekStart, Start: lockRuns, Len: 1}
 	switch err := syscall.FcntlFlock(f.Fd(), syscall.F_GETLK, &l); {
 	case err != nil:
 		return 0, err

@@ -6,6 +6,7 @@ package site
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"time"
 
@@ -59,6 +60,49 @@ func (s *Site) Acquire() (_ *Holdings, err error) {
 		return nil, err
 	}
 	return h, h.assess(s)
+}
+
+// Inherit takes hold of what another family has, and will give up when sessions are served
+// here: until Succeed it is not ours. paths are of the pid file and the control socket, as
+// the other has them.
+func (s *Site) Inherit(set *socket.Set, control, ledger *os.File, pidFile, controlPath string) (*Holdings, error) {
+	h := &Holdings{Listeners: set, Ledger: ledger}
+	for _, f := range []struct{ option, is, was string }{
+		{"pidfile", s.Inside(s.PidFile), pidFile}, {"control_socket", s.Inside(s.Control()), controlPath},
+	} {
+		if f.is != f.was {
+			return nil, fmt.Errorf("%s: needs a restart: it is %s now, and was %s", s.Called(f.option), f.is, f.was)
+		}
+	}
+	gid, err := s.controlGroup()
+	if err != nil {
+		return nil, err
+	}
+	at, err := host.OpenPlace(controlPath)
+	if err != nil {
+		return nil, fmt.Errorf("%s %s: %w", s.Called("control_socket"), controlPath, err)
+	}
+	h.Control = socket.InheritControl(control, at.Folder, at.Name, gid, fs.FileMode(s.ControlPerm))
+	if h.PidFile, err = host.InheritPidFile(pidFile); err != nil {
+		return nil, err
+	}
+	return h, h.assess(s)
+}
+
+// Succeed makes ours what others find a daemon by. It is an error as long as the other
+// family has it.
+func (h *Holdings) Succeed() error {
+	if err := h.PidFile.Take(); err != nil {
+		return err
+	}
+	h.Control.Own()
+	return nil
+}
+
+// Yield leaves what others find us by to a family that inherits it.
+func (h *Holdings) Yield() {
+	h.Control.Yield()
+	h.PidFile.Yield()
 }
 
 // Listen returns the listeners of a site, and finds out whether its sessions can be

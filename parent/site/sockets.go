@@ -44,11 +44,9 @@ func (s *Site) checkOutgoing(listeners []*socket.Listener) error {
 }
 
 // openControl makes the operators' socket.
-func (s *Site) openControl() (control *socket.Control, err error) {
-	path, gid := s.Inside(s.Control()), -1
-	if s.ControlGroup != "" {
-		gid, err = host.FindGroup(s.ControlGroup)
-	}
+func (s *Site) openControl() (control *socket.Control, _ error) {
+	path := s.Inside(s.Control())
+	gid, err := s.controlGroup()
 	if err == nil {
 		control, err = makeControl(path, gid, fs.FileMode(s.ControlPerm))
 	}
@@ -64,4 +62,12 @@ func makeControl(path string, gid int, mode fs.FileMode) (*socket.Control, error
 		return nil, err
 	}
 	return socket.OpenControl(at.Folder, at.Name, gid, mode)
+}
+
+// controlGroup returns the group that the operators' socket is given to, -1: none.
+func (s *Site) controlGroup() (int, error) {
+	if s.ControlGroup == "" {
+		return -1, nil
+	}
+	return host.FindGroup(s.ControlGroup)
 }

@@ -20,6 +20,7 @@ type Control struct {
 
 	folder *os.File // that the name lies in; nil once removed
 	name   string
+	theirs bool // the name is another daemon's
 	gid    int
 	mode   fs.FileMode
 }
@@ -36,11 +37,23 @@ func OpenControl(folder *os.File, name string, gid int, mode fs.FileMode) (c *Co
 	return c, nil
 }
 
+// InheritControl takes over a socket that another daemon has made, as OpenControl would
+// have. Its name is ours from Own on.
+func InheritControl(f, folder *os.File, name string, gid int, mode fs.FileMode) *Control {
+	return &Control{File: f, folder: folder, name: name, theirs: true, gid: gid, mode: mode}
+}
+
+// Own says that the socket's name is ours now.
+func (c *Control) Own() { c.theirs = false }
+
+// Yield leaves the socket's name to another daemon, which has the socket.
+func (c *Control) Yield() { c.theirs = true }
+
 // Mend makes the socket anew if it was shut down for all who hold it (shutdown(2)):
 // unlike a TCP socket it does not listen again. It tells whether that was so. Whom it
 // finds at the other end it leaves at once.
 func (c *Control) Mend() (mended bool, err error) {
-	if c.folder == nil {
+	if c.folder == nil || c.theirs {
 		return false, nil
 	}
 	err = c.inFolder(func() error {
@@ -60,7 +73,7 @@ func (c *Control) Mend() (mended bool, err error) {
 // Remove takes the socket's name away; who serves it goes on to serve those who are
 // connected. It may be called twice, and of nil.
 func (c *Control) Remove() {
-	if c != nil && c.folder != nil {
+	if c != nil && c.folder != nil && !c.theirs {
 		unix.Unlinkat(int(c.folder.Fd()), c.name, 0)
 		c.folder.Close()
 		c.folder = nil

@@ -5,6 +5,7 @@ package socket
 
 import (
 	"net/netip"
+	"os"
 	"slices"
 )
 
@@ -19,6 +20,59 @@ type Set struct {
 func NewSet() (*Set, error) {
 	all, err := given()
 	return &Set{all, make(map[netip.AddrPort]*Listener)}, err
+}
+
+// Bequest is a listener as it is handed to another program.
+type Bequest struct {
+	Configured  netip.AddrPort // the address in the configuration, invalid: the service manager gave it
+	Addr        netip.AddrPort // where it is bound
+	Name        string         // as the service manager calls it
+	Given       bool           // by the service manager
+	Transparent bool           // takes connections that are not for our addresses
+	Open        int            // how many of the sockets, from the first, may be connected to
+	Backlog     int            // of those
+}
+
+// Bequeathed is one with its sockets, which stay the set's.
+type Bequeathed struct {
+	Bequest
+	Sockets []*os.File
+}
+
+// Bequeath returns all of them.
+func (s *Set) Bequeath() (all []Bequeathed) {
+	for _, l := range s.given {
+		all = append(all, Bequeathed{l.bequest(netip.AddrPort{}), slices.Clone(l.sockets)})
+	}
+	for a, l := range s.open {
+		all = append(all, Bequeathed{l.bequest(a), slices.Clone(l.sockets)})
+	}
+	return all
+}
+
+func (l *Listener) bequest(configured netip.AddrPort) Bequest {
+	return Bequest{configured, l.Addr, l.Name, l.given, l.transparent, l.open, l.backlog}
+}
+
+// Inherit makes an empty set, a zero Set, take a listener and its sockets over. More of
+// the same may follow with more sockets.
+func (s *Set) Inherit(b Bequest, sockets []*os.File) {
+	if s.open == nil {
+		s.open = make(map[netip.AddrPort]*Listener)
+	}
+	if l := s.open[b.Configured]; l != nil && !b.Given {
+		l.sockets = append(l.sockets, sockets...)
+		return
+	}
+	l := &Listener{
+		Addr: b.Addr, Name: b.Name, given: b.Given, transparent: b.Transparent,
+		sockets: sockets, open: b.Open, backlog: b.Backlog,
+	}
+	if b.Given {
+		s.given = append(s.given, l)
+	} else {
+		s.open[b.Configured] = l
+	}
 }
 
 // Given tells whether they are: then none is ever opened here.

@@ -27,7 +27,7 @@ type Orphans struct {
 	// Later has that goroutine do something after a while.
 	Later func(time.Duration, func())
 
-	rooms   map[int]bool // processes whose end is waited for
+	ours    map[int]bool // processes whose end is waited for
 	last    time.Time    // a look
 	due     bool         // another
 	said    map[int]bool // those that were named in the log
@@ -44,17 +44,17 @@ func (o *Orphans) Adopt() error {
 	return host.AdoptOrphans()
 }
 
-// Expect says that a process is a room, whose end is waited for by others.
-func (o *Orphans) Expect(room *Process) {
-	if o.rooms == nil {
-		o.rooms = make(map[int]bool)
+// Expect says that a process is one of ours, whose end is waited for by others.
+func (o *Orphans) Expect(pid int) {
+	if o.ours == nil {
+		o.ours = make(map[int]bool)
 	}
-	o.rooms[room.PID] = true
+	o.ours[pid] = true
 }
 
-// Ended says that a room has ended, and looks for what it has left behind.
-func (o *Orphans) Ended(room *Process) {
-	delete(o.rooms, room.PID)
+// Ended says that one of ours has ended, and looks for what it has left behind.
+func (o *Orphans) Ended(pid int) {
+	delete(o.ours, pid)
 	o.SweepSoon()
 }
 
@@ -82,7 +82,7 @@ func (o *Orphans) sweep() (found bool) {
 	said := make(map[int]bool)
 	for _, c := range host.Children() {
 		switch {
-		case o.rooms[c.PID]:
+		case o.ours[c.PID]:
 		case c.Ended && c.Reap():
 		case sandbox.Marked(c.PID):
 			found = true

@@ -1,0 +1,218 @@
+// Another program takes over while we run: the heir's side, which is ours when we were
+// started as one. This file owns what we have of the program before us until its last
+// session has ended.
+
+package parent
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"os"
+	"time"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/logs"
+	"github.com/smtp-gated/smtp-gated/parent/heir"
+	"github.com/smtp-gated/smtp-gated/parent/host"
+	"github.com/smtp-gated/smtp-gated/parent/site"
+	"github.com/smtp-gated/smtp-gated/parent/socket"
+)
+
+// estateWait is how long an elder may take to say what it hands over.
+const estateWait = 10 * time.Second
+
+// takeTries is how often its names are tried to be made ours: it gives them up when it has
+// heard that we serve.
+const (
+	takeTries = 100
+	takePause = 100 * time.Millisecond
+)
+
+// elder is the program before this one.
+type elder struct {
+	conn    *heir.Conn
+	control string           // path of the operators' socket
+	links   map[int]*os.File // to its workers, until there is a lockd for them
+	closing []netip.AddrPort // listeners of its that we have no use for
+	yours   bool             // its lockd has ended
+	known   bool             // a lockd of ours knew its workers
+}
+
+// meetElder opens the link to the program before us.
+func meetElder() (*elder, error) {
+	conn, err := heir.Inherited()
+	if err != nil {
+		return nil, err
+	}
+	return &elder{conn: conn, links: make(map[int]*os.File)}, nil
+}
+
+// inherit takes hold of what the program before us hands over.
+func (p *parent) inherit(s *site.Site) (*site.Holdings, error) {
+	h, err := p.readEstate(s)
+	if err != nil {
+		return nil, err
+	}
+	go func() {
+		err := p.elder.conn.Serve(func(m *heir.Message, files []*os.File) {
+			p.post(func() { p.fromElder(m, files) })
+		})
+		p.post(func() { p.onElderGone(err) })
+	}()
+	return h, nil
+}
+
+func (p *parent) readEstate(s *site.Site) (*site.Holdings, error) {
+	e, until := p.elder, time.Now().Add(estateWait)
+	m, _, err := e.conn.Receive(until)
+	if err != nil {
+		return nil, err
+	}
+	if err := heir.Understands(m); err != nil {
+		return nil, err
+	}
+	var listeners socket.Set
+	var control, ledger *os.File
+	for {
+		m, files, err := e.conn.Receive(until)
+		if err != nil {
+			return nil, err
+		}
+		switch {
+		case m.Word == heir.Listener && m.Listener != nil:
+			listeners.Inherit(socket.Bequest(*m.Listener), files)
+		case m.Word == heir.Control && len(files) == 1:
+			e.control, control = m.Path, files[0]
+		case m.Word == heir.Ledger && len(files) == 1:
+			ledger = files[0]
+		case m.Word == heir.Estate && control != nil && ledger != nil:
+			p.numbered = m.Number
+			maps.Copy(p.family.started, m.Started)
+			return s.Inherit(&listeners, control, ledger, m.Path, e.control)
+		default:
+			return nil, fmt.Errorf("what runs hands over something that is not understood: word %d with %d descriptors", m.Word, len(files))
+		}
+	}
+}
+
+// sayReady says that all of our rooms are, but lockd.
+func (p *parent) sayReady() {
+	if err := p.elder.conn.Send(&heir.Message{Word: heir.Ready}); err != nil {
+		p.fail(err)
+	}
+}
+
+// fromElder hears what the program before us says.
+func (p *parent) fromElder(m *heir.Message, files []*os.File) {
+	e := p.elder
+	switch {
+	case m.Word == heir.Worker && len(files) == 1:
+		p.addLink(m.Number, files[0])
+		return
+	case m.Word == heir.Family:
+		p.family.elders, p.family.dirty = m.Members, true
+	case m.Word == heir.Yours && p.coming != nil && !e.yours:
+		e.yours = true
+		p.startLockd(p.coming)
+	case m.Word == heir.Leave:
+		p.succeed(takeTries)
+	}
+	for _, f := range files {
+		f.Close()
+	}
+}
+
+// startLockd starts the room that an heir starts last.
+func (p *parent) startLockd(g *generation) {
+	for i := range rooms {
+		if rooms[i].lasting {
+			if _, err := p.start(&rooms[i], g, 0); err != nil {
+				p.abort(g, err)
+				return
+			}
+		}
+	}
+}
+
+// addLink gives a link to a worker of the program before us to lockd, or keeps it for one.
+func (p *parent) addLink(worker int, f *os.File) {
+	if lockd := p.family.lasting(); lockd != nil {
+		lockd.tell(&imsg.Peer{Room: imsg.Session, Member: worker}, f)
+		f.Close()
+		return
+	}
+	if old := p.elder.links[worker]; old != nil {
+		old.Close()
+	}
+	p.elder.links[worker] = f
+}
+
+// introduce makes a lockd, before it starts work, known to the workers of the program
+// before us. The first one gets the links that are there; another one asks for new ones.
+func (p *parent) introduce(lockd *child) {
+	p.family.dirty = true
+	p.family.tell(lockd.gen)
+	if p.elder.known {
+		_ = p.elder.conn.Send(&heir.Message{Word: heir.Relink}) // who is gone needs none
+	}
+	p.elder.known = true
+	for worker, f := range p.elder.links {
+		lockd.tell(&imsg.Peer{Room: imsg.Session, Member: worker}, f)
+		f.Close()
+	}
+	clear(p.elder.links)
+}
+
+// takeOver says that we serve.
+func (p *parent) takeOver() {
+	if p.elder == nil {
+		return // its end has us succeed
+	}
+	if err := p.elder.conn.Send(&heir.Message{Word: heir.Serving, Closing: p.elder.closing}); err != nil {
+		p.log.Error("take over", "error", err)
+	}
+}
+
+// succeed makes its names ours, with some tries left.
+func (p *parent) succeed(tries int) {
+	if !p.unnamed {
+		return
+	}
+	if err := p.holdings.Succeed(); err != nil {
+		if tries > 0 {
+			p.later(takePause, func() { p.succeed(tries - 1) })
+			return
+		}
+		p.log.Error("take over the names of the program before", "error", err)
+	}
+	p.unnamed = false
+	p.notify.Speak()
+	p.log.Say(logs.LevelNotice, "taken over from the program before")
+	if err := p.notify.Ready("serving"); err != nil {
+		p.log.Warn("no service manager", "error", err)
+	}
+}
+
+// onElderGone is when the program before us has ended.
+func (p *parent) onElderGone(err error) {
+	for _, f := range p.elder.links {
+		f.Close()
+	}
+	p.elder = nil
+	if p.current == nil {
+		p.fail(errors.Join(heir.ErrGone, err))
+		return
+	}
+	p.succeed(takeTries)
+	p.family.elders, p.family.dirty = nil, true
+	p.log.Info("the last session of the program before has ended")
+}
+
+// giveUpHeritage tells the program before us why we do not take over.
+func (p *parent) giveUpHeritage(err error) {
+	if p != nil && p.elder != nil {
+		_ = p.elder.conn.Send(&heir.Message{Word: heir.Failed, Text: host.OneLine(err)})
+	}
+}
