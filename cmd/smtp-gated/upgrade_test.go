@@ -102,7 +102,7 @@ func TestUpgradeGoesOn(t *testing.T) {
 	bothWays(t, func(t *testing.T, rooted bool) {
 		t.Parallel()
 		g, m := rehearse(t, rooted)
-		must(t, g.configure("max_per_host 3\nlock_on never\nratelimit_expiration 1h\nratelimit_messages 2\nratelimit_path "+g.path("run/rates")+"\n", false))
+		must(t, g.configure("max_per_host 3\nlock_on never\nratelimit_expiration 3600\nratelimit_messages 2\nratelimit_path "+g.path("run/rates")+"\n", false))
 		must(t, g.start())
 		long, err := dialGate(g.address(0), "127.0.2.1")
 		must(t, err)
