@@ -69,7 +69,8 @@ type plan struct {
 	rates       string // path of the store of rates, empty: none
 	uid         int
 	load        float64
-	waiting     bool // do not lift the barrier
+	waiting     bool          // do not lift the barrier
+	leaveWait   time.Duration // 0: for ever
 }
 
 // usual is a configuration that refuses nobody in a test of something else.
@@ -105,7 +106,7 @@ func open(t testing.TB, p plan) *house {
 		}
 		defer dir.Close()
 		k := newServer(parent, slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug})), dir, env{
-			now: h.clock.now, uid: p.uid,
+			now: h.clock.now, uid: p.uid, leaveWait: cmp.Or(p.leaveWait, time.Hour),
 		})
 		made <- k
 		return k.serve()

@@ -28,8 +28,9 @@ import (
 
 // env is what lockd asks of the computer it runs on.
 type env struct {
-	now func() time.Time
-	uid int // ours
+	now       func() time.Time
+	uid       int           // ours
+	leaveWait time.Duration // for the workers to go over to another lockd
 }
 
 // server is the room. Each thing that sessions share has an owner, with a lock of its own.
@@ -60,6 +61,11 @@ type server struct {
 	leaving bool // another lockd takes over: the last worker to leave ends us
 }
 
+// leaveWait is for the workers to go over to a lockd that takes over from us. It is longer
+// than one waits for our last answers, and shorter than clients do for admission: one that
+// hangs must not keep the others from it.
+const leaveWait = 3 * time.Second
+
 // lastWrite is how long the end waits for what is left to be written.
 const lastWrite = 30 * time.Second
 
@@ -72,7 +78,7 @@ func Main(f *os.File, dir *os.Root) error {
 	if err != nil {
 		return err
 	}
-	return newServer(p, p.Log(), dir, env{now: time.Now, uid: os.Geteuid()}).serve()
+	return newServer(p, p.Log(), dir, env{now: time.Now, uid: os.Geteuid(), leaveWait: leaveWait}).serve()
 }
 
 func newServer(parent *process.Parent, log *slog.Logger, dir *os.Root, e env) *server {
@@ -188,8 +194,19 @@ func (srv *server) fromParent(r link.Request) {
 		srv.leaving = true
 		srv.leave()
 		srv.mu.Unlock()
+		time.AfterFunc(srv.env.leaveWait, srv.leaveLast)
 	default:
 		r.Close()
+	}
+}
+
+// leaveLast does without the workers that have not gone over: they will, should they live.
+func (srv *server) leaveLast() {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	for w := range srv.workers {
+		srv.log.Warn("worker did not go over to another in time", "member", w.member)
+		w.conn.Close()
 	}
 }
 

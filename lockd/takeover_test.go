@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
@@ -78,4 +79,16 @@ func TestTakeOver(t *testing.T) {
 	if n := heir.server.counters.Entry().Counts[0]; n != 5 {
 		t.Errorf("%d are counted", n)
 	}
+}
+
+// TestTakeOverWithoutSome: a worker that does not go over to another lockd, for it hangs or
+// came late, keeps the first from its end for a while only.
+func TestTakeOverWithoutSome(t *testing.T) {
+	old := open(t, plan{config: usual(), leaveWait: time.Millisecond})
+	old.worker(1)
+	old.Tell(&imsg.Drain{})
+	if err := imsgtest.Receive(t, "its end", old.Ended); err != nil {
+		t.Error(err)
+	}
+	old.Ended <- nil
 }
