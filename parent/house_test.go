@@ -262,6 +262,8 @@ func flood(p *process.Parent, ordered func(string) bool) {
 			}()
 		case *imsg.Reload:
 			floodQuestion(p, m)
+		case *imsg.Upgrade:
+			floodQuestion(p, m)
 		case *imsg.Stop:
 			floodQuestion(p, m)
 		}
