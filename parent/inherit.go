@@ -23,6 +23,10 @@ import (
 // estateWait is how long an elder may take to say what it hands over.
 const estateWait = 10 * time.Second
 
+// relinkWait is how long an elder may take to link its workers to another lockd: less than
+// clients wait for admission.
+const relinkWait = 2 * time.Second
+
 // takeTries is how often its names are tried to be made ours: it gives them up when it has
 // heard that we serve.
 const (
@@ -38,6 +42,7 @@ type elder struct {
 	closing []netip.AddrPort // listeners of its that we have no use for
 	yours   bool             // its lockd has ended
 	known   bool             // a lockd of ours knew its workers
+	linking *child           // another lockd, which does not yet
 }
 
 // meetElder opens the link to the program before us.
@@ -116,8 +121,13 @@ func (p *parent) fromElder(m *heir.Message, files []*os.File) {
 	case m.Word == heir.Yours && p.coming != nil && !e.yours:
 		e.yours = true
 		p.startLockd(p.coming)
+	case m.Word == heir.Linked:
+		e.linked(e.linking)
 	case m.Word == heir.Leave:
 		p.succeed(takeTries)
+		if m.Reload {
+			p.reload(nil)
+		}
 	}
 	for _, f := range files {
 		f.Close()
@@ -149,20 +159,36 @@ func (p *parent) addLink(worker int, f *os.File) {
 	p.elder.links[worker] = f
 }
 
-// introduce makes a lockd, before it starts work, known to the workers of the program
-// before us. The first one gets the links that are there; another one asks for new ones.
+// introduce makes a lockd known to the workers of the program before us, and lets it work
+// then: what they have counts for its limits. The first one gets the links that are there;
+// for another one new ones are asked for.
 func (p *parent) introduce(lockd *child) {
+	e := p.elder
 	p.family.dirty = true
 	p.family.tell(lockd.gen)
-	if p.elder.known {
-		_ = p.elder.conn.Send(&heir.Message{Word: heir.Relink}) // who is gone needs none
-	}
-	p.elder.known = true
-	for worker, f := range p.elder.links {
+	for worker, f := range e.links {
 		lockd.tell(&imsg.Peer{Room: imsg.Session, Member: worker}, f)
 		f.Close()
 	}
-	clear(p.elder.links)
+	clear(e.links)
+	e.linking = lockd
+	if !e.known {
+		e.known = true
+		e.linked(lockd)
+		return
+	}
+	if err := e.conn.Send(&heir.Message{Word: heir.Relink}); err != nil { // it ends
+		e.linked(lockd)
+	}
+	p.later(relinkWait, func() { e.linked(lockd) })
+}
+
+// linked lets a lockd work that the workers of the program before us know.
+func (e *elder) linked(lockd *child) {
+	if lockd != nil && e.linking == lockd {
+		e.linking = nil
+		lockd.tell(&imsg.Start{})
+	}
 }
 
 // takeOver says that we serve.
@@ -189,17 +215,27 @@ func (p *parent) succeed(tries int) {
 	}
 	p.unnamed = false
 	p.notify.Speak()
+	if p.stopping { // asked to, since we have said that we serve
+		p.notify.Stopping()
+		p.holdings.RemoveNames()
+		return
+	}
 	p.log.Say(logs.LevelNotice, "taken over from the program before")
 	if err := p.notify.Ready("serving"); err != nil {
 		p.log.Warn("no service manager", "error", err)
 	}
 }
 
+// awaitsNames tells, when the last room has ended, whether our own end must wait for the
+// names of the program before, which leaves them to us: nobody else would remove them.
+func (p *parent) awaitsNames() bool { return p.unnamed && p.current != nil && p.elder != nil }
+
 // onElderGone is when the program before us has ended.
 func (p *parent) onElderGone(err error) {
 	for _, f := range p.elder.links {
 		f.Close()
 	}
+	p.elder.linked(p.elder.linking)
 	p.elder = nil
 	if p.current == nil {
 		p.fail(errors.Join(heir.ErrGone, err))

@@ -15,7 +15,7 @@ import (
 // linked tells whether two rooms share a link. Rooms of one generation talk to
 // each other and to the lasting room; only the newest script runner gets work.
 func (p *parent) linked(a, b *child) bool {
-	if !a.linked(b.Name) {
+	if !a.linked(b.Name) || a.leaves() || b.leaves() {
 		return false
 	}
 	if a.newest || b.newest {
@@ -23,6 +23,10 @@ func (p *parent) linked(a, b *child) bool {
 	}
 	return a.lasting || b.lasting || a.gen == b.gen
 }
+
+// leaves tells of lockd that another program's takes over from it: it ends behind the last
+// worker, and must get no other.
+func (m *child) leaves() bool { return m.lasting && m.state == imsg.Draining }
 
 func (p *parent) link(a, b *child) {
 	one, two, err := link.Pair()

@@ -77,7 +77,8 @@ type parent struct {
 	orphans   spawn.Orphans
 	reloads   reloads
 	dumps     dumps
-	stopping  bool
+	stopping  bool      // nobody new is accepted
+	asked     bool      // to stop
 	forced    bool      // end without waiting for sessions
 	lastAsked time.Time // the rooms, whether they work
 	noSink    string    // why the log was not opened again, when last it was tried
@@ -285,7 +286,7 @@ func (p *parent) signalled(s os.Signal) {
 		p.upgrade(nil)
 	default:
 		p.log.Say(logs.LevelNotice, "asked to stop", "signal", s)
-		p.stop(p.stopping)
+		p.stop(p.asked)
 	}
 }
 

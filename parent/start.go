@@ -158,10 +158,15 @@ func (p *parent) startWork(m *child) {
 		}
 	}
 	m.state = imsg.Running
+	if m.serves && p.heir != nil && p.heir.handing {
+		p.tellFamily(p.heir)
+		p.linkWorker(p.heir, m)
+	}
 	if m.lasting && p.elder != nil {
 		p.introduce(m)
+	} else {
+		m.tell(&imsg.Start{})
 	}
-	m.tell(&imsg.Start{})
 	p.family.dirty = true
 	if m.lasting && p.dumps.wanted {
 		p.dump()

@@ -9,6 +9,7 @@ import (
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/logs"
+	"github.com/smtp-gated/smtp-gated/parent/heir"
 	"github.com/smtp-gated/smtp-gated/parent/spawn"
 )
 
@@ -119,6 +120,7 @@ func (p *parent) gone(g *generation) bool {
 // stop ends the family: nobody new, then, after the last session or at once if
 // now, nobody at all.
 func (p *parent) stop(now bool) {
+	p.asked = true
 	if !p.stopping {
 		p.stopping = true
 		p.notify.Stopping()
@@ -128,7 +130,13 @@ func (p *parent) stop(now bool) {
 		if p.coming != nil {
 			p.abort(p.coming, errStopping)
 		}
-		p.holdings.RemoveNames()
+		switch {
+		case !p.unnamed:
+			p.holdings.RemoveNames()
+		case p.awaitsNames():
+			// It may hang.
+			p.later(takeTries*takePause, func() { p.unnamed = false })
+		}
 		p.reloads.answerAll()(errStopping)
 		closing := p.holdings.Listeners.Close()
 		if p.current != nil {
@@ -137,6 +145,9 @@ func (p *parent) stop(now bool) {
 	}
 	if now && !p.forced {
 		p.forced = true
+		if p.elder != nil && p.current != nil {
+			_ = p.elder.conn.Send(&heir.Message{Word: heir.End}) // it may have ended
+		}
 		for _, m := range p.family.all() {
 			m.dismiss()
 		}
@@ -146,7 +157,7 @@ func (p *parent) stop(now bool) {
 // dismissAll dismisses the rooms in the order in which they are needed no more.
 func (p *parent) dismissAll() {
 	if len(p.family.children) == 0 {
-		if p.orphans.Left() {
+		if p.awaitsNames() || p.orphans.Left() {
 			return
 		}
 		p.log.Say(logs.LevelNotice, "stopped")

@@ -146,6 +146,11 @@ func (p *parent) fromHeir(s *succession, m *heir.Message) {
 		p.leave(s, m.Closing)
 	case heir.Relink:
 		p.linkWorkers(s)
+		_ = s.conn.Send(&heir.Message{Word: heir.Linked}) // she waits for a while only
+	case heir.End:
+		if s.serving {
+			p.stop(true)
+		}
 	case heir.Failed:
 		s.reason = m.Text
 	}
@@ -161,6 +166,7 @@ func (p *parent) handOver(s *succession) {
 	s.asked(nil)
 	s.asked = nil
 	s.handing = true
+	p.log.Say(logs.LevelNotice, "upgrade: the other program is ready")
 	p.later(heirServing, func() {
 		if !s.serving {
 			p.abandonHeir(s, errors.New("it does not serve"))
@@ -171,23 +177,27 @@ func (p *parent) handOver(s *succession) {
 	lockd.tell(&imsg.Drain{})
 }
 
-// linkWorkers links our workers to the heir's lockd.
+// linkWorkers links our workers to the heir's lockd, which must have heard of them.
 func (p *parent) linkWorkers(s *succession) {
 	p.family.started[imsg.Lockd] = max(p.family.started[imsg.Lockd], s.lockd)
+	p.tellFamily(s)
 	for _, m := range p.family.all() {
-		if !m.serves || m.state == imsg.Starting || m.stopping {
-			continue
+		if m.serves && m.state != imsg.Starting && !m.stopping {
+			p.linkWorker(s, m)
 		}
-		one, two, err := link.Pair()
-		if err == nil {
-			m.tell(&imsg.Peer{Room: imsg.Lockd, Member: s.lockd}, one)
-			err = s.conn.Send(&heir.Message{Word: heir.Worker, Number: m.number}, two)
-			one.Close()
-			two.Close()
-		}
-		if err != nil {
-			p.log.Error("link a room to the other program's", "room", m.Name, "member", m.number, "error", err)
-		}
+	}
+}
+
+func (p *parent) linkWorker(s *succession, m *child) {
+	one, two, err := link.Pair()
+	if err == nil {
+		m.tell(&imsg.Peer{Room: imsg.Lockd, Member: s.lockd}, one)
+		err = s.conn.Send(&heir.Message{Word: heir.Worker, Number: m.number}, two)
+		one.Close()
+		two.Close()
+	}
+	if err != nil {
+		m.log.Error("link a room to the other program's", "error", err)
 	}
 }
 
@@ -220,7 +230,8 @@ func (p *parent) leave(s *succession, closing []netip.AddrPort) {
 	p.log.Say(logs.LevelNotice, "another program has taken over", "pid", s.process.Pid)
 	p.notify.MainProcess(s.process.Pid)
 	p.holdings.Yield()
-	if err := s.conn.Send(&heir.Message{Word: heir.Leave}); err != nil {
+	reload := len(p.reloads.asked) > 0 // it may have read the file before that changed
+	if err := s.conn.Send(&heir.Message{Word: heir.Leave, Reload: reload}); err != nil {
 		p.log.Error("leave to the other program", "error", err)
 	}
 	p.stopping = true
@@ -247,13 +258,22 @@ func (p *parent) abandonHeir(s *succession, err error) {
 	if s.asked != nil {
 		s.asked(err)
 	}
-	if s.handing && !slices.ContainsFunc(p.family.children, func(m *child) bool { return m.lasting }) {
+	if !s.handing {
+		return
+	}
+	switch i := slices.IndexFunc(p.family.children, func(m *child) bool { return m.lasting }); {
+	case i < 0:
 		p.restoreLockd()
+	case p.family.children[i].leaves():
+		p.family.children[i].Dismiss() // whoever is linked to it still; its end has it replaced
 	}
 }
 
 // restoreLockd starts ours again that had ended for another's.
 func (p *parent) restoreLockd() {
+	if p.forced {
+		return
+	}
 	i := slices.IndexFunc(rooms, func(r room) bool { return r.lasting })
 	if _, err := p.start(&rooms[i], p.current, 0); err != nil {
 		p.log.Error("replace room", "room", rooms[i].Name, "error", err)

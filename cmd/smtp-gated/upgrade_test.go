@@ -79,14 +79,15 @@ func (g *gate) ctl(args ...string) (string, error) {
 	return string(out), err
 }
 
-// ownProgram is a stage whose program may be replaced.
+// ownProgram is a stage whose program may be replaced. FOLDER in its configuration is where
+// the daemon may write.
 func ownProgram(t *testing.T, rooted bool, configuration string) (*gate, *msa) {
 	t.Helper()
 	g, m := rehearse(t, rooted)
 	g.daemon = g.path("daemon")
 	// Not by ourselves: a process that is just being started would have it open.
 	must(t, exec.Command("cp", program("smtp-gated"), g.daemon).Run())
-	must(t, g.configure(configuration, false))
+	must(t, g.configure(strings.ReplaceAll(configuration, "FOLDER", g.path("run")), false))
 	must(t, g.start())
 	return g, m
 }

@@ -37,7 +37,9 @@ const (
 	Leave                    // elder: the names are hers
 	Family                   // elder: his rooms that are left
 	Relink                   // heir: her lockd is another one, each Worker please again
+	Linked                   // elder: that was each
 	Failed                   // heir: why she gives up
+	End                      // heir: she ends at once, and so should he
 )
 
 // Message is what is said: Word says which of the others count.
@@ -52,6 +54,7 @@ type Message struct {
 	Number   int               `msgpack:",omitempty"` // Estate: of the generation in force; Worker: of the worker
 	Members  []imsg.Member     `msgpack:",omitempty"` // Family
 	Closing  []netip.AddrPort  `msgpack:",omitempty"` // Serving: listeners that she has no use for
+	Reload   bool              `msgpack:",omitempty"` // Leave: he was asked to reload while she took over
 	Text     string            `msgpack:",omitempty"` // Failed
 }
 

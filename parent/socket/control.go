@@ -46,8 +46,12 @@ func InheritControl(f, folder *os.File, name string, gid int, mode fs.FileMode) 
 // Own says that the socket's name is ours now.
 func (c *Control) Own() { c.theirs = false }
 
-// Yield leaves the socket's name to another daemon, which has the socket.
-func (c *Control) Yield() { c.theirs = true }
+// Yield leaves the socket to another daemon, which has it: when that ends nobody must
+// seem to listen there.
+func (c *Control) Yield() {
+	c.theirs = true
+	c.File.Close()
+}
 
 // Mend makes the socket anew if it was shut down for all who hold it (shutdown(2)):
 // unlike a TCP socket it does not listen again. It tells whether that was so. Whom it
