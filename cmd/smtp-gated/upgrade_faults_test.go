@@ -57,13 +57,7 @@ func hold(t *testing.T, rooted bool, stage, configuration string) *handover {
 		h.heir = heirOf(g.log(), h.elder, 1)
 		return h.heir > 0
 	}))
-	t.Cleanup(func() {
-		for _, pid := range []int{h.elder, h.heir} {
-			if !gone(pid) {
-				syscall.Kill(pid, syscall.SIGKILL)
-			}
-		}
-	})
+	t.Cleanup(h.endHeirs)
 	switch stage {
 	case ready:
 		must(t, h.letGo())
@@ -74,6 +68,22 @@ func hold(t *testing.T, rooted bool, stage, configuration string) *handover {
 	}
 	h.family = slices.Concat(offspring(h.elder), offspring(h.heir))
 	return h
+}
+
+// endHeirs ends those that a test which has failed leaves.
+func (h *handover) endHeirs() {
+	for line := range strings.Lines(h.log()) {
+		_, text, found := strings.Cut(line, "another program gets ready")
+		_, number, _ := strings.Cut(text, "pid=")
+		pid, err := strconv.Atoi(strings.TrimSpace(number))
+		if !found || err != nil || gone(pid) {
+			continue
+		}
+		// Nobody else who may have its number by now.
+		if args, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)); strings.Contains(string(args), h.dir) {
+			syscall.Kill(pid, syscall.SIGKILL)
+		}
+	}
 }
 
 // letGo has the heir begin.
@@ -143,7 +153,7 @@ func childrenOf(pid int) (all []int) {
 	tasks, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
 	for _, task := range tasks {
 		text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%s/children", pid, task.Name()))
-		for _, word := range strings.Fields(string(text)) {
+		for word := range strings.FieldsSeq(string(text)) {
 			child, _ := strconv.Atoi(word)
 			all = append(all, child)
 		}
@@ -423,7 +433,7 @@ func TestGivenSocketsPassOn(t *testing.T) {
 	bothWays(t, func(t *testing.T, rooted bool) {
 		t.Parallel()
 		g, m := rehearse(t, rooted)
-		must(t, g.configure(busy, false))
+		must(t, g.configure(busy+"connect_queue 128\n", false))
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		must(t, err)
 		defer l.Close()
@@ -432,6 +442,7 @@ func TestGivenSocketsPassOn(t *testing.T) {
 		must(t, g.start(f))
 		f.Close()
 		h := &handover{gate: g, t: t, server: m}
+		t.Cleanup(h.endHeirs)
 		_, err = g.whole(0)
 		must(t, err)
 		h.refusesAnother()
