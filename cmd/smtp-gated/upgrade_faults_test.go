@@ -546,3 +546,52 @@ func costOf(t *testing.T, g *gate) (c cost) {
 	}
 	return c
 }
+
+// TestElderDrains: a worker of the program before that dies, at any stage, costs its own
+// sessions alone; the other reloads meanwhile; and drain_timeout ends who stays.
+func TestElderDrains(t *testing.T) {
+	for _, stage := range []string{ready, taken} {
+		t.Run(stage, func(t *testing.T) {
+			bothWays(t, func(t *testing.T, rooted bool) {
+				t.Parallel()
+				h := hold(t, rooted, stage, busy+"drain_timeout 5s\n")
+				var idle []*client
+				for range 6 { // each worker has some
+					c, err := dialGate(h.address(0), "127.0.3.3")
+					must(t, err)
+					defer c.conn.Close()
+					idle = append(idle, c)
+				}
+				for _, child := range childrenOf(h.elder) {
+					name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", child))
+					if strings.TrimSpace(string(name)) == "smtp-gated-sess" {
+						must(t, syscall.Kill(child, syscall.SIGKILL))
+						break
+					}
+				}
+				h.goOn()
+				if h.pid == h.elder {
+					must(t, h.follow(h.elder))
+				}
+				for i := range 2 {
+					must(t, h.configure(fmt.Sprintf("%sdrain_timeout 5s\nworkers %d\nbind_address 127.0.0.%d\n", busy, 3-i, 2-i), false))
+					must(t, syscall.Kill(h.heir, syscall.SIGHUP))
+					must(t, eventually("it does not reload", func() bool {
+						h.forget()
+						return strings.Count(h.log(), fmt.Sprintf("smtp-gated[%d]: ready ", h.heir)) == i+2
+					}))
+					must(t, sendClean(h.gate))
+				}
+				for _, c := range idle {
+					for err := error(nil); err == nil; { // its greeting, 421, or nothing any more
+						_, err = c.reply()
+					}
+				}
+				h.sits.send(".") // it has a message under way, if it lives
+				h.sits.reply()
+				h.sits.conn.Close()
+				h.heirServesAlone()
+			})
+		})
+	}
+}
