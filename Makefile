@@ -39,7 +39,7 @@ MTAS = /var/tmp/smtp-gated-mtas
 
 # Once is enough, without the race detector, for tests that only put another
 # server behind the same relay or before it, or test what is built without it.
-ONCE = TestDifferentialReal|TestAddressesOfRealServers|TestRelaysSend|TestInstall|TestRemote$$|TestLiars|TestOlderKernels|TestMissingWord|TestIntruder
+ONCE = TestDifferentialReal|TestAddressesOfRealServers|TestRelaysSend|TestInstall|TestRemote$$|TestLiars|TestOlderKernels|TestMissingWord|TestIntruder|TestUpgradeIsSignalled|TestUpgradesCostNothing|TestGivenSocketsPassOn|TestElderDrains
 
 test:
 	.ci/packages $(MTAS)

@@ -476,7 +476,7 @@ func TestGivenSocketsPassOn(t *testing.T) {
 				must(t, c.quit())
 			}
 			must(t, g.follow(old))
-			must(t, eventually("the old one does not end", func() bool { g.forget(); return gone(old) }))
+			must(t, g.alone(old))
 			h.refusesAnother()
 			must(t, crowd.moves())
 		}
@@ -507,7 +507,7 @@ func TestUpgradesCostNothing(t *testing.T) {
 			old := g.pid
 			must(t, g.signal(syscall.SIGUSR2))
 			must(t, g.follow(old))
-			must(t, eventually("the old one does not end", func() bool { g.forget(); return gone(old) }))
+			must(t, g.alone(old))
 		}
 		var after cost
 		err := eventually("more is needed than before", func() bool {
