@@ -12,6 +12,7 @@ import (
 	"os"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -73,7 +74,9 @@ const ownerWrites fs.FileMode = 0o200
 
 // create makes a file that no sweep removes. Until it is locked it looks like a
 // left-over to a worker that starts just then: what counts is that the file
-// still has its name once the lock is ours.
+// still has its name once the lock is ours. A sweep that has it is about to remove that
+// name, and must not meet another file of ours there; one who could keep it may do so for
+// ever.
 func create(name string, perm fs.FileMode) (*os.File, error) {
 	for range maxTries {
 		f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL|syscall.O_NOFOLLOW, perm&^ownerWrites)
@@ -81,27 +84,33 @@ func create(name string, perm fs.FileMode) (*os.File, error) {
 			return nil, fmt.Errorf("make spool: %w", err)
 		}
 		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if err == unix.EWOULDBLOCK { // a sweep's, or of one who could keep it
-			f.Close()
-			os.Remove(name)
-			continue
+		for range sweepTries {
+			if err != unix.EWOULDBLOCK || !isNamed(f, name) {
+				break
+			}
+			time.Sleep(sweepPause)
+			err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		}
-		var st unix.Stat_t
-		if err == nil {
-			err = unix.Fstat(int(f.Fd()), &st)
-		}
-		if err != nil {
-			f.Close()
-			os.Remove(name)
-			return nil, fmt.Errorf("lock spool: %w", err)
-		}
-		if st.Nlink > 0 {
+		named := isNamed(f, name)
+		switch {
+		case err == nil && named:
 			return f, nil
+		case named:
+			os.Remove(name)
 		}
 		f.Close()
+		if err != nil && err != unix.EWOULDBLOCK {
+			return nil, fmt.Errorf("lock spool: %w", err)
+		}
 	}
 	return nil, errors.New("lock spool: somebody else locks what is made")
 }
+
+// A sweep holds a file for a moment, be it a long one.
+const (
+	sweepTries = 10
+	sweepPause = 5 * time.Millisecond
+)
 
 // maxTries bounds how often somebody may get between us and a file.
 const maxTries = 10
@@ -159,6 +168,9 @@ func (p *File) Finish(keep bool) {
 func (p *File) keep(name string) {
 	if p.copyTo(name) == nil {
 		p.kept = name
+		if !isNamed(p.file, p.name) { // nobody could scan the next
+			p.Drop()
+		}
 		return
 	}
 	if os.Rename(p.name, name) != nil {

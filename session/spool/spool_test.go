@@ -34,7 +34,7 @@ func TestLockedByOthers(t *testing.T) {
 			}
 		}
 	}()
-	for range 200 {
+	for range 40 {
 		f, err := create(name, 0o644)
 		if err != nil {
 			continue // a session is put off, no worker waits
@@ -193,4 +193,41 @@ func TestOthersFile(t *testing.T) {
 		}
 	}
 	p.Drop()
+}
+
+// TestCreateWhileSwept: however many workers sweep, a file that was made keeps its name.
+func TestCreateWhileSwept(t *testing.T) {
+	t.Chdir(t.TempDir())
+	stop, ended := make(chan struct{}), make(chan struct{})
+	for range 4 {
+		go func() {
+			defer func() { ended <- struct{}{} }()
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					_ = Sweep(slog.New(slog.DiscardHandler), false)
+				}
+			}
+		}()
+	}
+	for i := range 2000 {
+		var p File
+		if err := p.Begin(fmt.Sprintf("1.%d", i), 0o600, nil); err != nil {
+			t.Error(err)
+			continue
+		}
+		f, err := p.Open()
+		if err != nil {
+			t.Errorf("file %d: %v", i, err)
+		} else {
+			f.Close()
+		}
+		p.Drop()
+	}
+	close(stop)
+	for range 4 {
+		<-ended
+	}
 }
