@@ -25,7 +25,7 @@ import (
 const (
 	// lastWord is for what a process has said, and how it has ended, to be heard when it
 	// is no more.
-	lastWord = 200 * time.Millisecond
+	lastWord = time.Second
 	// heirReady is how long another program may take until its rooms are ready, and
 	// heirServing from when our lockd begins to end until it serves.
 	heirReady   = time.Minute
@@ -120,13 +120,15 @@ func (p *parent) startHeir(done func(error)) error {
 		if err == nil {
 			err = s.conn.Send(estate)
 		}
+		// One that does not listen any more may have said why.
+		serr := s.conn.Serve(func(m *heir.Message, files []*os.File) {
+			p.post(func() { p.fromHeir(s, m) })
+			for _, f := range files { // it has nothing for us
+				f.Close()
+			}
+		})
 		if err == nil {
-			err = s.conn.Serve(func(m *heir.Message, files []*os.File) {
-				p.post(func() { p.fromHeir(s, m) })
-				for _, f := range files { // it has nothing for us
-					f.Close()
-				}
-			})
+			err = serr
 		}
 		// How it ends says more than that it does not listen any more.
 		p.later(spawn.Grace, func() { p.abandonHeir(s, err) })

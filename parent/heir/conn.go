@@ -145,7 +145,9 @@ func (c *Conn) Receive(until time.Time) (*Message, []*os.File, error) {
 	}
 	var n, oobn, flags int
 	err := error(unix.EINTR)
-	for err == unix.EINTR {
+	for reset := false; err == unix.EINTR || err == unix.ECONNRESET && !reset; {
+		// What it did not read is told once; then comes what it has said before.
+		reset = err == unix.ECONNRESET
 		n, oobn, flags, _, err = unix.Recvmsg(int(c.file.Fd()), b, oob, unix.MSG_CMSG_CLOEXEC)
 	}
 	switch {

@@ -226,3 +226,35 @@ func TestUnknownFields(t *testing.T) {
 		t.Errorf("%+v, %v", m, err)
 	}
 }
+
+// TestLastWord: what the other end has said is heard, though it has gone and did not read
+// what was said to it.
+func TestLastWord(t *testing.T) {
+	ours, theirs, err := Pair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := Open(theirs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if err := ours.Send(&Message{Word: Estate}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := conn.Send(&Message{Word: Failed, Text: "why"}); err != nil {
+		t.Fatal(err)
+	}
+	conn.file.Close()
+	if ours.Send(&Message{Word: Estate}) == nil {
+		t.Error("nobody is told that it is gone")
+	}
+	var heard []string
+	if err := ours.Serve(func(m *Message, _ []*os.File) { heard = append(heard, m.Text) }); err != nil {
+		t.Error(err)
+	}
+	if len(heard) != 1 || heard[0] != "why" {
+		t.Errorf("heard %q", heard)
+	}
+}
