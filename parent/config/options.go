@@ -152,7 +152,7 @@ func table(c *Config) []Option {
 		{Name: "spam_max_load", Path: "scan.antispam.max_load", Help: "system load above which nothing is scanned for spam, 0: any", value: as(&c.SpamMaxLoad, 1, float(0, 1e6)).inTOML(0)},
 
 		{Name: "spool_path", Path: "spool.path", Help: "directory for messages while they are scanned; holds nothing else", value: as(&c.SpoolPath, "/var/spool/smtp-gated/msg", path())},
-		{Name: "spool_perm", Path: "spool.perm", Help: "permissions of its files", value: as(&c.SpoolPerm, 0o660, permissions())},
+		{Name: "spool_perm", Path: "spool.perm", Help: "permissions of its files, but that the owner may not write", value: as(&c.SpoolPerm, 0o660, permissions())},
 		{Name: "spool_leave_on", Path: "spool.leave_on", Help: "what a message is kept for", value: as(&c.SpoolLeaveOn, leaveCauses[1].value, many(leaveCauses))},
 
 		{Name: "lock_on", Path: "lock.on", Help: "what a client is locked out for", value: as(&c.LockOn, lockAll, many(lockCauses)).inTOML(imsg.LockVirus)},

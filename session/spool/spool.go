@@ -6,7 +6,6 @@ package spool
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -17,12 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const (
-	// partial ends the name of a file that may be removed once nobody holds its lock.
-	partial = ".part"
-	// copying stands before that in the name of one that is being made to be kept.
-	copying = ".kept"
-)
+// partial ends the name of a file that may be removed once nobody holds its lock.
+const partial = ".part"
 
 // File is a session's spool file. Its zero value has none yet. One goroutine uses it.
 //
@@ -31,7 +26,6 @@ const (
 // of all, and what is scanned is what was written here, whatever has its name.
 type File struct {
 	file  *os.File
-	perm  fs.FileMode
 	name  string // START.N.part
 	size  int64
 	kept  string // START.N
@@ -60,7 +54,7 @@ func (p *File) Begin(id string, perm fs.FileMode, header []byte) error {
 		if err != nil {
 			return err
 		}
-		p.file, p.perm, p.name = f, perm, name
+		p.file, p.name = f, name
 	}
 	if err := p.Write(header); err != nil {
 		p.Drop()
@@ -69,7 +63,7 @@ func (p *File) Begin(id string, perm fs.FileMode, header []byte) error {
 	return nil
 }
 
-// ownerWrites is what nobody gets of the permissions as long as a message is under way.
+// ownerWrites is what nobody gets of the permissions, whatever is asked for.
 const ownerWrites fs.FileMode = 0o200
 
 // create makes a file that no sweep removes. Until it is locked it looks like a
@@ -148,31 +142,20 @@ func same(a, b *os.File) bool {
 	return err == nil && os.SameFile(one, other)
 }
 
-// Finish ends a message: it is kept for good, or not, and the file is emptied for the
+// Finish ends a message: the file keeps its name for good, or is emptied for the
 // next one. Only the first call counts.
 func (p *File) Finish(keep bool) {
 	if !p.dirty || p.file == nil {
 		return
 	}
 	p.dirty = false
-	if keep {
-		p.keep(strings.TrimSuffix(p.name, partial))
-	}
-	if p.file != nil && p.file.Truncate(0) != nil {
-		p.Drop()
-	}
-}
-
-// keep keeps the message under a name, with all of its permissions: in another file, or,
-// if there is no room for that, in this one.
-func (p *File) keep(name string) {
-	if p.copyTo(name) == nil {
-		p.kept = name
-		if !isNamed(p.file, p.name) { // nobody could scan the next
+	if !keep {
+		if p.file.Truncate(0) != nil {
 			p.Drop()
 		}
 		return
 	}
+	name := strings.TrimSuffix(p.name, partial)
 	if os.Rename(p.name, name) != nil {
 		p.Drop() // a scanner may still hold it
 		return
@@ -180,26 +163,6 @@ func (p *File) keep(name string) {
 	p.kept = name
 	p.file.Close()
 	p.file = nil
-}
-
-func (p *File) copyTo(name string) error {
-	unfinished := name + copying + partial
-	f, err := os.OpenFile(unfinished, os.O_WRONLY|os.O_CREATE|os.O_EXCL|syscall.O_NOFOLLOW, p.perm)
-	if err != nil {
-		return err
-	}
-	// Not by the kernel's own ways from file to file, which we may not go.
-	_, err = io.Copy(struct{ io.Writer }{f}, io.NewSectionReader(p.file, 0, p.size))
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = os.Rename(unfinished, name)
-	}
-	if err != nil {
-		os.Remove(unfinished)
-	}
-	return err
 }
 
 // Drop removes the file.
@@ -253,10 +216,10 @@ func Sweep(log *slog.Logger, shared bool) error {
 }
 
 // isPartial tells whether a name is that of an unfinished file of a session's:
-// START.N.part or START.N.kept.part.
+// START.N.part.
 func isPartial(name string) bool {
 	id, ok := strings.CutSuffix(name, partial)
-	start, n, both := strings.Cut(strings.TrimSuffix(id, copying), ".")
+	start, n, both := strings.Cut(id, ".")
 	return ok && both && isNumber(start) && isNumber(n)
 }
 

