@@ -37,7 +37,6 @@ const (
 // elder is the program before this one.
 type elder struct {
 	conn    *heir.Conn
-	control string           // path of the operators' socket
 	links   map[int]*os.File // to its workers, until there is a lockd for them
 	closing []netip.AddrPort // listeners of its that we have no use for
 	yours   bool             // its lockd has ended
@@ -80,6 +79,7 @@ func (p *parent) readEstate(s *site.Site) (*site.Holdings, error) {
 	}
 	var listeners socket.Set
 	var control, ledger *os.File
+	var controlPath string
 	for {
 		m, files, err := e.conn.Receive(until)
 		if err != nil {
@@ -89,13 +89,13 @@ func (p *parent) readEstate(s *site.Site) (*site.Holdings, error) {
 		case m.Word == heir.Listener && m.Listener != nil:
 			listeners.Inherit(socket.Bequest(*m.Listener), files)
 		case m.Word == heir.Control && len(files) == 1:
-			e.control, control = m.Path, files[0]
+			controlPath, control = m.Path, files[0]
 		case m.Word == heir.Ledger && len(files) == 1:
 			ledger = files[0]
 		case m.Word == heir.Estate && control != nil && ledger != nil:
 			p.numbered = m.Number
 			maps.Copy(p.family.started, m.Started)
-			return s.Inherit(&listeners, control, ledger, m.Path, e.control)
+			return s.Inherit(&listeners, control, ledger, m.Path, controlPath)
 		default:
 			return nil, fmt.Errorf("what runs hands over something that is not understood: word %d with %d descriptors", m.Word, len(files))
 		}
@@ -136,13 +136,8 @@ func (p *parent) fromElder(m *heir.Message, files []*os.File) {
 
 // startLockd starts the room that an heir starts last.
 func (p *parent) startLockd(g *generation) {
-	for i := range rooms {
-		if rooms[i].lasting {
-			if _, err := p.start(&rooms[i], g, 0); err != nil {
-				p.abort(g, err)
-				return
-			}
-		}
+	if _, err := p.start(lasting(), g, 0); err != nil {
+		p.abort(g, err)
 	}
 }
 

@@ -153,6 +153,11 @@ var rooms = []room{
 
 func asksRouter(c *config.Config) bool { return c.Mode.Remote() }
 
+// lasting is the row of the room that there is one of for all generations.
+func lasting() *room {
+	return &rooms[slices.IndexFunc(rooms, func(r room) bool { return r.lasting })]
+}
+
 func one(*site.Site) int { return 1 }
 
 func two(*site.Site) int { return 2 }

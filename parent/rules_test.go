@@ -10,18 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest/impostor"
 )
-
-// toParent are the messages that rooms may say unasked or asked, but for what answers a
-// question: that the link judges.
-func toParent() (all []*imsg.Entry) {
-	for i := range imsg.Table {
-		if e := &imsg.Table[i]; e.To.Has(imsg.Parent) && e.Way != imsg.Answer {
-			all = append(all, e)
-		}
-	}
-	return all
-}
 
 // TestInbox: one that has much to say has one thing in the inbox, and the next is
 // another's.
@@ -51,7 +41,7 @@ func TestInbox(t *testing.T) {
 // TestFlood: a room that says one thing for ever is ended, said once, and nobody else
 // suffers.
 func TestFlood(t *testing.T) {
-	for _, e := range toParent() {
+	for _, e := range impostor.Sayable(imsg.Parent) {
 		room := imsg.Lockd
 		if e.From.Has(imsg.Session) {
 			room = imsg.Session

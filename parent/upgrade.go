@@ -276,9 +276,8 @@ func (p *parent) restoreLockd() {
 	if p.forced {
 		return
 	}
-	i := slices.IndexFunc(rooms, func(r room) bool { return r.lasting })
-	if _, err := p.start(&rooms[i], p.current, 0); err != nil {
-		p.log.Error("replace room", "room", rooms[i].Name, "error", err)
+	if _, err := p.start(lasting(), p.current, 0); err != nil {
+		p.log.Error("replace room", "room", lasting().Name, "error", err)
 		p.later(time.Second, p.restoreLockd)
 	}
 }

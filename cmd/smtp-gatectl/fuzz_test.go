@@ -4,10 +4,7 @@ package main
 
 import (
 	"bytes"
-	"encoding/binary"
-	"net"
 	"net/netip"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,51 +14,8 @@ import (
 	"github.com/vmihailenco/msgpack/v5"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest/impostor"
 )
-
-// said is a body of a message, and of which type.
-type said struct {
-	typ  imsg.Type
-	body []byte
-}
-
-// liar plays a lockd on a control socket that answers each question by what it is told
-// to, and returns the socket's path.
-func liar(f *testing.F, answer *atomic.Pointer[said]) string {
-	path := filepath.Join(f.TempDir(), "control")
-	l, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: path, Net: "unixpacket"})
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.AcceptUnix()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				frame := make([]byte, 1<<16)
-				for {
-					n, err := c.Read(frame)
-					if err != nil || n < imsg.HeaderLen {
-						return
-					}
-					a := answer.Load()
-					// The sender's mark and the question's id stay.
-					head := bytes.Clone(frame[:imsg.HeaderLen])
-					binary.LittleEndian.PutUint16(head, uint16(a.typ))
-					clear(head[8:])
-					if _, err := c.Write(append(head, a.body...)); err != nil {
-						return
-					}
-				}
-			}()
-		}
-	}()
-	return path
-}
 
 // FuzzAnswers: whatever a lockd that has been taken over answers to whatever command, it
 // ends, and what the operator's terminal or program hears is printable lines.
@@ -97,10 +51,10 @@ func FuzzAnswers(f *testing.F) {
 			f.Add(uint8(i), true, uint16(imsg.Row(m).Type), b.Bytes())
 		}
 	}
-	var answer atomic.Pointer[said]
-	socket := liar(f, &answer)
+	var answer atomic.Pointer[impostor.Body]
+	socket := impostor.Lockd(f, &answer)
 	f.Fuzz(func(t *testing.T, which uint8, json bool, typ uint16, body []byte) {
-		answer.Store(&said{imsg.Type(typ), body})
+		answer.Store(&impostor.Body{Type: imsg.Type(typ), Octets: body})
 		command := commands[int(which)%len(commands)]
 		_, out, errs := gatectl(append(slices.Clone(strings.Fields(command)), "--socket", socket, "--json="+strconv.FormatBool(json))...)
 		if out+errs == "" {

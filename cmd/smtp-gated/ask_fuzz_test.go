@@ -2,11 +2,8 @@ package main
 
 import (
 	"bytes"
-	"encoding/binary"
 	"io"
-	"net"
 	"net/netip"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -15,6 +12,7 @@ import (
 	"github.com/vmihailenco/msgpack/v5"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest/impostor"
 )
 
 // shown fails a test whose text is not for a terminal: printable lines.
@@ -47,50 +45,6 @@ func FuzzStateShown(f *testing.F) {
 	})
 }
 
-// said is the body of a message, and of which type.
-type said struct {
-	typ  imsg.Type
-	body []byte
-}
-
-// falseKeeper plays a lockd on a control socket that answers each question by what it is
-// told to, and returns the socket's path.
-func falseKeeper(f *testing.F, answer *atomic.Pointer[said]) string {
-	path := filepath.Join(f.TempDir(), "control")
-	l, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: path, Net: "unixpacket"})
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.AcceptUnix()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				frame := make([]byte, 1<<16)
-				for {
-					n, err := c.Read(frame)
-					if err != nil || n < imsg.HeaderLen {
-						return
-					}
-					a := answer.Load()
-					// The sender's mark and the question's id stay.
-					head := bytes.Clone(frame[:imsg.HeaderLen])
-					binary.LittleEndian.PutUint16(head, uint16(a.typ))
-					clear(head[8:])
-					if _, err := c.Write(append(head, a.body...)); err != nil {
-						return
-					}
-				}
-			}()
-		}
-	}()
-	return path
-}
-
 // FuzzRecordShown: whatever such a lockd answers to -L, that ends, and shows printable
 // lines.
 func FuzzRecordShown(f *testing.F) {
@@ -113,10 +67,10 @@ func FuzzRecordShown(f *testing.F) {
 		}
 		f.Add(uint16(imsg.Row(m).Type), b.Bytes())
 	}
-	var answer atomic.Pointer[said]
-	socket := falseKeeper(f, &answer)
+	var answer atomic.Pointer[impostor.Body]
+	socket := impostor.Lockd(f, &answer)
 	f.Fuzz(func(t *testing.T, typ uint16, body []byte) {
-		answer.Store(&said{imsg.Type(typ), body})
+		answer.Store(&impostor.Body{Type: imsg.Type(typ), Octets: body})
 		var b strings.Builder
 		err := printRecord(&b, socket, "192.0.2.7")
 		if (err == nil) == (b.Len() == 0) {

@@ -224,9 +224,11 @@ func TestUpgradeIsSignalled(t *testing.T) {
 				if s.heir {
 					to = h.heir
 				}
-				for range s.times {
+				for i := range s.times {
 					must(t, syscall.Kill(to, s.what))
-					time.Sleep(10 * time.Millisecond) // two of a kind that wait are one
+					if i+1 < s.times { // two of a kind that wait are one
+						must(t, h.inLog(fmt.Sprintf(`smtp-gated\[%d\]: asked to stop`, to)))
+					}
 				}
 				s.then(h)
 				noneBad(t, h.server)

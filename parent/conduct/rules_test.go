@@ -6,23 +6,13 @@ import (
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest/impostor"
 )
-
-// toParent are the messages that rooms may say unasked or asked, but for what answers a
-// question: that the link judges.
-func toParent() (all []*imsg.Entry) {
-	for i := range imsg.Table {
-		if e := &imsg.Table[i]; e.To.Has(imsg.Parent) && e.Way != imsg.Answer {
-			all = append(all, e)
-		}
-	}
-	return all
-}
 
 // TestRules: every message a room may say has its rule, and each rule holds in every
 // state and against a flood.
 func TestRules(t *testing.T) {
-	for _, e := range toParent() {
+	for _, e := range impostor.Sayable(imsg.Parent) {
 		t.Run(e.Name, func(t *testing.T) {
 			r := ruleFor(e.Type)
 			if r == nil {
@@ -60,7 +50,7 @@ func TestRules(t *testing.T) {
 			expect(c, true, errTooOften)
 		})
 	}
-	if n := len(toParent()); n != len(rules) {
+	if n := len(impostor.Sayable(imsg.Parent)); n != len(rules) {
 		t.Errorf("%d rules for %d messages", len(rules), n)
 	}
 	for name, n := range map[string]int{"none": 0, "fewer than none": math.MinInt, "endless": math.MaxInt} {

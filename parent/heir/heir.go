@@ -45,7 +45,7 @@ const (
 // Message is what is said: Word says which of the others count.
 type Message struct {
 	Word     Word
-	Version  string            `msgpack:",omitempty"` // Hello, Failed: of the program
+	Version  string            `msgpack:",omitempty"` // Hello: of the program
 	Protocol int               `msgpack:",omitempty"` // Hello
 	Language uint64            `msgpack:",omitempty"` // Hello: see Language
 	Listener *ListenerFacts    `msgpack:",omitempty"`
