@@ -23,9 +23,7 @@ func TestAnswerToMessageIsAwaited(t *testing.T) {
 	soon := func(c *imsg.SessionConfig) { c.TimeoutIdle, c.ScanChunks = time.Second, true }
 	text := func(r *rig) {
 		r.data()
-		r.client.say("x\r\n.\r\n")
-		r.natHeaderApart()
-		r.server.hears("x\r\n.\r\n")
+		r.text("x\r\n.\r\n")
 	}
 	over := func(r *rig) {
 		r.t.Helper()

@@ -142,9 +142,8 @@ func TestGenerationEnds(t *testing.T) {
 				r.onScan = func(uint64) { r.Parent.Send(&imsg.Drain{End: true}) }
 			})
 			r.data()
-			r.client.say("evil\r\n.\r\n")
-			r.natHeaderApart()
-			r.server.hears("evil\r\n")
+			r.text("evil\r\n")
+			r.client.say(".\r\n")
 			wait(r.t, r.drains)
 			r.client.hears("550 5.7.1 gate.example msg_virus_found (V)\r\n")
 		}, endEnhanced, false, "CLOSE:TAKEN"},

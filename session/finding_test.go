@@ -14,9 +14,8 @@ func TestSecondEngineCatches(t *testing.T) {
 		r.verdict.Findings = append(r.verdict.Findings, imsg.Finding{Roles: imsg.RoleVirus, Outcome: imsg.Caught, Name: "V"})
 	})
 	r.data()
-	r.client.say("x\r\n.\r\n")
-	r.natHeaderApart()
-	r.server.hears("x\r\n")
+	r.text("x\r\n")
+	r.client.say(".\r\n")
 	r.client.hears("550 5.7.1 gate.example msg_virus_found (V)\r\n")
 	r.server.end()
 	if o := r.offence(); o.Virus != "V" {

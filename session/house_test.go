@@ -447,3 +447,12 @@ func (r *rig) natHeaderApart() {
 	r.natHeader()
 	r.server.hears("\r\n")
 }
+
+// text has the server hear the first lines of a message before the client says more:
+// of one that is cut off it need not get what was on its way.
+func (r *rig) text(lines string) {
+	r.t.Helper()
+	r.client.say(lines)
+	r.natHeaderApart()
+	r.server.hears(lines)
+}

@@ -53,9 +53,7 @@ func TestInfectedClientLeaves(t *testing.T) {
 		}
 	})
 	r.data()
-	r.client.say("evil\r\n")
-	r.natHeaderApart()
-	r.server.hears("evil\r\n")
+	r.text("evil\r\n")
 	r.client.say(".\r\n")
 	if o := r.offence(); o.Virus != "Eicar" {
 		t.Errorf("offence %+v", o)

@@ -29,9 +29,7 @@ func (p *talker) reset() {
 func TestNoLimit(t *testing.T) {
 	r := newRig(t, unlimited)
 	r.data()
-	r.client.say("a\r\n.\r\n")
-	r.natHeaderApart()
-	r.server.hears("a\r\n.\r\n")
+	r.text("a\r\n.\r\n")
 	r.toClient("250 ok\r\n")
 
 	h := newHouse(t, "127.0.0.1:1", unlimited)
@@ -55,11 +53,10 @@ func TestClientEndsQuestion(t *testing.T) {
 		r := newRig(t, unlimited)
 		r.set(func() { r.silent = true })
 		r.data()
-		r.client.say("a\r\n.\r\nQUIT\r\n")
+		r.text("a\r\n")
+		r.client.say(".\r\nQUIT\r\n")
 		r.seen("the scan", func() bool { return len(r.scanned) == 1 })
 		gone(r.house, r.client)
-		r.natHeaderApart()
-		r.server.hears("a\r\n")
 		r.server.end()
 	})
 	t.Run("SPF", func(t *testing.T) {

@@ -232,9 +232,7 @@ func TestServerInterrupts(t *testing.T) {
 func (r *rig) midText() {
 	r.toServer("DATA\r\n")
 	r.toClient("354 go\r\n")
-	r.client.say("some text\r\n")
-	r.natHeaderApart()
-	r.server.hears("some text\r\n")
+	r.text("some text\r\n")
 }
 
 func (r *rig) midChunk() {

@@ -55,10 +55,9 @@ func TestVirusIsCutOff(t *testing.T) {
 		r.verdict = found(imsg.Finding{Outcome: imsg.Caught, Name: "Eicar"}, imsg.Finding{Outcome: imsg.Clean})
 	})
 	r.data()
-	r.client.say("evil\r\n.\r\n")
+	r.text("evil\r\n")
+	r.client.say(".\r\n")
 	r.client.hears("550 5.7.1 gate.example msg_virus_found (Eicar)\r\n")
-	r.natHeaderApart()
-	r.server.hears("evil\r\n")
 	r.server.end()
 	r.client.say("MAIL FROM:<x@y>\r\nRCPT TO:<z>\r\nDATA\r\nRSET\r\nNOOP\r\nEHLO me\r\nHELO\r\nVRFY x\r\nQUIT\r\n")
 	r.client.hears("451 4.3.2 gate.example msg_virus_found (Eicar)\r\n" +
@@ -80,9 +79,8 @@ func TestSpam(t *testing.T) {
 			r.verdict = found(imsg.Finding{Outcome: imsg.Clean}, imsg.Finding{Outcome: imsg.Clean, Score: 7})
 		})
 		r.data()
-		r.client.say("buy\r\n.\r\n")
-		r.natHeaderApart()
-		r.server.hears("buy\r\n")
+		r.text("buy\r\n")
+		r.client.say(".\r\n")
 		if refuse {
 			r.client.hears("550 5.7.1 gate.example msg_spam_found [7.000000]\r\n")
 			r.server.end()
@@ -103,9 +101,8 @@ func TestScannerFails(t *testing.T) {
 				r := newRig(t, func(c *imsg.SessionConfig) { c.IgnoreErrors = ignore })
 				r.set(func() { r.verdict = v })
 				r.data()
-				r.client.say("x\r\n.\r\n")
-				r.natHeaderApart()
-				r.server.hears("x\r\n")
+				r.text("x\r\n")
+				r.client.say(".\r\n")
 				if ignore {
 					r.server.hears(".\r\n")
 					return
@@ -125,9 +122,7 @@ func TestSpamScannerFailurePasses(t *testing.T) {
 		r.verdict = found(imsg.Finding{Outcome: imsg.Clean}, imsg.Finding{Outcome: imsg.Failed, Problem: "gone"})
 	})
 	r.data()
-	r.client.say("x\r\n.\r\n")
-	r.natHeaderApart()
-	r.server.hears("x\r\n.\r\n")
+	r.text("x\r\n.\r\n")
 }
 
 // scand dies while it looks: 451, never clean. Its successor serves the next one.
@@ -135,10 +130,9 @@ func TestScandDies(t *testing.T) {
 	r := newRig(t, nil)
 	r.set(func() { r.silent = true; r.onScan = func(uint64) { go r.scand.Close() } })
 	r.data()
-	r.client.say("x\r\n.\r\n")
+	r.text("x\r\n")
+	r.client.say(".\r\n")
 	r.client.hears("451 4.3.0 gate.example msg_scanner_failed\r\n")
-	r.natHeaderApart()
-	r.server.hears("x\r\n")
 	r.server.end()
 }
 
@@ -148,9 +142,7 @@ func TestLockedMeanwhile(t *testing.T) {
 		r.onScan = func(n uint64) { r.lockd.Send(&imsg.Locked{Numbers: []uint64{n}}) }
 	})
 	r.data()
-	r.client.say("x\r\n")
-	r.natHeaderApart()
-	r.server.hears("x\r\n")
+	r.text("x\r\n")
 	r.lockd.Send(&imsg.Locked{Numbers: []uint64{101}})
 	// An answered Snapshot shows that Locked has been heard.
 	if _, err := link.Ask(r.lockd, &imsg.Snapshot{}, imsgtest.Patience); err != nil {
@@ -170,9 +162,8 @@ func TestLockedBeforeTheFirstStep(t *testing.T) {
 		}
 	})
 	r.data()
-	r.client.say("text\r\n.\r\n")
-	r.natHeaderApart()
-	r.server.hears("text\r\n")
+	r.text("text\r\n")
+	r.client.say(".\r\n")
 	r.client.hears("451 4.4.0 gate.example msg_virus_locked\r\n")
 	r.client.end()
 	r.server.end()
@@ -355,9 +346,7 @@ func TestAuth(t *testing.T) {
 	r.toClient("250 ok\r\n")
 	r.toServer("DATA\r\n")
 	r.toClient("354 ok\r\n")
-	r.client.say("unscanned\r\n.\r\n")
-	r.natHeaderApart()
-	r.server.hears("unscanned\r\n.\r\n")
+	r.text("unscanned\r\n.\r\n")
 	r.set(func() {
 		if len(r.scanned) > 0 {
 			t.Errorf("scanned %q", r.scanned)

@@ -77,9 +77,8 @@ func TestLongFarewellBehind354(t *testing.T) {
 func TestAnsweredBeforeVerdict(t *testing.T) {
 	data := func(r *rig) {
 		r.data()
-		r.client.say("x\r\n.\r\n")
-		r.natHeaderApart()
-		r.server.hears("x\r\n")
+		r.text("x\r\n")
+		r.client.say(".\r\n")
 	}
 	chunk := func(r *rig) {
 		r.envelope()
@@ -144,9 +143,8 @@ func TestEndIsNotReleasedBehindAnAnswer(t *testing.T) {
 	r := newRig(t, nil)
 	r.set(func() { r.onScan = func(uint64) { r.server.say("552 no\r\n") } })
 	r.data()
-	r.client.say("x\r\n.\r\nQUIT\r\n")
-	r.natHeaderApart()
-	r.server.hears("x\r\n")
+	r.text("x\r\n")
+	r.client.say(".\r\nQUIT\r\n")
 	r.client.hears("552 no\r\n221 2.0.0 gate.example msg_sign_off\r\n")
 	r.server.end()
 }
@@ -163,9 +161,8 @@ func TestEndIsNotReleasedBehindHalfAnAnswer(t *testing.T) {
 			r.data()
 			r.server.say(tc.begin)
 			time.Sleep(100 * time.Millisecond) // it is read
-			r.client.say("x\r\n.\r\nQUIT\r\n")
-			r.natHeaderApart()
-			r.server.hears("x\r\n")
+			r.text("x\r\n")
+			r.client.say(".\r\nQUIT\r\n")
 			r.seen("a scan", func() bool { return len(r.scanned) == 1 })
 			time.Sleep(100 * time.Millisecond) // the verdict is there
 			r.server.say(tc.rest)
