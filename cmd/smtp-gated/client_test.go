@@ -61,11 +61,19 @@ func (c *client) write(b []byte) error {
 	return err
 }
 
+// mostLines is how many lines a reply may have before a client gives up.
+const mostLines = 10_000
+
+var errEndless = errors.New("a reply without an end")
+
 // reply reads a whole reply, its lines joined by LF.
 func (c *client) reply() (string, error) {
 	c.conn.SetReadDeadline(time.Now().Add(patience))
 	var all []string
 	for {
+		if len(all) > mostLines {
+			return "", errEndless
+		}
 		line, err := c.in.ReadString('\n')
 		if err != nil {
 			return "", err
@@ -98,9 +106,16 @@ func (c *client) expect(pattern string) error {
 		return err
 	}
 	if !re.MatchString(got) {
-		return fmt.Errorf("got reply %q, want one like %s", got, pattern)
+		return &unexpected{got, pattern}
 	}
 	return nil
+}
+
+// unexpected is a reply that is not as it should be.
+type unexpected struct{ got, want string }
+
+func (e *unexpected) Error() string {
+	return fmt.Sprintf("got reply %q, want one like %s", e.got, e.want)
 }
 
 // text sends a message's text, without its end.

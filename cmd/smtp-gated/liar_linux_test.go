@@ -141,7 +141,7 @@ func (p plot) play(t *testing.T, daemon string, rooted bool) (rows []string) {
 	h.listen()
 	must(t, g.start())
 	must(t, h.offend("127.0.2.1"))
-	h.crowd = g.crowd(2, 20*time.Millisecond, verdicts[0])
+	h.crowd = g.crowd(m, 2, 20*time.Millisecond, verdicts[0])
 	must(t, h.crowd.moves())
 	h.meet()
 	h.look()

@@ -27,6 +27,8 @@ import (
 type msa struct {
 	features []string // words of the command server
 	listener net.Listener
+	post     *post    // knows the mails of crowds, which go into no mailbox
+	manners  *manners // how it misbehaves, and where: greeting, a verb, text, end
 
 	mu      sync.Mutex
 	mails   []string
@@ -41,7 +43,7 @@ type msa struct {
 // startMSA starts a server. The features are tls, auth, v6, and mute: it takes
 // connections and says nothing; full: its queue is full.
 func startMSA(features ...string) (*msa, error) {
-	m := &msa{features: features, conns: map[net.Conn]bool{}}
+	m := &msa{features: features, post: new(post), manners: new(manners), conns: map[net.Conn]bool{}}
 	address := "127.0.0.1:0"
 	if m.has("v6") {
 		address = "[::1]:0"
@@ -175,6 +177,7 @@ type service struct {
 	conn   net.Conn
 	in     *bufio.Reader
 	secret bool            // under TLS
+	at     string          // the point it is at
 	chunks strings.Builder // of the message under way
 }
 
@@ -195,10 +198,12 @@ func (s *service) line() (string, error) {
 }
 
 func (s *service) say(lines ...string) {
-	io.WriteString(s.conn, strings.Join(lines, "\r\n")+"\r\n")
+	how, over := s.manners.meet(s.at)
+	s.misbehave(how, over, strings.Join(lines, "\r\n")+"\r\n")
 }
 
 func (s *service) serve() error {
+	s.at = "greeting"
 	s.say("220 msa.test ESMTP")
 	for {
 		line, err := s.line()
@@ -212,7 +217,8 @@ func (s *service) serve() error {
 		s.said = append(s.said, fmt.Sprintf("%d %s", s.number, line))
 		s.mu.Unlock()
 		verb, arg, _ := strings.Cut(line, " ")
-		switch strings.ToUpper(verb) {
+		s.at = strings.ToUpper(verb)
+		switch s.at {
 		case "EHLO":
 			s.say(s.offer()...)
 		case "RSET":
@@ -280,6 +286,10 @@ func (s *service) data() error {
 		s.mu.Unlock()
 	}()
 	s.say("354 go on")
+	s.at = "text"
+	if how, over := s.manners.meet(s.at); how != "" {
+		s.misbehave(how, over, "")
+	}
 	var text strings.Builder
 	for {
 		line, err := s.line()
@@ -319,14 +329,23 @@ func (s *service) chunk(arg string) error {
 
 // deliver puts a whole message into the mailbox and says so.
 func (s *service) deliver(text string) {
+	s.at = "end"
+	how, over := s.manners.meet(s.at)
+	if how == "refuses" {
+		s.misbehave(how, over, "")
+		return
+	}
+	numbered := s.post.take(text)
 	s.mu.Lock()
-	s.mails = append(s.mails, text)
+	if !numbered {
+		s.mails = append(s.mails, text)
+	}
 	answers := s.answers
 	s.mu.Unlock()
 	if answers != nil {
 		<-answers
 	}
-	s.say("250 2.0.0 taken")
+	s.misbehave(how, over, "250 2.0.0 taken\r\n")
 }
 
 // certificate is good for a server nobody checks.

@@ -449,7 +449,7 @@ func TestGivenSocketsPassOn(t *testing.T) {
 		_, err = g.whole(0)
 		must(t, err)
 		h.refusesAnother()
-		crowd := g.crowd(5, 0, verdicts...)
+		crowd := g.crowd(m, 5, 0, verdicts...)
 		must(t, crowd.moves())
 		for i := range 10 {
 			workers, err := g.workers()
@@ -484,9 +484,7 @@ func TestGivenSocketsPassOn(t *testing.T) {
 			must(t, crowd.moves())
 		}
 		must(t, crowd.stop())
-		if n, cut := crowd.later.Load(), crowd.lost.Load(); n > 0 || cut > 0 {
-			t.Errorf("%d clients were put off (%s), %d cut off", n, crowd.excuse, cut)
-		}
+		must(t, crowd.undisturbed())
 		noneBad(t, m)
 		must(t, g.terminate())
 	})

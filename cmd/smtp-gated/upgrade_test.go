@@ -49,7 +49,7 @@ func TestUpgradeUnderLoad(t *testing.T) {
 	bothWays(t, func(t *testing.T, rooted bool) {
 		t.Parallel()
 		g, m := stage(t, rooted, busy)
-		crowd := g.crowd(20, 0, verdicts...)
+		crowd := g.crowd(m, 20, 0, verdicts...)
 		for i := range 25 {
 			must(t, crowd.moves())
 			must(t, g.configure(fmt.Sprintf("%sworkers %d\n", busy, 1+i%3), false))
@@ -60,14 +60,10 @@ func TestUpgradeUnderLoad(t *testing.T) {
 		}
 		must(t, crowd.moves())
 		must(t, crowd.stop())
-		if n, cut := crowd.later.Load(), crowd.lost.Load(); n > 0 || cut > 0 {
-			t.Errorf("%d clients were put off (%s), %d cut off", n, crowd.excuse, cut)
-		}
+		must(t, crowd.undisturbed())
 		noneBad(t, m)
-		mails, err := m.box()
-		must(t, err)
-		if int64(len(mails)) != crowd.sent.Load() {
-			t.Errorf("%d mails were delivered, %d accepted", len(mails), crowd.sent.Load())
+		if n := m.post.count(isTaken); int64(n) != crowd.sent.Load() {
+			t.Errorf("%d mails were delivered, %d accepted", n, crowd.sent.Load())
 		}
 		r, err := g.ask()
 		must(t, err)
@@ -179,7 +175,7 @@ func TestUpgradeFails(t *testing.T) {
 		g, m := ownProgram(t, rooted, busy)
 		real, err := os.ReadFile(g.daemon)
 		must(t, err)
-		crowd := g.crowd(5, 0, verdicts...)
+		crowd := g.crowd(m, 5, 0, verdicts...)
 		must(t, crowd.moves())
 		fails := func(what string, want string) {
 			t.Helper()
@@ -212,9 +208,7 @@ func TestUpgradeFails(t *testing.T) {
 		must(t, g.follow(old))
 		must(t, crowd.moves())
 		must(t, crowd.stop())
-		if n, cut := crowd.later.Load(), crowd.lost.Load(); n > 0 || cut > 0 {
-			t.Errorf("%d clients were put off (%s), %d cut off", n, crowd.excuse, cut)
-		}
+		must(t, crowd.undisturbed())
 		noneBad(t, m)
 		must(t, g.terminate())
 	})
@@ -226,7 +220,7 @@ func TestHeirDies(t *testing.T) {
 	bothWays(t, func(t *testing.T, rooted bool) {
 		t.Parallel()
 		g, m := stage(t, rooted, busy)
-		crowd := g.crowd(5, 0, verdicts...)
+		crowd := g.crowd(m, 5, 0, verdicts...)
 		must(t, crowd.moves())
 		for i := range 20 {
 			old := g.pid
@@ -255,10 +249,10 @@ func TestHeirDies(t *testing.T) {
 			must(t, crowd.moves())
 		}
 		must(t, crowd.stop())
-		if cut := crowd.lost.Load(); cut > 0 {
-			t.Errorf("%d clients were cut off", cut)
+		if crowd.cut.Load()+crowd.unreached.Load() > 0 {
+			t.Errorf("clients were cut off")
 		}
-		t.Logf("%d were put off (%s)", crowd.later.Load(), crowd.excuse)
+		t.Log(crowd)
 		noneBad(t, m)
 		must(t, g.terminate())
 	})
