@@ -21,10 +21,11 @@ type crowd struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
-	sent, refused, later, cut, unreached atomic.Int64
-	mu                                   sync.Mutex
-	excuse                               string // of the first that was put off
-	faults                               []error
+	tried, sent, refused, later, cut, unreached atomic.Int64
+
+	mu     sync.Mutex
+	excuse string // of the first that was put off
+	faults []error
 }
 
 type verdict struct{ message, reply string }
@@ -52,6 +53,7 @@ func (g *gate) crowd(m *msa, clients int, pause time.Duration, verdicts ...verdi
 // or silence it may not cause.
 func (c *crowd) send(n, i int) {
 	v := c.sends[i%len(c.sends)]
+	c.tried.Add(1)
 	conn, err := dialGate(c.gate.address(0), fmt.Sprintf("127.0.1.%d", n+1))
 	if err != nil {
 		c.unreached.Add(1)

@@ -83,10 +83,16 @@ func bothWays(t *testing.T, test func(t *testing.T, rooted bool)) {
 	t.Run("user", func(t *testing.T) { test(t, false) })
 }
 
-func TestStories(t *testing.T) {
+func TestStories(t *testing.T) { tell(t, "testdata") }
+
+// TestFaults: stories in which mail flows while something goes wrong.
+func TestFaults(t *testing.T) { tell(t, filepath.Join("testdata", "faults")) }
+
+// tell tells the stories of a folder.
+func tell(t *testing.T, folder string) {
 	bothWays(t, func(t *testing.T, rooted bool) {
 		testscript.Run(t, testscript.Params{
-			Dir:       "testdata",
+			Dir:       folder,
 			Cmds:      commands,
 			Condition: condition(rooted),
 			Setup:     func(env *testscript.Env) error { return begin(env, rooted) },
@@ -98,6 +104,8 @@ func TestStories(t *testing.T) {
 // what the other of bothWays tells.
 func TestStoriesSkipByNeed(t *testing.T) {
 	stories, err := filepath.Glob("testdata/*.txtar")
+	more, _ := filepath.Glob("testdata/*/*.txtar")
+	stories = append(stories, more...)
 	if err != nil || len(stories) == 0 {
 		t.Fatal(err)
 	}

@@ -67,16 +67,23 @@ func (s *service) misbehave(how string, over <-chan struct{}, reply string) {
 	case "babbles":
 		reply = "\x00\xff babble\r\n" + reply
 	case "goes-on":
-		for {
-			select {
-			case <-over:
-				return
-			default:
-			}
-			if _, err := io.WriteString(s.conn, "250-2.0.0 msa.test goes on and on\r\n"); err != nil {
+		// Up to its end a reply has one code.
+		code := append([]byte(reply[:min(3, len(reply))]), "250"[min(3, len(reply)):]...)
+		for line := string(code) + "-msa.test goes on and on\r\n"; !isOver(over); {
+			if _, err := io.WriteString(s.conn, line); err != nil {
 				return
 			}
 		}
 	}
 	io.WriteString(s.conn, reply)
+}
+
+// isOver tells whether a channel is closed.
+func isOver(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
 }

@@ -55,7 +55,7 @@ func startMSA(features ...string) (*msa, error) {
 	if m.has("full") {
 		return m, m.fill()
 	}
-	go m.accept()
+	go m.accept(m.listener)
 	return m, nil
 }
 
@@ -90,6 +90,21 @@ func (m *msa) keep(c net.Conn) {
 	m.mu.Unlock()
 }
 
+// shut closes the door and ends every session.
+func (m *msa) shut() error {
+	m.stop()
+	return nil
+}
+
+// open opens it again, where it was.
+func (m *msa) open() (err error) {
+	m.listener, err = net.Listen("tcp", m.listener.Addr().String())
+	if err == nil {
+		go m.accept(m.listener)
+	}
+	return err
+}
+
 // stop ends the server and every session with it.
 func (m *msa) stop() {
 	m.listener.Close()
@@ -100,9 +115,9 @@ func (m *msa) stop() {
 	m.mu.Unlock()
 }
 
-func (m *msa) accept() {
+func (m *msa) accept(l net.Listener) {
 	for {
-		c, err := m.listener.Accept()
+		c, err := l.Accept()
 		if err != nil {
 			return
 		}

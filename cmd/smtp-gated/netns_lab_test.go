@@ -202,8 +202,8 @@ func (l *lab) startServer() {
 			l.Fatal(err)
 		}
 	}
-	l.msa = &msa{conns: map[net.Conn]bool{}, listener: l.witness}
-	go l.msa.accept()
+	l.msa = &msa{post: new(post), manners: new(manners), conns: map[net.Conn]bool{}, listener: l.witness}
+	go l.msa.accept(l.msa.listener)
 	l.Cleanup(func() {
 		l.msa.stop()
 		if err := l.check(); err != nil {

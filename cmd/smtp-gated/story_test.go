@@ -30,6 +30,15 @@
 //	rooms                            look at each room from outside
 //	kill9 ROOM|parent
 //	freeze ROOM, thaw ROOM           stop all of its processes, and let them go on
+//
+// and, where mail flows while something goes wrong (see trouble_test.go):
+//
+//	engine clamd|spamd               a scanner that scans, at the address CLAMD or SPAMD
+//	crowd N [deaf|slow|vanishing]    so many clients keep sending, each bad mail too, or do what they do
+//	flows                            wait until good mail gets through and bad mail is refused
+//	meets N HOW AT                   server or scanner misbehaves there until it was met so often, then mail flows
+//	often N kill9|freeze ROOM        so often, each time a process of it at any moment, then mail flows
+//	calm [put-off] [cut] [unreached] all go: no mail was lost, doubled or let through, nothing is left
 
 package main
 
@@ -61,6 +70,7 @@ type story struct {
 	talking *client
 	silent  []io.Closer // scanners and name servers
 	t       testscript.T
+	trouble
 }
 
 type storyKey struct{}
@@ -73,7 +83,7 @@ func begin(env *testscript.Env, rooted bool) error {
 	if err != nil {
 		return err
 	}
-	s := &story{gate: g, clients: map[string]*client{}, t: env.T()}
+	s := &story{gate: g, clients: map[string]*client{}, t: env.T(), trouble: trouble{pests: &pests{end: make(chan struct{})}, doors: map[string]door{}}}
 	env.Values[storyKey{}] = s
 	env.Setenv("PATH", programs+":"+os.Getenv("PATH"))
 	for name, text := range map[string]string{"clean": cleanMail, "virus": virusMail, "spam": spamMail} {
@@ -88,6 +98,9 @@ func begin(env *testscript.Env, rooted bool) error {
 		g.end()
 		for _, l := range s.silent {
 			l.Close()
+		}
+		for _, d := range s.doors {
+			d.close()
 		}
 		if s.msa != nil {
 			s.msa.stop()
@@ -151,6 +164,12 @@ var commands = map[string]func(*testscript.TestScript, bool, []string){
 	"rooms":    word((*story).rooms),
 	"kill9":    word((*story).kill9),
 	"freeze":   word((*story).freeze),
+	"engine":   word((*story).engine),
+	"crowd":    word((*story).gather),
+	"flows":    word((*story).flows),
+	"meets":    word((*story).meets),
+	"often":    word((*story).often),
+	"calm":     word((*story).calm),
 	"thaw":     word((*story).thaw),
 }
 
@@ -206,10 +225,12 @@ func (s *story) startServer(_ *testscript.TestScript, _ bool, args []string) (er
 	if s.msa != nil {
 		s.msa.stop()
 	}
-	if s.msa, err = startMSA(args...); err == nil {
-		s.server = s.msa.port()
+	if s.msa, err = startMSA(args...); err != nil {
+		return err
 	}
-	return err
+	s.server = s.msa.port()
+	s.doors["server"] = door{s.msa.open, s.msa.shut}
+	return nil
 }
 
 // configuration puts a story's configuration in force.
@@ -512,8 +533,10 @@ func (s *story) rooms(*testscript.TestScript, bool, []string) error {
 	return s.gate.inspect(all)
 }
 
-// comms are what the processes of rooms that stories freeze are called.
-var comms = map[string]string{"lockd": "smtp-gated-lock", "session": "smtp-gated-sess"}
+// comms are what the processes of rooms are called.
+var comms = map[string]string{
+	"lockd": "smtp-gated-lock", "session": "smtp-gated-sess", "scand": "smtp-gated-scan", "lookupd": "smtp-gated-look", "action": "smtp-gated-acti",
+}
 
 // processes finds those of a room without asking the daemon, which may be frozen.
 func (s *story) processes(room string) (pids []int, err error) {
