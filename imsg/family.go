@@ -24,7 +24,8 @@ type Member struct {
 	PID        int `rule:"0.."`
 	Generation int `rule:"0.."`
 	State      MemberState
-	Started    int64 `rule:"0.."`
+	Started    int64  `rule:"0.."`
+	Goroutines uint32 `rule:"any: it is only shown"` // when last it was asked whether it works, 0: it never was
 }
 
 // MemberState is how far a room has come in its life.

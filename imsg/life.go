@@ -80,7 +80,9 @@ type Ping struct{}
 func (*Ping) answer(*Pong) {}
 
 // Pong says that it does.
-type Pong struct{}
+type Pong struct {
+	Goroutines uint32 `rule:"any: it is only shown"` // that the room has
+}
 
 // Load tells lockd the load average of the last minute: before each configuration, and as
 // often as it is pinged. In FreeBSD's capability mode a room could not ask for it.

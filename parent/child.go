@@ -38,6 +38,7 @@ type child struct {
 	stuckBefore     *child            // a stuck one whose place it took, or its predecessors did
 	replaceLater    bool              // stuck, and not replaced yet
 	unready         int               // times it was asked and not ready
+	goroutines      uint32            // as it said when last it was asked
 	firstStderrLine string            // of it
 	trap            sandbox.Trap      // reads the others
 	local           map[string]string // scand: the sockets' names below its root

@@ -13,11 +13,12 @@ import (
 
 // family is the rooms that run.
 type family struct {
-	children []*child
-	started  map[imsg.Room]int // ever, by kind
-	report   imsg.Family       // but for what changes with each
-	dirty    bool              // lockd has not heard yet who is there
-	elders   []imsg.Member     // the rooms that are left of the program before this one
+	children   []*child
+	started    map[imsg.Room]int // ever, by kind
+	report     imsg.Family       // but for what changes with each
+	dirty      bool              // lockd has not heard yet who is there
+	elders     []imsg.Member     // the rooms that are left of the program before this one
+	goroutines uint32            // our own, when last the rooms were asked for theirs
 }
 
 func (f *family) add(m *child) {
@@ -66,6 +67,12 @@ func (f *family) lasting() *child {
 	return nil
 }
 
+// count keeps a number of goroutines.
+func (f *family) count(kept *uint32, now uint32) {
+	f.dirty = f.dirty || *kept != now
+	*kept = now
+}
+
 // crashed counts a room that ended unasked.
 func (f *family) crashed() {
 	f.report.Crashes++
@@ -83,6 +90,7 @@ func (f *family) tell(g *generation) {
 	report.Rooms = append([]imsg.Member{{
 		Room: imsg.Parent, PID: os.Getpid(),
 		Generation: g.number, State: imsg.Running, Started: report.Started,
+		Goroutines: f.goroutines,
 	}}, f.members()...)
 	report.Rooms = append(report.Rooms, f.elders...)
 	lockd.tell(&report)
@@ -95,6 +103,7 @@ func (f *family) members() (all []imsg.Member) {
 		all = append(all, imsg.Member{
 			Room: m.Name, Member: m.number, PID: m.PID,
 			Generation: m.gen.number, State: m.state, Started: m.Started.UnixNano(),
+			Goroutines: m.goroutines,
 		})
 	}
 	return all

@@ -4,6 +4,7 @@
 package parent
 
 import (
+	"runtime"
 	"slices"
 	"time"
 
@@ -23,6 +24,7 @@ const (
 func (p *parent) askRooms(now time.Time) {
 	late := now.Sub(p.lastAsked) > p.askEvery*3/2
 	p.lastAsked = now
+	p.family.count(&p.family.goroutines, uint32(runtime.NumGoroutine()))
 	for _, m := range p.family.all() {
 		switch {
 		case m.stopping || m.Killed():
@@ -41,7 +43,9 @@ func (p *parent) askRooms(now time.Time) {
 			m.Kill()
 			continue
 		}
-		m.Ping((maxSilent + 1) * p.askEvery)
+		m.Ping((maxSilent+1)*p.askEvery, func(a *imsg.Pong) {
+			p.post(func() { p.family.count(&m.goroutines, a.Goroutines) })
+		})
 		p.tellLoad(m)
 	}
 }

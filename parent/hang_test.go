@@ -132,6 +132,17 @@ func TestLoad(t *testing.T) {
 	}
 }
 
+// TestGoroutines: how many goroutines each room has lockd hears once all have been asked
+// whether they work; our own it hears, too.
+func TestGoroutines(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.start(true, askOften)
+	h.waitFor("family generation=1, rooms=7, crashes=0, uncounted=0", 1)
+	h.signal(unix.SIGHUP)
+	h.waitFor("family generation=2, rooms=7, crashes=0, uncounted=0", 1)
+}
+
 // TestStuck: a room that not even KILL ends is replaced, but once only; when it
 // has died at last all is as it was.
 func TestStuck(t *testing.T) {

@@ -181,7 +181,13 @@ func testRoom(self imsg.Room, f *os.File, root *os.Root) error {
 		case *imsg.Load:
 			p.Log().Info("load", "room", self, "average", m.Average, "configured", orders != "")
 		case *imsg.Family:
-			p.Log().Info("family", "generation", m.Generation, "rooms", len(m.Rooms), "crashes", m.Crashes)
+			uncounted := 0
+			for _, r := range m.Rooms {
+				if r.Goroutines == 0 {
+					uncounted++
+				}
+			}
+			p.Log().Info("family", "generation", m.Generation, "rooms", len(m.Rooms), "crashes", m.Crashes, "uncounted", uncounted)
 		default:
 			// Descriptors that are only held, as listeners are.
 			held = append(held, r.Files...)

@@ -70,7 +70,7 @@ func fakeStatus(r link.Request) {
 			Version: "1.2\x1b[31m", Config: "/etc/gate.toml", Generation: 2, Started: start, Reloaded: start + hour, Crashes: 1, LastCrash: start + 2*hour,
 			Rooms: []imsg.Member{
 				{Room: imsg.Parent, PID: os.Getpid(), Generation: 1, State: imsg.Running, Started: start},
-				{Room: imsg.Session, Member: 3, PID: 1 << 30, Generation: 2, State: imsg.Draining, Started: start + hour},
+				{Room: imsg.Session, Member: 3, PID: 1 << 30, Generation: 2, State: imsg.Draining, Started: start + hour, Goroutines: 1<<32 - 1},
 			},
 		},
 		Now: start + 30*hour, Sessions: 5, Limit: 64, Load: 0.25, Locks: 7, Counters: counters,
@@ -117,8 +117,12 @@ func TestStatus(t *testing.T) {
 	if c := s["counters"].(map[string]any); c["viruses"] != 3.0 || len(c) != int(imsg.Counters) {
 		t.Errorf("counters are %v", c)
 	}
-	if rooms := s["rooms"].([]any); len(rooms) != 2 || rooms[1].(map[string]any)["room"] != "session" {
+	rooms := s["rooms"].([]any)
+	if len(rooms) != 2 || rooms[1].(map[string]any)["room"] != "session" || rooms[1].(map[string]any)["goroutines"] != 1<<32-1.0 {
 		t.Errorf("rooms are %v", rooms)
+	}
+	if n, told := rooms[0].(map[string]any)["goroutines"]; told {
+		t.Errorf("one that was not asked has %v goroutines", n)
 	}
 }
 

@@ -57,7 +57,7 @@ type status struct {
 }
 
 // room is one process of the family. UID and Root are what the kernel says of
-// it, where we may ask.
+// it, where we may ask; Goroutines what it has said itself, 0 before it was asked.
 type room struct {
 	Name       string    `json:"room"`
 	Member     int       `json:"member"`
@@ -67,6 +67,7 @@ type room struct {
 	Generation int       `json:"generation"`
 	State      string    `json:"state"`
 	Started    time.Time `json:"started"`
+	Goroutines uint32    `json:"goroutines,omitempty"`
 }
 
 func (c *control) status() (*status, error) {
@@ -90,6 +91,7 @@ func (c *control) status() (*status, error) {
 		s.Rooms = append(s.Rooms, room{
 			Name: m.Room.String(), Member: m.Member, PID: m.PID, UID: uid, Root: clean(root),
 			Generation: m.Generation, State: m.State.String(), Started: moment(m.Started),
+			Goroutines: m.Goroutines,
 		})
 	}
 	for i, n := range r.Counters {

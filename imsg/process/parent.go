@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"runtime"
 	"sync"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
@@ -77,14 +78,15 @@ func (p *Parent) Serve(handle link.Handler) error {
 // pong answers that the room works. The lock is waited for aside: the parent asks
 // a few times only and then ends a room that does not answer.
 func (p *Parent) pong(r link.Reply[imsg.Pong]) {
+	answer := &imsg.Pong{Goroutines: uint32(runtime.NumGoroutine())}
 	if p.guard == nil {
-		r.Answer(&imsg.Pong{})
+		r.Answer(answer)
 		return
 	}
 	go func() {
 		p.guard.Lock()
 		defer p.guard.Unlock()
-		r.Answer(&imsg.Pong{})
+		r.Answer(answer)
 	}()
 }
 

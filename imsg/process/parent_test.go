@@ -40,8 +40,8 @@ func TestPing(t *testing.T) {
 		p.Guard(&mu)
 		told := make(chan imsg.Message, 1)
 		go p.Serve(func(r link.Request) { told <- r.Message })
-		if _, err := link.Ask(parent, &imsg.Ping{}, 10*time.Second); err != nil {
-			t.Errorf("%s: %v", self, err)
+		if a, err := link.Ask(parent, &imsg.Ping{}, 10*time.Second); err != nil || a.Goroutines == 0 {
+			t.Errorf("%s: %+v, %v", self, a, err)
 		}
 		mu.Lock()
 		if _, err := link.Ask(parent, &imsg.Ping{}, 10*time.Millisecond); !errors.Is(err, imsg.Timeout) {

@@ -161,12 +161,13 @@ func (p *Process) Tell(msg imsg.Notice, files ...*os.File) error {
 	return err
 }
 
-// Ping asks it whether it works. An answer within a limit counts at once.
-func (p *Process) Ping(limit time.Duration) {
+// Ping asks it whether it works. An answer within a limit counts at once, and is told.
+func (p *Process) Ping(limit time.Duration, answered func(*imsg.Pong)) {
 	p.silent.Add(1)
 	go func() {
-		if _, err := link.Ask(p.Link, &imsg.Ping{}, limit); err == nil {
+		if pong, err := link.Ask(p.Link, &imsg.Ping{}, limit); err == nil {
 			p.silent.Store(0)
+			answered(pong)
 		}
 	}()
 }
