@@ -34,7 +34,9 @@
 // and, where mail flows while something goes wrong (see trouble_test.go):
 //
 //	engine clamd|spamd               a scanner that scans, at the address CLAMD or SPAMD
-//	crowd N [deaf|slow|vanishing]    so many clients keep sending, each bad mail too, or do what they do
+//	crowd N                          so many clients keep sending, each clean, infected and spam mail
+//	crowd N virus                    no spam
+//	crowd N deaf|slow|vanishing      these do what they do
 //	flows                            wait until good mail gets through and bad mail is refused
 //	meets N HOW AT                   server or scanner misbehaves there until it was met so often, then mail flows
 //	often N kill9|freeze ROOM        so often, each time a process of it at any moment, then mail flows

@@ -27,19 +27,23 @@ type trouble struct {
 	before map[string]int // descriptors of each room when it began
 }
 
-// gather has a crowd send clean, infected and spam mail, or pests do what they do.
+// gather has a crowd send clean, infected and spam mail, or no spam, or pests do what
+// they do.
 func (s *story) gather(_ *testscript.TestScript, _ bool, args []string) error {
 	n, err := strconv.Atoi(args[0])
+	kinds := verdicts
 	switch {
 	case err != nil:
 		return err
+	case len(args) == 2 && args[1] == "virus":
+		kinds = verdicts[:2]
 	case len(args) == 2:
 		return s.pests.gather(s.gate, s.msa, n, args[1])
 	}
 	if s.before, err = s.descriptors(); err != nil {
 		return err
 	}
-	s.people = s.gate.crowd(s.msa, n, 0, verdicts...)
+	s.people = s.gate.crowd(s.msa, n, 0, kinds...)
 	return nil
 }
 

@@ -23,6 +23,18 @@ func (s *story) zone(ts *testscript.TestScript, _ bool, args []string) error {
 	server := &dns.Server{PacketConn: conn, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
 		answer := new(dns.Msg).SetReply(q)
 		name := strings.ToLower(q.Question[0].Name)
+		switch how, over := s.manners.meet("dns"); how {
+		case "hangs":
+			<-over
+			return
+		case "babbles":
+			w.Write([]byte("\xff\x00 babble"))
+			return
+		case "refuses":
+			answer.Rcode = dns.RcodeServerFailure
+			w.WriteMsg(answer)
+			return
+		}
 		switch address, listed := entries[name]; {
 		case !strings.HasSuffix("."+name, "."+args[0]+"."):
 			answer.Rcode = dns.RcodeServerFailure
