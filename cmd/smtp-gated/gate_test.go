@@ -26,6 +26,7 @@ type gate struct {
 	rooted   bool   // the rooms change user
 	discreet bool   // the log does not say when it is ready
 	server   int    // port of the mail server
+	watcher  watcher
 
 	notify  *net.UnixConn
 	cmd     *exec.Cmd // nil for one in the background
@@ -33,6 +34,11 @@ type gate struct {
 	pid     int
 	serving int // completed starts and reloads since the log began
 	unsaid  int // of these, not in the log
+}
+
+// watcher has the daemon that a command runs watched: launched in its way, and from begun on.
+type watcher interface {
+	watch(*exec.Cmd) (begun func() error, err error)
 }
 
 // The accounts of the rooms: any that every system has and that differ.
@@ -164,6 +170,12 @@ func (g *gate) launch(cmd *exec.Cmd) error {
 	}
 	defer stderr.Close()
 	cmd.Stderr = stderr
+	begun := func() error { return nil }
+	if g.watcher != nil {
+		if begun, err = g.watcher.watch(cmd); err != nil {
+			return err
+		}
+	}
 	if err := cmd.Start(); err != nil {
 		return err
 	}
@@ -173,7 +185,7 @@ func (g *gate) launch(cmd *exec.Cmd) error {
 		cmd.Wait()
 		close(ended)
 	}()
-	return nil
+	return begun()
 }
 
 // background runs it as at boot: it detaches itself.

@@ -33,6 +33,7 @@
 //
 // and, where mail flows while something goes wrong (see trouble_test.go):
 //
+//	syslog                           a /dev/log of the story's own, which may be restarted
 //	engine clamd|spamd               a scanner that scans, at the address CLAMD or SPAMD
 //	crowd N                          so many clients keep sending, each clean, infected and spam mail
 //	crowd N virus                    no spam
@@ -114,7 +115,7 @@ func begin(env *testscript.Env, rooted bool) error {
 	return nil
 }
 
-// condition knows [root], where rooms change user, [ipv6], and [prlimit].
+// condition knows [root], where rooms change user, [ipv6], and [prlimit] and [unshare], that there are such programs.
 func condition(rooted bool) func(string) (bool, error) {
 	return func(word string) (bool, error) {
 		switch word {
@@ -126,8 +127,8 @@ func condition(rooted bool) func(string) (bool, error) {
 				l.Close()
 			}
 			return err == nil, nil
-		case "prlimit":
-			_, err := exec.LookPath("prlimit")
+		case "prlimit", "unshare":
+			_, err := exec.LookPath(word)
 			return err == nil, nil
 		}
 		return false, fmt.Errorf("unknown condition %s", word)
@@ -166,6 +167,7 @@ var commands = map[string]func(*testscript.TestScript, bool, []string){
 	"rooms":    word((*story).rooms),
 	"kill9":    word((*story).kill9),
 	"freeze":   word((*story).freeze),
+	"syslog":   word((*story).syslog),
 	"engine":   word((*story).engine),
 	"crowd":    word((*story).gather),
 	"flows":    word((*story).flows),
