@@ -13,10 +13,12 @@ import (
 )
 
 // syslog is a system's log that stories may restart. The daemon sees it as /dev/log, by a
-// mount of its own; what it says there goes into the log of the story.
+// mount of its own; what it says there goes into the log of the story, and into syslog.1
+// up to the first restart, then into syslog.2, and so on.
 type syslog struct {
 	story *story
 	conn  *net.UnixConn
+	times int // it was started
 }
 
 func (s *story) syslog(*testscript.TestScript, bool, []string) error {
@@ -49,11 +51,12 @@ func (l *syslog) open() (err error) {
 	if l.conn, err = net.ListenUnixgram("unixgram", &net.UnixAddr{Name: name, Net: "unixgram"}); err != nil {
 		return err
 	}
-	go l.listen(l.conn)
+	l.times++
+	go l.listen(l.conn, fmt.Sprintf("syslog.%d", l.times))
 	return os.Chmod(name, 0o666)
 }
 
-func (l *syslog) listen(conn *net.UnixConn) {
+func (l *syslog) listen(conn *net.UnixConn, name string) {
 	line := make([]byte, 64<<10)
 	for {
 		n, err := conn.Read(line)
@@ -63,12 +66,14 @@ func (l *syslog) listen(conn *net.UnixConn) {
 		if how, over := l.story.manners.meet("syslog"); how == "hangs" {
 			<-over
 		}
-		log, err := os.OpenFile(l.story.path("log"), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o644)
-		if err != nil {
-			return
+		for _, name := range []string{"log", name} {
+			log, err := os.OpenFile(l.story.path(name), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o644)
+			if err != nil {
+				return
+			}
+			fmt.Fprintln(log, strings.TrimSpace(string(line[:n])))
+			log.Close()
 		}
-		fmt.Fprintln(log, strings.TrimSpace(string(line[:n])))
-		log.Close()
 	}
 }
 

@@ -140,7 +140,11 @@ func (s *Sink) Moved() bool {
 		// come back by itself.
 		return s.Kind == imsg.SinkStream && s.info != nil
 	}
-	return s.info == nil || !os.SameFile(now, s.info)
+	if s.info == nil || !os.SameFile(now, s.info) {
+		return true
+	}
+	// We do not hold a socket's name, so the next of that name may get its inode.
+	return s.Kind != imsg.SinkStream && !now.ModTime().Equal(s.info.ModTime())
 }
 
 // sendSeconds is how long one line may wait for a syslog daemon.

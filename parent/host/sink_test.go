@@ -46,6 +46,43 @@ func TestLogMoves(t *testing.T) {
 	}
 }
 
+// TestLogSocketMoves: a socket that was made anew is another one, even in the inode of the
+// one before.
+func TestLogSocketMoves(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	listen := func() *net.UnixConn {
+		c, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		return c
+	}
+	s := &Sink{path: path}
+	for range 5 {
+		c := listen()
+		if err := s.dial(imsg.SinkSyslog, path); err != nil {
+			t.Fatal(err)
+		}
+		s.info, _ = os.Stat(path)
+		if s.Moved() {
+			t.Error("it has moved, and was not touched")
+		}
+		if err := os.Chmod(path, 0o666); err != nil || s.Moved() {
+			t.Errorf("another mode is no other socket: %v", err)
+		}
+		c.Close()
+		os.Remove(path)
+		c = listen()
+		if !s.Moved() {
+			t.Error("it has not moved")
+		}
+		s.File.Close()
+		c.Close()
+		os.Remove(path)
+	}
+}
+
 // TestLogSockets plays /dev/log, in both forms systems have, and the journal: each
 // line names its session where its readers look for it.
 func TestLogSockets(t *testing.T) {
