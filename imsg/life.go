@@ -92,7 +92,8 @@ type Load struct {
 
 func (*Load) notice() {}
 
-// BadPeer reports a link on which something unsayable was said.
+// BadPeer reports a link on which something unsayable was said, or that has failed at this
+// end: the two get another.
 type BadPeer struct {
 	Room   Room
 	Member int `rule:"0.."`

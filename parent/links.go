@@ -56,7 +56,7 @@ func (p *parent) onBadPeer(by *child, msg *imsg.BadPeer) {
 	if m.stopping || m.Killed() || m.state == imsg.Starting || !p.linked(by, m) {
 		return
 	}
-	m.log.Error("room reported for a bad message", "by", by.String())
+	m.log.Error("room reported: its link to another has failed", "by", by.String())
 	liar := conduct.Quarrel(by.conduct, m.conduct, time.Now())
 	for _, one := range []*child{by, m} {
 		if one.conduct == liar {

@@ -43,6 +43,7 @@ type Conn struct {
 
 	sendMu  sync.Mutex
 	queue   []frame // waiting for the kernel; its first is being written by flush
+	failure error   // of the one that flush could not write
 	attempt attempt
 
 	callMu  sync.Mutex
@@ -289,7 +290,7 @@ func (c *Conn) flush() {
 			continue
 		}
 		if err = errors.Join(werr, err); err != nil {
-			c.Close()
+			c.fail(c.broken(err))
 			return
 		}
 		c.sendMu.Lock()
@@ -299,6 +300,16 @@ func (c *Conn) flush() {
 		}
 		c.sendMu.Unlock()
 	}
+}
+
+// fail ends the link for what Serve then returns.
+func (c *Conn) fail(err error) {
+	if err != imsg.Gone {
+		c.sendMu.Lock()
+		c.failure = err
+		c.sendMu.Unlock()
+	}
+	c.Close()
 }
 
 // reader is what receiving needs, made once.

@@ -403,6 +403,19 @@ func TestSlowReader(t *testing.T) {
 	}
 }
 
+// TestUnwritable: what cannot be written though the peer lives ends the link with an error,
+// so that another is asked for.
+func TestUnwritable(t *testing.T) {
+	s, l := link(t, imsg.Session, imsg.Lockd)
+	defer l.Close()
+	end := serve(s, func(Request) {})
+	s.queue = []frame{{data: []byte{1}, fds: []int{math.MaxInt32}}} // no descriptor
+	s.flush()
+	if err := wait(t, end); !errors.Is(err, unix.EBADF) {
+		t.Errorf("ended with %v", err)
+	}
+}
+
 // One who asks and never listens is cut off, as one who says what it may not.
 func TestDeafPeer(t *testing.T) {
 	asker, honest := raw(t, imsg.Session, imsg.Lockd)

@@ -65,7 +65,8 @@ func (r Request) Close() { closeAll(r.Files) }
 
 // Serve reads the link until it ends and returns nil, or until something comes
 // that the table does not allow and returns an error that wraps ErrBadMessage.
-// Either way the link is closed then.
+// Any other error is the system's: it cannot be read or written any more.
+// In each case the link is closed then.
 func (c *Conn) Serve(handle Handler) error {
 	defer c.Close()
 	in := newReader(largest(c.peer, c.self) + headerLen)
@@ -78,7 +79,9 @@ func (c *Conn) Serve(handle Handler) error {
 				return bad("%s does not take its answers", c.peer)
 			}
 			if errors.Is(err, io.EOF) {
-				return nil
+				c.sendMu.Lock()
+				defer c.sendMu.Unlock()
+				return c.failure
 			}
 			return err
 		}

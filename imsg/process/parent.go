@@ -11,6 +11,7 @@ import (
 	"os"
 	"runtime"
 	"sync"
+	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/link"
@@ -90,18 +91,31 @@ func (p *Parent) pong(r link.Reply[imsg.Pong]) {
 	}()
 }
 
+// relinkPause is before another link is asked for in place of one that has failed for
+// what the system lacks: that is not there again at once.
+const relinkPause = time.Second
+
 // Accept makes a link of the Peer m, which r brought, and serves it in the
 // background until it ends. A peer that says what it may not is reported to the
-// parent.
+// parent. So is one whose link cannot be had or has failed: without another these two
+// would never speak again.
 func (p *Parent) Accept(r link.Request, m *imsg.Peer, handle link.Handler) (*link.Conn, error) {
+	report := func() { p.Send(&imsg.BadPeer{Room: m.Room, Member: m.Member}) }
 	c, err := link.NewConn(r.Files[0], p.self, m.Room)
 	if err != nil {
+		time.AfterFunc(relinkPause, report)
 		return nil, err
 	}
 	go func() {
-		if err := c.Serve(handle); errors.Is(err, link.ErrBadMessage) {
-			p.Log().Error("link closed", "peer", m.Room, "member", m.Member, "error", err)
-			p.Send(&imsg.BadPeer{Room: m.Room, Member: m.Member})
+		err := c.Serve(handle)
+		if err == nil {
+			return
+		}
+		p.Log().Error("link closed", "peer", m.Room, "member", m.Member, "error", err)
+		if errors.Is(err, link.ErrBadMessage) {
+			report()
+		} else {
+			time.AfterFunc(relinkPause, report)
 		}
 	}()
 	return c, nil

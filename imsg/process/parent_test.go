@@ -2,6 +2,7 @@ package process
 
 import (
 	"errors"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -56,6 +57,34 @@ func TestPing(t *testing.T) {
 		mu.Unlock()
 		if _, err := link.Ask(parent, &imsg.Ping{}, 10*time.Second); err != nil {
 			t.Errorf("%s: %v", self, err)
+		}
+	}
+}
+
+// TestLinkFails: a link that cannot be had, or that the system lets down later, is asked
+// for anew.
+func TestLinkFails(t *testing.T) {
+	unread, unwritten, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unwritten.Close()
+	closed, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed.Close()
+	for what, file := range map[string]*os.File{"it cannot be taken": closed, "it cannot be read": unread} {
+		p, parent := start(t, imsg.Session)
+		told := make(chan imsg.Message, 2)
+		go parent.Serve(func(r link.Request) { told <- r.Message })
+		imsgtest.Receive(t, "Hello", told)
+		_, err := p.Accept(link.Request{Files: []*os.File{file}}, &imsg.Peer{Room: imsg.Scand, Member: 3}, func(link.Request) {})
+		if (err != nil) != (file == closed) {
+			t.Errorf("%s: %v", what, err)
+		}
+		if b, ok := imsgtest.Receive(t, "BadPeer", told).(*imsg.BadPeer); !ok || b.Room != imsg.Scand || b.Member != 3 {
+			t.Errorf("%s: the parent hears %+v", what, b)
 		}
 	}
 }
