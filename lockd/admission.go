@@ -107,7 +107,18 @@ func (srv *server) judge(r admission, s *session, a *imsg.Admission, lock bool) 
 			return
 		}
 		var o rates.Outcome
-		locked := lock && srv.locks.Look(u.Client, duration, about) == locks.Locked
+		locked := false
+		if lock {
+			m, err := srv.locks.Look(u.Client, duration, about)
+			if err != nil { // we do not let in whom a lock may keep out
+				late.Stop()
+				srv.mu.Lock()
+				defer srv.mu.Unlock()
+				srv.withdraw(r, s, a, imsg.Resource)
+				return
+			}
+			locked = m == locks.Locked
+		}
 		if counts && !locked {
 			o = srv.rates.Judge(u)
 		}
@@ -160,13 +171,19 @@ func (srv *server) judged(r admission, s *session, a *imsg.Admission, locked boo
 func (srv *server) giveUp(r admission, s *session, a *imsg.Admission) {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
-	if s.judging != a {
-		return
-	}
-	srv.live.remove(s)
-	r.Fail(imsg.Timeout)
-	if !srv.silent {
+	if srv.withdraw(r, s, a, imsg.Timeout) && !srv.silent {
 		srv.silent = true
 		srv.log.Error("the disk of locks or of rates does not answer: clients are turned away for now")
 	}
+}
+
+// withdraw gives back the place of a session that cannot be judged, if that is not done;
+// mu is held.
+func (srv *server) withdraw(r admission, s *session, a *imsg.Admission, why imsg.Errno) bool {
+	if s.judging != a {
+		return false
+	}
+	srv.live.remove(s)
+	r.Fail(why)
+	return true
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -23,6 +24,7 @@ type frozen struct {
 	mu     sync.Mutex
 	thawed chan struct{} // nil: it answers
 	only   string        // but this name; empty: all
+	fault  error         // what looking at a file comes to; nil: what it should
 	open   int           // calls that wait
 	most   int           // of those at once
 	lists  atomic.Int32  // how often the directory was opened
@@ -77,6 +79,11 @@ func (f *frozen) waiting() (open, most int) {
 
 func (f *frozen) Lstat(name string) (fs.FileInfo, error) {
 	f.wait(name)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.fault != nil {
+		return nil, f.fault
+	}
 	return f.Files.Lstat(name)
 }
 
@@ -397,4 +404,28 @@ func TestTurnedAwayLeaveRoom(t *testing.T) {
 	dir.thaw()
 	eventually(t, "it is locked", func() bool { return h.read("192.0.2.7") == "MAX_HOST\n" })
 	h.log.HasNot(t, "too much waits")
+}
+
+// TestUnreadableLock: who may be locked, for all we can find out, is let in no more than one
+// who is, and keeps no place.
+func TestUnreadableLock(t *testing.T) {
+	h := open(t, plan{config: usual()})
+	dir := h.freezing()
+	w := h.worker(0)
+	fail := func(err error) {
+		dir.mu.Lock()
+		defer dir.mu.Unlock()
+		dir.fault = err
+	}
+	for _, fault := range []error{syscall.EIO, syscall.EMFILE, syscall.ENOMEM, syscall.EACCES} {
+		fail(fault)
+		if a, err := w.askFor(patience, entering("192.0.2.1")); err != imsg.Resource {
+			t.Errorf("%v: %+v, %v", fault, a, err)
+		}
+		h.log.Has(t, fault.Error())
+	}
+	fail(nil)
+	if a := w.enter("192.0.2.1"); a.Refusal != imsg.Admitted || a.Sessions != 1 {
+		t.Errorf("once it can be read: %+v", a)
+	}
 }

@@ -145,15 +145,18 @@ func (l *Directory) Sweep(name string, duration, uid int) {
 }
 
 // Look says what the directory says of s, whose lock has this name. An expired
-// Lock is removed.
-func (l *Directory) Look(name string, duration int, s Subject) Mark {
+// Lock is removed. After an error, which has been logged, nobody knows whether s is locked.
+func (l *Directory) Look(name string, duration int, s Subject) (Mark, error) {
 	info, err := l.Stat(name)
 	if err != nil {
 		l.Log.Error("lock cannot be judged", "error", err)
-		return Unlocked
+		if errors.As(err, new(NotALock)) {
+			err = nil
+		}
+		return Unlocked, err
 	}
 	if info == nil {
-		return Unlocked
+		return Unlocked, nil
 	}
 	m, expired := l.Judge(info, duration)
 	if expired {
@@ -165,13 +168,13 @@ func (l *Directory) Look(name string, duration int, s Subject) Mark {
 	if m == Whitelisted {
 		l.Say("LOCK:SAINT", s)
 	}
-	return m
+	return m, nil
 }
 
 // Lock makes sure that s is locked. fresh says that it was not before. Without
 // locking every offence is fresh, a whitelisted client's never.
 func (l *Directory) Lock(name, cause string, duration int, perm uint32, s Subject) (m Mark, fresh bool, err error) {
-	m = l.Look(name, duration, s)
+	m, _ = l.Look(name, duration, s) // a file that is there is no worse for an attempt
 	if m != Unlocked || duration == 0 {
 		return m, m == Unlocked, nil
 	}

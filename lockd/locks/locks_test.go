@@ -83,8 +83,8 @@ func TestLook(t *testing.T) {
 			l, dir, log := shelf(t, row.whitelist)
 			path := filepath.Join(dir, name)
 			row.make(t, path)
-			if got := l.Look(name, row.duration, somebody); got != row.want {
-				t.Errorf("mark %d, want %d", got, row.want)
+			if got, err := l.Look(name, row.duration, somebody); got != row.want || err != nil {
+				t.Errorf("mark %d, want %d; %v", got, row.want, err)
 			}
 			if _, err := os.Lstat(path); (err == nil) != row.stays {
 				t.Errorf("file stays: %v, want %v", err == nil, row.stays)
