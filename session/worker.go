@@ -80,7 +80,10 @@ func Main(f *os.File) error {
 		go w.tick()
 		p.Guard(&w.mu)
 		return process.Room[imsg.SessionConfig]{
-			Configure: w.configure,
+			Configure: func(cfg *imsg.SessionConfig) error {
+				go w.sweepAgain(cfg.SpoolShared)
+				return w.configure(cfg)
+			},
 			Peers: map[imsg.Room]process.Peer{
 				imsg.Lockd:   w.setLockd,
 				imsg.Scand:   func(r link.Request, m *imsg.Peer) error { return w.setPeer(&w.scand, r, m) },
@@ -119,10 +122,25 @@ func (w *worker) configure(cfg *imsg.SessionConfig) (err error) {
 	if w.rules, err = relay.Compile(cfg); err != nil {
 		return err
 	}
-	if err := spool.Sweep(w.log, cfg.SpoolShared); err != nil {
+	w.sweep(cfg.SpoolShared)
+	return nil
+}
+
+func (w *worker) sweep(shared bool) {
+	if err := spool.Sweep(w.log, shared); err != nil {
 		w.log.Error("sweep the spool", "error", err)
 	}
-	return nil
+}
+
+// sweepInterval is the time from one sweep of the spool to the next.
+const sweepInterval = time.Minute
+
+// sweepAgain removes what a disk that failed did not let go when its session was done
+// with it. It may wait for that disk.
+func (w *worker) sweepAgain(shared bool) {
+	for range time.Tick(sweepInterval) {
+		w.sweep(shared)
+	}
 }
 
 func (w *worker) setPeer(to *link.Peer, r link.Request, m *imsg.Peer) error {

@@ -165,7 +165,7 @@ func (p *File) Finish(keep bool) {
 	p.file = nil
 }
 
-// Drop removes the file.
+// Drop removes the file. One that the disk does not let go is left to a sweep.
 func (p *File) Drop() {
 	if p.file != nil {
 		os.Remove(p.name)
@@ -185,8 +185,8 @@ func isNamed(f *os.File, name string) bool {
 	return err == nil && os.SameFile(is, named)
 }
 
-// Sweep removes what workers that died left behind: unfinished files whose lock
-// is free. In a folder that others use nothing is removed.
+// Sweep removes what workers that died, or a disk that failed, left behind: unfinished
+// files whose lock is free. In a folder that others use nothing is removed.
 func Sweep(log *slog.Logger, shared bool) error {
 	if shared {
 		return nil
@@ -207,8 +207,11 @@ func Sweep(log *slog.Logger, shared bool) error {
 			continue
 		}
 		if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil && isNamed(f, e.Name()) {
-			os.Remove(e.Name())
-			log.Info("left-over spool file removed", "file", e.Name())
+			if err := os.Remove(e.Name()); err != nil {
+				log.Warn("left-over spool file", "file", e.Name(), "error", err)
+			} else {
+				log.Info("left-over spool file removed", "file", e.Name())
+			}
 		}
 		f.Close()
 	}
