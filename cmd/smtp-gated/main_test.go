@@ -27,6 +27,7 @@ const patience = imsgtest.Patience
 var programs string
 
 func TestMain(m *testing.M) {
+	launcher()
 	flag.Parse()
 	// A story waits more than it works.
 	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {

@@ -41,6 +41,7 @@
 //	flows                            wait until good mail gets through and bad mail is refused
 //	meets N HOW AT                   server or scanner misbehaves there until it was met so often, then mail flows
 //	often N kill9|freeze ROOM        so often, each time a process of it at any moment, then mail flows
+//	injected, inject …               system calls fail (see injected_linux_test.go)
 //	calm [put-off] [cut] [unreached] all go: no mail was lost, doubled or let through, nothing is left
 
 package main
@@ -115,7 +116,8 @@ func begin(env *testscript.Env, rooted bool) error {
 	return nil
 }
 
-// condition knows [root], where rooms change user, [ipv6], and [prlimit] and [unshare], that there are such programs.
+// condition knows [root], where rooms change user, [ipv6], [inject], where system calls
+// can fail at will, and [prlimit] and [unshare], that there are such programs.
 func condition(rooted bool) func(string) (bool, error) {
 	return func(word string) (bool, error) {
 		switch word {
@@ -127,6 +129,8 @@ func condition(rooted bool) func(string) (bool, error) {
 				l.Close()
 			}
 			return err == nil, nil
+		case "inject": // what rooms open and name only root may look at
+			return injectable && os.Geteuid() == 0, nil
 		case "prlimit", "unshare":
 			_, err := exec.LookPath(word)
 			return err == nil, nil
@@ -539,7 +543,8 @@ func (s *story) rooms(*testscript.TestScript, bool, []string) error {
 
 // comms are what the processes of rooms are called.
 var comms = map[string]string{
-	"lockd": "smtp-gated-lock", "session": "smtp-gated-sess", "scand": "smtp-gated-scan", "lookupd": "smtp-gated-look", "action": "smtp-gated-acti",
+	"parent": "smtp-gated", "session": "smtp-gated-sess", "lookupd": "smtp-gated-look", "scand": "smtp-gated-scan",
+	"lockd": "smtp-gated-lock", "action": "smtp-gated-acti",
 }
 
 // processes finds those of a room without asking the daemon, which may be frozen.
