@@ -5,6 +5,8 @@
 package lockd
 
 import (
+	"errors"
+	"io/fs"
 	"net/netip"
 	"path"
 	"slices"
@@ -12,6 +14,10 @@ import (
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/lockd/locks"
 )
+
+// errReplace ends this lockd so that the parent starts another, with the new directory as
+// its root: in the one that was removed nobody is locked.
+var errReplace = errors.New("the lock directory has been removed: lockd asks to be replaced")
 
 // maxOffences bounds what one session can be caught at; the first ends most.
 const maxOffences = 64
@@ -88,6 +94,9 @@ func (srv *server) catch(name string, s *session, m *imsg.Offence, late func() b
 		if err != nil {
 			srv.log.Error("client is not locked", imsg.SessionKey, about.Session, "error", err)
 			answer(imsg.Resource)
+			if errors.Is(err, fs.ErrNotExist) { // no name below a directory that is there
+				srv.parent.End(errReplace)
+			}
 			return
 		}
 		if m == locks.Locked {
