@@ -96,7 +96,7 @@ const answerTime = 10 * time.Second
 
 // tellAll tells the lies of a kind to a peer. One that must cost the link is waited for.
 func (l *liar) tellAll(kind string, peer imsg.Room, from int, report func(i int, name, end string)) {
-	if change, ok := manners[kind]; ok {
+	if change, ok := answerManners[kind]; ok {
 		l.manner.Store(&change)
 		report(0, kind, "begun")
 		return

@@ -304,8 +304,8 @@ func others(l *liar, peer imsg.Room) (all []lie) {
 // manner is how what the room says by itself is changed.
 type manner func(t *tap, frame []byte) [][]byte
 
-// manners last until the next.
-var manners = map[string]manner{
+// answerManners last until the next.
+var answerManners = map[string]manner{
 	"honest": func(_ *tap, f []byte) [][]byte { return [][]byte{f} },
 	"silent": answersBy(func(*tap, *imsg.Entry, []byte) [][]byte { return nil }),
 	"twice":  answersBy(func(_ *tap, _ *imsg.Entry, f []byte) [][]byte { return [][]byte{f, f} }),
