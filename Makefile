@@ -49,6 +49,12 @@ test:
 	GATED_MTA_ROOT=$(MTAS) $(STATIC) test -count=1 -timeout 20m ./...
 	if command -v $${CC:-gcc} >/dev/null; then GATED_MTA_ROOT=$(MTAS) CGO_ENABLED=1 $(GO) test -race -skip '$(ONCE)' -count=1 -timeout 20m $$($(GO) list ./... | grep -v '$(SHIPPED)'); fi
 
+# How long it takes: TIME=1h. As root the rooms have users of their own.
+TIME    ?= 10m
+
+soak:
+	$(STATIC) test ./cmd/smtp-gated -run '^TestSoak$$' -v -count=1 -timeout 0 -soak $(TIME)
+
 # On another system, which need not have go: HOST=user@host; .ci/bsd says what else.
 test-bsd:
 	@.ci/bsd $(HOST)
@@ -78,4 +84,4 @@ install: $(PROGRAMS)
 clean:
 	rm -rf bin
 
-.PHONY: build demo test test-bsd lint bench install clean
+.PHONY: build demo test soak test-bsd lint bench install clean

@@ -154,6 +154,11 @@ func (c *client) deliver(message []byte) (string, error) {
 	if err := c.start(); err != nil {
 		return "", err
 	}
+	return c.finish(message)
+}
+
+// finish sends a message's text behind 354 and returns the reply to its end.
+func (c *client) finish(message []byte) (string, error) {
 	// The answer may come before we have said everything.
 	said := make(chan error, 1)
 	go func() { said <- errors.Join(c.text(message), c.send(".")) }()

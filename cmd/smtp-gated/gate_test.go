@@ -388,11 +388,13 @@ type member struct {
 	PID        int    `json:"pid"`
 	Generation int    `json:"generation"`
 	State      string `json:"state"`
+	Goroutines int    `json:"goroutines"` // 0: it was not asked yet
 }
 
 // report is what smtp-gatectl tells of the family.
 type report struct {
 	Sessions int               `json:"sessions"`
+	Locks    int               `json:"locks"`
 	Crashes  int               `json:"crashes"`
 	Rooms    []member          `json:"rooms"`
 	Counters map[string]uint64 `json:"counters"`

@@ -188,14 +188,14 @@ func stageOf(t testing.TB, daemon string, rooted bool, configuration string) (*g
 	return g, m
 }
 
-// rehearse is stage before anything is configured or started.
-func rehearse(t testing.TB, rooted bool) (*gate, *msa) {
+// rehearse is stage before anything is configured or started. The features are the server's.
+func rehearse(t testing.TB, rooted bool, features ...string) (*gate, *msa) {
 	t.Helper()
 	g, err := newGate(t.TempDir(), rooted)
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := startMSA()
+	m, err := startMSA(features...)
 	if err != nil {
 		t.Fatal(err)
 	}

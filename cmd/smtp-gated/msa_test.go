@@ -41,7 +41,8 @@ type msa struct {
 }
 
 // startMSA starts a server. The features are tls, auth, v6, and mute: it takes
-// connections and says nothing; full: its queue is full.
+// connections and says nothing; full: its queue is full; forgets: it does not keep what
+// was said to it.
 func startMSA(features ...string) (*msa, error) {
 	m := &msa{features: features, post: new(post), manners: new(manners), conns: map[net.Conn]bool{}}
 	address := "127.0.0.1:0"
@@ -82,6 +83,13 @@ func (m *msa) fill() error {
 		return nil
 	}
 	return err
+}
+
+// hear keeps what was said in a connection. The lock is held.
+func (m *msa) hear(number int, what string) {
+	if !m.has("forgets") {
+		m.said = append(m.said, fmt.Sprintf("%d %s", number, what))
+	}
 }
 
 func (m *msa) keep(c net.Conn) {
@@ -127,7 +135,7 @@ func (m *msa) accept(l net.Listener) {
 		}
 		m.mu.Lock()
 		m.next++
-		m.said = append(m.said, fmt.Sprintf("%d from %s", m.next, c.RemoteAddr().(*net.TCPAddr).IP))
+		m.hear(m.next, fmt.Sprint("from ", c.RemoteAddr().(*net.TCPAddr).IP))
 		s := &service{msa: m, number: m.next, conn: c, in: bufio.NewReaderSize(c, 64<<10)}
 		m.mu.Unlock()
 		go func() {
@@ -229,7 +237,7 @@ func (s *service) serve() error {
 			return err
 		}
 		s.mu.Lock()
-		s.said = append(s.said, fmt.Sprintf("%d %s", s.number, line))
+		s.hear(s.number, line)
 		s.mu.Unlock()
 		verb, arg, _ := strings.Cut(line, " ")
 		s.at = strings.ToUpper(verb)
