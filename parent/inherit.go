@@ -225,6 +225,11 @@ func (p *parent) succeed(tries int) {
 // names of the program before, which leaves them to us: nobody else would remove them.
 func (p *parent) awaitsNames() bool { return p.unnamed && p.current != nil && p.elder != nil }
 
+// awaitsElder tells whether our rooms are needed for the sessions of the program before,
+// which our lockd has; and a service manager kills whoever is left when its main process,
+// which we are, has ended.
+func (p *parent) awaitsElder() bool { return p.elder != nil && p.current != nil }
+
 // onElderGone is when the program before us has ended.
 func (p *parent) onElderGone(err error) {
 	for _, f := range p.elder.links {

@@ -164,7 +164,7 @@ func (p *parent) dismissAll() {
 		p.done = true
 		return
 	}
-	if p.forced || p.family.sessions(nil) > 0 {
+	if p.forced || p.family.sessions(nil) > 0 || p.awaitsElder() {
 		return
 	}
 	scripts := false

@@ -82,7 +82,7 @@ func (p *parent) startHeir(done func(error)) error {
 		args = append(args, "foreground")
 	}
 	var err error
-	s.conn, s.process, err = heir.Start(p.program, args, p.notify.Environment(), func(err error) {
+	s.conn, s.process, err = heir.Start(p.program, args, p.notify.Environment(), p.notify.Managed(), func(err error) {
 		p.post(func() { p.onHeirEnd(s, err) })
 	})
 	if err != nil {

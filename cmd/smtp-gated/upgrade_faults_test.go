@@ -254,12 +254,14 @@ func (h *handover) allEnd() {
 	h.nothingLeft()
 }
 
-// bothEnd: with the last session.
+// bothEnd: with the last session, the heir last, for a service manager kills whoever is
+// left when its main process has ended.
 func (h *handover) bothEnd() {
 	h.t.Helper()
-	must(h.t, eventually("the heir does not end", func() bool { h.forget(); return gone(h.heir) }))
+	must(h.t, h.inLog(fmt.Sprintf(`smtp-gated\[%d\]: asked to stop`, h.heir)))
 	h.finish()
 	h.status(0)
+	must(h.t, eventually("the heir does not end", func() bool { h.forget(); return gone(h.heir) }))
 	h.nothingLeft()
 }
 

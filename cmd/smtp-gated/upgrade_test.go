@@ -195,7 +195,7 @@ func TestUpgradeFails(t *testing.T) {
 		fails("another pid file", `pidfile: needs a restart`)
 		must(t, g.configure(busy, false))
 		must(t, g.replace("#!/bin/sh\nexit 3\n"))
-		fails("a program that ends", `exit status 3`)
+		fails("a program that ends", `it has ended`)
 		must(t, g.replace("rubbish"))
 		fails("no program", `exec format error`)
 		must(t, os.Remove(g.daemon))

@@ -19,8 +19,10 @@ func Program() (string, error) {
 }
 
 // Start starts the program at path as our heir, with one end of a pair as its descriptor
-// 3. ended is told when it is no more, by a goroutine of its own.
-func Start(path string, args, environment []string, ended func(error)) (*Conn, *os.Process, error) {
+// 3: as our child, or as our sibling, for a service manager does without waiting for the
+// end of a process that is not its own child. ended is told when it is no more, by a
+// goroutine of its own; how it has ended nobody tells of a sibling.
+func Start(path string, args, environment []string, sibling bool, ended func(error)) (*Conn, *os.Process, error) {
 	ours, theirs, err := Pair()
 	if err != nil {
 		return nil, nil, err
@@ -33,11 +35,15 @@ func Start(path string, args, environment []string, ended func(error)) (*Conn, *
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.ExtraFiles = []*os.File{theirs}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	wait := cmd.Wait
+	if sibling {
+		wait = asSibling(cmd)
+	}
 	if err := cmd.Start(); err != nil {
 		ours.Close()
 		return nil, nil, err
 	}
-	go func() { ended(cmd.Wait()) }()
+	go func() { ended(wait()) }()
 	return ours, cmd.Process, nil
 }
 

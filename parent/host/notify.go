@@ -41,6 +41,9 @@ func (n *Notifier) Environment() []string {
 	return env
 }
 
+// Managed tells whether there is a service manager.
+func (n *Notifier) Managed() bool { return os.Getenv("NOTIFY_SOCKET") != "" }
+
 // MainProcess says that another process is the service's, whose word counts from now on;
 // ours is not heard any more.
 func (n *Notifier) MainProcess(pid int) {
