@@ -55,6 +55,10 @@ TIME    ?= 10m
 soak:
 	$(STATIC) test ./cmd/smtp-gated -run '^TestSoak$$' -v -count=1 -timeout 0 -soak $(TIME)
 
+# Under a booted systemd, in a container that is made for it.
+test-system:
+	.ci/system
+
 # On another system, which need not have go: HOST=user@host; .ci/bsd says what else.
 test-bsd:
 	@.ci/bsd $(HOST)
@@ -84,4 +88,4 @@ install: $(PROGRAMS)
 clean:
 	rm -rf bin
 
-.PHONY: build demo test soak test-bsd lint bench install clean
+.PHONY: build demo test soak test-system test-bsd lint bench install clean

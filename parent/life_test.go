@@ -366,7 +366,7 @@ func TestNotify(t *testing.T) {
 		}
 	}
 	h.start(true, "NOTIFY_SOCKET="+path, "WATCHDOG_USEC=100000")
-	expect("READY=1\n", "MAINPID="+strconv.Itoa(h.cmd.Process.Pid))
+	expect("READY=1\n", "MAINPID="+strconv.Itoa(h.cmd.Process.Pid), "\nWATCHDOG=1")
 	h.signal(unix.SIGHUP)
 	expect("RELOADING=1\n", "MONOTONIC_USEC=")
 	expect("READY=1\n")

@@ -44,10 +44,14 @@ func (n *Notifier) Environment() []string {
 // Managed tells whether there is a service manager.
 func (n *Notifier) Managed() bool { return os.Getenv("NOTIFY_SOCKET") != "" }
 
+// alive has what is told be a sign of life, too: from one main process to the next the
+// manager's clock runs on, and each gives its first after half of the limit.
+const alive = "\n" + daemon.SdNotifyWatchdog
+
 // MainProcess says that another process is the service's, whose word counts from now on;
 // ours is not heard any more.
 func (n *Notifier) MainProcess(pid int) {
-	n.tell("MAINPID=" + strconv.Itoa(pid))
+	n.tell("MAINPID=" + strconv.Itoa(pid) + alive)
 	n.Silence()
 }
 
@@ -107,7 +111,7 @@ func (n *Notifier) tell(state string) error {
 // Ready is also said after a reload. It alone tells whether somebody hears us; without
 // a service manager there is no error.
 func (n *Notifier) Ready(status string) error {
-	return n.tell(daemon.SdNotifyReady + "\nMAINPID=" + strconv.Itoa(os.Getpid()) + "\nSTATUS=" + status)
+	return n.tell(daemon.SdNotifyReady + "\nMAINPID=" + strconv.Itoa(os.Getpid()) + "\nSTATUS=" + status + alive)
 }
 
 // maxStatus is what of an error is told: more does not help at a glance.

@@ -47,6 +47,30 @@ func TestNotifyUnread(t *testing.T) {
 	}
 }
 
+// TestMainProcess: who hands the service over gives a last sign of life with that, and is
+// not heard any more.
+func TestMainProcess(t *testing.T) {
+	path := t.TempDir() + "/notify"
+	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer manager.Close()
+	t.Setenv("NOTIFY_SOCKET", path)
+	n := new(Notifier)
+	n.MainProcess(7)
+	n.KeepAlive()
+	n.Speak()
+	n.Stopping()
+	manager.SetReadDeadline(time.Now().Add(imsgtest.Patience))
+	for _, want := range []string{"MAINPID=7\nWATCHDOG=1", "STOPPING=1"} {
+		b := make([]byte, 100)
+		if got, err := manager.Read(b); err != nil || !strings.HasPrefix(string(b[:got]), want) {
+			t.Errorf("%q, %v, want %q", b[:got], err, want)
+		}
+	}
+}
+
 func TestOneLine(t *testing.T) {
 	long := errors.Join(errors.New("one\ntwo"), errors.New(strings.Repeat("ü", maxStatus)))
 	if got := OneLine(long); !strings.HasPrefix(got, "one; two; üü") || len(got) > maxStatus || strings.ContainsAny(got, "\n\uFFFD") {
