@@ -37,10 +37,10 @@ demo: build
 # Where mail servers lie that are tested against but not installed.
 MTAS = /var/tmp/smtp-gated-mtas
 
-# Once is enough, without the race detector, for tests that only put another server
-# behind the same relay, and for all that start the programs as they are shipped, of
+# Once is enough, without the race detector, for tests that hold many dialogues of the
+# same relay against others, and for all that start the programs as they are shipped, of
 # which it sees nothing.
-ONCE    = TestDifferentialReal|TestAddressesOfRealServers
+ONCE    = TestDifferential|TestAddressesOfRealServers|^TestRecord$$
 SHIPPED = /cmd/smtp-gated$$
 
 test:
