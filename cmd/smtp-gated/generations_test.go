@@ -111,17 +111,10 @@ func TestReloadIsComplete(t *testing.T) {
 
 // greet is a server of which only the first line matters.
 func greet(l net.Listener, line string) {
-	for {
-		c, err := l.Accept()
-		if err != nil {
-			return
-		}
-		go func() {
-			defer c.Close()
-			io.WriteString(c, line)
-			io.Copy(io.Discard, c)
-		}()
-	}
+	serveEach(l, func(c net.Conn) {
+		io.WriteString(c, line)
+		io.Copy(io.Discard, c)
+	})
 }
 
 // workers are the pids of the sessions of the generation in force.

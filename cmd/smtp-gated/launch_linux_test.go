@@ -52,8 +52,9 @@ func launcher() {
 	os.Exit(1)
 }
 
-// becomeDaemon gives a listener, which no exec passes on, away and executes the arguments. The filter binds the thread that
-// executes, and what comes of it; another one, which nobody asks about, hands it over.
+// becomeDaemon gives a listener, which no exec passes on, away and executes the arguments.
+// The filter binds the thread that executes, and what comes of it; another one, which
+// nobody asks about, hands the listener over.
 func becomeDaemon(number string) error {
 	to, err := strconv.Atoi(number)
 	if err != nil {

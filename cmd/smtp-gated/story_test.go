@@ -38,6 +38,7 @@
 //	crowd N                          so many clients keep sending, each clean, infected and spam mail
 //	crowd N virus                    no spam
 //	crowd N deaf|slow|vanishing      these do what they do
+//	come N                           wait until so many of the latter have come
 //	flows                            wait until good mail gets through and bad mail is refused
 //	meets N HOW AT                   server or scanner misbehaves there until it was met so often, then mail flows
 //	often N kill9|freeze ROOM        so often, each time a process of it at any moment, then mail flows
@@ -96,6 +97,7 @@ func begin(env *testscript.Env, rooted bool) error {
 		}
 	}
 	env.Defer(func() {
+		s.disperse()
 		for _, c := range s.clients {
 			c.conn.Close()
 		}
@@ -176,6 +178,7 @@ var commands = map[string]func(*testscript.TestScript, bool, []string){
 	"crowd":    word((*story).gather),
 	"flows":    word((*story).flows),
 	"meets":    word((*story).meets),
+	"come":     word((*story).come),
 	"often":    word((*story).often),
 	"calm":     word((*story).calm),
 	"thaw":     word((*story).thaw),
@@ -496,21 +499,12 @@ func (s *story) scanner(ts *testscript.TestScript, not bool, args []string) erro
 	if err := s.silence(ts, not, args); err != nil {
 		return err
 	}
-	l := s.silent[len(s.silent)-1].(net.Listener)
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			c.SetDeadline(time.Now().Add(patience))
-			c.Read(make([]byte, 1))
-			io.WriteString(c, answer)
-			c.(*net.UnixConn).CloseWrite()
-			io.Copy(io.Discard, c) // it may still be asking
-			c.Close()
-		}
-	}()
+	go serveEach(s.silent[len(s.silent)-1].(net.Listener), func(c net.Conn) {
+		c.Read(make([]byte, 1))
+		io.WriteString(c, answer)
+		c.(*net.UnixConn).CloseWrite()
+		io.Copy(io.Discard, c) // it may still be asking
+	})
 	return nil
 }
 

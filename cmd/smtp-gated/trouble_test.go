@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -116,8 +117,8 @@ func (s *story) often(_ *testscript.TestScript, _ bool, args []string) error {
 // calm has everybody go, and looks whether all is well: the mail, and what is left.
 // Its arguments are what the crowd may have met: put-off, cut, unreached.
 func (s *story) calm(ts *testscript.TestScript, _ bool, args []string) error {
-	err := errors.Join(s.pests.stop(), s.people.stop())
-	if err != nil {
+	s.disperse()
+	if err := s.people.stop(); err != nil {
 		return err
 	}
 	ts.Logf("%v", s.people)
@@ -185,16 +186,34 @@ func (s *story) descriptors() (map[string]int, error) {
 	return counts, nil
 }
 
+// disperse has everybody go, however the story ends.
+func (s *story) disperse() {
+	if s.people != nil {
+		s.people.cancel()
+	}
+	s.pests.stop()
+}
+
+// come waits until so many pests have come, and most of them gone.
+func (s *story) come(_ *testscript.TestScript, _ bool, args []string) error {
+	n, err := strconv.ParseInt(args[0], 10, 64)
+	if err != nil {
+		return err
+	}
+	return eventually("they do not come", func() bool { return s.pests.came.Load() >= n })
+}
+
 // pests are clients who do not behave.
 type pests struct {
 	end   chan struct{}
+	once  sync.Once
 	alive sync.WaitGroup
+	came  atomic.Int64
 }
 
-func (p *pests) stop() error {
-	close(p.end)
+func (p *pests) stop() {
+	p.once.Do(func() { close(p.end) })
 	p.alive.Wait()
-	return nil
 }
 
 // gather has so many of a kind come, each again and again, by an address of its own.
@@ -211,6 +230,7 @@ func (p *pests) gather(g *gate, m *msa, n int, kind string) error {
 					time.Sleep(10 * time.Millisecond)
 					continue
 				}
+				p.came.Add(1)
 				do(c, m)
 				c.conn.Close()
 			}

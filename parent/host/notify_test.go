@@ -12,15 +12,22 @@ import (
 	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 )
 
-// TestNotifyUnread: a service manager that does not read holds nothing up.
-func TestNotifyUnread(t *testing.T) {
+// listenForUs is a service manager's end.
+func listenForUs(t *testing.T) *net.UnixConn {
+	t.Helper()
 	path := t.TempDir() + "/notify"
 	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer manager.Close()
+	t.Cleanup(func() { manager.Close() })
 	t.Setenv("NOTIFY_SOCKET", path)
+	return manager
+}
+
+// TestNotifyUnread: a service manager that does not read holds nothing up.
+func TestNotifyUnread(t *testing.T) {
+	manager := listenForUs(t)
 	n, sent := new(Notifier), 0
 	for ; n.Ready("serving") == nil; sent++ {
 		if sent > 100_000 {
@@ -50,13 +57,7 @@ func TestNotifyUnread(t *testing.T) {
 // TestMainProcess: who hands the service over gives a last sign of life with that, and is
 // not heard any more.
 func TestMainProcess(t *testing.T) {
-	path := t.TempDir() + "/notify"
-	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer manager.Close()
-	t.Setenv("NOTIFY_SOCKET", path)
+	manager := listenForUs(t)
 	n := new(Notifier)
 	n.MainProcess(7)
 	n.KeepAlive()
