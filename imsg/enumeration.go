@@ -23,3 +23,7 @@ func (v SPFVerdict) known() bool { return v <= SPFPermError }
 func (e Engine) known() bool  { return int(e) < len(EngineKinds) }
 func (r Roles) known() bool   { return r < RoleSpam<<1 }
 func (o Outcome) known() bool { return o <= TimedOut }
+
+func (k EventKind) known() bool  { return k < EventKinds }
+func (r PolicyRule) known() bool { return r < PolicyRules }
+func (f FindingID) known() bool  { return f < FindingIDs }

@@ -50,6 +50,11 @@ var bounds = map[string]float64{
 	"MaxReport":    MaxReport,
 	"MaxIdent":     MaxIdent,
 	"MaxWord":      MaxWord,
+	"MaxHeader":    MaxHeader,
+	"MaxSender":    MaxSender,
+	"MaxSubject":   MaxSubject,
+	"EventPage":    EventPage,
+	"ObservedPage": ObservedPage,
 }
 
 // rule tells what is wrong with a value, nil if nothing is.

@@ -128,6 +128,8 @@ var Table = number([]Entry{
 	tell[Announce](toSession, toLockd, MaxBody),
 	tell[Leave](toSession, toLockd, small).gives(),
 	tell[Counts](toSession, toLockd, small),
+	tell[Events](toSession, toLockd, MaxBody),
+	tell[Observed](toSession, toLockd, MaxBody),
 	ask[Offence, Done](toSession, toLockd, medium).report(),
 	tell[Locked](toLockd, toSession, medium),
 	ask[Snapshot, Live](toLockd, toSession, small),

@@ -1,5 +1,5 @@
 // The worker's clock: it looks at each session four times a second, ends those whose
-// time is over, and sends the counters once a second.
+// time is over, and tells lockd once a second what it has seen.
 
 package session
 
@@ -19,7 +19,7 @@ func (w *worker) tick() {
 		<-t.C
 		w.checkSessions(start)
 		if looks%int(time.Second/lookInterval) == 0 {
-			w.flushCounts()
+			w.report()
 		}
 	}
 }

@@ -75,7 +75,7 @@ func (w *worker) finishDrain() {
 		w.idle.Wait()
 	}
 	w.mu.Unlock()
-	w.flushCounts()
+	w.report()
 	w.parent.Close()
 }
 

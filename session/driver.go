@@ -305,5 +305,14 @@ func (s *session) Always(msg string, attrs ...any) { s.always(msg, attrs...) }
 // Count adds to one of the family's counters.
 func (s *session) Count(c imsg.Counter, n uint64) { s.w.count(c, n) }
 
+// Tell tells of an event of the session's.
+func (s *session) Tell(e imsg.Event) { s.tell(e) }
+
+// Observe notes that something we depend on went well, or why not: problem is empty if it
+// did.
+func (s *session) Observe(f imsg.FindingID, object, problem string) {
+	s.w.reports.observe(f, object, problem)
+}
+
 // Load is the load average of the last minute.
 func (s *session) Load() float64 { return process.Load() }

@@ -240,3 +240,10 @@ func (s *session) info(msg string, attrs ...any) { s.Log(slog.LevelInfo, msg, at
 func (s *session) always(msg string, attrs ...any) {
 	s.log().Log(context.Background(), logs.LevelAlways, msg, attrs...)
 }
+
+// tell tells of an event, and adds what the session is.
+func (s *session) tell(e imsg.Event) {
+	e.Time, e.ID = time.Now().UnixNano(), s.facts.ID()
+	e.Client, e.Target, e.Ident = s.facts.Client, s.facts.Target, s.facts.Ident
+	s.w.reports.event(e)
+}

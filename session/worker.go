@@ -57,7 +57,8 @@ type worker struct {
 	ending context.Context // over when the generation must end
 	endAll context.CancelFunc
 
-	counts [imsg.Counters]atomic.Uint64
+	counts  [imsg.Counters]atomic.Uint64
+	reports reports
 
 	mu          sync.Mutex
 	sessions    map[uint64]*session  // admitted
@@ -96,6 +97,7 @@ func Main(f *os.File) error {
 
 func newWorker(parent *process.Parent, log *slog.Logger) *worker {
 	w := &worker{parent: parent, log: log, sessions: make(map[uint64]*session), lockedEarly: make(map[uint64]time.Time)}
+	w.reports.send = func(m imsg.Notice) error { return w.lockd.Send(m) }
 	w.idle = sync.NewCond(&w.mu)
 	w.ending, w.endAll = context.WithCancel(context.Background())
 	w.dialer = upstream.NewDialer(func(ipv6 bool, n int) error { return parent.Send(&imsg.Sockets{IPv6: ipv6, N: n}) })
@@ -176,7 +178,7 @@ func (w *worker) fromPeer(r link.Request) {
 	case *imsg.Locked:
 		w.markLocked(m.Numbers)
 	case *imsg.Snapshot:
-		w.flushCounts()
+		w.report()
 		live, more := w.live(m.After)
 		link.ReplyTo(r, m).Answer(&imsg.Live{Sessions: live, More: more})
 	}
@@ -392,6 +394,13 @@ func (w *worker) flushCounts() {
 			w.counts[i].Add(add[i])
 		}
 	}
+}
+
+// report tells lockd what there is to tell.
+func (w *worker) report() {
+	w.flushCounts()
+	w.reports.tellObserved()
+	w.reports.tellEvents()
 }
 
 // recovered ends one session at a panic, not the worker.

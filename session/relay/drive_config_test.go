@@ -207,5 +207,9 @@ func (d *drive) Always(string, ...any) {}
 // Count counts nothing.
 func (d *drive) Count(imsg.Counter, uint64) {}
 
+func (d *drive) Tell(imsg.Event) {}
+
+func (d *drive) Observe(imsg.FindingID, string, string) {}
+
 // Load is the machine's.
 func (d *drive) Load() float64 { return d.load }

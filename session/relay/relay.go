@@ -35,6 +35,11 @@ type World interface {
 	Always(msg string, attrs ...any)
 	// Count adds to one of the family's counters.
 	Count(c imsg.Counter, n uint64)
+	// Tell tells of an event of the session's: its driver adds who and when.
+	Tell(e imsg.Event)
+	// Observe notes that something the session depends on went well, or why not: problem
+	// is empty if it did.
+	Observe(f imsg.FindingID, object, problem string)
 	// Load is the machine's load average of the last minute.
 	Load() float64
 }

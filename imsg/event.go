@@ -1,0 +1,159 @@
+// Events: what has happened that an operator, an abuse desk or a program beside us may
+// want to know of. This file owns their kinds and fields, in one table each: the tool,
+// the history, the exporter and the manual follow them. A field or a kind is only ever
+// added.
+
+package imsg
+
+import (
+	"net/netip"
+	"time"
+)
+
+// EventKind is a kind of event.
+type EventKind uint8
+
+// The kinds. The first three tell of what a client heard.
+const (
+	EventRefuse EventKind = iota + 1
+	EventReject
+	EventDefer
+	EventLock
+	EventUnlock
+	EventExpire
+	EventScan
+	EventUnscanned
+	EventAuthFail
+	EventWould
+	EventFinding
+	EventReload
+	EventRoom
+	EventLost
+	EventOpen
+	EventClose
+
+	EventKinds // how many there are, and one
+)
+
+// EventKindRow is all there is to say of a kind.
+type EventKindRow struct {
+	Name  string
+	Help  string // a sentence
+	Named bool   // it is shown only to who asks for it by name
+}
+
+// EventKindTable tells of each kind.
+var EventKindTable = [EventKinds]EventKindRow{
+	EventRefuse:    {"refuse", "A connection was refused, in place of a greeting.", false},
+	EventReject:    {"reject", "A command or a message was refused for good.", false},
+	EventDefer:     {"defer", "A connection, a command or a message was refused for now.", false},
+	EventLock:      {"lock", "A client was locked out.", false},
+	EventUnlock:    {"unlock", "A lock was removed.", false},
+	EventExpire:    {"expire", "A lock has come to its end.", false},
+	EventScan:      {"scan", "An engine has looked at a message, or could not.", false},
+	EventUnscanned: {"unscanned", "A message passed that no engine has looked at.", false},
+	EventAuthFail:  {"auth-fail", "A server refused a log-in.", false},
+	EventWould:     {"would", "A rule of policy.monitor would have refused.", false},
+	EventFinding:   {"finding", "A finding of status has begun, or ended.", false},
+	EventReload:    {"reload", "The configuration was read again.", false},
+	EventRoom:      {"room", "A room has ended unasked, or hung, and was replaced.", false},
+	EventLost:      {"lost", "Events were lost: there were more than could be kept.", false},
+	EventOpen:      {"open", "A session was admitted.", true},
+	EventClose:     {"close", "A session has ended.", true},
+}
+
+func (k EventKind) String() string { return EventKindTable[k%EventKinds].Name }
+
+// Event is one event. What does not apply is zero, and is not shown.
+type Event struct {
+	Time      int64     `rule:"0.."` // Unix nanoseconds
+	Kind      EventKind `rule:"1.."`
+	ID        string    `rule:"..64 name"` // of the session: what its client can quote
+	Client    netip.AddrPort
+	Ident     string `rule:"..MaxIdent word"`
+	Target    netip.AddrPort
+	Rule      PolicyRule
+	Detail    string  `rule:"..255 printable"` // what of the rule: a block list and its answer, a quota, a lock's name, a finding and its object, a room
+	Code      int     `rule:"0..599"`          // of the reply
+	Text      string  `rule:"..512 printable"` // of the reply, or the last that is known
+	Engine    string  `rule:"..32 printable"`
+	Virus     string  `rule:"..255 printable"`
+	Scored    bool    // Score means something
+	Score     float64 `rule:"-MaxScore..MaxScore"`
+	Size      int64   `rule:"0.."` // of the message, in octets
+	MessageID string  `rule:"..MaxHeader printable"`
+	Sender    string  `rule:"..MaxSender printable"`
+	Subject   string  `rule:"..MaxSubject printable"`
+	Until     int64   `rule:"0.."` // of a lock, Unix nanoseconds
+	Would     EventKind
+	Count     uint64 `rule:"any: it is only shown"`
+}
+
+// How long fields of an event may be, in octets.
+const (
+	MaxHeader  = 255 // a Message-ID
+	MaxSender  = 320 // of an address: 64 before the "@", 255 behind it (RFC 5321, 4.5.3.1)
+	MaxSubject = 200
+)
+
+// EventPage is the largest number of events in one message.
+const EventPage = 24
+
+// Events is what a worker has to tell, at most so often as ten times a second. Lost
+// counts what there was no room for.
+type Events struct {
+	Events []Event `rule:"..EventPage"`
+	Lost   uint64  `rule:"..MaxReport"`
+}
+
+func (*Events) notice() {}
+
+// EventField is one field as it is shown: its name in JSON, and what it holds.
+type EventField struct {
+	Name  string
+	Help  string
+	Value func(*Event) any // nil: absent
+}
+
+// EventFields is the one table of them, in the order in which they are shown.
+var EventFields = []EventField{
+	{"time", "when it happened", func(e *Event) any { return time.Unix(0, e.Time) }},
+	{"kind", "what happened", func(e *Event) any { return e.Kind.String() }},
+	{"id", "the session, as log, headers and replies name it", func(e *Event) any { return present(e.ID) }},
+	{"client", "its client's address", func(e *Event) any { return present(e.Client.Addr()) }},
+	{"port", "and port", func(e *Event) any { return present(e.Client.Port()) }},
+	{"ident", "whom a router says the client calls for", func(e *Event) any { return present(e.Ident) }},
+	{"target", "the server", func(e *Event) any { return present(e.Target) }},
+	{"rule", "what decided", func(e *Event) any { return present(e.Rule.String()) }},
+	{"detail", "and what of it: a block list and its answer, a quota, a lock's name, a finding and its object, a room", func(e *Event) any { return present(e.Detail) }},
+	{"code", "of the reply", func(e *Event) any { return present(e.Code) }},
+	{"text", "of the reply; of a finding, what was last seen", func(e *Event) any { return present(e.Text) }},
+	{"engine", "that looked", func(e *Event) any { return present(e.Engine) }},
+	{"virus", "its name", func(e *Event) any { return present(e.Virus) }},
+	{"score", "of the message", func(e *Event) any {
+		if !e.Scored {
+			return nil
+		}
+		return e.Score
+	}},
+	{"size", "of the message, in octets", func(e *Event) any { return present(e.Size) }},
+	{"message_id", "its Message-ID", func(e *Event) any { return present(e.MessageID) }},
+	{"sender", "its envelope sender", func(e *Event) any { return present(e.Sender) }},
+	{"subject", "its Subject, where history.subject is on", func(e *Event) any { return present(e.Subject) }},
+	{"until", "when the lock ends", func(e *Event) any {
+		if e.Until == 0 {
+			return nil
+		}
+		return time.Unix(0, e.Until)
+	}},
+	{"would", "what was not done: refuse, reject or defer", func(e *Event) any { return present(e.Would.String()) }},
+	{"count", "how many", func(e *Event) any { return present(e.Count) }},
+}
+
+// present is v, or nil if there is nothing to it.
+func present[T comparable](v T) any {
+	if v == *new(T) {
+		return nil
+	}
+	return v
+}

@@ -1,0 +1,90 @@
+package session
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+)
+
+// heard is a lockd that takes what it is told, or refuses with err.
+type heard struct {
+	err    error
+	events []imsg.Event
+	lost   uint64
+	seen   []imsg.Observation
+}
+
+func (h *heard) send(m imsg.Notice) error {
+	if h.err != nil {
+		return h.err
+	}
+	if err := imsg.Row(m).Check(m); err != nil {
+		return err
+	}
+	switch m := m.(type) {
+	case *imsg.Events:
+		h.events = append(h.events, m.Events...)
+		h.lost += m.Lost
+	case *imsg.Observed:
+		h.seen = append(h.seen, m.Observations...)
+	}
+	return nil
+}
+
+// TestReportsKeep: what lockd does not take is told later, within bounds, and what had no
+// room is counted.
+func TestReportsKeep(t *testing.T) {
+	for _, err := range []error{imsg.Gone, imsg.Busy} {
+		h := &heard{err: err}
+		r := reports{send: h.send, due: true}
+		for range maxEvents + 7 {
+			r.event(imsg.Event{Kind: imsg.EventScan})
+		}
+		r.tellEvents()
+		h.err = nil
+		r.tellEvents()
+		if len(h.events) != maxEvents || h.lost != 7 {
+			t.Errorf("%v: %d events were told, %d lost", err, len(h.events), h.lost)
+		}
+	}
+}
+
+// TestReportsSkip: an event that cannot be said keeps no other from it.
+func TestReportsSkip(t *testing.T) {
+	h := new(heard)
+	r := reports{send: h.send, due: true}
+	r.event(imsg.Event{Kind: imsg.EventScan, Virus: "a\nb"})
+	r.tellEvents()
+	r.event(imsg.Event{Kind: imsg.EventScan})
+	r.tellEvents()
+	if len(h.events) != 1 || h.lost != 1 {
+		t.Errorf("%d events were told, %d lost", len(h.events), h.lost)
+	}
+}
+
+// TestObserve: sums are told once, and the failures in a row are those behind the last
+// success.
+func TestObserve(t *testing.T) {
+	h := &heard{err: imsg.Gone}
+	r := reports{send: h.send}
+	for _, problem := range []string{"a", "", "b", strings.Repeat("c\n", 300)} {
+		r.observe(imsg.FindingServer, "192.0.2.1:25", problem)
+	}
+	r.tellObserved()
+	h.err = nil
+	r.tellObserved()
+	r.tellObserved()
+	want := imsg.Observation{Finding: imsg.FindingServer, Object: "192.0.2.1:25", Good: 1, Bad: 3, Row: 2, Text: strings.Repeat("c#", 100)}
+	if len(h.seen) != 1 || h.seen[0] != want {
+		t.Errorf("%+v", h.seen)
+	}
+	h.err = errors.New("full")
+	for i := range 3 * maxObserved {
+		r.observe(imsg.FindingServer, strings.Repeat("x", i), "")
+	}
+	if len(r.seen) != maxObserved {
+		t.Errorf("%d things are kept", len(r.seen))
+	}
+}
