@@ -78,15 +78,25 @@ func header(e *imsg.Entry) []byte {
 
 // frame is a message as it stands on the wire.
 func frame(e *imsg.Entry, m imsg.Message) []byte {
+	b, err := frameIfAny(e, m)
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
+// frameIfAny is frame for what may not be writable at all: an address has one octet for
+// its length, as far as it was our link that taught the library to write one.
+func frameIfAny(e *imsg.Entry, m imsg.Message) ([]byte, error) {
 	var b bytes.Buffer
 	b.Write(header(e))
 	enc := msgpack.NewEncoder(&b)
 	enc.UseArrayEncodedStructs(true)
 	enc.UseCompactInts(true)
 	if err := enc.Encode(m); err != nil {
-		panic(err)
+		return nil, err
 	}
-	return b.Bytes()
+	return b.Bytes(), nil
 }
 
 func decode(frame []byte, m imsg.Message) error {
@@ -208,7 +218,10 @@ func eachField(l *liar, peer imsg.Room, f func(e *imsg.Entry, name string, keeps
 			before.Set(v)
 			for _, x := range imsgtest.Extremes(v.Type()) {
 				v.Set(x)
-				frame := frame(e, m)
+				frame, err := frameIfAny(e, m)
+				if err != nil {
+					continue
+				}
 				f(e, fmt.Sprintf("%s=%.20q", at, fmt.Sprint(x)), e.Check(m) == nil && len(frame) <= e.Max+imsg.HeaderLen, frame)
 			}
 			v.Set(before)
