@@ -129,6 +129,17 @@ const (
 	LogBase64
 )
 
+// HistoryAddresses is what events and the history have of a sender's address.
+type HistoryAddresses uint8
+
+// The words of history_addresses. A hash is lockd's to make: it has the key.
+const (
+	AddressesAsLogged HistoryAddresses = iota
+	AddressesClear
+	AddressesHash
+	AddressesOff
+)
+
 // NatHeader is the form of the header that is put before each message.
 type NatHeader uint8
 
@@ -267,6 +278,11 @@ type SessionConfig struct {
 	BareNewline    BareNewline
 	RejectNUL      bool // nul reject
 	ScanChunks     bool // chunking scan
+	ReplyID        bool // refusals end in the session's name
+	MessageID      bool // events have the Message-ID of a message
+	Subject        bool // and, if it was not let through, its Subject
+
+	HistoryAddresses HistoryAddresses // what they have of its sender
 	LogHelo        bool
 	LogMailFrom    LogAddress
 	LogRcptTo      LogAddress

@@ -13,6 +13,11 @@ const (
 	RoleSpam                    // how much is it like spam: a score
 )
 
+// String names the roles.
+func (r Roles) String() string {
+	return [...]string{0: "", RoleVirus: "virus", RoleSpam: "spam", RoleVirus | RoleSpam: "virus and spam"}[r&(RoleVirus|RoleSpam)]
+}
+
 // Engine is a kind of scanner.
 type Engine uint8
 

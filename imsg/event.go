@@ -46,7 +46,7 @@ type EventKindRow struct {
 var EventKindTable = [EventKinds]EventKindRow{
 	EventRefuse:    {"refuse", "A connection was refused, in place of a greeting.", false},
 	EventReject:    {"reject", "A command or a message was refused for good.", false},
-	EventDefer:     {"defer", "A connection, a command or a message was refused for now.", false},
+	EventDefer:     {"defer", "A command or a message was refused for now.", false},
 	EventLock:      {"lock", "A client was locked out.", false},
 	EventUnlock:    {"unlock", "A lock was removed.", false},
 	EventExpire:    {"expire", "A lock has come to its end.", false},

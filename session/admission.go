@@ -43,7 +43,7 @@ func (s *session) admit() bool {
 	}
 	if problem != nil {
 		s.info("LOOKUP:FAILED", "src", s.facts.Client.Addr(), "error", problem)
-		s.serveUnreachable(s.lookupErrorText(problem))
+		s.serveUnreachable(imsg.RuleLookup, s.lookupErrorText(problem))
 		return false
 	}
 	if asks && !s.locate(&a) {
@@ -57,7 +57,7 @@ func (s *session) admit() bool {
 		"on", s.facts.Local, "src", s.facts.Client, "ident", s.facts.Ident, "dst", s.facts.Target, "id", s.facts.ID())
 	if upstream.Loops(w.cfg, s.facts.Client, s.facts.Local, s.facts.Target) {
 		s.info("loop refused", "src", s.facts.Client, "dst", s.facts.Target)
-		s.refuseConnection(smtp.CodeRejected, imsg.MsgLoopAvoidance, "")
+		s.refuseConnection(refused{rule: imsg.RuleLoop, code: smtp.CodeRejected, text: imsg.MsgLoopAvoidance})
 		return false
 	}
 	s.newLogged = s.checkTargetQuota()
@@ -114,44 +114,49 @@ func (s *session) askAdmissionOnce(question imsg.Question[imsg.Admission], wait 
 // admissionFailed refuses a client that lockd did not answer for.
 func (s *session) admissionFailed(err error) {
 	s.w.count(imsg.CountRejectOther, 1)
-	s.w.log.Error("no admission", "from", s.facts.Client, "error", err)
-	s.refuseConnection(smtp.CodeTimeout, imsg.MsgTempUnavail, "")
+	s.name()
+	s.w.log.Error("no admission", "from", s.facts.Client, "id", s.facts.ID(), "error", err)
+	s.refuseConnection(refused{rule: imsg.RuleRoom, code: smtp.CodeTimeout, text: imsg.MsgTempUnavail})
 }
 
 // refuseAdmission tells a client why it was not admitted. What passes by itself is 421,
 // after which a sender tries again (RFC 5321 section 3.8); only a lock is 554.
 func (s *session) refuseAdmission(a *imsg.Admission) {
 	w := s.w
-	code := smtp.CodeTimeout
+	r := refused{rule: imsg.RuleRoom, code: smtp.CodeTimeout, text: imsg.MsgTempUnavail}
 	why, whom := "Rejecting", s.facts.Client.String()
-	text := imsg.MsgTempUnavail
 	counter := imsg.CountRejectOther
 	attrs := []any{}
 	switch a.Refusal {
 	case imsg.RefusedConnections:
-		why, text = "Rejecting ("+strconv.Itoa(a.Sessions)+")", imsg.MsgMaxReached
+		why, r.rule, r.text = "Rejecting ("+strconv.Itoa(a.Sessions)+")", imsg.RuleConnections, imsg.MsgMaxReached
 	case imsg.RefusedLoad:
-		text = imsg.MsgSystemLoad
+		r.rule, r.text = imsg.RuleLoad, imsg.MsgSystemLoad
 		attrs = append(attrs, "load", a.Load)
 	case imsg.RefusedHost:
-		why, text, counter = "Rejecting (host "+strconv.Itoa(a.Same)+")", imsg.MsgMaxPerHost, imsg.CountRejectHost
+		why, counter = "Rejecting (host "+strconv.Itoa(a.Same)+")", imsg.CountRejectHost
+		r.rule, r.text = imsg.RuleMaxHost, imsg.MsgMaxPerHost
 	case imsg.RefusedIdent:
-		why, text, counter = "Rejecting (ident "+strconv.Itoa(a.Same)+")", imsg.MsgMaxPerIdent, imsg.CountRejectIdent
+		why, counter = "Rejecting (ident "+strconv.Itoa(a.Same)+")", imsg.CountRejectIdent
+		r.rule, r.text = imsg.RuleMaxIdent, imsg.MsgMaxPerIdent
 		whom += " [" + s.facts.Ident + "]"
 	case imsg.RefusedLocked:
-		code, text, counter, why = smtp.CodeRejected, imsg.MsgVirusLocked, imsg.CountRejectLock, ""
+		why, counter = "", imsg.CountRejectLock
+		r = refused{rule: imsg.RuleLocked, code: smtp.CodeRejected, text: imsg.MsgVirusLocked}
 	case imsg.RefusedRateError:
-		text, counter, why = imsg.MsgRatelimitError, imsg.CountRejectRate, ""
+		why, counter, r.text = "", imsg.CountRejectRate, imsg.MsgRatelimitError
 	case imsg.RefusedRate:
-		text, counter, why = imsg.MsgRateReject, imsg.CountRejectRate, ""
+		why, counter = "", imsg.CountRejectRate
+		r.rule, r.what, r.text = imsg.RuleRate, imsg.RateConnections.String(), imsg.MsgRateReject
 	case imsg.RefusedTargets:
-		text, counter, why = imsg.MsgRatelimitDst, imsg.CountRejectRate, ""
+		why, counter = "", imsg.CountRejectRate
+		r.rule, r.what, r.text = imsg.RuleRate, "targets", imsg.MsgRatelimitDst
 	}
 	w.count(counter, 1)
 	if why != "" { // of locks and rates lockd logs itself
 		s.info(withComma(why+" connection from "+whom, attrs), attrs...)
 	}
-	s.refuseConnection(code, text, "")
+	s.refuseConnection(r)
 }
 
 // withComma puts the comma between a message and its attributes where the old
@@ -163,11 +168,28 @@ func withComma(message string, attrs []any) string {
 	return message
 }
 
+// refused is what a client hears in place of a greeting, and why.
+type refused struct {
+	rule   imsg.PolicyRule
+	what   string // of the rule, for who runs the gateway
+	code   smtp.Code
+	text   imsg.Text
+	detail string // that the text goes on with
+}
+
 // refuseConnection says one line in place of a greeting and closes.
-func (s *session) refuseConnection(code smtp.Code, text imsg.Text, detail string) {
+func (s *session) refuseConnection(r refused) {
 	s.admissionDecided()
 	s.closeBy("error")
-	line := smtp.AppendReply(nil, code, false, s.w.cfg.ProxyName, s.text(text)+detail)
+	s.name()
+	id, text := "", s.text(r.text)+r.detail
+	if s.w.cfg.ReplyID {
+		id = s.facts.ID()
+	}
+	s.Tell(imsg.Event{
+		Kind: imsg.EventRefuse, Rule: r.rule, Detail: imsg.Printable(r.what, 255), Code: r.code.Number(), Text: imsg.Printable(text, 512),
+	})
+	line := smtp.AppendReply(nil, r.code, false, s.w.cfg.ProxyName, text, id)
 	s.client.Conn.SetDeadline(time.Now().Add(relay.LingerWait))
 	s.client.Write(line)
 	s.client.Conn.CloseWrite()
@@ -222,6 +244,8 @@ func (s *session) refuseListed() bool {
 	if _, err := link.Ask(&s.w.lockd, o, admissionWait); err != nil {
 		s.log().Error("offence not confirmed", "found", o.Found, "error", err)
 	}
-	s.refuseConnection(smtp.CodeRejected, imsg.MsgDNSDBReject, relay.ListedDetail(l))
+	s.refuseConnection(refused{
+		rule: imsg.RuleDNSBL, what: relay.Listing(l), code: smtp.CodeRejected, text: imsg.MsgDNSDBReject, detail: relay.ListedDetail(l),
+	})
 	return true
 }

@@ -42,7 +42,7 @@ func (s *session) connect() {
 	if os.IsTimeout(err) {
 		reason = s.text(imsg.MsgConnectTimeout) + " [" + s.facts.Target.Addr().String() + "]"
 	}
-	s.serveUnreachable(reason)
+	s.serveUnreachable(imsg.RuleServer, reason)
 }
 
 // dial connects to the server within timeout_connect.
@@ -62,8 +62,9 @@ func (s *session) logPortTaken(from netip.AddrPort) {
 	s.log().Warn("no port is left for a connection", "from", from.Addr(), "dst", s.facts.Target)
 }
 
-// serveUnreachable has the client served in the server's place: there is no server.
-func (s *session) serveUnreachable(reason string) {
+// serveUnreachable has the client served in the server's place: there is no server, for
+// the reason that rule names.
+func (s *session) serveUnreachable(rule imsg.PolicyRule, reason string) {
 	s.admissionDecided()
 	s.mu.Lock()
 	ended := s.ended // the client has gone meanwhile
@@ -71,5 +72,5 @@ func (s *session) serveUnreachable(reason string) {
 	if ended {
 		return
 	}
-	s.start(relay.Unreachable(&s.facts, s, reason))
+	s.start(relay.Unreachable(&s.facts, s, rule, reason))
 }

@@ -169,5 +169,5 @@ func (s *session) wake() {
 func (s *session) refuseLate() {
 	s.closeBy("admin")
 	s.w.count(imsg.CountRejectOther, 1)
-	s.refuseConnection(smtp.CodeShutdown, imsg.MsgTempUnavail, "")
+	s.refuseConnection(refused{rule: imsg.RuleShutdown, code: smtp.CodeShutdown, text: imsg.MsgTempUnavail})
 }

@@ -34,6 +34,7 @@ type house struct {
 	offences []*imsg.Offence
 	left     []uint64
 	counts   [imsg.Counters]uint64
+	told     []imsg.Event
 	number   uint64
 	onScan   func(number uint64)
 	onEnter  func(number uint64) // before it is answered
@@ -205,6 +206,8 @@ func (h *house) asLockd(r link.Request) {
 		family.Answer(r, &imsg.Done{})
 	case *imsg.Leave:
 		h.left = append(h.left, m.Number)
+	case *imsg.Events:
+		h.told = append(h.told, m.Events...)
 	case *imsg.Counts:
 		for i, n := range m.Add {
 			h.counts[i] += n

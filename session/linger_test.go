@@ -56,7 +56,7 @@ func TestLingeringIsBounded(t *testing.T) {
 	for range quarter {
 		c, s := accept()
 		go func() {
-			s.refuseConnection(smtp.CodeRejected, imsg.MsgMaxPerHost, "")
+			s.refuseConnection(refused{code: smtp.CodeRejected, text: imsg.MsgMaxPerHost})
 			ended <- true
 		}()
 		waited = append(waited, c)
@@ -83,7 +83,7 @@ func TestLingeringIsBounded(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		s.refuseConnection(smtp.CodeRejected, imsg.MsgMaxPerHost, "")
+		s.refuseConnection(refused{code: smtp.CodeRejected, text: imsg.MsgMaxPerHost})
 		hears(t, c)
 		if w.startLingering() {
 			t.Fatal("one more may linger")

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -239,6 +240,13 @@ func (s *session) info(msg string, attrs ...any) { s.Log(slog.LevelInfo, msg, at
 // always logs a line that log parsers count on at any log_level.
 func (s *session) always(msg string, attrs ...any) {
 	s.log().Log(context.Background(), logs.LevelAlways, msg, attrs...)
+}
+
+// name gives a session a name that lockd has given no number.
+func (s *session) name() {
+	if s.facts.Number == 0 && s.facts.Instead == "" {
+		s.facts.Instead = "w" + strconv.Itoa(os.Getpid()) + "." + strconv.FormatUint(s.w.unnumbered.Add(1), 10)
+	}
 }
 
 // tell tells of an event, and adds what the session is.

@@ -60,6 +60,8 @@ type worker struct {
 	counts  [imsg.Counters]atomic.Uint64
 	reports reports
 
+	unnumbered atomic.Uint64 // sessions that were refused before lockd had a number for them
+
 	mu          sync.Mutex
 	sessions    map[uint64]*session  // admitted
 	lockedEarly map[uint64]time.Time // locked, and not in sessions yet or any more: since when

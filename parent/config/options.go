@@ -120,6 +120,7 @@ func table(c *Config) []Option {
 		{Name: "chunking", Path: "smtp.chunking", Help: "BDAT: scan it like DATA, or filter it out of what the server offers", value: as(&c.ScanChunks, true, one(chunkings))},
 		{Name: "bare_newline", Path: "smtp.bare_newline", Help: "what to do with a CR or LF that stands alone; pass is unsafe", value: as(&c.BareNewline, 0, one(newlines))},
 		{Name: "nul", Path: "smtp.nul", Help: "what to do with a NUL in a message", value: as(&c.RejectNUL, false, one(nulls))},
+		{Name: "smtp_reply_id", Path: "smtp.reply_id", Help: "end refusals in the session's name in log, header and spool, for who is refused to quote", value: as(&c.ReplyID, true, boolean())},
 		{Name: "earlytalker", Also: []string{"earlytalk"}, Path: "smtp.early_talk", Help: "refuse clients that talk before the server's greeting", value: as(&c.EarlyTalk, true, boolean())},
 		{Name: "auth_require", Path: "smtp.auth_require", Help: "whether a client must authenticate before it may send", value: as(&c.AuthRequire, 0, one(authNeeds))},
 		{Name: "auth_skip", Path: "smtp.auth_skip", Help: "checks an authenticated client is spared; direct: all of them", value: as(&c.AuthSkip, 0, many(authSkips))},
@@ -175,6 +176,10 @@ func table(c *Config) []Option {
 		{Name: "ratelimit_mailfrom_rejects", Path: "rate.mail_from_rejects", Help: "senders the server refused, 0: not counted", value: as(&c.RateMailFromRejects, 0, quota())},
 		{Name: "ratelimit_rcptto_rejects", Path: "rate.rcpt_to_rejects", Help: "recipients the server refused, 0: not counted", value: as(&c.RateRcptToRejects, 0, quota())},
 		{Name: "ratelimit_auth_rejects", Path: "rate.auth_rejects", Help: "log-ins the server refused, 0: not counted", value: as(&c.RateAuthRejects, 0, quota())},
+
+		{Name: "history_addresses", Path: "history.addresses", Help: "what events have of senders: what the log has of them, all, their hash, or nothing", value: as(&c.HistoryAddresses, 0, one(historyAddresses))},
+		{Name: "history_message_id", Path: "history.message_id", Help: "events name a message by its Message-ID", value: as(&c.MessageID, true, boolean())},
+		{Name: "history_subject", Path: "history.subject", Help: "events name a message that is refused by its Subject", value: as(&c.Subject, false, boolean())},
 
 		{Name: "nat_header", Path: "header.nat", Help: "name of the header field the mail server sees in each message", value: as(&c.NatHeader, "X-Nat-Received", headerName())},
 		{Name: "nat_header_type", Path: "header.nat_form", Help: "its form; ip-only: no more than the client's address", value: as(&c.NatHeaderType, natForms[1].value, one(natForms))},

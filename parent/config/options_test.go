@@ -119,6 +119,10 @@ drain_timeout 600
 bare_newline normalize
 nul strip
 chunking scan
+smtp_reply_id yes
+history_addresses as-logged
+history_message_id yes
+history_subject no
 user_session
 user_lookup
 user_scan

@@ -63,6 +63,8 @@ ignore_errors yes
 abuse x
 bare_newline reject
 nul reject
+history_subject yes
+history_addresses clear
 log_helo yes
 log_mail_from accepted
 log_rcpt_to accepted

@@ -266,3 +266,10 @@ var spfs = []word[imsg.SPFAddress]{
 	{name: "outgoing", value: imsg.SPFOutgoing, also: []string{"2"}},
 	{name: "fixed", value: imsg.SPFFixed, also: []string{"3"}},
 }
+
+var historyAddresses = []word[imsg.HistoryAddresses]{
+	{name: "as-logged", value: imsg.AddressesAsLogged},
+	{name: "clear", value: imsg.AddressesClear},
+	{name: "hash", value: imsg.AddressesHash},
+	{name: "off", value: imsg.AddressesOff},
+}

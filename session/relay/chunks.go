@@ -34,7 +34,7 @@ func (c *client) readChunkSize() (done bool) {
 	size, last, err := smtp.ParseBDAT(c.command.Arg)
 	c.chunk = chunk{left: size, last: last, err: err}
 	if size == math.MaxInt64 {
-		c.refuseAndClose(smtp.CodeArgument, c.text(imsg.MsgProtoError))
+		c.refuseAndClose(imsg.RuleProtocol, smtp.CodeArgument, c.text(imsg.MsgProtoError))
 		return true
 	}
 	if c.discard = size; !c.Config.ScanChunks {
@@ -53,7 +53,7 @@ func (c *client) checkOffered() (done bool) {
 		return false
 	}
 	if c.offered&smtp.CapChunking == 0 {
-		c.reply(smtp.CodeUnsupported, c.text(imsg.MsgUnimplCommand))
+		c.reply(imsg.RuleMasked, smtp.CodeUnsupported, c.text(imsg.MsgUnimplCommand))
 	}
 	return true
 }
@@ -66,14 +66,14 @@ func (c *client) checkChunk() (done bool) {
 	}
 	switch limit := c.Config.SizeLimit; {
 	case c.chunk.err != nil:
-		c.refuse(smtp.CodeArgument, c.text(imsg.MsgProtoError))
+		c.refuse(imsg.RuleProtocol, smtp.CodeArgument, c.text(imsg.MsgProtoError))
 	case c.chunks == failedChunks, c.chunks == openChunks && c.message().refused:
-		c.refuse(smtp.CodeSequence, c.text(imsg.MsgTransactionFailed))
+		c.refuse(imsg.RuleProtocol, smtp.CodeSequence, c.text(imsg.MsgTransactionFailed))
 	case limit > 0 && c.chunk.left > limit-had:
 		c.info("message over size_limit", "size", had, "chunk", c.chunk.left, "src", c.Client.Addr(), "ident", c.Ident)
-		c.refuse(smtp.CodeSize, c.text(imsg.MsgSizeLimit))
+		c.refuse(imsg.RuleSize, smtp.CodeSize, c.text(imsg.MsgSizeLimit))
 	case c.chunks == noChunks && (c.transaction == nil || c.transaction.recipients == 0):
-		c.refuse(smtp.CodeSequence, c.text(imsg.MsgTransactionFailed))
+		c.refuse(imsg.RuleProtocol, smtp.CodeSequence, c.text(imsg.MsgTransactionFailed))
 	}
 	return true
 }
@@ -106,9 +106,9 @@ func (c *client) forwardChunk() (done bool) {
 // takeEmpty takes a chunk without octets, if the server took those before it.
 func (c *client) takeEmpty() (done bool) {
 	if c.message().refused {
-		c.refuse(smtp.CodeSequence, c.text(imsg.MsgTransactionFailed))
+		c.refuse(imsg.RuleProtocol, smtp.CodeSequence, c.text(imsg.MsgTransactionFailed))
 	} else {
-		c.reply(smtp.CodeOK, "OK")
+		c.reply(imsg.NoRule, smtp.CodeOK, "OK")
 	}
 	return true
 }
@@ -157,6 +157,7 @@ func (c *client) readChunk(in []byte) (n int, ok bool) {
 		return 0, c.firstChunk(in)
 	}
 	c.write(Server, in)
+	m.header.Show(in)
 	m.size += int64(len(in))
 	if m.spool {
 		b := c.spoolText()
@@ -206,7 +207,7 @@ func (c *client) endChunk() (done bool) {
 	}
 	answered := c.message().answered
 	if c.failChunks(true); !answered {
-		c.reply(smtp.CodeSequence, c.text(imsg.MsgTransactionFailed))
+		c.reply(imsg.RuleProtocol, smtp.CodeSequence, c.text(imsg.MsgTransactionFailed))
 	}
 	return true
 }
@@ -246,7 +247,7 @@ func (c *client) abandonChunks() (done bool) {
 // outsideChunks refuses MAIL inside a message in chunks; one that has failed ends.
 func (c *client) outsideChunks() (done bool) {
 	if c.chunks == openChunks && !c.message().refused {
-		c.reply(smtp.CodeSequence, c.text(imsg.MsgTransactionFailed))
+		c.reply(imsg.RuleProtocol, smtp.CodeSequence, c.text(imsg.MsgTransactionFailed))
 		return true
 	}
 	return c.abandonChunks()
@@ -255,7 +256,7 @@ func (c *client) outsideChunks() (done bool) {
 // withoutChunks refuses DATA behind chunks.
 func (c *client) withoutChunks() (done bool) {
 	if c.chunks != noChunks {
-		c.reply(smtp.CodeSequence, c.text(imsg.MsgTransactionFailed))
+		c.reply(imsg.RuleProtocol, smtp.CodeSequence, c.text(imsg.MsgTransactionFailed))
 	}
 	return true
 }

@@ -93,7 +93,7 @@ func (c *client) settle() {
 		reason := c.failure
 		c.failure = ""
 		c.dropServer()
-		c.greetAndTakeOver(reason)
+		c.greetAndTakeOver(imsg.RuleServer, reason)
 	case c.ending && len(c.plan) == 0 && !c.inMessage() && c.fate[Client] == Open:
 		c.do((*client).owedReplies, (*client).sayShutdown)
 	}

@@ -35,6 +35,8 @@ func (c *command) keep() {
 
 // refusal is what becomes of a command, or of a message, that goes no further.
 type refusal struct {
+	rule   imsg.PolicyRule
+	detail string // what of the rule, for who runs the gateway
 	code   smtp.Code
 	text   string // what is said
 	reason string // what a takeover goes on to say
@@ -90,11 +92,11 @@ func (c *client) readLine(in []byte) (n int, ok bool) {
 		c.refuseEarlyTalk(line, status)
 	case status == smtp.LineBare:
 		c.command = command{open: true} // a takeover that comes before answers it
-		c.refuseAndClose(smtp.CodeRejected, c.text(imsg.MsgProtoError))
+		c.refuseAndClose(imsg.RuleProtocol, smtp.CodeRejected, c.text(imsg.MsgProtoError))
 	case c.authing:
 		c.authResponse(line, status)
 	case status != smtp.LineOK:
-		c.reply(smtp.CodeSyntax, c.text(imsg.MsgProtoError))
+		c.reply(imsg.RuleProtocol, smtp.CodeSyntax, c.text(imsg.MsgProtoError))
 	default:
 		c.decide(line, len(in) > n)
 	}
@@ -107,7 +109,7 @@ func (c *client) decide(line []byte, behind bool) {
 	// A lone dot is no command, but the end of a message to a server that happens to
 	// read text by now.
 	if err != nil || string(cmd.Line) == "." {
-		c.reply(smtp.CodeSyntax, c.text(imsg.MsgProtoError))
+		c.reply(imsg.RuleProtocol, smtp.CodeSyntax, c.text(imsg.MsgProtoError))
 		return
 	}
 	c.command = command{Command: cmd, open: true, behind: behind}
@@ -148,7 +150,7 @@ func (c *client) forwardAwaited() (done bool) {
 
 func (c *client) forwardMail() (done bool) {
 	addr, _ := smtp.Address(c.command.Arg)
-	return c.forwardAs(c.publicAddress(addr, c.Config.LogMailFrom))
+	return c.forwardAs(string(addr))
 }
 
 func (c *client) forwardRcpt() (done bool) {
@@ -191,7 +193,7 @@ func (c *client) checkParameters() (done bool) {
 func (c *client) checkSize() (done bool) {
 	_, params := smtp.Address(c.command.Arg)
 	if size, ok := smtp.ParseSize(params); ok && c.Config.SizeLimit > 0 && size > c.Config.SizeLimit {
-		c.refuse(smtp.CodeSize, c.text(imsg.MsgSizeLimit))
+		c.refuse(imsg.RuleSize, smtp.CodeSize, c.text(imsg.MsgSizeLimit))
 	}
 	return true
 }
@@ -213,7 +215,7 @@ func (c *client) mayStart() (done bool) {
 	}
 	c.world.Count(imsg.CountNoAuth, 1)
 	c.info("DATA:AUTH_REQUIRED")
-	c.refuse(smtp.CodeAuthRequired, c.text(imsg.MsgAuthRequired))
+	c.refuse(imsg.RuleAuth, smtp.CodeAuthRequired, c.text(imsg.MsgAuthRequired))
 	return true
 }
 
@@ -225,7 +227,7 @@ func (c *client) checkTLS() (done bool) {
 	case c.Config.ForbidSTARTTLS:
 		c.refuseMasked("STARTTLS", smtp.CodeNoTLS)
 	case c.command.behind || c.world.Unread(Client):
-		c.refuseAndClose(smtp.CodeRejected, c.text(imsg.MsgProtoError))
+		c.refuseAndClose(imsg.RuleProtocol, smtp.CodeRejected, c.text(imsg.MsgProtoError))
 	default:
 		c.info("STARTTLS:REQUEST")
 	}
@@ -250,23 +252,29 @@ func (c *client) refuseVerb() (done bool) {
 // refuseMasked answers what goes with an extension that is masked.
 func (c *client) refuseMasked(name string, code smtp.Code) {
 	c.info(name+":FILTERED", "src", c.Client.Addr(), "ident", c.Ident)
-	c.reply(code, c.text(imsg.MsgUnimplCommand))
+	c.answerRefused(refusal{rule: imsg.RuleMasked, detail: name, code: code, text: c.text(imsg.MsgUnimplCommand)})
 }
 
 // refuse answers the command under decision; a chunk takes its message with it.
-func (c *client) refuse(code smtp.Code, text string) {
+func (c *client) refuse(rule imsg.PolicyRule, code smtp.Code, text string) {
 	if c.command.Verb == smtp.BDAT {
 		c.failChunks(c.chunk.last)
 	}
-	c.reply(code, text)
+	c.reply(rule, code, text)
 }
 
 // reply answers a command ourselves, in its turn; a chunk, not before its octets are
 // there (RFC 3030, 2).
-func (c *client) reply(code smtp.Code, text string) {
+func (c *client) reply(rule imsg.PolicyRule, code smtp.Code, text string) {
+	c.answerRefused(refusal{rule: rule, code: code, text: text})
+}
+
+// answerRefused is reply for a refusal of which more is known.
+func (c *client) answerRefused(r refusal) {
+	c.tellRefused(r)
 	c.command.open = false
 	c.do()
-	line := c.ownLine(code, c.enhanced(), text)
+	line := c.ownLine(r.code, c.enhanced(), r.text)
 	if c.discard > 0 {
 		c.discardReply = line
 		return
@@ -275,14 +283,15 @@ func (c *client) reply(code smtp.Code, text string) {
 }
 
 // refuseAndClose says why and closes both sides, behind the replies that are owed.
-func (c *client) refuseAndClose(code smtp.Code, text string) {
-	c.refusal = refusal{by: "error", code: code, text: text}
+func (c *client) refuseAndClose(rule imsg.PolicyRule, code smtp.Code, text string) {
+	c.refusal = refusal{rule: rule, by: "error", code: code, text: text}
 	c.do((*client).repliesIn, (*client).closeRefused)
 }
 
 // closeRefused says the refusal and closes both sides.
 func (c *client) closeRefused() (done bool) {
 	if c.claim(c.refusal.by) {
+		c.tellRefused(c.refusal)
 		c.say(c.refusal.code, c.refusal.text)
 		c.finish(c.refusal.by)
 	}
@@ -290,15 +299,15 @@ func (c *client) closeRefused() (done bool) {
 }
 
 // refuseAndTakeOver answers a command with a refusal, in its turn, and takes over.
-func (c *client) refuseAndTakeOver(code smtp.Code, text string) {
-	c.refusal = refusal{code: code, text: text, reason: text}
+func (c *client) refuseAndTakeOver(rule imsg.PolicyRule, code smtp.Code, text string) {
+	c.refusal = refusal{rule: rule, code: code, text: text, reason: text}
 	c.do((*client).repliesIn, (*client).dropServer, (*client).takeOver)
 }
 
 // refuseOffender refuses a command in its turn, reports the client and takes over. The
 // takeover repeats the text without its detail.
-func (c *client) refuseOffender(found imsg.Found, text imsg.Text, detail string) {
-	c.refusal = refusal{code: smtp.CodeRefused, text: c.text(text) + detail, reason: c.text(text), found: found}
+func (c *client) refuseOffender(rule imsg.PolicyRule, what string, found imsg.Found, text imsg.Text, detail string) {
+	c.refusal = refusal{rule: rule, detail: what, code: smtp.CodeRefused, text: c.text(text) + detail, reason: c.text(text), found: found}
 	c.do((*client).repliesIn, (*client).report, (*client).dropServer, (*client).takeOver)
 }
 

@@ -55,7 +55,7 @@ func newDrive(seed, order uint64, calm bool) *drive {
 	s := script{Rand: r, polite: calm}
 	d.client.pieces = s.draw()
 	if !calm && r.IntN(40) == 0 {
-		d.relay = Unreachable(&d.facts, d, c.Texts[imsg.MsgConnectFailed])
+		d.relay = Unreachable(&d.facts, d, imsg.RuleServer, c.Texts[imsg.MsgConnectFailed])
 		d.wires[Server].gone = true
 	} else {
 		d.relay = New(&d.facts, d)
@@ -79,6 +79,7 @@ func drawConfig(r *rand.Rand, calm bool) *imsg.SessionConfig {
 		BareNewline: imsg.BareNewline(r.IntN(3)), RejectNUL: some(4), ScanChunks: !some(4),
 		LogHelo: some(2), LogMailFrom: imsg.LogAddress(r.IntN(8)), LogRcptTo: imsg.LogAddress(r.IntN(8)), EmailLength: 64,
 	}
+	c.ReplyID, c.MessageID, c.Subject = some(2), some(2), some(2)
 	for i := range imsg.Texts {
 		c.Texts = append(c.Texts, fmt.Sprintf("text %d", i))
 	}
@@ -207,7 +208,16 @@ func (d *drive) Always(string, ...any) {}
 // Count counts nothing.
 func (d *drive) Count(imsg.Counter, uint64) {}
 
-func (d *drive) Tell(imsg.Event) {}
+// Tell keeps the codes of what the client is refused. What lockd is told must keep the
+// rules.
+func (d *drive) Tell(e imsg.Event) {
+	if err := imsg.Row((*imsg.Events)(nil)).Check(&imsg.Events{Events: []imsg.Event{e}}); err != nil {
+		d.fail("an event breaks a rule: %v", err)
+	}
+	if e.Rule != imsg.NoRule {
+		d.told = append(d.told, e.Code)
+	}
+}
 
 func (d *drive) Observe(imsg.FindingID, string, string) {}
 

@@ -3,6 +3,7 @@ package relay
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -40,6 +41,9 @@ func (l *ledger) replyLine(line string) {
 	case l.final && !l.drive.loose && l.begun == 0:
 		l.drive.fail("%q comes behind the last words", line)
 	}
+	if err == nil {
+		l.checkID(code, line)
+	}
 	l.code = code
 	if l.begun++; len(line) > 3 && line[3] == '-' {
 		return
@@ -50,6 +54,19 @@ func (l *ledger) replyLine(line string) {
 	}
 	l.replies++
 	l.say(nil)
+}
+
+// checkID: what we refuse ends in the session's name, if it is to, and nothing else does;
+// and the world has been told of a refusal.
+func (l *ledger) checkID(code int, line string) {
+	d := l.drive
+	named, refused := strings.HasSuffix(line, " ("+d.facts.ID()+")"), isOwn(line) && code >= 400
+	if named != (refused && d.facts.Config.ReplyID) {
+		d.fail("%q has a name, or has none", line)
+	}
+	if refused && !slices.Contains(d.told, code) && !d.relay.Status().Taken {
+		d.fail("nobody was told of %q, but of %v", line, d.told)
+	}
 }
 
 // earlyTalk tells whether a reply interrupts the greeting, as that to early talk may.

@@ -44,6 +44,7 @@ type drive struct {
 	server    *mta
 	spool     store
 	open      []*asked // questions without an answer
+	told      []int    // codes of what the client was refused, as others were told
 	job       *Job     // that is being done
 	now       time.Duration
 	load      float64

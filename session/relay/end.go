@@ -40,6 +40,7 @@ func (c *client) scan() (done bool) {
 			m.decision = verdict.Lost(cfg, c.identity())
 			if m.decision.Action == verdict.Pass {
 				c.warn("SCAN:FAILED", "size", m.size, "src", c.Client.Addr(), "ident", c.Ident, "result", "no spool, message passes unscanned")
+				c.tellUnscanned(m.plan.Roles, causeIgnore)
 			}
 			return true
 		}
@@ -111,9 +112,9 @@ func (c *client) decided() (done bool) {
 	case d.Found != 0:
 		c.caught(d)
 	case d.Text == imsg.MsgSpoolProblem:
-		c.refuseMessage(smtp.CodeSpool, c.text(d.Text))
+		c.refuseMessage(refusal{rule: imsg.RuleSpool, code: smtp.CodeSpool, text: c.text(d.Text)})
 	default:
-		c.refuseMessage(smtp.CodeScanner, c.text(d.Text))
+		c.refuseMessage(refusal{rule: imsg.RuleScanner, detail: problem(d), code: smtp.CodeScanner, text: c.text(d.Text)})
 	}
 	return true
 }
@@ -121,8 +122,9 @@ func (c *client) decided() (done bool) {
 // caught refuses a message with a virus, or spam.
 func (c *client) caught(d *verdict.Decision) {
 	f := d.Points[len(d.Points)-1].Finding
-	r := refusal{code: smtp.CodeRefused, text: c.text(d.Text), found: d.Found, spool: c.message().kept}
+	r := refusal{rule: imsg.RuleSpam, code: smtp.CodeRefused, text: c.text(d.Text), found: d.Found, spool: c.message().kept}
 	if d.Found == imsg.FoundVirus {
+		r.rule = imsg.RuleVirus
 		r.name = c.virusName(f)
 		r.text += " (" + r.name + ")"
 		c.takeover.infected = true
@@ -134,8 +136,16 @@ func (c *client) caught(d *verdict.Decision) {
 	c.do((*client).report, (*client).refuseCaught)
 }
 
+// problem is what kept the scanners from a verdict.
+func problem(d *verdict.Decision) string {
+	if len(d.Points) == 0 {
+		return ""
+	}
+	return d.Points[len(d.Points)-1].Finding.Problem
+}
+
 func (c *client) refuseCaught() (done bool) {
-	c.refuseMessage(c.refusal.code, c.refusal.text)
+	c.refuseMessage(c.refusal)
 	return true
 }
 
@@ -144,7 +154,7 @@ func (c *client) lateLook() (done bool) {
 	if c.locked {
 		c.world.Count(imsg.CountRejectLock, 1)
 		c.info("LOCK:LOCKED", "src", c.Client.Addr(), "ident", c.Ident)
-		c.refuseSession(smtp.CodeLateLock, c.text(imsg.MsgVirusLocked))
+		c.refuseSession(imsg.RuleLocked, smtp.CodeLateLock, c.text(imsg.MsgVirusLocked))
 	}
 	return true
 }
@@ -191,6 +201,7 @@ func (c *client) logSkipped(skipped []verdict.Skip) {
 		if k.Role == imsg.RoleSpam {
 			word = "SPAM:SKIPPED"
 		}
+		c.tellUnscanned(k.Role, skipCauses[k.Reason])
 		switch k.Reason {
 		case verdict.Exempt:
 			c.info(word + " reason=auth")
@@ -204,6 +215,13 @@ func (c *client) logSkipped(skipped []verdict.Skip) {
 
 // logPoint logs what came of one role's scan.
 func (c *client) logPoint(p *verdict.Point) {
+	c.tellScan(p)
+	switch {
+	case p.Unscanned:
+		c.tellUnscanned(p.Role, causeIgnore)
+	case p.Failed && p.Role == imsg.RoleSpam:
+		c.tellUnscanned(p.Role, causeEngine)
+	}
 	f := p.Finding
 	about := []any{"size", c.message().size, "time", secs(f.Time), "src", c.Client.Addr(), "ident", c.Ident}
 	if p.Role == imsg.RoleVirus {

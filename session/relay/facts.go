@@ -16,6 +16,7 @@ type Facts struct {
 	Config   *imsg.SessionConfig
 	Rules    *Rules
 	Number   uint64
+	Instead  string // of a number, for a session that lockd has given none: wPID.n
 	Started  time.Time
 	Client   netip.AddrPort
 	Local    netip.AddrPort // where the client has called
@@ -25,9 +26,13 @@ type Facts struct {
 	Quotas   imsg.RateSet
 }
 
-// ID is the session's name in logs, headers and the spool: START.N.
+// ID is the session's name in logs, headers, replies and the spool: START.N.
 func (f *Facts) ID() string {
-	return strconv.FormatInt(f.Started.Unix(), 10) + "." + strconv.FormatUint(f.Number, 10)
+	start := strconv.FormatInt(f.Started.Unix(), 10)
+	if f.Number == 0 {
+		return start + "." + f.Instead
+	}
+	return start + "." + strconv.FormatUint(f.Number, 10)
 }
 
 func (f *Facts) text(t imsg.Text) string { return f.Config.Texts[t] }

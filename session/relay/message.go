@@ -12,6 +12,7 @@ import (
 // message is what lives from DATA, or the first chunk, to the end of the message.
 type message struct {
 	body        smtp.Body
+	header      smtp.Header
 	open        bool   // its text has begun, and its end has not been read yet
 	headerSent  bool   // it is known how the message begins, and what of ours stands before it has gone out
 	chunked     bool   // it comes by BDAT
@@ -42,6 +43,7 @@ func (c *client) beginMessage() (done bool) {
 		if c.Config.RejectNUL {
 			m.body.NUL = smtp.RejectNUL
 		}
+		m.header.Want = c.wantedFields()
 		m.chunked = c.command.Verb == smtp.BDAT
 		m.spool = verdict.NeedsSpool(c.Config, 0, c.exempt())
 		c.prepared = m
@@ -59,7 +61,7 @@ func (c *client) beginMessage() (done bool) {
 	}
 	if m.problem != nil && !m.spoolFailed {
 		c.fault("spool cannot be made", "error", m.problem)
-		c.refuseAndTakeOver(smtp.CodeSpool, c.text(imsg.MsgSpoolOpenFail)+": "+ErrorText(m.problem))
+		c.refuseAndTakeOver(imsg.RuleSpool, smtp.CodeSpool, c.text(imsg.MsgSpoolOpenFail)+": "+ErrorText(m.problem))
 		return true
 	}
 	if c.prepared = nil; m.chunked {
@@ -88,7 +90,7 @@ func (c *client) spooled(job Work, kept string, err error) {
 		// In the middle of a chunk nobody could be told in turn: it is told at the
 		// end.
 		if c.reading == text && !c.Config.IgnoreErrors && !c.over() {
-			c.refuseMessage(smtp.CodeSpool, c.text(imsg.MsgSpoolProblem))
+			c.refuseMessage(refusal{rule: imsg.RuleSpool, code: smtp.CodeSpool, text: c.text(imsg.MsgSpoolProblem)})
 		}
 	case job == Keep && m != nil:
 		m.kept = kept
@@ -116,6 +118,7 @@ func (c *client) readText(in []byte) (n int, ok bool) {
 	had := len(spooled)
 	n, wire, spooled, ev := m.body.Next(in, *out, spooled)
 	*out = wire
+	m.header.Show(wire[before:])
 	m.open = ev != smtp.BodyEnd
 	if m.spool {
 		*buffer = spooled
@@ -129,11 +132,11 @@ func (c *client) readText(in []byte) (n int, ok bool) {
 	switch limit := c.Config.SizeLimit; {
 	case limit > 0 && m.size > limit:
 		c.info("message over size_limit", "size", m.size, "src", c.Client.Addr(), "ident", c.Ident)
-		c.refuseMessage(smtp.CodeSize, c.text(imsg.MsgSizeLimit))
+		c.refuseMessage(refusal{rule: imsg.RuleSize, code: smtp.CodeSize, text: c.text(imsg.MsgSizeLimit)})
 	case ev == smtp.BodyEnd:
 		c.judge()
 	case ev == smtp.BodyBare, ev == smtp.BodyNUL:
-		c.refuseSession(smtp.CodeRejected, c.text(imsg.MsgProtoError))
+		c.refuseSession(imsg.RuleProtocol, smtp.CodeRejected, c.text(imsg.MsgProtoError))
 	}
 	return n, true
 }
@@ -147,16 +150,18 @@ func (c *client) dropNeedless() {
 }
 
 // refuseMessage drops the server before the end of a message and takes over.
-func (c *client) refuseMessage(code smtp.Code, text string) {
+func (c *client) refuseMessage(r refusal) {
 	if c.abortMessage() {
-		c.refusal = refusal{code: code, text: text, reason: text}
+		r.reason = r.text
+		c.refusal = r
 		c.do((*client).takeOver)
 	}
 }
 
 // refuseSession drops the server before the end of a message and closes.
-func (c *client) refuseSession(code smtp.Code, text string) {
+func (c *client) refuseSession(rule imsg.PolicyRule, code smtp.Code, text string) {
 	if c.abortMessage() {
+		c.tellRefused(refusal{rule: rule, code: code, text: text})
 		c.say(code, text)
 		c.finish("error")
 	}

@@ -85,7 +85,7 @@ func addressReadings(addr, arg []byte) [][]byte {
 func (c *client) checkHelo() (done bool) {
 	if c.Rules.helo.refuses(c.command.Arg) {
 		c.info("REGEX:REJECT", "src", c.Client.Addr(), "ident", c.Ident, "helo", c.helo)
-		c.refuseMatch(imsg.FoundRegexHelo, imsg.MsgRegexHelo)
+		c.refuseMatch("helo", imsg.FoundRegexHelo, imsg.MsgRegexHelo)
 	}
 	return true
 }
@@ -106,14 +106,14 @@ func (c *client) checkAddress(p pair, name string, how imsg.LogAddress, found im
 	addr, _ := smtp.Address(c.command.Arg)
 	if c.Config.AuthSkip&imsg.SkipRegex == 0 && p.refusesAddress(addr, c.command.Arg) {
 		c.info("REGEX:REJECT", name, c.loggedAddress(addr, how))
-		c.refuseMatch(found, text)
+		c.refuseMatch(name, found, text)
 	}
 	return true
 }
 
-func (c *client) refuseMatch(found imsg.Found, text imsg.Text) {
+func (c *client) refuseMatch(what string, found imsg.Found, text imsg.Text) {
 	c.world.Count(imsg.CountRegex, 1)
-	c.refuseOffender(found, text, "")
+	c.refuseOffender(imsg.RuleRegex, what, found, text, "")
 }
 
 // checkListed asks the DNS block lists about a client that has not logged in. Lists
@@ -133,10 +133,16 @@ func (c *client) checkListed() (done bool) {
 	case l.Zone != "":
 		c.info("DNSBL:FOUND", "domain", l.Zone, "answer", l.Answer)
 		c.world.Count(imsg.CountRejectDNSBL, 1)
-		c.refuseOffender(imsg.FoundDNSBL, imsg.MsgDNSDBReject, ListedDetail(l))
+		c.refuseOffender(imsg.RuleDNSBL, Listing(l), imsg.FoundDNSBL, imsg.MsgDNSDBReject, ListedDetail(l))
 	}
 	return true
 }
+
+// Listing says which list names a client, and how.
+func Listing(l *imsg.DNSBLResult) string { return l.Zone + " " + l.Answer.String() }
+
+// domain is what an address has behind its "@".
+func domain(addr []byte) string { return printable(addr[bytes.LastIndexByte(addr, '@')+1:]) }
 
 // ListedDetail is what a client is told of the list it stands on.
 func ListedDetail(l *imsg.DNSBLResult) string { return ": DNSBL: " + l.Zone + ": " + l.Answer.String() }
@@ -173,7 +179,7 @@ func (c *client) checkSPF() (done bool) {
 	}
 	c.world.Count(imsg.CountSPF, 1)
 	if !c.Config.SPFLogOnly {
-		c.refuseOffender(imsg.FoundSPF, imsg.MsgSPFReject, ": -")
+		c.refuseOffender(imsg.RuleSPF, domain(addr), imsg.FoundSPF, imsg.MsgSPFReject, ": -")
 	}
 	return true
 }

@@ -34,7 +34,7 @@ var kinds = map[smtp.Verb]kind{
 
 type entry struct {
 	kind    kind
-	text    string   // mail and rcpt: the address; own: the reply
+	text    string   // mail: the address; rcpt: as others are told of it; own: the reply
 	message *message // data: the one that has been prepared
 }
 

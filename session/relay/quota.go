@@ -21,8 +21,15 @@ var quotaTexts = [imsg.RateCounters]imsg.Text{
 
 // denial is what a client hears whose use of a quota is not admitted.
 type denial struct {
+	rule imsg.PolicyRule
+	rate imsg.Rate
 	code smtp.Code
 	text string
+}
+
+// refusal is what becomes of who is denied it.
+func (d *denial) refusal() refusal {
+	return refusal{rule: d.rule, detail: d.rate.String(), code: d.code, text: d.text}
 }
 
 // use is the question for n of a quota.
@@ -40,9 +47,9 @@ func (s *shared) denied(q *Question, rate imsg.Rate, code smtp.Code) *denial {
 	case a.Refusal == imsg.Admitted:
 		return nil
 	case a.Refusal == imsg.RefusedRate:
-		return &denial{code, s.text(quotaTexts[rate])}
+		return &denial{imsg.RuleRate, rate, code, s.text(quotaTexts[rate])}
 	}
-	return &denial{smtp.CodeUnavailable, s.text(imsg.MsgRatelimitError)}
+	return &denial{imsg.RuleRoom, rate, smtp.CodeUnavailable, s.text(imsg.MsgRatelimitError)}
 }
 
 // useQuota asks for n of a quota that the client may have.
@@ -60,7 +67,7 @@ func (c *client) useQuota(rate imsg.Rate, n uint64, code smtp.Code) (d *denial, 
 func (c *client) useRecipient() (done bool) {
 	d, done := c.useQuota(imsg.RateRecipients, 1, smtp.CodeQuota)
 	if d != nil {
-		c.reply(d.code, d.text)
+		c.answerRefused(d.refusal())
 	}
 	return done
 }
@@ -71,7 +78,10 @@ func (c *client) useMessage() (done bool) {
 	}
 	d, done := c.useQuota(imsg.RateMessages, 1, smtp.CodeQuota)
 	if d != nil {
-		c.refuse(d.code, d.text)
+		if c.command.Verb == smtp.BDAT {
+			c.failChunks(c.chunk.last)
+		}
+		c.answerRefused(d.refusal())
 	}
 	return done
 }
@@ -79,7 +89,7 @@ func (c *client) useMessage() (done bool) {
 func (c *client) useBytes() (done bool) {
 	d, done := c.useQuota(imsg.RateBytes, uint64(c.message().size), smtp.CodeQuota)
 	if d != nil {
-		c.refuseMessage(d.code, d.text)
+		c.refuseMessage(d.refusal())
 	}
 	return done
 }

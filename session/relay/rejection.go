@@ -45,7 +45,8 @@ func (c *client) beginRejected() {
 	c.write(Server, []byte("QUIT\r\n"))
 	c.setFate(Server, Last)
 	c.world.Count(imsg.CountRejectRateLimit, 1)
-	c.refusal = refusal{code: r.code, text: r.text, reason: r.text, found: r.found}
+	c.refusal = r.refusal()
+	c.refusal.reason, c.refusal.found = r.text, r.found
 	c.takeover.reason = r.text
 	if r.found != 0 && r.code == smtp.CodeRefused {
 		c.do((*client).report, (*client).answerOwed)
@@ -58,6 +59,7 @@ func (c *client) beginRejected() {
 // client has sent behind that command, and takes over.
 func (c *client) answerOwed() (done bool) {
 	c.queue.pop()
+	c.tellRefused(c.refusal)
 	c.say(c.refusal.code, c.refusal.text)
 	for c.queue.len() > 0 {
 		if c.refuseQueued(c.queue.pop()) {

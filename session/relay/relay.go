@@ -66,12 +66,13 @@ func New(facts *Facts, world World) *Relay {
 }
 
 // Unreachable returns the relay of a session that has no server. It greets in the
-// server's place and takes over; reason is what the client hears then.
-func Unreachable(facts *Facts, world World, reason string) *Relay {
+// server's place and takes over; reason is what the client hears then, and rule why that
+// is so.
+func Unreachable(facts *Facts, world World, rule imsg.PolicyRule, reason string) *Relay {
 	r := New(facts, world)
 	r.shared.queue, r.shared.introducing = queue{}, false
 	r.shared.fate[Server] = Closed
-	r.client.greetAndTakeOver(reason)
+	r.client.greetAndTakeOver(rule, reason)
 	return r
 }
 

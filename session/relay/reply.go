@@ -17,9 +17,10 @@ func (s *server) record(e *entry, code int) {
 			s.recordHelo()
 		}
 	case mail:
-		s.recordSender(e.text, code)
+		public := s.publicAddress([]byte(e.text), s.Config.LogMailFrom)
+		s.recordSender(public, code)
 		if ok {
-			s.transaction = &transaction{sender: e.text}
+			s.transaction = &transaction{sender: public, address: e.text}
 		}
 	case rcpt:
 		s.recordRecipient(e.text, code)
@@ -106,6 +107,7 @@ func (s *server) recordAuth(code int) {
 		s.auth |= imsg.AuthRejected
 		s.world.Count(imsg.CountAuthRejected, 1)
 		s.info("AUTH:REJECT ["+itoa(code)+"]", "src", src, "ident", s.Ident)
+		s.world.Tell(imsg.Event{Kind: imsg.EventAuthFail, Code: code})
 	}
 }
 

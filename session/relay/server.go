@@ -123,7 +123,7 @@ func (s *server) relay(r *smtp.Reply) {
 	if k == starttls && r.Code == 220 && s.world.Unread(Client) {
 		// It was said in clear: see checkTLS.
 		if s.claim("error") {
-			s.say(smtp.CodeRejected, s.text(imsg.MsgProtoError))
+			s.refuseProtocol(smtp.CodeRejected)
 			s.finish("error")
 		}
 		return
@@ -244,7 +244,7 @@ func (s *server) nonsense(err error) {
 		return
 	}
 	s.warn("protocol error of the server", "dst", s.Target, "error", err)
-	s.say(smtp.CodeTimeout, s.text(imsg.MsgProtoError))
+	s.refuseProtocol(smtp.CodeTimeout)
 	if s.answers == toCommands {
 		s.finish("error")
 	} else {

@@ -51,7 +51,8 @@ type shared struct {
 // transaction is what the server has taken of one, from its reply to MAIL to the end
 // (RFC 5321, 3.3).
 type transaction struct {
-	sender     string // MAIL FROM's address
+	sender     string // MAIL FROM's address, as others are told of it
+	address    string // and as it is
 	recipients int
 	message    *message // from its first octet until its end is let out, or it is given up
 }
@@ -124,7 +125,11 @@ func (s *shared) say(code smtp.Code, text string) {
 }
 
 func (s *shared) ownLine(code smtp.Code, enhanced bool, text string) []byte {
-	return smtp.AppendReply(nil, code, enhanced, s.Config.ProxyName, text)
+	id := ""
+	if s.Config.ReplyID && code.Refuses() {
+		id = s.ID()
+	}
+	return smtp.AppendReply(nil, code, enhanced, s.Config.ProxyName, text, id)
 }
 
 func (s *shared) enhanced() bool { return s.offered&smtp.CapEnhancedStatus != 0 }
@@ -158,13 +163,14 @@ func (s *shared) sayOwn() {
 
 // goDirect makes the session a direct proxy, at the reply to by.
 func (s *shared) goDirect(by kind) {
-	cause := "auth"
+	cause, passed := "auth", causeAuth
 	if by == starttls {
-		cause = "starttls"
+		cause, passed = "starttls", causeTLS
 	}
 	s.reading, s.state = direct, imsg.StateDirect
 	s.world.Count(imsg.CountDirect, 1)
 	s.info("DIRECT:GOING", "cause", cause)
+	s.world.Tell(imsg.Event{Kind: imsg.EventUnscanned, Detail: passed})
 	if s.ending {
 		s.finish("admin")
 	}

@@ -30,6 +30,7 @@ func (c *client) sayShutdown() (done bool) {
 		c.setFate(Server, Last)
 	}
 	if c.state != imsg.StateQuit {
+		c.tellRefused(refusal{rule: imsg.RuleShutdown, code: smtp.CodeShutdown, text: c.text(imsg.MsgTempUnavail)})
 		c.say(smtp.CodeShutdown, c.text(imsg.MsgTempUnavail))
 	}
 	c.finish("admin")

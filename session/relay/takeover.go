@@ -27,13 +27,15 @@ func (c *client) dropServer() (done bool) {
 
 // takeOver says the refusal, and takes over.
 func (c *client) takeOver() (done bool) {
+	c.tellRefused(c.refusal)
 	c.say(c.refusal.code, c.refusal.text)
 	c.takeOverFor(c.refusal.reason)
 	return true
 }
 
 // greetAndTakeOver greets in the place of a server that there is none of.
-func (c *client) greetAndTakeOver(reason string) {
+func (c *client) greetAndTakeOver(rule imsg.PolicyRule, reason string) {
+	c.tellRefused(refusal{rule: rule, code: smtp.CodeTakeover, text: reason})
 	c.say(smtp.CodeGreeting, "SMTP")
 	c.takeOverFor(reason)
 }

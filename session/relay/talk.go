@@ -22,7 +22,7 @@ func (c *client) refuseEarlyTalk(line []byte, status smtp.LineStatus) {
 	}
 	c.info("FOUND:EARLYTALK src=" + c.Client.Addr().String() + " ident=" + c.Ident)
 	c.world.Count(imsg.CountEarlyTalk, 1)
-	c.refusal = refusal{by: "error", code: smtp.CodeRejected, text: c.text(imsg.MsgEarlytalker), found: imsg.FoundEarlyTalk}
+	c.refusal = refusal{rule: imsg.RuleEarlyTalk, by: "error", code: smtp.CodeRejected, text: c.text(imsg.MsgEarlytalker), found: imsg.FoundEarlyTalk}
 	c.do((*client).report, (*client).owedReplies, (*client).closeRefused)
 }
 
@@ -30,7 +30,7 @@ func (c *client) refuseEarlyTalk(line []byte, status smtp.LineStatus) {
 // and no event.
 func (c *client) refuseTLS() {
 	c.info("TLS:REFUSED", "src", c.Client.Addr(), "ident", c.Ident)
-	c.refusal = refusal{by: "error", code: smtp.CodeRejected, text: c.text(imsg.MsgTLSHello)}
+	c.refusal = refusal{rule: imsg.RuleTLSHello, by: "error", code: smtp.CodeRejected, text: c.text(imsg.MsgTLSHello)}
 	c.do((*client).owedReplies, (*client).closeRefused)
 }
 

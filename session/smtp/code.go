@@ -67,6 +67,9 @@ var codes = [...]struct {
 // Number returns the three-digit reply code.
 func (c Code) Number() int { return codes[c].number }
 
+// Refuses tells whether the reply says no: for now, or for good.
+func (c Code) Refuses() bool { return c.Number() >= 400 }
+
 // OwnReplyLimit bounds a reply line of ours, in octets with CRLF: RFC 5321, 4.5.3.1.5.
 const OwnReplyLimit = 512
 
@@ -74,8 +77,9 @@ const OwnReplyLimit = 512
 // wanted, name of the gateway, text, CRLF. The enhanced code is wanted if the
 // MSA offered ENHANCEDSTATUSCODES, but not in a reply to HELO or EHLO (RFC
 // 2034, 4). An empty name is left out. Control characters in name and text
-// become "#", and a line over OwnReplyLimit is cut, between two characters.
-func AppendReply(dst []byte, c Code, enhanced bool, name, text string) []byte {
+// become "#". The line ends in " (id)" if there is an id; if it is over OwnReplyLimit
+// the text is cut before that, between two characters.
+func AppendReply(dst []byte, c Code, enhanced bool, name, text, id string) []byte {
 	start := len(dst)
 	dst = strconv.AppendInt(dst, int64(codes[c].number), 10)
 	dst = append(dst, ' ')
@@ -88,7 +92,11 @@ func AppendReply(dst []byte, c Code, enhanced bool, name, text string) []byte {
 		dst = append(dst, ' ')
 	}
 	dst = appendText(dst, text)
-	if end := start + OwnReplyLimit - len("\r\n"); len(dst) > end {
+	end := start + OwnReplyLimit - len("\r\n")
+	if id != "" {
+		end -= len(" ()") + len(id)
+	}
+	if len(dst) > end {
 		for range utf8.UTFMax - 1 {
 			if utf8.RuneStart(dst[end]) {
 				break
@@ -96,6 +104,9 @@ func AppendReply(dst []byte, c Code, enhanced bool, name, text string) []byte {
 			end--
 		}
 		dst = dst[:end]
+	}
+	if id != "" {
+		dst = append(append(append(dst, " ("...), id...), ')')
 	}
 	return append(dst, "\r\n"...)
 }

@@ -23,7 +23,7 @@ func TestAppendReply(t *testing.T) {
 		{CodeBye, false, "", "", "221 "},
 	}
 	for _, tt := range tests {
-		if got := string(AppendReply([]byte("^"), tt.code, tt.enhanced, tt.name, tt.text)); got != "^"+tt.want+"\r\n" {
+		if got := string(AppendReply([]byte("^"), tt.code, tt.enhanced, tt.name, tt.text, "")); got != "^"+tt.want+"\r\n" {
 			t.Errorf("got %q, want %q", got, tt.want)
 		}
 	}
@@ -31,12 +31,19 @@ func TestAppendReply(t *testing.T) {
 
 func TestAppendReplyCut(t *testing.T) {
 	for pad := range 4 {
-		got := AppendReply([]byte("^"), CodeOK, false, "", strings.Repeat("x", pad)+strings.Repeat("\u20ac", 300))[1:]
+		got := AppendReply([]byte("^"), CodeOK, false, "", strings.Repeat("x", pad)+strings.Repeat("\u20ac", 300), "")[1:]
 		if len(got) > OwnReplyLimit || len(got) < OwnReplyLimit-2 || !utf8.Valid(got) || !strings.HasSuffix(string(got), "\r\n") {
 			t.Errorf("%d octets: %q", len(got), got)
 		}
 	}
-	if got := AppendReply(nil, CodeOK, false, "", strings.Repeat("\x80", 1000)); len(got) > OwnReplyLimit || len(got) < OwnReplyLimit-3 {
+	const id = "1700000000.7"
+	for pad := range 8 {
+		got := AppendReply(nil, CodeRefused, false, "", strings.Repeat("x", 480+pad)+"\u20ac\u20ac", id)
+		if len(got) > OwnReplyLimit || !utf8.Valid(got) || !strings.HasSuffix(string(got), " ("+id+")\r\n") {
+			t.Errorf("%d octets: %q", len(got), got)
+		}
+	}
+	if got := AppendReply(nil, CodeOK, false, "", strings.Repeat("\x80", 1000), ""); len(got) > OwnReplyLimit || len(got) < OwnReplyLimit-3 {
 		t.Errorf("%d octets", len(got))
 	}
 }
@@ -48,7 +55,7 @@ func TestCodes(t *testing.T) {
 		if enhanced := codes[c].enhanced; enhanced != "" && enhanced[0] != number[0] {
 			t.Errorf("%s goes with %s", number, enhanced)
 		}
-		r, err := ParseReply(AppendReply(nil, c, true, "name", "text"))
+		r, err := ParseReply(AppendReply(nil, c, true, "name", "text", ""))
 		if err != nil || r.Code != c.Number() {
 			t.Errorf("%s reads as %d, %v", number, r.Code, err)
 		}
@@ -59,7 +66,7 @@ func TestAppendAllocs(t *testing.T) {
 	buf := make([]byte, 0, 4*OwnReplyLimit)
 	in := []byte("a\r\nb c\xff")
 	if n := testing.AllocsPerRun(100, func() {
-		AppendReply(buf, CodeRefused, true, "gate.example.org", "virus found")
+		AppendReply(buf, CodeRefused, true, "gate.example.org", "virus found", "1700000000.7")
 		AppendPrintable(buf, in)
 		AppendHeader(buf, in)
 		AppendXtext(buf, in)
