@@ -283,11 +283,11 @@ type SessionConfig struct {
 	Subject        bool // and, if it was not let through, its Subject
 
 	HistoryAddresses HistoryAddresses // what they have of its sender
-	LogHelo        bool
-	LogMailFrom    LogAddress
-	LogRcptTo      LogAddress
-	EmailLength    int
-	Texts          []string // indexed by Text, Texts of them
+	LogHelo          bool
+	LogMailFrom      LogAddress
+	LogRcptTo        LogAddress
+	EmailLength      int
+	Texts            []string // indexed by Text, Texts of them
 }
 
 func (*SessionConfig) notice() {}
