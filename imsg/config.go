@@ -367,6 +367,10 @@ type LockdConfig struct {
 	Version        string
 	CompileDate    string
 
+	HistoryMax  int           // records in the history's file, 0: there is none
+	HistoryKeep time.Duration // how long they are shown
+	HashSenders bool          // the history has senders as their hash
+
 	ClientPrefixIPv6  int           // leading bits of an IPv6 address that make one client
 	RateExpiration    time.Duration // how long a period is, 0: no rate limits
 	RateDstExpiration time.Duration // for which a client may call 64 servers, negative: any number

@@ -29,8 +29,7 @@ const (
 	EventReload
 	EventRoom
 	EventLost
-	EventOpen
-	EventClose
+	EventSession
 
 	EventKinds // how many there are, and one
 )
@@ -39,27 +38,27 @@ const (
 type EventKindRow struct {
 	Name  string
 	Help  string // a sentence
+	From  Rooms  // who may tell of it; nobody: it is lockd's own
 	Named bool   // it is shown only to who asks for it by name
 }
 
 // EventKindTable tells of each kind.
 var EventKindTable = [EventKinds]EventKindRow{
-	EventRefuse:    {"refuse", "A connection was refused, in place of a greeting.", false},
-	EventReject:    {"reject", "A command or a message was refused for good.", false},
-	EventDefer:     {"defer", "A command or a message was refused for now.", false},
-	EventLock:      {"lock", "A client was locked out.", false},
-	EventUnlock:    {"unlock", "A lock was removed.", false},
-	EventExpire:    {"expire", "A lock has come to its end.", false},
-	EventScan:      {"scan", "An engine has looked at a message, or could not.", false},
-	EventUnscanned: {"unscanned", "A message passed that no engine has looked at.", false},
-	EventAuthFail:  {"auth-fail", "A server refused a log-in.", false},
-	EventWould:     {"would", "A rule of policy.monitor would have refused.", false},
-	EventFinding:   {"finding", "A finding of status has begun, or ended.", false},
-	EventReload:    {"reload", "The configuration was read again.", false},
-	EventRoom:      {"room", "A room has ended unasked, or hung, and was replaced.", false},
-	EventLost:      {"lost", "Events were lost: there were more than could be kept.", false},
-	EventOpen:      {"open", "A session was admitted.", true},
-	EventClose:     {"close", "A session has ended.", true},
+	EventRefuse:    {"refuse", "A connection was refused, in place of a greeting.", toSession, false},
+	EventReject:    {"reject", "A command or a message was refused for good.", toSession, false},
+	EventDefer:     {"defer", "A command or a message was refused for now.", toSession, false},
+	EventLock:      {"lock", "A client was locked out.", 0, false},
+	EventUnlock:    {"unlock", "A lock was removed.", 0, false},
+	EventExpire:    {"expire", "A lock has come to its end.", 0, false},
+	EventScan:      {"scan", "An engine has looked at a message, or could not.", toSession, false},
+	EventUnscanned: {"unscanned", "A message passed that no engine has looked at.", toSession, false},
+	EventAuthFail:  {"auth-fail", "A server refused a log-in.", toSession, false},
+	EventWould:     {"would", "A rule of policy.monitor would have refused.", toSession, false},
+	EventFinding:   {"finding", "A finding of status has begun, or ended.", 0, false},
+	EventReload:    {"reload", "The configuration was read again.", 0, false},
+	EventRoom:      {"room", "A room has ended unasked, or hung, and was replaced.", 0, false},
+	EventLost:      {"lost", "Events were lost: there were more than could be kept.", 0, false},
+	EventSession:   {"session", "A session was admitted, or has ended; the detail is open or close.", 0, true},
 }
 
 func (k EventKind) String() string { return EventKindTable[k%EventKinds].Name }
@@ -99,6 +98,35 @@ const (
 // EventPage is the largest number of events in one message.
 const EventPage = 24
 
+// EventKindSet is a set of kinds.
+type EventKindSet uint32
+
+// Has tells whether k is in the set.
+func (s EventKindSet) Has(k EventKind) bool { return s&(1<<k) != 0 }
+
+// With is the set and k.
+func (s EventKindSet) With(k EventKind) EventKindSet { return s | 1<<k }
+
+// UsualEvents are the kinds that need not be asked for by name.
+func UsualEvents() (s EventKindSet) {
+	for k := range EventKinds {
+		if k > 0 && !EventKindTable[k].Named {
+			s = s.With(k)
+		}
+	}
+	return s
+}
+
+// ParseEventKind is the inverse of String.
+func ParseEventKind(name string) (EventKind, bool) {
+	for k := range EventKinds {
+		if k > 0 && EventKindTable[k].Name == name {
+			return k, true
+		}
+	}
+	return 0, false
+}
+
 // Events is what a worker has to tell, at most so often as ten times a second. Lost
 // counts what there was no room for.
 type Events struct {
@@ -107,6 +135,25 @@ type Events struct {
 }
 
 func (*Events) notice() {}
+
+// EventsAfter asks for events, oldest first. If there is none, the answer waits for one.
+type EventsAfter struct {
+	After  uint64        `rule:"any: those behind it are looked up"` // number of the last one that is known, 0: none is
+	Since  int64         `rule:"0.."`                                // and those that happened earlier are not wanted, Unix nanoseconds
+	Kinds  EventKindSet  `rule:"any: those of no kind there is are none"`
+	Client netip.Addr    // of clients, with Bits leading ones; invalid: any
+	Bits   int           `rule:"0..128"`
+	Wait   time.Duration `rule:"0..1m"` // at most
+}
+
+func (*EventsAfter) answer(*EventList) {}
+
+// EventList answers EventsAfter. It is empty when there was none in time.
+type EventList struct {
+	Events []Event `rule:"..EventPage"`
+	Last   uint64  `rule:"any: it is only said again"` // the number to go on behind
+	Lost   uint64  `rule:"any: it is only shown"`      // events that went by, too old to be kept
+}
 
 // EventField is one field as it is shown: its name in JSON, and what it holds.
 type EventField struct {

@@ -68,6 +68,15 @@ func (f Found) LockOn() LockOn {
 	return 0
 }
 
+// Rule returns the rule by which such a client is refused.
+func (f Found) Rule() PolicyRule {
+	return [...]PolicyRule{
+		NoRule, FoundVirus: RuleVirus, FoundSpam: RuleSpam, FoundMaxHost: RuleMaxHost, FoundMaxIdent: RuleMaxIdent, FoundDNSBL: RuleDNSBL,
+		FoundSPF: RuleSPF, FoundRegexHelo: RuleRegex, FoundRegexMailFrom: RuleRegex, FoundRegexRcptTo: RuleRegex,
+		FoundEarlyTalk: RuleEarlyTalk, FoundRateMailFrom: RuleRate, FoundRateRcptTo: RuleRate,
+	}[f]
+}
+
 // Offence reports what a session was caught at. lockd knows the rest of it (its
 // addresses, its start) since Enter. Strings come from the client, cleaned of
 // control characters.

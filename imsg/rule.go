@@ -54,6 +54,8 @@ var bounds = map[string]float64{
 	"MaxSender":    MaxSender,
 	"MaxSubject":   MaxSubject,
 	"EventPage":    EventPage,
+	"MaxQuotes":    MaxQuotes,
+	"ExplainPage":  ExplainPage,
 	"ObservedPage": ObservedPage,
 }
 

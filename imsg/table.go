@@ -117,6 +117,7 @@ var Table = number([]Entry{
 	ask[Stop, Done](toLockd, toParent, small),
 	tell[NatDevice](toParent, set(Lookupd), small).withFile(),
 	tell[RateStore](toParent, toLockd, small).withFile(),
+	tell[HistoryFile](toParent, toLockd, small).withFile(),
 	tell[Sockets](toSession, toParent, small),
 	tell[Socket](toParent, toSession, small).withFile(),
 	ask[Ping, Pong](toParent, children, small),
@@ -170,6 +171,11 @@ var Table = number([]Entry{
 	answer[RateRecord](toLockd, toOperator, medium),
 	ask[RateSetQuota, Done](toOperator, toLockd, small),
 	ask[RateReset, Done](toOperator, toLockd, small),
+	ask[EventsAfter, EventList](toOperator, toLockd, small),
+	answer[EventList](toLockd, toOperator, MaxBody),
+	ask[Explain, Explanation](toOperator, toLockd, small),
+	answer[Explanation](toLockd, toOperator, MaxBody),
+	ask[HistoryForget, Done](toOperator, toLockd, small),
 })
 
 func tell[M any, P interface {

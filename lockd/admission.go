@@ -95,6 +95,7 @@ func (srv *server) judge(r admission, s *session, a *imsg.Admission, lock bool) 
 	duration := srv.config.LockDuration
 	lock = lock && duration != 0
 	if !lock && (!srv.rates.On() || !s.target.IsValid()) {
+		srv.opened(s)
 		r.Answer(a)
 		return
 	}
@@ -161,6 +162,8 @@ func (srv *server) judged(r admission, s *session, a *imsg.Admission, locked boo
 	}
 	if a.Refusal != imsg.Admitted {
 		srv.live.remove(s)
+	} else {
+		srv.opened(s)
 	}
 	r.Answer(a)
 	return true

@@ -18,6 +18,7 @@ type session struct {
 	ident      string
 	identKnown bool                      // at once, or once a router was asked
 	place      int                       // in the list of its host
+	opened     bool                      // its worker knows that it keeps its place
 	counted    bool                      // it has used one of its client's connections
 	used       [imsg.RateCounters]uint64 // of its client's quotas, as it was told it may
 

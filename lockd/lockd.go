@@ -22,6 +22,8 @@ import (
 	"github.com/smtp-gated/smtp-gated/imsg/process"
 	"github.com/smtp-gated/smtp-gated/lockd/control"
 	"github.com/smtp-gated/smtp-gated/lockd/counters"
+	"github.com/smtp-gated/smtp-gated/lockd/events"
+	"github.com/smtp-gated/smtp-gated/lockd/history"
 	"github.com/smtp-gated/smtp-gated/lockd/locks"
 	"github.com/smtp-gated/smtp-gated/lockd/rates"
 )
@@ -48,6 +50,8 @@ type server struct {
 	records   *rates.FileStore // of rates
 	runner    *runner
 	control   *control.Service
+	events    *events.Ring
+	history   *history.History
 
 	mu      sync.Mutex
 	config  imsg.LockdConfig
@@ -96,10 +100,15 @@ func newServer(parent *process.Parent, log *slog.Logger, dir *os.Root, e env) *s
 		rates:     rates.New(records, e.now, log),
 		records:   records,
 		runner:    &runner{parent: parent, log: log},
+		events:    new(events.Ring),
+	}
+	srv.history = history.New(e.now, log, srv.historyKept)
+	srv.locks.Expired = func(name string) {
+		srv.happened(imsg.Event{Kind: imsg.EventExpire, Client: clientOf(name), Detail: name})
 	}
 	srv.control = &control.Service{
 		House: view{srv}, Parent: parent, Locks: srv.locks, Rates: srv.rates, Counters: srv.counters,
-		Log: log, Now: e.now,
+		Events: srv.events, History: srv.history, Happened: srv.happened, Log: log, Now: e.now,
 	}
 	return srv
 }
@@ -114,6 +123,7 @@ func (srv *server) serve() error {
 		var all sync.WaitGroup
 		all.Go(func() { srv.counters.Run(end) })
 		all.Go(func() { srv.records.Run(end) })
+		all.Go(func() { srv.history.Run(end) })
 		all.Wait()
 	}()
 	defer func() {
@@ -139,7 +149,11 @@ func (srv *server) configure(c *imsg.LockdConfig) error {
 	defer srv.mu.Unlock()
 	srv.config = *c
 	srv.rates.Configure(c)
-	srv.live.regroup(locks.Naming{Mode: c.Mode, PrefixIPv6: c.ClientPrefixIPv6})
+	naming := locks.Naming{Mode: c.Mode, PrefixIPv6: c.ClientPrefixIPv6}
+	srv.live.regroup(naming)
+	srv.history.Configure(history.Settings{
+		Max: c.HistoryMax, Keep: c.HistoryKeep, Hash: c.HashSenders, Host: naming.Host,
+	})
 	return nil
 }
 
@@ -168,12 +182,15 @@ func (srv *server) fromParent(r link.Request) {
 			srv.settle()
 			srv.mu.Unlock()
 		})
+	case *imsg.HistoryFile:
+		srv.history.Open(r.Files[0])
 	case *imsg.ControlSocket:
 		if err := srv.control.Open(r.Files[0]); err != nil {
 			srv.log.Error("control socket cannot be served", "error", err)
 		}
 	case *imsg.Family:
 		srv.mu.Lock()
+		srv.familyChanged(&srv.family, m)
 		srv.family = *m
 		srv.dropEnded()
 		srv.mu.Unlock()

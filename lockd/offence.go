@@ -83,6 +83,8 @@ func (srv *server) catch(name string, s *session, m *imsg.Offence, late func() b
 	if cause == "" {
 		cause = m.Found.String()
 	}
+	lock := s.about(imsg.EventLock)
+	lock.Rule, lock.Detail, lock.Text, lock.Virus = m.Found.Rule(), name, imsg.Printable(cause, locks.MaxCause), m.Virus
 	return func() {
 		if late != nil && late() {
 			return
@@ -90,6 +92,8 @@ func (srv *server) catch(name string, s *session, m *imsg.Offence, late func() b
 		m, fresh, err := srv.locks.Lock(name, cause, config.LockDuration, config.LockPerm, about)
 		if fresh && m == locks.Locked {
 			srv.log.Info("LOCK:CREATED ("+path.Join(config.LockPath, name)+"): "+imsg.Printable(cause, locks.MaxCause), imsg.SessionKey, about.Session)
+			lock.Until = locks.Until(srv.env.now(), config.LockDuration)
+			srv.happened(lock)
 		}
 		if err != nil {
 			srv.log.Error("client is not locked", imsg.SessionKey, about.Session, "error", err)

@@ -94,8 +94,11 @@ func (srv *server) fromWorker(w *worker, r link.Request) {
 			if m.Late && s.counted {
 				srv.unuse(s, imsg.RateConnections, 1)
 			}
+			srv.closed(s)
 			srv.live.remove(s)
 		}
+	case *imsg.Events:
+		srv.told(w, m)
 	case *imsg.Counts:
 		srv.counters.Add(m.Add, srv.env.now())
 	case *imsg.Offence:
@@ -143,7 +146,7 @@ func (srv *server) announce(w *worker, m *imsg.Announce) {
 			continue
 		}
 		srv.live.add(&session{
-			number: l.Number, worker: w, started: l.Started,
+			opened: true, number: l.Number, worker: w, started: l.Started,
 			client: locks.Plain(l.Client), local: locks.Plain(l.Local), target: locks.Plain(l.Target), ident: l.Ident,
 			identKnown: !srv.config.Mode.Remote() || l.State > imsg.StateIdent,
 		})

@@ -85,10 +85,10 @@ var law = []lawRow{
 		},
 	},
 	{
-		"lockd/control", "imsg, imsg/link, imsg/logs, lockd/locks, lockd/rates, lockd/counters",
+		"lockd/control", "imsg, imsg/link, imsg/logs, lockd/locks, lockd/rates, lockd/counters, lockd/events, lockd/history",
 		func(self string) bool { return self == "lockd/control" },
 		func(_, other string) bool {
-			return slices.Contains([]string{"imsg", "imsg/link", "imsg/logs", "lockd/locks", "lockd/rates", "lockd/counters"}, other)
+			return slices.Contains([]string{"imsg", "imsg/link", "imsg/logs", "lockd/locks", "lockd/rates", "lockd/counters", "lockd/events", "lockd/history"}, other)
 		},
 	},
 	{

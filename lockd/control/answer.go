@@ -29,6 +29,12 @@ func (o *operator) answer(r link.Request) (give func()) {
 		return found(r, m, func() (*imsg.StatusReport, error) { return s.status(), nil })
 	case *imsg.Sessions:
 		return found(r, m, func() (*imsg.SessionList, error) { return s.listSessions(m.After), nil })
+	case *imsg.EventsAfter:
+		return found(r, m, func() (*imsg.EventList, error) { return o.awaitEvents(r, m), nil })
+	case *imsg.Explain:
+		return foundAside(s.House, r, m, HistoryTurn, func() (*imsg.Explanation, error) { return s.explain(m) })
+	case *imsg.HistoryForget:
+		return foundAside(s.House, r, m, HistoryTurn, func() (*imsg.Done, error) { return s.forget(m), nil })
 	case *imsg.Locks:
 		return foundAside(s.House, r, m, DirectoryTurn, func() (*imsg.LockList, error) { return o.listLocks(m.After) })
 	case *imsg.Lock:

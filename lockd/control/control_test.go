@@ -17,6 +17,8 @@ import (
 	"github.com/smtp-gated/smtp-gated/imsg/imsgtest/family"
 	"github.com/smtp-gated/smtp-gated/imsg/link"
 	"github.com/smtp-gated/smtp-gated/lockd/counters"
+	"github.com/smtp-gated/smtp-gated/lockd/events"
+	"github.com/smtp-gated/smtp-gated/lockd/history"
 	"github.com/smtp-gated/smtp-gated/lockd/locks"
 	"github.com/smtp-gated/smtp-gated/lockd/rates"
 )
@@ -97,6 +99,9 @@ func open(t testing.TB, config imsg.LockdConfig, set ...func(*desk)) *desk {
 		Locks:    &locks.Directory{Files: listing{root, &d.lists}, Now: now, Log: log},
 		Rates:    rates.New(rates.NewFileStore(log), now, log),
 		Counters: counters.New(log),
+		Events:   new(events.Ring),
+		Happened: func(imsg.Event) {},
+		History:  history.New(now, log, func(string) {}),
 	}
 	d.Rates.Configure(&config)
 	for _, change := range set {

@@ -2,9 +2,10 @@ package control
 
 import (
 	"errors"
+	"io/fs"
+	"net/netip"
 	"path"
 	"slices"
-	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/link"
@@ -46,19 +47,23 @@ func (o *operator) listLocks(after string) (*imsg.LockList, error) {
 		if info == nil || err != nil {
 			continue // removed meanwhile, or no lock at all
 		}
-		// An expired lock stays listed until its owner connects or it is
-		// swept, with the moment it expired: the file is there.
-		mark, _ := s.Locks.Judge(info, duration)
-		e := imsg.LockEntry{Name: name, Cause: s.Locks.Cause(name, info), Created: info.ModTime().UnixNano(), Saint: mark == locks.Whitelisted}
-		if mark != locks.Whitelisted && duration >= 0 {
-			e.Expires = info.ModTime().Add(time.Duration(duration) * time.Second).UnixNano()
-		}
-		list.Locks = append(list.Locks, e)
+		list.Locks = append(list.Locks, s.lockEntry(name, info, duration))
 	}
 	if !list.More {
 		o.names = nil
 	}
 	return list, nil
+}
+
+// lockEntry is a lock as it is listed. An expired one stays so until its owner connects or
+// it is swept, with the moment it expired: the file is there.
+func (s *Service) lockEntry(name string, info fs.FileInfo, duration int) imsg.LockEntry {
+	mark, _ := s.Locks.Judge(info, duration)
+	e := imsg.LockEntry{Name: name, Cause: s.Locks.Cause(name, info), Created: info.ModTime().UnixNano(), Saint: mark == locks.Whitelisted}
+	if mark != locks.Whitelisted {
+		e.Expires = locks.Until(info.ModTime(), duration)
+	}
+	return e
 }
 
 // lockByHand locks a client because an operator says so: like an offence, but no
@@ -96,6 +101,10 @@ func (s *Service) lockByHand(r link.Request, m *imsg.Lock) (*imsg.Done, error) {
 			return done(imsg.Exists, "locked already"), nil
 		}
 		s.Log.Info("LOCK:CREATED (" + path.Join(config.LockPath, name) + "): " + cause)
+		s.Happened(imsg.Event{
+			Kind: imsg.EventLock, Client: netip.AddrPortFrom(client.Addr, 0), Ident: client.Ident, Detail: name, Text: cause,
+			Until: locks.Until(s.Now(), config.LockDuration),
+		})
 		s.House.TellLocked(client.Addr, name)
 		return done(0, ""), nil
 	})
@@ -111,9 +120,18 @@ func (s *Service) unlockByHand(r link.Request, m *imsg.Unlock) (*imsg.Done, erro
 	said, today := client.String(), naming.Today(client).String()
 	// A file made by hand may name one address of many: it locks nobody, but
 	// can be removed.
-	d, err := wait(s.House, r, said, func() (*imsg.Done, error) { return s.Locks.Unlock(said, folder), nil })
+	unlock := func(name string) (*imsg.Done, error) {
+		return wait(s.House, r, name, func() (*imsg.Done, error) {
+			d := s.Locks.Unlock(name, folder)
+			if d.Errno == 0 {
+				s.Happened(imsg.Event{Kind: imsg.EventUnlock, Client: netip.AddrPortFrom(client.Addr, 0), Ident: client.Ident, Detail: name, Text: "by hand"})
+			}
+			return d, nil
+		})
+	}
+	d, err := unlock(said)
 	if err == nil && d.Errno == imsg.NotFound && today != said {
-		return wait(s.House, r, today, func() (*imsg.Done, error) { return s.Locks.Unlock(today, folder), nil })
+		return unlock(today)
 	}
 	return d, err
 }

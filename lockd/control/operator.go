@@ -93,6 +93,8 @@ func (o *operator) logOrder(m imsg.Message) {
 		if !m.Forget {
 			order = "rate reset --keep-quotas"
 		}
+	case *imsg.HistoryForget:
+		order, client = "history forget", m.About
 	case *imsg.ReloadNow:
 		order = "reload"
 	case *imsg.UpgradeNow:

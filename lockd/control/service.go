@@ -13,6 +13,8 @@ import (
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/link"
 	"github.com/smtp-gated/smtp-gated/lockd/counters"
+	"github.com/smtp-gated/smtp-gated/lockd/events"
+	"github.com/smtp-gated/smtp-gated/lockd/history"
 	"github.com/smtp-gated/smtp-gated/lockd/locks"
 	"github.com/smtp-gated/smtp-gated/lockd/rates"
 )
@@ -24,6 +26,9 @@ type Service struct {
 	Locks    *locks.Directory
 	Rates    *rates.Limiter
 	Counters *counters.Counters
+	Events   *events.Ring
+	History  *history.History
+	Happened func(imsg.Event) // hears what operators do
 	Log      *slog.Logger
 	Now      func() time.Time
 

@@ -40,6 +40,8 @@ type Directory struct {
 	// uid 0 itself could not tell such a mark from its own locks: then every
 	// file is a lock.
 	Whitelist bool
+
+	Expired func(name string) // hears of each lock that has come to its end; nil: nobody does
 }
 
 // Mark is what the directory says of a client.
@@ -142,6 +144,22 @@ func (l *Directory) Sweep(name string, duration, uid int) {
 	}
 	c, _ := Parse(name)
 	l.Log.Info("LOCK:EXPIRED", "src", c.Addr, "ident", c.Ident)
+	l.expired(name)
+}
+
+func (l *Directory) expired(name string) {
+	if l.Expired != nil {
+		l.Expired(name)
+	}
+}
+
+// Until is when a lock ends that is made now, for duration: seconds, -1 for ever. It is
+// Unix nanoseconds, 0: never.
+func Until(now time.Time, duration int) int64 {
+	if duration < 0 {
+		return 0
+	}
+	return now.Add(time.Duration(duration) * time.Second).UnixNano()
 }
 
 // Look says what the directory says of s, whose lock has this name. An expired
@@ -164,6 +182,7 @@ func (l *Directory) Look(name string, duration int, s Subject) (Mark, error) {
 			l.Log.Error("expired lock stays", "error", err)
 		}
 		l.Say("LOCK:EXPIRED", s)
+		l.expired(name)
 	}
 	if m == Whitelisted {
 		l.Say("LOCK:SAINT", s)

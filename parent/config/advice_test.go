@@ -81,6 +81,7 @@ antispam_type spamassassin
 size_limit 20000000
 forbid_starttls yes
 lock_on virus,spam
+history_max 9
 `
 
 func TestAdvice(t *testing.T) {

@@ -91,6 +91,8 @@ type Config struct {
 
 	ActionScript string
 
+	HistoryPath string
+
 	RatePath            string
 	RateGeneration      int64
 	RateConnections     int64 // 0, like the next six: not counted

@@ -177,6 +177,9 @@ func table(c *Config) []Option {
 		{Name: "ratelimit_rcptto_rejects", Path: "rate.rcpt_to_rejects", Help: "recipients the server refused, 0: not counted", value: as(&c.RateRcptToRejects, 0, quota())},
 		{Name: "ratelimit_auth_rejects", Path: "rate.auth_rejects", Help: "log-ins the server refused, 0: not counted", value: as(&c.RateAuthRejects, 0, quota())},
 
+		{Name: "history_path", Path: "history.path", Help: "file of what clients were refused and locked for, for smtp-gatectl explain", value: as(&c.HistoryPath, "/var/spool/smtp-gated/history", file())},
+		{Name: "history_max", Path: "history.max", Help: "records in it, a KiB each; 0: no file, and the last 4096 in memory", value: as(&c.HistoryMax, 0, integer[int]("UINT", 0, 10000000)).inTOML(100000)},
+		{Name: "history_keep", Path: "history.keep", Help: "how long they are shown", value: as(&c.HistoryKeep, 7*86400e9, seconds("UINT", 1))},
 		{Name: "history_addresses", Path: "history.addresses", Help: "what events have of senders: what the log has of them, all, their hash, or nothing", value: as(&c.HistoryAddresses, 0, one(historyAddresses))},
 		{Name: "history_message_id", Path: "history.message_id", Help: "events name a message by its Message-ID", value: as(&c.MessageID, true, boolean())},
 		{Name: "history_subject", Path: "history.subject", Help: "events name a message that is refused by its Subject", value: as(&c.Subject, false, boolean())},

@@ -120,6 +120,9 @@ bare_newline normalize
 nul strip
 chunking scan
 smtp_reply_id yes
+history_path /var/spool/smtp-gated/history
+history_max 0
+history_keep 604800
 history_addresses as-logged
 history_message_id yes
 history_subject no
@@ -152,6 +155,7 @@ spam_max_size 1000000
 lock_on virus # a server that relays one spam is no infected machine
 log_mail_from accepted,rejected
 log_rcpt_to accepted,rejected
+history_max 100000 # a file of a package that begins today is nobody's surprise
 `
 
 const contractMessages = `msg_virus_found, msg_virus_no_more, msg_virus_locked, msg_spam_found,

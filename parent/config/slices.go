@@ -158,6 +158,7 @@ func (c *Config) Lockd(f Facts) *imsg.LockdConfig {
 	l.StateFile = form
 	l.Version = f.Version
 	l.CompileDate = f.CompileDate
+	l.HashSenders = c.HistoryAddresses == imsg.AddressesHash
 	l.RateGeneration = uint64(c.RateGeneration)
 	l.RateQuotas = []uint64{
 		imsg.RateConnections:     uint64(c.RateConnections),

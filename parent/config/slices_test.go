@@ -64,7 +64,8 @@ abuse x
 bare_newline reject
 nul reject
 history_subject yes
-history_addresses clear
+history_addresses hash
+history_max 1
 log_helo yes
 log_mail_from accepted
 log_rcpt_to accepted
@@ -218,7 +219,7 @@ func TestActionSlice(t *testing.T) {
 func TestOptionsReachTheirRooms(t *testing.T) {
 	const parents = " so_mark bind_address port listen connect_queue workers pidfile chroot_path priority drain_timeout" +
 		" set_user set_group user_session user_lookup user_scan user_lock user_action control_socket control_perm control_group" +
-		" statefile statefile_perm limit_core_size limit_fsize ratelimit_path" +
+		" statefile statefile_perm limit_core_size limit_fsize ratelimit_path history_path" +
 		" log_level log_facility log_target log_format "
 	archive, err := txtar.ParseFile("testdata/everything.txtar")
 	if err != nil {

@@ -135,6 +135,9 @@ func (s *Site) intrusion(*Holdings) string {
 	if s.RateExpiration > 0 {
 		places = append(places, place{"ratelimit_path", filepath.Join(s.Inside(s.RatePath), ratesFile), true})
 	}
+	if s.HistoryMax > 0 {
+		places = append(places, place{"history_path", s.Inside(s.HistoryPath), true})
+	}
 	for _, f := range s.folders() {
 		if !exists(f.Path) {
 			places = append(places, place{f.option, f.Path, false})

@@ -1,0 +1,92 @@
+// What has happened, for those who want to know of it. This file owns that all of it goes
+// one way, and what of it is the room's own.
+
+package lockd
+
+import (
+	"net/netip"
+	"strconv"
+	"time"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/lockd/locks"
+)
+
+// happened hears of each event. It waits for nothing, and may be called with or without
+// the room's lock.
+func (srv *server) happened(e imsg.Event) {
+	if e.Time == 0 {
+		e.Time = srv.env.now().UnixNano()
+	}
+	e.Sender = srv.history.Sender(e.Sender)
+	srv.history.Add(&e)
+	srv.events.Add(e)
+}
+
+// historyKept hears whether the history can be kept; problem is empty if it can.
+func (srv *server) historyKept(problem string) {
+	srv.log.Debug("history", "problem", problem)
+}
+
+// told are events of w's sessions. What is not a worker's to tell ends the link.
+func (srv *server) told(w *worker, m *imsg.Events) {
+	for i := range m.Events {
+		e := &m.Events[i]
+		if !imsg.EventKindTable[e.Kind].From.Has(imsg.Session) {
+			srv.dropWorker(w, "tells of what is not its own: "+e.Kind.String())
+			return
+		}
+		srv.happened(*e)
+	}
+	if m.Lost > 0 {
+		srv.happened(imsg.Event{Kind: imsg.EventLost, Count: m.Lost})
+	}
+}
+
+// about is what there is to say of s.
+func (s *session) about(kind imsg.EventKind) imsg.Event {
+	start := strconv.FormatInt(s.started/int64(time.Second), 10)
+	return imsg.Event{
+		Kind: kind, ID: start + "." + strconv.FormatUint(s.number, 10), Client: s.client, Ident: s.ident, Target: s.target,
+	}
+}
+
+// opened is that s keeps its place.
+func (srv *server) opened(s *session) {
+	if !s.opened {
+		s.opened = true
+		srv.passed(s, "open")
+	}
+}
+
+// closed is that s is over, if it ever kept its place.
+func (srv *server) closed(s *session) {
+	if s.opened {
+		srv.passed(s, "close")
+	}
+}
+
+func (srv *server) passed(s *session, what string) {
+	e := s.about(imsg.EventSession)
+	e.Detail = what
+	srv.happened(e)
+}
+
+// clientOf is whom a lock of this name is about.
+func clientOf(name string) netip.AddrPort {
+	c, _ := locks.Parse(name)
+	return netip.AddrPortFrom(c.Addr, 0)
+}
+
+// familyChanged tells of what the parent says that has happened to the family.
+func (srv *server) familyChanged(before, after *imsg.Family) {
+	if before.Started != after.Started {
+		return // it is the first we hear of it
+	}
+	if after.Reloaded > before.Reloaded {
+		srv.happened(imsg.Event{Kind: imsg.EventReload, Detail: after.Config, Count: uint64(after.Generation)})
+	}
+	if n := after.Crashes - before.Crashes; n > 0 {
+		srv.happened(imsg.Event{Kind: imsg.EventRoom, Count: uint64(n)})
+	}
+}
