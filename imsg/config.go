@@ -363,6 +363,7 @@ type LockdConfig struct {
 	LockPerm       uint32
 	LocksShared    bool // others use the room's root, too: what lies there is not swept
 	ActionScript   bool // whether there is one
+	Depends        Dependencies
 	StateFile      StateFile
 	Version        string
 	CompileDate    string
@@ -379,6 +380,15 @@ type LockdConfig struct {
 }
 
 func (*LockdConfig) notice() {}
+
+// Dependencies are what sessions cannot do without, or not so well.
+type Dependencies struct {
+	Server       netip.AddrPort // of the fixed modes; invalid in others
+	Engines      []ScanEngine   // that messages are shown to
+	IgnoreErrors bool           // what cannot be scanned passes
+	DNSBL, SPF   bool           // block lists are asked, and senders' domains
+	SpoolPath    string         // as configured
+}
 
 // ActionConfig is what the script runner is told.
 type ActionConfig struct {

@@ -16,12 +16,15 @@ func (*Status) answer(*StatusReport) {}
 // StatusReport answers Status.
 type StatusReport struct {
 	Family   Family
-	Now      int64    `rule:"0.."`
-	Sessions int      `rule:"0.."` // live
-	Limit    int      `rule:"0.."` // max_connections
-	Load     float64  `rule:"0..1e6"`
-	Locks    int      `rule:"0.."`
-	Counters []uint64 `rule:"..Counters each any: it is only shown"` // indexed by Counter
+	Health   Health
+	Found    int             `rule:"0.."`              // findings
+	Findings []StatusFinding `rule:"..StatusFindings"` // the worst of them first
+	Now      int64           `rule:"0.."`
+	Sessions int             `rule:"0.."` // live
+	Limit    int             `rule:"0.."` // max_connections
+	Load     float64         `rule:"0..1e6"`
+	Locks    int             `rule:"0.."`
+	Counters []uint64        `rule:"..Counters each any: it is only shown"` // indexed by Counter
 }
 
 // Sessions asks for the live sessions with a number above After.

@@ -19,6 +19,7 @@ func (r Rate) known() bool    { return r <= RateTargets }
 func (s RateSet) known() bool { return int(s) < 1<<(RateTargets+1) }
 
 func (v SPFVerdict) known() bool { return v <= SPFPermError }
+func (d DNSOutcome) known() bool { return d <= DNSSilent }
 
 func (e Engine) known() bool  { return int(e) < len(EngineKinds) }
 func (r Roles) known() bool   { return r < RoleSpam<<1 }
@@ -27,3 +28,4 @@ func (o Outcome) known() bool { return o <= TimedOut }
 func (k EventKind) known() bool  { return k < EventKinds }
 func (r PolicyRule) known() bool { return r < PolicyRules }
 func (f FindingID) known() bool  { return f < FindingIDs }
+func (h Health) known() bool     { return h <= Down }

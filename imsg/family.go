@@ -4,15 +4,16 @@ package imsg
 
 // Family tells lockd who lives, for the operator's eyes.
 type Family struct {
-	Version    string   `rule:"..255 free: the tool makes it printable"`
-	Config     string   `rule:"..4096 free: the tool makes it printable"` // path of the configuration in force
-	Generation int      `rule:"0.."`
-	Started    int64    `rule:"0.."` // of the family
-	Reloaded   int64    `rule:"0.."` // of the last completed reload, 0 for none
-	Crashes    int      `rule:"0.."` // rooms that ended unasked
-	LastCrash  int64    `rule:"0.."`
-	Lacks      []string `rule:"..16 each ..255 printable"` // layers of the sandbox that the kernel has not
-	Rooms      []Member `rule:"..1024"`
+	Version    string    `rule:"..255 free: the tool makes it printable"`
+	Config     string    `rule:"..4096 free: the tool makes it printable"` // path of the configuration in force
+	Generation int       `rule:"0.."`
+	Started    int64     `rule:"0.."` // of the family
+	Reloaded   int64     `rule:"0.."` // of the last completed reload, 0 for none
+	Crashes    int       `rule:"0.."` // rooms that ended unasked
+	LastCrash  int64     `rule:"0.."`
+	Lacks      []string  `rule:"..16 each ..255 printable"` // layers of the sandbox that the kernel has not
+	Rooms      []Member  `rule:"..1024"`
+	Troubles   []Trouble `rule:"..32"`
 }
 
 func (*Family) notice() {}

@@ -82,6 +82,7 @@ func (*Ping) answer(*Pong) {}
 // Pong says that it does.
 type Pong struct {
 	Goroutines uint32 `rule:"any: it is only shown"` // that the room has
+	LinesLost  uint64 `rule:"..MaxReport"`           // of its log, ever; more are not counted
 }
 
 // Load tells lockd the load average of the last minute: before each configuration, and as

@@ -123,8 +123,10 @@ type Run struct {
 func (*Run) notice() {}
 
 // RunDone says that one Run is dealt with: the script has ended, or it was logged why
-// it was not run.
-type RunDone struct{}
+// it was not run. Problem is why it did not end with success, empty if it did.
+type RunDone struct {
+	Problem string `rule:"..200 printable"`
+}
 
 func (*RunDone) notice() {}
 

@@ -13,8 +13,19 @@ func (*DNSBLQuery) answer(*DNSBLResult) {}
 type DNSBLResult struct {
 	Zone   string `rule:"..255 word"`
 	Answer netip.Addr
-	Failed int `rule:"0.."` // lists that could not be asked
+	Failed int        `rule:"0.."` // lists that could not be asked
+	DNS    DNSOutcome // silent: there were such
 }
+
+// DNSOutcome is how the DNS did that was asked.
+type DNSOutcome uint8
+
+// The outcomes.
+const (
+	DNSNotAsked DNSOutcome = iota
+	DNSAnswered
+	DNSSilent
+)
 
 // TargetQuery asks which server a connection was meant for, and on whose behalf the
 // client, if it is a router, called. Failures: NotFound, the connection is not
@@ -70,5 +81,6 @@ func (*SPF) answer(*SPFResult) {}
 // SPFResult answers SPF. Problem, for the log, says what an error was.
 type SPFResult struct {
 	Verdict SPFVerdict
-	Problem string `rule:"..200 printable"`
+	DNS     DNSOutcome // silent: no name server has answered anything
+	Problem string     `rule:"..200 printable"`
 }

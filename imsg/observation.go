@@ -1,6 +1,6 @@
 // Findings: what is wrong with the gateway or with what it depends on. This file owns
-// their table, and what rooms tell lockd of what went well and what did not; which of it
-// comes to a finding is lockd's to judge.
+// their table, and what rooms and the parent tell lockd of what went well and what did
+// not; which of it comes to a finding is lockd's to judge.
 
 package imsg
 
@@ -31,35 +31,131 @@ const (
 // FindingRow is all there is to say of a finding.
 type FindingRow struct {
 	Name   string
-	From   Rooms  // whose observations count; none: lockd's own
+	From   Rooms  // whose observations count; none: lockd's own, and what the parent tells
 	Row    uint64 // failures without a success that make one
-	Help   string // what it means and what its object is, a sentence
+	Help   string // what it means and what its object is, in sentences
+	Ends   string // what counts as a success, a sentence
 	Remedy string // what to do, for people: a sentence
 }
 
 // FindingTable tells of each.
 var FindingTable = [FindingIDs]FindingRow{
-	FindingServer:      {"server-unreachable", toSession, 3, "The mail server was not reached three times in a row; where each client has a server of its own, none was.", "Look at the server, at the network between, and at the firewall."},
-	FindingEngineDown:  {"engine-down", toSession, 1, "A scan engine does not answer, or answers what is no verdict.", "Look whether it runs, and whether its socket is open to the scanning room's user."},
-	FindingEngineSlow:  {"engine-slow", toSession, 1, "A scan took more than half of its time-out.", "The scanner is overloaded, or its time-out too short."},
-	FindingUnscanned:   {"passed-unscanned", toSession, 1, "Messages pass that no engine has looked at; the object is why.", "If this is not meant, change the option that lets them pass."},
-	FindingSpool:       {"spool-trouble", toSession, 1, "The spool cannot take messages.", "Look at the disk of spool_path: space, inodes, mount options, health."},
-	FindingLock:        {"lock-trouble", 0, 1, "Locks cannot be read or made, or do not answer in time.", "Look at the disk of lock_path, and at the folder's owner."},
-	FindingDNS:         {"dns-silent", toSession, 1, "Block lists or SPF records cannot be asked.", "Look at the name servers: nameservers, or /etc/resolv.conf as it was at the last reload."},
-	FindingLimit:       {"limit-reached", 0, 1, "A limit of all clients together is reached.", "Raise it, or find out who uses it up: smtp-gatectl sessions."},
-	FindingLoop:        {"loop", toSession, 1, "Connections would come back to the gateway.", "The firewall must not redirect the gateway's own connections."},
-	FindingReload:      {"reload-failed", 0, 1, "The configuration on disk is not the one in force.", "Correct the file, look at it with smtp-gatectl check, and reload."},
-	FindingRestarted:   {"room-restarted", 0, 1, "A room has ended unasked and was replaced.", "The log says how it ended."},
-	FindingHung:        {"room-hung", 0, 1, "A room did not answer and was replaced.", "Look at the disks and at the load of the machine."},
-	FindingLogLost:     {"log-lost", 0, 1, "Lines of the log were lost.", "Look at the log's daemon or disk."},
-	FindingHistoryLost: {"history-lost", 0, 1, "Records of the history were lost.", "Look at the disk of history.path."},
-	FindingScript:      {"script-failed", 0, 1, "The action script was not run, failed, or was ended at its time-out.", "The log has what it said; run it by hand with the same environment."},
+	FindingServer: {
+		"server-unreachable", toSession, 3,
+		"The mail server was not reached, or did not greet, three times in a row. Where clients choose their servers it is said when none was.",
+		"A server greets with 220.",
+		"Look at the server, at the network between, and at the firewall.",
+	},
+	FindingEngineDown: {
+		"engine-down", toSession, 1,
+		"A scan engine does not answer, or answers what is no verdict; scand is the room that asks them.",
+		"The engine comes to a verdict.",
+		"Look whether it runs, and whether its socket is open to the scanning room's user.",
+	},
+	FindingEngineSlow: {
+		"engine-slow", toSession, 1,
+		"A scan took more than half of the engine's time-out.",
+		"The engine comes to a verdict sooner.",
+		"The scanner is overloaded, or its time-out too short.",
+	},
+	FindingUnscanned: {
+		"passed-unscanned", toSession, 1,
+		"Messages pass that were not looked at. Because of size or auth no engine has looked; because of load, engine or ignore_errors one that is on has not; tls is a session that went on in an encryption that is not ours.",
+		"All engines that are to look at a message have.",
+		"If this is not meant, change the option that lets them pass.",
+	},
+	FindingSpool: {
+		"spool-trouble", toSession, 1,
+		"The spool cannot take messages.",
+		"It has taken a message.",
+		"Look at the disk of spool_path: space, inodes, mount options, health.",
+	},
+	FindingLock: {
+		"lock-trouble", 0, 1,
+		"Locks cannot be looked up (look), or not be made (make), or the disk does not answer in time. Clients whose lock cannot be looked up are turned away.",
+		"A lock was looked up, or made. Once a minute that is tried.",
+		"Look at the disk of lock_path, and at the folder's owner.",
+	},
+	FindingDNS: {
+		"dns-silent", toSession, 1,
+		"Block lists (dnsbl) or SPF records (spf) cannot be asked: no name server answers, or a list does not.",
+		"All lists, or a name server, have answered.",
+		"Look at the name servers: nameservers, or /etc/resolv.conf as it was at the last reload.",
+	},
+	FindingLimit: {
+		"limit-reached", 0, 1,
+		"A limit of all clients together has turned some away: max_connections or max_load.",
+		"There is room below the limit again.",
+		"Raise it, or find out who uses it up: smtp-gatectl sessions.",
+	},
+	FindingLoop: {
+		"loop", toSession, 1,
+		"Connections would come back to the gateway, and are refused. So is one that was made to its own port on purpose.",
+		"A connection leads elsewhere.",
+		"The firewall must not redirect the gateway's own connections.",
+	},
+	FindingReload: {
+		"reload-failed", 0, 1,
+		"The configuration on disk is not the one in force.",
+		"It was read again, and is.",
+		"Correct the file, look at it with smtp-gatectl check, and reload.",
+	},
+	FindingRestarted: {
+		"room-restarted", 0, 1,
+		"A room has ended unasked.",
+		"Its replacement is ready.",
+		"The log says how it ended.",
+	},
+	FindingHung: {
+		"room-hung", 0, 1,
+		"A room did not answer, and was ended.",
+		"Its replacement is ready.",
+		"Look at the disks and at the load of the machine.",
+	},
+	FindingLogLost: {
+		"log-lost", 0, 1,
+		"Lines of a room's log were lost.",
+		"None were in ten seconds.",
+		"Look at the log's daemon or disk.",
+	},
+	FindingHistoryLost: {
+		"history-lost", 0, 1,
+		"Records of the history were lost.",
+		"One was kept.",
+		"Look at the disk of history.path.",
+	},
+	FindingScript: {
+		"script-failed", 0, 1,
+		"The action script was not run, failed, or was ended at its time-out.",
+		"It has run, with exit status 0.",
+		"The log has what became of it; run it by hand with the same environment.",
+	},
 }
 
 func (f FindingID) String() string { return FindingTable[f%FindingIDs].Name }
 
+// The objects of findings, but for those that the configuration names: servers, engines
+// and folders. Those of which there is one have none.
+const (
+	ObjectAnyServer      = "any server" // where clients choose theirs
+	ObjectScand          = "scand"      // who asks the engines
+	UnscannedSize        = "size"
+	UnscannedLoad        = "load"
+	UnscannedEngine      = "engine"
+	UnscannedAuth        = "auth"
+	UnscannedIgnored     = "ignore_errors"
+	UnscannedTLS         = "tls"
+	ObjectLook           = "look" // for a lock
+	ObjectMake           = "make" // one
+	ObjectDNSBL          = "dnsbl"
+	ObjectSPF            = "spf"
+	ObjectMaxConnections = "max_connections"
+	ObjectMaxLoad        = "max_load"
+)
+
 // Observation is what a room has seen of one thing since it last told: how often it went
-// well, how often not, and how often not since it last did.
+// well, how often not, and how often not since it last did. One that went well and has no
+// object is about all objects of its finding.
 type Observation struct {
 	Finding FindingID `rule:"1.."`
 	Object  string    `rule:"..255 printable"` // a server, an engine, a cause
@@ -79,3 +175,15 @@ func (*Observed) notice() {}
 
 // ObservedPage is the largest number of observations in one message.
 const ObservedPage = 64
+
+// Trouble is what the parent has seen go wrong of one thing, as it stands: a lockd that is
+// new knows it at once. Times are Unix nanoseconds.
+type Trouble struct {
+	Finding FindingID `rule:"1.."`
+	Object  string    `rule:"..255 printable"`
+	Since   int64     `rule:"0.."`
+	Last    int64     `rule:"0.."` // time it went wrong
+	Good    bool      // it went well since
+	Count   uint64    `rule:"any: it is only shown"`
+	Text    string    `rule:"..200 printable"` // of the last time
+}

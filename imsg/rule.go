@@ -40,23 +40,24 @@ const MaxZone = 15
 
 // bounds are the names that rules call bounds by.
 var bounds = map[string]float64{
-	"Counters":     float64(Counters),
-	"RateCounters": float64(RateCounters),
-	"LivePage":     LivePage,
-	"LockedPage":   LockedPage,
-	"MaxSockets":   MaxSockets,
-	"MaxFindings":  MaxEngines + 1, // one for what no engine is asked
-	"MaxScore":     MaxScore,
-	"MaxReport":    MaxReport,
-	"MaxIdent":     MaxIdent,
-	"MaxWord":      MaxWord,
-	"MaxHeader":    MaxHeader,
-	"MaxSender":    MaxSender,
-	"MaxSubject":   MaxSubject,
-	"EventPage":    EventPage,
-	"MaxQuotes":    MaxQuotes,
-	"ExplainPage":  ExplainPage,
-	"ObservedPage": ObservedPage,
+	"Counters":       float64(Counters),
+	"RateCounters":   float64(RateCounters),
+	"LivePage":       LivePage,
+	"LockedPage":     LockedPage,
+	"MaxSockets":     MaxSockets,
+	"MaxFindings":    MaxEngines + 1, // one for what no engine is asked
+	"MaxScore":       MaxScore,
+	"MaxReport":      MaxReport,
+	"MaxIdent":       MaxIdent,
+	"MaxWord":        MaxWord,
+	"MaxHeader":      MaxHeader,
+	"MaxSender":      MaxSender,
+	"MaxSubject":     MaxSubject,
+	"EventPage":      EventPage,
+	"MaxQuotes":      MaxQuotes,
+	"ExplainPage":    ExplainPage,
+	"ObservedPage":   ObservedPage,
+	"StatusFindings": StatusFindings,
 }
 
 // rule tells what is wrong with a value, nil if nothing is.

@@ -15,6 +15,12 @@ type Scan struct {
 
 func (*Scan) answer(*Verdict) {}
 
+// ScanEngine is an engine and what it is asked.
+type ScanEngine struct {
+	Engine Engine
+	Roles  Roles
+}
+
 // Outcome is how one engine's work ended.
 type Outcome uint8
 
@@ -47,6 +53,7 @@ type Finding struct {
 	Score   float64       `rule:"-MaxScore..MaxScore"`
 	Problem string        `rule:"..500 printable"` // words what is no verdict, for the log
 	Time    time.Duration `rule:"0.."`
+	Slow    bool          // that was more than half of the engine's time-out
 }
 
 // MaxEngines is how many engines there may be: so many findings fit a Verdict.

@@ -111,6 +111,7 @@ var Table = number([]Entry{
 	tell[BadPeer](children, toParent, small),
 	tell[Family](toParent, toLockd, MaxBody),
 	tell[Load](toParent, toLockd, small),
+	tell[Condition](toLockd, toParent, small),
 	ask[Dump, Done](toParent, toLockd, small).withFile(),
 	ask[Reload, Done](toLockd, toParent, small),
 	ask[Upgrade, Done](toLockd, toParent, small),

@@ -13,7 +13,8 @@ const (
 	LevelAlert  slog.Level = 16
 	LevelEmerg  slog.Level = 20
 
-	// LevelAlways is of severity info, yet no log_level keeps it back.
+	// LevelAlways is above what any log_level keeps back. What is beyond it is the
+	// severity: by itself it is info, LevelAlways+LevelNotice is notice.
 	LevelAlways slog.Level = 1000
 )
 
@@ -27,7 +28,7 @@ func LevelOf(severity int) slog.Level { return levels[min(max(severity, 0), 7)] 
 
 func severity(l slog.Level) int {
 	if l >= LevelAlways {
-		return 6
+		l -= LevelAlways
 	}
 	for s, have := range levels {
 		if l >= have {

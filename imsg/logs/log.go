@@ -30,6 +30,7 @@ type Log struct {
 	mu       sync.Mutex
 	queue    []*record
 	lost     int
+	everLost uint64
 	sink     *sink
 	oldSinks []*sink       // the writer may still be at one
 	writing  bool          // the writer holds records it took off the queue
@@ -78,6 +79,13 @@ func (l *Log) Flush() {
 	}
 }
 
+// Lost is how many records were lost since the room began.
+func (l *Log) Lost() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.everLost
+}
+
 // enabled tells whether a record of this level would be written.
 func (l *Log) enabled(level slog.Level) bool {
 	l.mu.Lock()
@@ -100,6 +108,7 @@ func (l *Log) put(r *record) {
 		l.queue = append(l.queue, r)
 	} else {
 		l.lost++
+		l.everLost++
 	}
 	l.mu.Unlock()
 	l.signal()
@@ -121,12 +130,14 @@ func (l *Log) write() {
 			if to == nil {
 				break
 			}
-			lost += to.write(batch)
+			unwritten := to.write(batch)
+			lost += unwritten
 			if lost > 0 && to.write([]*record{lostRecord(lost)}) == 0 {
 				lost = 0
 			}
 			l.mu.Lock()
 			l.lost += lost
+			l.everLost += uint64(unwritten)
 			l.writing = false
 			l.mu.Unlock()
 		}

@@ -121,8 +121,10 @@ func TestLevels(t *testing.T) {
 			t.Errorf("level %v has severity %d, want %d", l, got, want)
 		}
 	}
-	if got := severity(LevelAlways); got != 6 {
-		t.Errorf("LevelAlways has severity %d, want info", got)
+	for beyond, want := range map[slog.Level]int{0: 6, LevelNotice: 5, slog.LevelWarn: 4} {
+		if got := severity(LevelAlways + beyond); got != want {
+			t.Errorf("LevelAlways+%d has severity %d, want %d", beyond, got, want)
+		}
 	}
 }
 
@@ -286,6 +288,9 @@ func TestStuckSink(t *testing.T) {
 			}
 			lost += n
 		}
+	}
+	if ever := l.Lost(); ever != uint64(lost) {
+		t.Errorf("%d told as lost, ever %d", lost, ever)
 	}
 	if lost == 0 || written+lost != lines {
 		t.Errorf("%d written and %d counted as lost of %d", written, lost, lines)

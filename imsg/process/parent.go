@@ -79,7 +79,7 @@ func (p *Parent) Serve(handle link.Handler) error {
 // pong answers that the room works. The lock is waited for aside: the parent asks
 // a few times only and then ends a room that does not answer.
 func (p *Parent) pong(r link.Reply[imsg.Pong]) {
-	answer := &imsg.Pong{Goroutines: uint32(runtime.NumGoroutine())}
+	answer := &imsg.Pong{Goroutines: uint32(runtime.NumGoroutine()), LinesLost: min(p.log.Lost(), imsg.MaxReport)}
 	if p.guard == nil {
 		r.Answer(answer)
 		return

@@ -65,16 +65,20 @@ func (c *Config) scanning() time.Duration {
 	return max(c.TimeoutScanner, c.TimeoutSpam) + grace
 }
 
+// server is the one of the fixed modes, if it is set.
+func (c *Config) server() netip.AddrPort {
+	if !c.FixedServer.IsValid() {
+		return netip.AddrPort{}
+	}
+	return netip.AddrPortFrom(c.FixedServer, c.FixedServerPort)
+}
+
 // Session returns what a session worker is told.
 func (c *Config) Session(f Facts) *imsg.SessionConfig {
-	var server netip.AddrPort
-	if c.FixedServer.IsValid() {
-		server = netip.AddrPortFrom(c.FixedServer, c.FixedServerPort)
-	}
 	s := c.SessionConfig
 	s.ProxyName = c.name(f)
 	s.Mode = c.Mode
-	s.FixedServer = server
+	s.FixedServer = c.server()
 	s.Marked = c.SoMark != 0
 	s.Listeners = f.Listeners
 	s.Own = f.Own
@@ -155,6 +159,7 @@ func (c *Config) Lockd(f Facts) *imsg.LockdConfig {
 	l.LockDuration = c.lockSeconds()
 	l.LocksShared = f.LocksShared
 	l.ActionScript = c.ActionScript != ""
+	l.Depends = c.depends()
 	l.StateFile = form
 	l.Version = f.Version
 	l.CompileDate = f.CompileDate
@@ -170,6 +175,21 @@ func (c *Config) Lockd(f Facts) *imsg.LockdConfig {
 		imsg.RateAuthRejects:     uint64(c.RateAuthRejects),
 	}
 	return &l
+}
+
+// depends is what sessions depend on.
+func (c *Config) depends() imsg.Dependencies {
+	d := imsg.Dependencies{IgnoreErrors: c.IgnoreErrors, DNSBL: len(c.DNSBL) > 0, SPF: c.SPF != imsg.SPFOff, SpoolPath: c.SpoolPath}
+	if c.Mode.Fixed() {
+		d.Server = c.server()
+	}
+	if c.antivirus() {
+		d.Engines = append(d.Engines, imsg.ScanEngine{Engine: c.AntivirusType, Roles: imsg.RoleVirus})
+	}
+	if c.antispam() {
+		d.Engines = append(d.Engines, imsg.ScanEngine{Engine: c.AntispamType, Roles: imsg.RoleSpam})
+	}
+	return d
 }
 
 // Action returns what the script runner is told.
