@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -33,7 +34,7 @@ func newNameservers(addrs []netip.AddrPort) *nameservers {
 
 // query has do ask one question when there is a slot for it. An error of the
 // standard resolver names the servers that were asked, in place of whom that would
-// have asked.
+// have asked. It is a silence if none of them said anything.
 func (n *nameservers) query(ctx context.Context, do func(*net.Resolver) error) error {
 	select {
 	case n.slots <- struct{}{}:
@@ -47,15 +48,25 @@ func (n *nameservers) query(ctx context.Context, do func(*net.Resolver) error) e
 	if errors.As(err, &dns) {
 		told := *dns
 		told.Server = q.names()
-		return &told
+		err = &told
+	}
+	if err != nil && !q.heard.Load() {
+		return silence{err}
 	}
 	return err
 }
+
+// silence is an error of a question to which no server has answered anything.
+type silence struct{ error }
+
+func (s silence) Unwrap() error { return s.error }
 
 // question takes the servers in turn, as the standard resolver's attempts come,
 // and ignores whom that would have asked.
 type question struct {
 	servers []netip.AddrPort
+
+	heard atomic.Bool // one has answered
 
 	mu       sync.Mutex
 	attempts int
@@ -73,7 +84,7 @@ func (q *question) dial(ctx context.Context, network, _ string) (net.Conn, error
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, network+addressFamily(server.Addr()), server.String())
 	if u, ok := conn.(*net.UDPConn); ok {
-		return retryConn{u}, err
+		return retryConn{u, q}, err
 	}
 	return conn, err
 }
@@ -99,7 +110,18 @@ func addressFamily(a netip.Addr) string {
 
 // retryConn is a query that gives up in time for another. It stays a PacketConn, by
 // which the resolver knows that it must send datagrams.
-type retryConn struct{ *net.UDPConn }
+type retryConn struct {
+	*net.UDPConn
+	question *question
+}
+
+func (h retryConn) Read(b []byte) (int, error) {
+	n, err := h.UDPConn.Read(b)
+	if err == nil {
+		h.question.heard.Store(true)
+	}
+	return n, err
+}
 
 func (h retryConn) SetDeadline(t time.Time) error {
 	if soon := time.Now().Add(retry); soon.Before(t) {

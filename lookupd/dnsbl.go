@@ -51,7 +51,7 @@ const grace = time.Second
 // wins, unless it is more than grace later than another; no answer counts as listed
 // but a list's entry.
 func (b *blocklists) ask(ctx context.Context, client netip.Addr) imsg.DNSBLResult {
-	if !public(client) {
+	if !public(client) || len(b.lists) == 0 {
 		return imsg.DNSBLResult{}
 	}
 	ctx, cancel := context.WithCancel(ctx)
@@ -72,16 +72,18 @@ func (b *blocklists) ask(ctx context.Context, client netip.Addr) imsg.DNSBLResul
 			answers[i] <- answer{entry, err}
 		}()
 	}
-	var listing imsg.DNSBLResult
+	listing := imsg.DNSBLResult{DNS: imsg.DNSAnswered}
 	for i, list := range b.lists {
 		a := <-answers[i]
 		var stray strayError
 		switch {
 		case errors.As(a.err, &stray):
 			listing.Failed++
+			listing.DNS = imsg.DNSSilent
 			b.logStray(list.Zone, stray)
 		case a.err != nil:
 			listing.Failed++
+			listing.DNS = imsg.DNSSilent
 			b.log.Warn("DNSBL query failed", "domain", list.Zone, "client", client, "error", a.err)
 		case a.entry.IsValid():
 			listing.Zone, listing.Answer = list.Zone, a.entry

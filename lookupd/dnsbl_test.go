@@ -86,7 +86,10 @@ func TestListed(t *testing.T) {
 		{"2001:db8::1", "two.test.", "127.0.0.6", 0},
 		{"2001:db8::2", "", "", 0},
 	} {
-		want := imsg.DNSBLResult{Zone: tt.zone, Failed: tt.failed}
+		want := imsg.DNSBLResult{Zone: tt.zone, Failed: tt.failed, DNS: imsg.DNSAnswered}
+		if tt.failed > 0 {
+			want.DNS = imsg.DNSSilent
+		}
 		if tt.answer != "" {
 			want.Answer = netip.MustParseAddr(tt.answer)
 		}
@@ -275,9 +278,9 @@ func TestServers(t *testing.T) {
 		servers []netip.AddrPort
 		want    imsg.DNSBLResult
 	}{
-		{[]netip.AddrPort{dead, s.addr}, imsg.DNSBLResult{Zone: "good.test", Answer: netip.MustParseAddr("127.0.0.2")}},
-		{[]netip.AddrPort{dead}, imsg.DNSBLResult{Failed: 1}},
-		{nil, imsg.DNSBLResult{Failed: 1}},
+		{[]netip.AddrPort{dead, s.addr}, imsg.DNSBLResult{Zone: "good.test", Answer: netip.MustParseAddr("127.0.0.2"), DNS: imsg.DNSAnswered}},
+		{[]netip.AddrPort{dead}, imsg.DNSBLResult{Failed: 1, DNS: imsg.DNSSilent}},
+		{nil, imsg.DNSBLResult{Failed: 1, DNS: imsg.DNSSilent}},
 	} {
 		c := open(t, &imsg.LookupdConfig{Nameservers: tt.servers, Zones: zones("good.test"), Timeout: patience}).session()
 		if got := ask(t, c, "192.0.2.1"); *got != tt.want {

@@ -35,7 +35,7 @@ func (s *spfChecker) check(ctx context.Context, q *imsg.SPF) imsg.SPFResult {
 	p := &spfResolver{dns: s.dns, left: maxAsked}
 	result, err := spf.CheckHostWithSender(net.IP(q.Client.Unmap().AsSlice()), q.Helo, sender,
 		spf.WithContext(ctx), spf.WithResolver(p))
-	r := imsg.SPFResult{Verdict: verdicts[result]}
+	r := imsg.SPFResult{Verdict: verdicts[result], DNS: p.did}
 	if ctx.Err() != nil {
 		// The library may take a query that was cut short for one more
 		// answer.
@@ -86,6 +86,7 @@ type spfResolver struct {
 	dns    *nameservers
 	left   int   // queries
 	failed error // the last that did
+	did    imsg.DNSOutcome
 }
 
 var errAsked = &net.DNSError{Err: "more queries than any policy needs"}
@@ -100,6 +101,12 @@ func lookup[T any](ctx context.Context, p *spfResolver, name string, query func(
 		found, err = query(r)
 		return err
 	})
+	switch {
+	case !errors.As(err, new(silence)):
+		p.did = imsg.DNSAnswered
+	case p.did == imsg.DNSNotAsked:
+		p.did = imsg.DNSSilent
+	}
 	if err == nil || len(found) > 0 { // some of the records were unusable
 		return found, nil
 	}

@@ -339,11 +339,11 @@ func TestSPFTime(t *testing.T) {
 		},
 	})
 	c := open(t, &imsg.LookupdConfig{Nameservers: []netip.AddrPort{s.addr}, Timeout: 300 * time.Millisecond}).session()
-	if got := askSPF(t, c, "192.0.2.1", "x", "a@slow.test"); got.Verdict != imsg.SPFTempError || got.Problem == "" {
+	if got := askSPF(t, c, "192.0.2.1", "x", "a@slow.test"); got.Verdict != imsg.SPFTempError || got.Problem == "" || got.DNS != imsg.DNSSilent {
 		t.Errorf("%+v", got)
 	}
 	c = open(t, &imsg.LookupdConfig{Timeout: patience}).session()
-	if got := askSPF(t, c, "192.0.2.1", "x", "a@slow.test"); got.Verdict != imsg.SPFTempError {
+	if got := askSPF(t, c, "192.0.2.1", "x", "a@slow.test"); got.Verdict != imsg.SPFTempError || got.DNS != imsg.DNSSilent {
 		t.Errorf("without a name server: %+v", got)
 	}
 }

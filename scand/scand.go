@@ -107,6 +107,7 @@ func (s *room) scan(ctx context.Context, q *imsg.Scan, f *os.File) *imsg.Verdict
 			start := time.Now()
 			s.run(ctx, e, q, f, finding)
 			finding.Time = time.Since(start)
+			finding.Slow = finding.Time > e.limit/2
 		})
 	}
 	work.Wait()

@@ -57,9 +57,11 @@ func (s *session) admit() bool {
 		"on", s.facts.Local, "src", s.facts.Client, "ident", s.facts.Ident, "dst", s.facts.Target, "id", s.facts.ID())
 	if upstream.Loops(w.cfg, s.facts.Client, s.facts.Local, s.facts.Target) {
 		s.info("loop refused", "src", s.facts.Client, "dst", s.facts.Target)
+		s.Observe(imsg.FindingLoop, "", "from "+s.facts.Client.String()+" to "+s.facts.Target.String())
 		s.refuseConnection(refused{rule: imsg.RuleLoop, code: smtp.CodeRejected, text: imsg.MsgLoopAvoidance})
 		return false
 	}
+	s.Observe(imsg.FindingLoop, "", "")
 	s.newLogged = s.checkTargetQuota()
 	return s.newLogged
 }
@@ -230,8 +232,12 @@ func (s *session) closeBy(by string) {
 func (s *session) refuseListed() bool {
 	s.setup.Store(uint32(imsg.StateDNSBL))
 	l, err := askLookupd(s, &imsg.DNSBLQuery{Client: s.facts.Client.Addr()}, s.w.cfg.TimeoutLookup)
+	if err == nil {
+		s.noteLists(l.DNS, nil)
+	}
 	switch {
 	case err != nil:
+		s.noteLists(0, err)
 		s.log().Warn("DNSBL:FAILED", "src", s.facts.Client.Addr(), "error", err)
 		return false
 	case l.Zone == "":
@@ -248,4 +254,11 @@ func (s *session) refuseListed() bool {
 		rule: imsg.RuleDNSBL, what: relay.Listing(l), code: smtp.CodeRejected, text: imsg.MsgDNSDBReject, detail: relay.ListedDetail(l),
 	})
 	return true
+}
+
+// noteLists notes how the block lists did, unless nobody waits for them any more.
+func (s *session) noteLists(did imsg.DNSOutcome, err error) {
+	if problem, known := relay.DNSProblem(did, err); known && !s.clientGone() {
+		s.Observe(imsg.FindingDNS, imsg.ObjectDNSBL, problem)
+	}
 }

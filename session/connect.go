@@ -38,11 +38,31 @@ func (s *session) connect() {
 		}
 		conn.Close()
 	}
+	s.noteUnreachable(err)
 	reason := s.text(imsg.MsgCannotConnect) + " [" + s.facts.Target.Addr().String() + "]: " + relay.ErrorText(err)
 	if os.IsTimeout(err) {
 		reason = s.text(imsg.MsgConnectTimeout) + " [" + s.facts.Target.Addr().String() + "]"
 	}
 	s.serveUnreachable(imsg.RuleServer, reason)
+}
+
+// noteUnreachable notes that the server was not reached, unless it is the client that has
+// gone.
+func (s *session) noteUnreachable(err error) {
+	if !s.clientGone() {
+		problem := relay.ErrorText(err)
+		if os.IsTimeout(err) {
+			problem = "no connection in time"
+		}
+		s.Observe(imsg.FindingServer, s.facts.ServerObject(), problem)
+	}
+}
+
+// clientGone tells whether the session has ended while it was set up.
+func (s *session) clientGone() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ended
 }
 
 // dial connects to the server within timeout_connect.
@@ -66,10 +86,7 @@ func (s *session) logPortTaken(from netip.AddrPort) {
 // the reason that rule names.
 func (s *session) serveUnreachable(rule imsg.PolicyRule, reason string) {
 	s.admissionDecided()
-	s.mu.Lock()
-	ended := s.ended // the client has gone meanwhile
-	s.mu.Unlock()
-	if ended {
+	if s.clientGone() {
 		return
 	}
 	s.start(relay.Unreachable(&s.facts, s, rule, reason))

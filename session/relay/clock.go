@@ -15,6 +15,7 @@ type clock struct {
 	active bool          // there was a sign of life since the last look
 	last   time.Duration // what the clock said at the last one
 	now    time.Duration // what it said last
+	first  time.Duration // and at first
 	left   time.Duration // since when the client has closed its half while it waits; 0: it has not
 }
 
@@ -42,6 +43,9 @@ func (s *shared) touch() { s.clock.active = true }
 // overdue tells whether the session has been silent for its limit.
 func (s *shared) overdue(now, limit time.Duration) bool {
 	s.clock.now = now
+	if s.clock.first == 0 {
+		s.clock.first = now
+	}
 	if s.clock.active {
 		s.clock.active, s.clock.last = false, now
 		return false

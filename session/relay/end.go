@@ -42,7 +42,11 @@ func (c *client) scan() (done bool) {
 				c.warn("SCAN:FAILED", "size", m.size, "src", c.Client.Addr(), "ident", c.Ident, "result", "no spool, message passes unscanned")
 				c.tellUnscanned(m.plan.Roles, causeIgnore)
 			}
+			c.noteUnscanned()
 			return true
+		}
+		if m.spool {
+			c.noteSpool(nil)
 		}
 		c.logSkipped(m.plan.Skipped)
 		if m.plan.Roles != 0 {
@@ -56,6 +60,7 @@ func (c *client) scan() (done bool) {
 			return false
 		}
 		findings = c.findings(q)
+		c.noteScan(q, findings)
 		// Whoever did not come to an end may still hold the file.
 		m.abandoned = slices.ContainsFunc(findings, func(f imsg.Finding) bool { return f.Outcome != imsg.Clean && f.Outcome != imsg.Caught })
 	}
@@ -63,6 +68,7 @@ func (c *client) scan() (done bool) {
 	for i := range m.decision.Points {
 		c.logPoint(&m.decision.Points[i])
 	}
+	c.noteUnscanned()
 	return true
 }
 

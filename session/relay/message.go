@@ -75,6 +75,9 @@ func (c *client) beginMessage() (done bool) {
 // spooled is what has become of a job for the spool.
 func (c *client) spooled(job Work, kept string, err error) {
 	m := c.message()
+	if err != nil {
+		c.noteSpool(err)
+	}
 	switch {
 	case job == Begin && c.prepared != nil:
 		m = c.prepared

@@ -127,8 +127,12 @@ func (c *client) checkListed() (done bool) {
 		return false
 	}
 	l, err := answerTo[imsg.DNSBLResult](q)
+	if err == nil {
+		c.noteDNS(imsg.ObjectDNSBL, l.DNS, nil)
+	}
 	switch {
 	case err != nil:
+		c.noteDNS(imsg.ObjectDNSBL, 0, err)
 		c.warn("DNSBL:FAILED", "src", c.Client.Addr(), "error", err)
 	case l.Zone != "":
 		c.info("DNSBL:FOUND", "domain", l.Zone, "answer", l.Answer)
@@ -197,9 +201,11 @@ func (c *client) askSPF(client netip.Addr, addr []byte) (v imsg.SPFVerdict, answ
 	}
 	r, err := answerTo[imsg.SPFResult](q)
 	if err != nil {
+		c.noteDNS(imsg.ObjectSPF, 0, err)
 		c.warn("SPF:FAILED", "ip", client, "error", err)
 		return imsg.SPFNone, true
 	}
+	c.noteDNS(imsg.ObjectSPF, r.DNS, nil)
 	if r.Problem != "" {
 		c.debug("SPF:PROBLEM", "ip", client, "problem", r.Problem)
 	}

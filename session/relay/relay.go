@@ -71,7 +71,7 @@ func New(facts *Facts, world World) *Relay {
 func Unreachable(facts *Facts, world World, rule imsg.PolicyRule, reason string) *Relay {
 	r := New(facts, world)
 	r.shared.queue, r.shared.introducing = queue{}, false
-	r.shared.fate[Server] = Closed
+	r.shared.fate[Server], r.shared.noted = Closed, true // by who did not reach it
 	r.client.greetAndTakeOver(rule, reason)
 	return r
 }
@@ -209,8 +209,11 @@ func (r *Relay) Over() bool {
 	return r.shared.fate == [2]Fate{Closed, Closed} && len(r.client.plan) == 0
 }
 
-// Close is the relay's last word to the log.
-func (r *Relay) Close() { r.server.logEnvelope() }
+// Close is the relay's last word.
+func (r *Relay) Close() {
+	r.server.logEnvelope()
+	r.shared.noteLeft()
+}
 
 // Status is what others may know of a session.
 type Status struct {

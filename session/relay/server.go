@@ -111,6 +111,9 @@ func (s *server) relay(r *smtp.Reply) {
 		k = s.queue.at(0).kind
 		err = checkCode(k, r.Code)
 	}
+	if k == greeting && r.Last {
+		s.noteGreeting(r.Code)
+	}
 	switch {
 	case err == nil, r.Code == 421: // RFC 5321, 3.8: it may come at any time
 	case err == errUnsolicited && r.Code/100 >= 4:
@@ -243,6 +246,7 @@ func (s *server) nonsense(err error) {
 	if s.answers == toCommands && !s.claim("error") {
 		return
 	}
+	s.noteServer(err.Error())
 	s.warn("protocol error of the server", "dst", s.Target, "error", err)
 	s.refuseProtocol(smtp.CodeTimeout)
 	if s.answers == toCommands {
@@ -261,6 +265,7 @@ func (s *server) gone() {
 	case s.answers == toMessage, s.answers == farewell:
 		s.finish("server")
 	case s.claim("server"):
+		s.noteServer(errEnded.Error())
 		s.finish("server")
 	}
 }

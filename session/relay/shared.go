@@ -28,6 +28,7 @@ type shared struct {
 	introducing   bool       // the server is told of its client, and nobody else hears a word
 	failure       string     // why there is no server after all; empty: there is, or the client knows
 	greeted       bool       // the server has said something
+	noted         bool       // it was told whether the server has greeted
 	replyBegun    bool       // it has begun a reply
 	offered       smtp.Cap   // of the last EHLO reply
 	offer         smtp.Offer // what the client gets to see of an EHLO reply
@@ -171,6 +172,11 @@ func (s *shared) goDirect(by kind) {
 	s.world.Count(imsg.CountDirect, 1)
 	s.info("DIRECT:GOING", "cause", cause)
 	s.world.Tell(imsg.Event{Kind: imsg.EventUnscanned, Detail: passed})
+	if by == starttls {
+		s.unscanned(imsg.UnscannedTLS, "a session went on in TLS")
+	} else {
+		s.unscanned(imsg.UnscannedAuth, "a session went on unseen after its log-in")
+	}
 	if s.ending {
 		s.finish("admin")
 	}

@@ -45,6 +45,9 @@ func (c *client) expire() {
 		return
 	}
 	c.info("session is silent for too long", "state", c.shown(), "src", c.Client.Addr(), "ident", c.Ident)
+	if c.spoolBusy() {
+		c.noteSpool(imsg.Timeout)
+	}
 	switch {
 	case c.introducing:
 		c.introductionFailed(imsg.Timeout)
@@ -52,6 +55,9 @@ func (c *client) expire() {
 		c.say(smtp.CodeTimeout, c.text(imsg.MsgSessionTimeout))
 		c.finish("timeout")
 	default:
+		if c.queue.len() > 0 && c.queue.at(0).kind == greeting {
+			c.noteServer("it does not greet")
+		}
 		c.end("timeout")
 	}
 }

@@ -86,11 +86,13 @@ func (s *server) introduce(r *smtp.Reply, more bool) {
 		i.said = xclientSaid
 		s.write(Server, append(AppendXclient(nil, i.attributes, s.Facts), "\r\n"...))
 	case r.Code != 220:
+		s.noted = true // it may be this client alone
 		s.introductionFailed(errXclient)
 	case more:
 		s.introductionFailed(errUnsolicited)
 	default:
 		s.introducing, s.greeted, s.answers = false, true, toCommands
+		s.noteServer("")
 		s.touch()
 		s.write(Client, i.greeting)
 		s.intro = nil
@@ -100,6 +102,7 @@ func (s *server) introduce(r *smtp.Reply, more bool) {
 // introductionFailed has the client hear that there is no server for it.
 func (s *shared) introductionFailed(err error) {
 	s.info("XCLIENT:FAILED", "dst", s.Target, "error", err)
+	s.noteServer(err.Error())
 	s.introducing = false
 	s.failure = s.text(imsg.MsgFixedXclientFail)
 }
