@@ -39,6 +39,8 @@ type child struct {
 	replaceLater    bool              // stuck, and not replaced yet
 	unready         int               // times it was asked and not ready
 	goroutines      uint32            // as it said when last it was asked
+	linesLost       uint64            // the same
+	hung            bool              // was ended for it
 	firstStderrLine string            // of it
 	trap            sandbox.Trap      // reads the others
 	local           map[string]string // scand: the sockets' names below its root

@@ -19,6 +19,7 @@ type family struct {
 	dirty      bool              // lockd has not heard yet who is there
 	elders     []imsg.Member     // the rooms that are left of the program before this one
 	goroutines uint32            // our own, when last the rooms were asked for theirs
+	linesLost  uint64            // of our own log
 }
 
 func (f *family) add(m *child) {
@@ -86,6 +87,7 @@ func (f *family) tell(g *generation) {
 		return
 	}
 	report := f.report
+	report.Troubles = slices.Clone(f.report.Troubles) // it goes out by another goroutine
 	report.Generation = g.number
 	report.Rooms = append([]imsg.Member{{
 		Room: imsg.Parent, PID: os.Getpid(),

@@ -162,7 +162,7 @@ func (p *parent) completeSwitch() {
 		p.log.Say(logs.LevelNotice, "ready", "generation", g.number, "version", p.Version, "listen", fmt.Sprint(addresses))
 		if p.unnamed {
 			p.takeOver()
-		} else if err := p.notify.Ready("serving"); err != nil {
+		} else if err := p.sayServing("serving"); err != nil {
 			p.log.Warn("no service manager", "error", err)
 		}
 		if p.Started != nil {

@@ -25,6 +25,7 @@ func (p *parent) askRooms(now time.Time) {
 	late := now.Sub(p.lastAsked) > p.askEvery*3/2
 	p.lastAsked = now
 	p.family.count(&p.family.goroutines, uint32(runtime.NumGoroutine()))
+	p.family.lostLines(imsg.Parent, &p.family.linesLost, p.log.Lost())
 	for _, m := range p.family.all() {
 		switch {
 		case m.stopping || m.Killed():
@@ -35,19 +36,29 @@ func (p *parent) askRooms(now time.Time) {
 		case !m.ready:
 			if m.unready++; m.unready > maxSilent {
 				m.log.Error("room does not get ready")
-				m.Kill()
+				p.endHung(m)
 				continue
 			}
 		case m.Silent() >= maxSilent:
 			m.log.Error("room hangs", "pid", m.PID, "unanswered", maxSilent)
-			m.Kill()
+			p.endHung(m)
 			continue
 		}
 		m.Ping((maxSilent+1)*p.askEvery, func(a *imsg.Pong) {
-			p.post(func() { p.family.count(&m.goroutines, a.Goroutines) })
+			p.post(func() {
+				p.family.count(&m.goroutines, a.Goroutines)
+				p.family.lostLines(m.Name, &m.linesLost, a.LinesLost)
+			})
 		})
 		p.tellLoad(m)
 	}
+}
+
+// endHung ends a room that hangs.
+func (p *parent) endHung(m *child) {
+	m.hung = true
+	p.family.trouble(imsg.FindingHung, m.Name.String(), "it did not answer")
+	m.Kill()
 }
 
 // tellLoad tells a room the load average, if that is for it.

@@ -216,7 +216,7 @@ func (p *parent) succeed(tries int) {
 		return
 	}
 	p.log.Say(logs.LevelNotice, "taken over from the program before")
-	if err := p.notify.Ready("serving"); err != nil {
+	if err := p.sayServing("serving"); err != nil {
 		p.log.Warn("no service manager", "error", err)
 	}
 }

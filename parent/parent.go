@@ -76,6 +76,7 @@ type parent struct {
 	heir      *succession // the program after this one
 	orphans   spawn.Orphans
 	reloads   reloads
+	condition condition
 	dumps     dumps
 	stopping  bool      // nobody new is accepted
 	asked     bool      // to stop

@@ -60,10 +60,12 @@ func (p *parent) startReload() {
 	done := func(err error) {
 		if err != nil {
 			p.log.Error("reload failed, nothing has changed", "error", strings.ReplaceAll(err.Error(), "\n", "; "))
+			p.family.trouble(imsg.FindingReload, "", host.OneLine(err))
 			if !p.stopping {
-				p.notify.Ready("serving; the last reload failed: " + host.OneLine(err))
+				p.sayServing("serving; the last reload failed: " + host.OneLine(err))
 			}
 		} else {
+			p.family.success(imsg.FindingReload, "")
 			p.family.report.Reloaded = time.Now().UnixNano()
 			p.family.dirty = true
 		}

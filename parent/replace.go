@@ -60,6 +60,12 @@ func (p *parent) lost(m *child, err error) {
 		return
 	}
 	p.family.crashed()
+	if !m.hung && m.gen != p.coming {
+		p.family.trouble(imsg.FindingRestarted, m.Name.String(), spawn.Cause(err))
+	}
+	if !p.needed(m) { // no replacement will tell that all is well
+		p.family.recovered(m)
+	}
 	m.log.Log(context.Background(), logs.LevelCrit, "room ended unasked", "pid", m.PID, "cause", spawn.Cause(err))
 	m.stopping = true
 	switch {

@@ -1,6 +1,6 @@
 // The way of a room from its start to its work. This file owns the order of what it
 // is told; of what a room says it reads nothing but that it is there, ready, done,
-// reports another, wants sockets, or the family reloaded or stopped.
+// reports another, wants sockets, or the family reloaded or stopped, and how it is.
 
 package parent
 
@@ -74,6 +74,8 @@ func (p *parent) onMessage(m *child, r link.Request) {
 		p.reload(func(err error) { link.ReplyTo(r, msg).Answer(p.reloads.outcome(err)) })
 	case *imsg.Upgrade:
 		p.upgrade(func(err error) { link.ReplyTo(r, msg).Answer(upgradeOutcome(err)) })
+	case *imsg.Condition:
+		p.onCondition(msg)
 	case *imsg.Stop:
 		link.ReplyTo(r, msg).Answer(&imsg.Done{})
 		p.log.Say(logs.LevelNotice, "asked to stop", "now", msg.Now)
@@ -159,6 +161,7 @@ func (p *parent) startWork(m *child) {
 		}
 	}
 	m.state = imsg.Running
+	p.family.recovered(m)
 	if m.serves && p.heir != nil && p.heir.handing {
 		p.tellFamily(p.heir)
 		p.linkWorker(p.heir, m)

@@ -117,6 +117,9 @@ func (n *Notifier) Ready(status string) error {
 // maxStatus is what of an error is told: more does not help at a glance.
 const maxStatus = 1000
 
+// Status says how we are, at a glance.
+func (n *Notifier) Status(status string) { n.tell("STATUS=" + status) }
+
 // Failed tells why we do not start. It is the last word, and stays.
 func (n *Notifier) Failed(err error) { n.tell("STATUS=" + OneLine(err)) }
 

@@ -38,6 +38,9 @@ func (l *Log) Use(s *host.Sink) (old *host.Sink) {
 // Flush waits, at most for a second, for what is queued to be written.
 func (l *Log) Flush() { l.output.Flush() }
 
+// Lost is how many of the parent's own lines were lost.
+func (l *Log) Lost() uint64 { return l.output.Lost() }
+
 // Say logs at one of the levels slog has no method for.
 func (l *Log) Say(level slog.Level, text string, args ...any) {
 	l.Log(context.Background(), level, text, args...)
