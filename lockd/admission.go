@@ -36,6 +36,10 @@ func (srv *server) enter(w *worker, r admission, m *imsg.Enter) {
 	}
 	a.Refusal = srv.limit(a)
 	switch {
+	case a.Refusal == imsg.RefusedConnections:
+		srv.observe(imsg.FindingLimit, imsg.ObjectMaxConnections, "clients are turned away")
+	case a.Refusal == imsg.RefusedLoad:
+		srv.observe(imsg.FindingLimit, imsg.ObjectMaxLoad, "clients are turned away")
 	case a.Refusal == imsg.RefusedHost:
 		srv.offend(s, maxHost(s), r.Late, func(imsg.Errno) {})
 	case a.Refusal == imsg.Admitted:
@@ -113,11 +117,13 @@ func (srv *server) judge(r admission, s *session, a *imsg.Admission, lock bool) 
 			m, err := srv.locks.Look(u.Client, duration, about)
 			if err != nil { // we do not let in whom a lock may keep out
 				late.Stop()
+				srv.observe(imsg.FindingLock, imsg.ObjectLook, err.Error())
 				srv.mu.Lock()
 				defer srv.mu.Unlock()
 				srv.withdraw(r, s, a, imsg.Resource)
 				return
 			}
+			srv.observe(imsg.FindingLock, imsg.ObjectLook, "")
 			locked = m == locks.Locked
 		}
 		if counts && !locked {
@@ -131,6 +137,7 @@ func (srv *server) judge(r admission, s *session, a *imsg.Admission, lock bool) 
 		}
 	})
 	if !begun {
+		srv.observe(imsg.FindingLock, imsg.ObjectLook, "too much waits for the disk")
 		late.Stop()
 		srv.live.remove(s)
 		r.Fail(imsg.Busy)
@@ -174,7 +181,11 @@ func (srv *server) judged(r admission, s *session, a *imsg.Admission, locked boo
 func (srv *server) giveUp(r admission, s *session, a *imsg.Admission) {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
-	if srv.withdraw(r, s, a, imsg.Timeout) && !srv.silent {
+	if !srv.withdraw(r, s, a, imsg.Timeout) {
+		return
+	}
+	srv.observe(imsg.FindingLock, imsg.ObjectLook, "the disk does not answer")
+	if !srv.silent {
 		srv.silent = true
 		srv.log.Error("the disk of locks or of rates does not answer: clients are turned away for now")
 	}

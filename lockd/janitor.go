@@ -6,6 +6,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/lockd/control"
 	"github.com/smtp-gated/smtp-gated/lockd/locks"
 )
@@ -47,6 +48,23 @@ func (w *janitor) rest() {
 	}
 }
 
+// tryLocks looks whether the lock directory can be read: where no client comes, nobody else
+// would see that it can again.
+func (srv *server) tryLocks() {
+	srv.fileCalls.finish(control.DirectoryTurn, func() {
+		dir, err := srv.locks.Files.Open(".")
+		if err == nil {
+			_, err = dir.Readdirnames(1)
+			dir.Close()
+		}
+		problem := ""
+		if err != nil && !errors.Is(err, io.EOF) {
+			problem = err.Error()
+		}
+		srv.observe(imsg.FindingLock, imsg.ObjectLook, problem)
+	})
+}
+
 // next removes the expired locks of ours in the next part. Those of another
 // user, under whom an older daemon ran, go when their owner connects.
 func (w *janitor) next() {
@@ -55,6 +73,9 @@ func (w *janitor) next() {
 	settings := srv.config
 	srv.mu.Unlock()
 	duration := settings.LockDuration
+	if duration != 0 {
+		srv.tryLocks()
+	}
 	if duration <= 0 || settings.LocksShared {
 		return
 	}

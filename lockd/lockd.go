@@ -23,6 +23,7 @@ import (
 	"github.com/smtp-gated/smtp-gated/lockd/control"
 	"github.com/smtp-gated/smtp-gated/lockd/counters"
 	"github.com/smtp-gated/smtp-gated/lockd/events"
+	"github.com/smtp-gated/smtp-gated/lockd/findings"
 	"github.com/smtp-gated/smtp-gated/lockd/history"
 	"github.com/smtp-gated/smtp-gated/lockd/locks"
 	"github.com/smtp-gated/smtp-gated/lockd/rates"
@@ -52,6 +53,8 @@ type server struct {
 	control   *control.Service
 	events    *events.Ring
 	history   *history.History
+	board     *findings.Board
+	condition imsg.Condition // as the parent knows it
 
 	mu      sync.Mutex
 	config  imsg.LockdConfig
@@ -99,13 +102,16 @@ func newServer(parent *process.Parent, log *slog.Logger, dir *os.Root, e env) *s
 		counters:  counters.New(log),
 		rates:     rates.New(records, e.now, log),
 		records:   records,
-		runner:    &runner{parent: parent, log: log},
 		events:    new(events.Ring),
+		board:     newBoard(),
 	}
 	srv.history = history.New(e.now, log, srv.historyKept)
 	srv.locks.Expired = func(name string) {
 		srv.happened(imsg.Event{Kind: imsg.EventExpire, Client: clientOf(name), Detail: name})
 	}
+	srv.runner = &runner{parent: parent, log: log, observe: func(problem string) {
+		srv.observe(imsg.FindingScript, "", problem)
+	}}
 	srv.control = &control.Service{
 		House: view{srv}, Parent: parent, Locks: srv.locks, Rates: srv.rates, Counters: srv.counters,
 		Events: srv.events, History: srv.history, Happened: srv.happened, Log: log, Now: e.now,
@@ -118,6 +124,7 @@ func (srv *server) serve() error {
 	end, written := make(chan struct{}), make(chan struct{})
 	go eachMinute(end, srv.rates.Sweep)
 	go (&janitor{server: srv}).run(end)
+	go srv.watchCondition(end)
 	go func() {
 		defer close(written)
 		var all sync.WaitGroup
@@ -192,6 +199,7 @@ func (srv *server) fromParent(r link.Request) {
 		srv.mu.Lock()
 		srv.familyChanged(&srv.family, m)
 		srv.family = *m
+		srv.hearTroubles()
 		srv.dropEnded()
 		srv.mu.Unlock()
 	case *imsg.Load:

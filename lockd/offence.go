@@ -72,6 +72,7 @@ func (srv *server) offend(s *session, m *imsg.Offence, late func() bool, answer 
 		answer(0)
 	} else if !srv.fileCalls.begin(name, job) {
 		srv.log.Error("client is not locked: too much waits for the disk", imsg.SessionKey, s.number)
+		srv.observe(imsg.FindingLock, imsg.ObjectMake, "too much waits for the disk")
 		answer(imsg.Busy)
 	}
 }
@@ -91,12 +92,14 @@ func (srv *server) catch(name string, s *session, m *imsg.Offence, late func() b
 		}
 		m, fresh, err := srv.locks.Lock(name, cause, config.LockDuration, config.LockPerm, about)
 		if fresh && m == locks.Locked {
+			srv.observe(imsg.FindingLock, imsg.ObjectMake, "")
 			srv.log.Info("LOCK:CREATED ("+path.Join(config.LockPath, name)+"): "+imsg.Printable(cause, locks.MaxCause), imsg.SessionKey, about.Session)
 			lock.Until = locks.Until(srv.env.now(), config.LockDuration)
 			srv.happened(lock)
 		}
 		if err != nil {
 			srv.log.Error("client is not locked", imsg.SessionKey, about.Session, "error", err)
+			srv.observe(imsg.FindingLock, imsg.ObjectMake, err.Error())
 			answer(imsg.Resource)
 			if errors.Is(err, fs.ErrNotExist) { // no name below a directory that is there
 				srv.parent.End(errReplace)

@@ -17,8 +17,9 @@ const maxWaiting = 64
 // bounds, and one that dies at its work leaves the number of those it had. One that
 // drains is not watched any more.
 type runner struct {
-	parent *process.Parent
-	log    *slog.Logger
+	parent  *process.Parent
+	log     *slog.Logger
+	observe func(problem string) // how a script has ended; empty: well
 
 	mu      sync.Mutex // no other lock of the room is taken over it
 	action  link.Peer
@@ -34,7 +35,10 @@ func (a *runner) attachRunner(r link.Request, m *imsg.Peer) error {
 	defer a.mu.Unlock() // the handler waits until c is known
 	var c *link.Conn
 	c, err := a.parent.Accept(r, m, func(r link.Request) {
-		r.Close() // a runner has but one thing to say
+		defer r.Close() // a runner has but one thing to say
+		if m, ok := r.Message.(*imsg.RunDone); ok {
+			a.observe(m.Problem)
+		}
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		if c == a.conn {
@@ -52,6 +56,7 @@ func (a *runner) attachRunner(r link.Request, m *imsg.Peer) error {
 		defer a.mu.Unlock()
 		if c == a.conn && a.running > 0 {
 			a.log.Error("the script runner has died with scripts waiting or under way", "count", a.running)
+			a.observe("its runner has died")
 		}
 	}()
 	waiting := a.waiting
@@ -79,5 +84,6 @@ func (a *runner) send(r *imsg.Run) {
 		a.waiting = append(a.waiting, r)
 	default:
 		a.log.Error("action script is not run", imsg.SessionKey, r.Number, "found", r.Found, "error", err)
+		a.observe("it is not run: " + err.Error())
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/link"
 	"github.com/smtp-gated/smtp-gated/lockd/control"
+	"github.com/smtp-gated/smtp-gated/lockd/findings"
 )
 
 // view is what lockd/control may do with a server.
@@ -19,7 +20,11 @@ type view struct{ *server }
 func (srv view) Overview() control.Overview {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
-	return control.Overview{Config: srv.config, Family: srv.family, Live: len(srv.live.sessions), Load: srv.load}
+	health, all := findings.Judge(srv.board.List(), &srv.config)
+	return control.Overview{
+		Config: srv.config, Family: srv.family, Live: len(srv.live.sessions), Load: srv.load,
+		Health: health, Findings: all,
+	}
 }
 
 // LiveAfter implements control.House.

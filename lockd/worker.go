@@ -101,6 +101,8 @@ func (srv *server) fromWorker(w *worker, r link.Request) {
 		srv.told(w, m)
 	case *imsg.Counts:
 		srv.counters.Add(m.Add, srv.env.now())
+	case *imsg.Observed:
+		srv.observed(m)
 	case *imsg.Offence:
 		if s := srv.judgedOf(w, r, m.Number); s != nil {
 			srv.offend(s, m, nil, func(kind imsg.Errno) { link.ReplyTo(r, m).Answer(&imsg.Done{Errno: kind}) })

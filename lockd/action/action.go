@@ -20,6 +20,9 @@ import (
 	"github.com/smtp-gated/smtp-gated/imsg/process"
 )
 
+// maxProblem bounds what lockd is told of a script's end, in octets.
+const maxProblem = 200
+
 // parallel is how many scripts run at once.
 const parallel = 4
 
@@ -131,7 +134,7 @@ func (a *runner) fromLockd(r link.Request) {
 
 func (a *runner) refuse(m *imsg.Run, why string) {
 	a.log.Error("action script is not run", imsg.SessionKey, m.Number, "found", m.Found, "src", m.Client.Addr(), "reason", why)
-	a.lockd.Send(&imsg.RunDone{})
+	a.lockd.Send(&imsg.RunDone{Problem: "it is not run: " + why})
 }
 
 // work runs m and then what waits, until nothing does.
@@ -140,8 +143,7 @@ func (a *runner) work(m *imsg.Run) {
 		a.mu.Lock()
 		config := a.config
 		a.mu.Unlock()
-		a.run(&config, m)
-		a.lockd.Send(&imsg.RunDone{})
+		a.lockd.Send(&imsg.RunDone{Problem: imsg.Printable(a.run(&config, m), maxProblem)})
 
 		a.mu.Lock()
 		m = nil

@@ -19,8 +19,8 @@ import (
 	"github.com/smtp-gated/smtp-gated/imsg"
 )
 
-// run runs the script once and logs how it ended.
-func (a *runner) run(config *imsg.ActionConfig, m *imsg.Run) {
+// run runs the script once, logs how it ended, and returns what was wrong with that.
+func (a *runner) run(config *imsg.ActionConfig, m *imsg.Run) (problem string) {
 	limit, cancel := context.WithTimeout(a.life, config.Timeout)
 	defer cancel()
 	// The standard descriptors of a Cmd without any are /dev/null; all others
@@ -38,7 +38,7 @@ func (a *runner) run(config *imsg.ActionConfig, m *imsg.Run) {
 	start := time.Now()
 	if err := a.jobs.start(cmd); err != nil {
 		log.Error("action script cannot be started", "error", err)
-		return
+		return "it cannot be started: " + err.Error()
 	}
 	if err := limits(cmd.Process.Pid, config); err != nil {
 		log.Warn("action script runs without its limits", "error", err)
@@ -51,13 +51,18 @@ func (a *runner) run(config *imsg.ActionConfig, m *imsg.Run) {
 		log.Info("action script ended", "time", took)
 	case errors.Is(limit.Err(), context.DeadlineExceeded):
 		log.Error("action script killed at its time limit", "time", took)
+		return "killed at its time limit"
 	case limit.Err() != nil:
 		log.Warn("action script killed: the room is ending", "time", took)
+		return "killed: the room is ending"
 	case errors.As(err, &exit):
 		log.Warn("action script failed", "status", exit.String(), "time", took)
+		return exit.String()
 	default:
 		log.Error("action script was lost", "error", err, "time", took)
+		return err.Error()
 	}
+	return ""
 }
 
 // arguments are the script's argv.

@@ -38,6 +38,9 @@ type Overview struct {
 	Family imsg.Family
 	Live   int     // sessions
 	Load   float64 // average of the last minute, 0 if the system tells none
+
+	Health   imsg.Health
+	Findings []imsg.StatusFinding // the worst first
 }
 
 // Session is a live session as the live table knows it, and the link to its worker,

@@ -30,6 +30,9 @@ func (s *Service) status() *imsg.StatusReport {
 	now := s.House.Overview()
 	return &imsg.StatusReport{
 		Family:   now.Family,
+		Health:   now.Health,
+		Found:    len(now.Findings),
+		Findings: now.Findings[:min(len(now.Findings), imsg.StatusFindings)],
 		Now:      s.Now().UnixNano(),
 		Sessions: now.Live,
 		Limit:    now.Config.MaxConnections,

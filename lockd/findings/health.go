@@ -1,0 +1,92 @@
+package findings
+
+import (
+	"slices"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+)
+
+// This file owns what findings come to, and which of them still mean something. Both
+// follow from the findings and the configuration, and from nothing else.
+
+// Judge returns what all findings come to, and the findings with those first that keep
+// each session from success.
+func Judge(all []imsg.StatusFinding, c *imsg.LockdConfig) (imsg.Health, []imsg.StatusFinding) {
+	if len(all) == 0 {
+		return imsg.Well, nil
+	}
+	all = slices.Clone(all)
+	slices.SortStableFunc(all, func(x, y imsg.StatusFinding) int { return rank(&x, c) - rank(&y, c) })
+	if rank(&all[0], c) == 0 {
+		return imsg.Down, all
+	}
+	return imsg.Degraded, all
+}
+
+// rank is 0 for what is the end of all sessions.
+func rank(f *imsg.StatusFinding, c *imsg.LockdConfig) int {
+	if stops(f, c) {
+		return 0
+	}
+	return 1
+}
+
+// stops tells whether no session can succeed because of f. Where something has gone well
+// since, some can.
+func stops(f *imsg.StatusFinding, c *imsg.LockdConfig) bool {
+	if f.Good {
+		return false
+	}
+	switch f.Finding {
+	case imsg.FindingServer:
+		return c.Mode.Fixed()
+	case imsg.FindingEngineDown:
+		// Mail passes without a spam engine's word.
+		return !c.Depends.IgnoreErrors && asks(c, f.Object, imsg.RoleVirus)
+	case imsg.FindingSpool:
+		return !c.Depends.IgnoreErrors
+	case imsg.FindingLock:
+		return f.Object == imsg.ObjectLook && c.LockDuration != 0
+	}
+	return false
+}
+
+// asks tells whether an engine, or scand for all of them, is asked about one of roles.
+func asks(c *imsg.LockdConfig, object string, roles imsg.Roles) bool {
+	return slices.ContainsFunc(c.Depends.Engines, func(e imsg.ScanEngine) bool {
+		return e.Roles&roles != 0 && (object == imsg.ObjectScand || object == e.Engine.String())
+	})
+}
+
+// Concerns tells whether a finding still means something under a configuration: nothing
+// would ever end one about what is not used any more.
+func Concerns(f imsg.FindingID, object string, c *imsg.LockdConfig) bool {
+	d := &c.Depends
+	switch f {
+	case imsg.FindingServer:
+		if c.Mode.Fixed() {
+			return object == d.Server.String()
+		}
+		return object == imsg.ObjectAnyServer
+	case imsg.FindingEngineDown, imsg.FindingEngineSlow:
+		return asks(c, object, imsg.RoleVirus|imsg.RoleSpam)
+	case imsg.FindingUnscanned:
+		return len(d.Engines) > 0 && slices.Contains(causes, object)
+	case imsg.FindingSpool:
+		return object == imsg.Printable(d.SpoolPath, 255)
+	case imsg.FindingDNS:
+		return object == imsg.ObjectDNSBL && d.DNSBL || object == imsg.ObjectSPF && d.SPF
+	case imsg.FindingLimit:
+		return object == imsg.ObjectMaxConnections || object == imsg.ObjectMaxLoad && c.MaxLoad > 0
+	case imsg.FindingLoop:
+		return object == ""
+	case imsg.FindingScript:
+		return c.ActionScript
+	}
+	return true
+}
+
+// causes are why messages pass that were not looked at.
+var causes = []string{
+	imsg.UnscannedSize, imsg.UnscannedLoad, imsg.UnscannedEngine, imsg.UnscannedAuth, imsg.UnscannedIgnored, imsg.UnscannedTLS,
+}
