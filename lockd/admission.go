@@ -123,7 +123,6 @@ func (srv *server) judge(r admission, s *session, a *imsg.Admission, lock bool) 
 				srv.withdraw(r, s, a, imsg.Resource)
 				return
 			}
-			srv.observe(imsg.FindingLock, imsg.ObjectLook, "")
 			locked = m == locks.Locked
 		}
 		if counts && !locked {
@@ -163,6 +162,7 @@ func (srv *server) judged(r admission, s *session, a *imsg.Admission, locked boo
 		}
 	}
 	s.judging = nil
+	srv.observe(imsg.FindingLock, imsg.ObjectLook, "")
 	if srv.silent {
 		srv.silent = false
 		srv.log.Warn("files are looked at in time again")

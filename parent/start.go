@@ -162,6 +162,9 @@ func (p *parent) startWork(m *child) {
 	}
 	m.state = imsg.Running
 	p.family.recovered(m)
+	if m.lasting { // what the one before it has said is over
+		p.onCondition(&imsg.Condition{})
+	}
 	if m.serves && p.heir != nil && p.heir.handing {
 		p.tellFamily(p.heir)
 		p.linkWorker(p.heir, m)

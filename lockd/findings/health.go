@@ -46,7 +46,7 @@ func stops(f *imsg.StatusFinding, c *imsg.LockdConfig) bool {
 	case imsg.FindingSpool:
 		return !c.Depends.IgnoreErrors
 	case imsg.FindingLock:
-		return f.Object == imsg.ObjectLook && c.LockDuration != 0
+		return f.Object == imsg.ObjectLook
 	}
 	return false
 }
@@ -74,6 +74,8 @@ func Concerns(f imsg.FindingID, object string, c *imsg.LockdConfig) bool {
 		return len(d.Engines) > 0 && slices.Contains(causes, object)
 	case imsg.FindingSpool:
 		return object == imsg.Printable(d.SpoolPath, 255)
+	case imsg.FindingLock: // who waits for the disk of rates waits there, too
+		return c.LockDuration != 0 || object == imsg.ObjectLook && c.RateExpiration != 0
 	case imsg.FindingDNS:
 		return object == imsg.ObjectDNSBL && d.DNSBL || object == imsg.ObjectSPF && d.SPF
 	case imsg.FindingLimit:
