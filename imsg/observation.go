@@ -141,7 +141,7 @@ const (
 	ObjectScand          = "scand"      // who asks the engines
 	UnscannedSize        = "size"
 	UnscannedLoad        = "load"
-	UnscannedEngine      = "engine"
+	UnscannedEngine      = "engine" // a spam engine that failed: spam alone never keeps mail back for that
 	UnscannedAuth        = "auth"
 	UnscannedIgnored     = "ignore_errors"
 	UnscannedTLS         = "tls"

@@ -40,7 +40,7 @@ func (c *client) scan() (done bool) {
 			m.decision = verdict.Lost(cfg, c.identity())
 			if m.decision.Action == verdict.Pass {
 				c.warn("SCAN:FAILED", "size", m.size, "src", c.Client.Addr(), "ident", c.Ident, "result", "no spool, message passes unscanned")
-				c.tellUnscanned(m.plan.Roles, causeIgnore)
+				c.tellUnscanned(m.plan.Roles, imsg.UnscannedIgnored)
 			}
 			c.noteUnscanned()
 			return true
@@ -224,9 +224,9 @@ func (c *client) logPoint(p *verdict.Point) {
 	c.tellScan(p)
 	switch {
 	case p.Unscanned:
-		c.tellUnscanned(p.Role, causeIgnore)
+		c.tellUnscanned(p.Role, imsg.UnscannedIgnored)
 	case p.Failed && p.Role == imsg.RoleSpam:
-		c.tellUnscanned(p.Role, causeEngine)
+		c.tellUnscanned(p.Role, imsg.UnscannedEngine)
 	}
 	f := p.Finding
 	about := []any{"size", c.message().size, "time", secs(f.Time), "src", c.Client.Addr(), "ident", c.Ident}

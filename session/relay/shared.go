@@ -164,19 +164,15 @@ func (s *shared) sayOwn() {
 
 // goDirect makes the session a direct proxy, at the reply to by.
 func (s *shared) goDirect(by kind) {
-	cause, passed := "auth", causeAuth
+	cause, passed := "auth", imsg.UnscannedAuth
 	if by == starttls {
-		cause, passed = "starttls", causeTLS
+		cause, passed = "starttls", imsg.UnscannedTLS
 	}
 	s.reading, s.state = direct, imsg.StateDirect
 	s.world.Count(imsg.CountDirect, 1)
 	s.info("DIRECT:GOING", "cause", cause)
 	s.world.Tell(imsg.Event{Kind: imsg.EventUnscanned, Detail: passed})
-	if by == starttls {
-		s.unscanned(imsg.UnscannedTLS, "a session went on in TLS")
-	} else {
-		s.unscanned(imsg.UnscannedAuth, "a session went on unseen after its log-in")
-	}
+	s.unscanned(passed, "a session goes on unseen")
 	if s.ending {
 		s.finish("admin")
 	}

@@ -100,17 +100,7 @@ func (c *client) tellScan(p *verdict.Point) {
 	c.world.Tell(e)
 }
 
-// Why messages pass without a look.
-const (
-	causeSize   = "size"
-	causeLoad   = "load"
-	causeEngine = "engine" // a spam engine that failed: spam alone never keeps mail back for that
-	causeAuth   = "auth"
-	causeIgnore = "ignore_errors"
-	causeTLS    = "tls"
-)
-
-var skipCauses = [...]string{verdict.Exempt: causeAuth, verdict.Size: causeSize, verdict.Load: causeLoad}
+var skipCauses = [...]string{verdict.Exempt: imsg.UnscannedAuth, verdict.Size: imsg.UnscannedSize, verdict.Load: imsg.UnscannedLoad}
 
 // tellUnscanned tells that the message passes without the look of who has that role, and
 // why.
