@@ -21,6 +21,9 @@ const (
 	exitOK     = 0
 	exitFailed = 1 // the daemon is not there, or did not do what was asked
 	exitUsage  = 2 // the command line or the checked configuration is wrong
+
+	exitDegraded = 3 // status --check: something is wrong
+	exitDown     = 4 // and no session can succeed
 )
 
 // version is set by the linker.
@@ -54,9 +57,12 @@ func run(args []string, in io.Reader, out, errs io.Writer) int {
 	root.SetOut(out)
 	root.SetErr(errs)
 	c, err := root.ExecuteC()
+	var health unwell
 	switch {
 	case err == nil:
 		return exitOK
+	case errors.As(err, &health): // which was printed
+		return health.exitStatus()
 	case !t.started || errors.Is(err, errUsage):
 		fmt.Fprintf(errs, "smtp-gatectl: %v\nTry `%s --help`.\n", err, c.CommandPath())
 		return exitUsage
@@ -75,7 +81,8 @@ func (t *tool) command() *cobra.Command {
 		Long: `smtp-gatectl looks at and steers a running smtp-gated over its control socket.
 
 Exit status: 0 all went well, 1 the daemon is not there or refused,
-2 the command line or the checked configuration is wrong.`,
+2 the command line or the checked configuration is wrong; of status --check
+3 something is wrong, 4 no session can succeed.`,
 		Version:       programVersion(),
 		Args:          cobra.NoArgs,
 		RunE:          commandMissing,

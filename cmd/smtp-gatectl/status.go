@@ -15,9 +15,10 @@ import (
 )
 
 func (t *tool) statusCommand() *cobra.Command {
-	return &cobra.Command{
+	var check bool
+	cmd := &cobra.Command{
 		Use:   "status",
-		Short: "Show the rooms, the load and what was counted",
+		Short: "Show what is wrong, the rooms, the load and what was counted",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			c, err := t.dial()
@@ -29,16 +30,30 @@ func (t *tool) statusCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if t.json {
-				return printJSON(t.out, s)
+			switch {
+			case t.json:
+				err = printJSON(t.out, s)
+			case check:
+				err = s.printFindings(t.out)
+			default:
+				err = s.print(t.out)
 			}
-			return s.print(t.out)
+			if err == nil && check && s.health != imsg.Well {
+				err = unwell(s.health)
+			}
+			return err
 		},
 	}
+	cmd.Flags().BoolVar(&check, "check", false, "print what is wrong alone, and tell it by the exit status: 0 well, 3 degraded, 4 down")
+	return cmd
 }
 
 // status is a StatusReport as it is printed: its fields are the JSON form.
 type status struct {
+	health     imsg.Health
+	found      int               // findings, of which Findings has the worst
+	Verdict    string            `json:"verdict"`
+	Findings   []finding         `json:"findings"`
 	Version    string            `json:"version"`
 	Config     string            `json:"config"`
 	Generation int               `json:"generation"`
@@ -77,6 +92,7 @@ func (c *control) status() (*status, error) {
 	}
 	f := r.Family
 	s := &status{
+		health: r.Health, found: r.Found, Verdict: r.Health.String(), Findings: findingsOf(r),
 		Version: f.Version, Config: f.Config, Generation: f.Generation,
 		Now: moment(r.Now), Started: moment(f.Started), Reloaded: moment(f.Reloaded),
 		Crashes: f.Crashes, LastCrash: moment(f.LastCrash),
@@ -103,7 +119,16 @@ func (c *control) status() (*status, error) {
 }
 
 func (s *status) print(w io.Writer) error {
+	if err := s.printFindings(w); err != nil {
+		return err
+	}
+	fmt.Fprintln(w)
 	tw := columns(w)
+	if s.health == imsg.Down {
+		fmt.Fprintf(tw, "verdict\tdown: no session can succeed\n")
+	} else {
+		fmt.Fprintf(tw, "verdict\t%s\n", s.Verdict)
+	}
 	fmt.Fprintf(tw, "smtp-gated\t%s, up %s since %s\n", s.Version, span(s.Now.Sub(s.Started)), stamp(s.Started))
 	reloaded := "never reloaded"
 	if !s.Reloaded.IsZero() {

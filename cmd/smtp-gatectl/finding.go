@@ -1,0 +1,106 @@
+// What is wrong, at a glance: the first lines of status. This file owns their form, and
+// what a monitor makes of the exit status.
+
+package main
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+)
+
+// finding is one in its JSON form.
+type finding struct {
+	ID     string    `json:"id"`
+	Object string    `json:"object"`
+	Since  time.Time `json:"since"`
+	Last   time.Time `json:"last"`
+	Count  uint64    `json:"count"`
+	Text   string    `json:"text"`
+	Remedy string    `json:"remedy"`
+}
+
+func findingsOf(r *imsg.StatusReport) []finding {
+	list := []finding{}
+	for _, f := range r.Findings {
+		list = append(list, finding{
+			ID: f.Finding.String(), Object: f.Object, Since: moment(f.Since), Last: moment(f.Last),
+			Count: f.Count, Text: f.Text, Remedy: imsg.FindingTable[f.Finding].Remedy,
+		})
+	}
+	return list
+}
+
+const (
+	// maxLine is how many columns a finding has.
+	maxLine = 80
+	// maxObject is how many of them its object has.
+	maxObject = 32
+)
+
+// line words a finding in one line. How long it lasts, and when last it was seen, comes
+// before what can be cut.
+func (f *finding) line(now time.Time) string {
+	text := f.ID
+	if f.Object != "" {
+		text += " " + cutHead(f.Object, maxObject)
+	}
+	text += ": for " + span(now.Sub(f.Since)) + ", "
+	if f.Count == 1 {
+		text += "once"
+	} else {
+		text += fmt.Sprintf("%d times, last %s ago", f.Count, span(now.Sub(f.Last)))
+	}
+	if f.Text != "" {
+		text += ": " + f.Text
+	}
+	return cutTail(text, maxLine)
+}
+
+const dots = "..."
+
+// cutTail makes a text fit n columns, cutHead too: the end of a path says more.
+func cutTail(text string, n int) string {
+	if len(text) <= n {
+		return text
+	}
+	return text[:n-len(dots)] + dots
+}
+
+func cutHead(text string, n int) string {
+	if len(text) <= n {
+		return text
+	}
+	return dots + text[len(text)-n+len(dots):]
+}
+
+// printFindings prints what there is to look at, the worst first.
+func (s *status) printFindings(w io.Writer) (err error) {
+	if s.found == 0 {
+		_, err = fmt.Fprintln(w, imsg.Well)
+		return err
+	}
+	fmt.Fprintf(w, "look here: %d\n", s.found)
+	for i := range s.Findings {
+		_, err = fmt.Fprintln(w, s.Findings[i].line(s.Now))
+	}
+	if more := s.found - len(s.Findings); more > 0 {
+		_, err = fmt.Fprintf(w, "and %d more\n", more)
+	}
+	return err
+}
+
+// unwell is the outcome of status --check where there are findings.
+type unwell imsg.Health
+
+func (u unwell) Error() string { return imsg.Health(u).String() }
+
+// exitStatus is what a monitor goes by.
+func (u unwell) exitStatus() int {
+	if imsg.Health(u) == imsg.Down {
+		return exitDown
+	}
+	return exitDegraded
+}
