@@ -52,17 +52,22 @@ func TestGenerated(t *testing.T) {
 	}
 }
 
-// TestLists: the manual says of capabilities and of a room's words what their tables say.
+// TestLists: the manual says of capabilities, of a room's words and of findings what their
+// tables say.
 func TestLists(t *testing.T) {
-	var capabilities, words strings.Builder
+	var capabilities, words, findings strings.Builder
 	for _, c := range site.Capabilities {
 		capabilities.WriteString(".It Dv " + c.Name + "\n" + wrap(sentence("to "+c.For)) + wrap(sentence(c.When)))
 	}
 	for _, w := range sandbox.Words {
 		words.WriteString(".It Cm " + w.Word + "\n" + wrap(sentence(w.Allows)))
 	}
+	for _, f := range imsg.FindingTable[1:] {
+		findings.WriteString(".It Cm " + f.Name + "\n" + wrap(f.Help) + wrap("Success: "+f.Ends) + wrap("Remedy: "+f.Remedy))
+	}
 	list(t, "smtp-gated.8", ".Bl -tag -width CAP_NET_BIND_SERVICE\n", capabilities.String())
 	list(t, "smtp-gated.8", ".Bl -tag -width stdio-splice\n", words.String())
+	list(t, "smtp-gated.8", ".Bl -tag -width passed-unscanned\n", findings.String())
 }
 
 // list holds the list that begins in a page.
