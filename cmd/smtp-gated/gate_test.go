@@ -265,7 +265,10 @@ func (g *gate) forget() {
 // count keeps track of completed starts and reloads.
 func (g *gate) count(state string) {
 	lines := strings.Split(state, "\n")
-	if slices.Contains(lines, "READY=1") && slices.Contains(lines, "STATUS=serving") {
+	serving := func(line string) bool {
+		return strings.HasPrefix(line, "STATUS=serving") && !strings.Contains(line, "the last reload failed")
+	}
+	if slices.Contains(lines, "READY=1") && slices.ContainsFunc(lines, serving) {
 		g.serving++
 	}
 }
@@ -398,6 +401,7 @@ type report struct {
 	Crashes  int               `json:"crashes"`
 	Rooms    []member          `json:"rooms"`
 	Counters map[string]uint64 `json:"counters"`
+	Findings []struct{ ID, Object string }
 }
 
 // members asks which rooms are there, the parent apart.

@@ -64,6 +64,15 @@ func TestHang(t *testing.T) {
 	if r.Crashes != len(rooms) {
 		t.Errorf("%d rooms ended, of which %d hung", r.Crashes, len(rooms))
 	}
+	found := map[string]bool{}
+	for _, f := range r.Findings {
+		found[f.ID+" "+f.Object] = true
+	}
+	for _, room := range rooms {
+		if !found["room-hung "+room] || found["room-restarted "+room] {
+			t.Errorf("%s hung, and there is %v", room, r.Findings)
+		}
+	}
 	mails, err := m.box()
 	must(t, err)
 	if len(mails) != 2 {

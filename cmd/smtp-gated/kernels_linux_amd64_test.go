@@ -3,8 +3,6 @@ package main
 import (
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -12,21 +10,6 @@ import (
 
 	"golang.org/x/sys/unix"
 )
-
-// playing builds the daemon as it is for a test alone: on an older kernel, or without a
-// word.
-func playing(t testing.TB, flags string) string {
-	t.Helper()
-	dir := t.TempDir()
-	must(t, os.Chmod(dir, 0o755))
-	must(t, os.Chmod(filepath.Dir(dir), 0o755))
-	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-X main.version=story "+flags, "-o", dir, ".")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
-	}
-	return filepath.Join(dir, "smtp-gated")
-}
 
 // TestOlderKernels: what a kernel lacks is named once at the start, by -V and by
 // smtp-gatectl; mail passes, and everything else holds.

@@ -47,6 +47,22 @@ func TestMain(m *testing.M) {
 
 func program(name string) string { return filepath.Join(programs, name) }
 
+// playing builds the daemon as it is for a test alone: on an older kernel, without a word,
+// or in a hurry.
+func playing(t testing.TB, flags string) string {
+	t.Helper()
+	needProgram(t, "go")
+	dir := t.TempDir()
+	must(t, os.Chmod(dir, 0o755))
+	must(t, os.Chmod(filepath.Dir(dir), 0o755))
+	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-X main.version=story "+flags, "-o", dir, ".")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	return filepath.Join(dir, "smtp-gated")
+}
+
 // need skips a test that lacks something; with GATED_REQUIRE=all that is a failure.
 func need(t interface {
 	Fatal(...any)
@@ -89,14 +105,22 @@ func TestStories(t *testing.T) { tell(t, "testdata") }
 // TestFaults: stories in which mail flows while something goes wrong.
 func TestFaults(t *testing.T) { tell(t, filepath.Join("testdata", "faults")) }
 
-// tell tells the stories of a folder.
-func tell(t *testing.T, folder string) {
+// tell tells the stories of a folder, each from how it begins.
+func tell(t *testing.T, folder string, how ...func(*story)) {
 	bothWays(t, func(t *testing.T, rooted bool) {
 		testscript.Run(t, testscript.Params{
 			Dir:       folder,
 			Cmds:      commands,
 			Condition: condition(rooted),
-			Setup:     func(env *testscript.Env) error { return begin(env, rooted) },
+			Setup: func(env *testscript.Env) error {
+				if err := begin(env, rooted); err != nil {
+					return err
+				}
+				for _, set := range how {
+					set(env.Values[storyKey{}].(*story))
+				}
+				return nil
+			},
 		})
 	})
 }
