@@ -5,6 +5,8 @@
 package session
 
 import (
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -93,6 +95,13 @@ func (r *reports) observe(finding imsg.FindingID, object, problem string) {
 	if problem == "" {
 		o.Good++
 		o.Row = 0
+		if object == "" { // it is about all of them
+			for other := range r.seen {
+				if other.finding == finding {
+					r.seen[other].Row = 0
+				}
+			}
+		}
 		return
 	}
 	o.Bad++
@@ -101,6 +110,7 @@ func (r *reports) observe(finding imsg.FindingID, object, problem string) {
 }
 
 // tellObserved tells what was seen since the last time. What lockd does not take is kept.
+// What is about all objects comes first: what each says then is newer.
 func (r *reports) tellObserved() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -111,6 +121,7 @@ func (r *reports) tellObserved() {
 	for _, o := range r.seen {
 		m.Observations = append(m.Observations, *o)
 	}
+	slices.SortFunc(m.Observations, func(x, y imsg.Observation) int { return strings.Compare(x.Object, y.Object) })
 	if r.send(m) == nil {
 		clear(r.seen)
 	}

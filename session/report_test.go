@@ -2,6 +2,7 @@ package session
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -86,5 +87,27 @@ func TestObserve(t *testing.T) {
 	}
 	if len(r.seen) != maxObserved {
 		t.Errorf("%d things are kept", len(r.seen))
+	}
+}
+
+// TestObserveAll: a success that is about all objects ends the row of each, and one that
+// goes ill behind it is told behind it.
+func TestObserveAll(t *testing.T) {
+	h := new(heard)
+	r := reports{send: h.send}
+	r.observe(imsg.FindingUnscanned, imsg.UnscannedSize, "before")
+	r.observe(imsg.FindingDNS, imsg.ObjectSPF, "another")
+	r.observe(imsg.FindingUnscanned, "", "")
+	r.observe(imsg.FindingUnscanned, imsg.UnscannedAuth, "behind")
+	r.tellObserved()
+	want := []imsg.Observation{
+		{Finding: imsg.FindingUnscanned, Good: 1},
+		{Finding: imsg.FindingUnscanned, Object: imsg.UnscannedAuth, Bad: 1, Row: 1, Text: "behind"},
+		{Finding: imsg.FindingUnscanned, Object: imsg.UnscannedSize, Bad: 1, Text: "before"},
+		{Finding: imsg.FindingDNS, Object: imsg.ObjectSPF, Bad: 1, Row: 1, Text: "another"},
+	}
+	slices.SortFunc(want, func(x, y imsg.Observation) int { return strings.Compare(x.Object, y.Object) })
+	if !slices.Equal(h.seen, want) {
+		t.Errorf("%+v, want %+v", h.seen, want)
 	}
 }
