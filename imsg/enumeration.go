@@ -9,6 +9,7 @@ type enumeration interface{ known() bool }
 func (r Room) known() bool        { return r >= Parent && r <= Control }
 func (k Errno) known() bool       { return k <= Off }
 func (s MemberState) known() bool { return s >= Starting && s <= Draining }
+func (f LinkFault) known() bool   { return f < linkFaults }
 
 func (r Refusal) known() bool   { return r <= RefusedTargets }
 func (s State) known() bool     { return s < States }

@@ -3,7 +3,10 @@
 
 package imsg
 
-import "net/netip"
+import (
+	"net/netip"
+	"time"
+)
 
 // Hello is a room's first message to the parent, sent from inside its sandbox.
 type Hello struct {
@@ -93,11 +96,25 @@ type Load struct {
 
 func (*Load) notice() {}
 
-// BadPeer reports a link on which something unsayable was said, or that has failed at this
-// end: the two get another.
+// LinkFault says why a link has failed.
+type LinkFault uint8
+
+// The faults of a link.
+const (
+	Unsayable LinkFault = iota // the peer has said what it may not
+	Shortage                   // the system has let this end down: it lacks a descriptor, or memory
+	linkFaults
+)
+
+// Shortages is how often a room reports one, of whatever peer. The parent may find some at
+// once.
+var Shortages = Pace{Burst: 32, Every: 250 * time.Millisecond}
+
+// BadPeer reports a link that has failed: the two get another.
 type BadPeer struct {
 	Room   Room
 	Member int `rule:"0.."`
+	Fault  LinkFault
 }
 
 func (*BadPeer) notice() {}

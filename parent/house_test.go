@@ -111,6 +111,9 @@ func testRoom(self imsg.Room, f *os.File, root *os.Root) error {
 			if ordered("accuse") {
 				p.Send(&imsg.BadPeer{Room: m.Room, Member: m.Member})
 			}
+			if ordered("lack") {
+				p.Send(&imsg.BadPeer{Room: m.Room, Member: m.Member, Fault: imsg.Shortage})
+			}
 		case *imsg.Start:
 			started = true
 			p.Log().Info("started", "room", self)

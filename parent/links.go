@@ -56,7 +56,12 @@ func (p *parent) onBadPeer(by *child, msg *imsg.BadPeer) {
 	if m.stopping || m.Killed() || m.state == imsg.Starting || !p.linked(by, m) {
 		return
 	}
-	m.log.Error("room reported: its link to another has failed", "by", by.String())
+	if msg.Fault == imsg.Shortage { // nobody's fault: it was paused for, and may come again
+		by.log.Info("room lacks what a link takes: it gets another", "peer", m.String())
+		p.link(by, m)
+		return
+	}
+	m.log.Error("room reported for a bad message", "by", by.String())
 	liar := conduct.Quarrel(by.conduct, m.conduct, time.Now())
 	for _, one := range []*child{by, m} {
 		if one.conduct == liar {

@@ -140,3 +140,29 @@ func TestBadPeer(t *testing.T) {
 		})
 	}
 }
+
+// TestShortage: a room that lacks descriptors gets a fresh link each time, and convicts
+// nobody; one that does not stop to ask for them is ended for that.
+func TestShortage(t *testing.T) {
+	for _, room := range []imsg.Room{imsg.Session, imsg.Action, imsg.Lockd} {
+		t.Run(room.String(), func(t *testing.T) {
+			t.Parallel()
+			h := newHouse(t, "workers 1", "proxy_name lack:"+room.String())
+			h.start(true)
+			h.waitFor(fmt.Sprintf("room will be replaced room=%s, member=1,", room), 1)
+			h.waitFor(fmt.Sprintf("room says what it may not room=%s, member=1, message=BadPeer, error=too often", room), 1)
+			links := 0
+			for _, line := range h.log() {
+				switch {
+				case strings.Contains(line, "its word stands against others'"):
+					t.Error(line)
+				case strings.Contains(line, "it gets another room="+room.String()+", member=1,"):
+					links++
+				}
+			}
+			if most := 2 * imsg.Shortages.Burst; links < most {
+				t.Errorf("%d fresh links, not %d", links, most)
+			}
+		})
+	}
+}

@@ -42,6 +42,7 @@
 //	flows                            wait until good mail gets through and bad mail is refused
 //	meets N HOW AT                   server or scanner misbehaves there until it was met so often, then mail flows
 //	often N kill9|freeze ROOM        so often, each time a process of it at any moment, then mail flows
+//	limit ROOM WHAT[=N]              its processes may use so much, as nofile=3, or what they may at first
 //	injected, inject …               system calls fail (see injected_linux_test.go)
 //	calm [put-off] [cut] [unreached] all go: no mail was lost, doubled or let through, nothing is left
 
@@ -180,6 +181,7 @@ var commands = map[string]func(*testscript.TestScript, bool, []string){
 	"meets":    word((*story).meets),
 	"come":     word((*story).come),
 	"often":    word((*story).often),
+	"limit":    word((*story).limit),
 	"calm":     word((*story).calm),
 	"thaw":     word((*story).thaw),
 }

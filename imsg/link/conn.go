@@ -40,6 +40,7 @@ type Conn struct {
 	closed     atomic.Bool
 	overflowed atomic.Bool // closed because its queue was full of answers
 	pace       imsg.Pace   // of what is received; zero: any
+	lacking    func(imsg.Message) bool
 
 	sendMu  sync.Mutex
 	queue   []frame // waiting for the kernel; its first is being written by flush
@@ -124,6 +125,10 @@ func largest(one, other imsg.Room) int {
 // nobody waits for costs its reader as much as a question. It must be called before
 // Serve.
 func (c *Conn) Limit(p imsg.Pace) { c.pace = p }
+
+// Lacking has f hear what is told whose descriptors the system had none free for at this
+// end. False, or no f: the link fails. It must be called before Serve.
+func (c *Conn) Lacking(f func(imsg.Message) bool) { c.lacking = f }
 
 // Peer returns the room at the other end.
 func (c *Conn) Peer() imsg.Room { return c.peer }
@@ -331,7 +336,8 @@ func newReader(size int) *reader {
 	return r
 }
 
-// receive waits for one datagram. io.EOF is the other room's end. The files are
+// receive waits for one datagram. io.EOF is the other room's end. Another error than a
+// bad message is the system's: nobody can bring it about from the other end. The files are
 // the caller's, with any error too.
 func (c *Conn) receive(r *reader) (data []byte, files []*os.File, err error) {
 	if err := c.raw.Read(r.try); err != nil {
@@ -351,8 +357,6 @@ func (c *Conn) receive(r *reader) (data []byte, files []*os.File, err error) {
 		return nil, files, io.EOF
 	case r.flags&unix.MSG_TRUNC != 0:
 		return nil, files, bad("longer than anything %s may say", c.peer)
-	case r.flags&unix.MSG_CTRUNC != 0:
-		return nil, files, bad("descriptors were lost")
 	}
 	return r.buf[:r.n], files, nil
 }

@@ -10,6 +10,8 @@ import (
 	"os"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/smtp-gated/smtp-gated/imsg"
 )
 
@@ -65,7 +67,8 @@ func (r Request) Close() { closeAll(r.Files) }
 
 // Serve reads the link until it ends and returns nil, or until something comes
 // that the table does not allow and returns an error that wraps ErrBadMessage.
-// Any other error is the system's: it cannot be read or written any more.
+// Any other error is the system's, and not the peer's fault: the link cannot be read or
+// written any more, or lacks the descriptor of what was told.
 // In each case the link is closed then.
 func (c *Conn) Serve(handle Handler) error {
 	defer c.Close()
@@ -89,14 +92,20 @@ func (c *Conn) Serve(handle Handler) error {
 			closeAll(files)
 			return fmt.Errorf("from %s: %w", c.peer, bad("it does not stop talking"))
 		}
-		if err := c.take(data, files, handle); err != nil {
+		if err := c.take(data, files, in.flags&unix.MSG_CTRUNC != 0, handle); err != nil {
 			closeAll(files)
 			return fmt.Errorf("from %s: %w", c.peer, err)
 		}
 	}
 }
 
-func (c *Conn) take(data []byte, files []*os.File, handle Handler) error {
+// errNoneFree is the cause of the end of a link by which something came without its
+// descriptor.
+var errNoneFree = errors.New("no descriptor is free for what comes along")
+
+// take judges a message and hands it on. Descriptors are lost when more come than any
+// message has, which is the peer's fault, or when this end has none free.
+func (c *Conn) take(data []byte, files []*os.File, lost bool, handle Handler) error {
 	h, err := parseHeader(data)
 	if err != nil {
 		return err
@@ -108,8 +117,8 @@ func (c *Conn) take(data []byte, files []*os.File, handle Handler) error {
 	switch {
 	case !e.From.Has(c.peer) || !e.To.Has(c.self):
 		return bad("%s may not say %s to %s", c.peer, e.Name, c.self)
-	case len(files) != e.Files:
-		return bad("%s with %d files, not %d", e.Name, len(files), e.Files)
+	case len(files) > e.Files, len(files) == e.Files && lost, len(files) < e.Files && !lost:
+		return bad("%s with %d files, not %d, some lost: %t", e.Name, len(files), e.Files, lost)
 	case (h.id == 0) != (e.Way == imsg.Tell):
 		return bad("%s with call id %d", e.Name, h.id)
 	case (h.until == 0) != (e.Way != imsg.Ask):
@@ -140,6 +149,21 @@ func (c *Conn) take(data []byte, files []*os.File, handle Handler) error {
 			return nil
 		}
 	}
+	if len(files) < e.Files {
+		return c.lack(r)
+	}
 	handle(r)
+	return nil
+}
+
+// lack deals with what has come without its descriptors. A question fails alone.
+func (c *Conn) lack(r Request) error {
+	switch {
+	case imsg.Row(r.Message).Way == imsg.Ask:
+		r.Fail(imsg.Resource)
+	case c.lacking == nil || !c.lacking(r.Message):
+		return fmt.Errorf("%T: %w", r.Message, errNoneFree)
+	}
+	r.Close()
 	return nil
 }

@@ -26,6 +26,9 @@ type Parent struct {
 	guard sync.Locker // nil: none
 	ctx   context.Context
 	end   context.CancelCauseFunc
+
+	relinkMu sync.Mutex
+	relinkAt time.Time // when the last of the shortages is reported that were met
 }
 
 // Start opens a room's link to the parent, which it is born with, and says Hello
@@ -64,6 +67,14 @@ func (p *Parent) Guard(l sync.Locker) { p.guard = l }
 // until the link ends.
 func (p *Parent) Serve(handle link.Handler) error {
 	defer p.log.Flush()
+	p.Lacking(func(m imsg.Message) bool {
+		peer, ok := m.(*imsg.Peer)
+		if ok {
+			p.Log().Error("link refused", "peer", peer.Room, "member", peer.Member, "error", "no descriptor is free")
+			p.relink(peer)
+		}
+		return ok
+	})
 	return p.Conn.Serve(func(r link.Request) {
 		switch m := r.Message.(type) {
 		case *imsg.Sink:
@@ -95,15 +106,29 @@ func (p *Parent) pong(r link.Reply[imsg.Pong]) {
 // what the system lacks: that is not there again at once.
 const relinkPause = time.Second
 
+// relink reports, after a pause, that the link to a peer has failed at this end: without
+// another these two would never speak again. When many fail at once their reports come in
+// a line.
+func (p *Parent) relink(m *imsg.Peer) {
+	p.relinkMu.Lock()
+	defer p.relinkMu.Unlock()
+	now := time.Now()
+	p.relinkAt = p.relinkAt.Add(imsg.Shortages.Every)
+	if soonest := now.Add(relinkPause); p.relinkAt.Before(soonest) {
+		p.relinkAt = soonest
+	}
+	time.AfterFunc(p.relinkAt.Sub(now), func() {
+		p.Send(&imsg.BadPeer{Room: m.Room, Member: m.Member, Fault: imsg.Shortage})
+	})
+}
+
 // Accept makes a link of the Peer m, which r brought, and serves it in the
 // background until it ends. A peer that says what it may not is reported to the
-// parent. So is one whose link cannot be had or has failed: without another these two
-// would never speak again.
+// parent. A link that cannot be had or has failed by the system's fault is asked for anew.
 func (p *Parent) Accept(r link.Request, m *imsg.Peer, handle link.Handler) (*link.Conn, error) {
-	report := func() { p.Send(&imsg.BadPeer{Room: m.Room, Member: m.Member}) }
 	c, err := link.NewConn(r.Files[0], p.self, m.Room)
 	if err != nil {
-		time.AfterFunc(relinkPause, report)
+		p.relink(m)
 		return nil, err
 	}
 	go func() {
@@ -113,9 +138,9 @@ func (p *Parent) Accept(r link.Request, m *imsg.Peer, handle link.Handler) (*lin
 		}
 		p.Log().Error("link closed", "peer", m.Room, "member", m.Member, "error", err)
 		if errors.Is(err, link.ErrBadMessage) {
-			report()
+			p.Send(&imsg.BadPeer{Room: m.Room, Member: m.Member, Fault: imsg.Unsayable})
 		} else {
-			time.AfterFunc(relinkPause, report)
+			p.relink(m)
 		}
 	}()
 	return c, nil

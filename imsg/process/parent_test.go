@@ -83,8 +83,36 @@ func TestLinkFails(t *testing.T) {
 		if (err != nil) != (file == closed) {
 			t.Errorf("%s: %v", what, err)
 		}
-		if b, ok := imsgtest.Receive(t, "BadPeer", told).(*imsg.BadPeer); !ok || b.Room != imsg.Scand || b.Member != 3 {
+		if b, ok := imsgtest.Receive(t, "BadPeer", told).(*imsg.BadPeer); !ok || *b != (imsg.BadPeer{Room: imsg.Scand, Member: 3, Fault: imsg.Shortage}) {
 			t.Errorf("%s: the parent hears %+v", what, b)
+		}
+	}
+}
+
+// TestManyLinksFail: who lacks descriptors for many links reports each, none sooner than
+// the parent bears.
+func TestManyLinksFail(t *testing.T) {
+	closed, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed.Close()
+	p, parent := start(t, imsg.Scand)
+	told := make(chan imsg.Message, 1)
+	go parent.Serve(func(r link.Request) { told <- r.Message })
+	imsgtest.Receive(t, "Hello", told)
+	began := time.Now()
+	for n := range 4 {
+		if _, err := p.Accept(link.Request{Files: []*os.File{closed}}, &imsg.Peer{Room: imsg.Session, Member: n}, nil); err == nil {
+			t.Fatal("a link of a closed file")
+		}
+	}
+	for n := range 4 {
+		if b, ok := imsgtest.Receive(t, "BadPeer", told).(*imsg.BadPeer); !ok || b.Member != n {
+			t.Errorf("the parent hears %+v", b)
+		}
+		if after, least := time.Since(began), relinkPause+time.Duration(n)*imsg.Shortages.Every; after < least {
+			t.Errorf("report %d comes after %v, sooner than %v", n, after, least)
 		}
 	}
 }

@@ -17,6 +17,7 @@ import (
 // it, or it comes unasked, at a pace.
 type rule struct {
 	message imsg.Message
+	only    func(imsg.Message) bool // which of its kind are meant, nil: all that no rule before was for
 	owed    bool
 	working bool                   // not before the room was told to start
 	pace    imsg.Pace              // of what comes unasked
@@ -27,6 +28,7 @@ var rules = []rule{
 	{message: &imsg.Hello{}, owed: true},
 	{message: &imsg.Ready{}, owed: true},
 	{message: &imsg.Drained{}, owed: true},
+	{message: &imsg.BadPeer{Fault: imsg.Shortage}, only: isShortage, working: true, pace: twice(imsg.Shortages)},
 	// A room names few peers, and each a few times.
 	{message: &imsg.BadPeer{}, working: true, pace: imsg.Pace{Burst: 64, Every: time.Minute}},
 	// No worker reaches so many servers.
@@ -37,6 +39,8 @@ var rules = []rule{
 	{message: &imsg.Upgrade{}, pace: twice(imsg.Orders)},
 	{message: &imsg.Stop{}, pace: twice(imsg.Orders)},
 }
+
+func isShortage(m imsg.Message) bool { return m.(*imsg.BadPeer).Fault == imsg.Shortage }
 
 func twice(p imsg.Pace) imsg.Pace { return imsg.Pace{Burst: 2 * p.Burst, Every: p.Every / 2} }
 
@@ -56,7 +60,7 @@ type Record struct {
 	who      string
 	rank     int // 0 is the strongest
 	owed     map[imsg.Type]int
-	heard    map[imsg.Type]*imsg.Meter
+	heard    map[*rule]*imsg.Meter
 	quarrels map[string]*quarrel // by opponent, whom they outlive
 	most     int                 // opponents that make it the liar
 }
@@ -67,7 +71,7 @@ type Record struct {
 func New(who string, rank int, shared bool) *Record {
 	c := &Record{
 		who: who, rank: rank, most: maxOpponents,
-		owed: make(map[imsg.Type]int), heard: make(map[imsg.Type]*imsg.Meter), quarrels: make(map[string]*quarrel),
+		owed: make(map[imsg.Type]int), heard: make(map[*rule]*imsg.Meter), quarrels: make(map[string]*quarrel),
 	}
 	if shared {
 		c.most = maxOpponentsShared
@@ -82,7 +86,7 @@ func (c *Record) Ask(answer imsg.Message) { c.owed[imsg.Row(answer).Type]++ }
 // rule it breaks.
 func (c *Record) Judge(msg imsg.Message, working bool, now time.Time) error {
 	t := imsg.Row(msg).Type
-	r := ruleFor(t)
+	r := ruleFor(msg)
 	switch {
 	case r == nil:
 		return errNoRule
@@ -99,19 +103,20 @@ func (c *Record) Judge(msg imsg.Message, working bool, now time.Time) error {
 	if r.weight != nil {
 		n = r.weight(msg)
 	}
-	if c.heard[t] == nil {
-		c.heard[t] = &imsg.Meter{Pace: r.pace}
+	if c.heard[r] == nil {
+		c.heard[r] = &imsg.Meter{Pace: r.pace}
 	}
-	if !c.heard[t].Take(n, now) {
+	if !c.heard[r].Take(n, now) {
 		return errTooOften
 	}
 	return nil
 }
 
-func ruleFor(t imsg.Type) *rule {
+func ruleFor(msg imsg.Message) *rule {
 	for i := range rules {
-		if imsg.Row(rules[i].message).Type == t {
-			return &rules[i]
+		r := &rules[i]
+		if imsg.Row(r.message) == imsg.Row(msg) && (r.only == nil || r.only(msg)) {
+			return r
 		}
 	}
 	return nil

@@ -1,6 +1,7 @@
 package conduct
 
 import (
+	"fmt"
 	"math"
 	"testing"
 	"time"
@@ -13,15 +14,21 @@ import (
 // state and against a flood.
 func TestRules(t *testing.T) {
 	for _, e := range impostor.Sayable(imsg.Parent) {
-		t.Run(e.Name, func(t *testing.T) {
-			r := ruleFor(e.Type)
-			if r == nil {
-				t.Fatal("no rule")
+		if ruleFor(e.New()) == nil {
+			t.Errorf("%s has no rule", e.Name)
+		}
+	}
+	for i := range rules {
+		msg := rules[i].message
+		t.Run(fmt.Sprintf("%T %+v", msg, msg), func(t *testing.T) {
+			r := ruleFor(msg)
+			if r != &rules[i] {
+				t.Fatal("another rule comes before it")
 			}
 			if r.owed == (r.pace.Burst > 0) {
 				t.Fatal("it is owed or has a pace, one of the two")
 			}
-			now, msg := time.Now(), e.New()
+			now := time.Now()
 			expect := func(c *Record, working bool, want error) {
 				t.Helper()
 				if err := c.Judge(msg, working, now); err != want {
@@ -50,12 +57,9 @@ func TestRules(t *testing.T) {
 			expect(c, true, errTooOften)
 		})
 	}
-	if n := len(impostor.Sayable(imsg.Parent)); n != len(rules) {
-		t.Errorf("%d rules for %d messages", len(rules), n)
-	}
 	for name, n := range map[string]int{"none": 0, "fewer than none": math.MinInt, "endless": math.MaxInt} {
 		c := New("session 1", 4, false)
-		if err := c.Judge(&imsg.Sockets{N: n}, true, time.Now()); err != nil || c.heard[imsg.Row(&imsg.Sockets{}).Type].Take(4096, time.Now()) {
+		if err := c.Judge(&imsg.Sockets{N: n}, true, time.Now()); err != nil || c.heard[ruleFor(&imsg.Sockets{})].Take(4096, time.Now()) {
 			t.Errorf("%s sockets count for nothing, %v", name, err)
 		}
 	}
@@ -63,4 +67,28 @@ func TestRules(t *testing.T) {
 	if err := c.Judge(&imsg.Start{}, true, time.Now()); err != errNoRule {
 		t.Errorf("what the parent says itself: %v", err)
 	}
+}
+
+// TestShortages: a room that lacks descriptors for hours, and reports it as often as it may,
+// breaks no rule and is as free to report a lie as before; one that reports more often is
+// ended.
+func TestShortages(t *testing.T) {
+	short, lie := &imsg.BadPeer{Fault: imsg.Shortage}, &imsg.BadPeer{Fault: imsg.Unsayable}
+	c, now := New("scand 1", 2, false), time.Now()
+	for end := now.Add(3 * time.Hour); now.Before(end); now = now.Add(imsg.Shortages.Every) {
+		if err := c.Judge(short, true, now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range ruleFor(lie).pace.Burst {
+		if err := c.Judge(lie, true, now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for end := now.Add(time.Hour); now.Before(end); now = now.Add(imsg.Shortages.Every / 3) {
+		if c.Judge(short, true, now) == errTooOften {
+			return
+		}
+	}
+	t.Error("it goes on for ever")
 }
