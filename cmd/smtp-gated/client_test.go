@@ -183,6 +183,7 @@ const mailHead = "From: alice@client.test\nTo: bob@msa.test\nSubject: a story\nD
 // here, or they would look for them in this file.
 var (
 	cleanMail = mailHead + "Hello Bob.\n.\n..\n. a line with a dot\nBye.\n"
+	bigMail   = cleanMail + strings.Repeat(strings.Repeat("A big text. ", 6)+"\n", 4<<20/73) // more than queues on its way
 	virusMail = mailHead + `X5O!P%@AP[4\PZX54(P^)7CC)7}$` + "EICAR-STANDARD-ANTIVIRUS-TEST-FILE" + "!$H+H*\n"
 	spamMail  = mailHead + "XJS*C4JDBQADN1.NSBN3*2IDNEN*" + "GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL" + "*C.34X\n"
 )

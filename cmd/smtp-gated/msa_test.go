@@ -41,8 +41,8 @@ type msa struct {
 }
 
 // startMSA starts a server. The features are tls, auth, v6, and mute: it takes
-// connections and says nothing; full: its queue is full; forgets: it does not keep what
-// was said to it.
+// connections and says nothing; full: its queue is full; narrow: little waits to be read
+// by it; forgets: it does not keep what was said to it.
 func startMSA(features ...string) (*msa, error) {
 	m := &msa{features: features, post: new(post), manners: new(manners), conns: map[net.Conn]bool{}}
 	address := "127.0.0.1:0"
@@ -132,6 +132,9 @@ func (m *msa) accept(l net.Listener) {
 		m.keep(c)
 		if m.has("mute") {
 			continue
+		}
+		if m.has("narrow") {
+			c.(*net.TCPConn).SetReadBuffer(16 << 10)
 		}
 		m.mu.Lock()
 		m.next++

@@ -1,6 +1,6 @@
 // The words stories are told in. Beside those of testscript:
 //
-//	server [tls|auth|v6|mute|full]…  start the mail server
+//	server [tls|auth|v6|mute|full|narrow]…  start the mail server
 //	gate start|activate|background FILE  run the daemon with this configuration
 //	gate reload [FILE]               have it read a new one
 //	gate config FILE                 only write the one in force, smtp-gated.conf
@@ -37,6 +37,7 @@
 //	engine clamd|spamd               a scanner that scans, at the address CLAMD or SPAMD
 //	crowd N                          so many clients keep sending, each clean, infected and spam mail
 //	crowd N virus                    no spam
+//	crowd N big                      the clean mail is more than queues on its way
 //	crowd N deaf|slow|vanishing      these do what they do
 //	come N                           wait until so many of the latter have come
 //	flows                            wait until good mail gets through and bad mail is refused

@@ -28,8 +28,8 @@ type trouble struct {
 	before map[string]int // descriptors of each room when it began
 }
 
-// gather has a crowd send clean, infected and spam mail, or no spam, or pests do what
-// they do.
+// gather has a crowd send clean, infected and spam mail, or no spam, or clean mail that is
+// big, or pests do what they do.
 func (s *story) gather(_ *testscript.TestScript, _ bool, args []string) error {
 	n, err := strconv.Atoi(args[0])
 	kinds := verdicts
@@ -38,6 +38,8 @@ func (s *story) gather(_ *testscript.TestScript, _ bool, args []string) error {
 		return err
 	case len(args) == 2 && args[1] == "virus":
 		kinds = verdicts[:2]
+	case len(args) == 2 && args[1] == "big":
+		kinds = append([]verdict{{bigMail, "250"}}, verdicts[1:]...)
 	case len(args) == 2:
 		return s.pests.gather(s.gate, s.msa, n, args[1])
 	}
