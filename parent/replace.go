@@ -128,22 +128,42 @@ func (p *parent) generationFor(m *child) *generation {
 	return m.gen
 }
 
-// replace starts another in the place of m: at once, or with a pause that grows.
+// replace starts another in the place of m: at once, or with a pause that grows. The folder
+// it lives in may have been removed, which is looked at aside: we do not wait for a disk.
 func (p *parent) replace(m *child, brake spawn.Brake) {
 	m.log.Info("room will be replaced", "pause", brake.Pause())
 	p.later(brake.Pause(), func() {
 		if !p.needed(m) {
 			return
 		}
-		n, err := p.start(m.room, p.generationFor(m), m.index)
-		if err != nil {
-			p.log.Error("replace room", "room", m.Name, "error", err)
-			p.replace(m, brake+1)
-			return
-		}
-		n.brake, n.stuckBefore = brake, m.stuckBefore
-		if m.stuck {
-			n.stuckBefore = m
-		}
+		s := p.generationFor(m).site
+		go func() {
+			made, err := s.MakeFolder(m.Room)
+			p.post(func() {
+				if made {
+					m.log.Error("the folder that the room lives in was gone: it was made again, without what was in it", "path", s.Root(m.Room))
+				}
+				if p.needed(m) {
+					p.startAnother(m, brake, err)
+				}
+			})
+		}()
 	})
+}
+
+// startAnother starts another in the place of m, unless there is no folder for it.
+func (p *parent) startAnother(m *child, brake spawn.Brake, err error) {
+	var n *child
+	if err == nil {
+		n, err = p.start(m.room, p.generationFor(m), m.index)
+	}
+	if err != nil {
+		p.log.Error("replace room", "room", m.Name, "error", err)
+		p.replace(m, brake+1)
+		return
+	}
+	n.brake, n.stuckBefore = brake, m.stuckBefore
+	if m.stuck {
+		n.stuckBefore = m
+	}
 }

@@ -113,7 +113,11 @@ func newFolder(path string, mode fs.FileMode, who User) error {
 	if err := f.Chmod(mode); err != nil || who.UID < 0 {
 		return err
 	}
-	return f.Chown(who.UID, who.GID)
+	err = f.Chown(who.UID, who.GID)
+	if errors.Is(err, fs.ErrPermission) && who.GID > 0 {
+		err = lend(f, mode, who.GID)
+	}
+	return err
 }
 
 // CommonFolder returns the smallest directory there is that holds all files, with

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -46,6 +47,17 @@ func (s *Site) owner(f folder) (Room, bool) {
 	return s.at(f.root)
 }
 
+// whoOwns returns the user that a folder is made for.
+func (s *Site) whoOwns(f folder) host.User {
+	if r, owned := s.owner(f); owned {
+		return s.who[r.Name]
+	}
+	if f.root == Empty && s.Rooted {
+		return host.User{} // root's
+	}
+	return host.NoUser
+}
+
 var spoolName = regexp.MustCompile(`^[0-9]+\.[0-9]+(\.part)?$`)
 
 // lockName is a client: ip or ip-ident.
@@ -59,17 +71,27 @@ func lockName(name string) bool {
 func (s *Site) makeFolders() error {
 	var errs []error
 	for _, f := range s.folders() {
-		who := host.NoUser
-		if r, owned := s.owner(f); owned {
-			who = s.who[r.Name]
-		} else if f.root == Empty && s.Rooted {
-			who = host.User{} // root's
-		}
-		if err := f.Make(who); err != nil {
+		if err := f.Make(s.whoOwns(f)); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", s.Called(f.option), err))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// MakeFolder makes the folder that a room lives in, if that is one of ours and has gone
+// since the start. made tells that it was; it may take as long as a disk takes.
+func (s *Site) MakeFolder(r Room) (made bool, err error) {
+	for _, f := range s.folders() {
+		info, err := os.Stat(f.Path)
+		if f.root != r.Root || err == nil && info.IsDir() {
+			continue
+		}
+		if err := f.Make(s.whoOwns(f)); err != nil {
+			return false, fmt.Errorf("%s: %w", s.Called(f.option), err)
+		}
+		return true, nil
+	}
+	return false, nil
 }
 
 // shared tells whether others use a folder the rooms with a root live in, too.
