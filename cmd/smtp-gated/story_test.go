@@ -44,6 +44,7 @@
 //	meets N HOW AT                   server or scanner misbehaves there until it was met so often, then mail flows
 //	often N kill9|freeze ROOM        so often, each time a process of it at any moment, then mail flows
 //	limit ROOM WHAT[=N]              its processes may use so much, as nofile=3, or what they may at first
+//	starve N limit|group             no room gets more memory until N have ended, then mail flows
 //	injected, inject …               system calls fail (see injected_linux_test.go)
 //	calm [put-off] [cut] [unreached] all go: no mail was lost, doubled or let through, nothing is left
 
@@ -121,7 +122,8 @@ func begin(env *testscript.Env, rooted bool) error {
 }
 
 // condition knows [root], where rooms change user, [ipv6], [inject], where system calls
-// can fail at will, and [prlimit] and [unshare], that there are such programs.
+// can fail at will, [memgroup], where control groups bound memory, and [prlimit] and
+// [unshare], that there are such programs.
 func condition(rooted bool) func(string) (bool, error) {
 	return func(word string) (bool, error) {
 		switch word {
@@ -135,6 +137,12 @@ func condition(rooted bool) func(string) (bool, error) {
 			return err == nil, nil
 		case "inject": // what rooms open and name only root may look at
 			return injectable && os.Geteuid() == 0, nil
+		case "memgroup": // processes can be given a bound of memory together
+			g, err := newMemoryGroup()
+			if err == nil {
+				err = g.remove()
+			}
+			return err == nil, nil
 		case "prlimit", "unshare":
 			_, err := exec.LookPath(word)
 			return err == nil, nil
@@ -183,6 +191,7 @@ var commands = map[string]func(*testscript.TestScript, bool, []string){
 	"come":     word((*story).come),
 	"often":    word((*story).often),
 	"limit":    word((*story).limit),
+	"starve":   word((*story).starve),
 	"calm":     word((*story).calm),
 	"thaw":     word((*story).thaw),
 }
