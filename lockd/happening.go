@@ -25,7 +25,7 @@ func (srv *server) happened(e imsg.Event) {
 
 // historyKept hears whether the history can be kept; problem is empty if it can.
 func (srv *server) historyKept(problem string) {
-	srv.log.Debug("history", "problem", problem)
+	srv.observe(imsg.FindingHistoryLost, "", problem)
 }
 
 // told are events of w's sessions. What is not a worker's to tell ends the link.
