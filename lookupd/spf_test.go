@@ -339,7 +339,7 @@ func TestSPFTime(t *testing.T) {
 		},
 	})
 	c := open(t, &imsg.LookupdConfig{Nameservers: []netip.AddrPort{s.addr}, Timeout: 300 * time.Millisecond}).session()
-	if got := askSPF(t, c, "192.0.2.1", "x", "a@slow.test"); got.Verdict != imsg.SPFTempError || got.Problem == "" || got.DNS != imsg.DNSSilent {
+	if got := askSPF(t, c, "192.0.2.1", "x", "a@slow.test"); got.Verdict != imsg.SPFTempError || got.Problem == "" || got.DNS != imsg.DNSAnswered {
 		t.Errorf("%+v", got)
 	}
 	c = open(t, &imsg.LookupdConfig{Timeout: patience}).session()
