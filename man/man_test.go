@@ -52,10 +52,22 @@ func TestGenerated(t *testing.T) {
 	}
 }
 
-// TestLists: the manual says of capabilities, of a room's words and of findings what their
-// tables say.
+// TestLists: the manual says of capabilities, of a room's words, of findings, of events
+// and of rules what their tables say.
 func TestLists(t *testing.T) {
-	var capabilities, words, findings strings.Builder
+	var capabilities, words, findings, kinds, fields, rules strings.Builder
+	for _, k := range imsg.EventKindTable[1:] {
+		kinds.WriteString(".It Cm " + k.Name + "\n" + wrap(k.Help))
+	}
+	for _, f := range imsg.EventFields {
+		fields.WriteString(".It Cm " + f.Name + "\n" + wrap(f.Help))
+	}
+	for _, r := range imsg.PolicyRuleTable[1:] {
+		rules.WriteString(".It Cm " + r.Name + "\n" + wrap(r.Help) + wrap(r.Remedy))
+	}
+	list(t, "smtp-gatectl.8", ".Bl -tag -width unscanned -compact\n", kinds.String())
+	list(t, "smtp-gatectl.8", ".Bl -tag -width message_id -compact\n", fields.String())
+	list(t, "smtp-gated.8", ".Bl -tag -width connections\n", rules.String())
 	for _, c := range site.Capabilities {
 		capabilities.WriteString(".It Dv " + c.Name + "\n" + wrap(sentence("to "+c.For)) + wrap(sentence(c.When)))
 	}
