@@ -250,8 +250,9 @@ type SessionConfig struct {
 	DNSBL          bool
 	SPF            SPFAddress
 	SPFLogOnly     bool
-	SPFFixedIP     netip.Addr // of SPFFixed; invalid: none
-	EnforceHelo    string     // a regular expression, like the next five; empty: none
+	Monitor        PolicyRuleSet // rules that are judged and told of, and nothing follows
+	SPFFixedIP     netip.Addr    // of SPFFixed; invalid: none
+	EnforceHelo    string        // a regular expression, like the next five; empty: none
 	RejectHelo     string
 	EnforceMail    string
 	RejectMail     string
@@ -368,6 +369,7 @@ type LockdConfig struct {
 	Version        string
 	CompileDate    string
 
+	Monitored   PolicyRuleSet // rules of admission that are judged and told of, and nothing follows
 	HistoryMax  int           // records in the history's file, 0: there is none
 	HistoryKeep time.Duration // how long they are shown
 	HashSenders bool          // the history has senders as their hash

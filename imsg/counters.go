@@ -34,6 +34,18 @@ const (
 	CountServerBytes
 	CountUnscanned // passed without a look because ignore_errors says so
 	CountScanFailed
+	CountWouldEarlyTalk // those of policy.monitor, in the order of PolicyRule
+	CountWouldDNSBL
+	CountWouldSPF
+	CountWouldRegex
+	CountWouldSpam
+	CountWouldVirus
+	CountWouldRate
+	CountWouldMaxHost
+	CountWouldMaxIdent
+	CountWouldLocked
+	CountWouldSize
+	CountWouldAuth
 	Counters // how many there are
 )
 
@@ -48,10 +60,14 @@ const (
 	CountedLogin   CounterGroup = "login"
 	CountedTrouble CounterGroup = "trouble"
 	CountedOctets  CounterGroup = "octets"
+	CountedWould   CounterGroup = "would"
 )
 
+// CountWould is the counter of what a rule of policy.monitor would have refused.
+func CountWould(r PolicyRule) Counter { return CountWouldEarlyTalk + Counter(r-RuleEarlyTalk) }
+
 // CounterGroups lists them.
-var CounterGroups = []CounterGroup{CountedSeen, CountedFound, CountedRefused, CountedLogin, CountedTrouble, CountedOctets}
+var CounterGroups = []CounterGroup{CountedSeen, CountedFound, CountedRefused, CountedLogin, CountedTrouble, CountedOctets, CountedWould}
 
 // CounterRow is all there is to say of a counter.
 type CounterRow struct {
@@ -91,6 +107,25 @@ var CounterTable = [Counters]CounterRow{
 	CountServerBytes:     {"server_bytes", "Octets from servers.", CountedOctets, "from servers", "", `smtp_gated_bytes_total{direction="from_server"}`},
 	CountUnscanned:       {"unscanned", "Messages passed without a look because ignore_errors says so.", CountedTrouble, "unscanned", "", "smtp_gated_messages_unscanned_total"},
 	CountScanFailed:      {"scan_failed", "Scans that came to no verdict.", CountedTrouble, "scans failed", "", "smtp_gated_scan_errors_total"},
+
+	CountWouldEarlyTalk: wouldRow(RuleEarlyTalk),
+	CountWouldDNSBL:     wouldRow(RuleDNSBL),
+	CountWouldSPF:       wouldRow(RuleSPF),
+	CountWouldRegex:     wouldRow(RuleRegex),
+	CountWouldSpam:      wouldRow(RuleSpam),
+	CountWouldVirus:     wouldRow(RuleVirus),
+	CountWouldRate:      wouldRow(RuleRate),
+	CountWouldMaxHost:   wouldRow(RuleMaxHost),
+	CountWouldMaxIdent:  wouldRow(RuleMaxIdent),
+	CountWouldLocked:    wouldRow(RuleLocked),
+	CountWouldSize:      wouldRow(RuleSize),
+	CountWouldAuth:      wouldRow(RuleAuth),
+}
+
+// wouldRow is the row of a rule of policy.monitor.
+func wouldRow(r PolicyRule) CounterRow {
+	name := r.String()
+	return CounterRow{"would_" + name, "What the rule " + name + " of policy.monitor would have refused.", CountedWould, name, "", `smtp_gated_would_total{rule="` + name + `"}`}
 }
 
 // String is the counter's name in JSON.

@@ -26,7 +26,9 @@ func (e Engine) known() bool  { return int(e) < len(EngineKinds) }
 func (r Roles) known() bool   { return r < RoleSpam<<1 }
 func (o Outcome) known() bool { return o <= TimedOut }
 
-func (k EventKind) known() bool  { return k < EventKinds }
+func (k EventKind) known() bool     { return k < EventKinds }
+func (s PolicyRuleSet) known() bool { return s < 1<<(RuleAuth+1) }
+
 func (r PolicyRule) known() bool { return r < PolicyRules }
 func (f FindingID) known() bool  { return f < FindingIDs }
 func (h Health) known() bool     { return h <= Down }

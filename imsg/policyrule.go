@@ -40,6 +40,15 @@ const (
 	PolicyRules // how many there are, and one
 )
 
+// PolicyRuleSet is a set of rules that policy.monitor may name.
+type PolicyRuleSet uint16
+
+// Has tells whether r is in the set.
+func (s PolicyRuleSet) Has(r PolicyRule) bool { return s&(1<<r) != 0 }
+
+// With is the set and r.
+func (s PolicyRuleSet) With(r PolicyRule) PolicyRuleSet { return s | 1<<r }
+
 // PolicyRuleRow is all there is to say of a rule.
 type PolicyRuleRow struct {
 	Name    string

@@ -40,10 +40,11 @@ const (
 type Admission struct {
 	Number   uint64 `rule:"1..1e18"` // of the session, given to refused ones too
 	Refusal  Refusal
-	Sessions int     `rule:"0.."`    // live in the family, this one included
-	Same     int     `rule:"0.."`    // live of this client, or of this client and ident, this one included
-	Load     float64 `rule:"0..1e6"` // load average of the last minute
-	Uses     RateSet // counters the client has a quota of: their uses are asked for
+	Sessions int           `rule:"0.."`    // live in the family, this one included
+	Same     int           `rule:"0.."`    // live of this client, or of this client and ident, this one included
+	Load     float64       `rule:"0..1e6"` // load average of the last minute
+	Uses     RateSet       // counters the client has a quota of: their uses are asked for
+	Would    PolicyRuleSet // rules of policy.monitor that would have refused it
 }
 
 func admissionBack(a *Admission) *Leave {

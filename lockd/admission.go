@@ -40,7 +40,7 @@ func (srv *server) enter(w *worker, r admission, m *imsg.Enter) {
 		srv.observe(imsg.FindingLimit, imsg.ObjectMaxConnections, "clients are turned away")
 	case a.Refusal == imsg.RefusedLoad:
 		srv.observe(imsg.FindingLimit, imsg.ObjectMaxLoad, "clients are turned away")
-	case a.Refusal == imsg.RefusedHost:
+	case a.Refusal == imsg.RefusedHost && !srv.monitored(a, imsg.RuleMaxHost):
 		srv.offend(s, maxHost(s), r.Late, func(imsg.Errno) {})
 	case a.Refusal == imsg.Admitted:
 		srv.live.add(s)
@@ -51,6 +51,16 @@ func (srv *server) enter(w *worker, r admission, m *imsg.Enter) {
 		}
 	}
 	r.Answer(a)
+}
+
+// monitored tells whether a refusal by this rule is one that policy.monitor only looks for.
+// It is an admission then, which says so.
+func (srv *server) monitored(a *imsg.Admission, rule imsg.PolicyRule) bool {
+	if !srv.config.Monitored.Has(rule) {
+		return false
+	}
+	a.Refusal, a.Would = imsg.Admitted, a.Would.With(rule)
+	return true
 }
 
 // limit looks at the limits in the order an administrator knows them.
@@ -80,7 +90,7 @@ func (srv *server) identify(r admission, s *session, m *imsg.Ident) {
 	}
 	a := &imsg.Admission{Number: s.number, Sessions: len(srv.live.sessions), Same: srv.live.identCount(s), Load: srv.load}
 	switch limit := srv.config.MaxPerIdent; {
-	case fresh && limit > 0 && a.Same > limit:
+	case fresh && limit > 0 && a.Same > limit && !srv.monitored(a, imsg.RuleMaxIdent):
 		a.Refusal = imsg.RefusedIdent
 		srv.offend(s, maxIdents(s), r.Late, func(imsg.Errno) {})
 		srv.live.remove(s)
@@ -96,7 +106,7 @@ func (srv *server) identify(r admission, s *session, m *imsg.Ident) {
 // target is known. It answers r, or gives the place back when nobody waits for
 // the answer any more.
 func (srv *server) judge(r admission, s *session, a *imsg.Admission, lock bool) {
-	duration := srv.config.LockDuration
+	duration, lockMonitored := srv.config.LockDuration, srv.config.Monitored.Has(imsg.RuleLocked)
 	lock = lock && duration != 0
 	if !lock && (!srv.rates.On() || !s.target.IsValid()) {
 		srv.opened(s)
@@ -125,7 +135,7 @@ func (srv *server) judge(r admission, s *session, a *imsg.Admission, lock bool) 
 			}
 			locked = m == locks.Locked
 		}
-		if counts && !locked {
+		if counts && (!locked || lockMonitored) {
 			o = srv.rates.Judge(u)
 		}
 		switch {
@@ -151,14 +161,14 @@ func (srv *server) judged(r admission, s *session, a *imsg.Admission, locked boo
 	switch {
 	case s.judging != a, r.Late():
 		return false
-	case locked:
+	case locked && !srv.monitored(a, imsg.RuleLocked):
 		srv.locks.Say("LOCK:LOCKED", s.subject())
 		a.Refusal = imsg.RefusedLocked
 	default:
-		srv.rates.Log(u, o)
-		a.Refusal = o.Refusal
-		if o.Taken {
-			s.counted, a.Uses = true, o.Uses
+		a.Refusal, a.Uses = o.Refusal, o.Uses
+		s.counted = o.Taken
+		if o.Refusal != imsg.RefusedRate || !srv.monitored(a, imsg.RuleRate) {
+			srv.rates.Log(u, o)
 		}
 	}
 	s.judging = nil

@@ -37,6 +37,7 @@ func (s *session) admit() bool {
 		return false
 	}
 	s.info("ACCEPT:", "from", s.facts.Client)
+	s.tellWould(a)
 	if a.Refusal != imsg.Admitted {
 		s.refuseAdmission(a)
 		return false
@@ -46,8 +47,11 @@ func (s *session) admit() bool {
 		s.serveUnreachable(imsg.RuleLookup, s.lookupErrorText(problem))
 		return false
 	}
-	if asks && !s.locate(&a) {
-		return false
+	if asks {
+		if !s.locate(&a) {
+			return false
+		}
+		s.tellWould(a)
 	}
 	s.facts.Quotas = a.Uses
 	if w.cfg.DNSBL && w.cfg.AuthSkip&imsg.SkipDNSBL == 0 && s.refuseListed() {
@@ -76,10 +80,32 @@ func (s *session) checkTargetQuota() bool {
 		s.admissionFailed(err)
 		return false
 	}
-	if a.Refusal != imsg.Admitted {
-		s.refuseAdmission(&imsg.Admission{Refusal: a.Refusal})
+	if a.Refusal == imsg.RefusedTargets && s.monitored(imsg.RuleRate, "targets", smtp.CodeTimeout) || a.Refusal == imsg.Admitted {
+		return true
 	}
-	return a.Refusal == imsg.Admitted
+	s.refuseAdmission(&imsg.Admission{Refusal: a.Refusal})
+	return false
+}
+
+// tellWould tells of the rules that lockd only looks for.
+func (s *session) tellWould(a *imsg.Admission) {
+	for r := range imsg.PolicyRules {
+		if a.Would.Has(r) {
+			s.monitored(r, "", smtp.CodeTimeout)
+		}
+	}
+}
+
+// monitored tells whether a rule is one that policy.monitor only looks for. It is counted
+// and told of then, and nothing follows.
+func (s *session) monitored(rule imsg.PolicyRule, what string, code smtp.Code) bool {
+	if !s.w.cfg.Monitor.Has(rule) {
+		return false
+	}
+	s.w.count(imsg.CountWould(rule), 1)
+	s.info("WOULD:REFUSE", "rule", rule, "detail", what, "src", s.facts.Client.Addr(), "ident", s.facts.Ident)
+	s.Tell(imsg.Event{Kind: imsg.EventWould, Would: imsg.EventRefuse, Rule: rule, Detail: imsg.Printable(what, 255), Code: code.Number()})
+	return true
 }
 
 // askAdmission asks lockd for admission; one that is just being replaced is asked
@@ -244,6 +270,9 @@ func (s *session) refuseListed() bool {
 		return false
 	}
 	s.info("DNSBL:FOUND", "domain", l.Zone, "answer", l.Answer)
+	if s.monitored(imsg.RuleDNSBL, relay.Listing(l), smtp.CodeRejected) {
+		return false
+	}
 	s.w.count(imsg.CountRejectDNSBL, 1)
 	// Scripts count transactions from 1.
 	o := &imsg.Offence{Number: s.facts.Number, Transaction: 1, Found: imsg.FoundDNSBL, Target: s.facts.Target}

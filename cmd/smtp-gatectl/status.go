@@ -152,13 +152,18 @@ func (s *status) print(w io.Writer) error {
 	for _, g := range imsg.CounterGroups {
 		var words []string
 		for _, c := range imsg.CountersWith(func(r imsg.CounterRow) bool { return r.Group == g }) {
+			if g == imsg.CountedWould && s.Counters[c.String()] == 0 {
+				continue // there are many, and most are not looked for
+			}
 			count := fmt.Sprint(s.Counters[c.String()])
 			if g == imsg.CountedOctets {
 				count = octets(int64(min(s.Counters[c.String()], math.MaxInt64)))
 			}
 			words = append(words, count+" "+imsg.CounterTable[c].Word)
 		}
-		fmt.Fprintf(tw, "%s\t%s\n", g, strings.Join(words, ", "))
+		if len(words) > 0 {
+			fmt.Fprintf(tw, "%s\t%s\n", g, strings.Join(words, ", "))
+		}
 	}
 	if err := tw.Flush(); err != nil {
 		return err

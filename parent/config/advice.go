@@ -178,6 +178,7 @@ func (a *advisor) policy() {
 	inside := !a.Mode.Fixed() && a.Mode != imsg.ModeNone
 	a.hint(inside && a.DNSBL != nil, "dnsbl", "in mode %s clients are your own, and dial-up addresses are often listed: use it in the fixed modes, or add auth_skip dnsbl", a.Mode)
 	a.hint(inside && a.SPF == imsg.SPFIncoming && !a.SPFLogOnly, "spf", "incoming holds your clients' inner addresses against their domains, which do not know them: write outgoing, or fixed with spf_fixed_ip")
+	a.danger(a.Monitor.Has(imsg.RuleVirus), "policy_monitor", "viruses are found, told of, and let through: leave virus out as soon as you have seen enough")
 	a.hint(a.AuthSkip&imsg.SkipRegex != 0 && a.regexes(), "auth_skip", "regex switches the regular expressions for MAIL and RCPT off for everybody, logged in or not: leave it out")
 	a.hint(a.SPFLogOnly && a.SPF != imsg.SPFOff, "spf_log_only", "mail that fails SPF is logged and let through: write no to refuse it")
 

@@ -146,6 +146,8 @@ func TestAdvice(t *testing.T) {
 		{"dnsbl a.example", "hint dnsbl"},
 		{"spf incoming", "hint spf"},
 		{"spf outgoing\nspf_log_only yes", "hint spf_log_only"},
+		{"policy_monitor spam", ""},
+		{"policy_monitor virus,spam", "danger policy_monitor"},
 		{"auth_skip regex\nregex_reject_helo x", "hint auth_skip"},
 		{"ratelimit_messages 5", "hint ratelimit_expiration"},
 		{"ratelimit_expiration 5", "hint ratelimit_expiration"},

@@ -132,6 +132,7 @@ func table(c *Config) []Option {
 		{Name: "spf", Path: "policy.spf", Help: "which address is held against the sender's SPF record", value: as(&c.SPF, 0, one(spfs))},
 		{Name: "spf_log_only", Path: "policy.spf_log_only", Help: "log what SPF says but refuse nothing", value: as(&c.SPFLogOnly, false, boolean())},
 		{Name: "spf_fixed_ip", Path: "policy.spf_fixed_ip", Help: "the address of spf fixed", value: as(&c.SPFFixedIP, nowhere, address())},
+		{Name: "policy_monitor", Path: "policy.monitor", Help: "rules that are judged, counted and told of, and that refuse nobody", value: as(&c.Monitor, 0, many(monitors))},
 		{Name: "regex_enforce_helo", Path: "policy.regex.enforce_helo", Help: "HELO and EHLO must match", value: as(&c.EnforceHelo, "", regex())},
 		{Name: "regex_reject_helo", Path: "policy.regex.reject_helo", Help: "HELO and EHLO must not match", value: as(&c.RejectHelo, "", regex())},
 		{Name: "regex_enforce_mail_from", Path: "policy.regex.enforce_mail_from", Help: "the sender must match", value: as(&c.EnforceMail, "", regex())},

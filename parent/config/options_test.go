@@ -120,6 +120,7 @@ bare_newline normalize
 nul strip
 chunking scan
 smtp_reply_id yes
+policy_monitor off
 history_path /var/spool/smtp-gated/history
 history_max 0
 history_keep 604800

@@ -163,6 +163,7 @@ func (c *Config) Lockd(f Facts) *imsg.LockdConfig {
 	l.StateFile = form
 	l.Version = f.Version
 	l.CompileDate = f.CompileDate
+	l.Monitored = c.Monitor
 	l.HashSenders = c.HistoryAddresses == imsg.AddressesHash
 	l.RateGeneration = uint64(c.RateGeneration)
 	l.RateQuotas = []uint64{

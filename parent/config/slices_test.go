@@ -66,6 +66,7 @@ nul reject
 history_subject yes
 history_addresses hash
 history_max 1
+policy_monitor size,auth
 log_helo yes
 log_mail_from accepted
 log_rcpt_to accepted

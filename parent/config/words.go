@@ -273,3 +273,14 @@ var historyAddresses = []word[imsg.HistoryAddresses]{
 	{name: "hash", value: imsg.AddressesHash},
 	{name: "off", value: imsg.AddressesOff},
 }
+
+// monitors are the rules that may be looked for without anything following.
+var monitors = func() (all []word[imsg.PolicyRuleSet]) {
+	all = append(all, word[imsg.PolicyRuleSet]{name: "off"})
+	for r, row := range imsg.PolicyRuleTable {
+		if row.Monitor {
+			all = append(all, word[imsg.PolicyRuleSet]{name: row.Name, value: imsg.PolicyRuleSet(0).With(imsg.PolicyRule(r))})
+		}
+	}
+	return all
+}()

@@ -13,7 +13,9 @@ type client struct {
 	*shared
 	lines smtp.LineScanner
 	spoke bool // the client has begun, and not with TLS
-	helo  string
+
+	earlyTold bool // it was told that it talks early, which nothing follows
+	helo      string
 
 	plan     []step     // what is to be done before the next octet is read
 	waits    imsg.State // what the first of it waits for

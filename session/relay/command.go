@@ -88,7 +88,7 @@ func (c *client) readLine(in []byte) (n int, ok bool) {
 		return n, n > 0
 	case c.taken:
 		c.answerLine(line, status)
-	case c.Config.EarlyTalk && !c.greeted:
+	case c.Config.EarlyTalk && !c.greeted && !c.earlyMonitored():
 		c.refuseEarlyTalk(line, status)
 	case status == smtp.LineBare:
 		c.command = command{open: true} // a takeover that comes before answers it
@@ -192,10 +192,15 @@ func (c *client) checkParameters() (done bool) {
 // checkSize refuses a message whose sender says that it is larger than size_limit.
 func (c *client) checkSize() (done bool) {
 	_, params := smtp.Address(c.command.Arg)
-	if size, ok := smtp.ParseSize(params); ok && c.Config.SizeLimit > 0 && size > c.Config.SizeLimit {
+	if size, ok := smtp.ParseSize(params); ok && c.Config.SizeLimit > 0 && size > c.Config.SizeLimit && !c.monitored(c.tooLarge()) {
 		c.refuse(imsg.RuleSize, smtp.CodeSize, c.text(imsg.MsgSizeLimit))
 	}
 	return true
+}
+
+// tooLarge is what becomes of a message over size_limit.
+func (c *client) tooLarge() refusal {
+	return refusal{rule: imsg.RuleSize, code: smtp.CodeSize, text: c.text(imsg.MsgSizeLimit)}
 }
 
 // mayStart refuses a message that auth_require does not allow yet.
@@ -212,6 +217,9 @@ func (c *client) mayStart() (done bool) {
 		if c.auth&imsg.AuthSupported == 0 {
 			return true
 		}
+	}
+	if c.monitored(refusal{rule: imsg.RuleAuth, code: smtp.CodeAuthRequired, text: c.text(imsg.MsgAuthRequired)}) {
+		return true
 	}
 	c.world.Count(imsg.CountNoAuth, 1)
 	c.info("DATA:AUTH_REQUIRED")
@@ -304,10 +312,20 @@ func (c *client) refuseAndTakeOver(rule imsg.PolicyRule, code smtp.Code, text st
 	c.do((*client).repliesIn, (*client).dropServer, (*client).takeOver)
 }
 
+// offenceCounters count those refused so.
+var offenceCounters = map[imsg.PolicyRule]imsg.Counter{imsg.RuleRegex: imsg.CountRegex, imsg.RuleDNSBL: imsg.CountRejectDNSBL}
+
 // refuseOffender refuses a command in its turn, reports the client and takes over. The
 // takeover repeats the text without its detail.
 func (c *client) refuseOffender(rule imsg.PolicyRule, what string, found imsg.Found, text imsg.Text, detail string) {
-	c.refusal = refusal{rule: rule, detail: what, code: smtp.CodeRefused, text: c.text(text) + detail, reason: c.text(text), found: found}
+	r := refusal{rule: rule, detail: what, code: smtp.CodeRefused, text: c.text(text) + detail, reason: c.text(text), found: found}
+	if c.monitored(r) {
+		return
+	}
+	if counter, ok := offenceCounters[rule]; ok {
+		c.world.Count(counter, 1)
+	}
+	c.refusal = r
 	c.do((*client).repliesIn, (*client).report, (*client).dropServer, (*client).takeOver)
 }
 

@@ -79,6 +79,9 @@ func drawConfig(r *rand.Rand, calm bool) *imsg.SessionConfig {
 		BareNewline: imsg.BareNewline(r.IntN(3)), RejectNUL: some(4), ScanChunks: !some(4),
 		LogHelo: some(2), LogMailFrom: imsg.LogAddress(r.IntN(8)), LogRcptTo: imsg.LogAddress(r.IntN(8)), EmailLength: 64,
 	}
+	if some(4) {
+		c.Monitor = imsg.PolicyRuleSet(r.UintN(1 << (imsg.RuleAuth + 1)))
+	}
 	c.ReplyID, c.MessageID, c.Subject = some(2), some(2), some(2)
 	for i := range imsg.Texts {
 		c.Texts = append(c.Texts, fmt.Sprintf("text %d", i))
@@ -157,7 +160,7 @@ func (d *drive) answerOne() int {
 		v, err := d.verdict(a.scan)
 		a.scan.answered(v, err, d.locked)
 		o, _ := a.scan.outcome(imsg.RoleVirus)
-		d.caught = o == imsg.Caught && a.scan.message.Roles&imsg.RoleVirus != 0 && d.relay.client.question == a.question
+		d.caught = o == imsg.Caught && !d.facts.Config.Monitor.Has(imsg.RuleVirus) && a.scan.message.Roles&imsg.RoleVirus != 0 && d.relay.client.question == a.question
 		if err != nil {
 			d.relay.Answer(a.question, nil, err, took)
 		} else {

@@ -111,6 +111,9 @@ func (c *client) decided() (done bool) {
 	for _, n := range d.Counts {
 		c.world.Count(n, 1)
 	}
+	for i := range d.Would {
+		c.monitored(c.refusalFor(&d.Would[i]))
+	}
 	switch {
 	case d.Action == verdict.Pass && c.over():
 		c.do()
@@ -127,19 +130,22 @@ func (c *client) decided() (done bool) {
 
 // caught refuses a message with a virus, or spam.
 func (c *client) caught(d *verdict.Decision) {
-	f := d.Points[len(d.Points)-1].Finding
-	r := refusal{rule: imsg.RuleSpam, code: smtp.CodeRefused, text: c.text(d.Text), found: d.Found, spool: c.message().kept}
-	if d.Found == imsg.FoundVirus {
-		r.rule = imsg.RuleVirus
-		r.name = c.virusName(f)
-		r.text += " (" + r.name + ")"
-		c.takeover.infected = true
-	} else {
-		r.score = f.Score
-		r.text += " [" + formatScore(f.Score) + "]"
-	}
+	p := &d.Points[len(d.Points)-1]
+	r := c.refusalFor(p)
+	r.found, r.spool = d.Found, c.message().kept
+	c.takeover.infected = p.Role == imsg.RoleVirus
 	c.refusal = r
 	c.do((*client).report, (*client).refuseCaught)
+}
+
+// refusalFor is the refusal of a message in which something was caught.
+func (c *client) refusalFor(p *verdict.Point) refusal {
+	if p.Role == imsg.RoleVirus {
+		name := c.virusName(p.Finding)
+		return refusal{rule: imsg.RuleVirus, code: smtp.CodeRefused, text: c.text(imsg.MsgVirusFound) + " (" + name + ")", name: name}
+	}
+	score := p.Finding.Score
+	return refusal{rule: imsg.RuleSpam, code: smtp.CodeRefused, text: c.text(imsg.MsgSpamFound) + " [" + formatScore(score) + "]", score: score}
 }
 
 // problem is what kept the scanners from a verdict.
@@ -157,7 +163,7 @@ func (c *client) refuseCaught() (done bool) {
 
 // lateLook refuses the message of a client that got locked while it was on its way.
 func (c *client) lateLook() (done bool) {
-	if c.locked {
+	if c.locked && !c.monitored(refusal{rule: imsg.RuleLocked, code: smtp.CodeLateLock, text: c.text(imsg.MsgVirusLocked)}) {
 		c.world.Count(imsg.CountRejectLock, 1)
 		c.info("LOCK:LOCKED", "src", c.Client.Addr(), "ident", c.Ident)
 		c.refuseSession(imsg.RuleLocked, smtp.CodeLateLock, c.text(imsg.MsgVirusLocked))

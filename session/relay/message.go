@@ -16,6 +16,7 @@ type message struct {
 	open        bool   // its text has begun, and its end has not been read yet
 	headerSent  bool   // it is known how the message begins, and what of ours stands before it has gone out
 	chunked     bool   // it comes by BDAT
+	largeTold   bool   // it is over size_limit, which was told, and nothing follows
 	refused     bool   // the server refused a chunk of it
 	answered    bool   // and that was the answer to the client's last chunk
 	spool       bool   // the text goes to the spool
@@ -133,7 +134,7 @@ func (c *client) readText(in []byte) (n int, ok bool) {
 		m.size += int64(len(wire) - before)
 	}
 	switch limit := c.Config.SizeLimit; {
-	case limit > 0 && m.size > limit:
+	case limit > 0 && m.size > limit && !c.sizeMonitored():
 		c.info("message over size_limit", "size", m.size, "src", c.Client.Addr(), "ident", c.Ident)
 		c.refuseMessage(refusal{rule: imsg.RuleSize, code: smtp.CodeSize, text: c.text(imsg.MsgSizeLimit)})
 	case ev == smtp.BodyEnd:
@@ -142,6 +143,21 @@ func (c *client) readText(in []byte) (n int, ok bool) {
 		c.refuseSession(imsg.RuleProtocol, smtp.CodeRejected, c.text(imsg.MsgProtoError))
 	}
 	return n, true
+}
+
+// sizeMonitored tells whether a message over size_limit is only looked for: once.
+func (c *client) sizeMonitored() bool {
+	m := c.message()
+	if m != nil && m.largeTold {
+		return true
+	}
+	if !c.monitored(c.tooLarge()) {
+		return false
+	}
+	if m != nil {
+		m.largeTold = true
+	}
+	return true
 }
 
 // dropNeedless drops the spool once no engine would look any more.

@@ -112,7 +112,6 @@ func (c *client) checkAddress(p pair, name string, how imsg.LogAddress, found im
 }
 
 func (c *client) refuseMatch(what string, found imsg.Found, text imsg.Text) {
-	c.world.Count(imsg.CountRegex, 1)
 	c.refuseOffender(imsg.RuleRegex, what, found, text, "")
 }
 
@@ -136,7 +135,6 @@ func (c *client) checkListed() (done bool) {
 		c.warn("DNSBL:FAILED", "src", c.Client.Addr(), "error", err)
 	case l.Zone != "":
 		c.info("DNSBL:FOUND", "domain", l.Zone, "answer", l.Answer)
-		c.world.Count(imsg.CountRejectDNSBL, 1)
 		c.refuseOffender(imsg.RuleDNSBL, Listing(l), imsg.FoundDNSBL, imsg.MsgDNSDBReject, ListedDetail(l))
 	}
 	return true

@@ -61,7 +61,10 @@ func (c *client) useQuota(rate imsg.Rate, n uint64, code smtp.Code) (d *denial, 
 	if q == nil {
 		return nil, false
 	}
-	return c.denied(q, rate, code), true
+	if d = c.denied(q, rate, code); d != nil && c.monitored(d.refusal()) {
+		d = nil
+	}
+	return d, true
 }
 
 func (c *client) useRecipient() (done bool) {

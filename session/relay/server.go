@@ -52,6 +52,9 @@ func (s *server) begin() {
 		SizeLimit:  cfg.SizeLimit,
 		Added:      s.longestHeader(),
 	}
+	if cfg.Monitor.Has(imsg.RuleSize) { // who heard of the limit would not try
+		s.offer.SizeLimit = 0
+	}
 	if cfg.Mode == imsg.ModeFixedXclient {
 		s.introducing, s.answers, s.intro = true, toUs, new(introduction)
 		return
@@ -229,7 +232,7 @@ func (s *server) answered() {
 	}
 	e := s.queue.at(0)
 	rate, found, _ := rejectQuota(e.kind, r.Code)
-	if d := s.denied(q, rate, smtp.CodeRefused); d != nil {
+	if d := s.denied(q, rate, smtp.CodeRefused); d != nil && !s.lookedFor(d.refusal(), imsg.Event{}) {
 		s.record(e, r.Code)
 		s.rejection = &rejection{denial: *d, found: found}
 		return

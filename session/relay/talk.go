@@ -26,6 +26,18 @@ func (c *client) refuseEarlyTalk(line []byte, status smtp.LineStatus) {
 	c.do((*client).report, (*client).owedReplies, (*client).closeRefused)
 }
 
+// earlyMonitored tells whether early talk is only looked for: once of a client.
+func (c *client) earlyMonitored() bool {
+	if !c.Config.Monitor.Has(imsg.RuleEarlyTalk) {
+		return false
+	}
+	if !c.earlyTold {
+		c.earlyTold = true
+		c.monitored(refusal{rule: imsg.RuleEarlyTalk, code: smtp.CodeRejected, text: c.text(imsg.MsgEarlytalker)})
+	}
+	return true
+}
+
 // refuseTLS ends a client that speaks TLS at once: a setting of a user's program,
 // and no event.
 func (c *client) refuseTLS() {

@@ -110,6 +110,24 @@ func (c *client) tellUnscanned(role imsg.Roles, why string) {
 	c.world.Tell(e)
 }
 
+// monitored tells whether a refusal is one that policy.monitor only looks for. It is
+// counted and told of then, and nothing follows.
+func (c *client) monitored(r refusal) bool { return c.lookedFor(r, c.about()) }
+
+func (s *shared) lookedFor(r refusal, e imsg.Event) bool {
+	if !s.Config.Monitor.Has(r.rule) {
+		return false
+	}
+	s.world.Count(imsg.CountWould(r.rule), 1)
+	s.info("WOULD:REFUSE", "rule", r.rule, "detail", r.detail, "src", s.Client.Addr(), "ident", s.Ident)
+	e.Kind, e.Would = imsg.EventWould, refusalKind(r.rule, r.code)
+	e.Rule, e.Detail = r.rule, imsg.Printable(r.detail, 255)
+	e.Code, e.Text = r.code.Number(), imsg.Printable(r.text, 512)
+	e.Virus, e.Score, e.Scored = imsg.Printable(r.name, maxVirus), r.score, r.rule == imsg.RuleSpam
+	s.world.Tell(e)
+	return true
+}
+
 // refusalKind is the kind of event that a refusal is. Early talk and TLS come in place of
 // a greeting, as far as the client is concerned.
 func refusalKind(rule imsg.PolicyRule, code smtp.Code) imsg.EventKind {

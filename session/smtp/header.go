@@ -14,7 +14,7 @@ const (
 	FieldSubject
 )
 
-var fieldNames = [...]string{"message-id:", "subject:"}
+var fieldNames = [...]string{0: "message-id:", 1: "subject:"}
 
 // FieldLimit is how much of a field is kept, in octets.
 const FieldLimit = 998

@@ -52,6 +52,7 @@ type Decision struct {
 	Points  []Point        // in the order in which they are told
 	Keep    bool           // the spool file stays
 	Counts  []imsg.Counter // one more of each
+	Would   []Point        // what was caught and is only looked for
 }
 
 // Lost decides on a message that should have been scanned, and is in no spool.
@@ -84,6 +85,10 @@ func (d *Decision) virus(cfg *imsg.SessionConfig, f *imsg.Finding) {
 	case imsg.Clean:
 	case imsg.Caught:
 		p.Caught = true
+		if cfg.Monitor.Has(imsg.RuleVirus) {
+			d.Would = append(d.Would, p)
+			break
+		}
 		d.Action, d.Text, d.Found = Refuse, imsg.MsgVirusFound, imsg.FoundVirus
 		d.count(cfg, imsg.LeaveVirus, imsg.CountViruses)
 	default:
@@ -106,6 +111,9 @@ func (d *Decision) spam(cfg *imsg.SessionConfig, f *imsg.Finding) {
 	case f.Outcome != imsg.Clean:
 		p.Failed = true
 		d.count(cfg, imsg.LeaveError, imsg.CountScanFailed)
+	case f.Score >= cfg.SpamThreshold && cfg.SpamRefuse && cfg.Monitor.Has(imsg.RuleSpam):
+		p.Caught = true
+		d.Would = append(d.Would, p)
 	case f.Score >= cfg.SpamThreshold:
 		p.Caught = true
 		d.count(cfg, imsg.LeaveSpam, imsg.CountSpams)
