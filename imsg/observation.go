@@ -154,14 +154,17 @@ const (
 )
 
 // Observation is what a room has seen of one thing since it last told: how often it went
-// well, how often not, and how often not since it last did. One that went well and has no
-// object is about all objects of its finding.
+// well, how often not, how often not since it last did, and when either was last: what two
+// rooms have seen comes in any order. One that went well and has no object is about all
+// objects of its finding. Times are Unix nanoseconds, 0 for never.
 type Observation struct {
 	Finding FindingID `rule:"1.."`
 	Object  string    `rule:"..255 printable"` // a server, an engine, a cause
 	Good    uint64    `rule:"..MaxReport"`
 	Bad     uint64    `rule:"..MaxReport"`
-	Row     uint64    `rule:"..MaxReport"`     // of Bad, those behind the last good one
+	Row     uint64    `rule:"..MaxReport"` // of Bad, those behind the last good one
+	Went    int64     `rule:"0.."`         // well
+	Failed  int64     `rule:"0.."`
 	Text    string    `rule:"..200 printable"` // of the last bad one
 }
 

@@ -28,13 +28,14 @@ func newBoard() *findings.Board {
 // observe notes that something of the room's own went well, or why not. problem is empty
 // if it did. It may be called with or without the room's lock.
 func (srv *server) observe(f imsg.FindingID, object, problem string) {
+	now := srv.env.now()
 	o := &imsg.Observation{Finding: f, Object: object, Text: imsg.Printable(problem, 200)}
 	if problem == "" {
-		o.Good = 1
+		o.Good, o.Went = 1, now.UnixNano()
 	} else {
-		o.Bad, o.Row = 1, 1
+		o.Bad, o.Row, o.Failed = 1, 1, now.UnixNano()
 	}
-	srv.announceFindings(srv.board.Note(o, srv.env.now()))
+	srv.announceFindings(srv.board.Note(o, now))
 }
 
 // observed takes what a worker has seen, as far as it is a worker's to see and about
@@ -46,7 +47,7 @@ func (srv *server) observed(m *imsg.Observed) {
 		if !imsg.FindingTable[o.Finding].From.Has(imsg.Session) {
 			continue
 		}
-		if o.Bad == 0 || findings.Concerns(o.Finding, o.Object, &srv.config) {
+		if o.Bad == 0 && o.Object == "" || findings.Concerns(o.Finding, o.Object, &srv.config) {
 			srv.announceFindings(srv.board.Note(o, now))
 		}
 	}

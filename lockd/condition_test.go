@@ -32,12 +32,13 @@ func TestCondition(t *testing.T) {
 	see(imsg.Observation{Finding: imsg.FindingLock, Object: imsg.ObjectLook, Bad: 1, Row: 1})
 	see(imsg.Observation{Finding: imsg.FindingSpool, Object: "/elsewhere", Bad: 1, Row: 1})
 	see(imsg.Observation{Finding: imsg.FindingDNS, Object: "anything", Bad: 1, Row: 1})
-	see(imsg.Observation{Finding: imsg.FindingSpool, Object: "/spool", Bad: 2, Row: 2, Text: "no space"})
+	see(imsg.Observation{Finding: imsg.FindingSpool, Object: "/spool", Bad: 2, Row: 2, Failed: h.clock.now().UnixNano(), Text: "no space"})
 	condition(imsg.Condition{Health: imsg.Down, Worst: "spool-trouble /spool"})
 	if health, all := status(); health != imsg.Down || len(all) != 1 || all[0].Count != 2 || all[0].Text != "no space" {
 		t.Fatalf("%v, %+v", health, all)
 	}
-	see(imsg.Observation{Finding: imsg.FindingSpool, Object: "/spool", Good: 1})
+	h.clock.move(time.Millisecond) // no two things happen at once
+	see(imsg.Observation{Finding: imsg.FindingSpool, Object: "/spool", Good: 1, Went: h.clock.now().UnixNano()})
 	condition(imsg.Condition{Health: imsg.Degraded, Worst: "spool-trouble /spool"})
 
 	now := h.clock.now()

@@ -5,8 +5,6 @@
 package session
 
 import (
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -94,23 +92,16 @@ func (r *reports) observe(finding imsg.FindingID, object, problem string) {
 	}
 	if problem == "" {
 		o.Good++
-		o.Row = 0
-		if object == "" { // it is about all of them
-			for other := range r.seen {
-				if other.finding == finding {
-					r.seen[other].Row = 0
-				}
-			}
-		}
+		o.Row, o.Went = 0, time.Now().UnixNano()
 		return
 	}
 	o.Bad++
 	o.Row++
+	o.Failed = time.Now().UnixNano()
 	o.Text = imsg.Printable(problem, 200)
 }
 
 // tellObserved tells what was seen since the last time. What lockd does not take is kept.
-// What is about all objects comes first: what each says then is newer.
 func (r *reports) tellObserved() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -121,7 +112,6 @@ func (r *reports) tellObserved() {
 	for _, o := range r.seen {
 		m.Observations = append(m.Observations, *o)
 	}
-	slices.SortFunc(m.Observations, func(x, y imsg.Observation) int { return strings.Compare(x.Object, y.Object) })
 	if r.send(m) == nil {
 		clear(r.seen)
 	}

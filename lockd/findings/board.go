@@ -31,10 +31,11 @@ type key struct {
 	object  string
 }
 
-// state is what is known of one thing. It is there from the first failure on.
+// state is what is known of one thing.
 type state struct {
 	imsg.StatusFinding
 	row   uint64 // failures since the last success
+	went  int64  // well, when last
 	begun bool
 }
 
@@ -45,6 +46,7 @@ type Board struct {
 
 	mu     sync.Mutex
 	states map[key]*state
+	went   [imsg.FindingIDs]int64 // when all objects of a finding went well
 }
 
 // New returns a board on which findings end after quiet, which is Quiet but for tests.
@@ -52,36 +54,47 @@ func New(quiet time.Duration) *Board {
 	return &Board{quiet: quiet, states: make(map[key]*state)}
 }
 
-// Note takes an observation, and returns what has begun by it.
+// Note takes an observation, and returns what has begun by it. What two rooms have seen in
+// one second may come in any order: the times in it tell.
 func (b *Board) Note(o *imsg.Observation, now time.Time) []Change {
 	if o.Finding == 0 || o.Finding >= imsg.FindingIDs {
 		return nil
 	}
+	went, failed := min(o.Went, now.UnixNano()), min(o.Failed, now.UnixNano())
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if o.Bad == 0 {
-		if o.Good > 0 {
-			b.succeed(o.Finding, o.Object)
-		}
+	if o.Bad == 0 && o.Object == "" {
+		b.went[o.Finding] = max(b.went[o.Finding], went)
 		return nil
 	}
 	s := b.state(o.Finding, o.Object)
 	if s == nil {
 		return nil
 	}
-	if o.Good > 0 {
-		s.row = 0 // how many there were in a row before is not told
+	s.went = max(s.went, went)
+	if b.settle(s); o.Bad == 0 {
+		return nil
 	}
 	if s.row == 0 && !s.begun {
-		s.Since, s.Count = now.UnixNano(), 0
+		s.Since, s.Count = failed, 0
 	}
 	s.row += o.Row
 	s.Count += o.Bad
-	s.Last, s.Text, s.Good = now.UnixNano(), o.Text, o.Row == 0
+	if failed >= s.Last {
+		s.Last, s.Text = failed, o.Text
+	}
+	b.settle(s)
 	if row := imsg.FindingTable[o.Finding].Row; s.row < row && row > 1 {
 		return nil
 	}
 	return s.begin()
+}
+
+// settle finds out whether s went well since it last failed.
+func (b *Board) settle(s *state) {
+	if s.Good = max(s.went, b.went[s.Finding]) > s.Last; s.Good {
+		s.row = 0
+	}
 }
 
 // begin makes a finding of s, if it is none yet.
@@ -101,20 +114,21 @@ func (b *Board) Tell(t *imsg.Trouble, now time.Time) []Change {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	s := b.states[key{t.Finding, t.Object}]
-	switch {
-	case s == nil && t.Good && now.Sub(time.Unix(0, t.Last)) >= b.quiet:
+	if (s == nil || !s.begun) && t.Good && now.Sub(time.Unix(0, t.Last)) >= b.quiet {
 		return nil // it is over
-	case s == nil:
-		if s = b.state(t.Finding, t.Object); s == nil {
-			return nil
-		}
 	}
-	s.Since, s.Last, s.Count, s.Text, s.Good = t.Since, t.Last, t.Count, t.Text, t.Good
+	if s = b.state(t.Finding, t.Object); s == nil {
+		return nil
+	}
+	s.Since, s.Last, s.Count, s.Text, s.went = t.Since, t.Last, t.Count, t.Text, 0
+	if t.Good {
+		s.went = t.Last + 1
+	}
+	b.settle(s)
 	return s.begin()
 }
 
-// state returns the state of a thing that has just gone wrong, nil if there are too many
-// of its kind.
+// state returns the state of a thing, nil if there are too many of its kind.
 func (b *Board) state(f imsg.FindingID, object string) *state {
 	k := key{f, object}
 	if s := b.states[k]; s != nil {
@@ -134,30 +148,25 @@ func (b *Board) state(f imsg.FindingID, object string) *state {
 	return s
 }
 
-// succeed notes that something went well: an object, or all of a finding without one.
-func (b *Board) succeed(f imsg.FindingID, object string) {
-	for k, s := range b.states {
-		if k.finding == f && (k.object == object || object == "") {
-			s.Good, s.row = true, 0
-			if !s.begun {
-				delete(b.states, k)
-			}
-		}
-	}
-}
-
 // Sweep returns what has ended by now: what went well since, and has not gone wrong for
 // the time of quiet; and what is not there any more, as keep says. It is called again and
 // again, at least once a second.
 func (b *Board) Sweep(now time.Time, keep func(f imsg.FindingID, object string) bool) (ended []Change) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	at := now.UnixNano() // a clock that was set back must not keep a finding until then
+	for f := range b.went {
+		b.went[f] = min(b.went[f], at)
+	}
 	for k, s := range b.states {
-		if keep(k.finding, k.object) && !(s.Good && now.Sub(time.Unix(0, s.Last)) >= b.quiet) {
-			continue
+		s.went, s.Last = min(s.went, at), min(s.Last, at)
+		b.settle(s)
+		known := keep(k.finding, k.object)
+		if !known {
+			delete(b.states, k)
 		}
-		delete(b.states, k)
-		if s.begun {
+		if s.begun && (!known || s.Good && now.Sub(time.Unix(0, s.Last)) >= b.quiet) {
+			s.begun = false
 			ended = append(ended, Change{s.StatusFinding, true})
 		}
 	}
@@ -170,7 +179,7 @@ func (b *Board) List() (all []imsg.StatusFinding) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, s := range b.states {
-		if s.begun {
+		if b.settle(s); s.begun {
 			all = append(all, s.StatusFinding)
 		}
 	}

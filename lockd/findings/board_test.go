@@ -18,6 +18,22 @@ func saw(f imsg.FindingID, object string, good, bad, row uint64) *imsg.Observati
 	return &imsg.Observation{Finding: f, Object: object, Good: good, Bad: bad, Row: row, Text: "broken"}
 }
 
+// note has a board take what was seen just before now, the last of it last.
+func note(b *Board, o *imsg.Observation, now time.Time) []Change {
+	first, last := now.Add(-time.Millisecond).UnixNano(), now.UnixNano()
+	switch {
+	case o.Good > 0 && o.Bad > 0 && o.Row == 0:
+		o.Failed, o.Went = first, last
+	case o.Good > 0 && o.Bad > 0:
+		o.Went, o.Failed = first, last
+	case o.Good > 0:
+		o.Went = last
+	default:
+		o.Failed = last
+	}
+	return b.Note(o, now)
+}
+
 // TestBoard: when a finding begins and ends.
 func TestBoard(t *testing.T) {
 	type step struct {
@@ -48,6 +64,10 @@ func TestBoard(t *testing.T) {
 		"a success behind a failure of the same second": {
 			{0, saw(spool, "a", 1, 1, 0), true, false},
 			{60 * time.Second, nil, false, true},
+		},
+		"a failure behind a success of the same second": {
+			{0, saw(spool, "a", 1, 1, 1), true, false},
+			{60 * time.Second, nil, false, false},
 		},
 		"it begins again": {
 			{0, saw(spool, "a", 0, 1, 1), true, false},
@@ -96,10 +116,10 @@ func TestBoard(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b, now := New(Quiet), noon
 			for i, s := range story {
-				now = now.Add(s.after)
+				now = now.Add(s.after + 2*time.Millisecond) // no two things happen at once
 				var begun []Change
 				if s.sees != nil {
-					begun = b.Note(s.sees, now)
+					begun = note(b, s.sees, now)
 				}
 				ended := b.Sweep(now, all)
 				if (len(begun) == 1 && !begun[0].Ended) != s.begin || (len(ended) == 1 && ended[0].Ended) != s.end {
@@ -113,13 +133,13 @@ func TestBoard(t *testing.T) {
 // TestWhatIsToldOfAFinding: since its first failure, how often, and what was last.
 func TestWhatIsToldOfAFinding(t *testing.T) {
 	b := New(Quiet)
-	b.Note(&imsg.Observation{Finding: imsg.FindingServer, Object: "a", Bad: 2, Row: 2, Text: "refused"}, noon)
+	note(b, &imsg.Observation{Finding: imsg.FindingServer, Object: "a", Bad: 2, Row: 2, Text: "refused"}, noon)
 	if got := b.List(); len(got) != 0 {
 		t.Errorf("two failures are %v", got)
 	}
-	b.Note(&imsg.Observation{Finding: imsg.FindingServer, Object: "a", Bad: 4, Row: 4, Text: "timed out"}, noon.Add(time.Second))
-	b.Note(saw(imsg.FindingDNS, "spf", 0, 1, 1), noon.Add(2*time.Second))
-	b.Note(saw(imsg.FindingDNS, "dnsbl", 0, 1, 1), noon.Add(3*time.Second))
+	note(b, &imsg.Observation{Finding: imsg.FindingServer, Object: "a", Bad: 4, Row: 4, Text: "timed out"}, noon.Add(time.Second))
+	note(b, saw(imsg.FindingDNS, "spf", 0, 1, 1), noon.Add(2*time.Second))
+	note(b, saw(imsg.FindingDNS, "dnsbl", 0, 1, 1), noon.Add(3*time.Second))
 	got := b.List()
 	want := imsg.StatusFinding{
 		Finding: imsg.FindingServer, Object: "a", Since: noon.UnixNano(), Last: noon.Add(time.Second).UnixNano(), Count: 6, Text: "timed out",
@@ -127,9 +147,50 @@ func TestWhatIsToldOfAFinding(t *testing.T) {
 	if len(got) != 3 || got[0] != want || got[1].Object != "dnsbl" || got[2].Object != "spf" {
 		t.Errorf("got %+v", got)
 	}
-	b.Note(saw(imsg.FindingServer, "a", 1, 0, 0), noon.Add(time.Hour))
+	note(b, saw(imsg.FindingServer, "a", 1, 0, 0), noon.Add(time.Hour))
 	if got := b.List(); !got[0].Good || got[0].Count != 6 {
 		t.Errorf("after a success: %+v", got[0])
+	}
+}
+
+// TestOrder: two workers tell of one second, and what came first may be told last.
+func TestOrder(t *testing.T) {
+	const f = imsg.FindingSpool
+	before, behind := noon.Add(time.Millisecond).UnixNano(), noon.Add(2*time.Millisecond).UnixNano()
+	later := noon.Add(time.Second)
+	for _, all := range []string{"a", ""} {
+		for _, test := range []struct {
+			name         string
+			went, failed int64
+			good         bool
+		}{
+			{"the success came first", before, behind, false},
+			{"the failure came first", behind, before, true},
+		} {
+			good := &imsg.Observation{Finding: f, Object: all, Good: 1, Went: test.went}
+			bad := &imsg.Observation{Finding: f, Object: "a", Bad: 1, Row: 1, Failed: test.failed}
+			for _, told := range [][]*imsg.Observation{{good, bad}, {bad, good}} {
+				b := New(Quiet)
+				for _, o := range told {
+					b.Note(o, later)
+					b.Sweep(later, func(imsg.FindingID, string) bool { return true })
+				}
+				if got := b.List(); len(got) != 1 || got[0].Good != test.good {
+					t.Errorf("%s, of %q: %+v", test.name, all, got)
+				}
+			}
+		}
+	}
+}
+
+// TestClock: one that is set back, or a worker's that is not, keeps no finding.
+func TestClock(t *testing.T) {
+	b := New(Quiet)
+	note(b, saw(imsg.FindingSpool, "a", 0, 1, 1), noon.Add(time.Hour))
+	b.Sweep(noon, all)
+	b.Note(&imsg.Observation{Finding: imsg.FindingSpool, Object: "a", Good: 1, Went: noon.Add(time.Hour).UnixNano()}, noon.Add(time.Second))
+	if ended := b.Sweep(noon.Add(Quiet), all); len(ended) != 1 {
+		t.Errorf("%+v", b.List())
 	}
 }
 
@@ -156,9 +217,9 @@ func TestTroubles(t *testing.T) {
 // TestObsolete: what the configuration does not know any more is no finding.
 func TestObsolete(t *testing.T) {
 	b := New(Quiet)
-	b.Note(saw(imsg.FindingSpool, "/a", 0, 1, 1), noon)
-	b.Note(saw(imsg.FindingSpool, "/b", 0, 1, 1), noon)
-	b.Note(saw(imsg.FindingServer, "x", 0, 1, 1), noon)
+	note(b, saw(imsg.FindingSpool, "/a", 0, 1, 1), noon)
+	note(b, saw(imsg.FindingSpool, "/b", 0, 1, 1), noon)
+	note(b, saw(imsg.FindingServer, "x", 0, 1, 1), noon)
 	ended := b.Sweep(noon, func(_ imsg.FindingID, object string) bool { return object == "/b" })
 	if len(ended) != 1 || ended[0].Object != "/a" || len(b.states) != 1 {
 		t.Errorf("ended %v, %d are left", ended, len(b.states))
@@ -169,7 +230,7 @@ func TestObsolete(t *testing.T) {
 func TestManyObjects(t *testing.T) {
 	b := New(Quiet)
 	for i := range 10 * maxObjects {
-		b.Note(saw(imsg.FindingSpool, strconv.Itoa(i), 0, 1, 1), noon)
+		note(b, saw(imsg.FindingSpool, strconv.Itoa(i), 0, 1, 1), noon)
 		b.Tell(&imsg.Trouble{Finding: imsg.FindingHung, Object: strconv.Itoa(i), Count: 1, Last: noon.UnixNano()}, noon)
 	}
 	if len(b.states) != 2*maxObjects {
@@ -193,7 +254,7 @@ func TestBoardAgreesWithItsHistory(t *testing.T) {
 		b, now := New(Quiet), noon
 		history := map[key]*past{}
 		for range 100 {
-			now = now.Add(time.Duration(random.IntN(40)) * time.Second)
+			now = now.Add(time.Duration(random.IntN(40))*time.Second + 2*time.Millisecond)
 			k := key{[]imsg.FindingID{imsg.FindingServer, imsg.FindingSpool, imsg.FindingDNS}[random.IntN(3)], []string{"a", "b"}[random.IntN(2)]}
 			if history[k] == nil {
 				history[k] = new(past)
@@ -211,7 +272,7 @@ func TestBoardAgreesWithItsHistory(t *testing.T) {
 					p.row, p.good, p.last = p.row+1, false, now
 				}
 			}
-			begun := b.Note(o, now)
+			begun := note(b, o, now)
 			if due := !p.present && o.Bad > 0 && (p.row >= imsg.FindingTable[k.finding].Row || imsg.FindingTable[k.finding].Row == 1); due != (len(begun) == 1) {
 				t.Fatalf("seed %d: after %+v with %+v it begins: %v", seed, p, o, begun)
 			} else if due {
