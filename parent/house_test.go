@@ -531,6 +531,7 @@ func pids() []int {
 			all = append(all, n)
 		}
 	}
+	slices.Sort(all)
 	return all
 }
 

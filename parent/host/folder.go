@@ -22,6 +22,7 @@ type Folder struct {
 	Path string
 	Mode fs.FileMode            // of one that is made
 	Ours func(name string) bool // tells what may lie there
+	Lent bool                   // made once CAP_CHOWN is given up: it stays ours, and who works in it by its group
 }
 
 // systemFolders are those of hier(7) that somebody may name by mistake.
@@ -63,7 +64,7 @@ func (f Folder) Shared() string {
 func (f Folder) Make(who User) error {
 	info, err := os.Stat(f.Path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return newFolder(f.Path, f.Mode, who)
+		return f.make(who)
 	}
 	if err != nil {
 		return err
@@ -88,7 +89,8 @@ func (f Folder) Fits(info fs.FileInfo, who User) error {
 		f.Path, info.Sys().(*syscall.Stat_t).Uid, info.Mode().Perm(), who.UID, remedy)
 }
 
-func newFolder(path string, mode fs.FileMode, who User) error {
+func (f Folder) make(who User) error {
+	path, mode := f.Path, f.Mode
 	if err := MakeWay(path); err != nil {
 		return err
 	}
@@ -100,22 +102,22 @@ func newFolder(path string, mode fs.FileMode, who User) error {
 	if err := unix.Mkdirat(int(p.Folder.Fd()), p.Name, uint32(mode.Perm())); err != nil {
 		return &os.PathError{Op: "make", Path: path, Err: err}
 	}
-	f, err := p.open(unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	made, err := p.open(unix.O_RDONLY|unix.O_DIRECTORY, 0)
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	if st, err := statOf(f); err != nil || int(st.Uid) != os.Geteuid() {
+	defer made.Close()
+	if st, err := statOf(made); err != nil || int(st.Uid) != os.Geteuid() {
 		return errors.Join(err, fmt.Errorf("%s: somebody else puts folders in its place", path))
 	}
 	// The umask may have taken some. Once it is somebody else's that takes a privilege
 	// more.
-	if err := f.Chmod(mode); err != nil || who.UID < 0 {
+	if err := made.Chmod(mode); err != nil || who.UID < 0 {
 		return err
 	}
-	err = f.Chown(who.UID, who.GID)
-	if errors.Is(err, fs.ErrPermission) && who.GID > 0 {
-		err = lend(f, mode, who.GID)
+	err = made.Chown(who.UID, who.GID)
+	if f.Lent && errors.Is(err, fs.ErrPermission) && who.GID > 0 {
+		err = lend(made, mode, who.GID)
 	}
 	return err
 }

@@ -28,7 +28,7 @@ func TestLend(t *testing.T) {
 		t.Fatal(err)
 	}
 	path, who := filepath.Join(t.TempDir(), "lock"), User{UID: 4711, GID: 4712}
-	if err := (Folder{Path: path, Mode: 0o750}).Make(who); err != nil {
+	if err := (Folder{Path: path, Mode: 0o750, Lent: true}).Make(who); err != nil {
 		t.Fatal(err)
 	}
 	info, err := os.Stat(path)

@@ -86,6 +86,7 @@ func (s *Site) MakeFolder(r Room) (made bool, err error) {
 		if f.root != r.Root || err == nil && info.IsDir() {
 			continue
 		}
+		f.Lent = true
 		if err := f.Make(s.whoOwns(f)); err != nil {
 			return false, fmt.Errorf("%s: %w", s.Called(f.option), err)
 		}
