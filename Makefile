@@ -49,11 +49,13 @@ test:
 	GATED_MTA_ROOT=$(MTAS) $(STATIC) test -count=1 -timeout 20m ./...
 	if command -v $${CC:-gcc} >/dev/null; then GATED_MTA_ROOT=$(MTAS) CGO_ENABLED=1 $(GO) test -race -skip '$(ONCE)' -count=1 -timeout 20m $$($(GO) list ./... | grep -v '$(SHIPPED)'); fi
 
-# How long it takes: TIME=1h. As root the rooms have users of their own.
+# How long it takes: TIME=1h. How often at most a room is killed or stopped meanwhile:
+# KILLS=500. As root the rooms have users of their own.
 TIME    ?= 10m
+KILLS   ?= 0
 
 soak:
-	$(STATIC) test ./cmd/smtp-gated -run '^TestSoak$$' -v -count=1 -timeout 0 -soak $(TIME)
+	$(STATIC) test ./cmd/smtp-gated -run '^TestSoak$$' -v -count=1 -timeout 0 -soak $(TIME) -soak-kills $(KILLS)
 
 # Under a booted systemd, in a container that is made for it.
 test-system:

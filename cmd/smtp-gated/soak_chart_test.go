@@ -87,6 +87,9 @@ func newChart(out io.Writer, s *soaker) (*chart, error) {
 		}
 	}
 	for _, f := range allFigures {
+		if f.name == "putoff" && *soakKills > 0 {
+			f.rule = nil
+		}
 		fmt.Fprintf(out, " %9s", f.name)
 		c.figures = append(c.figures, f)
 	}

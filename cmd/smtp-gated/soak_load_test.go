@@ -67,7 +67,9 @@ func (s *soaker) session(ctx context.Context, play play, n int) bool {
 		return false
 	}
 	if err := play(s, fmt.Sprintf("127.0.1.%d", n+1)); err != nil {
-		s.crowd.fault(err)
+		if !isOfStrikes(err) {
+			s.crowd.fault(err)
+		}
 		time.Sleep(10 * time.Millisecond)
 	}
 	return true
@@ -106,11 +108,16 @@ func (s *soaker) moves() error {
 	})
 }
 
-// clean looks for what a log of a healthy family has not, and forgets the rest of it.
+// clean looks for what a log of a healthy family has not, or of one whose rooms are struck,
+// and forgets the rest of it.
 func (s *soaker) clean() error {
+	ill := `FAILED|TIMEOUT|BUG|room said|unasked|error=`
+	if *soakKills > 0 {
+		ill = `BUG|room said|room says|room hangs|stands against|does not die`
+	}
 	var errs []error
 	for line := range strings.Lines(s.gate.log()) {
-		if matches(`FAILED|TIMEOUT|BUG|room said|unasked|error=`, line) {
+		if matches(ill, line) {
 			errs = append(errs, errors.New(strings.TrimSpace(line)))
 		}
 	}
