@@ -137,6 +137,12 @@ func (i *injector) call(number uint64, args ...any) (answer, error) {
 		case []byte:
 			octets = a
 		}
+		// It may be a small stack, with another below it.
+		before := make([]byte, len(octets))
+		if _, err := unix.PtracePeekData(i.tid, room, before); err != nil {
+			return answer{}, fmt.Errorf("peek: %w", err)
+		}
+		defer unix.PtracePokeData(i.tid, room, before)
 		if _, err := unix.PtracePokeData(i.tid, room, octets); err != nil {
 			return answer{}, fmt.Errorf("poke: %w", err)
 		}
