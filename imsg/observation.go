@@ -60,7 +60,7 @@ var FindingTable = [FindingIDs]FindingRow{
 	},
 	FindingUnscanned: {
 		"passed-unscanned", toSession, 1,
-		"Messages pass that were not looked at. Because of size or auth no engine has looked; because of load, engine or ignore_errors one that is on has not; tls is a session that went on in an encryption that is not ours.",
+		"Messages pass that were not looked at. Because of size or auth no engine has looked; because of load, engine or ignore_errors one that is on has not; tls is a session that went on in an encryption that is not ours, and monitor is policy.monitor with virus in it.",
 		"All engines that are to look at a message have.",
 		"If this is not meant, change the option that lets them pass.",
 	},
@@ -145,8 +145,9 @@ const (
 	UnscannedAuth        = "auth"
 	UnscannedIgnored     = "ignore_errors"
 	UnscannedTLS         = "tls"
-	ObjectLook           = "look" // for a lock
-	ObjectMake           = "make" // one
+	UnscannedMonitor     = "monitor" // policy.monitor has virus
+	ObjectLook           = "look"    // for a lock
+	ObjectMake           = "make"    // one
 	ObjectDNSBL          = "dnsbl"
 	ObjectSPF            = "spf"
 	ObjectMaxConnections = "max_connections"

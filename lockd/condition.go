@@ -90,6 +90,7 @@ func (srv *server) reviewCondition() {
 	if load <= config.MaxLoad {
 		srv.observe(imsg.FindingLimit, imsg.ObjectMaxLoad, "")
 	}
+	srv.reviewMonitor(&config)
 	srv.announceFindings(srv.board.Sweep(srv.env.now(), func(f imsg.FindingID, object string) bool {
 		return findings.Concerns(f, object, &config)
 	}))
@@ -104,6 +105,23 @@ func (srv *server) reviewCondition() {
 	if srv.parent.Send(&c) == nil {
 		srv.condition = c
 	}
+}
+
+// reviewMonitor sees to it that viruses are not let through for good because somebody once
+// tried a rule.
+func (srv *server) reviewMonitor(config *imsg.LockdConfig) {
+	if !config.Monitored.Has(imsg.RuleVirus) {
+		srv.looksOn = 0
+		return
+	}
+	now := srv.env.now()
+	if srv.looksOn == 0 {
+		srv.looksOn = now.UnixNano()
+	}
+	srv.announceFindings(srv.board.Tell(&imsg.Trouble{
+		Finding: imsg.FindingUnscanned, Object: imsg.UnscannedMonitor, Since: srv.looksOn, Last: now.UnixNano(), Count: 1,
+		Text: "viruses are let through while policy.monitor has virus",
+	}, now))
 }
 
 // announceFindings tells of findings that have begun or ended. No log_level keeps that

@@ -55,6 +55,7 @@ type server struct {
 	history   *history.History
 	board     *findings.Board
 	condition imsg.Condition // as the parent knows it
+	looksOn   int64          // since when viruses are only looked for, Unix nanoseconds; 0: they are not
 
 	mu      sync.Mutex
 	config  imsg.LockdConfig

@@ -71,6 +71,9 @@ func Concerns(f imsg.FindingID, object string, c *imsg.LockdConfig) bool {
 	case imsg.FindingEngineDown, imsg.FindingEngineSlow:
 		return asks(c, object, imsg.RoleVirus|imsg.RoleSpam)
 	case imsg.FindingUnscanned:
+		if object == imsg.UnscannedMonitor {
+			return c.Monitored.Has(imsg.RuleVirus)
+		}
 		return len(d.Engines) > 0 && slices.Contains(causes, object)
 	case imsg.FindingSpool:
 		return object == imsg.Printable(d.SpoolPath, 255)
