@@ -204,7 +204,11 @@ func TestCounted(t *testing.T) {
 			return true
 		}
 		if name, ok := pair.Key.(*ast.Ident); ok && strings.HasPrefix(name.Name, "Count") {
-			if !regexp.MustCompile(`\bimsg\.` + name.Name + `\b`).MatchString(code) {
+			called := name.Name
+			if strings.HasPrefix(called, "CountWould") {
+				called = "CountWould" // each by its rule
+			}
+			if !regexp.MustCompile(`\bimsg\.` + called + `\b`).MatchString(code) {
 				t.Errorf("%s is never counted", name.Name)
 			}
 			found++
