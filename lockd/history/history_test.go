@@ -229,6 +229,7 @@ func TestDamaged(t *testing.T) {
 	h := newShelf(t, Settings{Max: 100})
 	for i := range 3 {
 		h.refuse(i, "1.1")
+		h.flush() // each in the next slot
 	}
 	h.end()
 	b, err := os.ReadFile(h.path)
