@@ -219,6 +219,9 @@ func TestCreateWhileSwept(t *testing.T) {
 				n++
 				time.Sleep(time.Millisecond)
 				os.Remove(name)
+				f.Close()
+				time.Sleep(5 * time.Millisecond) // one sweep passes a name once
+				continue
 			}
 			f.Close()
 		}
