@@ -305,8 +305,12 @@ func (s *session) Always(msg string, attrs ...any) { s.always(msg, attrs...) }
 // Count adds to one of the family's counters.
 func (s *session) Count(c imsg.Counter, n uint64) { s.w.count(c, n) }
 
-// Tell tells of an event of the session's.
-func (s *session) Tell(e imsg.Event) { s.tell(e) }
+// Tell tells of an event, and adds when it was and whose.
+func (s *session) Tell(e imsg.Event) {
+	e.Time, e.ID = time.Now().UnixNano(), s.facts.ID()
+	e.Client, e.Target, e.Ident = s.facts.Client, s.facts.Target, s.facts.Ident
+	s.w.reports.event(e)
+}
 
 // Observe notes that something we depend on went well, or why not: problem is empty if it
 // did.

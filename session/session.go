@@ -248,10 +248,3 @@ func (s *session) name() {
 		s.facts.Instead = "w" + strconv.Itoa(os.Getpid()) + "." + strconv.FormatUint(s.w.unnumbered.Add(1), 10)
 	}
 }
-
-// tell tells of an event, and adds what the session is.
-func (s *session) tell(e imsg.Event) {
-	e.Time, e.ID = time.Now().UnixNano(), s.facts.ID()
-	e.Client, e.Target, e.Ident = s.facts.Client, s.facts.Target, s.facts.Ident
-	s.w.reports.event(e)
-}

@@ -160,6 +160,7 @@ func (t *tool) showEvent(e *imsg.Event) error {
 // printEventJSON prints an event as one line, with the fields that it has in their order.
 func printEventJSON(w io.Writer, e *imsg.Event) error {
 	var b strings.Builder
+	before := "{"
 	for _, f := range imsg.EventFields {
 		v := f.Value(e)
 		if v == nil {
@@ -169,8 +170,8 @@ func printEventJSON(w io.Writer, e *imsg.Event) error {
 		if err != nil {
 			return err
 		}
-		b.WriteString(map[bool]string{true: "{", false: ","}[b.Len() == 0])
-		fmt.Fprintf(&b, "%q:%s", f.Name, text)
+		fmt.Fprintf(&b, "%s%q:%s", before, f.Name, text)
+		before = ","
 	}
 	_, err := io.WriteString(w, b.String()+"}\n")
 	return err

@@ -265,10 +265,15 @@ func (c *client) refuseMasked(name string, code smtp.Code) {
 
 // refuse answers the command under decision; a chunk takes its message with it.
 func (c *client) refuse(rule imsg.PolicyRule, code smtp.Code, text string) {
+	c.refuseFor(refusal{rule: rule, code: code, text: text})
+}
+
+// refuseFor is refuse for a refusal of which more is known.
+func (c *client) refuseFor(r refusal) {
 	if c.command.Verb == smtp.BDAT {
 		c.failChunks(c.chunk.last)
 	}
-	c.reply(rule, code, text)
+	c.answerRefused(r)
 }
 
 // reply answers a command ourselves, in its turn; a chunk, not before its octets are

@@ -81,10 +81,7 @@ func (c *client) useMessage() (done bool) {
 	}
 	d, done := c.useQuota(imsg.RateMessages, 1, smtp.CodeQuota)
 	if d != nil {
-		if c.command.Verb == smtp.BDAT {
-			c.failChunks(c.chunk.last)
-		}
-		c.answerRefused(d.refusal())
+		c.refuseFor(d.refusal())
 	}
 	return done
 }

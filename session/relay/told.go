@@ -74,13 +74,18 @@ func (c *client) tellRefused(r refusal) {
 	if r.rule == imsg.NoRule {
 		return
 	}
-	e := c.about()
+	e := r.event(c.about())
 	e.Subject = c.subject()
 	e.Kind = refusalKind(r.rule, r.code)
+	c.world.Tell(e)
+}
+
+// event is e with what there is to say of the refusal.
+func (r *refusal) event(e imsg.Event) imsg.Event {
 	e.Rule, e.Detail = r.rule, imsg.Printable(r.detail, 255)
 	e.Code, e.Text = r.code.Number(), imsg.Printable(r.text, 512)
-	e.Virus, e.Score, e.Scored = imsg.Printable(r.name, maxVirus), r.score, r.found == imsg.FoundSpam
-	c.world.Tell(e)
+	e.Virus, e.Score, e.Scored = imsg.Printable(r.name, maxVirus), r.score, r.rule == imsg.RuleSpam
+	return e
 }
 
 // tellScan tells what an engine has found, or that it came to no verdict.
@@ -114,16 +119,15 @@ func (c *client) tellUnscanned(role imsg.Roles, why string) {
 // counted and told of then, and nothing follows.
 func (c *client) monitored(r refusal) bool { return c.lookedFor(r, c.about()) }
 
+// lookedFor is monitored for either half; e is what there is to say of the message.
 func (s *shared) lookedFor(r refusal, e imsg.Event) bool {
 	if !s.Config.Monitor.Has(r.rule) {
 		return false
 	}
 	s.world.Count(imsg.CountWould(r.rule), 1)
 	s.info("WOULD:REFUSE", "rule", r.rule, "detail", r.detail, "src", s.Client.Addr(), "ident", s.Ident)
+	e = r.event(e)
 	e.Kind, e.Would = imsg.EventWould, refusalKind(r.rule, r.code)
-	e.Rule, e.Detail = r.rule, imsg.Printable(r.detail, 255)
-	e.Code, e.Text = r.code.Number(), imsg.Printable(r.text, 512)
-	e.Virus, e.Score, e.Scored = imsg.Printable(r.name, maxVirus), r.score, r.rule == imsg.RuleSpam
 	s.world.Tell(e)
 	return true
 }
@@ -143,8 +147,7 @@ func refusalKind(rule imsg.PolicyRule, code smtp.Code) imsg.EventKind {
 // refuseProtocol says that what was said is no SMTP.
 func (s *shared) refuseProtocol(code smtp.Code) {
 	text := s.text(imsg.MsgProtoError)
-	s.world.Tell(imsg.Event{
-		Kind: refusalKind(imsg.RuleProtocol, code), Rule: imsg.RuleProtocol, Code: code.Number(), Text: imsg.Printable(text, 512),
-	})
+	r := refusal{rule: imsg.RuleProtocol, code: code, text: text}
+	s.world.Tell(r.event(imsg.Event{Kind: refusalKind(r.rule, code)}))
 	s.say(code, text)
 }
