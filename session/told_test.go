@@ -62,7 +62,7 @@ func TestReplyID(t *testing.T) {
 		c := h.dial()
 		c.hears("220 gate.example SMTP\r\n")
 		c.say("MAIL FROM:<a@b>\r\n")
-		check(t, h, c.line(), imsg.Event{Kind: imsg.EventDefer, Rule: imsg.RuleServer, Code: 451})
+		check(t, h, c.line(), imsg.Event{Kind: imsg.EventDefer, Rule: imsg.RuleServer, Code: 451, Sender: "a@b"})
 		c.say("QUIT\r\n")
 		c.hears("221 gate.example msg_sign_off\r\n")
 	})

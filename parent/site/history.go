@@ -17,7 +17,12 @@ func (s *Site) openHistory() (*os.File, error) {
 	if s.HistoryMax == 0 {
 		return nil, nil
 	}
-	f, err := host.OpenPrivate(s.Inside(s.HistoryPath))
+	path := s.Inside(s.HistoryPath)
+	err := host.MakeWay(path)
+	var f *os.File
+	if err == nil {
+		f, err = host.OpenPrivate(path)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", s.Called("history_path"), err)
 	}
