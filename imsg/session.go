@@ -168,32 +168,39 @@ const (
 	States // how many there are
 )
 
-var stateNames = [States]string{
-	StateStart:   "start",
-	StateHelo:    "helo",
-	StateIdent:   "ident",
-	StateConnect: "connect",
-	StatePre:     "pre",
-	StateSPF:     "spf",
-	StateDNSBL:   "dnsdb",
-	StateData:    "data",
-	StateBDAT:    "bdat",
-	StateDirect:  "direct",
-	StateScan:    "scan",
-	StateSpam:    "spam",
-	StatePost:    "post",
-	StateRset:    "rset",
-	StateQuit:    "quit",
-	StateTaken:   "taken",
-	StateReply:   "reply",
-	StateQuota:   "quota",
-	StateReport:  "report",
-	StateSpool:   "spool",
+// StateRow is all there is to say of a state.
+type StateRow struct {
+	Name string // as the status file words it
+	Help string // what the session does then, or waits for
+}
+
+// StateTable tells of each state.
+var StateTable = [States]StateRow{
+	StateStart:   {"start", "It has just been admitted."},
+	StateHelo:    {"helo", "The client says commands."},
+	StateIdent:   {"ident", "Its target is looked up."},
+	StateConnect: {"connect", "Its server is being called."},
+	StatePre:     {"pre", "The client has not said HELO yet."},
+	StateSPF:     {"spf", "The sender's domain is asked for its SPF record."},
+	StateDNSBL:   {"dnsdb", "The block lists are asked."},
+	StateData:    {"data", "A message is on its way, or its end waits for the server's answer."},
+	StateBDAT:    {"bdat", "The same, in chunks."},
+	StateDirect:  {"direct", "Nobody looks at what passes."},
+	StateScan:    {"scan", "The virus scanners, or all of them, look at the message."},
+	StateSpam:    {"spam", "The spam scanners look at it."},
+	StatePost:    {"post", "A message was answered."},
+	StateRset:    {"rset", "The client has said RSET."},
+	StateQuit:    {"quit", "The client has said QUIT."},
+	StateTaken:   {"taken", "There is no server any more, and smtp-gated answers in its place."},
+	StateReply:   {"reply", "The server has to answer a command that decides on what follows, or all that it was asked."},
+	StateQuota:   {"quota", "lockd has to admit the use of a quota."},
+	StateReport:  {"report", "lockd has to hear what the client was caught at."},
+	StateSpool:   {"spool", "The spool has to take the message."},
 }
 
 func (s State) String() string {
 	if s >= States {
 		return "unknown"
 	}
-	return stateNames[s]
+	return StateTable[s].Name
 }

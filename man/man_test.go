@@ -31,31 +31,41 @@ func TestGenerated(t *testing.T) {
 		"smtp-gated.toml.5": options(config.OptionsTOML(), toml),
 		"smtp-gated.8":      messages() + extensions(),
 	} {
-		text, err := os.ReadFile(page)
-		if err != nil {
-			t.Fatal(err)
-		}
-		const begin, end = ".\\\" Generated: go test ./man -update\n", ".\\\" End of what is generated\n"
-		head, rest, ok1 := strings.Cut(string(text), begin)
-		_, tail, ok2 := strings.Cut(rest, end)
-		if !ok1 || !ok2 {
-			t.Errorf("%s: the marks of the generated part are missing", page)
-			continue
-		}
-		if want := head + begin + part + end + tail; want != string(text) {
-			if !*update {
-				t.Errorf("%s is not what the table says: run go test ./man -update", page)
-			} else if err := os.WriteFile(page, []byte(want), 0o644); err != nil {
-				t.Error(err)
-			}
+		generated(t, page, "Generated", part)
+	}
+}
+
+// generated holds the part of a page between two marks, of which the first says what it is.
+func generated(t *testing.T, page, what, part string) {
+	t.Helper()
+	text, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	begin, end := ".\\\" "+what+": go test ./man -update\n", ".\\\" End of what is generated\n"
+	head, rest, ok1 := strings.Cut(string(text), begin)
+	_, tail, ok2 := strings.Cut(rest, end)
+	if !ok1 || !ok2 {
+		t.Errorf("%s: the marks of the generated part are missing", page)
+		return
+	}
+	if want := head + begin + part + end + tail; want != string(text) {
+		if !*update {
+			t.Errorf("%s is not what the table says: run go test ./man -update", page)
+		} else if err := os.WriteFile(page, []byte(want), 0o644); err != nil {
+			t.Error(err)
 		}
 	}
 }
 
-// TestLists: the manual says of capabilities, of a room's words, of findings, of events
-// and of rules what their tables say.
+// TestLists: the manual says of capabilities, of a room's words, of findings, of events, of
+// states and of rules what their tables say.
 func TestLists(t *testing.T) {
-	var capabilities, words, findings, kinds, fields, rules strings.Builder
+	var capabilities, words, findings, kinds, fields, rules, states strings.Builder
+	for _, s := range imsg.StateTable {
+		states.WriteString(".It Cm " + s.Name + "\n" + wrap(s.Help))
+	}
+	list(t, "smtp-gated.8", ".Bl -tag -width connect -compact\n", states.String())
 	for _, k := range imsg.EventKindTable[1:] {
 		kinds.WriteString(".It Cm " + k.Name + "\n" + wrap(k.Help))
 	}

@@ -13,13 +13,13 @@ import (
 
 // finding is one in its JSON form.
 type finding struct {
-	ID     string    `json:"id"`
-	Object string    `json:"object"`
-	Since  time.Time `json:"since"`
-	Last   time.Time `json:"last"`
-	Count  uint64    `json:"count"`
-	Text   string    `json:"text"`
-	Remedy string    `json:"remedy"`
+	ID     string    `json:"id" help:"which"`
+	Object string    `json:"object" help:"of what: a server, an engine, a cause"`
+	Since  time.Time `json:"since" help:"when it began"`
+	Last   time.Time `json:"last" help:"when it went wrong last"`
+	Count  uint64    `json:"count" help:"how often it has"`
+	Text   string    `json:"text" help:"what was seen then"`
+	Remedy string    `json:"remedy" help:"what to do"`
 }
 
 func findingsOf(r *imsg.StatusReport) []finding {

@@ -9,8 +9,6 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-
-	"github.com/smtp-gated/smtp-gated/imsg"
 )
 
 // TestManual: every command has its entry in smtp-gatectl.8, and so has every flag,
@@ -49,18 +47,5 @@ func TestManual(t *testing.T) {
 	})
 	if found < 12 {
 		t.Errorf("only %d commands found", found)
-	}
-}
-
-// TestStatesInManual: every state that sessions shows is explained.
-func TestStatesInManual(t *testing.T) {
-	page, err := os.ReadFile("../../man/smtp-gatectl.8")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for s := range imsg.States {
-		if !strings.Contains(string(page), "Ic "+s.String()+"\n") && !strings.Contains(string(page), "Ic "+s.String()+" ,") {
-			t.Errorf("smtp-gatectl.8 says nothing of the state %s", s)
-		}
 	}
 }

@@ -40,17 +40,17 @@ func (t *tool) sessionsCommand() *cobra.Command {
 
 // session is a LiveSession as it is printed: its fields are the JSON form.
 type session struct {
-	Number       uint64    `json:"number"`
-	State        string    `json:"state"`
-	Auth         string    `json:"auth"`
-	Started      time.Time `json:"started"`
-	Client       string    `json:"client"`
-	Local        string    `json:"local"`
-	Target       string    `json:"target"`
-	Transactions int       `json:"transactions"`
-	ClientBytes  int64     `json:"client_bytes"`
-	ServerBytes  int64     `json:"server_bytes"`
-	Ident        string    `json:"ident"`
+	Number       uint64    `json:"number" help:"of the session; in the word to quote it stands behind the start of the family"`
+	State        string    `json:"state" help:"what it does or waits for"`
+	Auth         string    `json:"auth" help:"whether the server offers AUTH, and whether a log-in was accepted or refused"`
+	Started      time.Time `json:"started" help:"when it was accepted"`
+	Client       string    `json:"client" help:"address and port"`
+	Local        string    `json:"local" help:"where the client was accepted"`
+	Target       string    `json:"target" help:"the server, once it is known"`
+	Transactions int       `json:"transactions" help:"messages begun"`
+	ClientBytes  int64     `json:"client_bytes" help:"octets from the client"`
+	ServerBytes  int64     `json:"server_bytes" help:"octets from the server"`
+	Ident        string    `json:"ident" help:"whom it calls for, in the remote modes"`
 }
 
 // sessions asks for all pages. silent counts the workers that did not answer.

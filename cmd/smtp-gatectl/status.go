@@ -52,37 +52,37 @@ func (t *tool) statusCommand() *cobra.Command {
 type status struct {
 	health     imsg.Health
 	found      int               // findings, of which Findings has the worst
-	Verdict    string            `json:"verdict"`
-	Findings   []finding         `json:"findings"`
-	Version    string            `json:"version"`
-	Config     string            `json:"config"`
-	Generation int               `json:"generation"`
-	Now        time.Time         `json:"now"`
-	Started    time.Time         `json:"started"`
-	Reloaded   time.Time         `json:"reloaded,omitzero"`
-	Crashes    int               `json:"crashes"`
-	LastCrash  time.Time         `json:"last_crash,omitzero"`
-	Sessions   int               `json:"sessions"`
-	Limit      int               `json:"max_connections"`
-	Load       float64           `json:"load"`
-	Locks      int               `json:"locks"`
-	Lacks      []string          `json:"sandbox_lacks"`
-	Rooms      []room            `json:"rooms"`
-	Counters   map[string]uint64 `json:"counters"`
+	Verdict    string            `json:"verdict" help:"well, degraded, or down: no session can succeed"`
+	Findings   []finding         `json:"findings" help:"what is wrong, the worst first, 32 at most"`
+	Version    string            `json:"version" help:"of the program that runs"`
+	Config     string            `json:"config" help:"path of the configuration in force"`
+	Generation int               `json:"generation" help:"how many configurations have been in force, this one counted"`
+	Now        time.Time         `json:"now" help:"when this was asked"`
+	Started    time.Time         `json:"started" help:"when the family was; an upgrade is no start"`
+	Reloaded   time.Time         `json:"reloaded,omitzero" help:"when the configuration was last read again; absent if never"`
+	Crashes    int               `json:"crashes" help:"how often a room has ended unasked"`
+	LastCrash  time.Time         `json:"last_crash,omitzero" help:"when last; absent if never"`
+	Sessions   int               `json:"sessions" help:"how many live"`
+	Limit      int               `json:"max_connections" help:"how many may, by max_connections"`
+	Load       float64           `json:"load" help:"the load average of the last minute"`
+	Locks      int               `json:"locks" help:"how many files are in the lock directory"`
+	Lacks      []string          `json:"sandbox_lacks" help:"layers of the sandbox that the kernel has not"`
+	Rooms      []room            `json:"rooms" help:"each process of the family"`
+	Counters   map[string]uint64 `json:"counters" help:"what was counted since the start; an upgrade goes on"`
 }
 
 // room is one process of the family. UID and Root are what the kernel says of
 // it, where we may ask; Goroutines what it has said itself, 0 before it was asked.
 type room struct {
-	Name       string    `json:"room"`
-	Member     int       `json:"member"`
-	PID        int       `json:"pid"`
-	UID        *int      `json:"uid"`
-	Root       string    `json:"root,omitempty"`
-	Generation int       `json:"generation"`
-	State      string    `json:"state"`
-	Started    time.Time `json:"started"`
-	Goroutines uint32    `json:"goroutines,omitempty"`
+	Name       string    `json:"room" help:"the room"`
+	Member     int       `json:"member" help:"its number among the rooms of that name"`
+	PID        int       `json:"pid" help:"its process"`
+	UID        *int      `json:"uid" help:"its user, as the kernel says; null where we may not look"`
+	Root       string    `json:"root,omitempty" help:"its root directory, likewise"`
+	Generation int       `json:"generation" help:"whose configuration it has"`
+	State      string    `json:"state" help:"starting, running, or draining: it takes nothing new"`
+	Started    time.Time `json:"started" help:"when it was"`
+	Goroutines uint32    `json:"goroutines,omitempty" help:"threads of its program when it was last asked whether it works, which is each ten seconds"`
 }
 
 func (c *control) status() (*status, error) {

@@ -31,7 +31,7 @@ func (h *Holdings) assess(s *Site) error {
 	for _, n := range h.lacking {
 		all = append(all, config.Warning{Text: fmt.Sprintf("there is no %s to %s, needed for %s", n.Name, n.For, n.Why)})
 	}
-	s.warn(all)
+	s.advise(all)
 	return nil
 }
 

@@ -88,12 +88,12 @@ func (s *Site) Prepare() (err error) {
 	if err := s.checkRates(); err != nil {
 		return err
 	}
-	s.warn(s.lookAround())
+	s.advise(s.lookAround())
 	return nil
 }
 
-// warn logs what is odd, and shows it to whoever started us.
-func (s *Site) warn(all []config.Warning) {
+// advise logs what is odd, and shows it to whoever started us.
+func (s *Site) advise(all []config.Warning) {
 	s.Log.Warnings(all)
 	for _, w := range all {
 		if s.Watched {
