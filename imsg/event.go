@@ -82,7 +82,7 @@ type Event struct {
 	Size      int64   `rule:"0.."` // of the message, in octets
 	MessageID string  `rule:"..MaxHeader printable"`
 	Sender    string  `rule:"..MaxSender printable"`
-	Subject   string  `rule:"..MaxSubject printable"`
+	Subject   string  `rule:"..MaxSubject readable"`
 	Until     int64   `rule:"0.."` // of a lock, Unix nanoseconds
 	Would     EventKind
 	Count     uint64 `rule:"any: it is only shown"`

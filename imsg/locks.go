@@ -92,7 +92,8 @@ type Offence struct {
 	Recipients  int    `rule:"0.."` // accepted in the whole session
 	Size        int64  `rule:"0.."`
 	Auth        AuthFlags
-	Spool       string `rule:"..64 name"` // START.N if a file was kept, else empty
+	Spool       string `rule:"..64 name"`             // START.N if a file was kept, else empty
+	Subject     string `rule:"..MaxSubject readable"` // of the message, where history.subject is on
 }
 
 func (*Offence) answer(*Done) {}

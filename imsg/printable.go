@@ -6,6 +6,8 @@ package imsg
 import (
 	"reflect"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Printable makes foreign text fit for a line: each octet that is not printable ASCII
@@ -19,6 +21,25 @@ func Printable(s string, n int) string {
 	}
 	return string(b)
 }
+
+// Readable makes foreign text that people wrote fit for a line: what is no printable
+// character (unicode.IsPrint), or none of UTF-8, becomes "#". At most n octets are left of
+// it.
+func Readable(s string, n int) string {
+	var b strings.Builder
+	for _, c := range s {
+		if !isReadable(c) {
+			c = '#'
+		}
+		if b.Len()+utf8.RuneLen(c) > n {
+			break
+		}
+		b.WriteRune(c)
+	}
+	return b.String()
+}
+
+func isReadable(c rune) bool { return unicode.IsPrint(c) && c != utf8.RuneError }
 
 // MakePrintable makes all text of m so, for a program that shows it. Where the rule of
 // a field lets it have several lines, it keeps them.
@@ -38,6 +59,10 @@ func makePrintable(v reflect.Value, tag reflect.StructTag) {
 			makePrintable(v.Index(i), tag)
 		}
 	case reflect.String:
+		if strings.HasSuffix(tag.Get("rule"), " readable") {
+			v.SetString(Readable(v.String(), v.Len()))
+			return
+		}
 		lines := []string{v.String()}
 		if strings.Contains(tag.Get("rule"), " lines: ") {
 			lines = strings.Split(v.String(), "\n")

@@ -8,7 +8,8 @@
 //
 //	1..64            a number from 1 to 64; either end may be left out, and may be a name
 //	..255 printable  a string of at most 255 octets, all printable ASCII
-//	..32 word        the same without blanks
+//	..200 readable   the same, in UTF-8 and of any script (unicode.IsPrint)
+//	..32 word        printable ASCII without blanks
 //	..64 name        the same, and fit for the name of a file: letters, digits, . - _
 //	..255 free: why  any octets
 //	..4096 lines: why  the same, and more than one line is meant
@@ -241,19 +242,20 @@ func sliceRule(t reflect.Type, text string) (rule, error) {
 }
 
 // alphabets are what strings may be made of.
-var alphabets = map[string]func(c byte) bool{
-	"printable": func(c byte) bool { return c >= ' ' && c <= '~' },
+var alphabets = map[string]func(c rune) bool{
+	"printable": func(c rune) bool { return c >= ' ' && c <= '~' },
+	"readable":  isReadable,
 	"word":      isGraphic,
-	"name": func(c byte) bool {
+	"name": func(c rune) bool {
 		return c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || c == '.' || c == '-' || c == '_'
 	},
 	"free":  anyOctet,
 	"lines": anyOctet,
 }
 
-func anyOctet(byte) bool { return true }
+func anyOctet(rune) bool { return true }
 
-func isGraphic(c byte) bool { return c > ' ' && c <= '~' }
+func isGraphic(c rune) bool { return c > ' ' && c <= '~' }
 
 func stringRule(text string, explained bool) (rule, error) {
 	size, of, _ := strings.Cut(text, " ")
@@ -271,8 +273,8 @@ func stringRule(text string, explained bool) (rule, error) {
 		if n := float64(len(s)); n < low || n > high {
 			return errLength
 		}
-		for i := range len(s) {
-			if !may(s[i]) {
+		for _, c := range s {
+			if !may(c) {
 				return errOctets
 			}
 		}
@@ -305,7 +307,7 @@ func addressRule(text string) (rule, error) {
 		case len(a.Zone()) > MaxZone:
 			return errZone
 		}
-		for _, c := range []byte(a.Zone()) {
+		for _, c := range a.Zone() {
 			if !isGraphic(c) {
 				return errZone
 			}

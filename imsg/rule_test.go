@@ -7,6 +7,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 )
@@ -91,7 +93,13 @@ func harm(v reflect.Value, rule string) string {
 		if len(s) > 4096 {
 			return "it is over-long"
 		}
-		if strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' }) && !explained {
+		switch {
+		case explained:
+		case strings.HasSuffix(rule, " readable"):
+			if !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
+				return "it is not readable"
+			}
+		case strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' }):
 			return "it is not printable"
 		}
 		if !explained && strings.HasSuffix(rule, " name") && strings.ContainsAny(s, "/") {

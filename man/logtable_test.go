@@ -86,6 +86,7 @@ var logTable = []logGroup{
 		{"SPAM:SKIPPED reason=auth", "", "It did not look for the client has logged in."},
 		{"message passes unscanned: ignore_errors", "", "The scanner failed, and ignore_errors lets the message pass."},
 		{"DATA:FINISHED [*]", "DATA:FINISHED [code]", "The server has answered to the message."},
+		{"message refused", "", "By which rule, and its Subject; only where history.subject is on, and the message has one."},
 		{"spool cannot be made", "", "The spool takes no message: the client hears a temporary code."},
 		{"spool cannot be written", "", "The spool broke off in mid-message: it is refused for now, unless ignore_errors is on."},
 		{"message will pass unscanned: spool cannot be made", "", "With ignore_errors on."},

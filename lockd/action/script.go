@@ -99,6 +99,7 @@ func environment(config *imsg.ActionConfig, m *imsg.Run) []string {
 		{"HELO", m.Helo},
 		{"MAIL_FROM", m.MailFrom},
 		{"RCPTS_TOTAL", strconv.Itoa(m.Recipients)},
+		{"SUBJECT", m.Subject},
 		{"SIZE", strconv.FormatInt(m.Size, 10)},
 		{"TRANSACTION", strconv.Itoa(m.Transaction)},
 		{"AUTH", strconv.Itoa(int(m.Auth))},

@@ -183,7 +183,7 @@ func table(c *Config) []Option {
 		{Name: "history_keep", Path: "history.keep", Help: "how long they are shown", value: as(&c.HistoryKeep, 7*86400e9, seconds("UINT", 1))},
 		{Name: "history_addresses", Path: "history.addresses", Help: "what events have of senders: what the log has of them, all, their hash, or nothing", value: as(&c.HistoryAddresses, 0, one(historyAddresses))},
 		{Name: "history_message_id", Path: "history.message_id", Help: "events name a message by its Message-ID", value: as(&c.MessageID, true, boolean())},
-		{Name: "history_subject", Path: "history.subject", Help: "events name a message that is refused by its Subject", value: as(&c.Subject, false, boolean())},
+		{Name: "history_subject", Path: "history.subject", Help: "events, history, log and action script name a message that is refused by its Subject", value: as(&c.Subject, false, boolean())},
 
 		{Name: "nat_header", Path: "header.nat", Help: "name of the header field the mail server sees in each message", value: as(&c.NatHeader, "X-Nat-Received", headerName())},
 		{Name: "nat_header_type", Path: "header.nat_form", Help: "its form; ip-only: no more than the client's address", value: as(&c.NatHeaderType, natForms[1].value, one(natForms))},

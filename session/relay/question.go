@@ -51,16 +51,16 @@ const maxVirus = 255
 func (c *client) offence(found imsg.Found, virus string, score float64, spool string) *imsg.Offence {
 	// Scripts count transactions from 1. What is not caught in a message is so
 	// before the next one.
-	transaction, size := c.transactions, int64(0)
+	transaction, size, subject := c.transactions, int64(0), ""
 	if found == imsg.FoundVirus || found == imsg.FoundSpam {
-		size = c.message().size
+		size, subject = c.message().size, c.subject()
 	} else {
 		transaction++
 	}
 	return &imsg.Offence{
 		Number: c.Number, Transaction: transaction, Found: found, Virus: imsg.Printable(virus, maxVirus), Score: score,
 		Target: c.Target, Helo: imsg.Printable(c.helo, imsg.MaxWord), MailFrom: imsg.Printable(c.sender(), imsg.MaxWord), Recipients: c.recipients,
-		Size: size, Auth: c.auth, Spool: spool,
+		Size: size, Auth: c.auth, Spool: spool, Subject: subject,
 	}
 }
 

@@ -66,7 +66,7 @@ func (c *client) subject() string {
 	if err != nil {
 		text = raw
 	}
-	return imsg.Printable(text, imsg.MaxSubject)
+	return imsg.Readable(text, imsg.MaxSubject)
 }
 
 // tellRefused tells of what the client is refused, as it hears it.
@@ -78,6 +78,9 @@ func (c *client) tellRefused(r refusal) {
 	e.Subject = c.subject()
 	e.Kind = refusalKind(r.rule, r.code)
 	c.world.Tell(e)
+	if e.Subject != "" {
+		c.info("message refused", "rule", r.rule, "src", c.Client.Addr(), "ident", c.Ident, "subject", e.Subject)
+	}
 }
 
 // event is e with what there is to say of the refusal.
