@@ -55,20 +55,23 @@ func (s *session) about(kind imsg.EventKind) imsg.Event {
 func (srv *server) opened(s *session) {
 	if !s.opened {
 		s.opened = true
-		srv.passed(s, "open")
+		srv.passed(s, "open", "")
 	}
 }
 
-// closed is that s is over, if it ever kept its place.
-func (srv *server) closed(s *session) {
+// withRoom is how a session ended that did not say so itself.
+const withRoom = "its room has ended"
+
+// closed is that s is over, if it ever kept its place; how is empty if it was as it should.
+func (srv *server) closed(s *session, how string) {
 	if s.opened {
-		srv.passed(s, "close")
+		srv.passed(s, "close", how)
 	}
 }
 
-func (srv *server) passed(s *session, what string) {
+func (srv *server) passed(s *session, what, how string) {
 	e := s.about(imsg.EventSession)
-	e.Detail = what
+	e.Detail, e.Text = what, how
 	srv.happened(e)
 }
 
@@ -80,13 +83,27 @@ func clientOf(name string) netip.AddrPort {
 
 // familyChanged tells of what the parent says that has happened to the family.
 func (srv *server) familyChanged(before, after *imsg.Family) {
-	if before.Started != after.Started {
-		return // it is the first we hear of it
+	last := lastEnd(after)
+	if before.Started != after.Started { // it is the first we hear of it
+		if last.Object == imsg.Lockd.String() {
+			srv.happened(imsg.Event{Kind: imsg.EventRoom, Detail: last.Object, Text: last.Text, Count: 1})
+		}
+		return
 	}
 	if after.Reloaded > before.Reloaded {
 		srv.happened(imsg.Event{Kind: imsg.EventReload, Detail: after.Config, Count: uint64(after.Generation)})
 	}
 	if n := after.Crashes - before.Crashes; n > 0 {
-		srv.happened(imsg.Event{Kind: imsg.EventRoom, Count: uint64(n)})
+		srv.happened(imsg.Event{Kind: imsg.EventRoom, Detail: last.Object, Text: last.Text, Count: uint64(n)})
 	}
+}
+
+// lastEnd is the last end of a room that nobody had asked for.
+func lastEnd(f *imsg.Family) (last imsg.Trouble) {
+	for _, t := range f.Troubles {
+		if (t.Finding == imsg.FindingRestarted || t.Finding == imsg.FindingHung) && t.Last > last.Last {
+			last = t
+		}
+	}
+	return last
 }

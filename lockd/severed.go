@@ -10,7 +10,7 @@ type severed map[int]map[uint64]*session
 // add keeps the sessions of w, which is about to be forgotten, with those that are kept
 // of it from a link before.
 func (t severed) add(w *worker, sessions map[uint64]*session) {
-	if w.ended || w.sessions == 0 {
+	if w.sessions == 0 {
 		return
 	}
 	mine := t[w.member]
@@ -58,5 +58,9 @@ func (t severed) take(w *worker, number uint64) *session {
 	return s
 }
 
-// drop does without what a worker has not announced.
-func (t severed) drop(member int) { delete(t, member) }
+// drop keeps what a worker has not announced no longer, and returns it.
+func (t severed) drop(member int) map[uint64]*session {
+	dropped := t[member]
+	delete(t, member)
+	return dropped
+}

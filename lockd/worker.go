@@ -94,7 +94,7 @@ func (srv *server) fromWorker(w *worker, r link.Request) {
 			if m.Late && s.counted {
 				srv.unuse(s, imsg.RateConnections, 1)
 			}
-			srv.closed(s)
+			srv.closed(s, "")
 			srv.live.remove(s)
 		}
 	case *imsg.Events:
@@ -156,7 +156,7 @@ func (srv *server) announce(w *worker, m *imsg.Announce) {
 	srv.counters.Peak(len(srv.live.sessions))
 	if m.Last {
 		w.announced, w.last = true, true
-		srv.severed.drop(w.member)
+		srv.dropSevered(w.member)
 		srv.settle()
 	}
 }
@@ -200,7 +200,7 @@ func (srv *server) dropEnded() {
 	}
 	for member := range srv.severed {
 		if !lives(member) {
-			srv.severed.drop(member)
+			srv.dropSevered(member)
 		}
 	}
 	for w := range srv.workers {
@@ -219,10 +219,25 @@ func (srv *server) forget(w *worker) {
 	w.gone = true
 	delete(srv.workers, w)
 	srv.barrier.drop(w)
-	srv.severed.add(w, srv.live.sessions)
+	if w.ended {
+		for _, s := range srv.live.sessions {
+			if s.worker == w {
+				srv.closed(s, withRoom)
+			}
+		}
+	} else {
+		srv.severed.add(w, srv.live.sessions)
+	}
 	srv.live.removeAll(w)
 	srv.settle()
 	srv.leave()
+}
+
+// dropSevered does without what a worker has not announced.
+func (srv *server) dropSevered(member int) {
+	for _, s := range srv.severed.drop(member) {
+		srv.closed(s, withRoom)
+	}
 }
 
 // dropWorker ends the link to a worker that said what makes no sense, or that does

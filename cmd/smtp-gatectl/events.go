@@ -117,9 +117,17 @@ func (c *control) lastEvent(q *imsg.EventsAfter) (uint64, error) {
 	return a.Last, nil
 }
 
-// follow shows events until there are no more to be shown, or for ever.
+// comeback is how long a daemon that has hung up is waited for, and comebackPause the time
+// between two tries.
+const (
+	comeback      = 30 * time.Second
+	comebackPause = 200 * time.Millisecond
+)
+
+// follow shows events until there are no more to be shown, or for ever. It outlives a
+// lockd that is replaced: of what that one kept nobody knows any more.
 func (t *tool) follow(c *control, q *imsg.EventsAfter, once bool, timeout time.Duration) error {
-	var end time.Time
+	var end, heard, gone time.Time
 	if timeout > 0 {
 		end = time.Now().Add(timeout)
 	}
@@ -128,15 +136,32 @@ func (t *tool) follow(c *control, q *imsg.EventsAfter, once bool, timeout time.D
 			q.Wait = min(eventWait, max(time.Until(end), 0))
 		}
 		list, err := ask(c, q, eventWait+answerTime)
-		if err != nil {
+		switch {
+		case !heard.IsZero() && errors.Is(err, imsg.Gone):
+			if gone.IsZero() {
+				gone = time.Now()
+			}
+			next, derr := t.dialAgain(gone.Add(comeback))
+			if derr != nil {
+				return fmt.Errorf("ask for events: %w", err)
+			}
+			defer next.Close()
+			c = next
+			q.After, q.Since = 0, max(q.Since, heard.UnixNano())
+			continue
+		case err != nil:
 			return fmt.Errorf("ask for events: %w", err)
 		}
-		if list.Lost > 0 && q.After > 0 {
+		if list.Lost > 0 && q.After > 0 || !gone.IsZero() {
 			lost := &imsg.Event{Time: time.Now().UnixNano(), Kind: imsg.EventLost, Count: list.Lost}
+			if !gone.IsZero() {
+				lost.Text = "the room that keeps them has ended"
+			}
 			if err := t.showEvent(lost); err != nil {
 				return err
 			}
 		}
+		heard, gone = time.Now(), time.Time{}
 		q.After = list.Last
 		for i := range list.Events {
 			if err := t.showEvent(&list.Events[i]); err != nil || once {
@@ -146,6 +171,17 @@ func (t *tool) follow(c *control, q *imsg.EventsAfter, once bool, timeout time.D
 		if len(list.Events) == 0 && !end.IsZero() && !time.Now().Before(end) {
 			return errNoEvent
 		}
+	}
+}
+
+// dialAgain connects to a daemon that is away for a moment.
+func (t *tool) dialAgain(until time.Time) (*control, error) {
+	for {
+		c, err := t.dial()
+		if err == nil || time.Now().After(until) {
+			return c, err
+		}
+		time.Sleep(comebackPause)
 	}
 }
 

@@ -9,7 +9,8 @@ import (
 // that nobody asked for.
 
 // record keeps what a complete reply tells about the session.
-func (s *server) record(e *entry, code int) {
+func (s *server) record(e *entry, r *smtp.Reply) {
+	code := r.Code
 	ok := code >= 200 && code < 300
 	switch e.kind {
 	case helo, ehlo:
@@ -41,7 +42,7 @@ func (s *server) record(e *entry, code int) {
 	case endOfData:
 		s.recordEnd(code)
 	case auth:
-		s.recordAuth(code)
+		s.recordAuth(r)
 	case starttls:
 		s.recordTLS(code)
 	}
@@ -94,9 +95,9 @@ func (s *server) recordTLS(code int) {
 	}
 }
 
-func (s *server) recordAuth(code int) {
+func (s *server) recordAuth(r *smtp.Reply) {
 	src := s.Client.Addr()
-	switch code {
+	switch r.Code {
 	case 235:
 		s.auth |= imsg.AuthAccepted
 		s.world.Count(imsg.CountAuthAccepted, 1)
@@ -106,8 +107,8 @@ func (s *server) recordAuth(code int) {
 	default:
 		s.auth |= imsg.AuthRejected
 		s.world.Count(imsg.CountAuthRejected, 1)
-		s.info("AUTH:REJECT ["+itoa(code)+"]", "src", src, "ident", s.Ident)
-		s.world.Tell(imsg.Event{Kind: imsg.EventAuthFail, Code: code})
+		s.info("AUTH:REJECT ["+itoa(r.Code)+"]", "src", src, "ident", s.Ident)
+		s.world.Tell(imsg.Event{Kind: imsg.EventAuthFail, Code: r.Code, Text: imsg.Printable(string(r.Text), 512)})
 	}
 }
 

@@ -153,7 +153,7 @@ func (s *server) pass(k kind, r *smtp.Reply) {
 		return
 	}
 	e := s.queue.pop()
-	s.record(&e, r.Code)
+	s.record(&e, r)
 	s.sayOwn()
 	// What was awaited is the last of the queue: nothing is read behind it.
 	if s.replyPending && s.queue.len() == 0 {
@@ -214,7 +214,8 @@ func (s *server) charge(k kind, r *smtp.Reply) bool {
 	if !ok || !s.Quotas.Has(rate) {
 		return false
 	}
-	s.held = &smtp.Reply{Code: r.Code, First: true, Last: r.Last, Line: slices.Clone(r.Line)}
+	line := slices.Clone(r.Line)
+	s.held = &smtp.Reply{Code: r.Code, First: true, Last: r.Last, Text: line[len(line)-len(r.Text):], Line: line}
 	s.question = &Question{Message: s.use(rate, 1), Limit: lockdWait}
 	s.world.Ask(s.question)
 	return true
@@ -233,7 +234,7 @@ func (s *server) answered() {
 	e := s.queue.at(0)
 	rate, found, _ := rejectQuota(e.kind, r.Code)
 	if d := s.denied(q, rate, smtp.CodeRefused); d != nil && !s.lookedFor(d.refusal(), imsg.Event{}) {
-		s.record(e, r.Code)
+		s.record(e, r)
 		s.rejection = &rejection{denial: *d, found: found}
 		return
 	}
