@@ -57,6 +57,10 @@ KILLS   ?= 0
 soak:
 	$(STATIC) test ./cmd/smtp-gated -run '^TestSoak$$' -v -count=1 -timeout 0 -soak $(TIME) -soak-kills $(KILLS)
 
+# One client is refused a thousand times a second; another must not notice.
+flood:
+	$(STATIC) test ./cmd/smtp-gated -run '^TestFlood$$' -v -count=1 -timeout 0 -flood 2m
+
 # Under a booted systemd, in a container that is made for it.
 test-system:
 	.ci/system
@@ -90,4 +94,4 @@ install: $(PROGRAMS)
 clean:
 	rm -rf bin
 
-.PHONY: build demo test soak test-system test-bsd lint bench install clean
+.PHONY: build demo test soak flood test-system test-bsd lint bench install clean
