@@ -6,8 +6,8 @@ package imsg
 // enumeration is a type of which not every value means something.
 type enumeration interface{ known() bool }
 
-func (r Room) known() bool        { return r >= Parent && r <= Control }
-func (k Errno) known() bool       { return k <= Off }
+func (r Room) known() bool        { return r >= Parent && r <= Reader }
+func (k Errno) known() bool       { return k <= ReadOnly }
 func (s MemberState) known() bool { return s >= Starting && s <= Draining }
 func (f LinkFault) known() bool   { return f < linkFaults }
 

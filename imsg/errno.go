@@ -19,6 +19,7 @@ const (
 	Resource  // disk, memory or descriptors ran out
 	Malformed // an answer from outside names no usable address
 	Off       // the configuration does without
+	ReadOnly  // who asks may look, and change nothing
 )
 
 var errnoTexts = [...]string{
@@ -34,6 +35,7 @@ var errnoTexts = [...]string{
 	Resource:  "out of resources",
 	Malformed: "unusable address",
 	Off:       "switched off",
+	ReadOnly:  "this socket only reads",
 }
 
 // Error implements error.

@@ -13,8 +13,9 @@ type Listener struct {
 
 func (*Listener) notice() {}
 
-// ControlSocket hands the listening control socket to lockd.
-type ControlSocket struct{}
+// ControlSocket hands a listening socket to lockd, for Control, the operators, or for
+// Reader.
+type ControlSocket struct{ Role Room }
 
 func (*ControlSocket) notice() {}
 

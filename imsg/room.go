@@ -16,9 +16,10 @@ const (
 	Lockd
 	Action
 	Control // smtp-gatectl, at the far end of the control socket
+	Reader  // the same, at that of the read socket: it may look, and change nothing
 )
 
-var roomNames = [...]string{Parent: "parent", Session: "session", Lookupd: "lookupd", Scand: "scand", Lockd: "lockd", Action: "action", Control: "control"}
+var roomNames = [...]string{Parent: "parent", Session: "session", Lookupd: "lookupd", Scand: "scand", Lockd: "lockd", Action: "action", Control: "control", Reader: "reader"}
 
 // String returns the room's name as it stands in logs and in `-x ROOM`.
 func (r Room) String() string {
@@ -66,7 +67,7 @@ func (s Rooms) String() string {
 		return "any room"
 	}
 	var names []string
-	for r := Parent; r <= Control; r++ {
+	for r := Parent; int(r) < len(roomNames); r++ {
 		if s.Has(r) {
 			names = append(names, r.String())
 		}

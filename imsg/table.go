@@ -45,6 +45,7 @@ type Entry struct {
 	Name   string
 	From   Rooms
 	To     Rooms
+	Denied Rooms // who may ask it, too, and hears ReadOnly: nobody looks at what it says
 	Way    Way
 	Answer string // of an Ask: the name of the one type that answers it (a Failure always may)
 	Report bool   // of an Ask: it tells what has happened, is never refused, and is dealt with when its asker waits no more
@@ -83,13 +84,14 @@ var (
 	toSession  = set(Session)
 	toLockd    = set(Lockd)
 	toOperator = set(Control)
+	operators  = set(Control, Reader)
 	children   = set(Children()...)
 )
 
 // Table is the map of the house, in the order of Type. The fingerprint in Hello
 // keeps two different tables from talking to each other.
 var Table = number([]Entry{
-	answer[Failure](children|toParent, children|toParent|toOperator, small),
+	answer[Failure](children|toParent, children|toParent|operators, small),
 	answer[Done](set(Parent, Lockd), set(Parent, Session, Lockd, Control), medium),
 
 	// between the parent and a room
@@ -154,29 +156,29 @@ var Table = number([]Entry{
 	tell[Run](toLockd, set(Action), medium),
 	tell[RunDone](set(Action), toLockd, small),
 
-	// the operator asks
-	ask[Status, StatusReport](toOperator, toLockd, small),
-	answer[StatusReport](toLockd, toOperator, MaxBody),
-	ask[Sessions, SessionList](toOperator, toLockd, small),
-	answer[SessionList](toLockd, toOperator, MaxBody),
-	ask[Locks, LockList](toOperator, toLockd, small),
-	answer[LockList](toLockd, toOperator, MaxBody),
-	ask[Lock, Done](toOperator, toLockd, small),
-	ask[Unlock, Done](toOperator, toLockd, small),
-	ask[ReloadNow, Done](toOperator, toLockd, small),
-	ask[UpgradeNow, Done](toOperator, toLockd, small),
-	ask[StopNow, Done](toOperator, toLockd, small),
-	ask[Rates, RateList](toOperator, toLockd, small),
-	answer[RateList](toLockd, toOperator, MaxBody),
-	ask[RateShow, RateRecord](toOperator, toLockd, small),
-	answer[RateRecord](toLockd, toOperator, medium),
-	ask[RateSetQuota, Done](toOperator, toLockd, small),
-	ask[RateReset, Done](toOperator, toLockd, small),
-	ask[EventsAfter, EventList](toOperator, toLockd, small),
-	answer[EventList](toLockd, toOperator, MaxBody),
-	ask[Explain, Explanation](toOperator, toLockd, small),
-	answer[Explanation](toLockd, toOperator, MaxBody),
-	ask[HistoryForget, Done](toOperator, toLockd, small),
+	// the operator asks, and who may only look
+	ask[Status, StatusReport](operators, toLockd, small),
+	answer[StatusReport](toLockd, operators, MaxBody),
+	ask[Sessions, SessionList](operators, toLockd, small),
+	answer[SessionList](toLockd, operators, MaxBody),
+	ask[Locks, LockList](operators, toLockd, small),
+	answer[LockList](toLockd, operators, MaxBody),
+	ask[Lock, Done](toOperator, toLockd, small).order(),
+	ask[Unlock, Done](toOperator, toLockd, small).order(),
+	ask[ReloadNow, Done](toOperator, toLockd, small).order(),
+	ask[UpgradeNow, Done](toOperator, toLockd, small).order(),
+	ask[StopNow, Done](toOperator, toLockd, small).order(),
+	ask[Rates, RateList](operators, toLockd, small),
+	answer[RateList](toLockd, operators, MaxBody),
+	ask[RateShow, RateRecord](operators, toLockd, small),
+	answer[RateRecord](toLockd, operators, medium),
+	ask[RateSetQuota, Done](toOperator, toLockd, small).order(),
+	ask[RateReset, Done](toOperator, toLockd, small).order(),
+	ask[EventsAfter, EventList](operators, toLockd, small),
+	answer[EventList](toLockd, operators, MaxBody),
+	ask[Explain, Explanation](operators, toLockd, small),
+	answer[Explanation](toLockd, operators, MaxBody),
+	ask[HistoryForget, Done](toOperator, toLockd, small).order(),
 })
 
 func tell[M any, P interface {
@@ -207,6 +209,9 @@ func row[M any](way Way, from, to Rooms, most int) Entry {
 func (e Entry) withFile() Entry { e.Files = 1; return e }
 func (e Entry) report() Entry   { e.Report = true; return e }
 func (e Entry) gives() Entry    { e.Gives = true; return e }
+
+// order is for what an operator asks that changes something.
+func (e Entry) order() Entry { e.Denied = set(Reader); return e }
 
 // givenBackBy says what gives back what the answer M hands out.
 func givenBackBy[M any, B any, P interface {
@@ -251,6 +256,13 @@ func RowOf(t Type) *Entry {
 	}
 	return &Table[t-1]
 }
+
+// Order tells whether the message changes something, and who only looks may not ask it.
+func (e *Entry) Order() bool { return e.Denied.Has(Reader) }
+
+// Crosses tells whether the message may come from one room to another, be it to be
+// denied.
+func (e *Entry) Crosses(from, to Room) bool { return (e.From | e.Denied).Has(from) && e.To.Has(to) }
 
 // PrintTable writes the table for people: the manual page and README show it.
 func PrintTable(w io.Writer) error {

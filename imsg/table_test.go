@@ -5,6 +5,7 @@ import (
 	"go/parser"
 	"go/token"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -60,7 +61,7 @@ func rowNamed(name string) *Entry {
 func TestTableWalls(t *testing.T) {
 	for i := range Table {
 		e := &Table[i]
-		if e.From.Has(Control) && e.To != set(Lockd) {
+		if (e.From|e.Denied)&operators != 0 && e.To != set(Lockd) {
 			t.Errorf("%s: the operator's tool may talk to %s", e.Name, e.To)
 		}
 		if e.Max == huge && e.From != set(Parent) {
@@ -68,6 +69,32 @@ func TestTableWalls(t *testing.T) {
 		}
 		if e.To.Has(Parent) && e.Files > 0 {
 			t.Errorf("%s: the parent takes descriptors from %s", e.Name, e.From)
+		}
+	}
+}
+
+// TestReaderLooks: what who only reads may ask is written down here once more, and
+// everything else that an operator may ask is an order, which is denied. It hears of
+// nothing else than what it asks, and hands no descriptor over.
+func TestReaderLooks(t *testing.T) {
+	const looks = " Status Sessions Locks Rates RateShow EventsAfter Explain "
+	answers := " Failure "
+	for i := range Table {
+		e := &Table[i]
+		look := strings.Contains(looks, " "+e.Name+" ")
+		if look {
+			answers += e.Answer + " "
+		}
+		if e.From.Has(Reader) != look || look && (e.Way != Ask || e.Answer == "Done" || e.Files > 0 || e.Report) {
+			t.Errorf("%s: who reads may say it: %t", e.Name, e.From.Has(Reader))
+		}
+		if e.Order() != (e.From.Has(Control) && !look) || e.Denied&^set(Reader) != 0 || e.Denied&e.From != 0 {
+			t.Errorf("%s: it is denied to %q", e.Name, e.Denied)
+		}
+	}
+	for i := range Table {
+		if e := &Table[i]; e.To.Has(Reader) != strings.Contains(answers, " "+e.Name+" ") {
+			t.Errorf("%s: who reads hears it: %t", e.Name, e.To.Has(Reader))
 		}
 	}
 }

@@ -119,7 +119,7 @@ func TestRooms(t *testing.T) {
 // every room.
 var folders = map[imsg.Room]string{
 	imsg.Parent: "parent", imsg.Session: "session", imsg.Lookupd: "lookupd", imsg.Scand: "scand",
-	imsg.Lockd: "lockd", imsg.Action: "lockd/action", imsg.Control: "cmd/smtp-gatectl",
+	imsg.Lockd: "lockd", imsg.Action: "lockd/action", imsg.Control: "cmd/smtp-gatectl", imsg.Reader: "cmd/smtp-gatectl",
 }
 
 // TestSpoken: what may be said is said, and what may be heard is heard. What every
@@ -128,7 +128,7 @@ var folders = map[imsg.Room]string{
 func TestSpoken(t *testing.T) {
 	inAll := sourceOf(t, "imsg/link") + sourceOf(t, "imsg/logs") + sourceOf(t, "imsg/process")
 	code := map[imsg.Room]string{}
-	for r := imsg.Parent; r <= imsg.Control; r++ {
+	for r := imsg.Parent; r <= imsg.Reader; r++ {
 		if folders[r] == "" {
 			t.Fatalf("folders does not say where the code of %s lies", r)
 		}
@@ -138,7 +138,7 @@ func TestSpoken(t *testing.T) {
 		e := &imsg.Table[i]
 		word := regexp.MustCompile(`\bimsg\.` + e.Name + `\b`)
 		known := func(rooms imsg.Rooms) bool {
-			for r := imsg.Parent; r <= imsg.Control; r++ {
+			for r := imsg.Parent; r <= imsg.Reader; r++ {
 				if rooms.Has(r) && word.MatchString(code[r]) {
 					return true
 				}

@@ -40,6 +40,7 @@ type Conn struct {
 	closed     atomic.Bool
 	overflowed atomic.Bool // closed because its queue was full of answers
 	pace       imsg.Pace   // of what is received; zero: any
+	most       int         // frames in queue
 	lacking    func(imsg.Message) bool
 
 	sendMu  sync.Mutex
@@ -100,7 +101,7 @@ func NewConn(f *os.File, self, peer imsg.Room) (*Conn, error) {
 		return nil, fmt.Errorf("link to %s: %w", peer, err)
 	}
 	c := &Conn{
-		self: self, peer: peer, file: file, raw: raw,
+		self: self, peer: peer, file: file, raw: raw, most: maxQueue,
 		done:    make(chan struct{}),
 		calls:   make(map[uint32]*call),
 		working: make(map[uint32]context.CancelFunc),
@@ -114,7 +115,7 @@ func NewConn(f *os.File, self, peer imsg.Room) (*Conn, error) {
 func largest(one, other imsg.Room) int {
 	n := 0
 	for i := range imsg.Table {
-		if e := &imsg.Table[i]; e.From.Has(one) && e.To.Has(other) {
+		if e := &imsg.Table[i]; e.Crosses(one, other) {
 			n = max(n, e.Max)
 		}
 	}
@@ -125,6 +126,10 @@ func largest(one, other imsg.Room) int {
 // nobody waits for costs its reader as much as a question. It must be called before
 // Serve.
 func (c *Conn) Limit(p imsg.Pace) { c.pace = p }
+
+// Queue has at most so many frames wait until the other end takes them, in the place of
+// what is right for a room. It must be called before Serve.
+func (c *Conn) Queue(frames int) { c.most = frames }
 
 // Lacking has f hear what is told whose descriptors the system had none free for at this
 // end. False, or no f: the link fails. It must be called before Serve.
@@ -199,7 +204,7 @@ func (c *Conn) send(e *imsg.Entry, m imsg.Message, h header, files []*os.File) e
 			return c.broken(err)
 		}
 	}
-	if len(c.queue) >= maxQueue && !e.Gives && !e.Report {
+	if len(c.queue) >= c.most && !e.Gives && !e.Report {
 		return imsg.Busy
 	}
 	f := frame{data: append([]byte(nil), data...)}

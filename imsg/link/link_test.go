@@ -25,15 +25,21 @@ import (
 // link returns both ends of a link between two rooms.
 func link(t testing.TB, a, b imsg.Room) (*Conn, *Conn) {
 	t.Helper()
+	return ends(t, a, b, b, a)
+}
+
+// ends is link where the two need not agree on who they are.
+func ends(t testing.TB, a, toA, b, toB imsg.Room) (*Conn, *Conn) {
+	t.Helper()
 	fa, fb, err := Pair()
 	if err != nil {
 		t.Fatal(err)
 	}
-	ca, err := NewConn(fa, a, b)
+	ca, err := NewConn(fa, a, toA)
 	if err != nil {
 		t.Fatal(err)
 	}
-	cb, err := NewConn(fb, b, a)
+	cb, err := NewConn(fb, b, toB)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -211,6 +217,46 @@ func TestCall(t *testing.T) {
 	}
 	if _, err := Ask(s, &imsg.Offence{Transaction: 1, Found: imsg.FoundVirus}, imsgtest.Patience); err != imsg.Resource {
 		t.Errorf("a failure came as %v", err)
+	}
+}
+
+// TestDenied: who may only look hears so of each order, whatever the order says, and goes
+// on to look; what is no order of anybody's ends the link.
+func TestDenied(t *testing.T) {
+	lockd, operator := ends(t, imsg.Lockd, imsg.Reader, imsg.Control, imsg.Lockd)
+	serve(operator, func(Request) { t.Error("the reader was asked") })
+	serve(lockd, func(r Request) {
+		if imsg.Row(r.Message).Order() {
+			t.Errorf("%T reaches its handler", r.Message)
+		}
+		ReplyTo(r, r.Message.(*imsg.Locks)).Answer(&imsg.LockList{})
+	})
+	orders := 0
+	for i := range imsg.Table {
+		e := &imsg.Table[i]
+		if !e.Order() {
+			continue
+		}
+		orders++
+		for _, m := range []imsg.Message{e.New(), full(e)} {
+			if _, err := operator.call(nil, m, imsgtest.Patience, nil); err != imsg.ReadOnly {
+				t.Errorf("%s: %v", e.Name, err)
+			}
+		}
+		if _, err := Ask(operator, &imsg.Locks{}, imsgtest.Patience); err != nil {
+			t.Errorf("behind %s: %v", e.Name, err)
+		}
+	}
+	if orders < 8 {
+		t.Errorf("only %d orders", orders)
+	}
+	lockd, session := ends(t, imsg.Lockd, imsg.Reader, imsg.Session, imsg.Lockd)
+	end := serve(lockd, func(Request) { t.Error("it was heard") })
+	if err := session.Send(&imsg.Leave{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := wait(t, end); !errors.Is(err, ErrBadMessage) {
+		t.Errorf("what no operator says: %v", err)
 	}
 }
 

@@ -115,7 +115,7 @@ func (c *Conn) take(data []byte, files []*os.File, lost bool, handle Handler) er
 		return bad("unknown type %d", h.typ)
 	}
 	switch {
-	case !e.From.Has(c.peer) || !e.To.Has(c.self):
+	case !e.Crosses(c.peer, c.self):
 		return bad("%s may not say %s to %s", c.peer, e.Name, c.self)
 	case len(files) > e.Files, len(files) == e.Files && lost, len(files) < e.Files && !lost:
 		return bad("%s with %d files, not %d, some lost: %t", e.Name, len(files), e.Files, lost)
@@ -123,6 +123,11 @@ func (c *Conn) take(data []byte, files []*os.File, lost bool, handle Handler) er
 		return bad("%s with call id %d", e.Name, h.id)
 	case (h.until == 0) != (e.Way != imsg.Ask):
 		return bad("%s with deadline %d", e.Name, h.until)
+	}
+	if e.Denied.Has(c.peer) {
+		Request{conn: c, id: h.id}.Fail(imsg.ReadOnly)
+		closeAll(files)
+		return nil
 	}
 	k := codecs.Get().(*codec)
 	defer k.free()
