@@ -293,7 +293,7 @@ func (h *house) operators() func() *link.Conn {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	h.Tell(&imsg.ControlSocket{}, f)
+	h.Tell(&imsg.ControlSocket{Role: imsg.Control}, f)
 	f.Close()
 	return func() *link.Conn {
 		h.t.Helper()

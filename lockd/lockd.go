@@ -193,8 +193,8 @@ func (srv *server) fromParent(r link.Request) {
 	case *imsg.HistoryFile:
 		srv.history.Open(r.Files[0])
 	case *imsg.ControlSocket:
-		if err := srv.control.Open(r.Files[0]); err != nil {
-			srv.log.Error("control socket cannot be served", "error", err)
+		if err := srv.control.Open(m.Role, r.Files[0]); err != nil {
+			srv.log.Error("control socket cannot be served", "role", m.Role, "error", err)
 		}
 	case *imsg.Family:
 		srv.mu.Lock()

@@ -47,5 +47,5 @@ func (p *parent) handControl(m *child) {
 			p.log.Error("control socket does not listen any more", "error", err)
 		}
 	}
-	m.tell(&imsg.ControlSocket{}, p.holdings.Control.File)
+	m.tell(&imsg.ControlSocket{Role: imsg.Control}, p.holdings.Control.File)
 }

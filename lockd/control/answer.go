@@ -30,7 +30,7 @@ func (o *operator) answer(r link.Request) (give func()) {
 	case *imsg.Sessions:
 		return found(r, m, func() (*imsg.SessionList, error) { return s.listSessions(m.After), nil })
 	case *imsg.EventsAfter:
-		return found(r, m, func() (*imsg.EventList, error) { return o.awaitEvents(r, m), nil })
+		return found(r, m, func() (*imsg.EventList, error) { return o.awaitEvents(r, m) })
 	case *imsg.Explain:
 		return foundAside(s.House, r, m, HistoryTurn, func() (*imsg.Explanation, error) { return s.explain(m) })
 	case *imsg.HistoryForget:

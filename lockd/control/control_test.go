@@ -1,16 +1,20 @@
 package control
 
 import (
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
@@ -53,15 +57,16 @@ func (e *empty) Aside(_ string, job func()) bool {
 // desk is a Service in an empty house, and the test as its parent and operators.
 type desk struct {
 	*Service
-	t      testing.TB
-	log    *imsgtest.Journal
-	dir    string
-	lists  atomic.Int32      // how often the lock directory was opened
-	ahead  atomic.Int64      // nanoseconds that its clock is
-	asked  chan imsg.Message // Reload, Stop
-	answer imsg.Done         // to those
-	deaf   atomic.Bool       // does not answer them
-	socket string
+	t       testing.TB
+	log     *imsgtest.Journal
+	dir     string
+	lists   atomic.Int32      // how often the lock directory was opened
+	ahead   atomic.Int64      // nanoseconds that its clock is
+	asked   chan imsg.Message // Reload, Stop
+	answer  imsg.Done         // to those
+	deaf    atomic.Bool       // does not answer them
+	sockets map[imsg.Room]string
+	guests  atomic.Int32 // who have come by a name of their own
 }
 
 // listing counts how often the lock directory is opened.
@@ -118,22 +123,42 @@ func open(t testing.TB, config imsg.LockdConfig, set ...func(*desk)) *desk {
 			family.Answer(r, &d.answer)
 		}
 	})
-	d.socket = filepath.Join(t.TempDir(), "control")
-	l, err := net.ListenUnix("unixpacket", &net.UnixAddr{Net: "unixpacket", Name: d.socket})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	l.SetUnlinkOnClose(false)
-	f, err := l.File()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := d.Open(f); err != nil {
-		t.Fatal(err)
+	d.sockets, d.who = make(map[imsg.Room]string), guest
+	for role := range seating {
+		d.sockets[role] = filepath.Join(t.TempDir(), role.String())
+		l, err := net.ListenUnix("unixpacket", &net.UnixAddr{Net: "unixpacket", Name: d.sockets[role]})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		l.SetUnlinkOnClose(false)
+		f, err := l.File()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Open(role, f); err != nil {
+			t.Fatal(err)
+		}
 	}
 	t.Cleanup(d.Close)
 	return d
+}
+
+// guest is peerUID where a test says who comes.
+func guest(f *os.File) (uid int, err error) {
+	err = askSocket(f, func(fd int) error {
+		at, err := unix.Getpeername(fd)
+		if err != nil {
+			return err
+		}
+		if u, ok := at.(*unix.SockaddrUnix); ok && strings.HasPrefix(filepath.Base(u.Name), "uid-") {
+			_, err = fmt.Sscanf(filepath.Base(u.Name), "uid-%d-", &uid)
+		} else {
+			uid, err = peerUID(f)
+		}
+		return err
+	})
+	return uid, err
 }
 
 // serve serves an end of a link until the test is over.
@@ -145,15 +170,37 @@ func (d *desk) serve(c *link.Conn, handle link.Handler) {
 // connect is a new operator.
 func (d *desk) connect() *link.Conn {
 	d.t.Helper()
-	u, err := net.Dial("unixpacket", d.socket)
-	if err != nil {
-		d.t.Fatal(err)
+	return d.operator(d.dial(imsg.Control, ""))
+}
+
+// connectAs is somebody at a socket, who seems to be another user.
+func (d *desk) connectAs(role imsg.Room, uid int) *link.Conn {
+	d.t.Helper()
+	name := fmt.Sprintf("uid-%d-%d", uid, d.guests.Add(1))
+	return d.operator(d.dial(role, filepath.Join(filepath.Dir(d.sockets[role]), name)))
+}
+
+// dial connects to a socket, from a name if one is given, and waits for a place in its
+// queue.
+func (d *desk) dial(role imsg.Room, from string) *os.File {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err == nil && from != "" {
+		err = unix.Bind(fd, &unix.SockaddrUnix{Name: from})
 	}
-	f, err := u.(*net.UnixConn).File()
-	u.Close()
-	if err != nil {
-		d.t.Fatal(err)
+	if err == nil {
+		err = unix.EINTR
 	}
+	for err == unix.EINTR {
+		err = unix.Connect(fd, &unix.SockaddrUnix{Name: d.sockets[role]})
+	}
+	if err != nil {
+		d.t.Error(err)
+	}
+	return os.NewFile(uintptr(fd), "operator")
+}
+
+func (d *desk) operator(f *os.File) *link.Conn {
+	d.t.Helper()
 	c, err := link.NewConn(f, imsg.Control, imsg.Lockd)
 	if err != nil {
 		d.t.Fatal(err)

@@ -9,8 +9,11 @@ import (
 )
 
 // awaitEvents finds the next events that an operator wants, and waits for one if there is
-// none: as long as it says, its question says, and it stays.
-func (o *operator) awaitEvents(r link.Request, m *imsg.EventsAfter) *imsg.EventList {
+// none: as long as it says, its question says, and it stays. There are only so many who wait.
+func (o *operator) awaitEvents(r link.Request, m *imsg.EventsAfter) (*imsg.EventList, error) {
+	if m.Wait > 0 && !o.at.follow(o) {
+		return nil, imsg.Busy
+	}
 	ring := o.service.Events
 	until := time.Now().Add(m.Wait)
 	if r.Until.Before(until) {
@@ -24,14 +27,14 @@ func (o *operator) awaitEvents(r link.Request, m *imsg.EventsAfter) *imsg.EventL
 		page, last, lost := ring.After(list.Last, wanted(m), imsg.EventPage)
 		list.Events, list.Last, list.Lost = page, last, list.Lost+lost
 		if len(page) > 0 || lost > 0 && m.After > 0 {
-			return list
+			return list, nil
 		}
 		select {
 		case <-grown:
 		case <-late.C:
-			return list
+			return list, nil
 		case <-o.conn.Done():
-			return list
+			return list, nil
 		}
 	}
 }

@@ -1,20 +1,40 @@
 package control
 
 import (
+	"cmp"
 	"errors"
 	"net"
 	"os"
 	"sync"
 	"time"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
 )
 
-// maxOperators is how many operators may be connected at once.
-const maxOperators = 16
+// seats is what there is at a socket for those who connect. What they may ask is a matter
+// of imsg.Table.
+type seats struct {
+	role    imsg.Room
+	all     int       // connections at once
+	streams int       // of those, that follow events
+	atOnce  int       // questions that are worked on at once, 0: any number
+	pace    imsg.Pace // of the answers to one of them, zero: any
+	root    bool      // root finds a seat, whoever has to stand up
+}
 
-// controlListener accepts operators' connections. It owns how many there are, and who
-// makes way for a newcomer. Who may connect is a matter of the socket's mode and group.
+// seating is the table of them. Who may only look may be anybody's program: all of them
+// together have no more of the room's time than lets it admit clients meanwhile.
+var seating = map[imsg.Room]seats{
+	imsg.Control: {role: imsg.Control, all: 16, streams: 16, root: true},
+	imsg.Reader:  {role: imsg.Reader, all: 32, streams: 8, atOnce: 4, pace: imsg.Pace{Burst: 32, Every: 2 * time.Millisecond}},
+}
+
+// controlListener accepts the connections of one socket. It owns how many there are, and
+// who makes way for a newcomer. Who may connect is a matter of the socket's mode and group.
 type controlListener struct {
 	mu        sync.Mutex // not held while a connection is opened or closed
+	seats                // since it was opened first
+	working   chan struct{}
 	socket    net.Listener
 	operators map[*operator]struct{}
 
@@ -23,12 +43,17 @@ type controlListener struct {
 
 // open serves the listening socket f, which it takes over. An older one is
 // closed.
-func (l *controlListener) open(f *os.File, s *Service) error {
+func (l *controlListener) open(f *os.File, s *Service, there seats) error {
 	socket, err := net.FileListener(f)
 	f.Close()
 	if err != nil {
 		return err
 	}
+	l.mu.Lock()
+	if l.role == 0 {
+		l.seats, l.working = there, make(chan struct{}, there.atOnce)
+	}
+	l.mu.Unlock()
 	l.exchange(socket)
 	go l.accept(socket, s)
 	return nil
@@ -56,25 +81,25 @@ func (l *controlListener) accept(socket net.Listener, s *Service) {
 		}
 		if err != nil {
 			if !failing {
-				s.Log.Error("control connections are not accepted", "error", err)
+				s.Log.Error("control connections are not accepted", "error", err, "role", l.role)
 			}
 			failing = true
 			time.Sleep(time.Second) // descriptors or memory ran out: others give some back
 			continue
 		}
 		failing = false
-		o, err := s.newOperator(c.(*net.UnixConn))
+		o, err := s.newOperator(c.(*net.UnixConn), l)
 		if err != nil {
-			s.Log.Error("control connection is not accepted", "error", err)
+			s.Log.Error("control connection is not accepted", "error", err, "role", l.role)
 			continue
 		}
-		idle, ok := l.seat(o)
-		if idle != nil {
-			idle.conn.Close()
+		way, ok := l.seat(o)
+		if way != nil {
+			way.conn.Close()
 		}
 		if !ok {
 			if n := l.crowd.due(s.Now()); n > 0 {
-				s.Log.Warn("control connections are refused: too many at once", "count", n)
+				s.Log.Warn("control connections are refused: too many at once", "count", n, "role", l.role)
 			}
 			o.conn.Close()
 			continue
@@ -83,28 +108,85 @@ func (l *controlListener) accept(socket net.Listener, s *Service) {
 	}
 }
 
-// seat finds a place for o. If there is none, the connection that was silent for
-// the longest time makes way, and is to be closed; none that waits for an answer does.
-func (l *controlListener) seat(o *operator) (idle *operator, ok bool) {
+// seat finds a place for o. If there is none, another's connection makes way, and is to be
+// closed.
+func (l *controlListener) seat(o *operator) (way *operator, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.operators) >= maxOperators {
-		for other := range l.operators {
-			if !other.asking && (idle == nil || other.since.Before(idle.since)) {
-				idle = other
-			}
-		}
-		if idle == nil {
+	if len(l.operators) >= l.all {
+		if way = l.makesWay(o, l.root, func(*operator) bool { return true }); way == nil {
 			return nil, false
 		}
-		delete(l.operators, idle)
+		delete(l.operators, way)
 	}
 	if l.operators == nil {
 		l.operators = make(map[*operator]struct{})
 	}
 	o.since = time.Now()
 	l.operators[o] = struct{}{}
-	return idle, true
+	return way, true
+}
+
+// follow finds a place for o among those who follow events, which it keeps.
+func (l *controlListener) follow(o *operator) bool {
+	l.mu.Lock()
+	way, n := (*operator)(nil), 0
+	for other := range l.operators {
+		if other.follows {
+			n++
+		}
+	}
+	if !o.follows && n >= l.streams {
+		way = l.makesWay(o, false, func(other *operator) bool { return other.follows })
+	}
+	o.follows = o.follows || n < l.streams || way != nil
+	if way != nil {
+		delete(l.operators, way)
+	}
+	l.mu.Unlock()
+	if way != nil {
+		way.conn.Close()
+	}
+	return o.follows
+}
+
+// makesWay finds who of some makes way for o; mu is held. It is one that was silent for
+// long, and of a user who has many. One that waits for an answer, or follows events, does
+// so only for somebody who has less, or for root; and root's does last.
+func (l *controlListener) makesWay(o *operator, root bool, among func(*operator) bool) (way *operator) {
+	have := make(map[int]int)
+	for other := range l.operators {
+		if among(other) {
+			have[other.uid]++
+		}
+	}
+	for other := range l.operators {
+		fair := have[other.uid] > have[o.uid]+1 || root && o.uid == 0
+		if among(other) && (fair || !other.busy()) && (way == nil || compareSeats(other, way, have) < 0) {
+			way = other
+		}
+	}
+	return way
+}
+
+// compareSeats tells which of two makes way before the other.
+func compareSeats(a, b *operator, have map[int]int) int {
+	return cmp.Or(
+		compareBool(a.busy(), b.busy()),
+		compareBool(a.uid == 0, b.uid == 0),
+		cmp.Compare(have[b.uid], have[a.uid]),
+		a.since.Compare(b.since),
+	)
+}
+
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	}
+	return 1
 }
 
 func (l *controlListener) leave(o *operator) {
@@ -120,7 +202,7 @@ func (l *controlListener) asks(o *operator) bool {
 	if o.asking {
 		return false
 	}
-	o.asking = true
+	o.asking, o.since = true, time.Now()
 	return true
 }
 
@@ -129,4 +211,20 @@ func (l *controlListener) answered(o *operator) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	o.asking, o.since = false, time.Now()
+}
+
+// turn waits until a question may be worked on, and returns what ends the work; nil if its
+// asker does not wait any more.
+func (l *controlListener) turn(until time.Time) (end func()) {
+	if l.atOnce == 0 {
+		return func() {}
+	}
+	late := time.NewTimer(time.Until(until))
+	defer late.Stop()
+	select {
+	case l.working <- struct{}{}:
+		return func() { <-l.working }
+	case <-late.C:
+		return nil
+	}
 }

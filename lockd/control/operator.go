@@ -21,48 +21,68 @@ const maxName = 1024
 // asks one thing at a time, and that what it orders is logged with who it is.
 type operator struct {
 	service *Service
+	at      *controlListener
 	conn    *link.Conn
-	uid     int      // who connected; -1 if the system does not tell
-	names   []string // of the lock directory, while its list is under way
+	pace    imsg.Meter // of what it is answered
+	uid     int        // who connected; -1 if the system does not tell
+	names   []string   // of the lock directory, while its list is under way
 
-	asking bool      // it waits for an answer; the listener's
-	since  time.Time // it does not any more; the listener's
+	asking  bool      // it waits for an answer; the listener's, as what follows
+	follows bool      // events
+	since   time.Time // it asks, or does not any more
 }
 
-func (s *Service) newOperator(c *net.UnixConn) (*operator, error) {
+// busy tells whether its seat is in use; the listener's lock is held.
+func (o *operator) busy() bool { return o.asking || o.follows }
+
+// maxUnread is how many answers may wait until an operator's program takes them, which
+// asks for one at a time.
+const maxUnread = 4
+
+func (s *Service) newOperator(c *net.UnixConn, at *controlListener) (*operator, error) {
 	f, err := c.File()
 	c.Close()
 	if err != nil {
 		return nil, err
 	}
-	uid, err := peerUID(f)
+	who := s.who
+	if who == nil {
+		who = peerUID
+	}
+	uid, err := who(f)
 	if err != nil {
 		s.Log.Error("who is at a control connection cannot be told", "error", err)
 		uid = -1
 	}
-	conn, err := link.NewConn(f, imsg.Lockd, imsg.Control)
+	conn, err := link.NewConn(f, imsg.Lockd, at.role)
 	if err != nil {
 		return nil, err
 	}
-	return &operator{service: s, conn: conn, uid: uid}, nil
+	conn.Queue(maxUnread)
+	if p := at.pace; p.Burst > 0 { // which is not reached by who waits for its answers
+		conn.Limit(imsg.Pace{Burst: 2 * p.Burst, Every: p.Every / 2})
+	}
+	return &operator{service: s, at: at, conn: conn, uid: uid, pace: imsg.Meter{Pace: at.pace}}, nil
 }
 
 // serve answers until the connection ends or stays silent.
 func (o *operator) serve() {
 	s := o.service
-	defer s.listener.leave(o)
+	defer o.at.leave(o)
 	idle := time.AfterFunc(idleTime, func() { o.conn.Close() })
 	defer idle.Stop()
 	err := o.conn.Serve(func(r link.Request) {
-		if !s.listener.asks(o) {
+		if !o.at.asks(o) {
 			r.Fail(imsg.Busy)
 			return
 		}
 		idle.Stop()
 		go func() {
-			o.logOrder(r.Message)
-			give := o.answer(r)
-			s.listener.answered(o)
+			give := o.inTurn(r)
+			for !o.pace.Take(1, time.Now()) {
+				time.Sleep(o.pace.Every)
+			}
+			o.at.answered(o)
 			idle.Reset(idleTime)
 			give()
 		}()
@@ -70,14 +90,39 @@ func (o *operator) serve() {
 	if err == nil {
 		return
 	}
-	if n := s.listener.nonsense.due(s.Now()); n > 0 {
-		s.Log.Warn("control connections are closed", "count", n, "error", err)
+	if n := o.at.nonsense.due(s.Now()); n > 0 {
+		s.Log.Warn("control connections are closed", "count", n, "error", err, "role", o.at.role)
 	}
+}
+
+// inTurn is answer, when it is this question's turn. One that waits for an event works on
+// nothing meanwhile.
+func (o *operator) inTurn(r link.Request) (give func()) {
+	if _, waits := r.Message.(*imsg.EventsAfter); !waits {
+		end := o.at.turn(r.Until)
+		if end == nil {
+			return func() { r.Fail(imsg.Timeout) }
+		}
+		defer end()
+	}
+	if imsg.Row(r.Message).Order() {
+		o.logOrder(r.Message)
+	}
+	return o.answer(r)
 }
 
 // logOrder logs what changes something; who only looks is not logged.
 func (o *operator) logOrder(m imsg.Message) {
-	var order, client string
+	order, client := orderOf(m)
+	attrs := []any{"uid", o.uid, "order", order}
+	if client != "" {
+		attrs = append(attrs, "client", client[:min(len(client), maxName)])
+	}
+	o.service.Log.Log(context.Background(), logs.LevelNotice, "operator's order", attrs...)
+}
+
+// orderOf is an order as an operator gives it, and whom it is about.
+func orderOf(m imsg.Message) (order, client string) {
 	switch m := m.(type) {
 	case *imsg.Lock:
 		order, client = "lock add", m.Name
@@ -104,12 +149,6 @@ func (o *operator) logOrder(m imsg.Message) {
 		if m.Now {
 			order = "stop --now"
 		}
-	default:
-		return
 	}
-	attrs := []any{"uid", o.uid, "order", order}
-	if client != "" {
-		attrs = append(attrs, "client", client[:min(len(client), maxName)])
-	}
-	o.service.Log.Log(context.Background(), logs.LevelNotice, "operator's order", attrs...)
+	return order, client
 }

@@ -16,9 +16,9 @@ import (
 func TestOperatorsAreBounded(t *testing.T) {
 	h := open(t, usual())
 	h.deaf.Store(true)
-	connect := h.connect
+	connect := func() *link.Conn { return h.connectAs(imsg.Control, 1000) }
 	var all []*link.Conn
-	for range maxOperators {
+	for range seating[imsg.Control].all {
 		c := connect()
 		go link.Ask(c, &imsg.ReloadNow{}, patience)
 		receive(t, h.asked)
@@ -51,7 +51,7 @@ func TestIdleOperatorsMakeWay(t *testing.T) {
 	h := open(t, usual())
 	connect := h.connect
 	var all []*link.Conn
-	for range maxOperators {
+	for range seating[imsg.Control].all {
 		c := connect()
 		ask(t, c, &imsg.Status{})
 		all = append(all, c)
@@ -92,5 +92,11 @@ func TestOrdersAreLogged(t *testing.T) {
 	}
 	if n := strings.Count(h.log.String(), "operator's order"); n != 9 {
 		t.Errorf("%d orders were logged:\n%s", n, h.log)
+	}
+	for i := range imsg.Table {
+		e := &imsg.Table[i]
+		if order, _ := orderOf(e.New()); e.Order() != (order != "") {
+			t.Errorf("%s is logged as %q", e.Name, order)
+		}
 	}
 }

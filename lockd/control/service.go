@@ -1,10 +1,11 @@
-// Package control is the operator's side of lockd: the control socket, what is asked
-// over it, and the state file. It changes nothing but by the calls of those who own it,
+// Package control is the operator's side of lockd: the control socket and the read socket,
+// what is asked over them, and the state file. It changes nothing but by the calls of those who own it,
 // and holds no lock while it waits: a slow disk, a silent worker or a silent operator is
 // nobody else's business.
 package control
 
 import (
+	"fmt"
 	"log/slog"
 	"os"
 	"sync"
@@ -32,17 +33,37 @@ type Service struct {
 	Log      *slog.Logger
 	Now      func() time.Time
 
-	listener controlListener
+	operators, readers controlListener
+	who                func(*os.File) (uid int, err error) // connected; nil: peerUID
 
 	orderMu sync.Mutex
 	orders  imsg.Meter // of what the parent is asked
 }
 
-// Open serves the listening socket f, which it takes over. An older one is closed.
-func (s *Service) Open(f *os.File) error { return s.listener.open(f, s) }
+// Open serves the listening socket f, which it takes over, for a role. An older one of its
+// is closed.
+func (s *Service) Open(role imsg.Room, f *os.File) error {
+	there, known := seating[role]
+	if !known {
+		f.Close()
+		return fmt.Errorf("a socket for %s", role)
+	}
+	return s.listener(role).open(f, s, there)
+}
 
-// Close accepts operators no more.
-func (s *Service) Close() { s.listener.close() }
+// Close accepts nobody any more.
+func (s *Service) Close() {
+	for role := range seating {
+		s.listener(role).close()
+	}
+}
+
+func (s *Service) listener(role imsg.Room) *controlListener {
+	if role == imsg.Reader {
+		return &s.readers
+	}
+	return &s.operators
+}
 
 // naming is what makes one client of many addresses as it stands now, and the
 // configuration that says so.
