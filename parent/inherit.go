@@ -5,6 +5,7 @@
 package parent
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -78,8 +79,8 @@ func (p *parent) readEstate(s *site.Site) (*site.Holdings, error) {
 		return nil, err
 	}
 	var listeners socket.Set
-	var control, ledger *os.File
-	var controlPath string
+	var ledger *os.File
+	controls := make(map[imsg.Room]site.Legacy)
 	for {
 		m, files, err := e.conn.Receive(until)
 		if err != nil {
@@ -89,13 +90,13 @@ func (p *parent) readEstate(s *site.Site) (*site.Holdings, error) {
 		case m.Word == heir.Listener && m.Listener != nil:
 			listeners.Inherit(socket.Bequest(*m.Listener), files)
 		case m.Word == heir.Control && len(files) == 1:
-			controlPath, control = m.Path, files[0]
+			controls[cmp.Or(m.Role, imsg.Control)] = site.Legacy{File: files[0], Path: m.Path}
 		case m.Word == heir.Ledger && len(files) == 1:
 			ledger = files[0]
-		case m.Word == heir.Estate && control != nil && ledger != nil:
+		case m.Word == heir.Estate && len(controls) > 0 && ledger != nil:
 			p.numbered = m.Number
 			maps.Copy(p.family.started, m.Started)
-			return s.Inherit(&listeners, control, ledger, m.Path, controlPath)
+			return s.Inherit(&listeners, controls, ledger, m.Path)
 		default:
 			return nil, fmt.Errorf("what runs hands over something that is not understood: word %d with %d descriptors", m.Word, len(files))
 		}

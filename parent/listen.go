@@ -36,16 +36,18 @@ func (p *parent) mendListeners(g *generation) {
 	}
 }
 
-// handControl gives lockd the operators' socket.
-func (p *parent) handControl(m *child) {
-	if p.current != nil { // another lockd had it
-		mended, err := p.holdings.Control.Mend()
-		if mended {
-			p.log.Error("control socket had stopped listening")
+// handControls gives lockd the sockets of operators and readers.
+func (p *parent) handControls(m *child) {
+	for _, c := range p.holdings.Controls {
+		if p.current != nil { // another lockd had it
+			mended, err := c.Mend()
+			if mended {
+				p.log.Error("control socket had stopped listening", "path", c.Path)
+			}
+			if err != nil {
+				p.log.Error("control socket does not listen any more", "path", c.Path, "error", err)
+			}
 		}
-		if err != nil {
-			p.log.Error("control socket does not listen any more", "error", err)
-		}
+		m.tell(&imsg.ControlSocket{Role: c.Role}, c.File)
 	}
-	m.tell(&imsg.ControlSocket{Role: imsg.Control}, p.holdings.Control.File)
 }

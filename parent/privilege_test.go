@@ -184,6 +184,8 @@ func TestPrivilegeNeeded(t *testing.T) {
 		"control":     {"control_socket DIR/foreign/control", 1 << unix.CAP_DAC_OVERRIDE},
 		"rates":       {"ratelimit_expiration 60\nratelimit_path DIR/foreign", 1 << unix.CAP_DAC_OVERRIDE},
 		"group":       {"control_group 12345", 0},
+		"read":        {"control_read_socket DIR/foreign/status", 1 << unix.CAP_DAC_OVERRIDE},
+		"read group":  {"control_read_group 12345", 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newHouse(t)

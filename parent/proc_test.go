@@ -120,7 +120,7 @@ func inspect(t *testing.T, h *house, p proc, root bool) {
 }
 
 // descriptors: /dev/null twice, the crash pipe, the log, links, what the
-// runtime waits with; the session's listener, lockd's socket, ledger and directory.
+// runtime waits with; the session's listener, lockd's sockets, ledger and directory.
 func descriptors(t *testing.T, h *house, p proc) {
 	dir := fmt.Sprintf("/proc/%d/fd", p.pid)
 	entries, err := os.ReadDir(dir)
@@ -142,7 +142,7 @@ func descriptors(t *testing.T, h *house, p proc) {
 	case "session":
 		want["socket"]++ // the listener
 	case "lockd":
-		want["socket"]++ // the control socket
+		want["socket"] += 2 // the operators' and the readers'
 		want["/memfd:ledger (deleted)"] = 1
 		want[filepath.Join(h.dir, "lock")] = 1 // all that it opens is below it
 	}

@@ -37,12 +37,12 @@ type slice func(c *config.Config, f config.Facts, local map[string]string) imsg.
 type grant uint8
 
 const (
-	listeners     grant = iota // a worker's share of the sockets
-	packetFilter               // the device, in the modes that ask it
-	controlSocket              // the operators'
-	ledger                     // where counters outlive their keeper
-	rateStore                  // anew with each configuration
-	loadAverage                // and told again as long as it lives
+	listeners      grant = iota // a worker's share of the sockets
+	packetFilter                // the device, in the modes that ask it
+	controlSockets              // the operators' and the readers'
+	ledger                      // where counters outlive their keeper
+	rateStore                   // anew with each configuration
+	loadAverage                 // and told again as long as it lives
 )
 
 // permission is one of sandbox.Words and why the room needs it.
@@ -64,17 +64,17 @@ var rooms = []room{
 		comm: "smtp-gated-lock", lasting: true, threads: one,
 		count:  one,
 		slice:  func(c *config.Config, f config.Facts, _ map[string]string) imsg.Notice { return c.Lockd(f) },
-		grants: []grant{controlSocket, ledger, rateStore, loadAverage},
+		grants: []grant{controlSockets, ledger, rateStore, loadAverage},
 		links:  []imsg.Room{imsg.Session, imsg.Action},
 		may: []permission{
 			{"stdio", "memory, clock, links", nil},
-			{"recvfd", "control socket, ledger and state file come from the parent", nil},
+			{"recvfd", "control sockets, ledger and state file come from the parent", nil},
 			{"rpath", "lock files are the truth, asked each time", nil},
 			{"wpath", "a lock file's cause", nil},
 			{"cpath", "lock files are created and removed", nil},
 			{"flock", "the store of rates is locked", nil},
 			{"stdio-sync", "the store of rates and the ledger reach the disk", nil},
-			{"unix-accept", "accepts on the control socket", nil},
+			{"unix-accept", "accepts on the control sockets", nil},
 		},
 	},
 	{

@@ -120,8 +120,8 @@ func (p *parent) configure(m *child, again bool) {
 				p.log.Error("lookupd gets no packet filter", "error", err)
 				m.Kill() // its replacement gets another try
 			}
-		case g == controlSocket:
-			p.handControl(m)
+		case g == controlSockets:
+			p.handControls(m)
 		case g == ledger:
 			m.tell(&imsg.Ledger{}, p.holdings.Ledger)
 		}

@@ -100,7 +100,6 @@ func (p *parent) startHeir(done func(error)) error {
 	estate := &heir.Message{
 		Word: heir.Estate, Number: p.numbered, Started: maps.Clone(p.family.started), Path: p.current.site.Inside(p.current.site.PidFile),
 	}
-	control := p.current.site.Inside(p.current.site.Control())
 	go func() {
 		err := s.conn.Send(heir.Introduce(p.Version))
 		for _, l := range listeners {
@@ -109,13 +108,13 @@ func (p *parent) startHeir(done func(error)) error {
 				err = s.conn.Send(&heir.Message{Word: heir.Listener, Listener: &facts}, l.Sockets...)
 			}
 		}
-		for _, m := range []struct {
-			message *heir.Message
-			file    *os.File
-		}{{&heir.Message{Word: heir.Control, Path: control}, p.holdings.Control.File}, {&heir.Message{Word: heir.Ledger}, p.holdings.Ledger}} {
+		for _, c := range p.holdings.Controls {
 			if err == nil {
-				err = s.conn.Send(m.message, m.file)
+				err = s.conn.Send(&heir.Message{Word: heir.Control, Role: c.Role, Path: c.Path}, c.File)
 			}
+		}
+		if err == nil {
+			err = s.conn.Send(&heir.Message{Word: heir.Ledger}, p.holdings.Ledger)
 		}
 		if err == nil {
 			err = s.conn.Send(estate)

@@ -1,10 +1,9 @@
-// The control socket, seen from the operator's side. This file owns how the
+// The control sockets, seen from the operator's side. This file owns how the
 // daemon is reached and how its refusals are worded. It must never print.
 
 package main
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -15,7 +14,6 @@ import (
 )
 
 const (
-	defaultSocket = "/var/run/smtp-gated/control"
 	// answerTime is for questions lockd answers by itself; it asks each worker
 	// for at most a second.
 	answerTime = 10 * time.Second
@@ -36,29 +34,43 @@ type control struct {
 	longest int        // list
 }
 
-// path returns the control socket's path, as the command line has it.
-func (t *tool) path() (string, error) {
-	if t.config == "" {
-		return cmp.Or(t.socket, defaultSocket), nil
+// paths returns where the daemon is reached, as the command line has it: the control
+// socket, and behind it the read socket, if that is not what is given.
+func (t *tool) paths() ([]string, error) {
+	switch {
+	case t.socket != "":
+		return []string{t.socket}, nil
+	case t.config == "":
+		return config.Default().ControlPaths(), nil
 	}
 	c, _, err := config.Load(t.config)
 	if err != nil {
-		return "", fmt.Errorf("%w:\n%w", errConfig, err)
+		return nil, fmt.Errorf("%w:\n%w", errConfig, err)
 	}
-	return c.Inside(c.Control()), nil
+	return c.ControlPaths(), nil
 }
 
-// dial connects to the daemon.
+// dial connects to the daemon to give an order.
 func (t *tool) dial() (*control, error) {
-	path, err := t.path()
+	paths, err := t.paths()
 	if err != nil {
 		return nil, err
 	}
-	return dial(path)
+	return dial(paths[0])
 }
 
-func dial(path string) (*control, error) {
-	conn, err := link.Dial(path)
+// look connects to the daemon to see something: by the read socket, where the control
+// socket is not for this user.
+func (t *tool) look() (*control, error) {
+	paths, err := t.paths()
+	if err != nil {
+		return nil, err
+	}
+	return dial(paths...)
+}
+
+func dial(paths ...string) (*control, error) {
+	conn, err := link.Dial(paths...)
 	if err != nil {
 		return nil, err
 	}
@@ -118,6 +130,8 @@ func (c *control) explain(err error) error {
 		return fmt.Errorf("the daemon hung up before it answered: it ended, has too many operators, or is not of this version (%s): %w", programVersion(), err)
 	case imsg.Timeout:
 		return fmt.Errorf("the daemon did not answer: %w", err)
+	case imsg.ReadOnly:
+		return fmt.Errorf("%w: an order goes over the control socket, for who may use that", err)
 	case imsg.Busy:
 		return fmt.Errorf("the daemon is busy, try again: %w", err)
 	}

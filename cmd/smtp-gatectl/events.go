@@ -42,7 +42,7 @@ sessions are shown only if named.`,
 			if timeout > 0 && !once {
 				return fmt.Errorf("%w: --timeout goes with --once", errUsage)
 			}
-			c, err := t.dial()
+			c, err := t.look()
 			if err != nil {
 				return err
 			}

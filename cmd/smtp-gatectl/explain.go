@@ -22,7 +22,7 @@ func (t *tool) explainCommand() *cobra.Command {
 the end of a refusal, as 1700000000.7, by the client's ADDRESS, or by a SENDER.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			c, err := t.dial()
+			c, err := t.look()
 			if err != nil {
 				return err
 			}

@@ -26,7 +26,7 @@ func (t *tool) lockCommand() *cobra.Command {
 		Short: "List the clients that are locked out, and those that never are",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			c, err := t.dial()
+			c, err := t.look()
 			if err != nil {
 				return err
 			}

@@ -12,8 +12,11 @@ import (
 	"io"
 	"os"
 	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/smtp-gated/smtp-gated/parent/config"
 )
 
 // Exit statuses.
@@ -78,7 +81,8 @@ func (t *tool) command() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "smtp-gatectl",
 		Short: "Look at and steer a running smtp-gated",
-		Long: `smtp-gatectl looks at and steers a running smtp-gated over its control socket.
+		Long: `smtp-gatectl looks at and steers a running smtp-gated over its control socket. Who may
+not use that looks over the read socket, if that is theirs to use.
 
 Exit status: 0 all went well, 1 the daemon is not there or refused,
 2 the command line or the checked configuration is wrong; of status --check
@@ -98,7 +102,7 @@ Exit status: 0 all went well, 1 the daemon is not there or refused,
 	}
 	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	flags := root.PersistentFlags()
-	flags.StringVar(&t.socket, "socket", "", "control socket (default: the one --config names, else "+defaultSocket+")")
+	flags.StringVar(&t.socket, "socket", "", "control socket, or read socket (default: those that --config names, else "+strings.Join(config.Default().ControlPaths(), " and ")+")")
 	flags.StringVar(&t.config, "config", "", "configuration of the daemon to talk to")
 	flags.BoolVar(&t.json, "json", false, "print JSON for machines")
 	root.AddCommand(

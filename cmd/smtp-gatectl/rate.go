@@ -33,7 +33,7 @@ func (t *tool) rateList() *cobra.Command {
 		Short: "List the clients that are counted",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			c, err := t.dial()
+			c, err := t.look()
 			if err != nil {
 				return err
 			}
@@ -61,7 +61,7 @@ func (t *tool) rateShow() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			c, err := t.dial()
+			c, err := t.look()
 			if err != nil {
 				return err
 			}
@@ -200,7 +200,7 @@ func counterNames() []string {
 // completeClients knows the clients that are counted, if the daemon can be asked.
 func (t *tool) completeClients(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 	var names []string
-	if c, err := t.dial(); err == nil && len(args) == 0 {
+	if c, err := t.look(); err == nil && len(args) == 0 {
 		defer c.Close()
 		list, _, _ := c.rates()
 		for i := range list {

@@ -18,7 +18,7 @@ func (t *tool) sessionsCommand() *cobra.Command {
 		Short: "List the live sessions",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			c, err := t.dial()
+			c, err := t.look()
 			if err != nil {
 				return err
 			}

@@ -21,7 +21,7 @@ func (t *tool) statusCommand() *cobra.Command {
 		Short: "Show what is wrong, the rooms, the load and what was counted",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			c, err := t.dial()
+			c, err := t.look()
 			if err != nil {
 				return err
 			}

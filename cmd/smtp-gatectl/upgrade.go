@@ -60,7 +60,7 @@ func (t *tool) askUpgrade() (was int, err error) {
 
 // daemon returns the process that answers, and its version.
 func (t *tool) daemon() (pid int, version string, err error) {
-	c, err := t.dial()
+	c, err := t.look()
 	if err != nil {
 		return 0, "", err
 	}

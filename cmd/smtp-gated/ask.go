@@ -27,7 +27,7 @@ func (inv *invocation) ask() int {
 		return badConfig(err)
 	}
 	if inv.do == 'L' {
-		if err := printRecord(os.Stdout, c.Inside(c.Control()), inv.argument); err != nil {
+		if err := printRecord(os.Stdout, inv.argument, c.ControlPaths()...); err != nil {
 			return complain(err)
 		}
 		return 0

@@ -72,7 +72,7 @@ func FuzzRecordShown(f *testing.F) {
 	f.Fuzz(func(t *testing.T, typ uint16, body []byte) {
 		answer.Store(&impostor.Body{Type: imsg.Type(typ), Octets: body})
 		var b strings.Builder
-		err := printRecord(&b, socket, "192.0.2.7")
+		err := printRecord(&b, "192.0.2.7", socket)
 		if (err == nil) == (b.Len() == 0) {
 			t.Errorf("%v, %q", err, b.String())
 		}

@@ -1,5 +1,5 @@
 // -L: what a running daemon remembers of one client. The room that keeps the
-// records is asked over the control socket: nobody else may read the store.
+// records is asked over a control socket: nobody else may read the store.
 //
 // The lines are KEY: VALUE, and stay what they are; new ones may come.
 
@@ -18,10 +18,10 @@ import (
 
 const recordWithin = 10 * time.Second
 
-// printRecord asks at the control socket for what is remembered of a client.
-func printRecord(w io.Writer, socket, record string) error {
+// printRecord asks at a control socket for what is remembered of a client.
+func printRecord(w io.Writer, record string, sockets ...string) error {
 	client := clientOf(record)
-	c, err := link.Dial(socket)
+	c, err := link.Dial(sockets...)
 	if err != nil {
 		return err
 	}

@@ -124,8 +124,8 @@ func (r *specimen) powers() error {
 }
 
 // holdings counts a room's sockets beside its link to the parent: links to other
-// rooms, and lockd's control socket. Workers have listeners too.
-var holdings = map[string]int{"session": 3, "lookupd": 2, "scand": 2, "lockd": 2 + 1 + 1, "action": 1}
+// rooms, and lockd's control sockets. Workers have listeners too.
+var holdings = map[string]int{"session": 3, "lookupd": 2, "scand": 2, "lockd": 2 + 1 + 2, "action": 1}
 
 func (r *specimen) sockets() int {
 	n := 1 + holdings[r.Room]

@@ -122,8 +122,8 @@ func begin(env *testscript.Env, rooted bool) error {
 }
 
 // condition knows [root], where rooms change user, [ipv6], [inject], where system calls
-// can fail at will, [memgroup], where control groups bound memory, and [prlimit] and
-// [unshare], that there are such programs.
+// can fail at will, [memgroup], where control groups bound memory, and [prlimit],
+// [setpriv] and [unshare], that there are such programs.
 func condition(rooted bool) func(string) (bool, error) {
 	return func(word string) (bool, error) {
 		switch word {
@@ -143,7 +143,7 @@ func condition(rooted bool) func(string) (bool, error) {
 				err = g.remove()
 			}
 			return err == nil, nil
-		case "prlimit", "unshare":
+		case "prlimit", "setpriv", "unshare":
 			_, err := exec.LookPath(word)
 			return err == nil, nil
 		}

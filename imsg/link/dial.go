@@ -1,19 +1,36 @@
-// The operator's way in: the control socket, from outside the family. This file
-// owns how it is reached, and what may be wrong with it, in words for people.
+// The operator's way in: the control sockets, from outside the family. This file
+// owns how they are reached, and what may be wrong with them, in words for people.
 
 package link
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 )
 
-// Dial connects to the control socket at path. Its caller must Serve.
-func Dial(path string) (*Conn, error) {
+// Dial connects to the first of some control sockets that lets its caller in, who must
+// Serve.
+func Dial(paths ...string) (*Conn, error) {
+	var closed []string
+	for _, path := range paths {
+		c, err := dial(path)
+		switch {
+		case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
+			closed = append(closed, path)
+		case err == nil || closed == nil:
+			return c, err
+		}
+	}
+	return nil, fmt.Errorf("no permission to use %s: be root, or in the group that control_group names; in that of control_read_group it is enough to look", strings.Join(closed, " or "))
+}
+
+func dial(path string) (*Conn, error) {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", path, err)
@@ -24,8 +41,6 @@ func Dial(path string) (*Conn, error) {
 		return NewConn(f, imsg.Control, imsg.Lockd)
 	case unix.ENOENT, unix.ECONNREFUSED:
 		err = fmt.Errorf("smtp-gated is not running: nobody listens at %s", path)
-	case unix.EACCES, unix.EPERM:
-		err = fmt.Errorf("no permission to use %s: be root, or in the group that control_group names", path)
 	case unix.EPROTOTYPE:
 		err = fmt.Errorf("%s is no control socket of smtp-gated", path)
 	default:

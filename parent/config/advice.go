@@ -232,5 +232,6 @@ func (a *advisor) permissions() {
 		}
 	}
 	a.danger(writable != nil, strings.Join(writable, ", "), "everybody on this machine may write there: write 0660")
+	a.hint(a.ReadPerm&0o002 != 0, "control_read_perm", "everybody on this machine may see who sends and is locked out: write 0660, and name a group as control_read_group")
 	a.danger(readable != nil, strings.Join(readable, ", "), "everybody on this machine may read the mail: write 0660")
 }

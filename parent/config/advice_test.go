@@ -24,7 +24,7 @@ func TestWithoutRoot(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, text)
 	}
-	for _, path := range []string{c.PidFile, c.Control(), c.StateFile, c.SpoolPath, c.LockPath, c.RatePath} {
+	for _, path := range []string{c.PidFile, c.ControlSockets()[0].Path, c.StateFile, c.SpoolPath, c.LockPath, c.RatePath} {
 		if !strings.HasPrefix(c.Inside(path), "/home/me/gate/") {
 			t.Errorf("%s is no place for somebody who is not root", c.Inside(path))
 		}
@@ -156,6 +156,7 @@ func TestAdvice(t *testing.T) {
 		{"spam_max_load 0.5", "hint spam_max_load"},
 		{"spool_perm 0666\nlock_perm 0666\ncontrol_perm 0666", "danger spool_perm, lock_perm, control_perm"},
 		{"spool_perm 0644\nlock_perm 0644", "danger spool_perm"},
+		{"control_read_perm 0666", "hint control_read_perm"},
 		{"spool_leave_on always\nignore_errors yes", "danger ignore_errors; hint spool_leave_on"},
 	} {
 		c := parsed(t, calm+tc.text)

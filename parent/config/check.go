@@ -26,6 +26,7 @@ func (c *Config) Check() error {
 	c.checkListeners(wrong)
 	c.checkScanners(wrong)
 	c.checkFolders(wrong)
+	c.checkSockets(wrong)
 	if c.SPF == imsg.SPFFixed && !c.SPFFixedIP.IsValid() {
 		wrong("spf", "fixed needs an address: set spf_fixed_ip")
 	}
@@ -112,6 +113,18 @@ func (c *Config) checkFolders(wrong complaint) {
 				break
 			}
 		}
+	}
+}
+
+// checkSockets keeps what is made beside each other apart.
+func (c *Config) checkSockets(wrong complaint) {
+	taken := map[string]string{c.Inside(c.PidFile): "pidfile", c.Inside(c.StateFile): "statefile"}
+	for _, s := range c.ControlSockets() {
+		path := filepath.Clean(s.Path)
+		if other, is := taken[path]; is {
+			wrong(s.Option, "%s is what %s names: give each a name of its own", path, c.Called(other))
+		}
+		taken[path] = s.Option
 	}
 }
 

@@ -61,6 +61,9 @@ type Config struct {
 	ControlSocket string // empty: "control" beside PidFile
 	ControlPerm   uint32
 	ControlGroup  string
+	ReadSocket    string // empty: "status" beside ControlSocket
+	ReadPerm      uint32
+	ReadGroup     string
 
 	StateFile     string
 	StateFilePerm uint32
@@ -175,9 +178,32 @@ func (c *Config) User(room imsg.Room) string {
 	return cmp.Or(u.named, c.SetUser, u.own)
 }
 
-// Control returns the path of the control socket, without chroot_path.
-func (c *Config) Control() string {
-	return cmp.Or(c.ControlSocket, filepath.Join(filepath.Dir(c.PidFile), "control"))
+// ControlSocket is a socket by which the family is looked at or steered.
+type ControlSocket struct {
+	Role        imsg.Room // of who connects
+	Option      string    // that names it
+	GroupOption string
+	Path        string // as Inside has it
+	Perm        uint32
+	Group       string // empty: as it comes
+}
+
+// ControlSockets returns them, that of the operators first.
+func (c *Config) ControlSockets() []ControlSocket {
+	operators := cmp.Or(c.ControlSocket, filepath.Join(filepath.Dir(c.PidFile), "control"))
+	readers := cmp.Or(c.ReadSocket, filepath.Join(filepath.Dir(operators), "status"))
+	return []ControlSocket{
+		{imsg.Control, "control_socket", "control_group", c.Inside(operators), c.ControlPerm, c.ControlGroup},
+		{imsg.Reader, "control_read_socket", "control_read_group", c.Inside(readers), c.ReadPerm, c.ReadGroup},
+	}
+}
+
+// ControlPaths returns where they are.
+func (c *Config) ControlPaths() (all []string) {
+	for _, s := range c.ControlSockets() {
+		all = append(all, s.Path)
+	}
+	return all
 }
 
 // Inside returns where a configured path lies in the tree of the parent:

@@ -92,6 +92,9 @@ func table(c *Config) []Option {
 		{Name: "control_socket", Path: "control.socket", Help: "socket smtp-gatectl talks to, empty: \"control\" beside the pid file", Restart: true, value: as(&c.ControlSocket, "", file())},
 		{Name: "control_perm", Path: "control.perm", Help: "its permissions", Restart: true, value: as(&c.ControlPerm, 0o660, permissions())},
 		{Name: "control_group", Path: "control.group", Help: "its group, empty: that of the main process", Restart: true, value: as(&c.ControlGroup, "", account("GROUP"))},
+		{Name: "control_read_socket", Path: "control.read_socket", Help: "socket by which smtp-gatectl looks and can change nothing, empty: \"status\" beside the one above", Restart: true, value: as(&c.ReadSocket, "", file())},
+		{Name: "control_read_perm", Path: "control.read_perm", Help: "its permissions", Restart: true, value: as(&c.ReadPerm, 0o660, permissions())},
+		{Name: "control_read_group", Path: "control.read_group", Help: "its group, empty: that of the main process", Restart: true, value: as(&c.ReadGroup, "", account("GROUP"))},
 
 		{Name: "statefile", Path: "status.file", Help: "file the state is written to at SIGUSR1", value: as(&c.StateFile, "/var/run/smtp-gated/state", file())},
 		{Name: "statefile_perm", Path: "status.perm", Help: "its permissions", value: as(&c.StateFilePerm, 0o660, permissions())},

@@ -115,6 +115,9 @@ antivirus_method auto
 control_socket
 control_perm 0660
 control_group
+control_read_socket
+control_read_perm 0660
+control_read_group
 drain_timeout 600
 bare_newline normalize
 nul strip
@@ -222,7 +225,8 @@ func TestEveryOptionOfTheOldDaemon(t *testing.T) {
 func TestRestartAndRemoteMarks(t *testing.T) {
 	// lock_path is not among those of the manual: it is lockd's root directory.
 	restart := " pidfile lock_path chroot_path set_user set_group priority max_connections log_facility " +
-		"user_session user_lookup user_scan user_lock user_action control_socket control_perm control_group "
+		"user_session user_lookup user_scan user_lock user_action control_socket control_perm control_group " +
+		"control_read_socket control_read_perm control_read_group "
 	remote := " remote_port remote_udp_retries remote_udp_secret max_per_ident msg_malformed_ip "
 	for _, o := range Options() {
 		if o.Restart != strings.Contains(restart, " "+o.Name+" ") {
@@ -296,13 +300,18 @@ func TestUsers(t *testing.T) {
 
 func TestControlAndInside(t *testing.T) {
 	c := Default()
-	if p := c.Inside(c.Control()); p != "/var/run/smtp-gated/control" {
-		t.Error(p)
+	sockets := func(operators, readers string) {
+		t.Helper()
+		all := c.ControlSockets()
+		if len(all) != 2 || all[0].Role != imsg.Control || all[0].Path != operators || all[1].Role != imsg.Reader || all[1].Path != readers {
+			t.Errorf("%+v", all)
+		}
 	}
-	c.ChrootPath, c.ControlSocket = "/jail/", "/c"
-	if p := c.Inside(c.Control()); p != "/jail/c" {
-		t.Error(p)
-	}
+	sockets("/var/run/smtp-gated/control", "/var/run/smtp-gated/status")
+	c.ChrootPath, c.ControlSocket = "/jail/", "/run/c"
+	sockets("/jail/run/c", "/jail/run/status")
+	c.ReadSocket = "/r"
+	sockets("/jail/run/c", "/jail/r")
 	if p := c.Inside(""); p != "" {
 		t.Error(p)
 	}

@@ -27,7 +27,7 @@ type Word uint8
 const (
 	Hello    Word = iota + 1 // elder: who speaks. Always the first
 	Listener                 // elder: one of them, with its sockets
-	Control                  // elder: the operators' socket
+	Control                  // elder: a socket of config.ControlSockets
 	Ledger                   // elder: the file of the counters
 	Estate                   // elder: that was all
 	Ready                    // heir: every room is, but lockd
@@ -49,6 +49,7 @@ type Message struct {
 	Protocol int               `msgpack:",omitempty"` // Hello
 	Language uint64            `msgpack:",omitempty"` // Hello: see Language
 	Listener *ListenerFacts    `msgpack:",omitempty"`
+	Role     imsg.Room         `msgpack:",omitempty"` // Control: of who connects; 0: imsg.Control
 	Path     string            `msgpack:",omitempty"` // Control: of the socket; Estate: of the pid file
 	Started  map[imsg.Room]int `msgpack:",omitempty"` // Estate: how many rooms of each kind, ever
 	Number   int               `msgpack:",omitempty"` // Estate: of the generation in force; Worker: of the worker

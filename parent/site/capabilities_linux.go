@@ -44,11 +44,11 @@ var Capabilities = []Capability{
 		1 << unix.CAP_SYS_RESOURCE, 0, (*Site).descriptors,
 	},
 	{
-		"CAP_CHOWN", "give a folder to its room", "while one is missing, and at the start with control_group",
+		"CAP_CHOWN", "give a folder to its room", "while one is missing, and at the start with control_group or control_read_group",
 		1 << unix.CAP_CHOWN, 0, (*Site).gift,
 	},
 	{
-		"CAP_DAC_OVERRIDE", "write into folders of other users", "where those of the pid file, control socket, state file, log or rate limits are not root's",
+		"CAP_DAC_OVERRIDE", "write into folders of other users", "where those of the pid file, control sockets, state file, log or rate limits are not root's",
 		1 << unix.CAP_DAC_OVERRIDE, 0, (*Site).intrusion,
 	},
 }
@@ -107,8 +107,10 @@ func (s *Site) descriptors(*Holdings) string {
 // gift names a folder to make for somebody else, or a socket to give to a
 // group.
 func (s *Site) gift(h *Holdings) string {
-	if h == nil && s.ControlGroup != "" {
-		return s.Called("control_group") + " " + s.ControlGroup
+	for _, c := range s.ControlSockets() {
+		if h == nil && c.Group != "" {
+			return s.Called(c.GroupOption) + " " + c.Group
+		}
 	}
 	for _, f := range s.folders() {
 		if _, owned := s.owner(f); owned && !exists(f.Path) {
@@ -120,15 +122,7 @@ func (s *Site) gift(h *Holdings) string {
 
 // intrusion names a place where we write and root's name alone does not let us.
 func (s *Site) intrusion(*Holdings) string {
-	type place struct {
-		option, path string
-		append       bool // to what is there
-	}
-	places := []place{
-		{"pidfile", s.Inside(s.PidFile), false},
-		{"control_socket", s.Inside(s.Control()), false},
-		{"statefile", s.Inside(s.StateFile), false},
-	}
+	places := s.places()
 	if log := s.destination(host.StderrIsJournal()); strings.HasPrefix(log, "/") {
 		places = append(places, place{"log_target", s.Inside(log), true})
 	}

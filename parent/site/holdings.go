@@ -6,10 +6,11 @@ package site
 
 import (
 	"fmt"
-	"io/fs"
 	"os"
 	"time"
 
+	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/parent/config"
 	"github.com/smtp-gated/smtp-gated/parent/host"
 	"github.com/smtp-gated/smtp-gated/parent/sandbox"
 	"github.com/smtp-gated/smtp-gated/parent/socket"
@@ -22,7 +23,7 @@ const predecessorWait = 3 * time.Second
 type Holdings struct {
 	Listeners *socket.Set
 	PidFile   *host.PidFile
-	Control   *socket.Control
+	Controls  []Control
 	Ledger    *os.File // where counters outlive their keeper
 
 	privilege
@@ -43,18 +44,18 @@ func (s *Site) Acquire() (_ *Holdings, err error) {
 	if h.Listeners, err = socket.NewSet(); err != nil {
 		return nil, err
 	}
-	for _, f := range []struct{ option, path string }{
-		{"pidfile", s.PidFile}, {"control_socket", s.Control()}, {"statefile", s.StateFile},
-	} {
-		if err := host.MakeWay(s.Inside(f.path)); err != nil {
-			return nil, fmt.Errorf("%s: %w", s.Called(f.option), err)
+	for _, p := range s.places() {
+		if err := host.MakeWay(p.path); err != nil {
+			return nil, fmt.Errorf("%s: %w", s.Called(p.option), err)
 		}
 	}
 	if h.PidFile, err = host.LockPidFile(s.Inside(s.PidFile)); err != nil {
 		return nil, err
 	}
-	if err = h.retryWhilePredecessorEnds(func() error { h.Control, err = s.openControl(); return err }); err != nil {
-		return nil, err
+	for _, c := range s.ControlSockets() {
+		if err = h.retryWhilePredecessorEnds(func() error { return h.openControl(s, c, nil) }); err != nil {
+			return nil, err
+		}
 	}
 	if h.Ledger, err = host.NamelessFile("ledger"); err != nil {
 		return nil, err
@@ -63,30 +64,53 @@ func (s *Site) Acquire() (_ *Holdings, err error) {
 }
 
 // Inherit takes hold of what another family has, and will give up when sessions are served
-// here: until Succeed it is not ours. paths are of the pid file and the control socket, as
-// the other has them.
-func (s *Site) Inherit(set *socket.Set, control, ledger *os.File, pidFile, controlPath string) (*Holdings, error) {
+// here: until Succeed it is not ours. pidFile is its path, as the other has it.
+func (s *Site) Inherit(set *socket.Set, controls map[imsg.Room]Legacy, ledger *os.File, pidFile string) (_ *Holdings, err error) {
 	h := &Holdings{Listeners: set, Ledger: ledger}
-	for _, f := range []struct{ option, is, was string }{
-		{"pidfile", s.Inside(s.PidFile), pidFile}, {"control_socket", s.Inside(s.Control()), controlPath},
-	} {
-		if f.is != f.was {
-			return nil, fmt.Errorf("%s: needs a restart: it is %s now, and was %s", s.Called(f.option), f.is, f.was)
+	defer func() {
+		if err != nil {
+			h.RemoveNames()
 		}
+	}()
+	stays := func(option, is, was string) error {
+		if is == was {
+			return nil
+		}
+		return fmt.Errorf("%s: needs a restart: it is %s now, and was %s", s.Called(option), is, was)
 	}
-	gid, err := s.controlGroup()
-	if err != nil {
+	if err := stays("pidfile", s.Inside(s.PidFile), pidFile); err != nil {
 		return nil, err
 	}
-	at, err := host.OpenPlace(controlPath)
-	if err != nil {
-		return nil, fmt.Errorf("%s %s: %w", s.Called("control_socket"), controlPath, err)
+	for _, c := range s.ControlSockets() {
+		old := controls[c.Role]
+		if old.File != nil { // else the other program does not know such a socket
+			err = stays(c.Option, c.Path, old.Path)
+		}
+		if err == nil {
+			err = h.openControl(s, c, old.File)
+		}
+		if err != nil {
+			return nil, err
+		}
 	}
-	h.Control = socket.InheritControl(control, at.Folder, at.Name, gid, fs.FileMode(s.ControlPerm))
 	if h.PidFile, err = host.InheritPidFile(pidFile); err != nil {
 		return nil, err
 	}
 	return h, h.assess(s)
+}
+
+// Legacy is a control socket of another family's, and where it is bound.
+type Legacy struct {
+	File *os.File
+	Path string
+}
+
+func (h *Holdings) openControl(s *Site, c config.ControlSocket, inherited *os.File) error {
+	control, err := s.openControl(c, inherited)
+	if err == nil {
+		h.Controls = append(h.Controls, control)
+	}
+	return err
 }
 
 // Succeed makes ours what others find a daemon by. It is an error as long as the other
@@ -95,13 +119,17 @@ func (h *Holdings) Succeed() error {
 	if err := h.PidFile.Take(); err != nil {
 		return err
 	}
-	h.Control.Own()
+	for _, c := range h.Controls {
+		c.Own()
+	}
 	return nil
 }
 
 // Yield leaves what others find us by to a family that inherits it.
 func (h *Holdings) Yield() {
-	h.Control.Yield()
+	for _, c := range h.Controls {
+		c.Yield()
+	}
 	h.PidFile.Yield()
 }
 
@@ -133,5 +161,22 @@ func (h *Holdings) retryWhilePredecessorEnds(try func() error) error {
 // not touched.
 func (h *Holdings) RemoveNames() {
 	h.PidFile.Remove()
-	h.Control.Remove()
+	for _, c := range h.Controls {
+		c.Remove()
+	}
+}
+
+// place is a name that we write to.
+type place struct {
+	option, path string
+	append       bool // to what is there
+}
+
+// places are those that others find the family by.
+func (s *Site) places() []place {
+	all := []place{{"pidfile", s.Inside(s.PidFile), false}}
+	for _, c := range s.ControlSockets() {
+		all = append(all, place{c.Option, c.Path, false})
+	}
+	return append(all, place{"statefile", s.Inside(s.StateFile), false})
 }

@@ -39,6 +39,7 @@ func (l *lookout) warn(option, format string, args ...any) {
 func (s *Site) Look() []config.Warning {
 	l := lookout{Site: s, who: map[imsg.Room]host.User{}, local: host.HasAddress}
 	l.users()
+	l.controls()
 	l.owners()
 	l.script()
 	l.surroundings()
@@ -86,9 +87,16 @@ func (l *lookout) users() {
 	if missing != nil {
 		l.warn("set_user", "there is no user %s: create each, or name others; only without root no room needs one", strings.Join(missing, ", "))
 	}
-	if l.ControlGroup != "" {
-		if _, err := host.FindGroup(l.ControlGroup); err != nil {
-			l.warn("control_group", "%v", err)
+}
+
+// controls looks whether the sockets that we are reached by can be made.
+func (l *lookout) controls() {
+	for _, c := range l.ControlSockets() {
+		if _, err := controlGroup(c); err != nil {
+			l.warn(c.GroupOption, "%v", err)
+		}
+		if info, err := os.Lstat(c.Path); err == nil && info.Mode().Type() != fs.ModeSocket {
+			l.warn(c.Option, "%s: a file that is no socket has this name: remove it, or use another name", c.Path)
 		}
 	}
 }

@@ -73,6 +73,9 @@ func TestLook(t *testing.T) {
 		{nil, "user_scan no-such-user\n", `^set_user: there is no user no-such-user: `},
 		{nil, "set_group no-such-group\n", `set_group: group "no-such-group" does not exist`},
 		{nil, "control_group no-such-group\n", `^control_group: group "no-such-group"`},
+		{nil, "control_read_group no-such-group\n", `^control_read_group: group "no-such-group"`},
+		{nil, "control_read_socket $/script\n", `^control_read_socket: $/script: a file that is no socket has this name: remove it`},
+		{nil, "control_socket $/run/ctl\n", ""},
 		{func() { mode("run/ctl", 0o666) }, "antivirus_type clamd\nantivirus_path $/run/ctl\n", ""},
 		{nil, "antivirus_path $/run/none\n", ""}, // not in use
 		{nil, "antivirus_type clamd\nantivirus_path 127.0.0.1:1\n", ""},

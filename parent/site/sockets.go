@@ -1,13 +1,15 @@
 // Which sockets a family has: listeners, those its sessions ask for when making one
-// takes a privilege, and the operators'.
+// takes a privilege, and those by which it is looked at and steered.
 
 package site
 
 import (
 	"fmt"
 	"io/fs"
+	"os"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/parent/config"
 	"github.com/smtp-gated/smtp-gated/parent/host"
 	"github.com/smtp-gated/smtp-gated/parent/socket"
 )
@@ -43,31 +45,38 @@ func (s *Site) checkOutgoing(listeners []*socket.Listener) error {
 	return nil
 }
 
-// openControl makes the operators' socket.
-func (s *Site) openControl() (control *socket.Control, _ error) {
-	path := s.Inside(s.Control())
-	gid, err := s.controlGroup()
-	if err == nil {
-		control, err = makeControl(path, gid, fs.FileMode(s.ControlPerm))
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%s %s: %w", s.Called("control_socket"), path, err)
-	}
-	return control, nil
+// Control is a socket of config.ControlSockets that is open.
+type Control struct {
+	config.ControlSocket
+	*socket.Control
 }
 
-func makeControl(path string, gid int, mode fs.FileMode) (*socket.Control, error) {
-	at, err := host.OpenPlace(path)
+// openControl makes a socket, or takes over one that is inherited.
+func (s *Site) openControl(c config.ControlSocket, inherited *os.File) (Control, error) {
+	made, err := func() (*socket.Control, error) {
+		gid, err := controlGroup(c)
+		if err != nil {
+			return nil, err
+		}
+		at, err := host.OpenPlace(c.Path)
+		if err != nil {
+			return nil, err
+		}
+		if inherited != nil {
+			return socket.InheritControl(inherited, at.Folder, at.Name, gid, fs.FileMode(c.Perm)), nil
+		}
+		return socket.OpenControl(at.Folder, at.Name, gid, fs.FileMode(c.Perm))
+	}()
 	if err != nil {
-		return nil, err
+		err = fmt.Errorf("%s %s: %w", s.Called(c.Option), c.Path, err)
 	}
-	return socket.OpenControl(at.Folder, at.Name, gid, mode)
+	return Control{c, made}, err
 }
 
-// controlGroup returns the group that the operators' socket is given to, -1: none.
-func (s *Site) controlGroup() (int, error) {
-	if s.ControlGroup == "" {
+// controlGroup returns the group that a socket is given to, -1: none.
+func controlGroup(c config.ControlSocket) (int, error) {
+	if c.Group == "" {
 		return -1, nil
 	}
-	return host.FindGroup(s.ControlGroup)
+	return host.FindGroup(c.Group)
 }
