@@ -47,7 +47,7 @@ func TestShutListener(t *testing.T) {
 	}
 }
 
-// TestShutControl: neither does what lockd does to the operators' socket.
+// TestShutControl: neither does what lockd does to the sockets of operators and readers.
 func TestShutControl(t *testing.T) {
 	t.Parallel()
 	both(t, func(t *testing.T, asNobody bool) {
@@ -57,14 +57,17 @@ func TestShutControl(t *testing.T) {
 		h.waitFor("shut error=<nil>", 1)
 		unix.Kill(h.room("lockd")[0].pid, unix.SIGKILL)
 		h.waitFor("started room=lockd", 2)
-		h.waitFor("control socket had stopped listening", 1)
-		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer unix.Close(fd)
-		if err := unix.Connect(fd, &unix.SockaddrUnix{Name: h.dir + "/run/control"}); err != nil {
-			t.Error(err)
+		for _, name := range []string{"control", "status"} {
+			path := h.dir + "/run/" + name
+			h.waitFor("control socket had stopped listening path="+path, 1)
+			fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer unix.Close(fd)
+			if err := unix.Connect(fd, &unix.SockaddrUnix{Name: path}); err != nil {
+				t.Error(err)
+			}
 		}
 	})
 }

@@ -119,6 +119,16 @@ func TestUpgradeGoesOn(t *testing.T) {
 			t.Fatalf("%v: %s", err, out)
 		}
 		must(t, g.follow(old))
+		reads := func() {
+			t.Helper()
+			if out, err := g.ctl("--socket", g.path("run/status"), "sessions"); err != nil {
+				t.Errorf("%v: %s", err, out)
+			}
+			if out, err := g.ctl("--socket", g.path("run/status"), "reload"); err == nil || !strings.Contains(out, "this socket only reads") {
+				t.Errorf("%v: %s", err, out)
+			}
+		}
+		reads()
 		if gone(old) {
 			t.Error("the old one has left its sessions alone")
 		}
@@ -156,6 +166,7 @@ func TestUpgradeGoesOn(t *testing.T) {
 			all, err := g.members()
 			return err == nil && len(all) == 6
 		}))
+		reads()
 		noneBad(t, m)
 		must(t, g.terminate())
 	})
