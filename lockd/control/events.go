@@ -11,8 +11,14 @@ import (
 // awaitEvents finds the next events that an operator wants, and waits for one if there is
 // none: as long as it says, its question says, and it stays. There are only so many who wait.
 func (o *operator) awaitEvents(r link.Request, m *imsg.EventsAfter) (*imsg.EventList, error) {
-	if m.Wait > 0 && !o.at.follow(o) {
-		return nil, imsg.Busy
+	if m.Wait > 0 {
+		way, ok := o.at.follow(o)
+		if way != nil {
+			way.conn.Close()
+		}
+		if !ok {
+			return nil, imsg.Busy
+		}
 	}
 	ring := o.service.Events
 	until := time.Now().Add(m.Wait)

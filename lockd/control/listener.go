@@ -3,8 +3,10 @@ package control
 import (
 	"cmp"
 	"errors"
+	"maps"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -114,7 +116,7 @@ func (l *controlListener) seat(o *operator) (way *operator, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.operators) >= l.all {
-		if way = l.makesWay(o, l.root, func(*operator) bool { return true }); way == nil {
+		if way = l.makesWay(o, slices.Collect(maps.Keys(l.operators))); way == nil {
 			return nil, false
 		}
 		delete(l.operators, way)
@@ -127,49 +129,48 @@ func (l *controlListener) seat(o *operator) (way *operator, ok bool) {
 	return way, true
 }
 
-// follow finds a place for o among those who follow events, which it keeps.
-func (l *controlListener) follow(o *operator) bool {
+// follow finds a place for o among those who follow events, which it keeps then. As
+// with seat, another's connection may have to be closed.
+func (l *controlListener) follow(o *operator) (way *operator, ok bool) {
 	l.mu.Lock()
-	way, n := (*operator)(nil), 0
+	defer l.mu.Unlock()
+	if o.follows {
+		return nil, true
+	}
+	var others []*operator
 	for other := range l.operators {
 		if other.follows {
-			n++
+			others = append(others, other)
 		}
 	}
-	if !o.follows && n >= l.streams {
-		way = l.makesWay(o, false, func(other *operator) bool { return other.follows })
-	}
-	o.follows = o.follows || n < l.streams || way != nil
-	if way != nil {
+	if len(others) >= l.streams {
+		if way = l.makesWay(o, others); way == nil {
+			return nil, false
+		}
 		delete(l.operators, way)
 	}
-	l.mu.Unlock()
-	if way != nil {
-		way.conn.Close()
-	}
-	return o.follows
+	o.follows = true
+	return way, true
 }
 
-// makesWay finds who of some makes way for o; mu is held. It is one that was silent for
+// makesWay finds who of others makes way for o; mu is held. It is one that was silent for
 // long, and of a user who has many. One that waits for an answer, or follows events, does
-// so only for somebody who has less, or for root; and root's does last.
-func (l *controlListener) makesWay(o *operator, root bool, among func(*operator) bool) (way *operator) {
+// so only for a user who has less, or for root where that finds a seat.
+func (l *controlListener) makesWay(o *operator, others []*operator) (way *operator) {
 	have := make(map[int]int)
-	for other := range l.operators {
-		if among(other) {
-			have[other.uid]++
-		}
+	for _, other := range others {
+		have[other.uid]++
 	}
-	for other := range l.operators {
-		fair := have[other.uid] > have[o.uid]+1 || root && o.uid == 0
-		if among(other) && (fair || !other.busy()) && (way == nil || compareSeats(other, way, have) < 0) {
+	for _, other := range others {
+		must := have[other.uid] > have[o.uid]+1 || l.root && o.uid == 0
+		if (must || !other.busy()) && (way == nil || compareSeats(other, way, have) < 0) {
 			way = other
 		}
 	}
 	return way
 }
 
-// compareSeats tells which of two makes way before the other.
+// compareSeats tells which of two makes way before the other: root does last.
 func compareSeats(a, b *operator, have map[int]int) int {
 	return cmp.Or(
 		compareBool(a.busy(), b.busy()),
