@@ -177,7 +177,7 @@ func (t *tool) follow(c *control, q *imsg.EventsAfter, once bool, timeout time.D
 // dialAgain connects to a daemon that is away for a moment.
 func (t *tool) dialAgain(until time.Time) (*control, error) {
 	for {
-		c, err := t.dial()
+		c, err := t.look()
 		if err == nil || time.Now().After(until) {
 			return c, err
 		}
