@@ -24,7 +24,8 @@ type StatusReport struct {
 	Limit    int             `rule:"0.."` // max_connections
 	Load     float64         `rule:"0..1e6"`
 	Locks    int             `rule:"0.."`
-	Counters []uint64        `rule:"..Counters each any: it is only shown"` // indexed by Counter
+	States   []uint64        `rule:"..States each ..MaxReport"`          // of live sessions, as far as workers answered
+	Counters []uint64        `rule:"..Slots each any: it is only shown"` // by slot
 }
 
 // Sessions asks for the live sessions with a number above After.

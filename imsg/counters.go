@@ -4,7 +4,7 @@
 package imsg
 
 // Counter numbers one of the family's counters.
-type Counter uint8
+type Counter uint16
 
 // The counters. Those of the state file first (behaviour of the status file).
 const (
@@ -46,6 +46,52 @@ const (
 	CountWouldLocked
 	CountWouldSize
 	CountWouldAuth
+	CountIPv4
+	CountIPv6
+	CountTLSPassed
+	CountTLSMasked
+	CountClean
+	CountUncleared // nothing was found, and not all looked who are to
+	CountUndecided
+	CountUnscannedSize
+	CountUnscannedLoad
+	CountUnscannedEngine
+	CountUnscannedAuth
+	CountUnscannedTLS
+	CountEngineScand // in the order of Engine, each followed by its time-outs
+	CountEngineScandTimeout
+	CountEngineClamd
+	CountEngineClamdTimeout
+	CountEngineMksd
+	CountEngineMksdTimeout
+	CountEngineSpamd
+	CountEngineSpamdTimeout
+	CountEngineBuiltin
+	CountEngineBuiltinTimeout
+	CountQuotaConnections // in the order of Rate
+	CountQuotaMessages
+	CountQuotaRecipients
+	CountQuotaBytes
+	CountQuotaMailFromRejects
+	CountQuotaRcptToRejects
+	CountQuotaAuthRejects
+	CountQuotaTargets
+	CountLockByHand
+	CountLockEarlyTalk // in the order of PolicyRule
+	CountLockDNSBL
+	CountLockSPF
+	CountLockRegex
+	CountLockSpam
+	CountLockVirus
+	CountLockRate
+	CountLockMaxHost
+	CountLockMaxIdent
+	CountDNSBLAnswered
+	CountDNSBLSilent
+	CountDNSBLFailed
+	CountSPFAnswered
+	CountSPFSilent
+	CountSPFFailed
 	Counters // how many there are
 )
 
@@ -54,59 +100,138 @@ type CounterGroup string
 
 // The groups, in the order in which they are shown.
 const (
-	CountedSeen    CounterGroup = "seen"
-	CountedFound   CounterGroup = "found"
-	CountedRefused CounterGroup = "refused"
-	CountedLogin   CounterGroup = "login"
-	CountedTrouble CounterGroup = "trouble"
-	CountedOctets  CounterGroup = "octets"
-	CountedWould   CounterGroup = "would"
+	CountedSeen      CounterGroup = "seen"
+	CountedFound     CounterGroup = "found"
+	CountedRefused   CounterGroup = "refused"
+	CountedLogin     CounterGroup = "login"
+	CountedTrouble   CounterGroup = "trouble"
+	CountedOctets    CounterGroup = "octets"
+	CountedTLS       CounterGroup = "TLS"
+	CountedWould     CounterGroup = "would"
+	CountedUnscanned CounterGroup = "unscanned"
+	CountedEngine    CounterGroup = "engines"
+	CountedQuota     CounterGroup = "quotas"
+	CountedLock      CounterGroup = "locked"
+	CountedDNS       CounterGroup = "DNS"
 )
+
+// CounterGroups lists them.
+var CounterGroups = []CounterGroup{
+	CountedSeen, CountedFound, CountedRefused, CountedLogin, CountedTrouble, CountedOctets, CountedTLS,
+	CountedWould, CountedUnscanned, CountedEngine, CountedQuota, CountedLock, CountedDNS,
+}
+
+// Sparse tells that a group has many counters, of which most stay at zero: people are
+// shown the others.
+func (g CounterGroup) Sparse() bool {
+	switch g {
+	case CountedTLS, CountedWould, CountedUnscanned, CountedEngine, CountedQuota, CountedLock, CountedDNS:
+		return true
+	}
+	return false
+}
 
 // CountWould is the counter of what a rule of policy.monitor would have refused.
 func CountWould(r PolicyRule) Counter { return CountWouldEarlyTalk + Counter(r-RuleEarlyTalk) }
 
-// CounterGroups lists them.
-var CounterGroups = []CounterGroup{CountedSeen, CountedFound, CountedRefused, CountedLogin, CountedTrouble, CountedOctets, CountedWould}
+// CountEngine is the counter of scans of an engine that came to no verdict. EngineOff
+// stands for scand, who asks the engines.
+func CountEngine(e Engine, o Outcome) Counter {
+	c := CountEngineScand + 2*Counter(e)
+	if o == TimedOut {
+		c++
+	}
+	return c
+}
+
+// CountQuota is the counter of uses that a quota refused.
+func CountQuota(r Rate) Counter { return CountQuotaConnections + Counter(r) }
+
+// CountLock is the counter of locks made because of f.
+func CountLock(f Found) Counter {
+	switch r := f.Rule(); {
+	case r == NoRule:
+		return CountLockByHand
+	case r <= RuleRate:
+		return CountLockEarlyTalk + Counter(r-RuleEarlyTalk)
+	default:
+		return CountLockMaxHost + Counter(r-RuleMaxHost)
+	}
+}
+
+// CountDNS is the counter of questions about a client, of either of the objects of
+// FindingDNS; failed tells that the room that asks did not answer.
+func CountDNS(object string, did DNSOutcome, failed bool) Counter {
+	c := CountDNSBLAnswered
+	if object == ObjectSPF {
+		c = CountSPFAnswered
+	}
+	switch {
+	case failed:
+		return c + 2
+	case did == DNSSilent:
+		return c + 1
+	}
+	return c
+}
+
+// CountUnscannedFor is the counter of what passes unseen for a cause, as FindingUnscanned
+// has it. False: the decision on the message has counted it.
+func CountUnscannedFor(cause string) (Counter, bool) {
+	switch cause {
+	case UnscannedSize:
+		return CountUnscannedSize, true
+	case UnscannedLoad:
+		return CountUnscannedLoad, true
+	case UnscannedEngine:
+		return CountUnscannedEngine, true
+	case UnscannedAuth:
+		return CountUnscannedAuth, true
+	case UnscannedTLS:
+		return CountUnscannedTLS, true
+	}
+	return 0, false
+}
 
 // CounterRow is all there is to say of a counter.
 type CounterRow struct {
 	Name   string // in JSON
 	Help   string // a sentence
 	Group  CounterGroup
-	Word   string // for people, on the group's line
-	State  string // its key in the flat state file, whose form is the old daemon's; empty: it has none there
-	Metric string // name and label in the exposition format of Prometheus
+	Word   string   // for people, on the group's line
+	State  string   // its key in the flat state file, whose form is the old daemon's; empty: it has none there
+	Metric Metric   // it is exposed as
+	Labels []string // and the values of that one's labels
 }
 
 // CounterTable tells of each counter.
 var CounterTable = [Counters]CounterRow{
-	CountTotal:           {"total", "Connections that were accepted.", CountedSeen, "connections", "requests.total", "smtp_gated_sessions_total"},
-	CountDirect:          {"direct", "Sessions passed on without a look, after STARTTLS as a rule.", CountedSeen, "passed on blind", "requests.direct", "smtp_gated_sessions_direct_total"},
-	CountEmpty:           {"empty", "Sessions that ended without a message begun.", CountedSeen, "without mail", "requests.empty", "smtp_gated_sessions_empty_total"},
-	CountViruses:         {"viruses", "Messages in which a virus was found.", CountedFound, "viruses", "found.viruses", `smtp_gated_messages_found_total{verdict="virus"}`},
-	CountSpams:           {"spams", "Messages whose score reached the threshold.", CountedFound, "spam", "found.spams", `smtp_gated_messages_found_total{verdict="spam"}`},
-	CountNoAuth:          {"noauths", "MAIL commands refused for want of a log-in.", CountedFound, "not authenticated", "found.noauths", `smtp_gated_commands_refused_total{reason="noauth"}`},
-	CountSPF:             {"spf", "Senders whose domain forbids the client.", CountedFound, "SPF", "found.spf", `smtp_gated_commands_refused_total{reason="spf"}`},
-	CountRegex:           {"regex", "Commands refused by a regular expression.", CountedFound, "regex", "found.regex", `smtp_gated_commands_refused_total{reason="regex"}`},
-	CountEarlyTalk:       {"earlytalk", "Clients that talked before the greeting.", CountedFound, "early talkers", "found.earlytalk", `smtp_gated_sessions_refused_total{reason="earlytalk"}`},
-	CountRejectHost:      {"reject_host", "Connections refused by max_per_host.", CountedRefused, "per host", "rejects.host", `smtp_gated_sessions_refused_total{reason="host"}`},
-	CountRejectIdent:     {"reject_ident", "Connections refused by max_per_ident.", CountedRefused, "per ident", "rejects.ident", `smtp_gated_sessions_refused_total{reason="ident"}`},
-	CountRejectLock:      {"reject_lock", "Connections of clients that are locked.", CountedRefused, "locked", "rejects.lock", `smtp_gated_sessions_refused_total{reason="lock"}`},
-	CountRejectDNSBL:     {"reject_dnsbl", "Connections of clients on a DNS block list.", CountedRefused, "DNS lists", "rejects.dnsbl", `smtp_gated_sessions_refused_total{reason="dnsbl"}`},
-	CountRejectRate:      {"reject_rate", "Connections refused by a quota of connections or servers.", CountedRefused, "rate", "rejects.rate", `smtp_gated_sessions_refused_total{reason="rate"}`},
-	CountRejectRateLimit: {"reject_ratelimit", "Sessions ended by a quota of commands the server refused.", CountedRefused, "rate of rejects", "rejects.ratelimit", `smtp_gated_sessions_refused_total{reason="ratelimit"}`},
-	CountRejectOther:     {"reject_other", "Connections refused by any other limit.", CountedRefused, "limits", "rejects.other", `smtp_gated_sessions_refused_total{reason="other"}`},
-	CountPipeline:        {"pipeline", "Times a client was read no further until a reply came.", CountedTrouble, "waits for replies", "errors.pipeline", "smtp_gated_pipeline_waits_total"},
-	CountAuthAccepted:    {"auth_accepted", "Log-ins the server accepted.", CountedLogin, "accepted", "auth.accepts", `smtp_gated_logins_total{result="accepted"}`},
-	CountAuthRejected:    {"auth_rejected", "Log-ins the server refused.", CountedLogin, "rejected", "auth.rejects", `smtp_gated_logins_total{result="rejected"}`},
-	CountBugs:            {"bugs", "Panics caught in a session.", CountedTrouble, "bugs", "children.bugs", "smtp_gated_bugs_total"},
-	CountMessages:        {"messages", "Messages begun.", CountedSeen, "messages", "", "smtp_gated_messages_total"},
-	CountRecipients:      {"recipients", "Recipients the server accepted.", CountedSeen, "recipients", "", "smtp_gated_recipients_total"},
-	CountClientBytes:     {"client_bytes", "Octets from clients.", CountedOctets, "from clients", "", `smtp_gated_bytes_total{direction="from_client"}`},
-	CountServerBytes:     {"server_bytes", "Octets from servers.", CountedOctets, "from servers", "", `smtp_gated_bytes_total{direction="from_server"}`},
-	CountUnscanned:       {"unscanned", "Messages passed without a look because ignore_errors says so.", CountedTrouble, "unscanned", "", "smtp_gated_messages_unscanned_total"},
-	CountScanFailed:      {"scan_failed", "Scans that came to no verdict.", CountedTrouble, "scans failed", "", "smtp_gated_scan_errors_total"},
+	CountTotal:           {"total", "Connections that were accepted.", CountedSeen, "connections", "requests.total", NoMetric, nil},
+	CountDirect:          {"direct", "Sessions passed on without a look, after STARTTLS as a rule.", CountedSeen, "passed on blind", "requests.direct", MetricDirect, nil},
+	CountEmpty:           {"empty", "Sessions that ended without a message begun.", CountedSeen, "without mail", "requests.empty", MetricEmpty, nil},
+	CountViruses:         {"viruses", "Messages in which a virus was found.", CountedFound, "viruses", "found.viruses", MetricMessages, []string{"virus"}},
+	CountSpams:           {"spams", "Messages whose score reached the threshold.", CountedFound, "spam", "found.spams", MetricMessages, []string{"spam"}},
+	CountNoAuth:          {"noauths", "MAIL commands refused for want of a log-in.", CountedFound, "not authenticated", "found.noauths", MetricCommandsRefused, []string{"noauth"}},
+	CountSPF:             {"spf", "Senders whose domain forbids the client.", CountedFound, "SPF", "found.spf", MetricCommandsRefused, []string{"spf"}},
+	CountRegex:           {"regex", "Commands refused by a regular expression.", CountedFound, "regex", "found.regex", MetricCommandsRefused, []string{"regex"}},
+	CountEarlyTalk:       {"earlytalk", "Clients that talked before the greeting.", CountedFound, "early talkers", "found.earlytalk", MetricSessionsRefused, []string{"earlytalk"}},
+	CountRejectHost:      {"reject_host", "Connections refused by max_per_host.", CountedRefused, "per host", "rejects.host", MetricSessionsRefused, []string{"host"}},
+	CountRejectIdent:     {"reject_ident", "Connections refused by max_per_ident.", CountedRefused, "per ident", "rejects.ident", MetricSessionsRefused, []string{"ident"}},
+	CountRejectLock:      {"reject_lock", "Connections of clients that are locked.", CountedRefused, "locked", "rejects.lock", MetricSessionsRefused, []string{"lock"}},
+	CountRejectDNSBL:     {"reject_dnsbl", "Connections of clients on a DNS block list.", CountedRefused, "DNS lists", "rejects.dnsbl", MetricSessionsRefused, []string{"dnsbl"}},
+	CountRejectRate:      {"reject_rate", "Connections refused by a quota of connections or servers.", CountedRefused, "rate", "rejects.rate", MetricSessionsRefused, []string{"rate"}},
+	CountRejectRateLimit: {"reject_ratelimit", "Sessions ended by a quota of commands the server refused.", CountedRefused, "rate of rejects", "rejects.ratelimit", MetricSessionsRefused, []string{"ratelimit"}},
+	CountRejectOther:     {"reject_other", "Connections refused by any other limit.", CountedRefused, "limits", "rejects.other", MetricSessionsRefused, []string{"other"}},
+	CountPipeline:        {"pipeline", "Times a client was read no further until a reply came.", CountedTrouble, "waits for replies", "errors.pipeline", MetricPipelineWaits, nil},
+	CountAuthAccepted:    {"auth_accepted", "Log-ins the server accepted.", CountedLogin, "accepted", "auth.accepts", MetricLogins, []string{"accepted"}},
+	CountAuthRejected:    {"auth_rejected", "Log-ins the server refused.", CountedLogin, "rejected", "auth.rejects", MetricLogins, []string{"rejected"}},
+	CountBugs:            {"bugs", "Panics caught in a session.", CountedTrouble, "bugs", "children.bugs", MetricBugs, nil},
+	CountMessages:        {"messages", "Messages begun.", CountedSeen, "messages", "", MetricMessagesBegun, nil},
+	CountRecipients:      {"recipients", "Recipients the server accepted.", CountedSeen, "recipients", "", MetricRecipients, nil},
+	CountClientBytes:     {"client_bytes", "Octets from clients.", CountedOctets, "from clients", "", MetricBytes, []string{"from_client"}},
+	CountServerBytes:     {"server_bytes", "Octets from servers.", CountedOctets, "from servers", "", MetricBytes, []string{"from_server"}},
+	CountUnscanned:       {"unscanned", "Messages passed without a look because ignore_errors says so.", CountedTrouble, "unscanned", "", MetricUnscanned, []string{UnscannedIgnored}},
+	CountScanFailed:      {"scan_failed", "Scans that came to no verdict.", CountedTrouble, "scans failed", "", NoMetric, nil},
 
 	CountWouldEarlyTalk: wouldRow(RuleEarlyTalk),
 	CountWouldDNSBL:     wouldRow(RuleDNSBL),
@@ -120,12 +245,93 @@ var CounterTable = [Counters]CounterRow{
 	CountWouldLocked:    wouldRow(RuleLocked),
 	CountWouldSize:      wouldRow(RuleSize),
 	CountWouldAuth:      wouldRow(RuleAuth),
+
+	CountIPv4:      {"ipv4", "Connections over IPv4.", CountedSeen, "over IPv4", "", MetricSessions, []string{"ipv4"}},
+	CountIPv6:      {"ipv6", "Connections over IPv6.", CountedSeen, "over IPv6", "", MetricSessions, []string{"ipv6"}},
+	CountTLSPassed: {"tls_passed", "Sessions that began TLS with the server, and went on unseen.", CountedTLS, "passed", "", MetricTLS, []string{"pass"}},
+	CountTLSMasked: {"tls_masked", "Sessions in which the server offered STARTTLS, and it was masked.", CountedTLS, "masked", "", MetricTLS, []string{"masked"}},
+
+	CountClean:     {"clean", "All who are to look at the message did, and found nothing.", CountedFound, "clean", "", MetricMessages, []string{"clean"}},
+	CountUncleared: {"uncleared", "Nothing was found, but not all who are to look at the message did, or none is.", CountedFound, "not looked at", "", MetricMessages, []string{"unscanned"}},
+	CountUndecided: {"undecided", "The message was refused for now: nothing is known of it.", CountedTrouble, "deferred", "", MetricMessages, []string{"failed"}},
+
+	CountUnscannedSize:   unscannedRow(UnscannedSize, "Messages too large to be looked at."),
+	CountUnscannedLoad:   unscannedRow(UnscannedLoad, "Messages not looked at because of the machine's load."),
+	CountUnscannedEngine: unscannedRow(UnscannedEngine, "Messages passed because the spam engine failed."),
+	CountUnscannedAuth:   unscannedRow(UnscannedAuth, "Messages or sessions of clients that have logged in."),
+	CountUnscannedTLS:    unscannedRow(UnscannedTLS, "Sessions that went on in an encryption that is not ours."),
+
+	CountEngineScand:          engineRow(EngineOff, Failed),
+	CountEngineScandTimeout:   engineRow(EngineOff, TimedOut),
+	CountEngineClamd:          engineRow(EngineClamd, Failed),
+	CountEngineClamdTimeout:   engineRow(EngineClamd, TimedOut),
+	CountEngineMksd:           engineRow(EngineMksd, Failed),
+	CountEngineMksdTimeout:    engineRow(EngineMksd, TimedOut),
+	CountEngineSpamd:          engineRow(EngineSpamd, Failed),
+	CountEngineSpamdTimeout:   engineRow(EngineSpamd, TimedOut),
+	CountEngineBuiltin:        engineRow(EngineBuiltin, Failed),
+	CountEngineBuiltinTimeout: engineRow(EngineBuiltin, TimedOut),
+
+	CountQuotaConnections:     quotaRow(RateConnections.String(), "Connections"),
+	CountQuotaMessages:        quotaRow(RateMessages.String(), "Messages"),
+	CountQuotaRecipients:      quotaRow(RateRecipients.String(), "Recipients"),
+	CountQuotaBytes:           quotaRow(RateBytes.String(), "Messages by their octets"),
+	CountQuotaMailFromRejects: quotaRow(RateMailFromRejects.String(), "Senders the server refused"),
+	CountQuotaRcptToRejects:   quotaRow(RateRcptToRejects.String(), "Recipients the server refused"),
+	CountQuotaAuthRejects:     quotaRow(RateAuthRejects.String(), "Log-ins the server refused"),
+	CountQuotaTargets:         quotaRow("targets", "Servers"),
+
+	CountLockByHand:    lockRow("operator", "Clients locked by hand."),
+	CountLockEarlyTalk: lockRow(RuleEarlyTalk.String(), "Clients locked because they talked early."),
+	CountLockDNSBL:     lockRow(RuleDNSBL.String(), "Clients locked because of a DNS block list."),
+	CountLockSPF:       lockRow(RuleSPF.String(), "Clients locked because of SPF."),
+	CountLockRegex:     lockRow(RuleRegex.String(), "Clients locked because of a regular expression."),
+	CountLockSpam:      lockRow(RuleSpam.String(), "Clients locked because of spam."),
+	CountLockVirus:     lockRow(RuleVirus.String(), "Clients locked because of a virus."),
+	CountLockRate:      lockRow(RuleRate.String(), "Clients locked because of what the server refused."),
+	CountLockMaxHost:   lockRow(RuleMaxHost.String(), "Clients locked because of max_per_host."),
+	CountLockMaxIdent:  lockRow(RuleMaxIdent.String(), "Clients locked because of max_per_ident."),
+
+	CountDNSBLAnswered: dnsRow(ObjectDNSBL, "answered", "All block lists answered."),
+	CountDNSBLSilent:   dnsRow(ObjectDNSBL, "silent", "A block list did not answer."),
+	CountDNSBLFailed:   dnsRow(ObjectDNSBL, "failed", "The room that asks block lists did not answer."),
+	CountSPFAnswered:   dnsRow(ObjectSPF, "answered", "A name server answered about SPF."),
+	CountSPFSilent:     dnsRow(ObjectSPF, "silent", "No name server answered about SPF."),
+	CountSPFFailed:     dnsRow(ObjectSPF, "failed", "The room that asks for SPF did not answer."),
+}
+
+func unscannedRow(cause, help string) CounterRow {
+	return CounterRow{"unscanned_" + cause, help, CountedUnscanned, cause, "", MetricUnscanned, []string{cause}}
+}
+
+// engineRow is the row of how an engine came to no verdict.
+func engineRow(e Engine, o Outcome) CounterRow {
+	name, kind, word, help := e.String(), "failed", "", " came to no verdict."
+	if e == EngineOff {
+		name = ObjectScand
+	}
+	if word = name + " failed"; o == TimedOut {
+		kind, word, help = "timeout", name+" timed out", " took too long."
+	}
+	return CounterRow{"engine_" + name + "_" + kind, "Scans for which " + name + help, CountedEngine, word, "", MetricScanErrors, []string{name, kind}}
+}
+
+func quotaRow(counter, what string) CounterRow {
+	return CounterRow{"quota_" + counter, what + " beyond the client's quota.", CountedQuota, counter, "", MetricQuotas, []string{counter}}
+}
+
+func lockRow(cause, help string) CounterRow {
+	return CounterRow{"locked_" + cause, help, CountedLock, cause, "", MetricLocksMade, []string{cause}}
+}
+
+func dnsRow(object, result, help string) CounterRow {
+	return CounterRow{"dns_" + object + "_" + result, help, CountedDNS, object + " " + result, "", MetricDNS, []string{object, result}}
 }
 
 // wouldRow is the row of a rule of policy.monitor.
 func wouldRow(r PolicyRule) CounterRow {
 	name := r.String()
-	return CounterRow{"would_" + name, "What the rule " + name + " of policy.monitor would have refused.", CountedWould, name, "", `smtp_gated_would_total{rule="` + name + `"}`}
+	return CounterRow{"would_" + name, "What the rule " + name + " of policy.monitor would have refused.", CountedWould, name, "", MetricWould, []string{name}}
 }
 
 // String is the counter's name in JSON.

@@ -11,7 +11,9 @@ type Family struct {
 	Reloaded   int64     `rule:"0.."` // of the last completed reload, 0 for none
 	Crashes    int       `rule:"0.."` // rooms that ended unasked
 	LastCrash  int64     `rule:"0.."`
-	Lacks      []string  `rule:"..16 each ..255 printable"` // layers of the sandbox that the kernel has not
+	Restarts   []uint64  `rule:"..AllRooms each any: it is only shown"` // of Crashes, by Room
+	LinesLost  uint64    `rule:"any: it is only shown"`                 // of all rooms' logs
+	Lacks      []string  `rule:"..16 each ..255 printable"`             // layers of the sandbox that the kernel has not
 	Rooms      []Member  `rule:"..1024"`
 	Troubles   []Trouble `rule:"..32"`
 }

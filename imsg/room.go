@@ -19,6 +19,9 @@ const (
 	Reader  // the same, at that of the read socket: it may look, and change nothing
 )
 
+// AllRooms is how many numbers a table has that is indexed by rooms that are processes.
+const AllRooms = Control
+
 var roomNames = [...]string{Parent: "parent", Session: "session", Lookupd: "lookupd", Scand: "scand", Lockd: "lockd", Action: "action", Control: "control", Reader: "reader"}
 
 // String returns the room's name as it stands in logs and in `-x ROOM`.

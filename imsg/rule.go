@@ -41,7 +41,9 @@ const MaxZone = 15
 
 // bounds are the names that rules call bounds by.
 var bounds = map[string]float64{
-	"Counters":       float64(Counters),
+	"Slots":          float64(Slots),
+	"States":         float64(States),
+	"AllRooms":       float64(AllRooms),
 	"RateCounters":   float64(RateCounters),
 	"LivePage":       LivePage,
 	"LockedPage":     LockedPage,

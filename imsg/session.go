@@ -83,9 +83,9 @@ type Leave struct {
 
 func (*Leave) notice() {}
 
-// Counts adds to the family's counters, indexed by Counter.
+// Counts adds to the family's counters and histograms, by their slots.
 type Counts struct {
-	Add []uint64 `rule:"..Counters each ..MaxReport"`
+	Add []uint64 `rule:"..Slots each ..MaxReport"`
 }
 
 func (*Counts) notice() {}
@@ -107,10 +107,12 @@ type Snapshot struct {
 
 func (*Snapshot) answer(*Live) {}
 
-// Live answers Snapshot, ordered by Number; More tells that there are others.
+// Live answers Snapshot, ordered by Number; More tells that there are others. When there
+// are none, States says how many sessions the worker has in each State.
 type Live struct {
 	Sessions []LiveSession `rule:"..LivePage"`
 	More     bool
+	States   []uint64 `rule:"..States each ..MaxReport"`
 }
 
 // LivePage is the largest number of sessions in one Live, Announce or SessionList.

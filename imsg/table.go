@@ -287,6 +287,7 @@ func Fingerprint() uint64 {
 	for i := range Table {
 		Table[i].describe(h)
 	}
+	describeSlots(h)
 	return h.Sum64()
 }
 
@@ -302,7 +303,19 @@ func FingerprintBetween(a, b Room) uint64 {
 			e.describe(h)
 		}
 	}
+	describeSlots(h)
 	return h.Sum64()
+}
+
+// describeSlots names what is counted: a number that means something else to who hears it
+// would be added to the wrong sum.
+func describeSlots(w io.Writer) {
+	for c := range Counters {
+		fmt.Fprintln(w, c)
+	}
+	for h := range Histograms {
+		fmt.Fprintln(w, h, TimeBounds)
+	}
 }
 
 func (e *Entry) describe(w io.Writer) { describe(w, reflect.TypeOf(e.New()).Elem()) }

@@ -168,7 +168,7 @@ func (srv *server) judged(r admission, s *session, a *imsg.Admission, locked boo
 		a.Refusal, a.Uses = o.Refusal, o.Uses
 		s.counted = o.Taken
 		if o.Refusal != imsg.RefusedRate || !srv.monitored(a, imsg.RuleRate) {
-			srv.rates.Log(u, o)
+			srv.logUse(u, o)
 		}
 	}
 	s.judging = nil

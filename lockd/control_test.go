@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
@@ -25,9 +26,27 @@ func TestStatus(t *testing.T) {
 	h.write("192.0.2.9", "VIRUS\n")
 	h.Tell(&imsg.Family{Version: "2.0", Rooms: []imsg.Member{{Room: imsg.Lockd, PID: 1, State: imsg.Running}, {Room: imsg.Session, State: imsg.Running}}})
 	link.Ask(h.Parent, &imsg.Dump{}, patience, imsgtest.TempFile(t)) // behind Family
+	count, sum := imsg.TimeAdded.Slots(time.Second)
+	times := make([]uint64, imsg.Slots)
+	times[count], times[sum] = 1, uint64(time.Second/time.Microsecond)
+	for member := range 2 { // of one that is replaced, too
+		other := h.worker(1 + member)
+		other.say(&imsg.Counts{Add: times})
+		other.change(func() { other.states = []uint64{imsg.StateScan: 2} })
+		if member == 0 {
+			link.Ask(h.Parent, &imsg.Dump{}, patience, imsgtest.TempFile(t)) // behind what it has said
+			other.Close()
+		}
+	}
 	s := ask(t, h.operators()(), &imsg.Status{})
+	if counts, sum := imsg.TimeAdded.Of(s.Counters); counts[10] != 2 || sum != 2*time.Second {
+		t.Errorf("times %v, sum %v", counts, sum)
+	}
+	if s.States[imsg.StateScan] != 2 {
+		t.Errorf("states %v", s.States)
+	}
 	if s.Sessions != 2 || s.Limit != 10000 || s.Load != 0.5 || s.Locks != 1 || s.Counters[imsg.CountViruses] != 2 ||
-		s.Counters[imsg.CountTotal] != 2 || len(s.Counters) != int(imsg.Counters) || len(s.Family.Rooms) != 2 || s.Now != h.clock.now().UnixNano() {
+		s.Counters[imsg.CountTotal] != 2 || len(s.Counters) != imsg.Slots || len(s.Family.Rooms) != 2 || s.Now != h.clock.now().UnixNano() {
 		t.Errorf("%+v", s)
 	}
 }

@@ -181,6 +181,7 @@ type testWorker struct {
 	live   []imsg.LiveSession // told at Snapshot
 	mute   bool               // does not answer it
 	unsaid []uint64           // counted, and said before Snapshot is answered
+	states []uint64           // of its sessions
 }
 
 // hire joins a worker that has said nothing yet.
@@ -210,7 +211,7 @@ func (h *house) hire(member int) *testWorker {
 			}
 			rest := w.live[i:]
 			n := min(len(rest), imsg.LivePage)
-			family.Answer(r, &imsg.Live{Sessions: rest[:n], More: n < len(rest)})
+			family.Answer(r, &imsg.Live{Sessions: rest[:n], More: n < len(rest), States: w.states})
 		}
 	})
 	return w

@@ -80,6 +80,7 @@ func (srv *server) offend(s *session, m *imsg.Offence, late func() bool, answer 
 // catch is what is to be done of an offence of s, whose lock has this name.
 func (srv *server) catch(name string, s *session, m *imsg.Offence, late func() bool, answer func(imsg.Errno)) func() {
 	config, about, run := srv.config, s.subject(), srv.script(name, s, m)
+	found := m.Found
 	cause := m.Virus
 	if cause == "" {
 		cause = m.Found.String()
@@ -93,6 +94,7 @@ func (srv *server) catch(name string, s *session, m *imsg.Offence, late func() b
 		}
 		m, fresh, err := srv.locks.Lock(name, cause, config.LockDuration, config.LockPerm, about)
 		if fresh && m == locks.Locked {
+			srv.counters.Count(imsg.CountLock(found))
 			srv.observe(imsg.FindingLock, imsg.ObjectMake, "")
 			srv.log.Info("LOCK:CREATED ("+path.Join(config.LockPath, name)+"): "+imsg.Printable(cause, locks.MaxCause), imsg.SessionKey, about.Session)
 			lock.Until = locks.Until(srv.env.now(), config.LockDuration)

@@ -47,12 +47,23 @@ func (srv *server) allowed(r link.Reply[imsg.QuotaResult], s *session, m *imsg.Q
 	case r.Late():
 		return false
 	}
-	srv.rates.Log(u, o)
+	srv.logUse(u, o)
 	if o.Taken {
 		s.used[m.Counter] += m.Amount
 	}
 	r.Answer(&imsg.QuotaResult{QuotaUse: *m, Refusal: o.Refusal})
 	return true
+}
+
+// logUse logs what came of u, and counts it if that was a refusal.
+func (srv *server) logUse(u *rates.Use, o rates.Outcome) {
+	srv.rates.Log(u, o)
+	switch o.Refusal {
+	case imsg.RefusedRate:
+		srv.counters.Count(imsg.CountQuota(u.Counter))
+	case imsg.RefusedTargets:
+		srv.counters.Count(imsg.CountQuota(imsg.RateTargets))
+	}
 }
 
 // unuse takes a use back that nobody came to know of.

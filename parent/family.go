@@ -75,8 +75,12 @@ func (f *family) count(kept *uint32, now uint32) {
 }
 
 // crashed counts a room that ended unasked.
-func (f *family) crashed() {
+func (f *family) crashed(room imsg.Room) {
 	f.report.Crashes++
+	if f.report.Restarts == nil {
+		f.report.Restarts = make([]uint64, imsg.AllRooms)
+	}
+	f.report.Restarts[room]++
 	f.report.LastCrash = time.Now().UnixNano()
 }
 
@@ -88,6 +92,7 @@ func (f *family) tell(g *generation) {
 	}
 	report := f.report
 	report.Troubles = slices.Clone(f.report.Troubles) // it goes out by another goroutine
+	report.Restarts = slices.Clone(f.report.Restarts)
 	report.Generation = g.number
 	report.Rooms = append([]imsg.Member{{
 		Room: imsg.Parent, PID: os.Getpid(),

@@ -59,7 +59,7 @@ func (p *parent) lost(m *child, err error) {
 		}
 		return
 	}
-	p.family.crashed()
+	p.family.crashed(m.Name)
 	if !m.hung && m.gen != p.coming {
 		p.family.trouble(imsg.FindingRestarted, m.Name.String(), spawn.Cause(err))
 	}

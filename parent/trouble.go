@@ -53,6 +53,9 @@ func (f *family) troubled(finding imsg.FindingID, object string) *imsg.Trouble {
 // lostLines notes how many lines of a room's log were lost, ever.
 func (f *family) lostLines(room imsg.Room, before *uint64, ever uint64) {
 	if ever != *before {
+		if ever > *before {
+			f.report.LinesLost += ever - *before
+		}
 		*before = ever
 		f.trouble(imsg.FindingLogLost, room.String(), "the log does not take them")
 	} else {

@@ -289,5 +289,6 @@ func (s *session) refuseListed() bool {
 func (s *session) noteLists(did imsg.DNSOutcome, err error) {
 	if problem, known := relay.DNSProblem(did, err); known && !s.clientGone() {
 		s.Observe(imsg.FindingDNS, imsg.ObjectDNSBL, problem)
+		s.w.count(imsg.CountDNS(imsg.ObjectDNSBL, did, err != nil), 1)
 	}
 }

@@ -305,6 +305,12 @@ func (s *session) Always(msg string, attrs ...any) { s.always(msg, attrs...) }
 // Count adds to one of the family's counters.
 func (s *session) Count(c imsg.Counter, n uint64) { s.w.count(c, n) }
 
+// Took adds a time to one of the family's histograms.
+func (s *session) Took(h imsg.Histogram, d time.Duration) { s.w.took(h, d) }
+
+// Now is how long there has been a session.
+func (s *session) Now() time.Duration { return time.Since(s.facts.Started) }
+
 // Tell tells of an event, and adds when it was and whose.
 func (s *session) Tell(e imsg.Event) {
 	e.Time, e.ID = time.Now().UnixNano(), s.facts.ID()

@@ -33,7 +33,7 @@ type house struct {
 	asked    []string // which engines, for each of them
 	offences []*imsg.Offence
 	left     []uint64
-	counts   [imsg.Counters]uint64
+	counts   [imsg.Slots]uint64
 	told     []imsg.Event
 	number   uint64
 	onScan   func(number uint64)

@@ -315,7 +315,7 @@ func (h *recordHouse) countsAtEnd() string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	var text strings.Builder
-	for i, n := range h.counts {
+	for i, n := range h.counts[:imsg.Counters] {
 		if c := imsg.Counter(i); n > 0 && c != imsg.CountPipeline && c != imsg.CountServerBytes {
 			fmt.Fprintf(&text, "counter %d: %d\n", i, n)
 		}

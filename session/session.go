@@ -70,6 +70,11 @@ func (w *worker) serve(conn *net.TCPConn, late bool) {
 	}
 	s.facts.Client, s.facts.Local = addrPort(conn.RemoteAddr()), addrPort(conn.LocalAddr())
 	w.count(imsg.CountTotal, 1)
+	if s.facts.Client.Addr().Is4() {
+		w.count(imsg.CountIPv4, 1)
+	} else {
+		w.count(imsg.CountIPv6, 1)
+	}
 	if late {
 		s.refuseLate()
 		return
@@ -196,6 +201,7 @@ func (s *session) deregister() {
 	}
 	w.count(imsg.CountClientBytes, uint64(s.client.Received()))
 	w.count(imsg.CountServerBytes, uint64(s.server.Received()))
+	w.took(imsg.TimeSession, time.Since(s.facts.Started))
 	if st.Transactions == 0 {
 		w.count(imsg.CountEmpty, 1)
 	}
@@ -229,6 +235,16 @@ func (s *session) live() imsg.LiveSession {
 		l.State, l.Auth, l.Transactions = st.State, st.Auth, st.Transactions
 	}
 	return l
+}
+
+// state is what the session does.
+func (s *session) state() imsg.State {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.relay != nil {
+		return s.relay.Status().State
+	}
+	return imsg.State(s.setup.Load())
 }
 
 func (s *session) text(t imsg.Text) string { return s.w.cfg.Texts[t] }

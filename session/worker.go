@@ -57,7 +57,7 @@ type worker struct {
 	ending context.Context // over when the generation must end
 	endAll context.CancelFunc
 
-	counts  [imsg.Counters]atomic.Uint64
+	counts  [imsg.Slots]atomic.Uint64
 	reports reports
 
 	unnumbered atomic.Uint64 // sessions that were refused before lockd had a number for them
@@ -182,7 +182,11 @@ func (w *worker) fromPeer(r link.Request) {
 	case *imsg.Snapshot:
 		w.report()
 		live, more := w.live(m.After)
-		link.ReplyTo(r, m).Answer(&imsg.Live{Sessions: live, More: more})
+		answer := &imsg.Live{Sessions: live, More: more}
+		if !more {
+			answer.States = w.states()
+		}
+		link.ReplyTo(r, m).Answer(answer)
 	}
 }
 
@@ -366,6 +370,17 @@ func (w *worker) live(after uint64) (page []imsg.LiveSession, more bool) {
 	return page, more
 }
 
+// states counts the live sessions by what they do.
+func (w *worker) states() []uint64 {
+	states := make([]uint64, imsg.States)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, s := range w.sessions {
+		states[s.state()]++
+	}
+	return states
+}
+
 func (w *worker) announce(conn *link.Conn) error {
 	after := uint64(0)
 	for {
@@ -380,9 +395,16 @@ func (w *worker) announce(conn *link.Conn) error {
 // count adds to one of the family's counters.
 func (w *worker) count(c imsg.Counter, n uint64) { w.counts[c].Add(n) }
 
+// took adds a time to one of the family's histograms.
+func (w *worker) took(h imsg.Histogram, d time.Duration) {
+	count, sum := h.Slots(d)
+	w.counts[count].Add(1)
+	w.counts[sum].Add(uint64(max(d, 0) / time.Microsecond))
+}
+
 // flushCounts sends what was counted since the last time.
 func (w *worker) flushCounts() {
-	add := make([]uint64, imsg.Counters)
+	add := make([]uint64, imsg.Slots)
 	any := false
 	for i := range add {
 		add[i] = w.counts[i].Swap(0)

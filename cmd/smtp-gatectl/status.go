@@ -69,6 +69,19 @@ type status struct {
 	Lacks      []string          `json:"sandbox_lacks" help:"layers of the sandbox that the kernel has not"`
 	Rooms      []room            `json:"rooms" help:"each process of the family"`
 	Counters   map[string]uint64 `json:"counters" help:"what was counted since the start; an upgrade goes on"`
+
+	Restarts  map[string]uint64 `json:"room_restarts" help:"how often each room has ended unasked"`
+	LinesLost uint64            `json:"log_lines_lost" help:"lines of the log that were lost"`
+	States    map[string]uint64 `json:"session_states" help:"how many sessions are in each state"`
+	Times     map[string]times  `json:"times" help:"how long things took, in seconds, since the start"`
+}
+
+// times is a histogram: how many times were at most as long as each bound, in seconds, and
+// how many longer.
+type times struct {
+	Sum    float64   `json:"sum" help:"of all"`
+	Bounds []float64 `json:"bounds" help:"upper ones, each of the times up to it and above the one before"`
+	Counts []uint64  `json:"counts" help:"how many times up to each bound, and how many above the last"`
 }
 
 // room is one process of the family. UID and Root are what the kernel says of
@@ -98,6 +111,23 @@ func (c *control) status() (*status, error) {
 		Crashes: f.Crashes, LastCrash: moment(f.LastCrash),
 		Sessions: r.Sessions, Limit: r.Limit, Load: r.Load, Locks: r.Locks,
 		Lacks: []string{}, Rooms: []room{}, Counters: make(map[string]uint64),
+		Restarts: make(map[string]uint64), LinesLost: f.LinesLost, States: statesOf(r), Times: make(map[string]times),
+	}
+	for i, n := range f.Restarts {
+		if i > 0 && n > 0 {
+			s.Restarts[imsg.Room(i).String()] = n
+		}
+	}
+	for h := range imsg.Histograms {
+		counts, sum := h.Of(r.Counters)
+		if counts == nil {
+			continue
+		}
+		t := times{Sum: sum.Seconds(), Counts: counts}
+		for _, d := range imsg.TimeBounds {
+			t.Bounds = append(t.Bounds, d.Seconds())
+		}
+		s.Times[h.String()] = t
 	}
 	for _, layer := range f.Lacks {
 		s.Lacks = append(s.Lacks, clean(layer))
@@ -116,6 +146,25 @@ func (c *control) status() (*status, error) {
 		}
 	}
 	return s, nil
+}
+
+// unknownState is that of sessions whose worker did not say what they do.
+const unknownState = "unknown"
+
+// statesOf counts the live sessions by what they do.
+func statesOf(r *imsg.StatusReport) map[string]uint64 {
+	states := make(map[string]uint64)
+	known := uint64(0)
+	for state := range imsg.States {
+		var n uint64
+		if int(state) < len(r.States) {
+			n = r.States[state]
+		}
+		states[state.String()] = n
+		known += n
+	}
+	states[unknownState] = uint64(r.Sessions) - min(known, uint64(r.Sessions))
+	return states
 }
 
 func (s *status) print(w io.Writer) error {
@@ -152,8 +201,8 @@ func (s *status) print(w io.Writer) error {
 	for _, g := range imsg.CounterGroups {
 		var words []string
 		for _, c := range imsg.CountersWith(func(r imsg.CounterRow) bool { return r.Group == g }) {
-			if g == imsg.CountedWould && s.Counters[c.String()] == 0 {
-				continue // there are many, and most are not looked for
+			if g.Sparse() && s.Counters[c.String()] == 0 {
+				continue
 			}
 			count := fmt.Sprint(s.Counters[c.String()])
 			if g == imsg.CountedOctets {

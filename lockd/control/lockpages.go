@@ -100,6 +100,7 @@ func (s *Service) lockByHand(r link.Request, m *imsg.Lock) (*imsg.Done, error) {
 		case !fresh:
 			return done(imsg.Exists, "locked already"), nil
 		}
+		s.Counters.Count(imsg.CountLockByHand)
 		s.Log.Info("LOCK:CREATED (" + path.Join(config.LockPath, name) + "): " + cause)
 		s.Happened(imsg.Event{
 			Kind: imsg.EventLock, Client: netip.AddrPortFrom(client.Addr, 0), Ident: client.Ident, Detail: name, Text: cause,

@@ -75,13 +75,24 @@ func (l *sessionLister) page(after uint64) (page []imsg.LiveSession, more bool) 
 }
 
 // refresh has the workers say what they have counted so far: they do so before
-// they answer for a page, and behind the largest number stands an empty one.
-func (l *sessionLister) refresh() {
+// they answer for a page, and behind the largest number stands an empty one. It returns how
+// many sessions are in each state.
+func (l *sessionLister) refresh() []uint64 {
 	owners := make(map[*link.Conn]*imsg.Live)
 	for _, w := range l.house.Workers() {
 		owners[w] = nil
 	}
 	l.ask(owners, math.MaxUint64)
+	states := make([]uint64, imsg.States)
+	for _, told := range owners {
+		if told == nil {
+			continue
+		}
+		for state, n := range told.States {
+			states[state] = min(states[state]+n, imsg.MaxReport)
+		}
+	}
+	return states
 }
 
 // ask fills in what the workers say. What of a worker falls on one page is among

@@ -19,7 +19,7 @@ func (s *Service) status() *imsg.StatusReport {
 		}
 		locks <- len(names)
 	})
-	s.sessions().refresh()
+	states := s.sessions().refresh()
 	count := 0
 	select {
 	case count = <-locks:
@@ -38,6 +38,7 @@ func (s *Service) status() *imsg.StatusReport {
 		Limit:    now.Config.MaxConnections,
 		Load:     now.Load,
 		Locks:    count,
+		States:   states,
 		Counters: counts[:],
 	}
 }

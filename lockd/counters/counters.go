@@ -30,11 +30,11 @@ const (
 // Entry is what is kept. The file holds it twice: the older copy survives a write
 // that a crash cut short.
 type Entry struct {
-	Serial   uint64 // of the write: the larger one counts
-	Reserved uint64 // numbers up to this one may have been given out
-	LastBug  int64  // Unix nanoseconds, 0 never
-	Peak     int64  // most sessions live at once
-	Counts   [imsg.Counters]uint64
+	Serial   uint64             // of the write: the larger one counts
+	Reserved uint64             // numbers up to this one may have been given out
+	LastBug  int64              // Unix nanoseconds, 0 never
+	Peak     int64              // most sessions live at once
+	Counts   [imsg.Slots]uint64 // of counters and histograms
 }
 
 // slot is an entry's place: the entry and its checksum.
@@ -181,6 +181,14 @@ func (c *Counters) Add(add []uint64, now time.Time) {
 	if len(add) > int(imsg.CountBugs) && add[imsg.CountBugs] > 0 {
 		c.entry.LastBug = now.UnixNano()
 	}
+	c.changed()
+}
+
+// Count counts what is lockd's own to see.
+func (c *Counters) Count(n imsg.Counter) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.entry.Counts[n] += min(1, math.MaxUint64-c.entry.Counts[n])
 	c.changed()
 }
 

@@ -211,6 +211,12 @@ func (d *drive) Always(string, ...any) {}
 // Count counts nothing.
 func (d *drive) Count(imsg.Counter, uint64) {}
 
+// Took looks at no clock.
+func (d *drive) Took(imsg.Histogram, time.Duration) {}
+
+// Now is always the beginning.
+func (d *drive) Now() time.Duration { return 0 }
+
 // Tell keeps the codes of what the client is refused. What lockd is told must keep the
 // rules.
 func (d *drive) Tell(e imsg.Event) {

@@ -16,6 +16,7 @@ import (
 // judge has a message judged whose end has been read.
 func (c *client) judge() {
 	c.reading = verdictPending
+	c.message().ended = c.world.Now()
 	c.do((*client).textSpooled, (*client).scan, (*client).finishSpool, (*client).decided,
 		(*client).useBytes, (*client).lateLook, (*client).serverSilent, (*client).letOut)
 }
@@ -111,6 +112,15 @@ func (c *client) decided() (done bool) {
 	for _, n := range d.Counts {
 		c.world.Count(n, 1)
 	}
+	switch {
+	case d.Action == verdict.Fail:
+		c.world.Count(imsg.CountUndecided, 1)
+	case slices.ContainsFunc(d.Points, func(p verdict.Point) bool { return p.Caught }): // which was counted
+	case m.unseen:
+		c.world.Count(imsg.CountUncleared, 1)
+	default:
+		c.world.Count(imsg.CountClean, 1)
+	}
 	for i := range d.Would {
 		c.monitored(c.refusalFor(&d.Would[i]))
 	}
@@ -201,6 +211,7 @@ func (c *client) letOut() (done bool) {
 		end = endOfChunks
 	}
 	c.write(Server, []byte(end))
+	c.world.Took(imsg.TimeAdded, c.world.Now()-m.ended)
 	c.queue.push(entry{kind: endOfData})
 	c.transaction.message, c.reading, c.answerPending = nil, commands, true
 	return true

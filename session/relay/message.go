@@ -1,6 +1,8 @@
 package relay
 
 import (
+	"time"
+
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/session/smtp"
 	"github.com/smtp-gated/smtp-gated/session/verdict"
@@ -13,20 +15,22 @@ import (
 type message struct {
 	body        smtp.Body
 	header      smtp.Header
-	open        bool   // its text has begun, and its end has not been read yet
-	headerSent  bool   // it is known how the message begins, and what of ours stands before it has gone out
-	chunked     bool   // it comes by BDAT
-	largeTold   bool   // it is over size_limit, which was told, and nothing follows
-	refused     bool   // the server refused a chunk of it
-	answered    bool   // and that was the answer to the client's last chunk
-	spool       bool   // the text goes to the spool
-	spoolFailed bool   // it should have, but could not
-	begun       bool   // the spool is made, or could not be
-	problem     error  // what kept it from being made
-	kept        string // the spool file's name, if it stays
-	abandoned   bool   // somebody may still hold the spool file
-	size        int64  // octets, without our own headers
-	spooled     int64  // octets in the spool, with the header that only scanners see
+	open        bool          // its text has begun, and its end has not been read yet
+	headerSent  bool          // it is known how the message begins, and what of ours stands before it has gone out
+	chunked     bool          // it comes by BDAT
+	largeTold   bool          // it is over size_limit, which was told, and nothing follows
+	refused     bool          // the server refused a chunk of it
+	answered    bool          // and that was the answer to the client's last chunk
+	spool       bool          // the text goes to the spool
+	spoolFailed bool          // it should have, but could not
+	begun       bool          // the spool is made, or could not be
+	problem     error         // what kept it from being made
+	kept        string        // the spool file's name, if it stays
+	abandoned   bool          // somebody may still hold the spool file
+	size        int64         // octets, without our own headers
+	spooled     int64         // octets in the spool, with the header that only scanners see
+	ended       time.Duration // when its end was read
+	unseen      bool          // not all looked at it who are to
 	plan        verdict.Plan
 	decision    verdict.Decision
 }

@@ -66,11 +66,17 @@ func (c *client) noteScan(q *Question, findings []imsg.Finding) {
 		return
 	default:
 		c.world.Observe(imsg.FindingEngineDown, imsg.ObjectScand, ErrorText(q.err))
+		for i := range findings {
+			c.world.Count(imsg.CountEngine(imsg.EngineOff, findings[i].Outcome), 1)
+		}
 		return
 	}
 	for i := range findings {
 		f := &findings[i]
 		name := f.Engine.String()
+		if f.Engine != imsg.EngineOff && f.Outcome != imsg.NotAsked {
+			c.world.Took(imsg.TimeScan(f.Engine), f.Time)
+		}
 		switch {
 		case f.Engine == imsg.EngineOff:
 		case f.Outcome != imsg.Clean && f.Outcome != imsg.Caught:
@@ -78,6 +84,7 @@ func (c *client) noteScan(q *Question, findings []imsg.Finding) {
 			if problem == "" {
 				problem = f.Outcome.String()
 			}
+			c.world.Count(imsg.CountEngine(f.Engine, f.Outcome), 1)
 			c.world.Observe(imsg.FindingEngineDown, name, problem)
 		case f.Slow:
 			c.world.Observe(imsg.FindingEngineDown, name, "")
@@ -126,12 +133,16 @@ func (c *client) noteUnscanned() {
 	if bad == "" && m.plan.Roles != 0 && d.Action != verdict.Fail {
 		c.world.Observe(imsg.FindingUnscanned, "", "")
 	}
+	m.unseen = bad != "" || m.plan.Roles == 0
 }
 
 // unscanned notes that messages pass unseen, if anybody would look at them.
 func (s *shared) unscanned(cause, problem string) {
 	if s.Config.Antivirus || s.Config.Antispam {
 		s.world.Observe(imsg.FindingUnscanned, cause, problem)
+		if n, ok := imsg.CountUnscannedFor(cause); ok {
+			s.world.Count(n, 1)
+		}
 	}
 }
 
@@ -148,6 +159,7 @@ func (s *shared) noteSpool(err error) {
 func (c *client) noteDNS(object string, did imsg.DNSOutcome, err error) {
 	if problem, known := DNSProblem(did, err); known {
 		c.world.Observe(imsg.FindingDNS, object, problem)
+		c.world.Count(imsg.CountDNS(object, did, err != nil), 1)
 	}
 }
 

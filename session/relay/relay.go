@@ -35,6 +35,10 @@ type World interface {
 	Always(msg string, attrs ...any)
 	// Count adds to one of the family's counters.
 	Count(c imsg.Counter, n uint64)
+	// Took adds a time to one of the family's histograms.
+	Took(h imsg.Histogram, d time.Duration)
+	// Now is how long there has been a session.
+	Now() time.Duration
 	// Tell tells of an event of the session's: its driver adds who and when.
 	Tell(e imsg.Event)
 	// Observe notes that something the session depends on went well, or why not: problem

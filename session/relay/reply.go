@@ -53,6 +53,10 @@ func (s *server) recordHelo() {
 	s.endTransaction()
 	s.logEnvelope()
 	s.offered = s.offering
+	if s.offering&smtp.CapStartTLS != 0 && s.Config.ForbidSTARTTLS && !s.tlsMasked {
+		s.tlsMasked = true
+		s.world.Count(imsg.CountTLSMasked, 1)
+	}
 	if s.offering&smtp.CapAuth != 0 {
 		s.auth |= imsg.AuthSupported
 	}

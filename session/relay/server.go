@@ -15,13 +15,14 @@ import (
 // server is the server's half.
 type server struct {
 	*shared
-	replies  smtp.ReplyScanner
-	offering smtp.Cap // of the EHLO reply under way
-	answers  mode
-	intro    *introduction // with answers toUs
-	held     *smtp.Reply   // the first line of a reply that waits for question
-	question *Question
-	envelope envelopeLog
+	replies   smtp.ReplyScanner
+	offering  smtp.Cap // of the EHLO reply under way
+	tlsMasked bool     // STARTTLS was offered once, and the client did not see it
+	answers   mode
+	intro     *introduction // with answers toUs
+	held      *smtp.Reply   // the first line of a reply that waits for question
+	question  *Question
+	envelope  envelopeLog
 }
 
 // mode is what the server's replies are to the session.

@@ -167,6 +167,7 @@ func (s *shared) goDirect(by kind) {
 	cause, passed := "auth", imsg.UnscannedAuth
 	if by == starttls {
 		cause, passed = "starttls", imsg.UnscannedTLS
+		s.world.Count(imsg.CountTLSPassed, 1)
 	}
 	s.reading, s.state = direct, imsg.StateDirect
 	s.world.Count(imsg.CountDirect, 1)
