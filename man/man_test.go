@@ -30,6 +30,7 @@ func TestGenerated(t *testing.T) {
 		"smtp-gated.conf.5": options(config.Options(), legacy),
 		"smtp-gated.toml.5": options(config.OptionsTOML(), toml),
 		"smtp-gated.8":      messages() + extensions(),
+		"smtp-gatectl.8":    metrics(),
 	} {
 		generated(t, page, "Generated", part)
 	}
@@ -202,6 +203,32 @@ func options(table []config.Option, s syntax) string {
 		if o.Aged() {
 			b.WriteString(s.elsewhere + wrap(o.DefaultIn(!s.toml)))
 		}
+	}
+	b.WriteString(".El\n")
+	return b.String()
+}
+
+// metrics lists what exporter serves, and what the values of labels mean.
+func metrics() string {
+	var b strings.Builder
+	b.WriteString(".Bl -tag -width Ds\n")
+	for m := imsg.NoMetric + 1; m < imsg.Metrics; m++ {
+		row := imsg.MetricTable[m]
+		fmt.Fprintf(&b, ".It Cm %s , No a %s", row.Name, row.Kind)
+		if len(row.Labels) > 0 {
+			fmt.Fprintf(&b, " by %s", strings.Join(row.Labels, " and "))
+		}
+		b.WriteString("\n" + wrap(row.Help))
+		counters := imsg.CountersWith(func(r imsg.CounterRow) bool { return r.Metric == m && len(r.Labels) > 0 })
+		if len(counters) == 0 {
+			continue
+		}
+		b.WriteString(".Bl -tag -width Ds -compact\n")
+		for _, c := range counters {
+			r := imsg.CounterTable[c]
+			fmt.Fprintf(&b, ".It Cm %s\n%s", strings.Join(r.Labels, " "), wrap(r.Help))
+		}
+		b.WriteString(".El\n")
 	}
 	b.WriteString(".El\n")
 	return b.String()

@@ -119,6 +119,7 @@ Exit status: 0 all went well, 1 the daemon is not there or refused,
 		t.checkCommand(),
 		t.convertCommand(),
 		t.demoCommand(),
+		t.exporterCommand(),
 	)
 	return root
 }
