@@ -85,9 +85,10 @@ install: $(PROGRAMS)
 	install -m 644 etc/firewall/*.nft etc/firewall/*.conf $(EXAMPLES)/firewall
 	install -m 755 etc/firewall/*.sh $(EXAMPLES)/firewall
 	for s in openbsd freebsd; do $(FILL) etc/$$s/smtp_gated >$(EXAMPLES)/rc.$$s && chmod 755 $(EXAMPLES)/rc.$$s || exit 1; done
+	install -m 644 etc/prometheus/smtp-gated.rules.yml etc/grafana/smtp-gated.json $(EXAMPLES)
 	if [ "$$(uname)" = Linux ]; then \
 		mkdir -p $(UNITS) && \
-		for u in service socket; do $(FILL) etc/systemd/smtp-gated.$$u >$(UNITS)/smtp-gated.$$u && chmod 644 $(UNITS)/smtp-gated.$$u || exit 1; done; \
+		for u in smtp-gated.service smtp-gated.socket smtp-gated-exporter.service; do $(FILL) etc/systemd/$$u >$(UNITS)/$$u && chmod 644 $(UNITS)/$$u || exit 1; done; \
 	fi
 	test -e $(ETC)/smtp-gated.toml || install -m 640 etc/smtp-gated.toml $(ETC)/smtp-gated.toml
 

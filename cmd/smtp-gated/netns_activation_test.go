@@ -188,12 +188,14 @@ func TestUnitsVerified(t *testing.T) {
 	analyze := needProgram(t, "systemd-analyze")
 	dir := t.TempDir()
 	fill := strings.NewReplacer("@SBIN@", programs, "@SYSCONF@", dir)
-	for _, name := range []string{"smtp-gated.service", "smtp-gated.socket"} {
+	var files []string
+	for _, name := range []string{"smtp-gated.service", "smtp-gated.socket", "smtp-gated-exporter.service"} {
+		files = append(files, filepath.Join(dir, name))
 		text, err := os.ReadFile(filepath.Join("../../etc/systemd", name))
 		must(t, err)
 		must(t, os.WriteFile(filepath.Join(dir, name), []byte(fill.Replace(string(text))), 0o644))
 	}
-	cmd := exec.Command(analyze, "verify", "--recursive-errors=no", "--man=no", filepath.Join(dir, "smtp-gated.service"), filepath.Join(dir, "smtp-gated.socket"))
+	cmd := exec.Command(analyze, append([]string{"verify", "--recursive-errors=no", "--man=no"}, files...)...)
 	cmd.Env = append(os.Environ(), "SYSTEMD_LOG_LEVEL=warning")
 	if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
 		t.Errorf("%v: %s", err, out)
