@@ -263,21 +263,34 @@ func TestMonitoring(t *testing.T) {
 		t.Errorf("promtool check metrics: %v\n%s", err, out)
 	}
 
-	// A reload, and another worker, forget nothing.
-	must(t, g.reload())
-	measured(t, metrics, `smtp_gated_added_latency_seconds_count 2`, `smtp_gated_scan_duration_seconds_count\{engine="builtin"\} 8`)
-
 	api := startPrometheus(t, prometheus, metrics)
 	boardQueries(t, api)
 	must(t, rulesAreWell(api))
+
+	// Other workers, another lockd, another program: what was counted stays.
+	all := []string{`smtp_gated_added_latency_seconds_count 2`, `smtp_gated_scan_duration_seconds_count\{engine="builtin"\} 8`, `smtp_gated_locks_total\{cause="spam"\} 1`}
+	must(t, g.reload())
+	measured(t, metrics, all...)
+	must(t, g.kill("lockd"))
+	measured(t, metrics, append(all, `smtp_gated_room_restarts_total\{room="lockd"\} 1`)...)
+	must(t, alerted(api, "SmtpGatedRoomRestarts"))
+	old := g.pid
+	if out, err := g.ctl("upgrade"); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	must(t, g.follow(old))
+	measured(t, metrics, append(all, `smtp_gated_room_restarts_total\{room="lockd"\} 0`)...)
 	must(t, g.signal(syscall.SIGKILL))
 	measured(t, metrics, "smtp_gated_up 0")
-	if err := eventually("no alert tells that the daemon is away", func() bool {
+	must(t, alerted(api, "SmtpGatedAway"))
+}
+
+// alerted waits for an alert, be it pending still.
+func alerted(api, name string) error {
+	return eventually("there is no alert "+name, func() bool {
 		text, err := get(api + "/api/v1/alerts")
-		return err == nil && strings.Contains(text, "SmtpGatedAway")
-	}); err != nil {
-		t.Error(err)
-	}
+		return err == nil && strings.Contains(text, `"`+name+`"`)
+	})
 }
 
 // labelsAreOurs holds each label's value against the tables.
