@@ -120,7 +120,7 @@ var FindingTable = [FindingIDs]FindingRow{
 	},
 	FindingHistoryLost: {
 		"history-lost", 0, 1,
-		"Records of the history were lost.",
+		"Records of the history were lost, or will be at a restart, for it has no file (file).",
 		"One was kept.",
 		"Look at the disk of history.path.",
 	},

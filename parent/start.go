@@ -110,7 +110,7 @@ func (p *parent) configure(m *child, again bool) {
 		switch {
 		case g == rateStore:
 			m.gen.site.HandRates(m.tell)
-			m.gen.site.HandHistory(m.tell)
+			p.family.judge(imsg.FindingHistoryLost, "file", m.gen.site.HandHistory(m.tell))
 		case again:
 		case g == listeners:
 			p.handListeners(m, m.index, m.gen == p.coming)

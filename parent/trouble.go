@@ -29,6 +29,15 @@ func (f *family) trouble(finding imsg.FindingID, object, text string) {
 	f.dirty = true
 }
 
+// judge notes how something went.
+func (f *family) judge(finding imsg.FindingID, object string, err error) {
+	if err != nil {
+		f.trouble(finding, object, err.Error())
+	} else {
+		f.success(finding, object)
+	}
+}
+
 // success notes that something went well.
 func (f *family) success(finding imsg.FindingID, object string) {
 	if t := f.troubled(finding, object); t != nil && !t.Good {

@@ -30,8 +30,8 @@ func (s *Site) openHistory() (*os.File, error) {
 }
 
 // HandHistory hands over the history's file, if there is to be one, opened anew. A room
-// does without one that cannot be opened.
-func (s *Site) HandHistory(tell Tell) {
+// does without one that cannot be opened; the error has been logged.
+func (s *Site) HandHistory(tell Tell) error {
 	f, err := s.openHistory()
 	if err != nil {
 		s.Log.Error("the history is kept in memory only: its file cannot be opened", "error", err)
@@ -40,4 +40,5 @@ func (s *Site) HandHistory(tell Tell) {
 		tell(&imsg.HistoryFile{}, f)
 		f.Close()
 	}
+	return err
 }
