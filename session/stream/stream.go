@@ -4,6 +4,7 @@
 package stream
 
 import (
+	"crypto/tls"
 	"io"
 	"net"
 	"os"
@@ -54,6 +55,9 @@ type Stream struct {
 	out     []byte
 	outErr  error
 	writing func(fd uintptr) bool
+
+	tls  *tls.Conn // nil: in clear
+	wire *wire     // beneath it
 }
 
 // Open makes conn the stream's connection. The error is that of a connection that is
@@ -71,10 +75,14 @@ func (t *Stream) Open(conn *net.TCPConn) error {
 // tryRead makes one attempt; false makes the runtime wait for octets.
 func (t *Stream) tryRead(fd uintptr) bool {
 	t.acquire()
-	for {
-		t.n, t.err = sysRead(fd, t.in[t.w:])
-		if t.err != syscall.EINTR {
-			break
+	if t.tls != nil {
+		t.n, t.err = t.tryTLS(fd, t.in[t.w:])
+	} else {
+		for {
+			t.n, t.err = sysRead(fd, t.in[t.w:])
+			if t.err != syscall.EINTR {
+				break
+			}
 		}
 	}
 	if t.n <= 0 && t.w-t.r <= maxLeft {
@@ -179,6 +187,14 @@ func (t *Stream) tryWrite(fd uintptr) bool {
 // Write writes all of p, or returns an error: os.ErrDeadlineExceeded when the write
 // deadline has passed, net.ErrClosed, or that of the system.
 func (t *Stream) Write(p []byte) error {
+	if t.tls != nil {
+		_, err := t.tls.Write(p)
+		return err
+	}
+	return t.writeRaw(p)
+}
+
+func (t *Stream) writeRaw(p []byte) error {
 	t.out, t.outErr = p, nil
 	err := t.raw.Write(t.writing)
 	t.out = nil
@@ -189,11 +205,32 @@ func (t *Stream) Write(p []byte) error {
 }
 
 // SpliceTo moves what comes to another connection, past the buffers of both, and
-// returns nil at this side's end. On Linux the kernel moves it.
+// returns nil at this side's end. On Linux the kernel moves it, unless there is TLS.
 func (t *Stream) SpliceTo(to *Stream) error {
+	if t.tls != nil || to.tls != nil {
+		return t.copyTo(to)
+	}
 	n, err := io.Copy(to.Conn, t.Conn)
 	t.received.Add(n)
 	return err
+}
+
+func (t *Stream) copyTo(to *Stream) error {
+	for {
+		if b := t.Bytes(); len(b) > 0 {
+			if err := to.Write(b); err != nil {
+				return err
+			}
+			t.Consume(len(b))
+		}
+		switch err := t.Fill(); err {
+		case nil:
+		case io.EOF:
+			return nil
+		default:
+			return err
+		}
+	}
 }
 
 // Received is how many octets have been read.
@@ -201,6 +238,12 @@ func (t *Stream) Received() int64 { return t.received.Load() }
 
 // Await waits until there is something to read, be it the other side's end.
 func (t *Stream) Await() error {
+	if t.tls != nil { // which may have it already
+		if err := t.Fill(); err != io.EOF {
+			return err
+		}
+		return nil
+	}
 	var one [1]byte
 	return t.raw.Read(func(fd uintptr) bool {
 		_, _, err := syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
