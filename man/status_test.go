@@ -27,6 +27,8 @@ func TestStatus(t *testing.T) {
 			of = "finding"
 		case "rooms":
 			of = "room"
+		case "times":
+			of = "times"
 		case "counters":
 			status.WriteString(".Bl -tag -width Ds -compact\n")
 			for _, c := range imsg.CounterTable {

@@ -52,7 +52,7 @@ smtp_gated_up.`,
 				return err
 			}
 			fmt.Fprintf(t.out, "metrics are at http://%s%s\n", l.Addr(), metricsPath)
-			return serveMetrics(ctx, l, newExporter(t.dial, scrapeTime, t.err))
+			return serveMetrics(ctx, l, newExporter(t.look, scrapeTime, t.err))
 		},
 	}
 	cmd.Flags().StringVar(&listen, "listen", metricsAddress, "address and port to serve at")

@@ -48,7 +48,7 @@ func exporterFor(t *testing.T, socket string, limit time.Duration, errs io.Write
 	ctx, end := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() {
-		ended <- serveMetrics(ctx, l, newExporter((&tool{socket: socket}).dial, limit, errs))
+		ended <- serveMetrics(ctx, l, newExporter((&tool{socket: socket}).look, limit, errs))
 	}()
 	t.Cleanup(func() {
 		end()

@@ -154,7 +154,7 @@ func queries(t *testing.T) map[string]string {
 // are. At the end it is told to end, and does.
 func startExporter(t *testing.T, g *gate) string {
 	t.Helper()
-	cmd := g.command(program("smtp-gatectl"), "--socket", g.path("run/control"), "exporter", "--listen", "127.0.0.1:0")
+	cmd := g.command(program("smtp-gatectl"), "--socket", g.path("run/status"), "exporter", "--listen", "127.0.0.1:0")
 	out, err := cmd.StdoutPipe()
 	must(t, err)
 	cmd.Stderr = t.Output()
