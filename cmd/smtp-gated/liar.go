@@ -158,8 +158,8 @@ func (l *liar) tell(lie lie, to *tap, peer imsg.Room) (end string) {
 	return "cut"
 }
 
-// floodTime is how long a flood goes on if nobody ends it.
-const floodTime = 5 * time.Second
+// longestFlood is how long a flood goes on if nobody ends it.
+const longestFlood = 5 * time.Second
 
 // flood says each message that may be said, without a pause, for its share of the time.
 func (l *liar) flood(peer imsg.Room, from int, report func(i int, name, end string)) {
@@ -178,7 +178,7 @@ func (l *liar) flood(peer imsg.Room, from int, report func(i int, name, end stri
 			return
 		}
 		n, end := 0, "heard"
-		for late := time.Now().Add(floodTime / time.Duration(len(frames))); time.Now().Before(late); n++ {
+		for late := time.Now().Add(longestFlood / time.Duration(len(frames))); time.Now().Before(late); n++ {
 			if to.say(f.frame, f.files) != nil {
 				<-to.gone
 				end = "cut"
