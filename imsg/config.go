@@ -244,6 +244,7 @@ type SessionConfig struct {
 	TimeoutLocate  time.Duration // when to give up on lookupd's search for a target
 	TimeoutScan    time.Duration // when to give up on scand, over both engines' own limits
 	ForbidSTARTTLS bool
+	TLS            TLSConfig
 	AuthRequire    AuthRequire
 	AuthSkip       AuthSkip
 	EarlyTalk      bool

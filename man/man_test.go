@@ -180,7 +180,7 @@ func options(table []config.Option, s syntax) string {
 	for _, o := range table {
 		if next := o.Path[:strings.LastIndexByte(o.Path, '.')]; next != section {
 			if section != "" {
-				b.WriteString(".El\n")
+				b.WriteString(".El\n" + s.arrays(section))
 			}
 			section = next
 			fmt.Fprintf(&b, ".Ss %s\n.Bl -tag -width Ds\n", s.title(section))
@@ -205,6 +205,28 @@ func options(table []config.Option, s syntax) string {
 		}
 	}
 	b.WriteString(".El\n")
+	return b.String()
+}
+
+// arrays describes the arrays of tables that belong to a section.
+func (s syntax) arrays(section string) string {
+	var b strings.Builder
+	for _, a := range config.Arrays() {
+		if !s.toml || a.Path[:strings.LastIndexByte(a.Path, '.')] != section {
+			continue
+		}
+		fmt.Fprintf(&b, ".Ss [[%s]]\\&\n", a.Path)
+		b.WriteString(wrap("Any number of tables: " + a.Help + "."))
+		b.WriteString("The old syntax has none.\n.Bl -tag -width Ds\n")
+		for _, o := range a.Keys {
+			fmt.Fprintf(&b, ".It Ic %s\n", roff(s.name(o)))
+			b.WriteString(wrap(sentence(o.Help)) + wrap("Accepted: "+o.AcceptedTOML()+"."))
+			if o.Needed {
+				b.WriteString("Must be there.\n")
+			}
+		}
+		b.WriteString(".El\n")
+	}
 	return b.String()
 }
 

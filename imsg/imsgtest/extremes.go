@@ -22,12 +22,17 @@ func Honest(v reflect.Value) {
 		case *netip.AddrPort:
 			*p = netip.MustParseAddrPort("203.0.113.7:51234")
 			return
+		case *netip.Prefix:
+			*p = netip.MustParsePrefix("2001:db8::/32")
+			return
 		}
 		for _, field := range v.Fields() {
 			Honest(field)
 		}
-	case reflect.Slice:
-		v.Set(reflect.MakeSlice(v.Type(), 2, 2))
+	case reflect.Slice, reflect.Array:
+		if v.Kind() == reflect.Slice {
+			v.Set(reflect.MakeSlice(v.Type(), 2, 2))
+		}
 		for i := range v.Len() {
 			Honest(v.Index(i))
 		}

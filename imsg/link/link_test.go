@@ -80,12 +80,17 @@ func fill(v reflect.Value, n int, wild bool) {
 		case netip.AddrPort:
 			v.Set(reflect.ValueOf(netip.MustParseAddrPort("203.0.113.7:51234")))
 			return
+		case netip.Prefix:
+			v.Set(reflect.ValueOf(netip.MustParsePrefix("2001:db8::/32")))
+			return
 		}
 		for i := range v.NumField() {
 			fill(v.Field(i), n+i, wild)
 		}
-	case reflect.Slice:
-		v.Set(reflect.MakeSlice(v.Type(), 2, 2))
+	case reflect.Slice, reflect.Array:
+		if v.Kind() == reflect.Slice {
+			v.Set(reflect.MakeSlice(v.Type(), 2, 2))
+		}
 		for i := range v.Len() {
 			fill(v.Index(i), n+i, wild)
 		}

@@ -4,9 +4,12 @@
 package config
 
 import (
+	"encoding/base64"
 	"fmt"
 	"net/netip"
 	"strings"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
 )
 
 func parseAddr(text string) (netip.Addr, error) {
@@ -137,4 +140,56 @@ func socket() kind[Socket] {
 			return s.Address.String()
 		},
 	}
+}
+
+// networks are prefixes, or addresses for those of one.
+func networks() kind[[]netip.Prefix] {
+	return listed("NET", "networks, as in 192.0.2.0/24, and addresses", func(word string) (netip.Prefix, error) {
+		if n, err := netip.ParsePrefix(word); err == nil && !n.Addr().Is4In6() {
+			return n.Masked(), nil
+		}
+		a, err := parseAddr(word)
+		if err != nil {
+			return netip.Prefix{}, fmt.Errorf("%s is no network", quoted(word))
+		}
+		return netip.PrefixFrom(a, a.BitLen()), nil
+	}, netip.Prefix.String)
+}
+
+// listed is any number of values that are written as words.
+func listed[T any](name, what string, parse func(word string) (T, error), text func(T) string) kind[[]T] {
+	return kind[[]T]{
+		name:        name + " [MULTI]",
+		accepts:     what + ", joined by commas",
+		acceptsTOML: "a list of " + what,
+		multi:       true,
+		parse: func(text string) (all []T, _ string, err error) {
+			for _, word := range list(text) {
+				v, err := parse(word)
+				if err != nil {
+					return nil, "", err
+				}
+				all = append(all, v)
+			}
+			return all, "", nil
+		},
+		text: func(all []T) string {
+			var words []string
+			for _, v := range all {
+				words = append(words, text(v))
+			}
+			return strings.Join(words, ",")
+		},
+	}
+}
+
+// pins are hashes of keys.
+func pins() kind[[]imsg.Pin] {
+	return listed("PIN", "base64 of 32 octets each", func(word string) (p imsg.Pin, err error) {
+		octets, err := base64.StdEncoding.Strict().DecodeString(word)
+		if err != nil || len(octets) != len(p) {
+			return p, fmt.Errorf("%s is not the base64 of %d octets", quoted(word), len(p))
+		}
+		return imsg.Pin(octets), nil
+	}, func(p imsg.Pin) string { return base64.StdEncoding.EncodeToString(p[:]) })
 }

@@ -60,6 +60,7 @@ func (c *Config) Advise() []Advice {
 	a := &advisor{Config: c}
 	a.reach()
 	a.scanning()
+	a.encryption()
 	a.locking()
 	a.policy()
 	a.limits()
@@ -100,7 +101,7 @@ func (a *advisor) scanning() {
 
 	a.danger(a.antivirus() && (a.SizeLimit == 0 || a.SizeLimit > a.ScanMaxSize), "size_limit", "messages larger than scan_max_size pass unscanned: write %d, or scan larger ones", a.ScanMaxSize)
 	a.hint(a.antivirus() && a.SizeLimit > 0 && a.SizeLimit < a.ScanMaxSize, "size_limit", "no message as large as scan_max_size arrives: %d would do there", a.SizeLimit)
-	a.hint(engine && !a.ForbidSTARTTLS, "forbid_starttls", "after STARTTLS a session cannot be scanned: write yes where clients may do without")
+	a.hint(engine && a.tlsPolicy() == imsg.TLSPass, "forbid_starttls", "after STARTTLS a session cannot be scanned: write yes where clients may do without")
 	a.danger(engine && a.AuthSkip&imsg.SkipDirect != 0, "auth_skip", "direct leaves clients that log in unscanned, with stolen passwords too: leave it out")
 
 	for _, f := range []struct {
@@ -120,6 +121,17 @@ func (a *advisor) scanning() {
 	a.hint(longest > 3*time.Minute, "timeout_scanner", "a scan may last %v, and servers wait three minutes for the next line (RFC 5321, 4.5.3.2.5): write less for it and timeout_spam", longest)
 	a.hint(engine && a.DrainTimeout < longest, "drain_timeout", "a stop cuts off messages whose scan may last %v: write more", longest)
 	a.hint(a.SpoolLeaveOn&imsg.LeaveAlways != 0, "spool_leave_on", "always keeps a copy of mail on disk until somebody removes it: leave it out unless you look for a fault")
+}
+
+func (a *advisor) encryption() {
+	t := &a.TLS
+	both := a.EndsTLS() && t.Upstream != imsg.TLSNever
+	a.danger(a.EndsTLS() && t.MinVersion < imsg.TLS12, "tls_min_version", "TLS 1.0 and 1.1 are broken, and RFC 8996 forbids them: write 1.2, unless clients are known that have nothing newer")
+	a.hint(both && t.Verify == imsg.TLSVerifyNone, "tls_verify", "none encrypts to whoever answers for the server: write pin, with tls_pins, or name")
+	a.hint(!both && t.Verify != imsg.TLSUndecided, "tls_verify", "no session of ours has TLS with a server: leave it out")
+	a.hint(len(a.TLSCertificates) > 0 && !a.EndsTLS(), "tls.certificate", "nobody is shown it: write tls_policy terminate, or leave it out")
+	a.hint(len(t.Pins) > 0 && t.Verify != imsg.TLSVerifyPin, "tls_pins", "nothing is held against them: write tls_verify pin, or leave them out")
+	a.hint(a.TLSCAFile != "" && !a.NeedsRoots(), "tls_ca_file", "it is not read: write tls_verify chain or name, or leave it out")
 }
 
 func (a *advisor) locking() {

@@ -24,6 +24,7 @@ func (c *Config) Check() error {
 	}
 	c.checkTarget(wrong)
 	c.checkListeners(wrong)
+	c.checkTLS(wrong)
 	c.checkScanners(wrong)
 	c.checkFolders(wrong)
 	c.checkSockets(wrong)
@@ -65,7 +66,8 @@ func (c *Config) checkTarget(wrong complaint) {
 	}
 	for _, l := range c.Listeners() {
 		everywhere := l.Addr().IsUnspecified() && l.Addr().Is4() == c.FixedServer.Is4() && c.FixedServer.IsLoopback()
-		if l.Port() == c.FixedServerPort && (everywhere || l.Addr() == c.FixedServer) {
+		ours := l.Port() == c.FixedServerPort || l.Port() == c.TLS.Port && l.Port() != 0
+		if ours && (everywhere || l.Addr() == c.FixedServer) {
 			wrong("fixed_server", "%s port %d is our own listener: connections would go in a circle", c.FixedServer, l.Port())
 		}
 	}

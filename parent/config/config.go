@@ -13,6 +13,7 @@ import (
 	"cmp"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
@@ -41,7 +42,12 @@ type Config struct {
 	BindAddress  netip.Addr
 	Port         uint16
 	Listen       []netip.AddrPort // if any, they stand for BindAddress and Port
+	ListenTLS    []netip.AddrPort // beside those, with TLS from the first octet
 	ConnectQueue int
+
+	TLSPolicy       imsg.TLSPolicy
+	TLSCAFile       string // empty: the system's
+	TLSCertificates []Certificate
 
 	ProxyName    string // "*": the host name
 	Workers      int    // 0: by the number of CPUs
@@ -128,6 +134,12 @@ type Socket struct {
 	Address netip.AddrPort
 }
 
+// Certificate is where one lies that we show to clients.
+type Certificate struct {
+	Chain string // file of the certificate and those that signed it, PEM
+	Key   string // file of its private key, PEM
+}
+
 // Default returns the configuration of an empty file in the old syntax: what 1.4
 // did unless it was told otherwise.
 func Default() *Config { return initial(false) }
@@ -144,12 +156,12 @@ func initial(toml bool) *Config {
 	return c
 }
 
-// Listeners returns the addresses to listen on.
+// Listeners returns the addresses to listen on, those of ListenTLS last.
 func (c *Config) Listeners() []netip.AddrPort {
 	if len(c.Listen) > 0 {
-		return c.Listen
+		return slices.Concat(c.Listen, c.ListenTLS)
 	}
-	return []netip.AddrPort{netip.AddrPortFrom(c.BindAddress, c.Port)}
+	return append([]netip.AddrPort{netip.AddrPortFrom(c.BindAddress, c.Port)}, c.ListenTLS...)
 }
 
 // roomUser is who a room runs as.

@@ -97,6 +97,34 @@ func quota() kind[int64]                 { return integer[int64]("UINT", 0, math
 func port(least int64) kind[uint16]      { return integer[uint16]("PORT", least, math.MaxUint16) }
 func within(least, most int64) kind[int] { return integer[int]("INT", least, most) }
 
+// ports is any number of them, in TOML as numbers.
+func ports() kind[[]uint16] {
+	each := port(1)
+	k := listed("PORT", "ports", func(word string) (uint16, error) {
+		n, remark, err := each.parse(word)
+		if err == nil && remark != "" {
+			err = fmt.Errorf("%s is not a number", quoted(word))
+		}
+		return n, err
+	}, each.text)
+	k.decode = func(data any) (all []uint16, err error) {
+		list, ok := data.([]any)
+		if !ok {
+			return nil, fmt.Errorf("%s is not a list of numbers", saw(data))
+		}
+		for _, e := range list {
+			n, err := each.decode(e)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, n)
+		}
+		return all, nil
+	}
+	k.toml = func(all []uint16) string { return "[" + strings.ReplaceAll(k.text(all), ",", ", ") + "]" }
+	return k
+}
+
 // float is a decimal number. It is kept to the six digits that %f prints, so
 // that what is printed is what is in force.
 func float(least, most float64) kind[float64] {

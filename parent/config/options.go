@@ -25,6 +25,7 @@ type Option struct {
 	Remark  string   // said once when the option is set: how it differs here from the old daemon
 	Restart bool     // a reload leaves it as it is
 	Remote  bool     // acts in the remote modes only
+	Needed  bool     // a table of an array is nothing without it
 	value
 }
 
@@ -64,6 +65,7 @@ func table(c *Config) []Option {
 		{Name: "outgoing_addr", Path: "target.from", Help: "source address of connections to mail servers, one for each family, 0.0.0.0: the system decides", value: as(&c.Outgoing, []netip.Addr{anyIPv4}, sources())},
 		{Name: "tproxy_keep_port", Path: "target.keep_port", Help: "tproxy connects from the client's port too, not only from its address", value: as(&c.KeepPort, false, boolean())},
 		{Name: "so_mark", Path: "target.mark", Help: "firewall mark on connections to mail servers, 0: none", value: as(&c.SoMark, 0, integer[uint32]("UINT", 0, 1<<32-1))},
+		{Name: "target_tls_port", Path: "target.tls_port", Help: "its port for TLS from the first octet, for clients that begin so; 0: its port, and TLS as tls_upstream says", value: as(&c.TLS.Port, 0, port(0))},
 		{Name: "remote_port", Path: "target.remote.port", Help: "port on the router that answers lookups", Remote: true, value: as(&c.RemotePort, 114, port(1))},
 		{Name: "remote_udp_retries", Path: "target.remote.retries", Help: "how often a lookup by UDP is tried", Remote: true, value: as(&c.RemoteRetries, 3, within(1, 100))},
 		{Name: "remote_udp_secret", Path: "target.remote.secret", Help: "number shared with the router's helper", Remote: true, value: as(&c.RemoteSecret, 0, integer[int64]("INT", -1<<31, 1<<32-1))},
@@ -71,6 +73,7 @@ func table(c *Config) []Option {
 		{Name: "bind_address", Path: "listen.address", Help: "address to listen on", value: as(&c.BindAddress, anyIPv4, address())},
 		{Name: "port", Path: "listen.port", Help: "port to listen on, 0: one the system picks", value: as(&c.Port, 9199, port(0))},
 		{Name: "listen", Path: "listen.on", Help: "addresses with ports to listen on, in place of the two above", value: as(&c.Listen, nil, endpoints("ip:port or [v6]:port", 0, 0))},
+		{Name: "listen_tls", Path: "listen.tls", Help: "addresses with ports to listen on as well, for clients that begin with TLS; for the fixed modes, and with a certificate", value: as(&c.ListenTLS, nil, endpoints("ip:port or [v6]:port", 0, 0))},
 		{Name: "connect_queue", Path: "listen.queue", Help: "connections that may wait to be accepted, as listen(2)", value: as(&c.ConnectQueue, 16, within(0, 1<<31-1)).inTOML(1024)},
 
 		{Name: "proxy_name", Path: "server.name", Help: "name the gateway calls itself in replies and headers, *: the host name", value: as(&c.ProxyName, "*", line())},
@@ -129,6 +132,15 @@ func table(c *Config) []Option {
 		{Name: "auth_skip", Path: "smtp.auth_skip", Help: "checks an authenticated client is spared; direct: all of them", value: as(&c.AuthSkip, 0, many(authSkips))},
 		{Name: "on_takeover_cmds", Path: "smtp.takeover_commands", Help: "commands a client may give after its session was taken over", value: as(&c.TakeoverCmds, 10, count(0))},
 		{Name: "pipeline_size", Path: "smtp.pipeline", Help: "commands without a reply after which a client is read no further until one comes, 16 or more", value: as(&c.PipelineSize, 128, integer[int]("UINT", 0, 1<<20))},
+
+		{Name: "tls_policy", Path: "tls.policy", Help: "what becomes of STARTTLS: passed on unread, not offered, or ended here and read; auto: ended here in the fixed modes with a certificate, else passed on", value: as(&c.TLSPolicy, imsg.TLSAuto, one(tlsPolicies))},
+		{Name: "tls_min_version", Path: "tls.min_version", Help: "oldest version of TLS that is spoken where TLS ends here", value: as(&c.TLS.MinVersion, imsg.TLS12, one(tlsVersions))},
+		{Name: "tls_upstream", Path: "tls.upstream", Help: "TLS to the server when TLS ends here: when the client has it, or no mail without it, or never, and STARTTLS is offered for it", value: as(&c.TLS.Upstream, imsg.TLSLockstep, one(tlsUpstreams))},
+		{Name: "tls_verify", Path: "tls.verify", Help: "what the server's certificate must have: nothing, a key of tls_pins, a signature of a known authority, or one for the server's name; no default, as each is wrong somewhere", value: as(&c.TLS.Verify, imsg.TLSUndecided, optional(tlsVerifies))},
+		{Name: "tls_ca_file", Path: "tls.ca_file", Help: "file of the authorities of tls_verify chain and name, in PEM, empty: the system's", value: as(&c.TLSCAFile, "", file())},
+		{Name: "tls_pins", Path: "tls.pins", Help: "keys of tls_verify pin: the SHA-256 of the public key (SPKI), in base64", value: as(&c.TLS.Pins, nil, pins())},
+		{Name: "tls_server_name", Path: "tls.server_name", Help: "name the server is asked for, and that tls_verify name looks for", value: as(&c.TLS.ServerName, "", hostName())},
+		{Name: "tls_handshake_timeout", Path: "tls.handshake_timeout", Help: "for a handshake, with the client or the server", value: as(&c.TLS.HandshakeTimeout, 30e9, seconds("UINT", 1))},
 
 		{Name: "dnsbl", Path: "policy.dnsbl", Help: "DNS block lists clients are looked up in", value: as(&c.DNSBL, nil, blockLists())},
 		{Name: "nameservers", Path: "policy.nameservers", Help: "name servers to ask, empty: those of /etc/resolv.conf", value: as(&c.Nameservers, nil, endpoints("ip, ip:port or [v6]:port", 1, 53))},

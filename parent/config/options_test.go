@@ -144,6 +144,16 @@ log_format legacy
 nameservers
 tproxy_keep_port no
 so_mark 0
+target_tls_port 0
+listen_tls
+tls_policy auto
+tls_min_version 1.2
+tls_upstream lockstep
+tls_verify
+tls_ca_file
+tls_pins
+tls_server_name
+tls_handshake_timeout 30
 client_prefix_ipv6 64
 `
 

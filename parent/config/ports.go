@@ -14,6 +14,9 @@ var chosen = []uint16{0}
 func (c *Config) SessionPorts() (connect, bind []uint16) {
 	if c.Mode.Fixed() {
 		connect = []uint16{c.FixedServerPort}
+		if c.TLS.Port != 0 {
+			connect = append(connect, c.TLS.Port)
+		}
 	}
 	if !c.KeepPort {
 		bind = chosen

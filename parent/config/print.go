@@ -59,6 +59,11 @@ func (c *Config) PrintOne(name string) (line string, ok bool) {
 	}
 	switch {
 	case !ok:
+		for _, a := range arrays(c) {
+			if a.Path == name {
+				return name + " = " + a.inline(), true
+			}
+		}
 		return "", false
 	case c.inTOML:
 		return o.Path + " = " + o.TOML(), true
@@ -101,6 +106,9 @@ func (c *Config) toml(w io.Writer, s style) error {
 	fmt.Fprintf(b, "# smtp-gated.toml: %s\n", s.title)
 	section := ""
 	for _, o := range table(c) {
+		if o.section() != section {
+			c.printArrays(b, s, section)
+		}
 		if o.isMessage() && !s.messages {
 			continue
 		}
@@ -114,6 +122,24 @@ func (c *Config) toml(w io.Writer, s style) error {
 		fmt.Fprintf(b, "%s%s = %s\n", s.sign(), o.key(), o.TOML())
 	}
 	return b.Flush()
+}
+
+// printArrays writes the arrays of tables that belong to a section.
+func (c *Config) printArrays(b *bufio.Writer, s style, section string) {
+	for _, a := range arrays(c) {
+		if a.section() != section {
+			continue
+		}
+		if s.comments {
+			b.WriteString(a.legend())
+		}
+		for _, row := range a.rows() {
+			fmt.Fprintf(b, "\n[[%s]]\n", a.Path)
+			for _, o := range row {
+				fmt.Fprintf(b, "%s = %s\n", o.key(), o.TOML())
+			}
+		}
+	}
 }
 
 func (s style) sign() string {

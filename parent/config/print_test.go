@@ -18,7 +18,7 @@ var update = flag.Bool("update", false, "write the default files and the expecte
 // drawn returns a configuration of random values that the options take.
 func drawn(t *rapid.T) *Config {
 	c := Default()
-	words := regexp.MustCompile(`[a-z0-9+,-]+`)
+	words := regexp.MustCompile(`[a-z0-9+,.-]+`)
 	for _, o := range table(c) {
 		var g *rapid.Generator[string]
 		switch kind, _, _ := strings.Cut(o.Kind(), " "); kind {
@@ -43,6 +43,10 @@ func drawn(t *rapid.T) *Config {
 			g = rapid.StringMatching(`([0-9]{1,2}\.){3}[0-9]{1,2}|([0-9a-f]{1,4}:){7}[0-9a-f]{1,4}|::|::ffff:10\.0\.0\.[1-9]`)
 		case "IP:PORT":
 			g = rapid.StringMatching(`(([1-9]{1,2}\.){3}[1-9]{1,2}:[1-9][0-9]{0,3}, ){0,3}\[([1-9a-f]{1,4}:){7}[1-9a-f]\]:[1-9]{1,4}`)
+		case "HOST":
+			g = rapid.StringMatching(`[a-z0-9]{1,9}\.[a-z-]{1,9}`)
+		case "PIN":
+			g = rapid.StringMatching(`([a-zA-Z0-9+/]{42}[AEIMQUYcgkosw048]=, ?){0,3}[a-zA-Z0-9+/]{42}[AEIMQUYcgkosw048]=`)
 		case "SOCKET":
 			g = rapid.StringMatching(`/[a-z/ ]{0,9}[a-z]|([1-9]{1,2}\.){3}[1-9]{1,2}:[1-9]{1,4}|\[::1\]:[1-9]{1,4}`)
 		case "ZONE":

@@ -19,6 +19,7 @@ type Facts struct {
 	Listeners   []netip.AddrPort // as they were bound
 	Own         []netip.Addr     // of this machine
 	Nameservers []netip.AddrPort // of the system
+	Roots       []byte           // authorities of tls_ca_file, or the system's, in PEM
 	SpoolShared bool             // others use spool_path, too
 	LocksShared bool             // others use lock_path, too
 	Version     string
@@ -73,6 +74,31 @@ func (c *Config) server() netip.AddrPort {
 	return netip.AddrPortFrom(c.FixedServer, c.FixedServerPort)
 }
 
+// tlsPolicy is the one of sessions that no rule is for.
+func (c *Config) tlsPolicy() imsg.TLSPolicy {
+	switch {
+	case c.TLSPolicy != imsg.TLSAuto:
+		return c.TLSPolicy
+	case c.ForbidSTARTTLS:
+		return imsg.TLSMask
+	case c.Mode.Fixed() && len(c.TLSCertificates) > 0:
+		return imsg.TLSTerminate
+	}
+	return imsg.TLSPass
+}
+
+// EndsTLS tells whether sessions may have TLS with us.
+func (c *Config) EndsTLS() bool {
+	t := imsg.TLSConfig{Policy: c.tlsPolicy(), Rules: c.TLS.Rules}
+	return t.Terminates() || len(c.ListenTLS) > 0
+}
+
+// NeedsRoots tells whether servers' certificates are held against those of authorities.
+func (c *Config) NeedsRoots() bool {
+	t := &c.TLS
+	return c.EndsTLS() && t.Upstream != imsg.TLSNever && (t.Verify == imsg.TLSVerifyChain || t.Verify == imsg.TLSVerifyName)
+}
+
 // Session returns what a session worker is told.
 func (c *Config) Session(f Facts) *imsg.SessionConfig {
 	s := c.SessionConfig
@@ -89,6 +115,8 @@ func (c *Config) Session(f Facts) *imsg.SessionConfig {
 	s.Antivirus = c.antivirus()
 	s.Antispam = c.antispam()
 	s.LockDuration = c.lockSeconds()
+	s.TLS.Policy = c.tlsPolicy()
+	s.TLS.Roots = f.Roots
 	s.SpoolPath = c.SpoolPath
 	s.SpoolShared = f.SpoolShared
 	s.Texts = c.Texts[:]

@@ -20,6 +20,7 @@ var facts = Facts{
 	Listeners:   []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:25")},
 	Own:         []netip.Addr{netip.MustParseAddr("192.0.2.1")},
 	Nameservers: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.53:53")},
+	Roots:       []byte("roots"),
 	SpoolShared: true,
 	LocksShared: true,
 	Version:     "2.0",
@@ -222,7 +223,7 @@ func TestOptionsReachTheirRooms(t *testing.T) {
 		" set_user set_group user_session user_lookup user_scan user_lock user_action control_socket control_perm control_group" +
 		" control_read_socket control_read_perm control_read_group" +
 		" statefile statefile_perm limit_core_size limit_fsize ratelimit_path history_path" +
-		" log_level log_facility log_target log_format "
+		" log_level log_facility log_target log_format listen_tls tls_ca_file "
 	archive, err := txtar.ParseFile("testdata/everything.txtar")
 	if err != nil {
 		t.Fatal(err)

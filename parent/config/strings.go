@@ -6,6 +6,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"strconv"
 	"strings"
 	"unicode"
@@ -91,6 +92,16 @@ func account(name string) kind[string] {
 	return texts(name, "a name out of the system's data base", func(text string) error {
 		if strings.ContainsAny(text, ": \t/,") || text[0] == '-' {
 			return fmt.Errorf("%s is no name of a user or group", quoted(text))
+		}
+		return nil
+	})
+}
+
+// hostName is one as TLS asks for it, RFC 6066 section 3: no dot at the end, no address.
+func hostName() kind[string] {
+	return texts("HOST", "a DNS name, without a dot at its end", func(text string) error {
+		if _, err := netip.ParseAddr(text); err == nil || !domain(text) || strings.HasSuffix(text, ".") {
+			return fmt.Errorf("%s is no host name", quoted(text))
 		}
 		return nil
 	})

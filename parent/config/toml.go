@@ -14,15 +14,23 @@ import (
 // tomlReader reads one document.
 type tomlReader struct {
 	*report
+	text     string
 	meta     toml.MetaData
 	options  map[string]Option // by path
+	arrays   map[string]Array  // by path
 	sections map[string]bool
 	legacy   map[string]Option // by names of the other syntax, for a helpful error
 }
 
+// keys are those of a table.
+type keys = map[string]toml.Primitive
+
 // parseTOML reads text into c, which holds the defaults.
 func (r *report) parseTOML(c *Config, text string) {
-	t := tomlReader{report: r, options: map[string]Option{}, sections: map[string]bool{}}
+	t := tomlReader{report: r, text: text, options: map[string]Option{}, arrays: map[string]Array{}, sections: map[string]bool{}}
+	for _, a := range arrays(c) {
+		t.arrays[a.Path] = a
+	}
 	all := table(c)
 	t.legacy = index(all)
 	for _, o := range all {
@@ -31,7 +39,7 @@ func (r *report) parseTOML(c *Config, text string) {
 			t.sections[s] = true
 		}
 	}
-	var root map[string]toml.Primitive
+	var root keys
 	meta, err := toml.Decode(text, &root)
 	if err != nil {
 		line := 0
@@ -45,21 +53,30 @@ func (r *report) parseTOML(c *Config, text string) {
 	t.section("", root)
 }
 
-func (t *tomlReader) section(prefix string, keys map[string]toml.Primitive) {
-	for key, primitive := range keys {
+func (t *tomlReader) section(prefix string, table keys) {
+	for key, primitive := range table {
 		if t.full() {
 			return
 		}
 		path := prefix + key
 		data, line := t.locate(primitive)
 		o, known := t.options[path]
+		a, array := t.arrays[path]
 		switch {
 		case strings.Contains(key, "."): // quoted, else it were no part of a key
 			t.errorf(line, shown(path), "unknown key")
 		case known:
 			t.option(o, data, line)
+		case array:
+			all, ok := elements(data)
+			var tables []keys
+			if !ok || t.meta.PrimitiveDecode(primitive, &tables) != nil {
+				t.errorf(line, path, "is a list of tables, each written [[%s]]", path)
+				continue
+			}
+			t.array(a, all, tables, line)
 		case t.sections[path]:
-			var inner map[string]toml.Primitive
+			var inner keys
 			// The library takes anything else for an empty table.
 			if _, ok := data.(map[string]any); !ok || t.meta.PrimitiveDecode(primitive, &inner) != nil {
 				t.errorf(line, path, "is a section, written [%s]", path)
@@ -74,6 +91,20 @@ func (t *tomlReader) section(prefix string, keys map[string]toml.Primitive) {
 			t.errorf(line, shown(path), "unknown key%s", hint)
 		}
 	}
+}
+
+// elements returns those of a list, whichever way it is written.
+func elements(data any) (all []any, ok bool) {
+	switch data := data.(type) {
+	case []any:
+		return data, true
+	case []map[string]any:
+		for _, e := range data {
+			all = append(all, e)
+		}
+		return all, true
+	}
+	return nil, false
 }
 
 func (t *tomlReader) option(o Option, data any, line int) {
@@ -95,7 +126,7 @@ func (t *tomlReader) locate(p toml.Primitive) (data any, line int) {
 	if e := (toml.ParseError{}); errors.As(err, &e) {
 		line = e.Position.Line
 	}
-	var inner map[string]toml.Primitive
+	var inner keys
 	if _, ok := c.data.(map[string]any); ok && line == 0 && t.meta.PrimitiveDecode(p, &inner) == nil {
 		for _, part := range inner {
 			if _, at := t.locate(part); line == 0 || at < line {

@@ -56,6 +56,13 @@ func one[T comparable](words []word[T]) kind[T] {
 	}
 }
 
+// optional is one that may be left empty. The first of the words is that.
+func optional[T comparable](words []word[T]) kind[T] {
+	k := one(words)
+	k.accepts = strings.Join(names(words[1:]), " | ")
+	return k
+}
+
 // many takes any of the words, joined by commas. The first one is the word for none of them.
 func many[T ~uint8 | ~uint16](words []word[T]) kind[T] {
 	return kind[T]{
@@ -258,6 +265,33 @@ var nulls = []word[bool]{
 var chunkings = []word[bool]{
 	{name: "scan", value: true},
 	{name: "filter", value: false},
+}
+
+var tlsPolicies = []word[imsg.TLSPolicy]{
+	{name: "auto", value: imsg.TLSAuto},
+	{name: "pass", value: imsg.TLSPass},
+	{name: "mask", value: imsg.TLSMask},
+	{name: "terminate", value: imsg.TLSTerminate},
+}
+
+var tlsVersions = []word[uint16]{
+	{name: "1.0", value: imsg.TLS10},
+	{name: "1.2", value: imsg.TLS12},
+	{name: "1.3", value: imsg.TLS13},
+}
+
+var tlsUpstreams = []word[imsg.TLSUpstream]{
+	{name: "lockstep", value: imsg.TLSLockstep},
+	{name: "always", value: imsg.TLSAlways},
+	{name: "never", value: imsg.TLSNever},
+}
+
+var tlsVerifies = []word[imsg.TLSVerify]{
+	{name: "", value: imsg.TLSUndecided},
+	{name: "none", value: imsg.TLSVerifyNone},
+	{name: "pin", value: imsg.TLSVerifyPin},
+	{name: "chain", value: imsg.TLSVerifyChain},
+	{name: "name", value: imsg.TLSVerifyName},
 }
 
 var spfs = []word[imsg.SPFAddress]{

@@ -45,3 +45,6 @@ func openOwnName(path string) (*os.File, error) {
 	}
 	return f, nil
 }
+
+// OpenRegular opens a regular file to read it.
+func OpenRegular(path string) (*os.File, error) { return openRegular(path, 0) }

@@ -63,7 +63,7 @@ func (s *Site) lowPort(h *Holdings) string {
 	first := firstFreePort()
 	for _, a := range s.Listeners() {
 		if a.Port() > 0 && a.Port() < first {
-			return fmt.Sprintf("%s: port %d", s.Called(s.listening()), a.Port())
+			return fmt.Sprintf("%s: port %d", s.Called(s.listening(a)), a.Port())
 		}
 	}
 	return ""

@@ -42,6 +42,9 @@ func (s *Site) Look() []config.Warning {
 	l.controls()
 	l.owners()
 	l.script()
+	if _, err := l.readAuthorities(); err != nil {
+		l.warn("", "%v", err)
+	}
 	l.surroundings()
 	return l.found
 }
@@ -198,7 +201,7 @@ func (l *lookout) addresses() {
 	}
 	for _, a := range l.Listeners() {
 		if !a.Addr().IsUnspecified() && !l.Mode.Transparent() && !l.local(a.Addr()) {
-			l.warn(l.listening(), "%s is no address of this machine: nobody can listen on it", a.Addr())
+			l.warn(l.listening(a), "%s is no address of this machine: nobody can listen on it", a.Addr())
 		}
 		if l.Mode.Fixed() && a.Addr().IsUnspecified() && a.Port() == l.FixedServerPort &&
 			a.Addr().Is4() == l.FixedServer.Is4() && l.local(l.FixedServer) {
@@ -207,8 +210,12 @@ func (l *lookout) addresses() {
 	}
 }
 
-func (s *Site) listening() string {
-	if len(s.Listen) > 0 {
+// listening is the option that names a listener.
+func (s *Site) listening(a netip.AddrPort) string {
+	switch {
+	case slices.Contains(s.ListenTLS, a):
+		return "listen_tls"
+	case len(s.Listen) > 0:
 		return "listen"
 	}
 	return "bind_address"

@@ -30,6 +30,8 @@ type Site struct {
 	Sink *host.Sink              // where the rooms write, from Prepare on
 	who  map[imsg.Room]host.User // who the rooms are
 
+	roots []byte // the authorities, from Prepare on
+
 	noSocket noSocket
 }
 
@@ -80,6 +82,9 @@ func (s *Site) Prepare() (err error) {
 		return err
 	}
 	if err := s.checkFilter(); err != nil {
+		return err
+	}
+	if s.roots, err = s.readAuthorities(); err != nil {
 		return err
 	}
 	if err := s.makeFolders(); err != nil {
