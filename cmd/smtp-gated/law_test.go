@@ -92,10 +92,10 @@ var law = []lawRow{
 		},
 	},
 	{
-		"session/relay", "imsg, session/regex, session/smtp, session/verdict",
+		"session/relay", "imsg, session/clienthello, session/regex, session/smtp, session/verdict",
 		func(self string) bool { return self == "session/relay" },
 		func(_, other string) bool {
-			return slices.Contains([]string{"imsg", "session/regex", "session/smtp", "session/verdict"}, other)
+			return slices.Contains([]string{"imsg", "session/clienthello", "session/regex", "session/smtp", "session/verdict"}, other)
 		},
 	},
 	{

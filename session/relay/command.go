@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/session/clienthello"
 	"github.com/smtp-gated/smtp-gated/session/smtp"
 )
 
@@ -68,7 +69,7 @@ var plans = [...][]step{
 // readLine decides on the next line of commands.
 func (c *client) readLine(in []byte) (n int, ok bool) {
 	if !c.spoke && !c.taken {
-		tls, known := startsTLS(in)
+		tls, known := clienthello.Starts(in)
 		switch {
 		case !known:
 			return 0, false

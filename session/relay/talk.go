@@ -45,14 +45,3 @@ func (c *client) refuseTLS() {
 	c.refusal = refusal{rule: imsg.RuleTLSHello, by: "error", code: smtp.CodeRejected, text: c.text(imsg.MsgTLSHello)}
 	c.do((*client).owedReplies, (*client).closeRefused)
 }
-
-// startsTLS tells whether a client's first octets are a TLS record: a handshake
-// (22) of a version 3 (RFC 8446, 5.1), which SMTP has no use for. It is not known
-// as long as there is but the first of them.
-func startsTLS(in []byte) (tls, known bool) {
-	const handshake, version = 22, 3
-	if in[0] != handshake {
-		return false, true
-	}
-	return len(in) > 1 && in[1] == version, len(in) > 1
-}
