@@ -3,13 +3,17 @@
 
 package smtp
 
-import "strconv"
+import (
+	"bytes"
+	"strconv"
+)
 
 // Offer says how much of what an MSA offers in reply to EHLO the client gets to see.
 type Offer struct {
 	NoChunking bool  // chunking filter
 	NoStartTLS bool  // forbid_starttls
 	NoXClient  bool  // the gateway speaks XCLIENT itself
+	NoBinding  bool  // client and server do not share one TLS
 	SizeLimit  int64 // largest message the gateway takes, in octets; 0 = no limit
 	Added      int64 // octets the gateway adds to each message, at most
 }
@@ -20,6 +24,9 @@ type Offer struct {
 // keyword the fourth letter is "*": the reply keeps its lines.
 func (o *Offer) Append(dst []byte, r *Reply) ([]byte, Cap) {
 	at := len(dst) + len(r.Line) - len(r.Text)
+	if o.NoBinding && !r.First && isAuth(r.Text) {
+		return appendUnbound(append(dst, r.Line[:len(r.Line)-len(r.Text)]...), r.Text)
+	}
 	dst = append(dst, r.Line...)
 	var noted Cap
 	if x := findExtension(r.Text); x != nil && !r.First {
@@ -36,6 +43,52 @@ func (o *Offer) Append(dst []byte, r *Reply) ([]byte, Cap) {
 		}
 	}
 	return append(dst, "\r\n"...), noted
+}
+
+// isAuth tells whether the text of an EHLO line offers AUTH, in today's form or as before
+// RFC 2554, with "=".
+func isAuth(text []byte) bool {
+	word, _ := nextWord(text)
+	name, _, _ := bytes.Cut(word, []byte{'='})
+	return equalFold(name, "AUTH")
+}
+
+// appendUnbound appends the text of an offer of AUTH without the mechanisms that are
+// bound to a TLS that ends here, those in -PLUS (RFC 5802, 6): no client could use
+// them. If nothing is left the keyword is masked. A client that knows of binding tells
+// the server that it has not seen them; a server that offers them ends a log-in over
+// that, and must be told to offer none.
+func appendUnbound(dst, text []byte) ([]byte, Cap) {
+	start := len(dst)
+	text = trimBlanksLeft(text)
+	const keyword = len("AUTH")
+	dst, text = append(dst, text[:keyword]...), text[keyword:]
+	offered := CapAuth
+	separator := []byte{' '}
+	if len(text) > 0 && text[0] == '=' {
+		offered, separator, text = 0, []byte{'='}, text[1:]
+	}
+	left, dropped := len(dst), false
+	for len(trimBlanksLeft(text)) > 0 {
+		var word []byte
+		if word, text = nextWord(text); isBound(word) {
+			dropped = true
+			continue
+		}
+		dst = append(append(dst, separator...), word...)
+		separator = []byte{' '}
+	}
+	if dropped && len(dst) == left {
+		dst[start+3], offered = '*', 0
+	}
+	return append(dst, "\r\n"...), offered
+}
+
+// isBound tells whether a mechanism is bound to the TLS it is used in.
+func isBound(mechanism []byte) bool {
+	const suffix = "-PLUS"
+	n := len(mechanism) - len(suffix)
+	return n > 0 && equalFold(mechanism[n:], suffix)
 }
 
 func (o *Offer) masks(t Treatment) bool {

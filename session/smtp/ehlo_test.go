@@ -77,6 +77,44 @@ func TestOffer(t *testing.T) {
 	}
 }
 
+// TestOfferUnbound: where client and server do not share one TLS, nothing is offered that
+// is bound to it.
+func TestOfferUnbound(t *testing.T) {
+	for _, tt := range []struct {
+		in, out string // "=" means as in
+		noted   Cap
+	}{
+		{"250-AUTH PLAIN LOGIN", "=", CapAuth},
+		{"250-AUTH PLAIN SCRAM-SHA-256-PLUS SCRAM-SHA-256 SCRAM-SHA-1-PLUS SCRAM-SHA-1", "250-AUTH PLAIN SCRAM-SHA-256 SCRAM-SHA-1", CapAuth},
+		{"250 auth scram-sha-1-plus login", "250 auth login", CapAuth},
+		{"250- AUTH\tSCRAM-SHA-1-PLUS\tPLAIN", "250-AUTH PLAIN", CapAuth},
+		{"250-AUTH=SCRAM-SHA-1-PLUS LOGIN", "250-AUTH=LOGIN", 0},
+		{"250-AUTH=PLAIN LOGIN GS2-KRB5-PLUS", "250-AUTH=PLAIN LOGIN", 0},
+		{"250-AUTH SCRAM-SHA-1-PLUS", "250-AUT*", 0},
+		{"250-AUTH=SCRAM-SHA-1-PLUS", "250-AUT*", 0},
+		{"250-AUTH", "=", CapAuth},
+		{"250-AUTH -PLUS", "=", CapAuth},
+		{"250-AUTHORITY SCRAM-SHA-1-PLUS", "=", 0},
+		{"250-8BITMIME", "=", 0},
+	} {
+		r, err := ParseReply([]byte(tt.in))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := tt.out
+		if want == "=" {
+			want = tt.in
+		}
+		o := Offer{NoBinding: true}
+		if out, noted := o.Append([]byte("before"), &r); string(out) != "before"+want+"\r\n" || noted != tt.noted {
+			t.Errorf("%q: got %q, %b, want %q, %b", tt.in, out, noted, want, tt.noted)
+		}
+		if out, _ := (&Offer{}).Append(nil, &r); string(out) != tt.in+"\r\n" {
+			t.Errorf("%q: got %q where nothing is bound to us", tt.in, out)
+		}
+	}
+}
+
 func TestOfferSize(t *testing.T) {
 	for _, tt := range []struct {
 		limit, added int64

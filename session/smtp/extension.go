@@ -31,11 +31,13 @@ const (
 	MaskChunked                  // masked by Offer.NoChunking
 	MaskTLS                      // masked by Offer.NoStartTLS
 	MaskXClient                  // masked by Offer.NoXClient
+	Unbind                       // AUTH: Offer.NoBinding leaves out mechanisms that are bound to TLS
 )
 
 var treatmentNames = [...]string{
 	Pass: "passes", Lower: "lowered", Mask: "masked",
 	MaskChunked: "masked with chunking filter", MaskTLS: "masked with forbid_starttls", MaskXClient: "masked in the mode fixed+xclient",
+	Unbind: "passes; where the gateway ends TLS, without mechanisms that are bound to it",
 }
 
 // String says the treatment in words.
@@ -67,7 +69,7 @@ const (
 var Extensions = [...]Extension{
 	{Keyword: "8BITMIME", Source: "RFC 6152", Why: parameter},
 	{Keyword: "ATRN", Source: "RFC 2645", Treatment: Mask, Verbs: []string{"ATRN"}, Why: turnsRoles},
-	{Keyword: "AUTH", Source: "RFC 4954", Cap: CapAuth, Why: "challenges and responses are followed"},
+	{Keyword: "AUTH", Source: "RFC 4954", Treatment: Unbind, Cap: CapAuth, Why: "challenges and responses are followed"},
 	{Keyword: "BINARYMIME", Source: "RFC 3030", Treatment: MaskChunked, Cap: CapBinaryMIME, Params: []string{"BODY=BINARYMIME"}, Why: "such a message comes in chunks only"},
 	{Keyword: "BURL", Source: "RFC 4468", Treatment: Mask, Verbs: []string{"BURL"}, Why: "the server fetches text that no scanner saw"},
 	{Keyword: "CHECKPOINT", Source: "RFC 1845", Treatment: Mask, Params: []string{"TRANSID"}, Why: "a message goes on with text of an earlier session"},
