@@ -243,7 +243,6 @@ type SessionConfig struct {
 	TimeoutConnect time.Duration
 	TimeoutLocate  time.Duration // when to give up on lookupd's search for a target
 	TimeoutScan    time.Duration // when to give up on scand, over both engines' own limits
-	ForbidSTARTTLS bool
 	TLS            TLSConfig
 	AuthRequire    AuthRequire
 	AuthSkip       AuthSkip

@@ -50,6 +50,7 @@ const (
 	CountIPv6
 	CountTLSPassed
 	CountTLSMasked
+	CountTLSTerminated
 	CountClean
 	CountUncleared // nothing was found, and not all looked who are to
 	CountUndecided
@@ -246,10 +247,11 @@ var CounterTable = [Counters]CounterRow{
 	CountWouldSize:      wouldRow(RuleSize),
 	CountWouldAuth:      wouldRow(RuleAuth),
 
-	CountIPv4:      {"ipv4", "Connections over IPv4.", CountedSeen, "over IPv4", "", MetricSessions, []string{"ipv4"}},
-	CountIPv6:      {"ipv6", "Connections over IPv6.", CountedSeen, "over IPv6", "", MetricSessions, []string{"ipv6"}},
-	CountTLSPassed: {"tls_passed", "Sessions that began TLS with the server, and went on unseen.", CountedTLS, "passed", "", MetricTLS, []string{"pass"}},
-	CountTLSMasked: {"tls_masked", "Sessions in which the server offered STARTTLS, and it was masked.", CountedTLS, "masked", "", MetricTLS, []string{"masked"}},
+	CountIPv4:          {"ipv4", "Connections over IPv4.", CountedSeen, "over IPv4", "", MetricSessions, []string{"ipv4"}},
+	CountIPv6:          {"ipv6", "Connections over IPv6.", CountedSeen, "over IPv6", "", MetricSessions, []string{"ipv6"}},
+	CountTLSPassed:     {"tls_passed", "Sessions that began TLS with the server, and went on unseen.", CountedTLS, "passed", "", MetricTLS, []string{"pass"}},
+	CountTLSMasked:     {"tls_masked", "Sessions in which the server offered STARTTLS, and it was masked.", CountedTLS, "masked", "", MetricTLS, []string{"masked"}},
+	CountTLSTerminated: {"tls_terminated", "Sessions whose TLS ended here.", CountedTLS, "terminated", "", MetricTLS, []string{"terminated"}},
 
 	CountClean:     {"clean", "All who are to look at the message did, and found nothing.", CountedFound, "clean", "", MetricMessages, []string{"clean"}},
 	CountUncleared: {"uncleared", "Nothing was found, but not all who are to look at the message did, or none is.", CountedFound, "not looked at", "", MetricMessages, []string{"unscanned"}},

@@ -24,6 +24,7 @@ const (
 	FindingLogLost
 	FindingHistoryLost
 	FindingScript
+	FindingUpstreamTLS
 
 	FindingIDs // how many there are, and one
 )
@@ -129,6 +130,12 @@ var FindingTable = [FindingIDs]FindingRow{
 		"The action script was not run, failed, or was ended at its time-out.",
 		"It has run, with exit status 0.",
 		"The log has what became of it; run it by hand with the same environment.",
+	},
+	FindingUpstreamTLS: {
+		"upstream-tls", set(Session), 1,
+		"TLS with the server fails: it does not offer it, or its certificate is not what tls_verify asks for.",
+		"TLS with the server has begun.",
+		"Look at the server's certificate, and at tls_verify, tls_pins, tls_ca_file and tls_server_name.",
 	},
 }
 

@@ -39,7 +39,7 @@ func (s *session) pump(to, from *stream.Stream, side string) {
 			s.mu.Lock()
 			s.relay.Moved(side)
 			s.mu.Unlock()
-			to.Conn.CloseWrite()
+			to.CloseWrite()
 			return
 		case !errors.Is(err, os.ErrDeadlineExceeded):
 			s.end(side)

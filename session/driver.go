@@ -158,6 +158,7 @@ func (s *session) act(all bool) (did bool) {
 	for !s.broken {
 		s.seal(relay.Server, &s.server)
 		s.seal(relay.Client, &s.client)
+		s.runErrand()
 		last := s.relay.Fate(relay.Server) == relay.Last
 		if !(all && s.work() || (all || last) && s.write(relay.Server) || s.write(relay.Client)) {
 			break
@@ -231,7 +232,7 @@ func (s *session) seal(side relay.Side, t *stream.Stream) {
 	}
 	if fate == relay.Half && !s.halved[side] && s.relay.Pending(side) == 0 {
 		s.halved[side] = true
-		t.Conn.CloseWrite()
+		t.CloseWrite()
 	}
 }
 

@@ -376,6 +376,7 @@ func (p *talker) end() {
 // rig is a house with one session under way and its server in the test's hands.
 type rig struct {
 	*house
+	listener       net.Listener // of servers
 	client, server *talker
 }
 
@@ -392,7 +393,7 @@ func newRigIn(t *testing.T, change func(*imsg.SessionConfig), prepare func(h *ho
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { l.Close() })
-	r := &rig{house: newHouse(t, l.Addr().String(), change)}
+	r := &rig{house: newHouse(t, l.Addr().String(), change), listener: l}
 	if prepare != nil {
 		r.set(func() { prepare(r.house, l.Addr().String()) })
 	}

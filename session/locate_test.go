@@ -49,7 +49,7 @@ func TestLocated(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{h, client, newTalker(t, "server", accepted)}
+	r := &rig{house: h, client: client, server: newTalker(t, "server", accepted)}
 	r.data()
 	if s := r.liveSession(); s.Ident != "anna,[x]" || s.Target != target {
 		t.Errorf("live %+v", s)

@@ -40,7 +40,7 @@ func TestMasked(t *testing.T) {
 
 // A sender that must not send without TLS is to try again, not to give up.
 func TestSTARTTLSForbidden(t *testing.T) {
-	r := newRig(t, func(c *imsg.SessionConfig) { c.ForbidSTARTTLS = true })
+	r := newRig(t, func(c *imsg.SessionConfig) { c.TLS.Policy = imsg.TLSMask })
 	r.server.say("220 mx\r\n")
 	r.client.hears("220 mx\r\n")
 	r.client.say("STARTTLS\r\n")

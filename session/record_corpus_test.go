@@ -104,7 +104,7 @@ func recordStreams(l *lab, x *mx, streams []hostile, name string, texts map[stri
 		src := clientOf(log)
 		same := sameEachTime(number, src, l.addr, x.addr)
 		if r, ok := bySource[src]; ok {
-			texts[r.name] = same(r.text(log)) + fmt.Sprintf("offences: %+v\n", l.offencesOf(number))
+			texts[r.name] = same(r.text(log)) + unnamed(fmt.Sprintf("offences: %+v\n", l.offencesOf(number)))
 		}
 	}
 }

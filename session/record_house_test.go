@@ -119,7 +119,7 @@ func (h *recordHouse) others(_ imsg.Room, r link.Request) bool {
 		p := h.of(m.Number)
 		o := *m
 		o.Number = 0
-		p.note(&p.asked, "offence %+v", o)
+		p.note(&p.asked, "offence %s", unnamed(fmt.Sprintf("%+v", o)))
 		family.Answer(r, &imsg.Done{})
 	case *imsg.Leave:
 		close(h.of(m.Number).left)
@@ -317,8 +317,11 @@ func (h *recordHouse) countsAtEnd() string {
 	var text strings.Builder
 	for i, n := range h.counts[:imsg.Counters] {
 		if c := imsg.Counter(i); n > 0 && c != imsg.CountPipeline && c != imsg.CountServerBytes {
-			fmt.Fprintf(&text, "counter %d: %d\n", i, n)
+			fmt.Fprintf(&text, "counter %s: %d\n", c, n)
 		}
 	}
 	return text.String()
 }
+
+// unnamed leaves out of an offence's form the Subject that no message has.
+func unnamed(offence string) string { return strings.ReplaceAll(offence, " Subject:}", "}") }

@@ -45,7 +45,8 @@ var plans = []plan{
 		c.BareNewline, c.NatHeaderType, c.Abuse = imsg.NewlinePass, imsg.NatIPOnly, "abuse@gate.example"
 	}},
 	{name: "patient, no STARTTLS, all logged", patient: true, change: func(c *imsg.SessionConfig) {
-		c.EarlyTalk, c.ForbidSTARTTLS, c.LogHelo, c.Abuse = false, true, true, "abuse@gate.example"
+		c.EarlyTalk, c.LogHelo, c.Abuse = false, true, "abuse@gate.example"
+		c.TLS.Policy = imsg.TLSMask
 		c.LogMailFrom, c.LogRcptTo = imsg.LogAccepted|imsg.LogRejected, imsg.LogAccepted|imsg.LogRejected
 	}},
 	{name: "hashes logged", chunks: true, change: func(c *imsg.SessionConfig) {

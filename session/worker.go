@@ -6,6 +6,7 @@ package session
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net"
@@ -53,6 +54,9 @@ type worker struct {
 	lookupd link.Peer
 
 	dialer *upstream.Dialer
+
+	toServers *tls.Config // TLS with servers, where TLS ends here
+	toClients *tls.Config // and with clients; nil: there is no certificate
 
 	ending context.Context // over when the generation must end
 	endAll context.CancelFunc
@@ -125,6 +129,12 @@ func (w *worker) configure(cfg *imsg.SessionConfig) (err error) {
 	w.cfg = cfg
 	if w.rules, err = relay.Compile(cfg); err != nil {
 		return err
+	}
+	if cfg.TLS.Terminates() {
+		if w.toServers, err = upstreamTLS(&cfg.TLS); err != nil {
+			return err
+		}
+		w.toClients = ownCertificates()
 	}
 	w.sweep(cfg.SpoolShared)
 	return nil

@@ -45,6 +45,7 @@ type Config struct {
 	ListenTLS    []netip.AddrPort // beside those, with TLS from the first octet
 	ConnectQueue int
 
+	ForbidSTARTTLS  bool // TLSPolicy mask, as 1.4 has it
 	TLSPolicy       imsg.TLSPolicy
 	TLSCAFile       string // empty: the system's
 	TLSCertificates []Certificate

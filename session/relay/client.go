@@ -84,6 +84,9 @@ func (c *client) countFull() {
 // settle sees to what has happened to the session as a whole.
 func (c *client) settle() {
 	judging := c.reading == verdictPending && len(c.plan) > 0
+	if c.handshake == readyTold && c.pending(Client) == 0 && !c.ended {
+		c.handshake, c.errand = withClient, SecureClient
+	}
 	switch {
 	case judging: // a client that was caught is reported, whatever became of the session
 	case c.ended:
@@ -96,6 +99,7 @@ func (c *client) settle() {
 		c.failure = ""
 		c.dropServer()
 		c.greetAndTakeOver(imsg.RuleServer, reason)
+	case c.handshake != noHandshake: // nothing can be said
 	case c.ending && len(c.plan) == 0 && !c.inMessage() && c.fate[Client] == Open:
 		c.do((*client).owedReplies, (*client).sayShutdown)
 	}
@@ -139,8 +143,10 @@ func (c *client) ask(what imsg.State, m imsg.Message, q Question) *Question {
 	return answered
 }
 
-// repliesIn tells whether the client has every reply it is owed.
-func (c *client) repliesIn() bool { return c.queue.len() == 0 || c.wait(imsg.StateReply) }
+// repliesIn tells whether the client has every reply it is owed, and hears what is said.
+func (c *client) repliesIn() bool {
+	return c.queue.len() == 0 && c.handshake == noHandshake || c.wait(imsg.StateReply)
+}
 
 // owedReplies waits for every reply that the server owes.
 func (c *client) owedReplies() (done bool) { return !c.greeted || c.repliesIn() }
@@ -160,7 +166,7 @@ func (c *client) reads() bool {
 	case c.taken:
 		return true
 	}
-	return !c.replyPending && !c.isFull() && !c.introducing && c.writes(Server)
+	return c.handshake == noHandshake && !c.replyPending && !c.isFull() && !c.introducing && c.writes(Server)
 }
 
 // isFull tells whether so many replies are owed that the client's next command has no

@@ -63,9 +63,9 @@ func (c *client) patience(asking bool) time.Duration {
 	switch {
 	case c.fate[Client] == Half:
 		return LingerWait
-	case asking:
+	case asking, c.handshake != noHandshake && c.handshake != replaying: // which have a time of their own
 		return forever
-	case c.introducing:
+	case c.introducing, c.handshake == replaying:
 		return imsg.Limit(cfg.TimeoutLookup)
 	case c.taken && !c.resting():
 		return imsg.Limit(cfg.TimeoutSession)

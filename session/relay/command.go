@@ -59,7 +59,7 @@ var plans = [...][]step{
 	smtp.DATA:     {(*client).withoutChunks, (*client).mayStart, (*client).useMessage, (*client).beginMessage, (*client).forwardAwaited},
 	smtp.BDAT:     {(*client).readChunkSize, (*client).checkOffered, (*client).checkChunk, (*client).mayStart, (*client).useMessage, (*client).beginMessage, (*client).forwardChunk},
 	smtp.RSET:     {(*client).forwardReset, (*client).resetChunks},
-	smtp.AUTH:     {(*client).forwardAwaited},
+	smtp.AUTH:     {(*client).checkAuth, (*client).forwardAwaited},
 	smtp.STARTTLS: {(*client).checkTLS, (*client).forwardAwaited},
 	smtp.XCLIENT:  {(*client).checkXclient, (*client).forwardCommand},
 	smtp.QUIT:     {(*client).noteQuit, (*client).forwardCommand},
@@ -170,6 +170,9 @@ func (c *client) forwardReset() (done bool) {
 func (c *client) noteHelo() (done bool) {
 	c.state = imsg.StateHelo
 	c.helo = printable(c.command.Arg)
+	if c.terminates() {
+		c.hello = append(append(c.hello[:0], c.command.Line...), "\r\n"...)
+	}
 	if c.Config.LogHelo {
 		c.world.Always(c.command.Verb.String(), "src", c.Client.Addr(), "ident", c.Ident, "helo", c.helo)
 	}
@@ -225,21 +228,6 @@ func (c *client) mayStart() (done bool) {
 	c.world.Count(imsg.CountNoAuth, 1)
 	c.info("DATA:AUTH_REQUIRED")
 	c.refuse(imsg.RuleAuth, smtp.CodeAuthRequired, c.text(imsg.MsgAuthRequired))
-	return true
-}
-
-// checkTLS refuses STARTTLS where it is forbidden, and whatever comes in clear behind
-// it: that could only be taken for something said under TLS (RFC 3207, 4.2;
-// CVE-2011-0411).
-func (c *client) checkTLS() (done bool) {
-	switch {
-	case c.Config.ForbidSTARTTLS:
-		c.refuseMasked("STARTTLS", smtp.CodeNoTLS)
-	case c.command.behind || c.world.Unread(Client):
-		c.refuseAndClose(imsg.RuleProtocol, smtp.CodeRejected, c.text(imsg.MsgProtoError))
-	default:
-		c.info("STARTTLS:REQUEST")
-	}
 	return true
 }
 

@@ -26,6 +26,9 @@ type speaker struct {
 
 // ready tells whether there is something to be sent.
 func (s *speaker) ready() bool {
+	if s.ledger.handshaking {
+		return false
+	}
 	for len(s.pending) == 0 && len(s.pieces) > 0 {
 		p := &s.pieces[0]
 		if p.waits && s.ledger.owes() > 0 {

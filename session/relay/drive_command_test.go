@@ -13,11 +13,11 @@ func (m *mta) command(line string) {
 	verb, arg, _ := strings.Cut(line, " ")
 	switch strings.ToUpper(verb) {
 	case "EHLO":
-		m.reset()
-		if m.chance(m.refuses, 'e') {
+		if m.chance(m.refuses, 'e') { // and is where it was (RFC 5321, 4.1.4)
 			m.reply(502, "HELO is enough")
 			return
 		}
+		m.reset()
 		m.say("250-mx.example\r\n")
 		for _, offer := range m.offers {
 			m.say("250-%s\r\n", offer)

@@ -32,6 +32,12 @@ func newDrive(seed, order uint64, calm bool) *drive {
 		Target: netip.MustParseAddrPort("192.0.2.2:25"), Outgoing: netip.MustParseAddr("192.0.2.3"),
 		Ident: []string{"", "who", "\"a b\""}[r.IntN(3)], Quotas: imsg.RateSet(r.UintN(1 << imsg.RateCounters)),
 	}
+	if c.TLS.Policy == imsg.TLSTerminate && c.TLS.Upstream != imsg.TLSNever {
+		d.facts.Secured[Server] = r.IntN(8) == 0
+	}
+	if c.TLS.Policy == imsg.TLSTerminate {
+		d.facts.Secured[Client] = r.IntN(8) == 0
+	}
 	if calm {
 		// When a reply of the server is replaced by ours depends on what was said behind.
 		d.facts.Quotas &^= 1<<imsg.RateMailFromRejects | 1<<imsg.RateRcptToRejects | 1<<imsg.RateAuthRejects
@@ -120,7 +126,13 @@ func drawConfig(r *rand.Rand, calm bool) *imsg.SessionConfig {
 		c.AuthSkip &^= imsg.SkipDirect
 		return c
 	}
-	c.ForbidSTARTTLS, c.EarlyTalk = some(3), some(8)
+	switch {
+	case some(3):
+		c.TLS.Policy = imsg.TLSMask
+	case some(2):
+		c.TLS.Policy, c.TLS.Upstream = imsg.TLSTerminate, imsg.TLSUpstream(r.IntN(3))
+	}
+	c.EarlyTalk = some(8)
 	if some(8) {
 		c.Mode = imsg.ModeFixedXclient
 	}

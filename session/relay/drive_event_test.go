@@ -26,6 +26,8 @@ const (
 	jobBegun
 	jobDone
 	answered
+	shaken
+	called
 	clientCloses
 	serverCloses
 	ticks
@@ -39,7 +41,7 @@ const (
 var eventNames = [eventKinds]string{
 	clientSends: "client sends", serverSends: "server sends", clientFilled: "client filled", serverFilled: "server filled",
 	clientWoken: "client woken", serverWoken: "server woken", clientTaken: "client taken", serverTaken: "server taken",
-	clientHears: "client hears", serverHears: "server hears", jobBegun: "job begun", jobDone: "job done", answered: "answered",
+	clientHears: "client hears", serverHears: "server hears", jobBegun: "job begun", jobDone: "job done", answered: "answered", shaken: "handshake", called: "called again",
 	clientCloses: "client closes", serverCloses: "server closes", ticks: "ticks", clientFails: "client fails",
 	serverFails: "server fails", serverBlurts: "server blurts", rarities: "rarity",
 }
@@ -72,6 +74,10 @@ func (d *drive) weight(k eventKind) int {
 		can = d.job != nil
 	case answered:
 		can = len(d.open) > 0
+	case shaken:
+		can = d.handshakes != [2]bool{}
+	case called:
+		can = d.redials
 	case clientCloses:
 		can = !w.closed && d.client.eof
 	case serverCloses:
@@ -113,6 +119,10 @@ func (d *drive) happen(k eventKind) {
 		n = d.endJob()
 	case answered:
 		n = d.answerOne()
+	case shaken:
+		n = d.shakeHands()
+	case called:
+		n = d.callAgain()
 	case clientCloses:
 		d.wires[Client].closed = true
 		d.wires[Client].reset = !d.calm && d.order.IntN(4) == 0

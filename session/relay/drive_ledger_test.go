@@ -35,22 +35,23 @@ const (
 
 // ledger is the account.
 type ledger struct {
-	drive   *drive
-	in      []byte // sent, and without a meaning yet
-	lines   smtp.LineScanner
-	body    *smtp.Body // of the text under way
-	left    int64      // octets of a chunk to come
-	authing bool
-	spoke   bool
-	dead    bool // what is sent means nothing any more
-	direct  bool
-	chunked bool // a message in chunks may be open, or was refused
-	units   []unit
-	heard   []byte // the start of a line
-	begun   int    // lines of the reply under way
-	code    int    // of the reply under way, or the last one
-	replies int
-	final   bool // no reply may follow
+	drive       *drive
+	in          []byte // sent, and without a meaning yet
+	lines       smtp.LineScanner
+	body        *smtp.Body // of the text under way
+	left        int64      // octets of a chunk to come
+	authing     bool
+	spoke       bool
+	dead        bool // what is sent means nothing any more
+	direct      bool
+	handshaking bool
+	chunked     bool // a message in chunks may be open, or was refused
+	units       []unit
+	heard       []byte // the start of a line
+	begun       int    // lines of the reply under way
+	code        int    // of the reply under way, or the last one
+	replies     int
+	final       bool // no reply may follow
 }
 
 func newLedger(d *drive) *ledger {
@@ -79,7 +80,7 @@ func (l *ledger) owes() (n int) {
 // say is what the client sends.
 func (l *ledger) say(b []byte) {
 	l.in = append(l.in, b...)
-	for !l.direct && len(l.in) > 0 && l.parse() {
+	for !l.direct && !l.handshaking && len(l.in) > 0 && l.parse() {
 	}
 }
 

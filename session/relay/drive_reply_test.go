@@ -121,9 +121,10 @@ func (l *ledger) ownReply(u unit) {
 	switch {
 	case u.what == greetingUnit:
 		l.final = l.code != 220
+	case u.verb == smtp.STARTTLS && l.code == 220 && l.ours():
 	case l.code/100 == 3, l.code/100 == 2 && !taken && u.what != chunkUnit:
 		l.fail("the gateway says %d to %+v", l.code, u)
-	case l.code == 503 && !taken && u.what == lineUnit && !l.chunked:
+	case l.code == 503 && !taken && u.what == lineUnit && u.verb != smtp.STARTTLS && !l.chunked:
 		l.fail("the gateway says %d to %+v outside chunks", l.code, u)
 	}
 }
@@ -144,7 +145,9 @@ func (l *ledger) learn(u unit) {
 	case (u.verb == smtp.AUTH || u.what == responseUnit) && l.code == 334:
 		l.authing = true
 	case (u.verb == smtp.AUTH || u.what == responseUnit) && l.code == 235 && l.drive.facts.Config.AuthSkip&imsg.SkipDirect != 0,
-		u.verb == smtp.STARTTLS && l.code == 220:
+		u.verb == smtp.STARTTLS && l.code == 220 && !l.drive.relay.shared.terminates():
 		l.direct = true
+	case u.verb == smtp.STARTTLS && l.code == 220:
+		l.beginTLS()
 	}
 }

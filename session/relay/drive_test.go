@@ -33,36 +33,38 @@ type wire struct {
 
 // drive is one session.
 type drive struct {
-	seed      uint64
-	calm      bool       // nothing fails, nobody is late: only the order is drawn
-	lazy      bool       // what the relay says waits for its turn, too
-	order     *rand.Rand // draws the events
-	relay     *Relay
-	facts     Facts
-	wires     [2]wire
-	client    *speaker
-	server    *mta
-	spool     store
-	open      []*asked // questions without an answer
-	told      []int    // codes of what the client was refused, as others were told
-	job       *Job     // that is being done
-	now       time.Duration
-	load      float64
-	locked    bool
-	authed    bool // the server has taken a log-in
-	granted   bool // the octets of a message were
-	loose     bool // the server has said what nobody asked for: no reply is known by its place
-	finishing bool // the relay must end
-	ended     bool // the driver has closed both connections
-	answer    bool // at the last check, the answer to a message was awaited
-	direct    bool // at the last check, it was a direct proxy
-	caught    bool // a virus was found, and lockd does not know
-	letOut    int  // messages whose end was let out
-	asks      int  // questions so far
-	hasty     bool // the server likes to answer a message before its end
-	rare      int  // one event in so many is one that ends the session, or hurts
-	events    []event
-	words     []word // what both sides heard, if it is wanted
+	seed       uint64
+	calm       bool       // nothing fails, nobody is late: only the order is drawn
+	lazy       bool       // what the relay says waits for its turn, too
+	order      *rand.Rand // draws the events
+	relay      *Relay
+	facts      Facts
+	wires      [2]wire
+	client     *speaker
+	server     *mta
+	spool      store
+	open       []*asked // questions without an answer
+	handshakes [2]bool  // under way
+	redials    bool     // the server is being called anew
+	told       []int    // codes of what the client was refused, as others were told
+	job        *Job     // that is being done
+	now        time.Duration
+	load       float64
+	locked     bool
+	authed     bool // the server has taken a log-in
+	granted    bool // the octets of a message were
+	loose      bool // the server has said what nobody asked for: no reply is known by its place
+	finishing  bool // the relay must end
+	ended      bool // the driver has closed both connections
+	answer     bool // at the last check, the answer to a message was awaited
+	direct     bool // at the last check, it was a direct proxy
+	caught     bool // a virus was found, and lockd does not know
+	letOut     int  // messages whose end was let out
+	asks       int  // questions so far
+	hasty      bool // the server likes to answer a message before its end
+	rare       int  // one event in so many is one that ends the session, or hurts
+	events     []event
+	words      []word // what both sides heard, if it is wanted
 }
 
 // word is what was heard by a side, or said by the client.
@@ -183,6 +185,7 @@ func (d *drive) pick() eventKind {
 
 // act does at once what the relay says, unless that has its turn, too.
 func (d *drive) act() {
+	d.beginErrand()
 	d.check()
 	if d.lazy {
 		return

@@ -49,7 +49,7 @@ type World interface {
 }
 
 // Relay is one session, from the connection to its server to its end. One caller at a
-// time uses it. After each call the driver writes what Take and Job return, ends what
+// time uses it. After each call the driver does what Take, Job and Errand return, ends what
 // Fate tells, and looks again whom it has to read.
 type Relay struct {
 	shared shared
@@ -61,6 +61,8 @@ type Relay struct {
 func New(facts *Facts, world World) *Relay {
 	r := new(Relay)
 	r.shared.Facts, r.shared.world, r.shared.state = facts, world, imsg.StatePre
+	r.shared.secured = facts.Secured
+	r.shared.policy = facts.Config.TLS.PolicyFor(facts.Client.Addr(), facts.Target)
 	r.client = client{shared: &r.shared}
 	r.client.lines.Bare = bareNewline(facts.Config)
 	r.server = server{shared: &r.shared}

@@ -48,7 +48,6 @@ func (s *server) begin() {
 	cfg := s.Config
 	s.offer = smtp.Offer{
 		NoChunking: !cfg.ScanChunks,
-		NoStartTLS: cfg.ForbidSTARTTLS,
 		NoXClient:  cfg.Mode == imsg.ModeFixedXclient,
 		SizeLimit:  cfg.SizeLimit,
 		Added:      s.longestHeader(),
@@ -56,8 +55,10 @@ func (s *server) begin() {
 	if cfg.Monitor.Has(imsg.RuleSize) { // who heard of the limit would not try
 		s.offer.SizeLimit = 0
 	}
-	if cfg.Mode == imsg.ModeFixedXclient {
-		s.introducing, s.answers, s.intro = true, toUs, new(introduction)
+	s.offerTLS()
+	xclient, tls := cfg.Mode == imsg.ModeFixedXclient, s.needsServer()
+	if xclient || tls {
+		s.introducing, s.answers, s.intro = true, toUs, &introduction{xclient: xclient, tls: tls}
 		return
 	}
 	s.queue.push(entry{kind: greeting})
@@ -66,6 +67,8 @@ func (s *server) begin() {
 // reads tells whether the server's octets are looked at now.
 func (s *server) reads() bool {
 	switch {
+	case s.handshake != noHandshake && s.handshake != replaying:
+		return false
 	case s.fate[Server] >= Last, s.taken, s.failure != "", s.reading == direct, s.question != nil:
 		return false
 	case s.answers == toMessage, s.answers == farewell:
@@ -104,12 +107,12 @@ func (s *server) line(r *smtp.Reply, more bool) {
 	case toMessage, farewell:
 		s.relayLast(r)
 	default:
-		s.relay(r)
+		s.relay(r, more)
 	}
 }
 
 // relay relays a line of a reply to the oldest command in the queue.
-func (s *server) relay(r *smtp.Reply) {
+func (s *server) relay(r *smtp.Reply, more bool) {
 	k, err := other, errUnsolicited
 	if s.queue.len() > 0 {
 		k = s.queue.at(0).kind
@@ -127,13 +130,22 @@ func (s *server) relay(r *smtp.Reply) {
 		s.nonsense(err)
 		return
 	}
-	if k == starttls && r.Code == 220 && s.world.Unread(Client) {
-		// It was said in clear: see checkTLS.
-		if s.claim("error") {
-			s.refuseProtocol(smtp.CodeRejected)
-			s.finish("error")
+	if k == starttls && r.Code == 220 {
+		switch {
+		case s.world.Unread(Client): // it was said in clear: see checkTLS
+			if s.claim("error") {
+				s.refuseProtocol(smtp.CodeRejected)
+				s.finish("error")
+			}
+			return
+		case s.terminates():
+			if r.Last {
+				s.queue.pop()
+				s.replyPending = false
+				s.agreed(r.Line, more)
+			}
+			return
 		}
-		return
 	}
 	if r.First && s.charge(k, r) {
 		return

@@ -25,6 +25,12 @@ type shared struct {
 	authing      bool // the client's next line is an AUTH response
 	ending       bool // the session must end as soon as no message is under way
 
+	policy        imsg.TLSPolicy // of this session
+	handshake     handshake
+	errand        Errand
+	secured       [2]bool    // whose connection has TLS
+	agreement     []byte     // the server's 220 to STARTTLS, which the client hears when it has TLS
+	hello         []byte     // the client's EHLO or HELO, to be said again
 	introducing   bool       // the server is told of its client, and nobody else hears a word
 	failure       string     // why there is no server after all; empty: there is, or the client knows
 	greeted       bool       // the server has said something

@@ -80,6 +80,7 @@ func (c *client) left(whole bool) {
 			c.do()
 		}
 		c.end("client")
+	case c.handshake != noHandshake:
 	case c.fate[Server] == Open && c.reading == commands && c.chunks != openChunks && !c.command.open && !c.unread && !c.over() && !c.world.Unread(Client):
 		c.info("client has left", "state", c.shown(), "src", c.Client.Addr(), "ident", c.Ident)
 		c.gone(true)

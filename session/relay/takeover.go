@@ -119,6 +119,8 @@ func (c *client) refuseCommand(v smtp.Verb, hasArg bool) (quit bool) {
 		c.say(smtp.CodeTakeover, c.takeover.reason)
 	case v == smtp.RCPT, v == smtp.DATA:
 		c.say(smtp.CodeSequence, c.refusalText())
+	case v == smtp.STARTTLS && c.terminates(): // the client may send in clear, or come again
+		c.say(smtp.CodeNoTLS, c.refusalText())
 	default:
 		c.say(smtp.CodeUnsupported, c.text(imsg.MsgUnimplCommand))
 	}

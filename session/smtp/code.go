@@ -29,6 +29,7 @@ const (
 	CodeSequence                 // 503, a command out of order
 	CodeNoTLS                    // 454, STARTTLS is forbidden: one bound to use it queues, and does not bounce
 	CodeAuthRequired             // 530
+	CodeEncryption               // 538, AUTH without TLS (RFC 4954, 6)
 	CodeRefused                  // 550, policy: virus, spam, regex, DNSBL, SPF
 	CodeSize                     // 552, the message is too large
 	CodeQuota                    // 552, a quota is used up
@@ -57,6 +58,7 @@ var codes = [...]struct {
 	CodeSequence:     {503, "5.5.1"},
 	CodeNoTLS:        {454, "4.7.0"},
 	CodeAuthRequired: {530, "5.7.1"},
+	CodeEncryption:   {538, "5.7.11"},
 	CodeRefused:      {550, "5.7.1"},
 	CodeSize:         {552, "5.3.4"},
 	CodeQuota:        {552, "5.3.2"},

@@ -11,11 +11,15 @@ import (
 // Offer says how much of what an MSA offers in reply to EHLO the client gets to see.
 type Offer struct {
 	NoChunking bool  // chunking filter
-	NoStartTLS bool  // forbid_starttls
+	NoStartTLS bool  // it is not to be, or is done
+	StartTLS   bool  // the gateway offers it, whether the server does or not
+	NoAuth     bool  // a password would go in clear that the server asks for under TLS
 	NoXClient  bool  // the gateway speaks XCLIENT itself
 	NoBinding  bool  // client and server do not share one TLS
 	SizeLimit  int64 // largest message the gateway takes, in octets; 0 = no limit
 	Added      int64 // octets the gateway adds to each message, at most
+
+	offered bool // STARTTLS, in the reply under way
 }
 
 // Append appends one line of a successful reply to EHLO (RFC 5321, 4.1.1.1) to
@@ -23,9 +27,33 @@ type Offer struct {
 // offered. The first line names the server and offers nothing. In a masked
 // keyword the fourth letter is "*": the reply keeps its lines.
 func (o *Offer) Append(dst []byte, r *Reply) ([]byte, Cap) {
+	if !o.StartTLS {
+		return o.append(dst, r)
+	}
+	if r.First {
+		o.offered = false
+	}
+	o.offered = o.offered || OffersTLS(r)
+	if r.Last && !r.First && !o.offered {
+		dst = append(dst, "250-STARTTLS\r\n"...)
+	}
+	if r.First && r.Last {
+		return append(append(append(dst, "250-"...), r.Text...), "\r\n250 STARTTLS\r\n"...), 0
+	}
+	return o.append(dst, r)
+}
+
+func (o *Offer) append(dst []byte, r *Reply) ([]byte, Cap) {
 	at := len(dst) + len(r.Line) - len(r.Text)
-	if o.NoBinding && !r.First && isAuth(r.Text) {
-		return appendUnbound(append(dst, r.Line[:len(r.Line)-len(r.Text)]...), r.Text)
+	if !r.First && (o.NoBinding || o.NoAuth) && isAuth(r.Text) {
+		dst = append(dst, r.Line[:len(r.Line)-len(r.Text)]...)
+		if !o.NoAuth {
+			return appendUnbound(dst, r.Text)
+		}
+		start := len(dst)
+		dst = append(append(dst, trimBlanksLeft(r.Text)...), "\r\n"...)
+		dst[start+3] = '*'
+		return dst, 0
 	}
 	dst = append(dst, r.Line...)
 	var noted Cap
@@ -43,6 +71,12 @@ func (o *Offer) Append(dst []byte, r *Reply) ([]byte, Cap) {
 		}
 	}
 	return append(dst, "\r\n"...), noted
+}
+
+// OffersTLS tells whether a line of a reply to EHLO offers STARTTLS (RFC 3207).
+func OffersTLS(r *Reply) bool {
+	x := findExtension(r.Text)
+	return x != nil && !r.First && x.Treatment == MaskTLS
 }
 
 // isAuth tells whether the text of an EHLO line offers AUTH, in today's form or as before

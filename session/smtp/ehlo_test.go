@@ -221,3 +221,41 @@ func TestMasked(t *testing.T) {
 		}
 	}
 }
+
+// TestOfferOfOurs: STARTTLS stands in a reply once, whoever offers it, and AUTH not where a
+// password would go in clear.
+func TestOfferOfOurs(t *testing.T) {
+	for _, tt := range []struct{ in, out string }{
+		{"250 msa.test", "250-msa.test|250 STARTTLS"},
+		{"250", "250-|250 STARTTLS"},
+		{"250-msa.test|250 SIZE", "250-msa.test|250-STARTTLS|250 SIZE"},
+		{"250-msa.test|250-STARTTLS|250 SIZE", "="},
+		{"250-msa.test|250 starttls", "="},
+		{"250-STARTTLS|250 SIZE", "250-STARTTLS|250-STARTTLS|250 SIZE"}, // the first line names the server
+		{"250-msa.test|250-AUTH PLAIN|250-AUTH=PLAIN|250 SIZE", "250-msa.test|250-AUT* PLAIN|250-AUT*=PLAIN|250-STARTTLS|250 SIZE"},
+	} {
+		o := Offer{StartTLS: true, NoAuth: true}
+		for range 2 { // what was in one reply means nothing to the next
+			var out []byte
+			var scan ReplyScanner
+			for rest := []byte(strings.ReplaceAll(tt.in, "|", "\n") + "\n"); len(rest) > 0; {
+				r, n, err := scan.Next(rest)
+				if err != nil || n == 0 {
+					t.Fatalf("%q: %v", tt.in, err)
+				}
+				var noted Cap
+				if out, noted = o.Append(out, &r); noted&CapAuth != 0 {
+					t.Errorf("%q offers AUTH", tt.in)
+				}
+				rest = rest[n:]
+			}
+			want := tt.out
+			if want == "=" {
+				want = tt.in
+			}
+			if got := strings.TrimSuffix(strings.ReplaceAll(string(out), "\r\n", "|"), "|"); got != want {
+				t.Errorf("%q becomes %q, want %q", tt.in, got, want)
+			}
+		}
+	}
+}

@@ -72,6 +72,14 @@ func (t *Stream) Open(conn *net.TCPConn) error {
 	return nil
 }
 
+// Reopen makes conn the stream's connection in the place of the one it had, which is
+// closed. Nobody else may use the stream meanwhile.
+func (t *Stream) Reopen(conn *net.TCPConn) error {
+	t.Consume(len(t.Bytes()))
+	t.tls, t.wire = nil, nil
+	return t.Open(conn)
+}
+
 // tryRead makes one attempt; false makes the runtime wait for octets.
 func (t *Stream) tryRead(fd uintptr) bool {
 	t.acquire()

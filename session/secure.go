@@ -1,0 +1,140 @@
+package session
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"net"
+	"slices"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/session/relay"
+)
+
+// This file owns the handshakes of a session: with which settings, for how long, and what
+// is said of them. When there is one is the relay's to decide.
+
+// serversHeld is how many sessions with servers a worker keeps to be resumed.
+const serversHeld = 64
+
+// upstreamTLS is what we want of a server.
+func upstreamTLS(cfg *imsg.TLSConfig) (*tls.Config, error) {
+	c := &tls.Config{
+		ServerName: cfg.ServerName, MinVersion: cfg.MinVersion,
+		ClientSessionCache: tls.NewLRUClientSessionCache(serversHeld),
+		// It is verified below, in the way that the administrator wants.
+		InsecureSkipVerify: true,
+	}
+	switch cfg.Verify {
+	case imsg.TLSVerifyPin:
+		c.VerifyConnection = func(st tls.ConnectionState) error { return verifyPin(cfg.Pins, st.PeerCertificates[0]) }
+	case imsg.TLSVerifyChain, imsg.TLSVerifyName:
+		roots := x509.NewCertPool()
+		if !roots.AppendCertsFromPEM(cfg.Roots) {
+			return nil, errors.New("no authority to verify servers by")
+		}
+		name := ""
+		if cfg.Verify == imsg.TLSVerifyName {
+			name = cfg.ServerName
+		}
+		c.VerifyConnection = func(st tls.ConnectionState) error { return verifyChain(roots, name, st.PeerCertificates) }
+	}
+	return c, nil
+}
+
+// ownCertificates is what clients are shown.
+var ownCertificates = func() *tls.Config { return nil }
+
+var errPin = errors.New("its key is none of tls_pins")
+
+func verifyPin(pins []imsg.Pin, leaf *x509.Certificate) error {
+	if slices.Contains(pins, imsg.Pin(sha256.Sum256(leaf.RawSubjectPublicKeyInfo))) {
+		return nil
+	}
+	return errPin
+}
+
+// verifyChain verifies a chain, and a name if that is not empty.
+func verifyChain(roots *x509.CertPool, name string, chain []*x509.Certificate) error {
+	between := x509.NewCertPool()
+	for _, c := range chain[1:] {
+		between.AddCert(c)
+	}
+	_, err := chain[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: between, DNSName: name})
+	return err
+}
+
+// runErrand does what the relay wants done to a connection, and tells it what came of that;
+// s.mu is held.
+func (s *session) runErrand() {
+	e := s.relay.Errand()
+	if e == relay.NoErrand || !s.hold() {
+		return
+	}
+	go func() {
+		defer s.unref()
+		var problem string
+		switch e {
+		case relay.SecureClient:
+			problem = s.secure(relay.Client)
+		case relay.SecureServer:
+			problem = s.secure(relay.Server)
+		default:
+			problem = s.callAgain()
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.broken {
+			return
+		}
+		switch e {
+		case relay.SecureClient:
+			s.relay.Secured(relay.Client, problem)
+		case relay.SecureServer:
+			s.relay.Secured(relay.Server, problem)
+		default:
+			s.relay.Redialed(problem)
+		}
+		s.happened(true)
+	}()
+}
+
+// secure is the handshake with a side. What it returns is why it has failed, empty if it
+// has not.
+func (s *session) secure(side relay.Side) (problem string) {
+	ctx, cancel := context.WithTimeout(s.context(), s.w.cfg.TLS.HandshakeTimeout)
+	defer cancel()
+	begin, who := func(c net.Conn) *tls.Conn { return tls.Client(c, s.w.toServers) }, "server"
+	if side == relay.Client {
+		begin, who = func(c net.Conn) *tls.Conn { return tls.Server(c, s.w.toClients) }, "client"
+	}
+	if side == relay.Client && s.w.toClients == nil {
+		return "there is no certificate"
+	}
+	st, err := s.stream(side).Secure(ctx, begin)
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return "no handshake in time"
+	case err != nil:
+		return imsg.Printable(err.Error(), 200)
+	}
+	s.info("TLS:BEGUN", "with", who, "version", tls.VersionName(st.Version), "cipher", tls.CipherSuiteName(st.CipherSuite),
+		"resumed", st.DidResume, "server_name", imsg.Printable(st.ServerName, 255))
+	return ""
+}
+
+// callAgain connects to the server anew, and returns why it could not, empty if it could.
+func (s *session) callAgain() (problem string) {
+	conn, err := s.dial()
+	if err != nil {
+		return relay.ErrorText(err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.server.Reopen(conn); err != nil || s.ended {
+		conn.Close()
+	}
+	return ""
+}
