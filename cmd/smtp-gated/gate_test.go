@@ -413,6 +413,12 @@ func (g *gate) members() ([]member, error) {
 	return slices.DeleteFunc(r.Rooms, func(m member) bool { return m.Room == "parent" }), nil
 }
 
+// ctl is smtp-gatectl.
+func (g *gate) ctl(args ...string) (string, error) {
+	out, err := g.command(program("smtp-gatectl"), append([]string{"--socket", g.path("run/control")}, args...)...).CombinedOutput()
+	return string(out), err
+}
+
 func (g *gate) ask() (*report, error) {
 	cmd := g.command(program("smtp-gatectl"), "--socket", g.path("run/control"), "status", "--json")
 	var stderr bytes.Buffer

@@ -1,3 +1,5 @@
+//go:build linux
+
 // The gateway as its monitoring sees it: the exporter, Prometheus, the alert rules and the
 // dashboard of etc, at a gateway that works.
 

@@ -74,12 +74,6 @@ func TestUpgradeUnderLoad(t *testing.T) {
 	})
 }
 
-// ctl is smtp-gatectl.
-func (g *gate) ctl(args ...string) (string, error) {
-	out, err := g.command(program("smtp-gatectl"), append([]string{"--socket", g.path("run/control")}, args...)...).CombinedOutput()
-	return string(out), err
-}
-
 // ownProgram is a stage whose program may be replaced. FOLDER in its configuration is where
 // the daemon may write.
 func ownProgram(t *testing.T, rooted bool, configuration string) (*gate, *msa) {
