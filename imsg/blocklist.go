@@ -15,6 +15,25 @@ type BlockList struct {
 	Codes [][]Octets // one set for each octet of an answer; none: every entry lists
 }
 
+// MaxLists is how many block lists there may be. It bounds the questions that one
+// connection can cost.
+const MaxLists = 32
+
+// ListCount is how often a block list has answered, and how often not.
+type ListCount struct {
+	Zone     string `rule:"1..255 word"`
+	Answered uint64 `rule:"..MaxReport"`
+	Silent   uint64 `rule:"..MaxReport"`
+}
+
+// Zones names the lists.
+func Zones(lists []BlockList) (names []string) {
+	for _, l := range lists {
+		names = append(names, l.Zone)
+	}
+	return names
+}
+
 // Octets are the values from First to Last, both included.
 type Octets struct{ First, Last uint8 }
 

@@ -248,6 +248,7 @@ type SessionConfig struct {
 	AuthSkip       AuthSkip
 	EarlyTalk      bool
 	DNSBL          bool
+	Zones          []string // of the block lists, in their order
 	SPF            SPFAddress
 	SPFLogOnly     bool
 	Monitor        PolicyRuleSet // rules that are judged and told of, and nothing follows
@@ -389,6 +390,7 @@ type Dependencies struct {
 	Engines      []ScanEngine   // that messages are shown to
 	IgnoreErrors bool           // what cannot be scanned passes
 	DNSBL, SPF   bool           // block lists are asked, and senders' domains
+	Zones        []string       // of the block lists
 	SpoolPath    string         // as configured
 }
 

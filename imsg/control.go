@@ -25,6 +25,7 @@ type StatusReport struct {
 	Load     float64         `rule:"0..1e6"`
 	Locks    int             `rule:"0.."`
 	States   []uint64        `rule:"..States each ..MaxReport"`          // of live sessions, as far as workers answered
+	Lists    []ListCount     `rule:"..MaxLists"`                         // block lists, as configured
 	Counters []uint64        `rule:"..Slots each any: it is only shown"` // by slot
 }
 

@@ -294,8 +294,8 @@ var CounterTable = [Counters]CounterRow{
 	CountLockMaxHost:   lockRow(RuleMaxHost.String(), "Clients locked because of max_per_host."),
 	CountLockMaxIdent:  lockRow(RuleMaxIdent.String(), "Clients locked because of max_per_ident."),
 
-	CountDNSBLAnswered: dnsRow(ObjectDNSBL, "answered", "All block lists answered."),
-	CountDNSBLSilent:   dnsRow(ObjectDNSBL, "silent", "A block list did not answer."),
+	CountDNSBLAnswered: {"dns_dnsbl_answered", "All block lists answered.", CountedDNS, "dnsbl answered", "", NoMetric, nil}, // each has its own
+	CountDNSBLSilent:   {"dns_dnsbl_silent", "A block list did not answer.", CountedDNS, "dnsbl silent", "", NoMetric, nil},
 	CountDNSBLFailed:   dnsRow(ObjectDNSBL, "failed", "The room that asks block lists did not answer."),
 	CountSPFAnswered:   dnsRow(ObjectSPF, "answered", "A name server answered about SPF."),
 	CountSPFSilent:     dnsRow(ObjectSPF, "silent", "No name server answered about SPF."),

@@ -25,7 +25,7 @@ func TestCounterTable(t *testing.T) {
 		if !slices.Contains(CounterGroups, r.Group) {
 			t.Errorf("%s is shown nowhere: there is no group %q", c, r.Group)
 		}
-		if sum := c == CountTotal || c == CountScanFailed; sum != (r.Metric == NoMetric) {
+		if sum := slices.Contains([]Counter{CountTotal, CountScanFailed, CountDNSBLAnswered, CountDNSBLSilent}, c); sum != (r.Metric == NoMetric) {
 			t.Errorf("%s is no metric: %v", c, r.Metric == NoMetric)
 		}
 		for _, name := range []string{"name " + r.Name, "state " + r.State, metricKey(r.Metric, r.Labels)} {

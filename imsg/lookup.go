@@ -15,6 +15,11 @@ type DNSBLResult struct {
 	Answer netip.Addr
 	Failed int        `rule:"0.."` // lists that could not be asked
 	DNS    DNSOutcome // silent: there were such
+
+	// The lists by their places in the configuration, a bit each, up to the one that
+	// names the client.
+	Answered uint32 `rule:"any: those there are"`
+	Silent   uint32 `rule:"any: those there are"`
 }
 
 // DNSOutcome is how the DNS did that was asked.

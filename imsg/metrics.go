@@ -106,6 +106,6 @@ var MetricTable = [Metrics]MetricRow{
 	MetricLocks:     {"smtp_gated_locks", GaugeMetric, []string{"origin"}, "Clients that are locked."},
 	MetricLocksMade: {"smtp_gated_locks_total", CounterMetric, []string{"cause"}, "Locks that were made, by the cause."},
 	MetricQuotas:    {"smtp_gated_quota_exceeded_total", CounterMetric, []string{"counter"}, "Uses that a client's quota did not allow."},
-	MetricDNS:       {"smtp_gated_dns_queries_total", CounterMetric, []string{"zone", "result"}, "Questions about clients to the block lists together, and about SPF."},
+	MetricDNS:       {"smtp_gated_dns_queries_total", CounterMetric, []string{"zone", "result"}, "Questions to each block list, up to the first that names a client; and to spf."},
 	MetricBugs:      {"smtp_gated_bugs_total", CounterMetric, nil, "Panics caught in a session."},
 }

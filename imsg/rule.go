@@ -42,6 +42,7 @@ const MaxZone = 15
 // bounds are the names that rules call bounds by.
 var bounds = map[string]float64{
 	"Slots":          float64(Slots),
+	"MaxLists":       MaxLists,
 	"States":         float64(States),
 	"AllRooms":       float64(AllRooms),
 	"RateCounters":   float64(RateCounters),

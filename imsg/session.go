@@ -83,9 +83,11 @@ type Leave struct {
 
 func (*Leave) notice() {}
 
-// Counts adds to the family's counters and histograms, by their slots.
+// Counts adds to the family's counters and histograms, by their slots, and to what block
+// lists did.
 type Counts struct {
-	Add []uint64 `rule:"..Slots each ..MaxReport"`
+	Add   []uint64    `rule:"..Slots each ..MaxReport"`
+	Lists []ListCount `rule:"..MaxLists"`
 }
 
 func (*Counts) notice() {}

@@ -101,6 +101,7 @@ func (srv *server) fromWorker(w *worker, r link.Request) {
 		srv.told(w, m)
 	case *imsg.Counts:
 		srv.counters.Add(m.Add, srv.env.now())
+		srv.counters.AddLists(m.Lists, srv.config.Depends.Zones)
 	case *imsg.Observed:
 		srv.observed(m)
 	case *imsg.Offence:

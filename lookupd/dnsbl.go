@@ -77,6 +77,12 @@ func (b *blocklists) ask(ctx context.Context, client netip.Addr) imsg.DNSBLResul
 		a := <-answers[i]
 		var stray strayError
 		switch {
+		case a.err == nil:
+			listing.Answered |= 1 << i
+		default:
+			listing.Silent |= 1 << i
+		}
+		switch {
 		case errors.As(a.err, &stray):
 			listing.Failed++
 			listing.DNS = imsg.DNSSilent

@@ -2,6 +2,7 @@ package lookupd
 
 import (
 	"context"
+	"math/bits"
 	"net/netip"
 	"slices"
 	"strings"
@@ -93,7 +94,12 @@ func TestListed(t *testing.T) {
 		if tt.answer != "" {
 			want.Answer = netip.MustParseAddr(tt.answer)
 		}
-		if got := ask(t, c, tt.client); *got != want {
+		got := ask(t, c, tt.client)
+		if n := bits.OnesCount32(got.Silent); n != tt.failed || got.Answered&got.Silent != 0 || tt.zone == "" && got.Answered|got.Silent != 0b11 {
+			t.Errorf("%s: %b answered, %b did not", tt.client, got.Answered, got.Silent)
+		}
+		got.Answered, got.Silent = 0, 0
+		if *got != want {
 			t.Errorf("%s: %+v, want %+v", tt.client, *got, want)
 		}
 	}
@@ -278,9 +284,9 @@ func TestServers(t *testing.T) {
 		servers []netip.AddrPort
 		want    imsg.DNSBLResult
 	}{
-		{[]netip.AddrPort{dead, s.addr}, imsg.DNSBLResult{Zone: "good.test", Answer: netip.MustParseAddr("127.0.0.2"), DNS: imsg.DNSAnswered}},
-		{[]netip.AddrPort{dead}, imsg.DNSBLResult{Failed: 1, DNS: imsg.DNSSilent}},
-		{nil, imsg.DNSBLResult{Failed: 1, DNS: imsg.DNSSilent}},
+		{[]netip.AddrPort{dead, s.addr}, imsg.DNSBLResult{Zone: "good.test", Answer: netip.MustParseAddr("127.0.0.2"), DNS: imsg.DNSAnswered, Answered: 1}},
+		{[]netip.AddrPort{dead}, imsg.DNSBLResult{Failed: 1, DNS: imsg.DNSSilent, Silent: 1}},
+		{nil, imsg.DNSBLResult{Failed: 1, DNS: imsg.DNSSilent, Silent: 1}},
 	} {
 		c := open(t, &imsg.LookupdConfig{Nameservers: tt.servers, Zones: zones("good.test"), Timeout: patience}).session()
 		if got := ask(t, c, "192.0.2.1"); *got != tt.want {

@@ -29,6 +29,8 @@ func TestStatus(t *testing.T) {
 			of = "room"
 		case "times":
 			of = "times"
+		case "dns_lists":
+			of = "dnsList"
 		case "counters":
 			status.WriteString(".Bl -tag -width Ds -compact\n")
 			for _, c := range imsg.CounterTable {

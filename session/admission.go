@@ -260,6 +260,7 @@ func (s *session) refuseListed() bool {
 	l, err := askLookupd(s, &imsg.DNSBLQuery{Client: s.facts.Client.Addr()}, s.w.cfg.TimeoutLookup)
 	if err == nil {
 		s.noteLists(l.DNS, nil)
+		s.Asked(l.Answered, l.Silent)
 	}
 	switch {
 	case err != nil:

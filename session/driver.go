@@ -306,6 +306,9 @@ func (s *session) Always(msg string, attrs ...any) { s.always(msg, attrs...) }
 // Count adds to one of the family's counters.
 func (s *session) Count(c imsg.Counter, n uint64) { s.w.count(c, n) }
 
+// Asked counts block lists, a bit each, that answered and that did not.
+func (s *session) Asked(answered, silent uint32) { s.w.asked(answered, silent) }
+
 // Took adds a time to one of the family's histograms.
 func (s *session) Took(h imsg.Histogram, d time.Duration) { s.w.took(h, d) }
 

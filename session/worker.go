@@ -62,6 +62,7 @@ type worker struct {
 	endAll context.CancelFunc
 
 	counts  [imsg.Slots]atomic.Uint64
+	lists   [imsg.MaxLists]struct{ answered, silent atomic.Uint64 } // in the configuration's order
 	reports reports
 
 	unnumbered atomic.Uint64 // sessions that were refused before lockd had a number for them
@@ -412,6 +413,14 @@ func (w *worker) took(h imsg.Histogram, d time.Duration) {
 	w.counts[sum].Add(uint64(max(d, 0) / time.Microsecond))
 }
 
+// asked counts block lists, a bit each, that answered and that did not.
+func (w *worker) asked(answered, silent uint32) {
+	for i := range w.cfg.Zones {
+		w.lists[i].answered.Add(uint64(answered >> i & 1))
+		w.lists[i].silent.Add(uint64(silent >> i & 1))
+	}
+}
+
 // flushCounts sends what was counted since the last time.
 func (w *worker) flushCounts() {
 	add := make([]uint64, imsg.Slots)
@@ -420,10 +429,18 @@ func (w *worker) flushCounts() {
 		add[i] = w.counts[i].Swap(0)
 		any = any || add[i] > 0
 	}
-	if !any {
+	if !any { // nor was a list asked: a session would be counted
 		return
 	}
-	if w.lockd.Send(&imsg.Counts{Add: add}) != nil {
+	lists := make([]imsg.ListCount, len(w.cfg.Zones))
+	for i := range lists {
+		lists[i] = imsg.ListCount{Zone: w.cfg.Zones[i], Answered: w.lists[i].answered.Swap(0), Silent: w.lists[i].silent.Swap(0)}
+	}
+	if w.lockd.Send(&imsg.Counts{Add: add, Lists: lists}) != nil {
+		for i, l := range lists {
+			w.lists[i].answered.Add(l.Answered)
+			w.lists[i].silent.Add(l.Silent)
+		}
 		for i := range add {
 			w.counts[i].Add(add[i])
 		}

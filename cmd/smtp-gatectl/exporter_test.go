@@ -104,7 +104,8 @@ func richStatus() *imsg.StatusReport {
 			{Finding: imsg.FindingEngineDown, Object: "clamd"},
 			{Finding: imsg.FindingEngineDown, Object: "clamd"}, // a lockd that lies
 		},
-		Now: start, Sessions: 3, Limit: 64, Load: 0.25, Locks: 7, States: states, Counters: slots,
+		Lists: []imsg.ListCount{{Zone: "bl.example", Answered: 8, Silent: 9}, {Zone: "bl.example"}, {Zone: "spf"}},
+		Now:   start, Sessions: 3, Limit: 64, Load: 0.25, Locks: 7, States: states, Counters: slots,
 	}
 }
 
@@ -143,6 +144,8 @@ func TestExporter(t *testing.T) {
 		`smtp_gated_scan_duration_seconds_bucket{engine="clamd",le="+Inf"} 3`,
 		`smtp_gated_scan_duration_seconds_sum{engine="clamd"} 3600.004`,
 		`smtp_gated_locks{origin="local"} 7`,
+		`smtp_gated_dns_queries_total{result="answered",zone="bl.example"} 8`,
+		`smtp_gated_dns_queries_total{result="silent",zone="bl.example"} 9`,
 	} {
 		if !strings.Contains(text, "\n"+want+"\n") {
 			t.Errorf("no %s in\n%s", want, text)

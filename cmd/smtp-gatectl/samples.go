@@ -65,6 +65,14 @@ func samples(r *imsg.StatusReport) (list []sample) {
 	}
 	add(imsg.MetricSessionsMax, float64(r.Limit))
 	add(imsg.MetricLocks, float64(r.Locks), "local")
+	listed := make(map[string]bool)
+	for _, l := range r.Lists {
+		if zone := clean(l.Zone); !listed[zone] && zone != imsg.ObjectDNSBL && zone != imsg.ObjectSPF {
+			listed[zone] = true
+			add(imsg.MetricDNS, float64(l.Answered), zone, "answered")
+			add(imsg.MetricDNS, float64(l.Silent), zone, "silent")
+		}
+	}
 	for c := range imsg.Counters {
 		if row := imsg.CounterTable[c]; row.Metric != imsg.NoMetric && int(c) < len(r.Counters) {
 			add(row.Metric, float64(r.Counters[c]), row.Labels...)

@@ -73,7 +73,15 @@ type status struct {
 	Restarts  map[string]uint64 `json:"room_restarts" help:"how often each room has ended unasked"`
 	LinesLost uint64            `json:"log_lines_lost" help:"lines of the log that were lost"`
 	States    map[string]uint64 `json:"session_states" help:"how many sessions are in each state"`
+	Lists     []dnsList         `json:"dns_lists" help:"the block lists"`
 	Times     map[string]times  `json:"times" help:"how long things took, in seconds, since the start"`
+}
+
+// dnsList is what a block list did.
+type dnsList struct {
+	Zone     string `json:"zone" help:"its name"`
+	Answered uint64 `json:"answered" help:"how often it did"`
+	Silent   uint64 `json:"silent" help:"how often it did not"`
 }
 
 // times is a histogram: how many times were at most as long as each bound, in seconds, and
@@ -111,12 +119,15 @@ func (c *control) status() (*status, error) {
 		Crashes: f.Crashes, LastCrash: moment(f.LastCrash),
 		Sessions: r.Sessions, Limit: r.Limit, Load: r.Load, Locks: r.Locks,
 		Lacks: []string{}, Rooms: []room{}, Counters: make(map[string]uint64),
-		Restarts: make(map[string]uint64), LinesLost: f.LinesLost, States: statesOf(r), Times: make(map[string]times),
+		Restarts: make(map[string]uint64), LinesLost: f.LinesLost, States: statesOf(r), Lists: []dnsList{}, Times: make(map[string]times),
 	}
 	for i, n := range f.Restarts {
 		if i > 0 && n > 0 {
 			s.Restarts[imsg.Room(i).String()] = n
 		}
+	}
+	for _, l := range r.Lists {
+		s.Lists = append(s.Lists, dnsList{clean(l.Zone), l.Answered, l.Silent})
 	}
 	for h := range imsg.Histograms {
 		counts, sum := h.Of(r.Counters)

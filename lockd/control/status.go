@@ -28,6 +28,7 @@ func (s *Service) status() *imsg.StatusReport {
 	}
 	counts := s.Counters.Entry().Counts
 	now := s.House.Overview()
+	lists := s.Counters.Lists(now.Config.Depends.Zones)
 	return &imsg.StatusReport{
 		Family:   now.Family,
 		Health:   now.Health,
@@ -39,6 +40,7 @@ func (s *Service) status() *imsg.StatusReport {
 		Load:     now.Load,
 		Locks:    count,
 		States:   states,
+		Lists:    lists,
 		Counters: counts[:],
 	}
 }

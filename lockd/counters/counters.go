@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"math"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -35,6 +36,7 @@ type Entry struct {
 	LastBug  int64              // Unix nanoseconds, 0 never
 	Peak     int64              // most sessions live at once
 	Counts   [imsg.Slots]uint64 // of counters and histograms
+	Lists    [imsg.MaxLists]list
 }
 
 // slot is an entry's place: the entry and its checksum.
@@ -182,6 +184,67 @@ func (c *Counters) Add(add []uint64, now time.Time) {
 		c.entry.LastBug = now.UnixNano()
 	}
 	c.changed()
+}
+
+// list is what a block list did. Its place says nothing: lists come and go.
+type list struct {
+	Zone             [256]byte
+	Answered, Silent uint64
+}
+
+func (l *list) named(zone string) bool { return string(bytes.TrimRight(l.Zone[:], "\x00")) == zone }
+
+// AddLists adds what block lists did, of those zones that are configured: no worker can
+// make up another.
+func (c *Counters) AddLists(add []imsg.ListCount, zones []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, a := range add {
+		if !slices.Contains(zones, a.Zone) {
+			continue
+		}
+		l := c.list(a.Zone)
+		if l == nil {
+			l = c.place(zones)
+			*l = list{}
+			copy(l.Zone[:], a.Zone)
+		}
+		l.Answered = min(l.Answered+a.Answered, imsg.MaxReport)
+		l.Silent = min(l.Silent+a.Silent, imsg.MaxReport)
+	}
+}
+
+// list finds a list by its zone; mu is held.
+func (c *Counters) list(zone string) *list {
+	for i := range c.entry.Lists {
+		if l := &c.entry.Lists[i]; l.named(zone) {
+			return l
+		}
+	}
+	return nil
+}
+
+// place finds one for another list, of which there are no more than places: nobody's, or
+// that of a list that is not configured any more. mu is held.
+func (c *Counters) place(zones []string) *list {
+	i := slices.IndexFunc(c.entry.Lists[:], func(l list) bool {
+		return !slices.ContainsFunc(zones, l.named)
+	})
+	return &c.entry.Lists[max(i, 0)]
+}
+
+// Lists returns what the block lists of these zones did.
+func (c *Counters) Lists(zones []string) (all []imsg.ListCount) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, zone := range zones {
+		n := imsg.ListCount{Zone: zone}
+		if l := c.list(zone); l != nil {
+			n.Answered, n.Silent = l.Answered, l.Silent
+		}
+		all = append(all, n)
+	}
+	return all
 }
 
 // Count counts what is lockd's own to see.

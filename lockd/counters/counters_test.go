@@ -1,9 +1,11 @@
 package counters
 
 import (
+	"fmt"
 	"log/slog"
 	"math"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -57,6 +59,40 @@ func TestCountersDoNotOverflow(t *testing.T) {
 	}
 	if got := c.Entry().Counts[0]; got != math.MaxUint64 {
 		t.Errorf("%d", got)
+	}
+}
+
+// TestLists: what a list did is found by its name, as long as it is configured and behind
+// a crash; nobody makes up another.
+func TestLists(t *testing.T) {
+	f := imsgtest.TempFile(t)
+	c := again(t, f)
+	zones := make([]string, imsg.MaxLists)
+	for i := range zones {
+		zones[i] = fmt.Sprintf("%d.example", i)
+	}
+	for _, zone := range append(zones, "made-up.example", "") {
+		c.AddLists([]imsg.ListCount{{Zone: zone, Answered: 2, Silent: 1}, {Zone: zone, Silent: 4}}, zones)
+	}
+	c.write()
+	c = again(t, f)
+	for _, l := range c.Lists(zones) {
+		if l.Answered != 2 || l.Silent != 5 {
+			t.Errorf("%+v", l)
+		}
+	}
+	if l := c.Lists([]string{"made-up.example"}); l[0].Answered != 0 {
+		t.Errorf("%+v", l)
+	}
+	// One that comes takes the place of one that has gone.
+	others := append(slices.Clone(zones[1:]), "new.example")
+	c.AddLists([]imsg.ListCount{{Zone: "new.example", Answered: imsg.MaxReport}, {Zone: "new.example", Answered: 1}}, others)
+	all := c.Lists(others)
+	if last := all[len(all)-1]; last.Answered != imsg.MaxReport || all[0].Silent != 5 {
+		t.Errorf("%+v", all)
+	}
+	if l := c.Lists(zones[:1]); l[0].Answered != 0 {
+		t.Errorf("one that has gone: %+v", l)
 	}
 }
 

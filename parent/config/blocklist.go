@@ -12,12 +12,9 @@ import (
 	"github.com/smtp-gated/smtp-gated/imsg"
 )
 
-// mostZones bounds the questions one connection can cost.
-const mostZones = 32
-
 // blockLists are names of zones, each perhaps with the answers that count.
 func blockLists() kind[[]imsg.BlockList] {
-	accepts := fmt.Sprintf("up to %d names of DNS zones, each alone or with the answers that list, as in zone=127.0.0.[2;4..11]", mostZones)
+	accepts := fmt.Sprintf("up to %d names of DNS zones, each alone or with the answers that list, as in zone=127.0.0.[2;4..11]", imsg.MaxLists)
 	return kind[[]imsg.BlockList]{
 		name:        "ZONE [MULTI]",
 		accepts:     accepts + ", joined by commas",
@@ -25,7 +22,7 @@ func blockLists() kind[[]imsg.BlockList] {
 		multi:       true,
 		parse: func(text string) (all []imsg.BlockList, _ string, err error) {
 			words := list(text)
-			if len(words) > mostZones {
+			if len(words) > imsg.MaxLists {
 				return nil, "", fmt.Errorf("%d zones are too many", len(words))
 			}
 			for _, word := range words {

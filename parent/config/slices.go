@@ -111,7 +111,7 @@ func (c *Config) Session(f Facts) *imsg.SessionConfig {
 	s.MaxConnections = c.MaxConnections
 	s.TimeoutLocate = c.locating()
 	s.TimeoutScan = c.scanning()
-	s.DNSBL = len(c.DNSBL) > 0
+	s.DNSBL, s.Zones = len(c.DNSBL) > 0, imsg.Zones(c.DNSBL)
 	s.Antivirus = c.antivirus()
 	s.Antispam = c.antispam()
 	s.LockDuration = c.lockSeconds()
@@ -208,7 +208,7 @@ func (c *Config) Lockd(f Facts) *imsg.LockdConfig {
 
 // depends is what sessions depend on.
 func (c *Config) depends() imsg.Dependencies {
-	d := imsg.Dependencies{IgnoreErrors: c.IgnoreErrors, DNSBL: len(c.DNSBL) > 0, SPF: c.SPF != imsg.SPFOff, SpoolPath: c.SpoolPath}
+	d := imsg.Dependencies{IgnoreErrors: c.IgnoreErrors, DNSBL: len(c.DNSBL) > 0, SPF: c.SPF != imsg.SPFOff, SpoolPath: c.SpoolPath, Zones: imsg.Zones(c.DNSBL)}
 	if c.Mode.Fixed() {
 		d.Server = c.server()
 	}

@@ -223,6 +223,9 @@ func (d *drive) Always(string, ...any) {}
 // Count counts nothing.
 func (d *drive) Count(imsg.Counter, uint64) {}
 
+// Asked counts nothing.
+func (d *drive) Asked(uint32, uint32) {}
+
 // Took looks at no clock.
 func (d *drive) Took(imsg.Histogram, time.Duration) {}
 

@@ -128,6 +128,7 @@ func (c *client) checkListed() (done bool) {
 	l, err := answerTo[imsg.DNSBLResult](q)
 	if err == nil {
 		c.noteDNS(imsg.ObjectDNSBL, l.DNS, nil)
+		c.world.Asked(l.Answered, l.Silent)
 	}
 	switch {
 	case err != nil:

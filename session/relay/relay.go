@@ -35,6 +35,8 @@ type World interface {
 	Always(msg string, attrs ...any)
 	// Count adds to one of the family's counters.
 	Count(c imsg.Counter, n uint64)
+	// Asked counts block lists, a bit each, that answered and that did not.
+	Asked(answered, silent uint32)
 	// Took adds a time to one of the family's histograms.
 	Took(h imsg.Histogram, d time.Duration)
 	// Now is how long there has been a session.
