@@ -291,6 +291,9 @@ func TestWorkerThatDoesNotListen(t *testing.T) {
 		w.say(&imsg.Leave{Number: a.Number})
 		select {
 		case m := <-h.told:
+			if _, ok := m.(*imsg.Condition); ok { // it takes long enough for a finding
+				continue
+			}
 			if b, ok := m.(*imsg.BadPeer); !ok || b.Member != 5 {
 				t.Fatalf("%+v", m)
 			}
