@@ -27,7 +27,7 @@ func FuzzOffer(f *testing.F) {
 			t.Fatalf("%q becomes %q", line, out)
 		}
 		if o.NoBinding && !r.First && isAuth(line[min(4, len(line)):]) {
-			for _, word := range bytes.Fields(body) {
+			for word := range bytes.FieldsSeq(body) {
 				if isBound(bytes.TrimPrefix(word, []byte("AUTH="))) && !bytes.HasSuffix(word, []byte("=-PLUS")) {
 					t.Errorf("%q becomes %q, which offers %s", line, body, word)
 				}
