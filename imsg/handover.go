@@ -9,6 +9,7 @@ import "net/netip"
 type Listener struct {
 	Address netip.AddrPort
 	Name    string // as systemd named it, else empty
+	TLS     bool   // clients begin with TLS
 }
 
 func (*Listener) notice() {}

@@ -14,7 +14,7 @@ func (p *parent) handListeners(m *child, index int, all bool) {
 			continue // it has that one
 		}
 		for _, f := range l.Share(index, m.gen.site.Workers(), all) {
-			m.tell(&imsg.Listener{Address: l.Addr, Name: l.Name}, f)
+			m.tell(&imsg.Listener{Address: l.Addr, Name: l.Name, TLS: m.gen.site.BeginsWithTLS(l)}, f)
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/parent/config"
@@ -16,7 +17,19 @@ import (
 
 // listen returns the listeners: those of set that are open already, and new ones.
 func (s *Site) listen(set *socket.Set) ([]*socket.Listener, error) {
-	return set.Listen(s.Listeners(), s.Workers(), s.intercepts())
+	all, err := set.Listen(s.Listeners(), s.Workers(), s.intercepts())
+	if err == nil && len(s.ListenTLS) == 0 && slices.ContainsFunc(all, func(l *socket.Listener) bool { return l.Name == smtps }) {
+		err = fmt.Errorf("socket %s given at start: clients begin with TLS there, and %s is empty: set it", smtps, s.Called("listen_tls"))
+	}
+	return all, err
+}
+
+// smtps is what a service manager calls a socket that clients begin with TLS at.
+const smtps = "smtps"
+
+// BeginsWithTLS tells whether clients of a listener do.
+func (s *Site) BeginsWithTLS(l *socket.Listener) bool {
+	return l.Name == smtps || slices.Contains(s.ListenTLS, l.From)
 }
 
 // intercepts tells whether listeners take connections that are not for our

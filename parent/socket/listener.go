@@ -24,6 +24,7 @@ import (
 type Listener struct {
 	Addr netip.AddrPort // as it was bound
 	Name string         // as systemd named it
+	From netip.AddrPort // the address in the configuration, invalid: systemd gave it
 
 	sockets     []*os.File
 	open        int  // how many of the sockets, from the first, may be connected to

@@ -65,7 +65,7 @@ func (s *Set) Inherit(b Bequest, sockets []*os.File) {
 		return
 	}
 	l := &Listener{
-		Addr: b.Addr, Name: b.Name, given: b.Given, transparent: b.Transparent,
+		Addr: b.Addr, Name: b.Name, From: b.Configured, given: b.Given, transparent: b.Transparent,
 		sockets: sockets, open: b.Open, backlog: b.Backlog,
 	}
 	if b.Given {
@@ -109,6 +109,7 @@ func (s *Set) listen(a netip.AddrPort, workers int, transparent bool) (*Listener
 	}
 	l, err := reserve(a, workers, transparent)
 	if err == nil {
+		l.From = a
 		s.open[a] = l
 	}
 	return l, err
