@@ -168,6 +168,7 @@ const (
 	StateQuota  // lockd has to admit the use of a quota
 	StateReport // lockd has to hear what the client was caught at
 	StateSpool  // the spool has to take the message
+	StateTLS    // a handshake is under way
 
 	States // how many there are
 )
@@ -200,6 +201,7 @@ var StateTable = [States]StateRow{
 	StateQuota:   {"quota", "lockd has to admit the use of a quota."},
 	StateReport:  {"report", "lockd has to hear what the client was caught at."},
 	StateSpool:   {"spool", "The spool has to take the message."},
+	StateTLS:     {"tls", "A handshake of TLS is under way, or a server that did not stand it is called anew."},
 }
 
 func (s State) String() string {

@@ -87,7 +87,7 @@ func TestBrokenListener(t *testing.T) {
 	w.cfg = &imsg.SessionConfig{MaxConnections: 10}
 	ended := make(chan bool)
 	go func() {
-		w.accept(l.(*net.TCPListener))
+		w.accept(listener{TCPListener: l.(*net.TCPListener)})
 		close(ended)
 	}()
 	wait(t, said.more)

@@ -4,6 +4,7 @@
 package session
 
 import (
+	"net/netip"
 	"strconv"
 	"time"
 
@@ -25,6 +26,9 @@ func (s *session) admit() bool {
 	var problem error
 	if !asks {
 		s.facts.Target, problem = upstream.Target(w.cfg, s.client.Conn, s.facts.Client, s.facts.Local)
+		if port := w.cfg.TLS.Port; s.tls && port != 0 {
+			s.facts.Target = netip.AddrPortFrom(s.facts.Target.Addr(), port)
+		}
 	}
 	a, err := s.askAdmission(&imsg.Enter{Client: s.facts.Client, Local: s.facts.Local, Target: s.facts.Target}, func(a *imsg.Admission) {
 		s.facts.Number = a.Number

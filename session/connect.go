@@ -33,6 +33,9 @@ func (s *session) connect() {
 		s.mu.Unlock()
 		if err == nil {
 			s.facts.Outgoing = addrPort(conn.LocalAddr()).Addr()
+			if s.tls && s.w.cfg.TLS.Port != 0 && !s.secureServer() {
+				return
+			}
 			s.start(relay.New(&s.facts, s))
 			return
 		}

@@ -26,6 +26,7 @@ const undecidedWait = 10 * time.Second
 type listener struct {
 	*net.TCPListener
 	address netip.AddrPort
+	tls     bool // clients begin with TLS
 }
 
 // drain stops accepting; the process ends with its last session. The sockets
@@ -115,7 +116,7 @@ func (w *worker) emptyListener(l listener) {
 		conn, err := acceptNow(l.TCPListener)
 		if err == nil {
 			failing = false
-			go w.serve(conn, true)
+			go w.serve(conn, l.tls, true)
 			continue
 		}
 		w.freePlace()

@@ -128,6 +128,12 @@ func config(server string) *imsg.SessionConfig {
 // newHouse starts a worker in front of server.
 func newHouse(t testing.TB, server string, change func(*imsg.SessionConfig)) *house {
 	t.Helper()
+	return newHouseWith(t, server, false, change)
+}
+
+// newHouseWith is newHouse, be it for clients that begin with TLS.
+func newHouseWith(t testing.TB, server string, tls bool, change func(*imsg.SessionConfig)) *house {
+	t.Helper()
 	t.Chdir(t.TempDir())
 	h := &house{t: t, drains: make(chan bool, 1), number: 100}
 	h.verdict = found(imsg.Finding{Outcome: imsg.Clean}, imsg.Finding{Outcome: imsg.Clean})
@@ -151,7 +157,7 @@ func newHouse(t testing.TB, server string, change func(*imsg.SessionConfig)) *ho
 		t.Fatal(err)
 	}
 	l.Close()
-	h.Tell(&imsg.Listener{Address: netip.MustParseAddrPort(h.addr)}, lf)
+	h.Tell(&imsg.Listener{Address: netip.MustParseAddrPort(h.addr), TLS: tls}, lf)
 	lf.Close()
 	h.lockd = h.Join(imsg.Lockd, 0, h.asLockd)
 	h.scand = h.Join(imsg.Scand, 0, h.asScand)

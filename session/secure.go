@@ -125,6 +125,36 @@ func (s *session) secure(side relay.Side) (problem string) {
 	return ""
 }
 
+// secureFirst is the handshake of a client that begins with TLS. False: there is no session.
+func (s *session) secureFirst() bool {
+	s.setup.Store(uint32(imsg.StateTLS))
+	if problem := s.secure(relay.Client); problem != "" {
+		s.info("TLS:FAILED", "src", s.facts.Client.Addr(), "ident", s.facts.Ident, "error", problem)
+		s.end("client")
+		return false
+	}
+	s.w.count(imsg.CountTLSTerminated, 1)
+	s.facts.Secured[relay.Client] = true
+	return true
+}
+
+// secureServer is that with a server that begins with TLS. False: the client is served in
+// its place.
+func (s *session) secureServer() bool {
+	s.setup.Store(uint32(imsg.StateTLS))
+	problem := s.secure(relay.Server)
+	if !s.clientGone() {
+		s.Observe(imsg.FindingUpstreamTLS, s.facts.ServerObject(), problem)
+	}
+	if problem != "" {
+		s.log().Warn("TLS:UPSTREAM_FAILED", "dst", s.facts.Target, "error", problem)
+		s.serveUnreachable(imsg.RuleServer, s.text(imsg.MsgTempUnavail))
+		return false
+	}
+	s.facts.Secured[relay.Server] = true
+	return true
+}
+
 // callAgain connects to the server anew, and returns why it could not, empty if it could.
 func (s *session) callAgain() (problem string) {
 	conn, err := s.dial()

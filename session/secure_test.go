@@ -59,11 +59,16 @@ func terminates(c *imsg.SessionConfig) {
 	c.TLS = imsg.TLSConfig{Policy: imsg.TLSTerminate, MinVersion: imsg.TLS12, Verify: imsg.TLSVerifyNone, HandshakeTimeout: imsgtest.Patience}
 }
 
-func newSecureRig(t *testing.T, change func(*imsg.SessionConfig)) *rig {
-	t.Helper()
+// certify gives workers a certificate.
+func certify(t *testing.T) {
 	before := ownCertificates
 	t.Cleanup(func() { ownCertificates = before })
 	ownCertificates = func() *tls.Config { return &tls.Config{Certificates: []tls.Certificate{gateIdentity.Certificate}} }
+}
+
+func newSecureRig(t *testing.T, change func(*imsg.SessionConfig)) *rig {
+	t.Helper()
+	certify(t)
 	return newRig(t, func(c *imsg.SessionConfig) {
 		terminates(c)
 		if change != nil {
@@ -279,4 +284,78 @@ func TestClearBehindSTARTTLS(t *testing.T) {
 	r.client.hears("220 go ahead\r\n")
 	r.client.say("MAIL FROM:<injected@client.example>\r\n")
 	r.server.end()
+}
+
+// tlsRig is a rig whose client begins with TLS. The server does, too, if its port says so.
+func newTLSRig(t *testing.T, change func(c *imsg.TLSConfig, port uint16)) *rig {
+	t.Helper()
+	certify(t)
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	r := &rig{listener: l}
+	r.house = newHouseWith(t, l.Addr().String(), true, func(c *imsg.SessionConfig) {
+		terminates(c)
+		change(&c.TLS, uint16(l.Addr().(*net.TCPAddr).Port))
+	})
+	accepted := make(chan net.Conn, 1)
+	go func() {
+		if c, err := l.Accept(); err == nil {
+			accepted <- c
+		}
+	}()
+	r.client = r.dial()
+	r.must(r.client.asClient())
+	r.server = newTalker(t, "server", wait(t, accepted))
+	return r
+}
+
+// TestBeginsWithTLS: a client that begins with TLS gets a server that has it, too, as
+// tls_upstream and target_tls_port say, or one that takes no mail.
+func TestBeginsWithTLS(t *testing.T) {
+	t.Run("port", func(t *testing.T) {
+		r := newTLSRig(t, func(c *imsg.TLSConfig, port uint16) { c.Port = port })
+		r.must(r.server.asServer(serverIdentity))
+		r.greet()
+		r.toClient("250-mx.example\r\n250 AUTH PLAIN\r\n")
+		r.mail()
+	})
+	t.Run("lockstep", func(t *testing.T) {
+		r := newTLSRig(t, func(c *imsg.TLSConfig, _ uint16) {})
+		r.server.say("220 mx.example ESMTP\r\n")
+		r.server.hears("EHLO gate.example\r\n")
+		r.server.say("250-mx.example\r\n250 STARTTLS\r\n")
+		r.server.hears("STARTTLS\r\n")
+		r.server.say("220 go ahead\r\n")
+		r.must(r.server.asServer(serverIdentity))
+		r.client.hears("220 mx.example ESMTP\r\n")
+		r.toServer("EHLO client.example\r\n")
+		r.toClient("250 mx.example\r\n")
+		r.mail()
+	})
+	t.Run("never", func(t *testing.T) {
+		r := newTLSRig(t, func(c *imsg.TLSConfig, _ uint16) { c.Upstream = imsg.TLSNever })
+		r.greet()
+		r.server.say("250-mx.example\r\n250 STARTTLS\r\n")
+		r.client.hears("250-mx.example\r\n250 STA*TTLS\r\n")
+		r.mail()
+	})
+	t.Run("not trusted", func(t *testing.T) {
+		r := newTLSRig(t, func(c *imsg.TLSConfig, port uint16) {
+			c.Port, c.Verify, c.Pins = port, imsg.TLSVerifyPin, []imsg.Pin{gateIdentity.pin()}
+		})
+		if r.server.asServer(serverIdentity) == nil {
+			r.server.end()
+		}
+		r.client.hears("220 gate.example SMTP\r\n")
+		r.client.say("MAIL FROM:<a@client.example>\r\n")
+		r.client.hears("451 gate.example msg_temp_unavail\r\n")
+	})
+	t.Run("early talk", func(t *testing.T) {
+		r := newTLSRig(t, func(c *imsg.TLSConfig, _ uint16) { c.Upstream = imsg.TLSNever })
+		r.client.say("EHLO client.example\r\n")
+		r.client.hears("554 gate.example msg_earlytalker\r\n")
+	})
 }

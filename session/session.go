@@ -32,6 +32,7 @@ import (
 type session struct {
 	w         *worker
 	facts     relay.Facts // all set before the relay starts
+	tls       bool        // the client begins with TLS
 	undecided bool        // the worker waits for the end of its admission
 	newLogged bool        // NEW was logged, and CLOSE is to follow
 
@@ -58,9 +59,10 @@ type session struct {
 	shown    [2]int64      // octets that the relay was shown
 }
 
-// serve is the life of an accepted connection; late is one that came too late.
-func (w *worker) serve(conn *net.TCPConn, late bool) {
-	s := &session{w: w, facts: relay.Facts{Config: w.cfg, Rules: w.rules, Started: time.Now()}, undecided: !late}
+// serve is the life of an accepted connection; tls is that of one whose client begins with
+// TLS, late one that came too late.
+func (w *worker) serve(conn *net.TCPConn, tls, late bool) {
+	s := &session{w: w, tls: tls, facts: relay.Facts{Config: w.cfg, Rules: w.rules, Started: time.Now()}, undecided: !late}
 	s.cond.L = &s.mu
 	s.refs.Store(1)
 	defer s.unref()
@@ -84,6 +86,9 @@ func (w *worker) serve(conn *net.TCPConn, late bool) {
 	}
 	if !s.admissionDecided() {
 		s.refuseLate()
+		return
+	}
+	if s.tls && !s.secureFirst() {
 		return
 	}
 	s.connect()

@@ -131,7 +131,7 @@ func (w *worker) configure(cfg *imsg.SessionConfig) (err error) {
 	if w.rules, err = relay.Compile(cfg); err != nil {
 		return err
 	}
-	if cfg.TLS.Terminates() {
+	if cfg.TLS.Terminates() || cfg.TLS.Verify != imsg.TLSUndecided {
 		if w.toServers, err = upstreamTLS(&cfg.TLS); err != nil {
 			return err
 		}
@@ -203,26 +203,27 @@ func (w *worker) fromPeer(r link.Request) {
 
 func (w *worker) listen(m *imsg.Listener, f *os.File) {
 	defer f.Close()
-	l, err := net.FileListener(f)
+	given, err := net.FileListener(f)
 	if err != nil {
 		w.log.Error("take listener", "address", m.Address, "error", err)
 		return
 	}
-	tcp, ok := l.(*net.TCPListener)
+	tcp, ok := given.(*net.TCPListener)
 	if !ok {
-		l.Close()
+		given.Close()
 		w.log.Error("take listener: not TCP", "address", m.Address)
 		return
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.draining {
-		l.Close()
+		tcp.Close()
 		return
 	}
-	w.listeners = append(w.listeners, listener{tcp, m.Address})
+	l := listener{tcp, m.Address, m.TLS}
+	w.listeners = append(w.listeners, l)
 	if w.started {
-		go w.accept(tcp)
+		go w.accept(l)
 	}
 }
 
@@ -231,7 +232,7 @@ func (w *worker) start() {
 	defer w.mu.Unlock()
 	w.started = true
 	for _, l := range w.listeners {
-		go w.accept(l.TCPListener)
+		go w.accept(l)
 	}
 }
 
@@ -262,7 +263,7 @@ func (w *worker) endLingering() {
 }
 
 // accept serves one listener until the worker drains. No error of accept ends it.
-func (w *worker) accept(l *net.TCPListener) {
+func (w *worker) accept(l listener) {
 	failing := false // and that was said
 	for {
 		w.mu.Lock()
@@ -288,7 +289,7 @@ func (w *worker) accept(l *net.TCPListener) {
 			continue
 		}
 		failing = false
-		go w.serve(conn, false)
+		go w.serve(conn, l.tls, false)
 	}
 }
 

@@ -222,6 +222,8 @@ func (c *client) endClient() (done bool) {
 // shown is what the client's half does, or waits for.
 func (c *client) shown() imsg.State {
 	switch {
+	case c.handshake != noHandshake:
+		return imsg.StateTLS
 	case c.waiting:
 		return c.waits
 	case c.replyPending:

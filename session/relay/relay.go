@@ -64,7 +64,9 @@ func New(facts *Facts, world World) *Relay {
 	r := new(Relay)
 	r.shared.Facts, r.shared.world, r.shared.state = facts, world, imsg.StatePre
 	r.shared.secured = facts.Secured
-	r.shared.policy = facts.Config.TLS.PolicyFor(facts.Client.Addr(), facts.Target)
+	if r.shared.policy = facts.Config.TLS.PolicyFor(facts.Client.Addr(), facts.Target); facts.Secured[Client] {
+		r.shared.policy = imsg.TLSTerminate
+	}
 	r.client = client{shared: &r.shared}
 	r.client.lines.Bare = bareNewline(facts.Config)
 	r.server = server{shared: &r.shared}
