@@ -4,7 +4,9 @@
 package session
 
 import (
+	"bufio"
 	"bytes"
+	"crypto/tls"
 	"fmt"
 	"hash/fnv"
 	"io"
@@ -454,6 +456,7 @@ func (c *call) acted() (list []string) {
 type mx struct {
 	addr   string
 	fickle uint32
+	secure bool // it has TLS, by STARTTLS, before its client hears of it
 
 	mu    sync.Mutex
 	live  sync.WaitGroup
@@ -491,7 +494,13 @@ func (x *mx) serve(conn net.Conn, r reading) {
 	c.fickle = x.fickle
 	x.mu.Unlock()
 	defer close(c.over)
-	io.WriteString(conn, "220 mx.example ESMTP\r\n")
+	conn, greeted := x.begin(conn)
+	if conn == nil {
+		return
+	}
+	if !greeted {
+		io.WriteString(conn, "220 mx.example ESMTP\r\n")
+	}
 	known := false
 	for b := make([]byte, 64<<10); ; {
 		n, err := conn.Read(b)
@@ -539,4 +548,25 @@ func (x *mx) call(t testing.TB, tag string) *call {
 		wait(t, c.over)
 	}
 	return c
+}
+
+// begin has TLS begin, if there is to be any, and tells whether the server has greeted
+// before. It is nil if that failed.
+func (x *mx) begin(conn net.Conn) (secured net.Conn, greeted bool) {
+	if !x.secure {
+		return conn, false
+	}
+	lines := bufio.NewReader(conn)
+	io.WriteString(conn, "220 mx.example ESMTP\r\n")
+	for _, say := range []string{"250-mx.example\r\n250 STARTTLS\r\n", "220 go ahead\r\n"} {
+		if _, err := lines.ReadString('\n'); err != nil {
+			return nil, false
+		}
+		io.WriteString(conn, say)
+	}
+	server := tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{serverIdentity.Certificate}})
+	if server.Handshake() != nil {
+		return nil, false
+	}
+	return server, true
 }

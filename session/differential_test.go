@@ -11,6 +11,7 @@ package session
 
 import (
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -49,13 +50,24 @@ var ways = []struct {
 	name   string
 	cuts   []cutting
 	change func(*imsg.SessionConfig)
+	tls    [2]bool // whose connection has TLS: the client's, the server's
 }{
-	{"normalize, strip, scan", []cutting{inOnePiece, octetByOctet, atRandom}, func(c *imsg.SessionConfig) { c.ScanChunks = true }},
-	{"reject, strip, scan", []cutting{atRandom}, func(c *imsg.SessionConfig) { c.ScanChunks, c.BareNewline = true, imsg.NewlineReject }},
-	{"normalize, reject, scan", []cutting{inOnePiece}, func(c *imsg.SessionConfig) { c.ScanChunks, c.RejectNUL = true, true }},
-	{"normalize, strip, filter", []cutting{inOnePiece, atRandom}, nil},
-	{"reject, reject, filter", []cutting{inOnePiece}, func(c *imsg.SessionConfig) { c.BareNewline, c.RejectNUL = imsg.NewlineReject, true }},
-	{byXclient, []cutting{inOnePiece, atRandom}, func(c *imsg.SessionConfig) { c.ScanChunks = true; withXclient(c) }},
+	{"normalize, strip, scan", []cutting{inOnePiece, octetByOctet, atRandom}, func(c *imsg.SessionConfig) { c.ScanChunks = true }, [2]bool{}},
+	{"reject, strip, scan", []cutting{atRandom}, func(c *imsg.SessionConfig) { c.ScanChunks, c.BareNewline = true, imsg.NewlineReject }, [2]bool{}},
+	{"normalize, reject, scan", []cutting{inOnePiece}, func(c *imsg.SessionConfig) { c.ScanChunks, c.RejectNUL = true, true }, [2]bool{}},
+	{"normalize, strip, filter", []cutting{inOnePiece, atRandom}, nil, [2]bool{}},
+	{"reject, reject, filter", []cutting{inOnePiece}, func(c *imsg.SessionConfig) { c.BareNewline, c.RejectNUL = imsg.NewlineReject, true }, [2]bool{}},
+	{byXclient, []cutting{inOnePiece, atRandom}, func(c *imsg.SessionConfig) { c.ScanChunks = true; withXclient(c) }, [2]bool{}},
+	{"TLS of the client", []cutting{inOnePiece, atRandom}, underTLS(imsg.TLSNever), [2]bool{true, false}},
+	{"TLS of the server", []cutting{inOnePiece}, underTLS(imsg.TLSAlways), [2]bool{false, true}},
+	{"TLS of both", []cutting{inOnePiece, octetByOctet}, underTLS(imsg.TLSLockstep), [2]bool{true, true}},
+}
+
+func underTLS(upstream imsg.TLSUpstream) func(*imsg.SessionConfig) {
+	return func(c *imsg.SessionConfig) {
+		terminates(c)
+		c.ScanChunks, c.TLS.Upstream = true, upstream
+	}
 }
 
 // byXclient is the way that needs a server which knows XCLIENT.
@@ -129,8 +141,14 @@ func TestDifferential(t *testing.T) {
 					break
 				}
 				t.Run(way.name, func(t *testing.T) {
+					certify(t)
 					x := newMX(t, r)
-					l := newLab(t, x.addr, way.change)
+					x.secure = way.tls[1]
+					l := newLabWith(t, x.addr, way.tls[0], way.change)
+					streams := streams
+					if way.tls[0] { // where STARTTLS is a command like another
+						streams = slices.DeleteFunc(slices.Clone(streams), func(h hostile) bool { return strings.Contains(strings.Join(h.talk, ""), "STARTTLS") })
+					}
 					for _, cut := range way.cuts {
 						l.run(streams, cut, func(h hostile, tag string, p *passage) score {
 							return judgeModel(t, l, x, h, tag, p, cut)
@@ -148,11 +166,17 @@ func TestDifferential(t *testing.T) {
 type lab struct {
 	*house
 	clean, caught map[string][]string // by the client's address
+	tls           bool                // clients begin with TLS
 }
 
 func newLab(t testing.TB, server string, change func(*imsg.SessionConfig)) *lab {
-	l := &lab{clean: make(map[string][]string), caught: make(map[string][]string)}
-	l.house = newHouse(t, server, func(c *imsg.SessionConfig) {
+	return newLabWith(t, server, false, change)
+}
+
+// newLabWith is newLab, be it for clients that begin with TLS.
+func newLabWith(t testing.TB, server string, tls bool, change func(*imsg.SessionConfig)) *lab {
+	l := &lab{clean: make(map[string][]string), caught: make(map[string][]string), tls: tls}
+	l.house = newHouseWith(t, server, tls, func(c *imsg.SessionConfig) {
 		c.SizeLimit = 200_000
 		c.TakeoverCmds, c.PipelineSize = 30, least
 		c.SpamRefuse = false
@@ -176,6 +200,12 @@ func newLab(t testing.TB, server string, change func(*imsg.SessionConfig)) *lab 
 		}
 	})
 	return l
+}
+
+// clientLine is a client's connection.
+type clientLine interface {
+	net.Conn
+	CloseWrite() error
 }
 
 // passage is how one stream went through.
@@ -224,7 +254,15 @@ func (l *lab) pass(h hostile, tag string, cut cutting, r *rand.Rand) *passage {
 	defer conn.Close()
 	conn.SetDeadline(imsgtest.Deadline())
 	p.src = conn.LocalAddr().String()
-	ear := listen(conn)
+	line := clientLine(conn)
+	if l.tls {
+		secured := tls.Client(conn, &tls.Config{InsecureSkipVerify: true})
+		if p.err = secured.Handshake(); p.err != nil {
+			return p
+		}
+		line = secured
+	}
+	ear := listen(line)
 	hello := "EHLO " + tag + "\r\n"
 	talk := h.talk
 	if h.early {
@@ -244,7 +282,7 @@ func (l *lab) pass(h hostile, tag string, cut cutting, r *rand.Rand) *passage {
 			if lf := strings.IndexByte(part, '\n'); cut.patience > 0 && lf >= 0 {
 				n = lf + 1
 			}
-			if _, err := io.WriteString(conn, part[:n]); err != nil {
+			if _, err := io.WriteString(line, part[:n]); err != nil {
 				break // the gateway has hung up; the ear hears why
 			}
 			if cut.patience > 0 {
@@ -258,7 +296,7 @@ func (l *lab) pass(h hostile, tag string, cut cutting, r *rand.Rand) *passage {
 		conn.Close()
 		<-ear.done
 	} else {
-		conn.CloseWrite()
+		line.CloseWrite()
 		<-ear.done
 		if errors.Is(ear.err, os.ErrDeadlineExceeded) {
 			p.err = ear.err

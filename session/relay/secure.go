@@ -37,9 +37,16 @@ const (
 	CallServer // a new connection to the server takes the place of the one there is; what comes of it comes by Redialed
 )
 
-// Errand returns what is to be done, once.
+// Errand returns what is to be done, once, when nothing is being written there any more:
+// the other side may have answered before its driver knows that all was written.
 func (r *Relay) Errand() Errand {
-	e := r.shared.errand
+	e, side := r.shared.errand, Server
+	if e == SecureClient {
+		side = Client
+	}
+	if r.shared.pending(side) > 0 {
+		return NoErrand
+	}
 	r.shared.errand = NoErrand
 	return e
 }
