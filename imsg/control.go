@@ -27,6 +27,8 @@ type StatusReport struct {
 	States   []uint64        `rule:"..States each ..MaxReport"`          // of live sessions, as far as workers answered
 	Lists    []ListCount     `rule:"..MaxLists"`                         // block lists, as configured
 	Counters []uint64        `rule:"..Slots each any: it is only shown"` // by slot
+
+	Certificates []CertificateStatus `rule:"..MaxCertificates"` // that clients are shown
 }
 
 // Sessions asks for the live sessions with a number above After.

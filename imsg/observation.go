@@ -25,6 +25,7 @@ const (
 	FindingHistoryLost
 	FindingScript
 	FindingUpstreamTLS
+	FindingCertificate
 
 	FindingIDs // how many there are, and one
 )
@@ -136,6 +137,12 @@ var FindingTable = [FindingIDs]FindingRow{
 		"TLS with the server fails: it does not offer it, or its certificate is not what tls_verify asks for.",
 		"TLS with the server has begun.",
 		"Look at the server's certificate, and at tls_verify, tls_pins, tls_ca_file and tls_server_name.",
+	},
+	FindingCertificate: {
+		"certificate", 0, 1,
+		"A certificate ends within 14 days or has ended, or the one on disk was not taken: then the one before is shown to clients as long as it lives.",
+		"It lives longer than that, and is the one on disk.",
+		"Renew it; smtp-gatectl check looks at its files. Both files are looked at once a minute, and at a reload.",
 	},
 }
 

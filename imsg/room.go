@@ -15,6 +15,7 @@ const (
 	Scand
 	Lockd
 	Action
+	Keys
 	Control // smtp-gatectl, at the far end of the control socket
 	Reader  // the same, at that of the read socket: it may look, and change nothing
 )
@@ -22,7 +23,7 @@ const (
 // AllRooms is how many numbers a table has that is indexed by rooms that are processes.
 const AllRooms = Control
 
-var roomNames = [...]string{Parent: "parent", Session: "session", Lookupd: "lookupd", Scand: "scand", Lockd: "lockd", Action: "action", Control: "control", Reader: "reader"}
+var roomNames = [...]string{Parent: "parent", Session: "session", Lookupd: "lookupd", Scand: "scand", Lockd: "lockd", Action: "action", Keys: "keys", Control: "control", Reader: "reader"}
 
 // String returns the room's name as it stands in logs and in `-x ROOM`.
 func (r Room) String() string {

@@ -62,6 +62,14 @@ var bounds = map[string]float64{
 	"ExplainPage":    ExplainPage,
 	"ObservedPage":   ObservedPage,
 	"StatusFindings": StatusFindings,
+
+	"MaxCertificates": MaxCertificates,
+	"ChainParts":      ChainParts,
+	"ChainPart":       ChainPart,
+	"MaxSigned":       MaxSigned,
+	"MaxSignature":    MaxSignature,
+	"MaxTicketState":  MaxTicketState,
+	"MaxTicket":       MaxTicket,
 }
 
 // rule tells what is wrong with a value, nil if nothing is.

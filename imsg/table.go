@@ -83,6 +83,7 @@ var (
 	toParent   = set(Parent)
 	toSession  = set(Session)
 	toLockd    = set(Lockd)
+	toKeys     = set(Keys)
 	toOperator = set(Control)
 	operators  = set(Control, Reader)
 	children   = set(Children()...)
@@ -101,6 +102,7 @@ var Table = number([]Entry{
 	tell[ScandConfig](toParent, set(Scand), huge),
 	tell[LockdConfig](toParent, set(Lockd), huge),
 	tell[ActionConfig](toParent, set(Action), huge),
+	tell[KeysConfig](toParent, toKeys, huge),
 	tell[Sink](toParent, children, small).withFile(),
 	tell[Peer](toParent, children, small).withFile(),
 	tell[Listener](toParent, toSession, small).withFile(),
@@ -121,6 +123,9 @@ var Table = number([]Entry{
 	tell[NatDevice](toParent, set(Lookupd), small).withFile(),
 	tell[RateStore](toParent, toLockd, small).withFile(),
 	tell[HistoryFile](toParent, toLockd, small).withFile(),
+	tell[Pair](toParent, toKeys, small).withFiles(2),
+	tell[PairLost](toParent, toKeys, small),
+	tell[TicketKeys](toParent, toKeys, small),
 	tell[Sockets](toSession, toParent, small),
 	tell[Socket](toParent, toSession, small).withFile(),
 	ask[Ping, Pong](toParent, children, small),
@@ -150,7 +155,15 @@ var Table = number([]Entry{
 	ask[QuotaUse, QuotaResult](toSession, toLockd, small),
 	givenBackBy(answer[QuotaResult](toLockd, toSession, small), allowanceBack),
 	tell[QuotaUnused](toSession, toLockd, small).gives(),
-	tell[GiveUp](toSession, set(Lookupd, Scand), small),
+	tell[GiveUp](toSession, set(Lookupd, Scand, Keys), small),
+	tell[Certificate](toKeys, toSession, MaxBody),
+	ask[Sign, Signature](toSession, toKeys, small),
+	answer[Signature](toKeys, toSession, 2*small),
+	ask[SealTicket, Ticket](toSession, toKeys, medium),
+	answer[Ticket](toKeys, toSession, medium),
+	ask[OpenTicket, TicketState](toSession, toKeys, medium),
+	answer[TicketState](toKeys, toSession, medium),
+	tell[Certificates](toKeys, toLockd, MaxBody),
 
 	// lockd to the script runner
 	tell[Run](toLockd, set(Action), medium),
@@ -206,9 +219,14 @@ func row[M any](way Way, from, to Rooms, most int) Entry {
 	}
 }
 
-func (e Entry) withFile() Entry { e.Files = 1; return e }
-func (e Entry) report() Entry   { e.Report = true; return e }
-func (e Entry) gives() Entry    { e.Gives = true; return e }
+func (e Entry) withFile() Entry { return e.withFiles(1) }
+func (e Entry) withFiles(n int) Entry {
+	e.Files = n
+	return e
+}
+
+func (e Entry) report() Entry { e.Report = true; return e }
+func (e Entry) gives() Entry  { e.Gives = true; return e }
 
 // order is for what an operator asks that changes something.
 func (e Entry) order() Entry { e.Denied = set(Reader); return e }

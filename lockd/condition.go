@@ -91,8 +91,9 @@ func (srv *server) reviewCondition() {
 		srv.observe(imsg.FindingLimit, imsg.ObjectMaxLoad, "")
 	}
 	srv.reviewMonitor(&config)
+	names := srv.reviewCertificates()
 	srv.announceFindings(srv.board.Sweep(srv.env.now(), func(f imsg.FindingID, object string) bool {
-		return findings.Concerns(f, object, &config)
+		return findings.Concerns(f, object, &config) && (f != imsg.FindingCertificate || names[object])
 	}))
 	health, all := findings.Judge(srv.board.List(), &config)
 	c := imsg.Condition{Health: health}

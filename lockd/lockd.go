@@ -57,16 +57,17 @@ type server struct {
 	condition imsg.Condition // as the parent knows it
 	looksOn   int64          // since when viruses are only looked for, Unix nanoseconds; 0: they are not
 
-	mu      sync.Mutex
-	config  imsg.LockdConfig
-	family  imsg.Family
-	load    float64 // average of the last minute, 0 if the system tells none
-	workers map[*worker]struct{}
-	live    liveTable
-	severed severed
-	barrier barrier
-	silent  bool // a question was not judged in time; said once
-	leaving bool // another lockd takes over: the last worker to leave ends us
+	mu           sync.Mutex
+	config       imsg.LockdConfig
+	family       imsg.Family
+	load         float64 // average of the last minute, 0 if the system tells none
+	workers      map[*worker]struct{}
+	live         liveTable
+	severed      severed
+	certificates certificates // told is guarded by mu, since is of who reviews them
+	barrier      barrier
+	silent       bool // a question was not judged in time; said once
+	leaving      bool // another lockd takes over: the last worker to leave ends us
 }
 
 // leaveWait is for the workers to go over to a lockd that takes over from us. It is longer
@@ -92,19 +93,20 @@ func Main(f *os.File, dir *os.Root) error {
 func newServer(parent *process.Parent, log *slog.Logger, dir *os.Root, e env) *server {
 	records := rates.NewFileStore(log)
 	srv := &server{
-		parent:    parent,
-		log:       log,
-		env:       e,
-		locks:     &locks.Directory{Files: dir, Now: e.now, Whitelist: e.uid != 0, Log: log},
-		fileCalls: newFileCalls(),
-		workers:   make(map[*worker]struct{}),
-		live:      newLiveTable(),
-		severed:   severed{},
-		counters:  counters.New(log),
-		rates:     rates.New(records, e.now, log),
-		records:   records,
-		events:    new(events.Ring),
-		board:     newBoard(),
+		parent:       parent,
+		log:          log,
+		env:          e,
+		locks:        &locks.Directory{Files: dir, Now: e.now, Whitelist: e.uid != 0, Log: log},
+		fileCalls:    newFileCalls(),
+		workers:      make(map[*worker]struct{}),
+		live:         newLiveTable(),
+		severed:      severed{},
+		certificates: newCertificates(),
+		counters:     counters.New(log),
+		rates:        rates.New(records, e.now, log),
+		records:      records,
+		events:       new(events.Ring),
+		board:        newBoard(),
 	}
 	srv.history = history.New(e.now, log, srv.historyKept)
 	srv.locks.Expired = func(name string) {
@@ -147,7 +149,7 @@ func (srv *server) serve() error {
 		Configure: srv.configure,
 		Again:     true,
 		Ready:     srv.sayReady,
-		Peers:     map[imsg.Room]process.Peer{imsg.Session: srv.attachWorker, imsg.Action: srv.runner.attachRunner},
+		Peers:     map[imsg.Room]process.Peer{imsg.Session: srv.attachWorker, imsg.Action: srv.runner.attachRunner, imsg.Keys: srv.attachKeys},
 		Other:     srv.fromParent,
 	})
 }

@@ -159,6 +159,8 @@ var logTable = []logGroup{
 		{"this kernel lacks a layer of the sandbox, the others hold", "", "See SECURITY CONSIDERATIONS for which kernel has what."},
 		{"loops through other addresses of this machine will not be noticed", "", "The addresses of this machine could not be listed."},
 		{"lookupd gets no packet filter", "", "The device could not be handed on."},
+		{"certificate", "", "It is shown to clients from now on, name= the first name it is for, end= until when."},
+		{"certificate is not taken", "", "Its files do not belong together, cannot be read, or have expired; error= says what. The one before is shown as long as it lives."},
 		{"packet filter refused: this mode asks none", "", "lookupd was handed a device that it has no use for: please report it."},
 		{"no service manager", "", "It could not be told that the daemon serves."},
 		{"no signs of life for the service manager", "", "WATCHDOG_USEC is no time, or too short."},

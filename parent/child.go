@@ -43,6 +43,8 @@ type child struct {
 	hung            bool              // was ended for it
 	firstStderrLine string            // of it
 	trap            sandbox.Trap      // reads the others
+	pairs           []handed          // of the files it has of each certificate
+	looking         bool              // for such that are others
 	local           map[string]string // scand: the sockets' names below its root
 }
 

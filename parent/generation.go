@@ -67,6 +67,9 @@ func (p *parent) spawnRooms(g *generation) error {
 		if r.lasting && (p.current != nil || p.elder != nil) { // an heir's comes when the other has ended
 			continue
 		}
+		if !g.site.Has(r.Room) {
+			continue
+		}
 		for index := range r.count(g.site) {
 			if _, err := p.start(r, g, index); err != nil {
 				return err

@@ -5,7 +5,6 @@ package parent
 
 import (
 	"runtime"
-	"slices"
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
@@ -63,7 +62,7 @@ func (p *parent) endHung(m *child) {
 
 // tellLoad tells a room the load average, if that is for it.
 func (p *parent) tellLoad(m *child) {
-	if slices.Contains(m.grants, loadAverage) {
+	if m.has(loadAverage) {
 		m.tell(&imsg.Load{Average: p.Load()})
 	}
 }

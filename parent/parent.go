@@ -78,6 +78,7 @@ type parent struct {
 	reloads   reloads
 	condition condition
 	dumps     dumps
+	tickets   tickets
 	stopping  bool      // nobody new is accepted
 	asked     bool      // to stop
 	forced    bool      // end without waiting for sessions
@@ -233,6 +234,8 @@ func (p *parent) loop() {
 	ask := time.NewTimer(p.askEvery) // no ticker: it would hurry after it was late
 	defer ask.Stop()
 	p.lastAsked = time.Now()
+	after := time.NewTicker(pairsPeriod())
+	defer after.Stop()
 	var alive <-chan time.Time
 	if p.notify.Watchdog > 0 {
 		t := time.NewTicker(p.notify.Watchdog)
@@ -253,6 +256,9 @@ func (p *parent) loop() {
 			ask.Reset(p.askEvery)
 		case <-watch.C:
 			p.watchSink()
+		case <-after.C:
+			p.lookAfterPairs()
+			p.renewTickets(time.Now())
 		case <-alive:
 			p.notify.KeepAlive()
 		}

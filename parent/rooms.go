@@ -43,6 +43,8 @@ const (
 	ledger                      // where counters outlive their keeper
 	rateStore                   // anew with each configuration
 	loadAverage                 // and told again as long as it lives
+	keyPairs                    // certificates with their keys, and again when they are others
+	ticketKeys                  // and again when there is another
 )
 
 // permission is one of sandbox.Words and why the room needs it.
@@ -65,7 +67,7 @@ var rooms = []room{
 		count:  one,
 		slice:  func(c *config.Config, f config.Facts, _ map[string]string) imsg.Notice { return c.Lockd(f) },
 		grants: []grant{controlSockets, ledger, rateStore, loadAverage},
-		links:  []imsg.Room{imsg.Session, imsg.Action},
+		links:  []imsg.Room{imsg.Session, imsg.Action, imsg.Keys},
 		may: []permission{
 			{"stdio", "memory, clock, links", nil},
 			{"recvfd", "control sockets, ledger and state file come from the parent", nil},
@@ -75,6 +77,18 @@ var rooms = []room{
 			{"flock", "the store of rates is locked", nil},
 			{"stdio-sync", "the store of rates and the ledger reach the disk", nil},
 			{"unix-accept", "accepts on the control sockets", nil},
+		},
+	},
+	{
+		Room: site.Room{Name: imsg.Keys, User: "user_keys", Root: site.Empty, Files: fixed(256), When: (*config.Config).HasCertificates},
+		comm: "smtp-gated-keys", threads: two,
+		count:  one,
+		slice:  func(c *config.Config, f config.Facts, _ map[string]string) imsg.Notice { return c.Keys(f) },
+		grants: []grant{ticketKeys, keyPairs},
+		links:  []imsg.Room{imsg.Session, imsg.Lockd},
+		may: []permission{
+			{"stdio", "memory, clock, links, and reading the files", nil},
+			{"recvfd", "certificates and private keys come from the parent", nil},
 		},
 	},
 	{
@@ -133,7 +147,7 @@ var rooms = []room{
 		count:  (*site.Site).Workers,
 		slice:  func(c *config.Config, f config.Facts, _ map[string]string) imsg.Notice { return c.Session(f) },
 		grants: []grant{listeners},
-		links:  []imsg.Room{imsg.Lockd, imsg.Scand, imsg.Lookupd},
+		links:  []imsg.Room{imsg.Lockd, imsg.Keys, imsg.Scand, imsg.Lookupd},
 		may: []permission{
 			{"stdio", "memory, clock, links", nil},
 			{"recvfd", "listeners, sockets and links come from the parent", nil},
@@ -181,10 +195,15 @@ func Look(c *config.Config) []config.Warning {
 	return s.Look()
 }
 
+// Exposed tells of secrets that others on this machine may read.
+func Exposed(c *config.Config) []config.Advice { return (&site.Site{Config: c}).Exposed() }
+
 // rank orders the rooms by strength, 0 is the strongest.
 func (r *room) rank() int {
 	return slices.IndexFunc(rooms, func(o room) bool { return o.Name == r.Name })
 }
+
+func (r *room) has(g grant) bool { return slices.Contains(r.grants, g) }
 
 func (r *room) linked(other imsg.Room) bool {
 	return slices.Contains(r.links, other)

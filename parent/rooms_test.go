@@ -55,6 +55,7 @@ func TestOpenBSD(t *testing.T) {
 	want := map[imsg.Room]string{
 		imsg.Lockd:   "unveil . rwc, block, pledge stdio recvfd rpath wpath cpath flock unix",
 		imsg.Action:  "",
+		imsg.Keys:    "pledge stdio recvfd",
 		imsg.Scand:   "unveil . rw, block, pledge stdio recvfd sendfd rpath unix inet",
 		imsg.Lookupd: "unveil . r, block, pledge stdio recvfd rpath inet pf",
 		imsg.Session: "unveil . rwc, block, pledge stdio recvfd sendfd rpath wpath cpath flock inet",

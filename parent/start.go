@@ -103,6 +103,7 @@ func (p *parent) onHello(m *child, h *imsg.Hello) {
 func (p *parent) configure(m *child, again bool) {
 	facts := m.gen.site.Facts(m.gen.listeners)
 	facts.Version, facts.CompileDate = p.Version, p.CompileDate
+	facts.Generation, facts.Coming = m.gen.number, m.gen == p.coming
 	m.conduct.Ask(&imsg.Ready{})
 	p.tellLoad(m) // before what is judged by it
 	m.tell(m.slice(m.gen.site.Config, facts, m.local))
@@ -120,6 +121,10 @@ func (p *parent) configure(m *child, again bool) {
 				p.log.Error("lookupd gets no packet filter", "error", err)
 				m.Kill() // its replacement gets another try
 			}
+		case g == ticketKeys:
+			m.tell(p.tickets.current(time.Now()))
+		case g == keyPairs:
+			p.handPairs(m)
 		case g == controlSockets:
 			p.handControls(m)
 		case g == ledger:

@@ -21,6 +21,7 @@ import (
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/link"
 	"github.com/smtp-gated/smtp-gated/imsg/process"
+	"github.com/smtp-gated/smtp-gated/session/certificate"
 	"github.com/smtp-gated/smtp-gated/session/relay"
 	"github.com/smtp-gated/smtp-gated/session/spool"
 	"github.com/smtp-gated/smtp-gated/session/upstream"
@@ -52,6 +53,9 @@ type worker struct {
 	lockd   link.Peer
 	scand   link.Peer
 	lookupd link.Peer
+	keyring keyring
+	// certificates are what TLS with clients is made of, if there are any.
+	certificates *certificate.Store
 
 	dialer *upstream.Dialer
 
@@ -95,6 +99,7 @@ func Main(f *os.File) error {
 			Peers: map[imsg.Room]process.Peer{
 				imsg.Lockd:   w.setLockd,
 				imsg.Scand:   func(r link.Request, m *imsg.Peer) error { return w.setPeer(&w.scand, r, m) },
+				imsg.Keys:    w.attachKeys,
 				imsg.Lookupd: func(r link.Request, m *imsg.Peer) error { return w.setPeer(&w.lookupd, r, m) },
 			},
 			Other: w.fromParent,
@@ -106,6 +111,7 @@ func newWorker(parent *process.Parent, log *slog.Logger) *worker {
 	w := &worker{parent: parent, log: log, sessions: make(map[uint64]*session), lockedEarly: make(map[uint64]time.Time)}
 	w.reports.send = func(m imsg.Notice) error { return w.lockd.Send(m) }
 	w.idle = sync.NewCond(&w.mu)
+	w.certificates = certificate.New(&w.keyring)
 	w.ending, w.endAll = context.WithCancel(context.Background())
 	w.dialer = upstream.NewDialer(func(ipv6 bool, n int) error { return parent.Send(&imsg.Sockets{IPv6: ipv6, N: n}) })
 	return w

@@ -26,7 +26,7 @@ func (t *tool) checkCommand() *cobra.Command {
 			}
 			var advice []config.Advice
 			if err == nil {
-				advice = c.Advise()
+				advice = append(parent.Exposed(c), c.Advise()...)
 				for _, w := range parent.Look(c) {
 					w.File = file
 					warnings = append(warnings, w)

@@ -104,8 +104,9 @@ func richStatus() *imsg.StatusReport {
 			{Finding: imsg.FindingEngineDown, Object: "clamd"},
 			{Finding: imsg.FindingEngineDown, Object: "clamd"}, // a lockd that lies
 		},
-		Lists: []imsg.ListCount{{Zone: "bl.example", Answered: 8, Silent: 9}, {Zone: "bl.example"}, {Zone: "spf"}},
-		Now:   start, Sessions: 3, Limit: 64, Load: 0.25, Locks: 7, States: states, Counters: slots,
+		Lists:        []imsg.ListCount{{Zone: "bl.example", Answered: 8, Silent: 9}, {Zone: "bl.example"}, {Zone: "spf"}},
+		Certificates: []imsg.CertificateStatus{{Name: "mail.example.net", End: 1_900_000_000}, {Name: "mail.example.net", End: 1_800_000_000}, {Name: "/etc/lost.pem", Problem: "gone"}},
+		Now:          start, Sessions: 3, Limit: 64, Load: 0.25, Locks: 7, States: states, Counters: slots,
 	}
 }
 
@@ -146,6 +147,7 @@ func TestExporter(t *testing.T) {
 		`smtp_gated_locks{origin="local"} 7`,
 		`smtp_gated_dns_queries_total{result="answered",zone="bl.example"} 8`,
 		`smtp_gated_dns_queries_total{result="silent",zone="bl.example"} 9`,
+		`smtp_gated_certificate_not_after_seconds{name="mail.example.net"} 1.8e+09`,
 	} {
 		if !strings.Contains(text, "\n"+want+"\n") {
 			t.Errorf("no %s in\n%s", want, text)

@@ -64,6 +64,17 @@ func samples(r *imsg.StatusReport) (list []sample) {
 		add(imsg.MetricSessionsNow, float64(n), state)
 	}
 	add(imsg.MetricSessionsMax, float64(r.Limit))
+	ends := make(map[string]int64) // of the certificate for a name that ends first
+	for i := range r.Certificates {
+		c := &r.Certificates[i]
+		name := clean(c.Name)
+		if end, known := ends[name]; c.End != 0 && (!known || c.End < end) {
+			ends[name] = c.End
+		}
+	}
+	for name, end := range ends {
+		add(imsg.MetricCertificate, float64(end), name)
+	}
 	add(imsg.MetricLocks, float64(r.Locks), "local")
 	listed := make(map[string]bool)
 	for _, l := range r.Lists {

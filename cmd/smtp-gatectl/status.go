@@ -75,6 +75,15 @@ type status struct {
 	States    map[string]uint64 `json:"session_states" help:"how many sessions are in each state"`
 	Lists     []dnsList         `json:"dns_lists" help:"the block lists"`
 	Times     map[string]times  `json:"times" help:"how long things took, in seconds, since the start"`
+
+	Certificates []certificate `json:"certificates" help:"that clients are shown"`
+}
+
+// certificate is one that clients are shown.
+type certificate struct {
+	Name    string    `json:"name" help:"the first it is for; its file, if there is none"`
+	End     time.Time `json:"end,omitzero" help:"when it ends; absent if there is none"`
+	Problem string    `json:"problem,omitempty" help:"why the one on disk was not taken"`
 }
 
 // dnsList is what a block list did.
@@ -143,6 +152,15 @@ func (c *control) status() (*status, error) {
 	for _, layer := range f.Lacks {
 		s.Lacks = append(s.Lacks, clean(layer))
 	}
+	s.Certificates = []certificate{}
+	for i := range r.Certificates {
+		c := &r.Certificates[i]
+		one := certificate{Name: clean(c.Name), Problem: clean(c.Problem)}
+		if c.End != 0 {
+			one.End = time.Unix(c.End, 0)
+		}
+		s.Certificates = append(s.Certificates, one)
+	}
 	for _, m := range f.Rooms {
 		uid, root := lookAt(m.PID)
 		s.Rooms = append(s.Rooms, room{
@@ -208,6 +226,16 @@ func (s *status) print(w io.Writer) error {
 	}
 	for _, layer := range s.Lacks {
 		fmt.Fprintf(tw, "sandbox\tthe kernel lacks %s\n", layer)
+	}
+	for _, c := range s.Certificates {
+		left := "there is none"
+		if !c.End.IsZero() {
+			left = "ends " + stamp(c.End)
+		}
+		if c.Problem != "" {
+			left += ", not renewed: " + c.Problem
+		}
+		fmt.Fprintf(tw, "certificate\t%s, %s\n", c.Name, left)
 	}
 	for _, g := range imsg.CounterGroups {
 		var words []string

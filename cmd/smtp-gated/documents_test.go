@@ -119,7 +119,7 @@ func TestRooms(t *testing.T) {
 // every room.
 var folders = map[imsg.Room]string{
 	imsg.Parent: "parent", imsg.Session: "session", imsg.Lookupd: "lookupd", imsg.Scand: "scand",
-	imsg.Lockd: "lockd", imsg.Action: "lockd/action", imsg.Control: "cmd/smtp-gatectl", imsg.Reader: "cmd/smtp-gatectl",
+	imsg.Lockd: "lockd", imsg.Action: "lockd/action", imsg.Keys: "session/keys", imsg.Control: "cmd/smtp-gatectl", imsg.Reader: "cmd/smtp-gatectl",
 }
 
 // TestSpoken: what may be said is said, and what may be heard is heard. What every

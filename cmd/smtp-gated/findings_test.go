@@ -29,9 +29,9 @@ func init() {
 }
 
 // TestFindings: each finding is raised by what really goes wrong, and ends when that is
-// well again. A daemon that is in a hurry takes a second of quiet for a minute.
+// well again. A daemon that is in a hurry takes a second for a minute.
 func TestFindings(t *testing.T) {
-	daemon := playing(t, "-X github.com/smtp-gated/smtp-gated/lockd.quiet=1s")
+	daemon := playing(t, "-X github.com/smtp-gated/smtp-gated/lockd.quiet=1s -X github.com/smtp-gated/smtp-gated/parent.pairsEvery=1s")
 	tell(t, filepath.Join("testdata", "findings"), func(s *story) { s.daemon = daemon })
 }
 

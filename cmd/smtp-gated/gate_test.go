@@ -43,7 +43,7 @@ type watcher interface {
 
 // The accounts of the rooms: any that every system has and that differ.
 var accounts = []struct{ room, user string }{
-	{"session", "nobody"}, {"lookup", "daemon"}, {"scan", "games"}, {"lock", "man"}, {"action", "mail"},
+	{"session", "nobody"}, {"lookup", "daemon"}, {"scan", "games"}, {"lock", "man"}, {"action", "mail"}, {"keys", "sys"},
 }
 
 // unprivileged is who the daemon runs as without root.

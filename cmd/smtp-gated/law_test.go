@@ -19,7 +19,7 @@ import (
 const module = "github.com/smtp-gated/smtp-gated/"
 
 // roomPackages are the packages that are a process each.
-var roomPackages = []string{"parent", "session", "lookupd", "scand", "lockd", "lockd/action"}
+var roomPackages = []string{"parent", "session", "lookupd", "scand", "lockd", "lockd/action", "session/keys"}
 
 type lawRow struct {
 	who   string

@@ -27,6 +27,7 @@ import (
 	"github.com/smtp-gated/smtp-gated/parent/spawn"
 	"github.com/smtp-gated/smtp-gated/scand"
 	"github.com/smtp-gated/smtp-gated/session"
+	"github.com/smtp-gated/smtp-gated/session/keys"
 )
 
 // Set by the linker. A build without it asks the module's own records.
@@ -55,6 +56,7 @@ var rooms = map[imsg.Room]func(*os.File, *os.Root) error{
 	imsg.Scand:   rootless(scand.Main),
 	imsg.Lockd:   lockd.Main,
 	imsg.Action:  rootless(action.Main),
+	imsg.Keys:    rootless(keys.Main),
 }
 
 func rootless(live func(*os.File) error) func(*os.File, *os.Root) error {

@@ -36,26 +36,32 @@ func NewService(p *Parent, n int) *Service {
 // is worked on for it.
 func (s *Service) Accept(handle func(context.Context, link.Request)) Peer {
 	return func(r link.Request, m *imsg.Peer) error {
-		ctx, cancel := context.WithCancel(s.parent.ctx)
-		conn, err := s.parent.Accept(r, m, func(r link.Request) { handle(ctx, r) })
-		if err != nil {
-			cancel()
-			return err
-		}
-		s.mu.Lock()
-		s.links++
-		s.mu.Unlock()
-		go func() {
-			select {
-			case <-conn.Done():
-			case <-s.parent.ctx.Done():
-				conn.Close()
-			}
-			cancel()
-			s.linkEnded()
-		}()
-		return nil
+		_, err := s.Attach(r, m, handle)
+		return err
 	}
+}
+
+// Attach is Accept for one peer, and returns the link to it.
+func (s *Service) Attach(r link.Request, m *imsg.Peer, handle func(context.Context, link.Request)) (*link.Conn, error) {
+	ctx, cancel := context.WithCancel(s.parent.ctx)
+	conn, err := s.parent.Accept(r, m, func(r link.Request) { handle(ctx, r) })
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	s.mu.Lock()
+	s.links++
+	s.mu.Unlock()
+	go func() {
+		select {
+		case <-conn.Done():
+		case <-s.parent.ctx.Done():
+			conn.Close()
+		}
+		cancel()
+		s.linkEnded()
+	}()
+	return conn, nil
 }
 
 // Drain lets the room end with its last link: who drains still asks.

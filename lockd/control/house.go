@@ -41,6 +41,8 @@ type Overview struct {
 
 	Health   imsg.Health
 	Findings []imsg.StatusFinding // the worst first
+
+	Certificates []imsg.CertificateStatus
 }
 
 // Session is a live session as the live table knows it, and the link to its worker,

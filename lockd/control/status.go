@@ -42,5 +42,7 @@ func (s *Service) status() *imsg.StatusReport {
 		States:   states,
 		Lists:    lists,
 		Counters: counts[:],
+
+		Certificates: now.Certificates,
 	}
 }

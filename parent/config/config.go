@@ -59,11 +59,12 @@ type Config struct {
 
 	SetUser     string
 	SetGroup    string
-	UserSession string // empty, like the next four: SetUser or a user of our own
+	UserSession string // empty, like the next five: SetUser or a user of our own
 	UserLookup  string
 	UserScan    string
 	UserLock    string
 	UserAction  string
+	UserKeys    string
 
 	ControlSocket string // empty: "control" beside PidFile
 	ControlPerm   uint32
@@ -179,6 +180,7 @@ func (c *Config) users() map[imsg.Room]roomUser {
 		imsg.Scand:   {"user_scan", c.UserScan, "_smtpgated-scan"},
 		imsg.Lockd:   {"user_lock", c.UserLock, "_smtpgated-lock"},
 		imsg.Action:  {"user_action", c.UserAction, "_smtpgated-action"},
+		imsg.Keys:    {"user_keys", c.UserKeys, "_smtpgated-keys"},
 	}
 }
 

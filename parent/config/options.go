@@ -91,6 +91,7 @@ func table(c *Config) []Option {
 		{Name: "user_scan", Path: "users.scan", Help: "user of the scanning room, empty: set_user, else _smtpgated-scan", Restart: true, value: as(&c.UserScan, "", account("USER"))},
 		{Name: "user_lock", Path: "users.lock", Help: "user of the locking room, empty: set_user, else _smtpgated-lock", Restart: true, value: as(&c.UserLock, "", account("USER"))},
 		{Name: "user_action", Path: "users.action", Help: "user of the action script, empty: set_user, else _smtpgated-action", Restart: true, value: as(&c.UserAction, "", account("USER"))},
+		{Name: "user_keys", Path: "users.keys", Help: "user of the room for private keys, which there is with a tls.certificate alone, empty: set_user, else _smtpgated-keys", Restart: true, value: as(&c.UserKeys, "", account("USER"))},
 
 		{Name: "control_socket", Path: "control.socket", Help: "socket smtp-gatectl talks to, empty: \"control\" beside the pid file", Restart: true, value: as(&c.ControlSocket, "", file())},
 		{Name: "control_perm", Path: "control.perm", Help: "its permissions", Restart: true, value: as(&c.ControlPerm, 0o660, permissions())},

@@ -135,6 +135,7 @@ user_lookup
 user_scan
 user_lock
 user_action
+user_keys
 action_timeout 60
 action_queue 64
 scan_parallel 8
@@ -235,7 +236,7 @@ func TestEveryOptionOfTheOldDaemon(t *testing.T) {
 func TestRestartAndRemoteMarks(t *testing.T) {
 	// lock_path is not among those of the manual: it is lockd's root directory.
 	restart := " pidfile lock_path chroot_path set_user set_group priority max_connections log_facility " +
-		"user_session user_lookup user_scan user_lock user_action control_socket control_perm control_group " +
+		"user_session user_lookup user_scan user_lock user_action user_keys control_socket control_perm control_group " +
 		"control_read_socket control_read_perm control_read_group "
 	remote := " remote_port remote_udp_retries remote_udp_secret max_per_ident msg_malformed_ip "
 	for _, o := range Options() {

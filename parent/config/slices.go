@@ -22,6 +22,8 @@ type Facts struct {
 	Roots       []byte           // authorities of tls_ca_file, or the system's, in PEM
 	SpoolShared bool             // others use spool_path, too
 	LocksShared bool             // others use lock_path, too
+	Generation  int              // whose rooms are told
+	Coming      bool             // that is not in force yet
 	Version     string
 	CompileDate string
 }
@@ -204,6 +206,18 @@ func (c *Config) Lockd(f Facts) *imsg.LockdConfig {
 		imsg.RateAuthRejects:     uint64(c.RateAuthRejects),
 	}
 	return &l
+}
+
+// HasCertificates tells whether there are any.
+func (c *Config) HasCertificates() bool { return len(c.TLSCertificates) > 0 }
+
+// Keys returns what the keys room is told.
+func (c *Config) Keys(f Facts) *imsg.KeysConfig {
+	k := &imsg.KeysConfig{Generation: f.Generation, Strict: f.Coming, Old: c.TLS.MinVersion < imsg.TLS12}
+	for _, names := range c.TLSCertificates {
+		k.Certificates = append(k.Certificates, imsg.PairNames{Chain: c.Inside(names.Chain), Key: c.Inside(names.Key)})
+	}
+	return k
 }
 
 // depends is what sessions depend on.

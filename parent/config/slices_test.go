@@ -220,7 +220,7 @@ func TestActionSlice(t *testing.T) {
 // all: what some room is told must change, or the parent itself must be whom it is for.
 func TestOptionsReachTheirRooms(t *testing.T) {
 	const parents = " so_mark bind_address port listen connect_queue workers pidfile chroot_path priority drain_timeout" +
-		" set_user set_group user_session user_lookup user_scan user_lock user_action control_socket control_perm control_group" +
+		" set_user set_group user_session user_lookup user_scan user_lock user_action user_keys control_socket control_perm control_group" +
 		" control_read_socket control_read_perm control_read_group" +
 		" statefile statefile_perm limit_core_size limit_fsize ratelimit_path history_path" +
 		" log_level log_facility log_target log_format listen_tls tls_ca_file "

@@ -17,6 +17,9 @@ func (c *Config) checkTLS(wrong complaint) {
 	if c.ForbidSTARTTLS && len(t.Rules) > 0 {
 		wrong("tls.rule", "it excludes forbid_starttls, which is for all sessions: leave that out, and write tls_policy mask")
 	}
+	if n := len(c.TLSCertificates); n > imsg.MaxCertificates {
+		wrong("tls.certificate", "there are %d, at most %d can be kept", n, imsg.MaxCertificates)
+	}
 	c.checkTermination(wrong, "tls_policy", c.TLSPolicy == imsg.TLSTerminate, "terminate")
 	for i, r := range t.Rules {
 		c.checkTermination(wrong, "tls.rule", r.Policy == imsg.TLSTerminate, "number "+strconv.Itoa(i+1)+": policy terminate")

@@ -67,7 +67,7 @@ const trap = unix.SECCOMP_RET_TRAP
 // rules are all of r, in order.
 func (r *Rights) rules() []rule {
 	all := r.allowed()
-	if !r.has("rpath") && !r.has("wpath") && !r.has("cpath") {
+	if !r.opens() {
 		all = append(all, noFiles)
 	}
 	all = append(all, probes...)

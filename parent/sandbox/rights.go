@@ -86,6 +86,9 @@ func (r *Rights) check() error {
 
 func (r *Rights) has(word string) bool { return slices.Contains(r.Words, word) }
 
+// opens tells whether any file can be opened.
+func (r *Rights) opens() bool { return r.has("rpath") || r.has("wpath") || r.has("cpath") }
+
 // Confine leaves this process, all of its threads, what r says, for good. After an
 // error it must end. Of what the kernel lacks Layers tells.
 func Confine(r *Rights) error {

@@ -67,7 +67,7 @@ func (s *Spec) settle(k *system) (root *os.Root, err error) {
 		return nil, err
 	}
 	// As who it is, not who it was; and while there are names still.
-	if s.belowRoot() {
+	if s.belowRoot() && s.opens() {
 		if root, err = k.openRoot("."); err != nil {
 			return nil, fmt.Errorf("work below %s: %w", s.RootDir, err)
 		}

@@ -45,6 +45,9 @@ func (s *Site) Look() []config.Warning {
 	if _, err := l.readAuthorities(); err != nil {
 		l.warn("", "%v", err)
 	}
+	if err := l.checkPairs(); err != nil && !l.hidden(err) {
+		l.warn("", "%v", err)
+	}
 	l.surroundings()
 	return l.found
 }
@@ -73,6 +76,9 @@ func (l *lookout) surroundings() {
 func (l *lookout) users() {
 	var missing []string
 	for _, r := range slices.Backward(l.Rooms) { // the weakest, the plainest, first
+		if !l.Has(r) {
+			continue
+		}
 		name := l.User(r.Name)
 		if _, err := host.FindUser(name); err != nil {
 			if !slices.Contains(missing, name) {

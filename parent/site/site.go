@@ -41,7 +41,8 @@ type Room struct {
 	User   string // the option that names its user
 	Groups bool   // keeps its user's supplementary groups
 	Root   Root
-	Files  func(*Site) uint64 // RLIMIT_NOFILE, 0: as it is
+	Files  func(*Site) uint64        // RLIMIT_NOFILE, 0: as it is
+	When   func(*config.Config) bool // there is one, nil: always
 }
 
 // Root says what a room's root directory is.
@@ -87,6 +88,9 @@ func (s *Site) Prepare() (err error) {
 	if s.roots, err = s.readAuthorities(); err != nil {
 		return err
 	}
+	if err := s.checkPairs(); err != nil {
+		return err
+	}
 	if err := s.makeFolders(); err != nil {
 		return err
 	}
@@ -106,6 +110,9 @@ func (s *Site) advise(all []config.Warning) {
 		}
 	}
 }
+
+// Has tells whether the configuration calls for a room.
+func (s *Site) Has(r Room) bool { return r.When == nil || r.When(s.Config) }
 
 // at returns the room whose root is r, if there is one.
 func (s *Site) at(r Root) (Room, bool) {

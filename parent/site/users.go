@@ -16,7 +16,7 @@ func (s *Site) findUsers() (err error) {
 	s.who = map[imsg.Room]host.User{}
 	for _, r := range s.Rooms {
 		s.who[r.Name] = host.NoUser
-		if s.Rooted {
+		if s.Rooted && s.Has(r) {
 			if s.who[r.Name], err = s.user(r); err != nil {
 				return err
 			}

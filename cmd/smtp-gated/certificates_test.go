@@ -1,0 +1,67 @@
+// The word of stories about certificates:
+//
+//	certificate FOLDER NAME DAYS     write chain.pem and key.pem there: for a name, that long
+
+package main
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"math/big"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func init() { commands["certificate"] = word((*story).certificate) }
+
+func (s *story) certificate(_ *testscript.TestScript, _ bool, args []string) error {
+	if len(args) != 3 {
+		return errTelling
+	}
+	days, err := strconv.Atoi(args[2])
+	if err != nil {
+		return err
+	}
+	folder := s.path(args[0])
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return err
+	}
+	if err := writeCertificate(folder, args[1], time.Duration(days)*24*time.Hour); err != nil {
+		return err
+	}
+	return s.handOver()
+}
+
+// writeCertificate writes a certificate that has signed itself, and its key.
+func writeCertificate(folder, name string, life time.Duration) error {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(now.UnixNano()), DNSNames: []string{name},
+		NotBefore: now.Add(-1000 * time.Hour), NotAfter: now.Add(life + time.Minute),
+	}
+	chain, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		return err
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return err
+	}
+	for file, block := range map[string]*pem.Block{"chain.pem": {Type: "CERTIFICATE", Bytes: chain}, "key.pem": {Type: "PRIVATE KEY", Bytes: private}} {
+		if err := os.WriteFile(filepath.Join(folder, file), pem.EncodeToMemory(block), 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,107 @@
+// The certificates that clients are shown, as the rooms that have them tell. This file owns
+// when one of them is a finding.
+
+package lockd
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/link"
+)
+
+// endsSoon is how long before its end a certificate is a finding: two weeks behind the day
+// on which those who renew by a program do it.
+const endsSoon = 14 * 24 * time.Hour
+
+// certificates are what each of those rooms has told; there is one a generation.
+type certificates struct {
+	told  map[*link.Conn]*imsg.Certificates
+	since map[string]int64 // a name is in trouble
+}
+
+func newCertificates() certificates {
+	return certificates{make(map[*link.Conn]*imsg.Certificates), make(map[string]int64)}
+}
+
+// current are those of the newest generation.
+func (c *certificates) current() []imsg.CertificateStatus {
+	newest := new(imsg.Certificates)
+	for _, m := range c.told {
+		if m.Generation >= newest.Generation {
+			newest = m
+		}
+	}
+	return newest.List
+}
+
+// attachKeys takes up a room that has certificates.
+func (srv *server) attachKeys(r link.Request, m *imsg.Peer) error {
+	conn, err := srv.parent.Accept(r, m, func(r link.Request) {
+		defer r.Close()
+		if m, ok := r.Message.(*imsg.Certificates); ok {
+			srv.mu.Lock()
+			defer srv.mu.Unlock()
+			srv.certificates.told[r.From()] = m
+		}
+	})
+	if err != nil {
+		return err
+	}
+	context.AfterFunc(srv.parent.Context(), func() { conn.Close() })
+	go func() {
+		<-conn.Done()
+		srv.mu.Lock()
+		defer srv.mu.Unlock()
+		delete(srv.certificates.told, conn)
+	}()
+	return nil
+}
+
+// trouble says what is wrong with a certificate; empty if nothing is.
+func trouble(c *imsg.CertificateStatus, now time.Time) string {
+	end := time.Unix(c.End, 0)
+	switch left := end.Sub(now); {
+	case c.Problem != "":
+		return "the one on disk is not taken: " + c.Problem
+	case left <= 0:
+		return "it has ended at " + end.UTC().Format(time.RFC3339)
+	case left < endsSoon:
+		return fmt.Sprintf("it ends at %s, in %d days", end.UTC().Format(time.RFC3339), left/(24*time.Hour))
+	}
+	return ""
+}
+
+// reviewCertificates has what is wrong with one be a finding, and end when it is well. It
+// returns the names there are.
+func (srv *server) reviewCertificates() map[string]bool {
+	srv.mu.Lock()
+	all := srv.certificates.current()
+	srv.mu.Unlock()
+	now := srv.env.now()
+	problems := make(map[string]string) // of all certificates for a name
+	for i := range all {
+		name := all[i].Name
+		if problem := trouble(&all[i], now); problems[name] == "" {
+			problems[name] = imsg.Printable(problem, 200)
+		}
+	}
+	since, names := srv.certificates.since, make(map[string]bool)
+	for name, problem := range problems {
+		names[name] = true
+		if problem == "" {
+			delete(since, name)
+			srv.observe(imsg.FindingCertificate, name, "")
+			continue
+		}
+		if since[name] == 0 {
+			since[name] = now.UnixNano()
+		}
+		srv.announceFindings(srv.board.Tell(&imsg.Trouble{
+			Finding: imsg.FindingCertificate, Object: name, Since: since[name], Last: now.UnixNano(), Count: 1, Text: problem,
+		}, now))
+	}
+	return names
+}
