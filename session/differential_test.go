@@ -141,7 +141,6 @@ func TestDifferential(t *testing.T) {
 					break
 				}
 				t.Run(way.name, func(t *testing.T) {
-					certify(t)
 					x := newMX(t, r)
 					x.secure = way.tls[1]
 					l := newLabWith(t, x.addr, way.tls[0], way.change)

@@ -162,6 +162,9 @@ func newHouseWith(t testing.TB, server string, tls bool, change func(*imsg.Sessi
 	h.lockd = h.Join(imsg.Lockd, 0, h.asLockd)
 	h.scand = h.Join(imsg.Scand, 0, h.asScand)
 	h.Join(imsg.Lookupd, 0, h.asLookupd)
+	if tls || cfg.TLS.Terminates() {
+		h.joinKeys()
+	}
 	h.Tell(&imsg.Start{})
 	t.Cleanup(func() {
 		h.Parent.Close()

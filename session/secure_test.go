@@ -2,6 +2,7 @@ package session
 
 import (
 	"bufio"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -12,11 +13,14 @@ import (
 	"encoding/pem"
 	"math/big"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest/family"
+	"github.com/smtp-gated/smtp-gated/imsg/link"
 )
 
 // identity is a certificate with its key.
@@ -59,16 +63,35 @@ func terminates(c *imsg.SessionConfig) {
 	c.TLS = imsg.TLSConfig{Policy: imsg.TLSTerminate, MinVersion: imsg.TLS12, Verify: imsg.TLSVerifyNone, HandshakeTimeout: imsgtest.Patience}
 }
 
-// certify gives workers a certificate.
-func certify(t *testing.T) {
-	before := ownCertificates
-	t.Cleanup(func() { ownCertificates = before })
-	ownCertificates = func() *tls.Config { return &tls.Config{Certificates: []tls.Certificate{gateIdentity.Certificate}} }
+// asKeys is the room that has gateIdentity's key.
+func (h *house) asKeys(r link.Request) {
+	switch m := r.Message.(type) {
+	case *imsg.Sign:
+		octets, err := gateIdentity.PrivateKey.(crypto.Signer).Sign(rand.Reader, []byte(m.Digest), crypto.Hash(m.Hash))
+		if err != nil {
+			r.Fail(imsg.Internal)
+			return
+		}
+		family.Answer(r, &imsg.Signature{Octets: string(octets)})
+	case *imsg.SealTicket:
+		family.Answer(r, &imsg.Ticket{Octets: "sealed " + m.State})
+	case *imsg.OpenTicket:
+		state, _ := strings.CutPrefix(m.Octets, "sealed ")
+		family.Answer(r, &imsg.TicketState{State: state})
+	}
+}
+
+// joinKeys has the worker told of a certificate.
+func (h *house) joinKeys() {
+	h.t.Helper()
+	keys := h.Join(imsg.Keys, 0, h.asKeys)
+	if err := keys.Send(&imsg.Certificate{ID: 1, Parts: []string{string(gateIdentity.leaf.Raw)}}); err != nil {
+		h.t.Fatal(err)
+	}
 }
 
 func newSecureRig(t *testing.T, change func(*imsg.SessionConfig)) *rig {
 	t.Helper()
-	certify(t)
 	return newRig(t, func(c *imsg.SessionConfig) {
 		terminates(c)
 		if change != nil {
@@ -289,7 +312,6 @@ func TestClearBehindSTARTTLS(t *testing.T) {
 // tlsRig is a rig whose client begins with TLS. The server does, too, if its port says so.
 func newTLSRig(t *testing.T, change func(c *imsg.TLSConfig, port uint16)) *rig {
 	t.Helper()
-	certify(t)
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -60,7 +60,7 @@ type worker struct {
 	dialer *upstream.Dialer
 
 	toServers *tls.Config // TLS with servers, where TLS ends here
-	toClients *tls.Config // and with clients; nil: there is no certificate
+	toClients *tls.Config // and with clients
 
 	ending context.Context // over when the generation must end
 	endAll context.CancelFunc
@@ -141,8 +141,8 @@ func (w *worker) configure(cfg *imsg.SessionConfig) (err error) {
 		if w.toServers, err = upstreamTLS(&cfg.TLS); err != nil {
 			return err
 		}
-		w.toClients = ownCertificates()
 	}
+	w.toClients = w.certificates.Config(cfg.TLS.MinVersion)
 	w.sweep(cfg.SpoolShared)
 	return nil
 }
