@@ -231,13 +231,31 @@ func deps(t *testing.T, program, goos, format string) []string {
 func TestUnlinked(t *testing.T) {
 	for _, goos := range platforms {
 		linked := deps(t, "smtp-gated", goos, "{{.ImportPath}}")
-		for _, path := range []string{"net/http", "crypto/tls", "text/template", "html/template", "encoding/gob", "testing", "github.com/spf13/cobra"} {
+		for _, path := range []string{"net/http", "text/template", "html/template", "encoding/gob", "testing", "github.com/spf13/cobra"} {
 			if slices.Contains(linked, path) {
 				t.Errorf("the daemon links %s on %s", path, goos)
 			}
 		}
 		if !slices.Contains(linked, module+"imsg") {
 			t.Errorf("go list says %q", linked)
+		}
+	}
+}
+
+// TestTLSInTwoRooms: of the rooms, whose program is one, those that have to do with TLS have
+// its code in their packages: session and keys. What another room never calls no client can
+// reach there.
+func TestTLSInTwoRooms(t *testing.T) {
+	for _, goos := range platforms {
+		for _, room := range []string{"parent", "lookupd", "scand", "lockd", "lockd/action"} {
+			for _, path := range []string{"crypto/tls", "crypto/x509"} {
+				if slices.Contains(deps(t, "../"+room, goos, "{{.ImportPath}}"), path) {
+					t.Errorf("%s links %s on %s", room, path, goos)
+				}
+			}
+		}
+		if !slices.Contains(deps(t, "../session", goos, "{{.ImportPath}}"), "crypto/tls") {
+			t.Error("session does without TLS: this test looks at something else")
 		}
 	}
 }
