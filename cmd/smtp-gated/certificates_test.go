@@ -10,6 +10,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
+	"fmt"
 	"math/big"
 	"os"
 	"path/filepath"
@@ -17,6 +18,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/smtp-gated/smtp-gated/parent/config"
 )
 
 func init() { commands["certificate"] = word((*story).certificate) }
@@ -37,6 +40,24 @@ func (s *story) certificate(_ *testscript.TestScript, _ bool, args []string) err
 		return err
 	}
 	return s.handOver()
+}
+
+// certified puts a configuration of the old syntax in force that has a certificate, too,
+// which TOML alone can say.
+func (g *gate) certified(own string) error {
+	folder := g.path("keys")
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return err
+	}
+	if err := writeCertificate(folder, "gate.test", 24*time.Hour*90); err != nil {
+		return err
+	}
+	text, _, err := config.Convert("gate.conf", []byte(g.house()+own))
+	if err != nil {
+		return err
+	}
+	return g.configure(fmt.Sprintf("%s\n[tls]\nverify = \"none\"\n[[tls.certificate]]\nchain = %q\nkey = %q\n",
+		text, filepath.Join(folder, "chain.pem"), filepath.Join(folder, "key.pem")), true)
 }
 
 // writeCertificate writes a certificate that has signed itself, and its key.

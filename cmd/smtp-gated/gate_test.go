@@ -25,6 +25,7 @@ type gate struct {
 	daemon   string // the program
 	rooted   bool   // the rooms change user
 	discreet bool   // the log does not say when it is ready
+	keyed    bool   // its configuration has a certificate
 	server   int    // port of the mail server
 	watcher  watcher
 
@@ -103,6 +104,7 @@ antispam_type builtin
 // configure writes the configuration in force from a story's own. One in TOML
 // says everything itself.
 func (g *gate) configure(own string, toml bool) error {
+	g.keyed = strings.Contains(own, "[[tls.certificate]]")
 	g.discreet = strings.Contains(own, "log_level") && !strings.Contains(own, "log_level notice") || strings.Contains(own, "log_format")
 	if !toml {
 		own = g.house() + own
@@ -455,7 +457,7 @@ func (g *gate) whole(dead int) ([]member, error) {
 				return false
 			}
 		}
-		return true
+		return g.keyed == (counts["keys"] == 1)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("%w: %+v", err, all)

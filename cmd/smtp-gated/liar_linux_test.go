@@ -47,6 +47,11 @@ var plots = []plot{
 	{liar: "session", peer: "lockd", kinds: slices.Concat([]string{"others"}, harmful), manners: answers, innocents: 1, locks: true},
 	{liar: "session", peer: "scand", kinds: harmful, innocents: 1},
 	{liar: "session", peer: "lookupd", kinds: harmful, innocents: 1},
+	{liar: "session", peer: "keys", kinds: harmful, innocents: 1},
+	{liar: "keys", peer: "parent", kinds: toParent},
+	{liar: "keys", peer: "parent", kinds: []string{"accuse"}, innocents: 1},
+	{liar: "keys", peer: "session", kinds: harmful, innocents: 1},
+	{liar: "keys", peer: "lockd", kinds: harmful, innocents: 1},
 	{liar: "lookupd", peer: "parent", kinds: toParent},
 	{liar: "lookupd", peer: "parent", kinds: []string{"accuse"}, innocents: 1},
 	{liar: "lookupd", peer: "session", kinds: harmful, manners: answers, innocents: 1},
@@ -136,7 +141,7 @@ func (p plot) play(t *testing.T, daemon string, rooted bool) (rows []string) {
 	// A name of its own, so that whatever it leaves behind can be found.
 	g.daemon = g.path("smtp-gated")
 	must(t, copyProgram(daemon, g.daemon))
-	must(t, g.configure(believing, false))
+	must(t, g.certified(believing))
 	h := &theatre{gate: g, plot: p, t: t, births: make(chan *net.UnixConn, 64)}
 	h.listen()
 	must(t, g.start())

@@ -64,6 +64,7 @@ var homes = map[string]struct{ comm, user, root, cwd string }{
 	"scand":   {"smtp-gated-scan", "games", "run/empty", "run/empty"},
 	"lockd":   {"smtp-gated-lock", "man", "lock", "lock"},
 	"action":  {"smtp-gated-acti", "mail", "", "spool"},
+	"keys":    {"smtp-gated-keys", "sys", "run/empty", "run/empty"},
 }
 
 func (r *specimen) identity() error {
@@ -125,12 +126,15 @@ func (r *specimen) powers() error {
 
 // holdings counts a room's sockets beside its link to the parent: links to other
 // rooms, and lockd's control sockets. Workers have listeners too.
-var holdings = map[string]int{"session": 3, "lookupd": 2, "scand": 2, "lockd": 2 + 1 + 2, "action": 1}
+var holdings = map[string]int{"session": 3, "lookupd": 2, "scand": 2, "lockd": 2 + 1 + 2, "action": 1, "keys": 2 + 1}
 
 func (r *specimen) sockets() int {
 	n := 1 + holdings[r.Room]
 	if r.Room == "session" {
 		n += len(r.addresses())
+	}
+	if r.keyed && (r.Room == "session" || r.Room == "lockd") {
+		n++
 	}
 	return n
 }

@@ -550,7 +550,7 @@ func (s *story) rooms(*testscript.TestScript, bool, []string) error {
 // comms are what the processes of rooms are called.
 var comms = map[string]string{
 	"parent": "smtp-gated", "session": "smtp-gated-sess", "lookupd": "smtp-gated-look", "scand": "smtp-gated-scan",
-	"lockd": "smtp-gated-lock", "action": "smtp-gated-acti",
+	"lockd": "smtp-gated-lock", "action": "smtp-gated-acti", "keys": "smtp-gated-keys",
 }
 
 // processes finds those of a room without asking the daemon, which may be frozen.
