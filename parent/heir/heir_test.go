@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -77,6 +78,23 @@ func TestManyFiles(t *testing.T) {
 		if err := <-said; err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// TestTickets: keys, which are any octets, arrive as they are.
+func TestTickets(t *testing.T) {
+	ours, theirs := pair(t)
+	elder, err := Open(theirs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []imsg.TicketKey{{ID: "\x00\xff\n01234", Secret: strings.Repeat("\x80\x00", 16)}, {ID: "76543210", Secret: strings.Repeat("x", 32)}}
+	if err := elder.Send(&Message{Word: Estate, Tickets: want}); err != nil {
+		t.Fatal(err)
+	}
+	m, _, err := ours.Receive(imsgtest.Deadline())
+	if err != nil || !slices.Equal(m.Tickets, want) {
+		t.Errorf("%+v, %v", m, err)
 	}
 }
 

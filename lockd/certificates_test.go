@@ -1,0 +1,74 @@
+package lockd
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/lockd/findings"
+)
+
+// TestCertificates: one that ends soon, has ended, or is not renewed is a finding until it
+// is well; those of an older generation count no more, nor those of a room that has gone.
+func TestCertificates(t *testing.T) {
+	h := open(t, plan{config: usual()})
+	now := h.clock.now()
+	in := func(d time.Duration) int64 { return now.Add(d).Unix() }
+	old, keys := h.Join(imsg.Keys, 1, nil), h.Join(imsg.Keys, 2, nil)
+	tell := func(generation int, all ...imsg.CertificateStatus) {
+		t.Helper()
+		h.clock.move(time.Millisecond) // no two things happen at once
+		conn := keys
+		if generation < 2 {
+			conn = old
+		}
+		if err := conn.Send(&imsg.Certificates{Generation: generation, List: all}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	is := func(want ...string) {
+		t.Helper()
+		var got []string
+		eventually(t, "findings: "+strings.Join(want, ", "), func() bool {
+			got = nil
+			for _, f := range (view{h.server}).Overview().Findings {
+				if f.Finding == imsg.FindingCertificate && !f.Good {
+					got = append(got, f.Object+": "+f.Text)
+				}
+			}
+			if len(got) != len(want) {
+				return false
+			}
+			for i := range got {
+				if !strings.HasPrefix(got[i], want[i]) {
+					return false
+				}
+			}
+			return true
+		})
+	}
+	const long = 90 * 24 * time.Hour
+	tell(1, imsg.CertificateStatus{Name: "old", End: in(time.Hour)})
+	is("old: it ends at ")
+	tell(
+		2, imsg.CertificateStatus{Name: "good", End: in(long)}, imsg.CertificateStatus{Name: "soon", End: in(endsSoon - time.Hour)},
+		imsg.CertificateStatus{Name: "both", End: in(long)}, imsg.CertificateStatus{Name: "both", End: in(-time.Hour)},
+		imsg.CertificateStatus{Name: "stale", End: in(long), Problem: "no such file"},
+	)
+	is("both: it has ended at ", "soon: it ends at ", "stale: the one on disk is not taken: no such file")
+	if all := (view{h.server}).Overview().Certificates; len(all) != 5 {
+		t.Errorf("%+v", all)
+	}
+	tell(2, imsg.CertificateStatus{Name: "good", End: in(long)}, imsg.CertificateStatus{Name: "soon", End: in(long)})
+	is()
+	h.clock.move(findings.Quiet)
+	eventually(t, "no finding", func() bool { return len((view{h.server}).Overview().Findings) == 0 })
+	h.clock.move(long)
+	is("good: it has ended", "soon: it has ended")
+	keys.Close()
+	is("old: it has ended")
+	old.Close()
+	is()
+	eventually(t, "no finding", func() bool { return len((view{h.server}).Overview().Findings) == 0 })
+}
