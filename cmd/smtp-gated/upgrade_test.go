@@ -48,11 +48,13 @@ func (g *gate) alone(old int) error {
 func TestUpgradeUnderLoad(t *testing.T) {
 	bothWays(t, func(t *testing.T, rooted bool) {
 		t.Parallel()
-		g, m := stage(t, rooted, busy)
+		g, m := rehearse(t, rooted)
+		must(t, g.certified(busy))
+		must(t, g.start())
 		crowd := g.crowd(m, 20, 0, verdicts...)
 		for i := range 25 {
 			must(t, crowd.moves())
-			must(t, g.configure(fmt.Sprintf("%sworkers %d\n", busy, 1+i%3), false))
+			must(t, g.certified(fmt.Sprintf("%sworkers %d\n", busy, 1+i%3)))
 			old := g.pid
 			must(t, g.signal(syscall.SIGUSR2))
 			must(t, g.follow(old))
