@@ -227,29 +227,6 @@ func deps(t *testing.T, program, goos, format string) []string {
 	return strings.Split(string(out), "\n")
 }
 
-// TestWhoHasTLS: one program links TLS, and of its rooms two use it: those that talk to
-// clients and servers, and that of the keys, which is there with a certificate alone. What
-// the parent sends them of certificates it has not parsed.
-func TestWhoHasTLS(t *testing.T) {
-	imported := 0
-	for _, line := range deps(t, "smtp-gated", "linux", "{{if not .Standard}}{{.ImportPath}} {{join .Imports \" \"}}{{end}}") {
-		self, imports, _ := strings.Cut(line, " ")
-		self, ours := strings.CutPrefix(self, module)
-		for path := range strings.FieldsSeq(imports) {
-			if path != "crypto/tls" && path != "crypto/x509" {
-				continue
-			}
-			imported++
-			if !ours || !under(self, "session") {
-				t.Errorf("%s imports %s", self, path)
-			}
-		}
-	}
-	if imported < 3 {
-		t.Errorf("TLS is imported %d times: this test looks at the wrong thing", imported)
-	}
-}
-
 // TestUnlinked keeps what no room needs out of the daemon.
 func TestUnlinked(t *testing.T) {
 	for _, goos := range platforms {
