@@ -131,3 +131,17 @@ func TestOrderIsNoMatter(t *testing.T) {
 		}
 	})
 }
+
+// FuzzOrders drives sessions of all kinds, with TLS at any time: what is fuzzed is which
+// session it is, and in which order its events come.
+func FuzzOrders(f *testing.F) {
+	for seed := range uint64(64) {
+		f.Add(seed, seed*7)
+	}
+	f.Fuzz(func(t *testing.T, seed, order uint64) {
+		d := newDrive(seed, order, false)
+		if problem := d.run(); problem != "" {
+			t.Errorf("%s\n%s", problem, d.describe())
+		}
+	})
+}
