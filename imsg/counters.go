@@ -76,6 +76,9 @@ const (
 	CountQuotaMailFromRejects
 	CountQuotaRcptToRejects
 	CountQuotaAuthRejects
+	CountQuotaTLSSessions
+	CountQuotaTLSBytes
+	CountQuotaTLSServers
 	CountQuotaTargets
 	CountLockByHand
 	CountLockEarlyTalk // in the order of PolicyRule
@@ -281,6 +284,9 @@ var CounterTable = [Counters]CounterRow{
 	CountQuotaMailFromRejects: quotaRow(RateMailFromRejects.String(), "Senders the server refused"),
 	CountQuotaRcptToRejects:   quotaRow(RateRcptToRejects.String(), "Recipients the server refused"),
 	CountQuotaAuthRejects:     quotaRow(RateAuthRejects.String(), "Log-ins the server refused"),
+	CountQuotaTLSSessions:     quotaRow(RateTLSSessions.String(), "Sessions in an encryption that is not ours"),
+	CountQuotaTLSBytes:        quotaRow(RateTLSBytes.String(), "Octets of such sessions"),
+	CountQuotaTLSServers:      quotaRow(RateTLSServers.String(), "Servers of such sessions"),
 	CountQuotaTargets:         quotaRow("targets", "Servers"),
 
 	CountLockByHand:    lockRow("operator", "Clients locked by hand."),

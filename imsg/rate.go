@@ -17,8 +17,15 @@ const (
 	RateMailFromRejects             // MAIL refused by the server with 5xx
 	RateRcptToRejects               // RCPT refused by the server with 5xx
 	RateAuthRejects                 // AUTH refused by the server
+	RateTLSSessions                 // at STARTTLS, if the session is to go on in an encryption that is not ours
+	RateTLSBytes                    // octets of such sessions: they have passed already, and are not given back
+	RateTLSServers                  // that such sessions call, each once
 	RateCounters                    // how many there are
 )
+
+// MaxRateServers is the largest quota of RateTLSServers: so many of a client's are told
+// apart.
+const MaxRateServers = 64
 
 // RateTargets is no counter, but asked for like one: the call of a session's
 // target, which the block lists come before.
@@ -32,6 +39,9 @@ var rateNames = [RateCounters]string{
 	RateMailFromRejects: "mailfrom_rejects",
 	RateRcptToRejects:   "rcptto_rejects",
 	RateAuthRejects:     "auth_rejects",
+	RateTLSSessions:     "tls_sessions",
+	RateTLSBytes:        "tls_bytes",
+	RateTLSServers:      "tls_servers",
 }
 
 // String is the counter's name in logs and for the operator: the option is
@@ -54,7 +64,7 @@ func ParseRate(name string) (Rate, bool) {
 }
 
 // RateSet is a set of counters.
-type RateSet uint8
+type RateSet uint16
 
 // Has tells whether r is in the set.
 func (s RateSet) Has(r Rate) bool { return s&(1<<r) != 0 }
@@ -82,8 +92,9 @@ type QuotaUnused struct{ QuotaUse }
 func (*QuotaUnused) notice() {}
 
 func allowanceBack(a *QuotaResult) *QuotaUnused {
-	// That a server was called is no use of it, and is known all the same.
-	if a.Refusal == Admitted && a.Counter < RateCounters {
+	// That a server was called is no use of it, and is known all the same; and octets
+	// have passed.
+	if a.Refusal == Admitted && a.Counter < RateCounters && a.Counter != RateTLSBytes {
 		return &QuotaUnused{a.QuotaUse}
 	}
 	return nil

@@ -104,7 +104,7 @@ func (r *rate) ends(now time.Time) string {
 }
 
 func amount(counter imsg.Rate, n uint64) string {
-	if counter == imsg.RateBytes && n < 1<<63 {
+	if (counter == imsg.RateBytes || counter == imsg.RateTLSBytes) && n < 1<<63 {
 		return octets(int64(n))
 	}
 	return strconv.FormatUint(n, 10)
@@ -133,7 +133,7 @@ func printRates(w io.Writer, list []*rate, period time.Duration, now time.Time) 
 		return err
 	}
 	tw := columns(w)
-	fmt.Fprintln(tw, "CLIENT\tCONNECTIONS\tMESSAGES\tRECIPIENTS\tOCTETS\tMAIL REFUSED\tRCPT REFUSED\tAUTH REFUSED\tSERVERS\tENDS\tQUOTAS")
+	fmt.Fprintln(tw, "CLIENT\tCONNECTIONS\tMESSAGES\tRECIPIENTS\tOCTETS\tMAIL REFUSED\tRCPT REFUSED\tAUTH REFUSED\tTLS SESSIONS\tTLS OCTETS\tTLS SERVERS\tSERVERS\tENDS\tQUOTAS")
 	for _, r := range list {
 		if r.Damaged {
 			fmt.Fprintf(tw, "%s\tdamaged: the client is refused until `rate reset`\n", r.name())

@@ -68,7 +68,8 @@ func (l *Limiter) Judge(u *Use) (o Outcome) {
 		o = Outcome{}
 		switch {
 		case u.Counter != imsg.RateTargets:
-			if o.Taken = r.use(u.Counter, u.Amount); !o.Taken {
+			var passes bool
+			if passes, o.Taken = u.take(r); !passes {
 				o.Refusal = imsg.RefusedRate
 			}
 			o.used, o.quota, o.tries = r.used[u.Counter], r.quotas[u.Counter], r.tries[u.Counter]
@@ -84,6 +85,28 @@ func (l *Limiter) Judge(u *Use) (o Outcome) {
 		return Outcome{Refusal: imsg.RefusedRateError, err: err}
 	}
 	return o
+}
+
+// take takes what u asks for of a record, and tells whether it is there, and whether it
+// may be given back.
+func (u *Use) take(r *Record) (passes, taken bool) {
+	switch u.Counter {
+	case imsg.RateTLSServers:
+		return r.useServer(u.Target.Addr())
+	case imsg.RateTLSBytes:
+		return r.use(u.Counter, u.Amount), false
+	}
+	passes = r.use(u.Counter, u.Amount)
+	return passes, passes
+}
+
+// putBack is the inverse of take.
+func (u *Use) putBack(r *Record) {
+	if u.Counter == imsg.RateTLSServers {
+		r.unuseServer(u.Target.Addr())
+		return
+	}
+	r.unuse(u.Counter, u.Amount)
 }
 
 // change has f change the record of a client once that is up to date.
@@ -132,7 +155,7 @@ func (l *Limiter) GiveBack(u *Use) {
 	if rules.period <= 0 {
 		return
 	}
-	if err := l.change(u.Client, rules, func(r *Record, _ int64) { r.unuse(u.Counter, u.Amount) }); err != nil {
+	if err := l.change(u.Client, rules, func(r *Record, _ int64) { u.putBack(r) }); err != nil {
 		l.logError(u, err)
 	}
 }

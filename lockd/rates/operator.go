@@ -75,6 +75,10 @@ func (l *Limiter) SetQuotas(client string, set []imsg.RateQuota, generation uint
 		return done(imsg.Invalid, noPeriod)
 	case slices.ContainsFunc(set, func(q imsg.RateQuota) bool { return q.Counter >= imsg.RateCounters }):
 		return done(imsg.Invalid, "there is no such counter")
+	case slices.ContainsFunc(set, func(q imsg.RateQuota) bool {
+		return q.Counter == imsg.RateTLSServers && q.Quota > imsg.MaxRateServers
+	}):
+		return done(imsg.Invalid, "tls_servers: at most 64 servers of a client's are told apart")
 	case generation <= rules.generation:
 		return done(imsg.Invalid, "a client's own quotas need a generation above ratelimit_generation")
 	}

@@ -22,6 +22,7 @@ type Record struct {
 	used       quotas
 	tries      quotas // used or refused
 	targets    []imsg.RateTarget
+	tlsServers []netip.Addr // those that the used ones of imsg.RateTLSServers are
 }
 
 func newRecord(l *rules, now int64) *Record {
@@ -37,7 +38,7 @@ func (r *Record) renew(l *rules, now int64) {
 	case r.cleared > now: // the clock was ahead, and would stop the period
 		r.cleared = now
 	case now-r.cleared > int64(l.period):
-		r.used, r.tries, r.cleared = quotas{}, quotas{}, now
+		r.used, r.tries, r.tlsServers, r.cleared = quotas{}, quotas{}, nil, now
 	}
 }
 
@@ -48,11 +49,12 @@ func (r *Record) restarted(now int64) *Record {
 
 func (r *Record) clone() *Record {
 	c := *r
-	c.targets = slices.Clone(r.targets)
+	c.targets, c.tlsServers = slices.Clone(r.targets), slices.Clone(r.tlsServers)
 	return &c
 }
 
-// use takes n of a quota, or refuses and takes nothing.
+// use takes n of a quota, or refuses and takes nothing. Octets that have passed already
+// take what is left.
 func (r *Record) use(c imsg.Rate, n uint64) bool {
 	over := false // a quota was lowered under what is used
 	for i, q := range r.quotas {
@@ -65,6 +67,9 @@ func (r *Record) use(c imsg.Rate, n uint64) bool {
 		r.tries[c] = math.MaxUint64
 	}
 	if over || n > r.quotas[c]-r.used[c] {
+		if !over && c == imsg.RateTLSBytes {
+			r.used[c] = r.quotas[c]
+		}
 		return false
 	}
 	r.used[c] += n
@@ -75,6 +80,30 @@ func (r *Record) use(c imsg.Rate, n uint64) bool {
 func (r *Record) unuse(c imsg.Rate, n uint64) {
 	r.used[c] -= min(n, r.used[c])
 	r.tries[c] -= min(n, r.tries[c])
+}
+
+// useServer is use for a server that is called with TLS; fresh tells that it was not
+// before in this period.
+func (r *Record) useServer(server netip.Addr) (passes, fresh bool) {
+	const c = imsg.RateTLSServers
+	switch {
+	case slices.Contains(r.tlsServers, server):
+		return r.use(c, 0), false
+	case r.quotas[c] == 0 || len(r.tlsServers) >= imsg.MaxRateServers:
+		return r.use(c, 0) && r.quotas[c] == 0, false
+	case !r.use(c, 1):
+		return false, false
+	}
+	r.tlsServers = append(r.tlsServers, server)
+	return true, true
+}
+
+// unuseServer takes that back, as far as it was of this period.
+func (r *Record) unuseServer(server netip.Addr) {
+	if i := slices.Index(r.tlsServers, server); i >= 0 {
+		r.tlsServers = slices.Delete(r.tlsServers, i, i+1)
+		r.unuse(imsg.RateTLSServers, 1)
+	}
 }
 
 // visit remembers a call of target, or refuses it because all the servers

@@ -2,10 +2,14 @@ package rates
 
 import (
 	"bytes"
+	"encoding/binary"
+	"encoding/hex"
+	"hash/crc32"
 	"math"
 	"net/netip"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -53,6 +57,56 @@ func TestUse(t *testing.T) {
 	r := &Record{tries: quotas{imsg.RateBytes: math.MaxUint64}, quotas: quotas{imsg.RateBytes: 1}}
 	if r.use(imsg.RateBytes, 7); r.tries[imsg.RateBytes] != math.MaxUint64 {
 		t.Errorf("tries went round to %d", r.tries[imsg.RateBytes])
+	}
+}
+
+// TestUseOfPassed: octets that have passed use up what is left, so that the next ones are
+// refused, and nothing else is.
+func TestUseOfPassed(t *testing.T) {
+	const c = imsg.RateTLSBytes
+	r := &Record{quotas: quotas{c: 100, imsg.RateMessages: 1}, used: quotas{c: 60}}
+	if r.use(c, 41) || r.used[c] != 100 || r.tries[c] != 41 {
+		t.Errorf("%+v", r)
+	}
+	if r.use(c, 1) || r.used[c] != 100 || !r.use(imsg.RateMessages, 1) {
+		t.Errorf("%+v", r)
+	}
+	r.quotas[c] = 50 // lowered: it stands above it now
+	if r.use(c, 1) || r.used[c] != 100 {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestUseServer(t *testing.T) {
+	const c = imsg.RateTLSServers
+	server := func(i int) netip.Addr { return netip.AddrFrom4([4]byte{192, 0, 2, byte(i)}) }
+	r := &Record{quotas: quotas{c: 2}, cleared: 1}
+	for _, row := range []struct {
+		server        int
+		passes, fresh bool
+		used          uint64
+	}{{1, true, true, 1}, {1, true, false, 1}, {2, true, true, 2}, {3, false, false, 2}, {2, true, false, 2}} {
+		if passes, fresh := r.useServer(server(row.server)); passes != row.passes || fresh != row.fresh || r.used[c] != row.used {
+			t.Errorf("%+v: passes %v, fresh %v, used %d", row, passes, fresh, r.used[c])
+		}
+	}
+	r.unuseServer(server(3))
+	r.unuseServer(server(1))
+	if passes, fresh := r.useServer(server(3)); !passes || !fresh || r.used[c] != 2 {
+		t.Errorf("one that was given back has no place for another: %+v", r)
+	}
+	if r.renew(&rules{period: 1}, 3); len(r.tlsServers) > 0 || r.used[c] > 0 {
+		t.Errorf("a new period, and servers of the old: %+v", r)
+	}
+	r = &Record{}
+	if passes, fresh := r.useServer(server(1)); !passes || fresh || len(r.tlsServers) > 0 {
+		t.Errorf("off, and remembered: %+v", r)
+	}
+	r = &Record{quotas: quotas{c: math.MaxUint64}}
+	for i := range 2 * imsg.MaxRateServers {
+		if passes, _ := r.useServer(server(i)); passes != (i < imsg.MaxRateServers) {
+			t.Fatalf("server %d passes: %v", i, passes)
+		}
 	}
 }
 
@@ -128,15 +182,19 @@ type naive struct {
 }
 
 type event struct {
-	c      imsg.Rate
-	n      uint64
-	passed bool
+	c     imsg.Rate
+	n     uint64
+	taken uint64 // of n
 }
 
 func (m *naive) sum(c imsg.Rate, all bool) (n uint64) {
 	for _, e := range m.events {
-		if e.c == c && (all || e.passed) {
+		switch {
+		case e.c != c:
+		case all:
 			n += e.n
+		default:
+			n += e.taken
 		}
 	}
 	return n
@@ -156,8 +214,16 @@ func (m *naive) use(l *rules, c imsg.Rate, n uint64, now int64) bool {
 		}
 	}
 	if q := m.quotas[c]; q > 0 {
-		passed = passed && m.sum(c, false)+n <= q
-		m.events = append(m.events, event{c, n, passed})
+		e := event{c: c, n: n}
+		if left := q - min(q, m.sum(c, false)); passed && n <= left {
+			e.taken = n
+		} else {
+			if passed && c == imsg.RateTLSBytes {
+				e.taken = left
+			}
+			passed = false
+		}
+		m.events = append(m.events, e)
 	}
 	return passed
 }
@@ -227,11 +293,71 @@ func example() *Record {
 		r.quotas[i], r.used[i], r.tries[i] = uint64(i), uint64(i)<<40, math.MaxUint64
 	}
 	r.targets = []imsg.RateTarget{{Address: netip.MustParseAddr("192.0.2.1"), Last: -1}, {Address: netip.MustParseAddr("2001:db8::1"), Last: 1e18}}
+	r.tlsServers = []netip.Addr{netip.MustParseAddr("192.0.2.25"), netip.MustParseAddr("2001:db8::25")}
 	return r
 }
 
+// first is example as far as the first version can say it.
+func first() *Record {
+	r := example()
+	r.tlsServers = nil
+	for _, q := range []*quotas{&r.quotas, &r.used, &r.tries} {
+		clear(q[firstCounters:])
+	}
+	return r
+}
+
+// TestFirstVersion: what an older program wrote is read, and what it could say is written
+// so that it reads it.
+func TestFirstVersion(t *testing.T) {
+	want, err := hex.DecodeString(strings.Join(strings.Fields(`
+		01 ffffffffffffffff 000064a7b3b6e00d
+		0000000000000000 0100000000000000 0200000000000000 0300000000000000 0400000000000000 0500000000000000 0600000000000000
+		0000000000000000 0000000000010000 0000000000020000 0000000000030000 0000000000040000 0000000000050000 0000000000060000
+		ffffffffffffffff ffffffffffffffff ffffffffffffffff ffffffffffffffff ffffffffffffffff ffffffffffffffff ffffffffffffffff
+		00000000000000000000ffffc0000201 ffffffffffffffff
+		20010db8000000000000000000000001 000064a7b3b6e00d`), ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want = binary.LittleEndian.AppendUint32(want, crc32.ChecksumIEEE(want))
+	if got := first().encode(); !bytes.Equal(got, want) {
+		t.Errorf("%x, want %x", got, want)
+	}
+	if r, err := decodeRecord(want); err != nil || !reflect.DeepEqual(r, first()) {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+// TestOtherCounters: a record of a program with more counters, or fewer, is read as far as
+// there are such.
+func TestOtherCounters(t *testing.T) {
+	for _, counters := range []int{0, firstCounters + 1, int(imsg.RateCounters), int(imsg.RateCounters) + 2, 255} {
+		b := []byte{secondVersion}
+		b = append(b, make([]byte, 16)...)
+		b = append(b, byte(counters), 0)
+		for i := range 3 * counters {
+			b = binary.LittleEndian.AppendUint64(b, uint64(1000+i))
+		}
+		b = binary.LittleEndian.AppendUint32(b, crc32.ChecksumIEEE(b))
+		r, err := decodeRecord(b)
+		if err != nil {
+			t.Fatalf("%d counters: %v", counters, err)
+		}
+		for i := range r.tries {
+			want := uint64(1000 + 2*counters + i)
+			if i >= counters {
+				want = 0
+			}
+			if r.tries[i] != want {
+				t.Errorf("%d counters: number %d is %d, want %d", counters, i, r.tries[i], want)
+			}
+		}
+	}
+}
+
 func TestRecordCoding(t *testing.T) {
-	for _, r := range []*Record{{}, example()} {
+	for _, r := range []*Record{{}, first(), example()} {
 		b := r.encode()
 		got, err := decodeRecord(b)
 		if err != nil || !reflect.DeepEqual(got, r) {
@@ -250,13 +376,23 @@ func TestRecordCoding(t *testing.T) {
 	}
 }
 
+// FuzzDecodeRecord: what can be read is written so that it reads the same.
 func FuzzDecodeRecord(f *testing.F) {
 	f.Add([]byte(nil))
 	f.Add(new(Record).encode())
+	f.Add(first().encode())
 	f.Add(example().encode())
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if r, err := decodeRecord(b); err == nil && !bytes.Equal(r.encode(), b) {
+		r, err := decodeRecord(b)
+		if err != nil {
+			return
+		}
+		again := r.encode()
+		if b[0] == firstVersion && !bytes.Equal(again, b) {
 			t.Errorf("%x reads as %+v", b, r)
+		}
+		if same, err := decodeRecord(again); err != nil || !reflect.DeepEqual(same, r) {
+			t.Errorf("%x reads as %+v, which becomes %+v, %v", b, r, same, err)
 		}
 	})
 }
