@@ -219,6 +219,7 @@ const (
 	MsgRatelimitBytes
 	MsgRatelimitAuthRejects
 	MsgTLSHello
+	MsgRatelimitTLS
 	Texts // how many there are
 )
 

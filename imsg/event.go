@@ -65,32 +65,33 @@ func (k EventKind) String() string { return EventKindTable[k%EventKinds].Name }
 
 // Event is one event. What does not apply is zero, and is not shown.
 type Event struct {
-	Time      int64     `rule:"0.."` // Unix nanoseconds
-	Kind      EventKind `rule:"1.."`
-	ID        string    `rule:"..64 name"` // of the session: what its client can quote
-	Client    netip.AddrPort
-	Ident     string `rule:"..MaxIdent word"`
-	Target    netip.AddrPort
-	Rule      PolicyRule
-	Detail    string  `rule:"..255 printable"` // what of the rule: a block list and its answer, a quota, a lock's name, a finding and its object, a room
-	Code      int     `rule:"0..599"`          // of the reply
-	Text      string  `rule:"..512 printable"` // of the reply, or the last that is known
-	Engine    string  `rule:"..32 printable"`
-	Virus     string  `rule:"..255 printable"`
-	Scored    bool    // Score means something
-	Score     float64 `rule:"-MaxScore..MaxScore"`
-	Size      int64   `rule:"0.."` // of the message, in octets
-	MessageID string  `rule:"..MaxHeader printable"`
-	Sender    string  `rule:"..MaxSender printable"`
-	Subject   string  `rule:"..MaxSubject readable"`
-	Until     int64   `rule:"0.."` // of a lock, Unix nanoseconds
-	Would     EventKind
-	Count     uint64 `rule:"any: it is only shown"`
+	Time       int64     `rule:"0.."` // Unix nanoseconds
+	Kind       EventKind `rule:"1.."`
+	ID         string    `rule:"..64 name"` // of the session: what its client can quote
+	Client     netip.AddrPort
+	Ident      string `rule:"..MaxIdent word"`
+	Target     netip.AddrPort
+	Rule       PolicyRule
+	Detail     string  `rule:"..255 printable"` // what of the rule: a block list and its answer, a quota, a lock's name, a finding and its object, a room
+	Code       int     `rule:"0..599"`          // of the reply
+	Text       string  `rule:"..512 printable"` // of the reply, or the last that is known
+	Engine     string  `rule:"..32 printable"`
+	Virus      string  `rule:"..255 printable"`
+	Scored     bool    // Score means something
+	Score      float64 `rule:"-MaxScore..MaxScore"`
+	Size       int64   `rule:"0.."` // of the message, in octets
+	MessageID  string  `rule:"..MaxHeader printable"`
+	Sender     string  `rule:"..MaxSender printable"`
+	Subject    string  `rule:"..MaxSubject readable"`
+	ServerName string  `rule:"..MaxHeader printable"` // that a client asks for in TLS
+	Until      int64   `rule:"0.."`                   // of a lock, Unix nanoseconds
+	Would      EventKind
+	Count      uint64 `rule:"any: it is only shown"`
 }
 
 // How long fields of an event may be, in octets.
 const (
-	MaxHeader  = 255 // a Message-ID
+	MaxHeader  = 255 // a Message-ID, a host (RFC 1035, 2.3.4)
 	MaxSender  = 320 // of an address: 64 before the "@", 255 behind it (RFC 5321, 4.5.3.1)
 	MaxSubject = 200
 )
@@ -187,6 +188,7 @@ var EventFields = []EventField{
 	{"message_id", "its Message-ID", func(e *Event) any { return present(e.MessageID) }},
 	{"sender", "its envelope sender", func(e *Event) any { return present(e.Sender) }},
 	{"subject", "its Subject, where history.subject is on", func(e *Event) any { return present(e.Subject) }},
+	{"server_name", "the server that the client asks for as it begins TLS; nobody has checked it", func(e *Event) any { return present(e.ServerName) }},
 	{"until", "when the lock ends", func(e *Event) any {
 		if e.Until == 0 {
 			return nil

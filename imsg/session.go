@@ -79,6 +79,7 @@ func (*Announce) notice() {}
 type Leave struct {
 	Number uint64 `rule:"any: looked up among the sender's sessions"`
 	Late   bool   // the Admission came too late: what it used of a quota goes back
+	Passed uint64 `rule:"..MaxReport"` // octets to be counted as RateTLSBytes that no QuotaUse has told of
 }
 
 func (*Leave) notice() {}

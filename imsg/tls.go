@@ -76,14 +76,36 @@ type TLSRule struct {
 
 // PolicyFor returns what becomes of STARTTLS between a client and a server.
 func (t *TLSConfig) PolicyFor(client netip.Addr, server netip.AddrPort) TLSPolicy {
+	if r := t.rule(client, server); r != nil {
+		return r.Policy
+	}
+	return t.Policy
+}
+
+// BeginsWithTLS tells whether a server speaks TLS from the first octet, as far as is known
+// from its port: that is 465 (RFC 8314, 7.3), or one that its rule names and that is not
+// for STARTTLS (RFC 5321, 4.5.4.2; RFC 6409, 3.1).
+func (t *TLSConfig) BeginsWithTLS(client netip.Addr, server netip.AddrPort) bool {
+	switch server.Port() {
+	case 465:
+		return true
+	case 25, 587:
+		return false
+	}
+	r := t.rule(client, server)
+	return r != nil && len(r.Port) > 0
+}
+
+// rule is the one for a client and a server, nil if none is.
+func (t *TLSConfig) rule(client netip.Addr, server netip.AddrPort) *TLSRule {
 	for i := range t.Rules {
 		r := &t.Rules[i]
 		port := len(r.Port) == 0 || slices.Contains(r.Port, server.Port())
 		if port && within(r.Client, client) && within(r.Server, server.Addr()) {
-			return r.Policy
+			return r
 		}
 	}
-	return t.Policy
+	return nil
 }
 
 // Terminates tells whether TLS ends here for any session that a rule, or none, is for.

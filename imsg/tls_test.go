@@ -34,6 +34,13 @@ func TestPolicyFor(t *testing.T) {
 			t.Errorf("%s to %s: %d, want %d", tc.client, tc.server, got, tc.want)
 		}
 	}
+	for server, want := range map[string]bool{
+		"198.51.100.26:465": true, "198.51.100.25:587": false, "198.51.100.26:26": true, "198.51.100.26:25": false, "198.51.100.26:2465": false,
+	} {
+		if got := c.BeginsWithTLS(netip.MustParseAddr("203.0.113.1"), netip.MustParseAddrPort(server)); got != want {
+			t.Errorf("%s speaks TLS at once: %v", server, got)
+		}
+	}
 	if !c.Terminates() || (&TLSConfig{Policy: TLSMask}).Terminates() || !(&TLSConfig{Rules: []TLSRule{{Policy: TLSTerminate}}}).Terminates() {
 		t.Error("who ends TLS is not told")
 	}

@@ -66,6 +66,15 @@ func (srv *server) logUse(u *rates.Use, o rates.Outcome) {
 	}
 }
 
+// spend takes note of octets that have passed in s, of which nobody waits to hear.
+func (srv *server) spend(s *session, n uint64) {
+	if n == 0 || !srv.rates.On() {
+		return
+	}
+	u := srv.use(s, imsg.RateTLSBytes, n)
+	srv.fileCalls.begin(u.Client, func() { srv.logUse(u, srv.rates.Judge(u)) })
+}
+
 // unuse takes a use back that nobody came to know of.
 func (srv *server) unuse(s *session, what imsg.Rate, n uint64) {
 	if n == 0 || !srv.rates.On() {

@@ -150,6 +150,55 @@ func TestUses(t *testing.T) {
 	}
 }
 
+// TestTLSIsLimited: a server counts once, octets when they have passed, and those that are
+// told of with Leave, too.
+func TestTLSIsLimited(t *testing.T) {
+	h := open(t, plan{config: limited(map[imsg.Rate]uint64{imsg.RateTLSServers: 2, imsg.RateTLSBytes: 100, imsg.RateTLSSessions: 9}), rates: storePath(t)})
+	w := h.worker(0)
+	enter := func(target string) uint64 {
+		e := entering("192.0.2.7")
+		e.Target = at(target)
+		a, err := link.Ask(w, e, patience)
+		if err != nil || a.Refusal != imsg.Admitted {
+			t.Fatalf("%+v, %v", a, err)
+		}
+		if want := imsg.RateSet(1<<imsg.RateTLSServers | 1<<imsg.RateTLSBytes | 1<<imsg.RateTLSSessions); a.Uses != want {
+			t.Errorf("it asks for %b, want %b", a.Uses, want)
+		}
+		return a.Number
+	}
+	for i, row := range []struct {
+		server string
+		want   imsg.Refusal
+	}{
+		{"198.51.100.1", imsg.Admitted},
+		{"198.51.100.2", imsg.Admitted},
+		{"198.51.100.1", imsg.Admitted},
+		{"198.51.100.3", imsg.RefusedRate},
+		{"2001:db8::3", imsg.RefusedRate},
+		{"198.51.100.2", imsg.Admitted},
+	} {
+		if r := w.use(enter(row.server), imsg.RateTLSServers, 1); r != row.want {
+			t.Errorf("%d: %s: %d, want %d", i, row.server, r, row.want)
+		}
+	}
+	one, two := enter("198.51.100.1"), enter("198.51.100.1")
+	if r := w.use(one, imsg.RateTLSBytes, 40); r != imsg.Admitted {
+		t.Error(r)
+	}
+	w.say(&imsg.Leave{Number: one, Passed: 1000})
+	imsgtest.Until(t, "the octets are counted", func() bool {
+		r, err := h.server.rates.Show("192.0.2.7")
+		return err == nil && r.Entry.Used[imsg.RateTLSBytes] == 100 && r.Entry.Tries[imsg.RateTLSBytes] == 1040
+	})
+	if r := w.use(two, imsg.RateTLSBytes, 1); r != imsg.RefusedRate {
+		t.Error(r)
+	}
+	if r := w.use(two, imsg.RateTLSSessions, 1); r != imsg.Admitted {
+		t.Errorf("another quota is held against it: %d", r)
+	}
+}
+
 func TestWithoutLimiter(t *testing.T) {
 	c := limited(map[imsg.Rate]uint64{imsg.RateConnections: 1, imsg.RateBytes: 1})
 	c.RateExpiration = 0

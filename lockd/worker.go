@@ -94,6 +94,7 @@ func (srv *server) fromWorker(w *worker, r link.Request) {
 			if m.Late && s.counted {
 				srv.unuse(s, imsg.RateConnections, 1)
 			}
+			srv.spend(s, m.Passed)
 			srv.closed(s, "")
 			srv.live.remove(s)
 		}

@@ -73,7 +73,7 @@ func (s *session) relayClient() bool {
 	for !s.over() {
 		in := s.client.Bytes()
 		switch {
-		case s.relay.Direct() && s.relay.Pending(relay.Server) == 0:
+		case s.relay.Direct(relay.Client) && s.relay.Pending(relay.Server) == 0:
 			s.pump(&s.server, &s.client, "client")
 			return false
 		case !s.relay.ReadsClient():
@@ -117,7 +117,7 @@ func (s *session) relayServer() bool {
 	for !s.over() && s.relay.Fate(relay.Server) < relay.Last {
 		in := s.server.Bytes()
 		switch {
-		case s.relay.Direct() && s.relay.Pending(relay.Client) == 0:
+		case s.relay.Direct(relay.Server) && s.relay.Pending(relay.Client) == 0:
 			s.pump(&s.client, &s.server, "server")
 			return false
 		case !s.relay.ReadsServer():
@@ -327,6 +327,9 @@ func (s *session) Tell(e imsg.Event) {
 func (s *session) Observe(f imsg.FindingID, object, problem string) {
 	s.w.reports.observe(f, object, problem)
 }
+
+// Octets is how many have come of both sides so far.
+func (s *session) Octets() uint64 { return uint64(s.client.Received() + s.server.Received()) }
 
 // Load is the load average of the last minute.
 func (s *session) Load() float64 { return process.Load() }

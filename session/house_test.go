@@ -33,6 +33,7 @@ type house struct {
 	asked    []string // which engines, for each of them
 	offences []*imsg.Offence
 	left     []uint64
+	passed   uint64 // octets that no QuotaUse told of
 	counts   [imsg.Slots]uint64
 	told     []imsg.Event
 	number   uint64
@@ -79,6 +80,7 @@ func texts() []string {
 		imsg.MsgSizeLimit:         "msg_size_limit",
 		imsg.MsgEarlytalker:       "msg_earlytalker",
 		imsg.MsgTLSHello:          "msg_tls_hello",
+		imsg.MsgRatelimitTLS:      "msg_ratelimit_tls",
 		imsg.MsgFixedXclientFail:  "msg_fixed_xclient_fail",
 		imsg.MsgDNSDBReject:       "msg_dnsdb_reject",
 		imsg.MsgSPFReject:         "msg_spf_reject",
@@ -114,7 +116,7 @@ func texts() []string {
 func config(server string) *imsg.SessionConfig {
 	return &imsg.SessionConfig{
 		ProxyName: "gate.example", Mode: imsg.ModeFixed, FixedServer: netip.MustParseAddrPort(server),
-		MaxConnections: 64, PipelineSize: 128, TakeoverCmds: 10,
+		TLS: imsg.TLSConfig{Policy: imsg.TLSPass}, MaxConnections: 64, PipelineSize: 128, TakeoverCmds: 10,
 		TimeoutDirect: imsgtest.Patience, TimeoutLookup: imsgtest.Patience, TimeoutSession: imsgtest.Patience,
 		TimeoutIdle: imsgtest.Patience, TimeoutConnect: imsgtest.Patience, TimeoutScan: imsgtest.Patience,
 		EarlyTalk: true, Antivirus: true, Antispam: true, ScanMaxSize: 10 << 20, SpamMaxSize: 10 << 20, SpamThreshold: 7,
@@ -215,6 +217,7 @@ func (h *house) asLockd(r link.Request) {
 		family.Answer(r, &imsg.Done{})
 	case *imsg.Leave:
 		h.left = append(h.left, m.Number)
+		h.passed += m.Passed
 	case *imsg.Events:
 		h.told = append(h.told, m.Events...)
 	case *imsg.Counts:

@@ -155,7 +155,10 @@ func (d *draft) drawRooms() {
 	}
 	d.over = make(map[imsg.Rate]quotaUse)
 	for range 1 + d.IntN(3) {
-		c := imsg.Rate(1 + d.IntN(int(imsg.RateTargets)))
+		c := imsg.Rate(1 + d.IntN(int(imsg.RateAuthRejects)+1))
+		if c > imsg.RateAuthRejects { // quotas of TLS are for sessions that nobody reads
+			c = imsg.RateTargets
+		}
 		use := quotaUse{from: 1 + d.IntN(4), refusal: pick(d.Rand, imsg.RefusedRate, imsg.RefusedRate, imsg.RefusedRateError)}
 		if d.often(0.1) {
 			use.errno = imsg.Internal

@@ -178,6 +178,7 @@ func (r *explained) print(b *strings.Builder) {
 	}
 	line("ident", e.Ident)
 	line("server", endpoint(e.Target))
+	line("called", e.ServerName)
 	line("sender", e.Sender)
 	line("message", e.MessageID)
 	line("subject", e.Subject)

@@ -195,7 +195,7 @@ func encode(r *imsg.HistoryRecord) []byte {
 		case short.Event.Detail != "":
 			short.Event.Detail = ""
 		default:
-			short.Event.Text, short.Event.Virus, short.Event.Sender = "", "", ""
+			short.Event.Text, short.Event.Virus, short.Event.Sender, short.Event.ServerName = "", "", "", ""
 		}
 	}
 }

@@ -194,7 +194,7 @@ func (a *advisor) policy() {
 	a.hint(a.AuthSkip&imsg.SkipRegex != 0 && a.regexes(), "auth_skip", "regex switches the regular expressions for MAIL and RCPT off for everybody, logged in or not: leave it out")
 	a.hint(a.SPFLogOnly && a.SPF != imsg.SPFOff, "spf_log_only", "mail that fails SPF is logged and let through: write no to refuse it")
 
-	counted := a.RateConnections+a.RateMessages+a.RateRecipients+a.RateBytes+a.RateMailFromRejects+a.RateRcptToRejects+a.RateAuthRejects > 0
+	counted := a.RateConnections+a.RateMessages+a.RateRecipients+a.RateBytes+a.RateMailFromRejects+a.RateRcptToRejects+a.RateAuthRejects+a.RateTLSSessions+a.RateTLSBytes+a.RateTLSServers > 0
 	a.hint(a.RateExpiration == 0 && (counted || a.RateDstExpiration >= 0), "ratelimit_expiration", "without a period no quota counts: give its seconds")
 	a.hint(a.RateExpiration > 0 && !counted && a.RateDstExpiration < 0, "ratelimit_expiration", "there is a period and no quota: set ratelimit_messages or another")
 }

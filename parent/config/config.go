@@ -106,13 +106,16 @@ type Config struct {
 
 	RatePath            string
 	RateGeneration      int64
-	RateConnections     int64 // 0, like the next six: not counted
+	RateConnections     int64 // 0, like the next nine: not counted
 	RateMessages        int64
 	RateRecipients      int64
 	RateBytes           int64
 	RateMailFromRejects int64
 	RateRcptToRejects   int64
 	RateAuthRejects     int64
+	RateTLSSessions     int64
+	RateTLSBytes        int64
+	RateTLSServers      int64
 
 	LogLevel    int // as syslog numbers them, 0 emerg to 7 debug
 	LogFacility int // RFC 3164 section 4.1.1, not shifted

@@ -68,6 +68,7 @@ var messages = [imsg.Texts]struct {
 	imsg.MsgRegexMailFrom:            {name: "msg_regex_mail_from", when: "a regex for MAIL refuses", text: "This sender is not allowed here. Please check your address or ask your network's administrator"},
 	imsg.MsgRatelimitBytes:           {name: "msg_ratelimit_bytes", when: "too many octets in the period", text: "You have sent too much mail. Please try again later"},
 	imsg.MsgRatelimitAuthRejects:     {name: "msg_ratelimit_auth_rejects", when: "too many refused log-ins in the period", text: "Your log-in was refused too often. Please check your password and try again later"},
+	imsg.MsgRatelimitTLS:             {name: "msg_ratelimit_tls", when: "too many encrypted sessions, octets in them or servers of them in the period", text: "Your quota of encrypted sessions is used up. Please go on without STARTTLS, or try again later"},
 	imsg.MsgTLSHello:                 {name: "msg_tls_hello", when: "the client began with TLS where plain SMTP is spoken", text: "Plain SMTP is spoken here. Please use STARTTLS, or the port your mail server has for TLS"},
 	imsg.MsgRegexRcptTo:              {name: "msg_regex_rcpt_to", when: "a regex for RCPT refuses", text: "This recipient is not allowed here. Please check the address or ask your network's administrator"},
 }

@@ -193,6 +193,9 @@ func table(c *Config) []Option {
 		{Name: "ratelimit_mailfrom_rejects", Path: "rate.mail_from_rejects", Help: "senders the server refused, 0: not counted", value: as(&c.RateMailFromRejects, 0, quota())},
 		{Name: "ratelimit_rcptto_rejects", Path: "rate.rcpt_to_rejects", Help: "recipients the server refused, 0: not counted", value: as(&c.RateRcptToRejects, 0, quota())},
 		{Name: "ratelimit_auth_rejects", Path: "rate.auth_rejects", Help: "log-ins the server refused, 0: not counted", value: as(&c.RateAuthRejects, 0, quota())},
+		{Name: "ratelimit_tls_sessions", Path: "rate.tls_sessions", Help: "sessions passed on in an encryption that is not read, 0: not counted; beyond it STARTTLS is refused for now, and the session may go on without", value: as(&c.RateTLSSessions, 0, quota())},
+		{Name: "ratelimit_tls_bytes", Path: "rate.tls_bytes", Help: "octets of such sessions, both ways, 0: not counted; beyond it one that is passed on is ended, and STARTTLS is refused for now", value: as(&c.RateTLSBytes, 0, size("UINT", 0))},
+		{Name: "ratelimit_tls_servers", Path: "rate.tls_servers", Help: "different servers that such sessions call, 0: not counted; beyond it STARTTLS with one more is refused for now", value: as(&c.RateTLSServers, 0, integer[int64]("UINT", 0, imsg.MaxRateServers))},
 
 		{Name: "history_path", Path: "history.path", Help: "file of what clients were refused and locked for, for smtp-gatectl explain", value: as(&c.HistoryPath, "/var/spool/smtp-gated/history", file())},
 		{Name: "history_max", Path: "history.max", Help: "records in it, a KiB each; 0: no file, and the last 4096 in memory", value: as(&c.HistoryMax, 0, integer[int]("UINT", 0, 10000000)).inTOML(100000)},

@@ -108,6 +108,9 @@ ratelimit_bytes 0
 ratelimit_mailfrom_rejects 0
 ratelimit_rcptto_rejects 0
 ratelimit_auth_rejects 0
+ratelimit_tls_sessions 0
+ratelimit_tls_bytes 0
+ratelimit_tls_servers 0
 locale
 listen
 workers 0
@@ -182,7 +185,7 @@ msg_max_per_ident, msg_system_load, msg_nomem, msg_unknown_scanner, msg_auth_req
 msg_size_limit, msg_fixed_xclient_fail, msg_dnsdb_reject, msg_dnsbl_reject, msg_spf_reject, msg_rate_reject,
 msg_ratelimit_error, msg_ratelimit_messages, msg_ratelimit_rcptto, msg_ratelimit_rcptto_rejects, msg_ratelimit_helo,
 msg_ratelimit_mailfrom, msg_ratelimit_mailfrom_rejects, msg_ratelimit_dst, msg_earlytalker, msg_regex_helo,
-msg_regex_mail_from, msg_regex_rcpt_to, msg_ratelimit_bytes, msg_ratelimit_auth_rejects, msg_tls_hello`
+msg_regex_mail_from, msg_regex_rcpt_to, msg_ratelimit_bytes, msg_ratelimit_auth_rejects, msg_tls_hello, msg_ratelimit_tls`
 
 func TestEveryOptionOfTheOldDaemon(t *testing.T) {
 	options := index(Options())

@@ -204,6 +204,9 @@ func (c *Config) Lockd(f Facts) *imsg.LockdConfig {
 		imsg.RateMailFromRejects: uint64(c.RateMailFromRejects),
 		imsg.RateRcptToRejects:   uint64(c.RateRcptToRejects),
 		imsg.RateAuthRejects:     uint64(c.RateAuthRejects),
+		imsg.RateTLSSessions:     uint64(c.RateTLSSessions),
+		imsg.RateTLSBytes:        uint64(c.RateTLSBytes),
+		imsg.RateTLSServers:      uint64(c.RateTLSServers),
 	}
 	return &l
 }

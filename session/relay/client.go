@@ -30,6 +30,7 @@ type client struct {
 	discardReply []byte // the reply to it, said behind them
 	unread       bool   // the last octets shown were not all used
 	full         bool   // it was counted that no more commands have a place
+	tlsUses      int    // of passedRates that were asked for
 
 	takeover takeover
 }
@@ -190,6 +191,8 @@ func (c *client) read(in []byte) (n int, ok bool) {
 		return c.readText(in)
 	case c.reading == octets:
 		return c.readChunk(in)
+	case c.reading == hello:
+		return c.readHello(in), true
 	}
 	return c.readLine(in)
 }

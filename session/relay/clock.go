@@ -69,7 +69,7 @@ func (c *client) patience(asking bool) time.Duration {
 		return imsg.Limit(cfg.TimeoutLookup)
 	case c.taken && !c.resting():
 		return imsg.Limit(cfg.TimeoutSession)
-	case c.reading == direct:
+	case c.passing():
 		return cfg.TimeoutDirect
 	case c.answerPending:
 		return max(cfg.TimeoutIdle, answerWait)

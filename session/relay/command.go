@@ -60,7 +60,7 @@ var plans = [...][]step{
 	smtp.BDAT:     {(*client).readChunkSize, (*client).checkOffered, (*client).checkChunk, (*client).mayStart, (*client).useMessage, (*client).beginMessage, (*client).forwardChunk},
 	smtp.RSET:     {(*client).forwardReset, (*client).resetChunks},
 	smtp.AUTH:     {(*client).checkAuth, (*client).forwardAwaited},
-	smtp.STARTTLS: {(*client).checkTLS, (*client).forwardAwaited},
+	smtp.STARTTLS: {(*client).checkTLS, (*client).useTLS, (*client).forwardAwaited},
 	smtp.XCLIENT:  {(*client).checkXclient, (*client).forwardCommand},
 	smtp.QUIT:     {(*client).noteQuit, (*client).forwardCommand},
 	smtp.Masked:   {(*client).refuseVerb},
@@ -74,7 +74,7 @@ func (c *client) readLine(in []byte) (n int, ok bool) {
 		case !known:
 			return 0, false
 		case tls:
-			c.refuseTLS()
+			c.meetTLS()
 			return 0, true
 		}
 		c.spoke = true

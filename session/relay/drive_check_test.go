@@ -75,8 +75,8 @@ func (d *drive) check() {
 		}
 	}
 	d.answer = s.answerPending
-	if w := &d.wires[Client]; r.Direct() && !d.direct {
-		if d.direct = true; d.server.tls && len(w.kernel)+len(w.buffer) > 0 {
+	if w := &d.wires[Client]; r.Status().Direct && !d.direct {
+		if d.direct = true; d.server.tls && !d.tlsPort && len(w.kernel)+len(w.buffer) > 0 {
 			d.fail("said in clear, and taken for TLS: %q%q", w.buffer, w.kernel)
 		}
 	}
@@ -111,14 +111,14 @@ func (d *drive) checkFate(side Side) {
 // written and read.
 func (d *drive) checkQuiet() {
 	r := d.relay
-	if d.relay.Over() {
+	if d.relay.Over() || d.relay.Direct(Client) || d.server.shy {
 		return
 	}
 	c, s := &d.wires[Client], &d.wires[Server]
-	if !r.ReadsClient() && !r.ReadsServer() && !r.Direct() {
+	if !r.ReadsClient() && !r.ReadsServer() && !r.Direct(Server) {
 		d.fail("it waits for nobody: %+v", r.Status())
 	}
-	if len(s.kernel) > 0 && s.fate < Last && !s.gone || len(c.kernel) > 0 && s.fate == Open && !d.loose && !d.server.silent && !s.closed {
+	if len(s.kernel) > 0 && s.fate < Last && !s.gone && !r.Direct(Server) || len(c.kernel) > 0 && s.fate == Open && !d.loose && !d.server.silent && !s.closed {
 		d.fail("octets are not read: client %q, server %q", c.kernel, s.kernel)
 	}
 	if l := d.client.ledger; d.finishing && c.fate == Open && !l.dead && !d.loose && !d.server.silent && !l.chunked && l.body == nil && l.left == 0 && l.owes() == 0 && !l.authing {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 )
 
 // This file owns the client: what it says, and for which replies it waits.
@@ -52,12 +54,13 @@ func (s *speaker) send(n int) []byte {
 
 func (s *speaker) hear(b []byte) { s.ledger.hear(b) }
 
-// checkDirect holds that a direct proxy gets all that the client said behind.
-func (s *speaker) checkDirect(rest []byte) {
+// checkDirect holds that the server gets all that the client said behind: what the relay
+// has passed on, and what a direct proxy moves.
+func (s *speaker) checkDirect(passed, rest []byte) {
 	if l := s.ledger; !l.direct {
 		l.fail("a direct proxy, and the client does not know")
-	} else if !bytes.Equal(l.in, rest) {
-		l.fail("the direct proxy moves %q, and the client said %q", rest, l.in)
+	} else if !bytes.Equal(l.in, append(passed, rest...)) {
+		l.fail("%q was passed on, the direct proxy moves %q, and the client said %q", passed, rest, l.in)
 	}
 }
 
@@ -77,6 +80,15 @@ func (s *script) one(of ...string) string { return of[s.IntN(len(of))] }
 
 // often is true in one of n cases.
 func (s *script) once(in int) bool { return s.IntN(in) == 0 }
+
+// helloName is the server that a hello asks for.
+const helloName = "mx.hello.example"
+
+// hello draws what a client begins TLS with.
+func (s *script) hello() []byte {
+	record := imsgtest.ClientHello(helloName)
+	return []byte(s.one(record, record, record+"\x17\x03\x03\x00\x01x", record[:20], "no TLS\r\n"))
+}
 
 // draw draws a whole session.
 func (s *script) draw() []piece {
@@ -99,6 +111,7 @@ func (s *script) draw() []piece {
 		case 4:
 			if !s.polite && s.once(3) {
 				s.say("STARTTLS%s\r\n", s.one("", "", "\r\nEHLO x"))
+				s.list = append(s.list, piece{octets: s.hello(), waits: true, behind: 220})
 			}
 		case 5, 6, 7:
 			s.chunks()

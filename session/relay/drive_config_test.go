@@ -60,6 +60,11 @@ func newDrive(seed, order uint64, calm bool) *drive {
 	d.client = &speaker{ledger: newLedger(d)}
 	s := script{Rand: r, polite: calm}
 	d.client.pieces = s.draw()
+	if d.tlsPort = !calm && c.Mode == imsg.ModeFixed && c.TLS.Policy != imsg.TLSTerminate && r.IntN(12) == 0; d.tlsPort {
+		d.facts.Target = netip.MustParseAddrPort("192.0.2.2:465")
+		c.PipelineSize = max(c.PipelineSize, 2) // the greeting has a place, and does not come
+		d.client.pieces = append([]piece{{octets: s.hello()}}, d.client.pieces...)
+	}
 	if !calm && r.IntN(40) == 0 {
 		d.relay = Unreachable(&d.facts, d, imsg.RuleServer, c.Texts[imsg.MsgConnectFailed])
 		d.wires[Server].gone = true
@@ -67,6 +72,10 @@ func newDrive(seed, order uint64, calm bool) *drive {
 		d.relay = New(&d.facts, d)
 	}
 	d.server.line = "hello"
+	if d.tlsPort && r.IntN(4) > 0 {
+		d.server.shy, d.server.tls, d.server.mode = true, true, mtaOver
+		return d
+	}
 	d.server.reply(220, "mx.example ESMTP")
 	return d
 }
@@ -74,7 +83,7 @@ func newDrive(seed, order uint64, calm bool) *drive {
 func drawConfig(r *rand.Rand, calm bool) *imsg.SessionConfig {
 	some := func(in int) bool { return r.IntN(in) == 0 }
 	c := &imsg.SessionConfig{
-		ProxyName: proxyName, Mode: imsg.ModeFixed, Outgoing: []netip.Addr{netip.MustParseAddr("192.0.2.3")},
+		ProxyName: proxyName, Mode: imsg.ModeFixed, TLS: imsg.TLSConfig{Policy: imsg.TLSPass}, Outgoing: []netip.Addr{netip.MustParseAddr("192.0.2.3")},
 		PipelineSize: 1 + r.IntN(16), TakeoverCmds: 1 + r.IntN(12),
 		TimeoutDirect: time.Minute, TimeoutLookup: time.Second, TimeoutSession: 5 * time.Minute, TimeoutIdle: 4 * time.Minute, TimeoutScan: time.Minute,
 		AuthSkip:   imsg.AuthSkip(r.UintN(32)),
@@ -238,12 +247,20 @@ func (d *drive) Tell(e imsg.Event) {
 	if err := imsg.Row((*imsg.Events)(nil)).Check(&imsg.Events{Events: []imsg.Event{e}}); err != nil {
 		d.fail("an event breaks a rule: %v", err)
 	}
+	if e.ServerName != "" && e.ServerName != helloName {
+		d.fail("the client asks for %q", e.ServerName)
+	}
 	if e.Rule != imsg.NoRule {
 		d.told = append(d.told, e.Code)
 	}
 }
 
 func (d *drive) Observe(imsg.FindingID, string, string) {}
+
+// Octets is how many have come of both sides.
+func (d *drive) Octets() uint64 {
+	return uint64(d.wires[Client].come + d.wires[Server].come + d.moved)
+}
 
 // Load is the machine's.
 func (d *drive) Load() float64 { return d.load }

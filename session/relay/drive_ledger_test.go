@@ -42,7 +42,8 @@ type ledger struct {
 	left        int64      // octets of a chunk to come
 	authing     bool
 	spoke       bool
-	dead        bool // what is sent means nothing any more
+	begins      []byte // that it said from the start, if that is TLS
+	dead        bool   // what is sent means nothing any more
 	direct      bool
 	handshaking bool
 	chunked     bool // a message in chunks may be open, or was refused
@@ -80,6 +81,9 @@ func (l *ledger) owes() (n int) {
 // say is what the client sends.
 func (l *ledger) say(b []byte) {
 	l.in = append(l.in, b...)
+	if l.drive.tlsPort {
+		l.begins = append(l.begins, b...)
+	}
 	for !l.direct && !l.handshaking && len(l.in) > 0 && l.parse() {
 	}
 }

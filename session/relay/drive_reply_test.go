@@ -19,6 +19,10 @@ func (l *ledger) hear(b []byte) {
 	if l.direct {
 		return
 	}
+	if l.drive.tlsPort && l.replies == 0 && len(l.heard) == 0 && b[0] == 22 {
+		l.direct, l.in = true, l.begins
+		return
+	}
 	l.heard = append(l.heard, b...)
 	for {
 		line, rest, ok := bytes.Cut(l.heard, []byte("\r\n"))

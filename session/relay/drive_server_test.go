@@ -21,11 +21,13 @@ type mta struct {
 	odd      int  // one reply in so many is none
 	floods   bool // some replies have thousands of lines
 	chunking bool // it has offered that
-	tls      bool // it has said 220 to STARTTLS
+	tls      bool // it has said 220 to STARTTLS, or speaks nothing else
+	shy      bool // it speaks TLS alone, and not before its client has
 	silent   bool // it answers nothing any more
 	chunky   bool // it refuses chunks, too
 
 	in      []byte
+	passed  []byte // of TLS
 	out     []byte // said, and not sent yet
 	said    int    // octets it has said
 	mark    int    // how many of them are replies that somebody waits for, or came before such
@@ -131,6 +133,16 @@ func (m *mta) ended() {
 
 // hear reads octets.
 func (m *mta) hear(b []byte) {
+	if m.shy && len(m.passed) == 0 && b[0] == 22 {
+		m.shy = false
+		m.say("\x16\x03\x03\x00\x01a")
+	}
+	if m.tls && m.mode == mtaOver {
+		m.passed = append(m.passed, b...)
+	}
+	if m.drive.tlsPort && m.count == 0 && len(m.in) == 0 && b[0] == 22 { // plain, and strict
+		m.mode = mtaOver
+	}
 	m.in = append(m.in, b...)
 	for len(m.in) > 0 && m.next() {
 	}

@@ -58,6 +58,8 @@ type drive struct {
 	ended      bool // the driver has closed both connections
 	answer     bool // at the last check, the answer to a message was awaited
 	direct     bool // at the last check, it was a direct proxy
+	moved      int  // octets, by a direct proxy
+	tlsPort    bool // the client begins with TLS, and the server's port is for that
 	caught     bool // a virus was found, and lockd does not know
 	letOut     int  // messages whose end was let out
 	asks       int  // questions so far
@@ -112,7 +114,7 @@ func (d *drive) run() (problem string) {
 	}()
 	d.check()
 	for quiet := 0; !d.relay.Over(); {
-		if d.relay.Direct() && d.moveDirect() {
+		if d.relay.Direct(Client) && d.moveDirect() {
 			break
 		}
 		if d.step() {

@@ -3,6 +3,7 @@ package relay
 import (
 	"bytes"
 	"errors"
+	"time"
 )
 
 // This file owns how the driver reads and writes: what was read is shown to the relay as
@@ -83,7 +84,7 @@ func (d *drive) read(side Side) {
 			w.gone = true
 			return
 		}
-		if d.relay.Direct() || !d.reads(side) {
+		if d.relay.Direct(side) || !d.reads(side) {
 			return
 		}
 		if len(w.buffer) == 0 {
@@ -101,7 +102,7 @@ func (d *drive) read(side Side) {
 			d.take(Server)
 		}
 	}
-	w.armed = !d.relay.Over() && !d.relay.Direct()
+	w.armed = !d.relay.Over() && !d.relay.Direct(side)
 }
 
 func (d *drive) reads(side Side) bool {
@@ -206,10 +207,19 @@ func (d *drive) moveDirect() bool {
 	if r.Pending(Client) > 0 || r.Pending(Server) > 0 {
 		return false
 	}
-	if !d.loose {
-		d.client.checkDirect(append(bytes.Clone(c.buffer), c.kernel...))
+	if !d.loose && !r.shared.out[Server].failed {
+		d.client.checkDirect(bytes.Clone(d.server.passed), append(bytes.Clone(c.buffer), c.kernel...))
 	}
 	r.Touch()
+	if d.order.IntN(2) == 0 {
+		d.moved += d.order.IntN(3000)
+		d.tick(time.Second)
+		for len(d.open) > 0 {
+			d.answerOne()
+		}
+		d.check()
+		return r.Over()
+	}
 	r.Moved("client")
 	if d.order.IntN(2) == 0 {
 		r.Finish()

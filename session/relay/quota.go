@@ -17,6 +17,9 @@ var quotaTexts = [imsg.RateCounters]imsg.Text{
 	imsg.RateMailFromRejects: imsg.MsgRatelimitMailfromRejects,
 	imsg.RateRcptToRejects:   imsg.MsgRatelimitRcpttoRejects,
 	imsg.RateAuthRejects:     imsg.MsgRatelimitAuthRejects,
+	imsg.RateTLSSessions:     imsg.MsgRatelimitTLS,
+	imsg.RateTLSBytes:        imsg.MsgRatelimitTLS,
+	imsg.RateTLSServers:      imsg.MsgRatelimitTLS,
 }
 
 // denial is what a client hears whose use of a quota is not admitted.

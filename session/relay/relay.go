@@ -46,6 +46,9 @@ type World interface {
 	// Observe notes that something the session depends on went well, or why not: problem
 	// is empty if it did.
 	Observe(f imsg.FindingID, object, problem string)
+	// Octets is how many have come of both sides so far, those too that a direct proxy
+	// has moved.
+	Octets() uint64
 	// Load is the machine's load average of the last minute.
 	Load() float64
 }
@@ -132,7 +135,7 @@ func (r *Relay) ClientEnded(clean bool) {
 // AwaitsClient tells whether the client waits and is not read, so that nobody would see
 // it close.
 func (r *Relay) AwaitsClient() bool {
-	return r.shared.fate[Client] != Closed && r.shared.reading != direct && !r.ReadsClient()
+	return r.shared.fate[Client] != Closed && !r.Direct(Client) && !r.ReadsClient()
 }
 
 // ClientLeft says that the client has closed meanwhile: its connection, or its writing
@@ -165,6 +168,7 @@ func (r *Relay) Answer(q *Question, answer imsg.Message, err error, took time.Du
 // Tick says what the driver's clock shows. It must be called every now and then: time
 // passes for a relay at no other moment. It tells whether there is something to do now.
 func (r *Relay) Tick(now time.Duration) bool {
+	r.server.countPassed()
 	asking := r.client.question != nil || r.server.question != nil
 	if r.shared.fate[Client] == Closed || !r.shared.overdue(now, r.client.patience(asking)) {
 		return false
@@ -184,7 +188,7 @@ func (r *Relay) Lock() { r.shared.locked = true }
 // reply the client is owed it hears 421 (RFC 5321, 3.8).
 func (r *Relay) Finish() {
 	r.shared.ending = true
-	if r.shared.reading == direct {
+	if r.shared.passing() {
 		r.shared.end("admin")
 	}
 	r.client.run(nil)
@@ -196,9 +200,12 @@ func (r *Relay) Abort(by string) {
 	r.client.run(nil)
 }
 
-// Direct tells whether the session is a direct proxy: the driver moves octets both
-// ways, those first that the relay was shown and has left, and nobody looks at them.
-func (r *Relay) Direct() bool { return r.shared.reading == direct && !r.shared.ended }
+// Direct tells whether what comes of a side is moved by the driver, those octets first
+// that the relay was shown and has left, and nobody looks at them.
+func (r *Relay) Direct(from Side) bool {
+	s := &r.shared
+	return !s.ended && s.answers != toHello && (s.reading == direct || from == Server && s.reading == hello)
+}
 
 // Moved says that a direct proxy has seen the end of a half: it was by's.
 func (r *Relay) Moved(by string) {
@@ -234,6 +241,7 @@ type Status struct {
 	ClosedBy     string // client, server, timeout, admin, error; empty: nobody has yet
 	Taken        bool   // the server is gone, and we answer in its place
 	Direct       bool   // it is a direct proxy, or was one
+	Passed       uint64 // octets it has moved that are to be counted still
 }
 
 // Status returns what others may know of the session now.
@@ -241,7 +249,7 @@ func (r *Relay) Status() Status {
 	s := &r.shared
 	return Status{
 		State: r.shown(), Auth: s.auth, Transactions: s.transactions, Recipients: s.recipients,
-		ClosedBy: s.closedBy, Taken: s.taken || s.rejection != nil, Direct: s.reading == direct,
+		ClosedBy: s.closedBy, Taken: s.taken || s.rejection != nil, Direct: s.passing(), Passed: s.uncounted(),
 	}
 }
 

@@ -53,10 +53,7 @@ func (s *server) recordHelo() {
 	s.endTransaction()
 	s.logEnvelope()
 	s.offered = s.offering
-	if s.offering&smtp.CapStartTLS != 0 && s.policy == imsg.TLSMask && !s.tlsMasked {
-		s.tlsMasked = true
-		s.world.Count(imsg.CountTLSMasked, 1)
-	}
+	s.noteMasked()
 	if s.offering&smtp.CapAuth != 0 {
 		s.auth |= imsg.AuthSupported
 	}

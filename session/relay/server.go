@@ -16,9 +16,8 @@ import (
 type server struct {
 	*shared
 	replies   smtp.ReplyScanner
-	offering  smtp.Cap // of the EHLO reply under way
-	tlsMasked bool     // STARTTLS was offered once, and the client did not see it
-	answers   mode
+	offering  smtp.Cap      // of the EHLO reply under way
+	tlsMasked bool          // STARTTLS was offered once, and the client did not see it
 	intro     *introduction // with answers toUs
 	held      *smtp.Reply   // the first line of a reply that waits for question
 	question  *Question
@@ -33,6 +32,7 @@ const (
 	toUs                   // to our introduction
 	toMessage              // a message is answered before its end
 	farewell               // the last words
+	toHello                // to a client that began with TLS
 )
 
 // What makes a reply nonsense.
@@ -69,10 +69,12 @@ func (s *server) reads() bool {
 	switch {
 	case s.handshake != noHandshake && s.handshake != replaying:
 		return false
-	case s.fate[Server] >= Last, s.taken, s.failure != "", s.reading == direct, s.question != nil:
+	case s.fate[Server] >= Last, s.taken, s.failure != "", s.question != nil:
 		return false
 	case s.answers == toMessage, s.answers == farewell:
 		return true
+	case s.passing():
+		return s.answers == toHello
 	}
 	return !s.ended && s.rejection == nil
 }
@@ -81,6 +83,9 @@ func (s *server) reads() bool {
 func (s *server) run(in []byte) (n int) {
 	if len(in) > 0 && !s.introducing {
 		s.greeted = true
+	}
+	if len(in) > 0 && s.answers == toHello {
+		return s.answerHello(in)
 	}
 	s.replies.Auth = s.queue.len() > 0 && s.queue.at(s.queue.len()-1).kind == auth
 	for s.reads() && n < len(in) && s.pending(Client) <= room {
@@ -183,8 +188,10 @@ func (s *server) awaited(e *entry, code int) {
 		s.reading = text
 	case e.kind == auth && code == 334:
 		s.authing = true
-	case e.kind == starttls && code == 220, e.kind == auth && code == 235 && s.Config.AuthSkip&imsg.SkipDirect != 0:
-		s.goDirect(e.kind)
+	case e.kind == starttls && code == 220:
+		s.goDirect(causeSTARTTLS)
+	case e.kind == auth && code == 235 && s.Config.AuthSkip&imsg.SkipDirect != 0:
+		s.goDirect(causeAuth)
 	}
 }
 
@@ -241,6 +248,10 @@ func (s *server) answered() {
 	}
 	q, r := s.question, s.held
 	s.question, s.held = nil, nil
+	if r == nil {
+		s.passedCounted(q)
+		return
+	}
 	if s.over() {
 		return
 	}
@@ -279,7 +290,7 @@ func (s *server) gone() {
 	case s.taken, s.fate[Server] >= Last:
 	case s.answers == toUs:
 		s.introductionFailed(errEnded)
-	case s.answers == toMessage, s.answers == farewell:
+	case s.answers == toMessage, s.answers == farewell, s.answers == toHello:
 		s.finish("server")
 	case s.claim("server"):
 		s.noteServer(errEnded.Error())

@@ -34,16 +34,18 @@ type shared struct {
 	introducing   bool       // the server is told of its client, and nobody else hears a word
 	failure       string     // why there is no server after all; empty: there is, or the client knows
 	greeted       bool       // the server has said something
+	answers       mode       // what the server's replies are to the session
 	noted         bool       // it was told whether the server has greeted
 	replyBegun    bool       // it has begun a reply
 	offered       smtp.Cap   // of the last EHLO reply
 	offer         smtp.Offer // what the client gets to see of an EHLO reply
 	chunks        chunkState
 	auth          imsg.AuthFlags
-	locked        bool // the client got locked meanwhile
-	transactions  int  // a DATA with 354 each, and a first chunk
-	recipients    int  // the server took, whole session
-	answerPending bool // the end of a message is out, and the server's answer to it is not here
+	locked        bool   // the client got locked meanwhile
+	passed        uint64 // octets of the session that count for no quota of those passed on, or are counted; 0: there is none
+	transactions  int    // a DATA with 354 each, and a first chunk
+	recipients    int    // the server took, whole session
+	answerPending bool   // the end of a message is out, and the server's answer to it is not here
 	transaction   *transaction
 
 	state     imsg.State // what it does while it waits for nothing
@@ -72,6 +74,7 @@ const (
 	text                   // between 354 and the end of the message
 	octets                 // of a chunk
 	verdictPending         // the end of the message was read, and is held back
+	hello                  // what begins TLS, which is passed on
 	direct                 // nobody looks any more
 )
 
@@ -165,23 +168,6 @@ func (s *shared) answer(line []byte) {
 func (s *shared) sayOwn() {
 	for s.queue.len() > 0 && s.queue.at(0).kind == own {
 		s.write(Client, []byte(s.queue.pop().text))
-	}
-}
-
-// goDirect makes the session a direct proxy, at the reply to by.
-func (s *shared) goDirect(by kind) {
-	cause, passed := "auth", imsg.UnscannedAuth
-	if by == starttls {
-		cause, passed = "starttls", imsg.UnscannedTLS
-		s.world.Count(imsg.CountTLSPassed, 1)
-	}
-	s.reading, s.state = direct, imsg.StateDirect
-	s.world.Count(imsg.CountDirect, 1)
-	s.info("DIRECT:GOING", "cause", cause)
-	s.world.Tell(imsg.Event{Kind: imsg.EventUnscanned, Detail: passed})
-	s.unscanned(passed, "a session goes on unseen")
-	if s.ending {
-		s.finish("admin")
 	}
 }
 

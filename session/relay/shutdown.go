@@ -64,14 +64,15 @@ func (c *client) expire() {
 
 // left is a client that has closed while it was not read. Nobody waits for the answer
 // to a question without a limit then; else what it is owed is still due to one that has
-// closed its writing half alone, and the server hears of that at once.
+// closed its writing half alone, and the server hears of that at once. One whose TLS
+// has not begun has nothing to wait for.
 func (c *client) left(whole bool) {
 	unlimited := c.question != nil && c.question.Limit == 0
 	if c.clock.left == 0 {
 		c.clock.left = c.clock.now
 	}
 	switch {
-	case whole, unlimited && c.clock.now-c.clock.left >= LeftWait:
+	case whole, c.answers == toHello, unlimited && c.clock.now-c.clock.left >= LeftWait:
 		if !c.ended {
 			c.info("client has left", "state", c.shown(), "src", c.Client.Addr(), "ident", c.Ident)
 		}

@@ -37,11 +37,3 @@ func (c *client) earlyMonitored() bool {
 	}
 	return true
 }
-
-// refuseTLS ends a client that speaks TLS at once: a setting of a user's program,
-// and no event.
-func (c *client) refuseTLS() {
-	c.info("TLS:REFUSED", "src", c.Client.Addr(), "ident", c.Ident)
-	c.refusal = refusal{rule: imsg.RuleTLSHello, by: "error", code: smtp.CodeRejected, text: c.text(imsg.MsgTLSHello)}
-	c.do((*client).owedReplies, (*client).closeRefused)
-}
