@@ -1,7 +1,7 @@
 // The words stories are told in. Beside those of testscript:
 //
 //	server [tls|auth|v6|mute|full|narrow]…  start the mail server
-//	gate start|activate|background FILE  run the daemon with this configuration
+//	gate start|activate|background FILE  run the daemon with this configuration; it listens at GATE
 //	gate reload [FILE]               have it read a new one
 //	gate config FILE                 only write the one in force, smtp-gated.conf
 //	gate signal NAME|end [STATUS]|listens
@@ -143,7 +143,7 @@ func condition(rooted bool) func(string) (bool, error) {
 				err = g.remove()
 			}
 			return err == nil, nil
-		case "prlimit", "setpriv", "unshare":
+		case "openssl", "prlimit", "setpriv", "swaks", "unshare":
 			_, err := exec.LookPath(word)
 			return err == nil, nil
 		}
@@ -279,7 +279,11 @@ func (s *story) doGate(ts *testscript.TestScript, not bool, args []string) error
 	case "config":
 		return nil
 	case "start":
-		return s.start()
+		err := s.start()
+		if err == nil {
+			ts.Setenv("GATE", s.address(0))
+		}
+		return err
 	case "background":
 		return s.background()
 	case "activate":
