@@ -29,6 +29,7 @@ const (
 	MetricDirect
 	MetricEmpty
 	MetricTLS
+	MetricTLSPassed
 	MetricLogins
 	MetricCommandsRefused
 	MetricPipelineWaits
@@ -90,6 +91,7 @@ var MetricTable = [Metrics]MetricRow{
 	MetricDirect:          {"smtp_gated_sessions_direct_total", CounterMetric, nil, "Sessions passed on without a look."},
 	MetricEmpty:           {"smtp_gated_sessions_empty_total", CounterMetric, nil, "Sessions that ended without a message begun."},
 	MetricTLS:             {"smtp_gated_tls_sessions_total", CounterMetric, []string{"mode"}, "Sessions by what became of STARTTLS."},
+	MetricTLSPassed:       {"smtp_gated_tls_passed_ratio", GaugeMetric, nil, "How much of all sessions since the start went on in a TLS that nobody here reads, 0 to 1."},
 	MetricLogins:          {"smtp_gated_logins_total", CounterMetric, []string{"result"}, "Log-ins by the server's answer."},
 	MetricCommandsRefused: {"smtp_gated_commands_refused_total", CounterMetric, []string{"reason"}, "Commands that were refused."},
 	MetricPipelineWaits:   {"smtp_gated_pipeline_waits_total", CounterMetric, nil, "Times a client was read no further until a reply came."},

@@ -18,8 +18,8 @@ import (
 	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 )
 
-// certificate is one that nobody looks at.
-func certificate(t testing.TB) tls.Certificate {
+// anyCertificate is one that nobody looks at.
+func anyCertificate(t testing.TB) tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -36,7 +36,7 @@ func certificate(t testing.TB) tls.Certificate {
 // secures has client and server agree on TLS, and then say something under it.
 func (r *rig) secures(name string) {
 	r.t.Helper()
-	server := tls.Server(r.server.conn, &tls.Config{Certificates: []tls.Certificate{certificate(r.t)}})
+	server := tls.Server(r.server.conn, &tls.Config{Certificates: []tls.Certificate{anyCertificate(r.t)}})
 	client := tls.Client(r.client.conn, &tls.Config{ServerName: name, InsecureSkipVerify: true})
 	heard := make(chan string, 1)
 	go func() {

@@ -25,6 +25,9 @@ type finding struct {
 func findingsOf(r *imsg.StatusReport) []finding {
 	list := []finding{}
 	for _, f := range r.Findings {
+		if f.Finding == imsg.FindingUnscanned && f.Object == imsg.UnscannedTLS {
+			f.Text = fmt.Sprintf("%.0f %% of all sessions", 100*tlsShare(r))
+		}
 		list = append(list, finding{
 			ID: f.Finding.String(), Object: f.Object, Since: moment(f.Since), Last: moment(f.Last),
 			Count: f.Count, Text: f.Text, Remedy: imsg.FindingTable[f.Finding].Remedy,

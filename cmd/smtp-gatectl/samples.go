@@ -89,6 +89,7 @@ func samples(r *imsg.StatusReport) (list []sample) {
 			add(row.Metric, float64(r.Counters[c]), row.Labels...)
 		}
 	}
+	add(imsg.MetricTLSPassed, tlsShare(r))
 	for h := range imsg.Histograms {
 		if counts, sum := h.Of(r.Counters); counts != nil {
 			row := imsg.HistogramTable[h]
@@ -96,6 +97,14 @@ func samples(r *imsg.StatusReport) (list []sample) {
 		}
 	}
 	return list
+}
+
+// tlsShare is how much of all sessions went on in a TLS that nobody here reads.
+func tlsShare(r *imsg.StatusReport) float64 {
+	if len(r.Counters) < int(imsg.Counters) || r.Counters[imsg.CountTotal] == 0 {
+		return 0
+	}
+	return min(float64(r.Counters[imsg.CountTLSPassed])/float64(r.Counters[imsg.CountTotal]), 1)
 }
 
 func truth(is bool) float64 {

@@ -76,6 +76,8 @@ type status struct {
 	Lists     []dnsList         `json:"dns_lists" help:"the block lists"`
 	Times     map[string]times  `json:"times" help:"how long things took, in seconds, since the start"`
 
+	TLSPassed float64 `json:"tls_passed_share" help:"how much of all sessions since the start went on in a TLS that nobody here reads, 0 to 1"`
+
 	Certificates []certificate `json:"certificates" help:"that clients are shown"`
 }
 
@@ -129,6 +131,7 @@ func (c *control) status() (*status, error) {
 		Sessions: r.Sessions, Limit: r.Limit, Load: r.Load, Locks: r.Locks,
 		Lacks: []string{}, Rooms: []room{}, Counters: make(map[string]uint64),
 		Restarts: make(map[string]uint64), LinesLost: f.LinesLost, States: statesOf(r), Lists: []dnsList{}, Times: make(map[string]times),
+		TLSPassed: tlsShare(r),
 	}
 	for i, n := range f.Restarts {
 		if i > 0 && n > 0 {

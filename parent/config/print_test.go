@@ -131,7 +131,7 @@ func TestConvertedMeansTheSame(t *testing.T) {
 // TestDrawnIsVaried guards the property above against drawing defaults only.
 func TestDrawnIsVaried(t *testing.T) {
 	changed := map[string]bool{}
-	for seed := range 200 {
+	for seed := range 400 {
 		c := rapid.Custom(drawn).Example(seed)
 		for _, o := range table(c) {
 			changed[o.Name] = changed[o.Name] || o.Value() != o.Default()
