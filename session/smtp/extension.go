@@ -36,7 +36,7 @@ const (
 
 var treatmentNames = [...]string{
 	Pass: "passes", Lower: "lowered", Mask: "masked",
-	MaskChunked: "masked with chunking filter", MaskTLS: "masked with forbid_starttls", MaskXClient: "masked in the mode fixed+xclient",
+	MaskChunked: "masked with chunking filter", MaskTLS: "masked with tls_policy mask", MaskXClient: "masked in the mode fixed+xclient",
 	Unbind: "passes; where the gateway ends TLS, without mechanisms that are bound to it",
 }
 
