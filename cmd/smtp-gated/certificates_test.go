@@ -8,8 +8,10 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"math/big"
 	"os"
@@ -45,19 +47,46 @@ func (s *story) certificate(_ *testscript.TestScript, _ bool, args []string) err
 // certified puts a configuration of the old syntax in force that has a certificate, too,
 // which TOML alone can say.
 func (g *gate) certified(own string) error {
-	folder := g.path("keys")
-	if err := os.MkdirAll(folder, 0o755); err != nil {
-		return err
-	}
-	if err := writeCertificate(folder, "gate.test", 24*time.Hour*90); err != nil {
+	if err := g.renew(); err != nil {
 		return err
 	}
 	text, _, err := config.Convert("gate.conf", []byte(g.house()+own))
 	if err != nil {
 		return err
 	}
-	return g.configure(fmt.Sprintf("%s\n[tls]\nverify = \"none\"\n[[tls.certificate]]\nchain = %q\nkey = %q\n",
-		text, filepath.Join(folder, "chain.pem"), filepath.Join(folder, "key.pem")), true)
+	return g.configure(fmt.Sprintf("%s\n[tls]\nupstream = \"never\"\n[[tls.certificate]]\nchain = %q\nkey = %q\n",
+		text, g.path("live/chain.pem"), g.path("live/key.pem")), true)
+}
+
+// renew puts a certificate in the place of the one before, by a link, as those do who
+// renew them.
+func (g *gate) renew() error {
+	folder, err := os.MkdirTemp(g.dir, "keys")
+	if err != nil {
+		return err
+	}
+	err = errors.Join(os.Chmod(folder, 0o755), writeCertificate(folder, "gate.test", 24*time.Hour*90), g.handOver())
+	return errors.Join(err, os.Symlink(folder, g.path("next")), os.Rename(g.path("next"), g.path("live")))
+}
+
+// secured has a client say STARTTLS and shake hands, and returns how that came out.
+func (g *gate) secured(config *tls.Config) (tls.ConnectionState, error) {
+	c, err := dialGate(g.address(0), "")
+	if err != nil {
+		return tls.ConnectionState{}, err
+	}
+	defer c.conn.Close()
+	err = errors.Join(c.expect("220 "), c.send("EHLO client.test"), c.expect("250"), c.send("STARTTLS"), c.expect("220 "))
+	if err != nil {
+		return tls.ConnectionState{}, err
+	}
+	secret := tls.Client(c.conn, config)
+	secret.SetDeadline(time.Now().Add(patience))
+	if err := secret.Handshake(); err != nil {
+		return tls.ConnectionState{}, err
+	}
+	c = newClient(secret)
+	return secret.ConnectionState(), errors.Join(c.send("EHLO client.test"), c.expect("250"), c.quit())
 }
 
 // writeCertificate writes a certificate that has signed itself, and its key.
