@@ -58,10 +58,10 @@ type TLSConfig struct {
 	Rules            []TLSRule // the first that fits counts
 	MinVersion       uint16
 	Upstream         TLSUpstream
-	Verify           TLSVerify
-	Roots            []byte // authorities, PEM; empty unless Verify is Chain or Name
-	Pins             []Pin  // of Verify Pin
-	ServerName       string // that is asked for and checked; empty: none
+	Verify           TLSVerify // Undecided: there is no TLS with servers
+	Roots            []byte    // authorities, PEM; empty unless Verify is Chain or Name
+	Pins             []Pin     // of Verify Pin
+	ServerName       string    // that is asked for and checked; empty: none
 	HandshakeTimeout time.Duration
 	Port             uint16 // of the server, for clients that begin with TLS, in TLS from the first octet; 0: the usual one, as Upstream says
 }

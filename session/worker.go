@@ -137,7 +137,7 @@ func (w *worker) configure(cfg *imsg.SessionConfig) (err error) {
 	if w.rules, err = relay.Compile(cfg); err != nil {
 		return err
 	}
-	if cfg.TLS.Terminates() || cfg.TLS.Verify != imsg.TLSUndecided {
+	if cfg.TLS.Verify != imsg.TLSUndecided {
 		if w.toServers, err = upstreamTLS(&cfg.TLS); err != nil {
 			return err
 		}

@@ -125,7 +125,7 @@ func (a *advisor) scanning() {
 
 func (a *advisor) encryption() {
 	t := &a.TLS
-	both := a.EndsTLS() && t.Upstream != imsg.TLSNever
+	both := a.beginsTLS()
 	a.danger(a.EndsTLS() && t.MinVersion < imsg.TLS12, "tls_min_version", "TLS 1.0 and 1.1 are broken, and RFC 8996 forbids them: write 1.2, unless clients are known that have nothing newer")
 	a.hint(both && t.Verify == imsg.TLSVerifyNone, "tls_verify", "none encrypts to whoever answers for the server: write pin, with tls_pins, or name")
 	a.hint(!both && t.Verify != imsg.TLSUndecided, "tls_verify", "no session of ours has TLS with a server: leave it out")

@@ -95,10 +95,15 @@ func (c *Config) EndsTLS() bool {
 	return t.Terminates() || len(c.ListenTLS) > 0
 }
 
+// beginsTLS tells whether we may have TLS with servers. With a port for that there is,
+// whatever tls_upstream says.
+func (c *Config) beginsTLS() bool {
+	return c.EndsTLS() && c.TLS.Upstream != imsg.TLSNever || len(c.ListenTLS) > 0 && c.TLS.Port != 0
+}
+
 // NeedsRoots tells whether servers' certificates are held against those of authorities.
 func (c *Config) NeedsRoots() bool {
-	t := &c.TLS
-	return c.EndsTLS() && t.Upstream != imsg.TLSNever && (t.Verify == imsg.TLSVerifyChain || t.Verify == imsg.TLSVerifyName)
+	return c.beginsTLS() && (c.TLS.Verify == imsg.TLSVerifyChain || c.TLS.Verify == imsg.TLSVerifyName)
 }
 
 // Session returns what a session worker is told.
@@ -119,6 +124,9 @@ func (c *Config) Session(f Facts) *imsg.SessionConfig {
 	s.LockDuration = c.lockSeconds()
 	s.TLS.Policy = c.tlsPolicy()
 	s.TLS.Roots = f.Roots
+	if !c.beginsTLS() {
+		s.TLS.Verify = imsg.TLSUndecided
+	}
 	s.SpoolPath = c.SpoolPath
 	s.SpoolShared = f.SpoolShared
 	s.Texts = c.Texts[:]

@@ -25,7 +25,7 @@ func (c *Config) checkTLS(wrong complaint) {
 		c.checkTermination(wrong, "tls.rule", r.Policy == imsg.TLSTerminate, "number "+strconv.Itoa(i+1)+": policy terminate")
 	}
 	c.checkTermination(wrong, "listen_tls", len(c.ListenTLS) > 0, "it")
-	if c.EndsTLS() && t.Upstream != imsg.TLSNever {
+	if c.beginsTLS() {
 		c.checkVerify(wrong)
 	}
 }

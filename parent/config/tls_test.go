@@ -82,6 +82,28 @@ func TestTLSReachesSessions(t *testing.T) {
 	}
 }
 
+// TestVerifyReachesSessions: a worker hears how servers are verified, and has the
+// authorities for it, if there may be TLS with one.
+func TestVerifyReachesSessions(t *testing.T) {
+	for name, tc := range map[string]struct {
+		change func(*Config)
+		want   imsg.TLSVerify
+	}{
+		"all":          {func(*Config) {}, imsg.TLSVerifyName},
+		"passed":       {func(c *Config) { c.TLSPolicy = imsg.TLSPass }, imsg.TLSVerifyName}, // but clients may begin with it
+		"a port alone": {func(c *Config) { c.TLS.Upstream = imsg.TLSNever }, imsg.TLSVerifyName},
+		"no port":      {func(c *Config) { c.TLS.Port = 0 }, imsg.TLSVerifyName},
+		"never":        {func(c *Config) { c.TLS.Upstream, c.TLS.Port = imsg.TLSNever, 0 }, imsg.TLSUndecided},
+		"all passed":   {func(c *Config) { c.TLSPolicy, c.ListenTLS = imsg.TLSPass, nil }, imsg.TLSUndecided},
+	} {
+		c := parsed(t, withTLS)
+		tc.change(c)
+		if got := c.Session(facts).TLS.Verify; got != tc.want || c.NeedsRoots() != (tc.want == imsg.TLSVerifyName) {
+			t.Errorf("%s: verify %d, want %d; authorities %t", name, got, tc.want, c.NeedsRoots())
+		}
+	}
+}
+
 func TestCheckTLS(t *testing.T) {
 	const fixed = "[target]\nmode = \"fixed\"\nserver = \"192.0.2.25\"\n"
 	const certificate = "[[tls.certificate]]\nchain = \"/c\"\nkey = \"/k\"\n"
@@ -91,6 +113,7 @@ func TestCheckTLS(t *testing.T) {
 		{fixed + rule, ""},
 		{fixed + "[tls]\nverify = \"none\"\n" + certificate, ""},
 		{fixed + "[tls]\nupstream = \"never\"\n" + certificate, ""},
+		{fixed + "tls_port = 465\n[listen]\ntls = [\"127.0.0.1:465\"]\n[tls]\nupstream = \"never\"\n" + certificate, "tls.verify: say how"},
 		{fixed + certificate, "tls.verify: say how the server's certificate is looked at when TLS ends here: name (signed by an authority of tls.ca_file, for tls.server_name), chain"},
 		{fixed + "[tls]\nverify = \"pin\"\n" + certificate, "set tls.pins"},
 		{fixed + "[tls]\nverify = \"name\"\n" + certificate, "set tls.server_name"},
