@@ -7,14 +7,11 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
-	"fmt"
 	"math/big"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
-
-	"github.com/smtp-gated/smtp-gated/parent/config"
 )
 
 // authority is who signs the certificates of a test.
@@ -63,15 +60,4 @@ func (a *authority) issue(t *testing.T, folder, name string, end time.Time) *big
 	write(t, filepath.Join(folder, "chain.pem"), inPEM("CERTIFICATE", der))
 	must(t, os.WriteFile(filepath.Join(folder, "key.pem"), []byte(inPEM("PRIVATE KEY", private)), 0o600))
 	return serial
-}
-
-// shows writes a configuration: own in the old syntax, tls what its table says in the new
-// one, and the certificate that lies in a folder.
-func (g *gate) shows(folder, own, tls string) error {
-	text, _, err := config.Convert("gate.conf", []byte(g.house()+own))
-	if err != nil {
-		return err
-	}
-	return g.configure(fmt.Sprintf("%s\n[tls]\n%s\n[[tls.certificate]]\nchain = %q\nkey = %q\n",
-		text, tls, filepath.Join(folder, "chain.pem"), filepath.Join(folder, "key.pem")), true)
 }

@@ -50,12 +50,17 @@ func (g *gate) certified(own string) error {
 	if err := g.renew(); err != nil {
 		return err
 	}
+	return g.shows(g.path("live"), "tls_upstream never\n"+own)
+}
+
+// shows puts such a configuration in force with the certificate that lies in a folder.
+func (g *gate) shows(folder, own string) error {
 	text, _, err := config.Convert("gate.conf", []byte(g.house()+own))
 	if err != nil {
 		return err
 	}
-	return g.configure(fmt.Sprintf("%s\n[tls]\nupstream = \"never\"\n[[tls.certificate]]\nchain = %q\nkey = %q\n",
-		text, g.path("live/chain.pem"), g.path("live/key.pem")), true)
+	return g.configure(fmt.Sprintf("%s\n[[tls.certificate]]\nchain = %q\nkey = %q\n",
+		text, filepath.Join(folder, "chain.pem"), filepath.Join(folder, "key.pem")), true)
 }
 
 // renew puts a certificate in the place of the one before, by a link, as those do who

@@ -435,9 +435,9 @@ func TestEncryptedPassages(t *testing.T) {
 		g.server = boards[p].Addr().(*net.TCPAddr).Port
 		keys := filepath.Join(dir, "keys")
 		h.authority.issue(t, keys, theirName, time.Now().Add(time.Hour))
-		must(t, g.shows(keys, "lock_on never\nmax_per_host 0\nworkers 1\n", fmt.Sprintf(
-			"policy = %q\nupstream = %q\nverify = \"name\"\nca_file = %q\nserver_name = %q\nhandshake_timeout = %q\n",
-			p.policy, p.upstream, h.authority.file, theirName, handshakeTime)))
+		must(t, g.shows(keys, fmt.Sprintf("lock_on never\nmax_per_host 0\nworkers 1\n"+
+			"tls_policy %s\ntls_upstream %s\ntls_verify name\ntls_ca_file %s\ntls_server_name %s\ntls_handshake_timeout %g\n",
+			p.policy, p.upstream, h.authority.file, theirName, handshakeTime.Seconds())))
 		gates[p] = g
 		starting.Go(func() {
 			if err := g.start(); err != nil {

@@ -1,0 +1,376 @@
+// Handshakes that come to nothing: clients that say nothing or next to nothing, by the
+// thousand, and clients that end, break off or talk nonsense at every point of one.
+
+package main
+
+import (
+	"crypto/tls"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
+)
+
+// sized is what the workers take: memory in KiB, descriptors and goroutines.
+type sized struct{ memory, files int }
+
+// size measures the workers.
+func (g *gate) size() (s sized, err error) {
+	all, err := g.members()
+	for _, m := range all {
+		if m.Room != "session" {
+			continue
+		}
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", m.PID))
+		if err != nil {
+			return s, err
+		}
+		var kib int
+		_, after, _ := strings.Cut(string(text), "Private_Dirty:")
+		fmt.Sscan(after, &kib)
+		s.memory += kib
+		files, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", m.PID))
+		if err != nil {
+			return s, err
+		}
+		s.files += len(files)
+	}
+	return s, err
+}
+
+// empty waits until there is no session, and no descriptor more than before.
+func (g *gate) empty(before sized) error {
+	var s sized
+	var sessions int
+	err := eventually("something is left of sessions", func() bool {
+		r, err := g.ask()
+		if err != nil {
+			return false
+		}
+		sessions = r.Sessions
+		s, err = g.size()
+		return err == nil && sessions == 0 && s.files <= before.files
+	})
+	if err != nil {
+		return fmt.Errorf("%w: %d sessions, %d descriptors where there were %d", err, sessions, s.files, before.files)
+	}
+	return nil
+}
+
+// unharmed looks whether all that was is still as it should be.
+func (g *gate) unharmed() error {
+	r, err := g.ask()
+	if err == nil && (r.Crashes > 0 || r.Counters["bugs"] > 0) {
+		err = fmt.Errorf("%d rooms crashed, %d bugs", r.Crashes, r.Counters["bugs"])
+	}
+	return err
+}
+
+// deliverSecret sends a message under TLS, behind STARTTLS or from the first octet.
+func (g *gate) deliverSecret(address string, first bool, message string) (string, error) {
+	c, err := dialGate(address, "")
+	if err != nil {
+		return "", err
+	}
+	defer c.conn.Close()
+	if !first {
+		if err := errors.Join(c.expect("220 "), c.send("EHLO client.test"), c.expect("250"), c.send("STARTTLS"), c.expect("220 ")); err != nil {
+			return "", err
+		}
+	}
+	if err := c.startTLS(); err != nil {
+		return "", err
+	}
+	if first {
+		if err := c.expect("220 "); err != nil {
+			return "", err
+		}
+	}
+	if err := errors.Join(c.send("EHLO client.test"), c.expect("250"), c.mail("354 ")); err != nil {
+		return "", err
+	}
+	answer, err := c.finish([]byte(message))
+	if err == nil {
+		err = c.quit()
+	}
+	return answer, err
+}
+
+// idlers is how many clients do not go on with a handshake. A tenth of them has said
+// STARTTLS before.
+const idlers = 5000
+
+// TestHandshakesThatStand: clients that do not go on with their handshakes are in nobody's
+// way, cost little, and are gone when their time is over.
+func TestHandshakesThatStand(t *testing.T) {
+	n := idlers
+	var limit syscall.Rlimit
+	must(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit))
+	n = min(n, (int(limit.Max)-1000)/6) // a worker's limit is for six descriptors a session
+	if imsgtest.Brief() {
+		n /= 10
+	}
+	g, m := rehearse(t, os.Geteuid() == 0)
+	secret := imsgtest.Port(t).String()
+	configure := func(limit time.Duration) error {
+		return g.certified(fmt.Sprintf("listen_tls %s\ntls_handshake_timeout %g\nmax_connections %d\nmax_per_host 0\nlock_on never\nconnect_queue 1024\nworkers 2\n",
+			secret, limit.Seconds(), n+100))
+	}
+	must(t, configure(time.Hour))
+	must(t, g.start())
+	plain := g.plain(secret)
+	before, err := g.size()
+	must(t, err)
+	for limit := range imsgtest.Limits(10 * time.Second) {
+		must(t, configure(limit))
+		must(t, g.reload())
+		if standing(t, g, plain, secret, n, before, limit) {
+			break
+		}
+	}
+	must(t, g.unharmed())
+	noneBad(t, m)
+	must(t, g.terminate())
+}
+
+// standing has clients stand in their handshakes. False: some were gone before all were there.
+func standing(t *testing.T, g *gate, plain, secret string, n int, before sized, limit time.Duration) bool {
+	t.Helper()
+	ended := make(chan error, n)
+	began := time.Now()
+	for i := range n {
+		address := secret
+		if i%10 == 0 {
+			address = plain
+		}
+		c, err := dialGate(address, "")
+		must(t, err)
+		defer c.conn.Close()
+		go func() {
+			if address == plain {
+				if err := errors.Join(c.expect("220 "), c.send("EHLO client.test"), c.expect("250"), c.send("STARTTLS"), c.expect("220 ")); err != nil {
+					ended <- err
+					return
+				}
+			}
+			if i%2 == 0 {
+				c.write([]byte{22})
+			}
+			c.conn.SetReadDeadline(imsgtest.Deadline())
+			_, err := io.Copy(io.Discard, c.conn)
+			ended <- err
+		}()
+	}
+	all := false
+	must(t, eventually("not all are there", func() bool {
+		r, err := g.ask()
+		all = err == nil && r.Sessions == n
+		return all || len(ended) > 0
+	}))
+	if !all {
+		for range n {
+			<-ended
+		}
+		return false
+	}
+	there := time.Since(began)
+	s, err := g.size()
+	must(t, err)
+	took := map[string]time.Duration{}
+	for name, send := range map[string]func(string) (string, error){
+		"in clear": func(message string) (string, error) {
+			c, err := dialGate(plain, "")
+			if err != nil {
+				return "", err
+			}
+			defer c.conn.Close()
+			return c.deliver([]byte(message))
+		},
+		"with STARTTLS":          func(message string) (string, error) { return g.deliverSecret(plain, false, message) },
+		"TLS from the beginning": func(message string) (string, error) { return g.deliverSecret(secret, true, message) },
+	} {
+		for message, want := range map[string]string{cleanMail: "250 ", virusMail: "550 "} {
+			start := time.Now()
+			answer, err := send(message)
+			if err != nil || !strings.HasPrefix(answer, want) {
+				t.Errorf("%s: %q, %v; want %s", name, answer, err, want)
+			}
+			took[name] = max(took[name], time.Since(start))
+		}
+	}
+	still := len(ended) == 0
+	t.Logf("%d handshakes stand after %v: %.1f KiB and %.2f descriptors each; mails meanwhile took at most %v; the limit is %v",
+		n, there, float64(s.memory-before.memory)/float64(n), float64(s.files-before.files)/float64(n), took, limit)
+	for range n {
+		if err := imsgtest.Receive(t, "the end of a handshake", ended); err != nil && !errors.Is(err, net.ErrClosed) {
+			var timeout net.Error
+			if errors.As(err, &timeout) && timeout.Timeout() {
+				t.Errorf("a client waits for its end in vain: %v", err)
+			}
+		}
+	}
+	must(t, g.empty(before))
+	return still
+}
+
+// plain is where it listens beside an address.
+func (g *gate) plain(beside string) string {
+	return g.address((slices.Index(g.addresses(), beside) + 1) % 2)
+}
+
+// cutter is a client's connection that goes wrong behind so many records.
+type cutter struct {
+	net.Conn
+	left  int
+	wrong func(net.Conn)
+	done  bool
+}
+
+var errCutter = errors.New("gone wrong")
+
+// Write lets whole records pass, however many come at once.
+func (c *cutter) Write(p []byte) (int, error) {
+	sent := 0
+	for sent < len(p) {
+		if c.left == 0 {
+			if !c.done {
+				c.wrong(c.Conn)
+			}
+			c.done = true
+			return sent, errCutter
+		}
+		size := 5 + int(binary.BigEndian.Uint16(p[sent+3:]))
+		n, err := c.Conn.Write(p[sent : sent+size])
+		sent += n
+		if err != nil {
+			return sent, err
+		}
+		c.left--
+	}
+	return sent, nil
+}
+
+// wrongs are how a connection goes wrong.
+var wrongs = map[string]func(net.Conn){
+	"closed":      func(c net.Conn) { c.Close() },
+	"half closed": func(c net.Conn) { c.(*net.TCPConn).CloseWrite() },
+	"reset": func(c net.Conn) {
+		c.(*net.TCPConn).SetLinger(0)
+		c.Close()
+	},
+	"fatal alert":       says("\x15\x03\x03\x00\x02\x02\x50"),
+	"warning":           says("\x15\x03\x03\x00\x02\x01\x5a"),
+	"close notify":      says("\x15\x03\x03\x00\x02\x01\x00"),
+	"alert of nothing":  says("\x15\x03\x03\x00\x00"),
+	"oversized":         says("\x16\x03\x03\x48\x01" + strings.Repeat("x", 0x4801)),
+	"largest":           says("\x17\x03\x03\xff\xff" + strings.Repeat("x", 0xffff)),
+	"empty records":     says(strings.Repeat("\x17\x03\x03\x00\x00", 1000)),
+	"cut in the header": says("\x16\x03"),
+	"cut in a record":   says("\x16\x03\x03\x01\x00x"),
+	"change of cipher":  says(strings.Repeat("\x14\x03\x03\x00\x01\x01", 100)),
+	"SMTP":              says("QUIT\r\n"),
+	"old version":       says("\x80\x2e\x01\x00\x02" + strings.Repeat("\x00", 43)),
+}
+
+// says says something and no more.
+func says(text string) func(net.Conn) {
+	return func(c net.Conn) {
+		io.WriteString(c, text)
+		c.(*net.TCPConn).CloseWrite()
+	}
+}
+
+// mostRecords is more than a client sends in a session.
+const mostRecords = 40
+
+// TestHandshakesGoWrong: a client that goes wrong behind any record of its session, in
+// whatever way, hears the end, and nothing is left of it.
+func TestHandshakesGoWrong(t *testing.T) {
+	bothWays(t, func(t *testing.T, rooted bool) {
+		t.Parallel()
+		g, m := rehearse(t, rooted)
+		secret := imsgtest.Port(t).String()
+		must(t, g.certified("listen_tls "+secret+"\nmax_connections 200\nmax_per_host 0\nlock_on never\nworkers 1\n"))
+		must(t, g.start())
+		plain := g.plain(secret)
+		before, err := g.size()
+		must(t, err)
+		tried := 0
+		for name, wrong := range wrongs {
+			for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+				for _, first := range []bool{true, false} {
+					for records := range mostRecords {
+						over, err := goWrong(map[bool]string{true: secret, false: plain}[first], first, version, records, wrong)
+						if err != nil {
+							t.Errorf("%s behind %d records of %s, TLS first %t: %v", name, records, tls.VersionName(version), first, err)
+						}
+						tried++
+						if over {
+							break
+						}
+					}
+				}
+			}
+		}
+		must(t, g.empty(before))
+		must(t, g.unharmed())
+		for _, first := range []bool{true, false} {
+			answer, err := g.deliverSecret(map[bool]string{true: secret, false: plain}[first], first, cleanMail)
+			if err != nil || !strings.HasPrefix(answer, "250 ") {
+				t.Errorf("a mail behind all that: %q, %v", answer, err)
+			}
+		}
+		noneBad(t, m)
+		t.Logf("%d sessions went wrong", tried)
+		must(t, g.terminate())
+	})
+}
+
+// goWrong is a session that does so behind some records. over: it had no more.
+func goWrong(address string, first bool, version uint16, records int, wrong func(net.Conn)) (over bool, err error) {
+	c, err := dialGate(address, "")
+	if err != nil {
+		return false, err
+	}
+	defer c.conn.Close()
+	if !first {
+		if err := errors.Join(c.expect("220 "), c.send("EHLO client.test"), c.expect("250"), c.send("STARTTLS"), c.expect("220 ")); err != nil {
+			return false, err
+		}
+	}
+	below := c.conn
+	below.SetDeadline(imsgtest.Deadline())
+	cut := &cutter{Conn: below, left: records, wrong: wrong}
+	secret := tls.Client(cut, &tls.Config{InsecureSkipVerify: true, MinVersion: version, MaxVersion: version})
+	if err = secret.Handshake(); err == nil {
+		c := newClient(secret)
+		if first {
+			err = c.expect("220 ")
+		}
+		if err == nil {
+			err = errors.Join(c.send("EHLO client.test"), c.expect("250"), c.mail("354 "), c.text([]byte(cleanMail)), c.send("."), c.expect("250 "))
+		}
+		if err == nil {
+			err = errors.Join(c.send("QUIT"), c.expect("221 "))
+		}
+		secret.Close()
+	}
+	if !cut.done {
+		return true, err
+	}
+	// Whatever we have done, the other side ends it.
+	var timeout net.Error
+	if _, err := io.Copy(io.Discard, below); errors.As(err, &timeout) && timeout.Timeout() {
+		return false, err
+	}
+	return false, nil
+}
