@@ -18,6 +18,7 @@ import (
 type client struct {
 	conn net.Conn
 	in   *bufio.Reader
+	tls  *tls.Config // it starts with TLS; nil: it does not
 }
 
 // dialGate connects, from an address of its own if one is given.
@@ -37,11 +38,15 @@ func dialGate(to, from string) (*client, error) {
 	return newClient(conn), nil
 }
 
-func newClient(conn net.Conn) *client { return &client{conn, bufio.NewReader(conn)} }
+func newClient(conn net.Conn) *client { return &client{conn: conn, in: bufio.NewReader(conn)} }
 
 // startTLS goes on under TLS.
 func (c *client) startTLS() error {
-	secret := tls.Client(c.conn, &tls.Config{InsecureSkipVerify: true})
+	config := c.tls
+	if config == nil {
+		config = &tls.Config{InsecureSkipVerify: true}
+	}
+	secret := tls.Client(c.conn, config)
 	secret.SetDeadline(time.Now().Add(patience))
 	if err := secret.Handshake(); err != nil {
 		return err
@@ -130,20 +135,33 @@ func (c *client) text(message []byte) error {
 
 // start says what comes before a message, up to 354.
 func (c *client) start() error {
-	for _, step := range []struct{ say, hear string }{
-		{"", "220 "},
-		{"EHLO client.test", "250"},
-		{"MAIL FROM:<alice@client.test>", "250 "},
-		{"RCPT TO:<bob@msa.test>", "250 "},
-		{"DATA", "354 "},
-	} {
-		if step.say != "" {
-			if err := c.send(step.say); err != nil {
+	if err := c.ask("", "220 ", "EHLO client.test", "250"); err != nil {
+		return err
+	}
+	if c.tls != nil {
+		if err := c.ask("STARTTLS", "220 "); err != nil {
+			return err
+		}
+		if err := c.startTLS(); err != nil {
+			return err
+		}
+		if err := c.ask("EHLO client.test", "250"); err != nil {
+			return err
+		}
+	}
+	return c.ask("MAIL FROM:<alice@client.test>", "250 ", "RCPT TO:<bob@msa.test>", "250 ", "DATA", "354 ")
+}
+
+// ask says lines, and expects the reply behind each.
+func (c *client) ask(steps ...string) error {
+	for i := 0; i < len(steps); i += 2 {
+		if steps[i] != "" {
+			if err := c.send(steps[i]); err != nil {
 				return err
 			}
 		}
-		if err := c.expect(step.hear); err != nil {
-			return fmt.Errorf("%s: %w", step.say, err)
+		if err := c.expect(steps[i+1]); err != nil {
+			return fmt.Errorf("%s: %w", steps[i], err)
 		}
 	}
 	return nil

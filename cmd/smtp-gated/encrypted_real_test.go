@@ -353,13 +353,8 @@ func byPostfix(level string) func(*hall, string, string, string) (outcome, error
 		}
 		defer c.conn.Close()
 		plan, _, _ := strings.Cut(id, ".")
-		for _, step := range [][2]string{{"", "220 "}, {"HELO client.test", "250 "}, {"MAIL FROM:<>", "250 "}, {"RCPT TO:<" + level + "." + plan + "@msa.test>", "250 "}, {"DATA", "354 "}} {
-			if step[0] != "" {
-				c.send(step[0])
-			}
-			if err := c.expect(step[1]); err != nil {
-				return "", err
-			}
+		if err := c.ask("", "220 ", "HELO client.test", "250 ", "MAIL FROM:<>", "250 ", "RCPT TO:<"+level+"."+plan+"@msa.test>", "250 ", "DATA", "354 "); err != nil {
+			return "", err
 		}
 		answer, err := c.finish([]byte(message))
 		if err != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -28,6 +29,7 @@ type gate struct {
 	keyed    bool   // its configuration has a certificate
 	server   int    // port of the mail server
 	watcher  watcher
+	tls      *tls.Config // its crowds start with TLS; nil: they do not
 
 	notify  *net.UnixConn
 	cmd     *exec.Cmd // nil for one in the background

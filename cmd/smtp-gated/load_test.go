@@ -61,6 +61,7 @@ func (c *crowd) send(n, i int) {
 		return
 	}
 	defer conn.conn.Close()
+	conn.tls = c.gate.tls
 	var kind mark
 	if v.reply != "250" {
 		kind = isBad

@@ -17,6 +17,7 @@ import (
 	"strings"
 	"testing"
 	"text/tabwriter"
+	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 	"github.com/smtp-gated/smtp-gated/imsg/process"
@@ -42,8 +43,11 @@ var relays = []struct {
 }{{"Postfix", relayPostfix}, {"Exim", relayExim}}
 
 // relayPostfix starts a Postfix as Debian has it, but for its place and the way.
-func relayPostfix(t *testing.T, gate string) *relay {
-	p := runPostfix(t, "smtp unix - - n - - smtp\n", "myhostname = relay.test\nvirtual_mailbox_domains =\nrelayhost = [127.0.0.1]:"+gate[strings.LastIndexByte(gate, ':')+1:]+"\n")
+func relayPostfix(t *testing.T, gate string) *relay { return relayPostfixWith(t, gate, "") }
+
+// relayPostfixWith starts one with more lines in its main.cf.
+func relayPostfixWith(t *testing.T, gate, more string) *relay {
+	p := runPostfix(t, "smtp unix - - n - - smtp\n", "myhostname = relay.test\nvirtual_mailbox_domains =\nrelayhost = [127.0.0.1]:"+gate[strings.LastIndexByte(gate, ':')+1:]+"\n"+more)
 	return &relay{
 		address: fmt.Sprintf("127.0.0.1:%d", p.port), log: p.log,
 		fate: regexp.MustCompile(`(?m) (\w+): to=<bob@msa\.test>,.* status=(\w+) `), sent: "sent", put: "deferred",
@@ -209,22 +213,7 @@ func TestRelaysSend(t *testing.T) {
 					g.option(t, "max_connections"), g.option(t, "max_per_host"), g.option(t, "max_load"),
 					mails, n.sent, n.deferred, n.bounced, len(locks), process.Load())
 
-				arrived := map[string]int{}
-				all, err := m.box()
-				must(t, err)
-				for _, mail := range all {
-					if id := identity.FindStringSubmatch(mail); id != nil && strings.Contains(mail, "bob@msa.test") {
-						arrived[id[1]]++
-					}
-				}
-				if len(arrived) != n.sent {
-					t.Errorf("%s says %d are delivered, %d have arrived", from.name, n.sent, len(arrived))
-				}
-				for id, times := range arrived {
-					if times > 1 {
-						t.Errorf("%s has arrived %d times", id, times)
-					}
-				}
+				onceEach(t, m, n.sent)
 				if syntax.name == "new" && (n.sent != mails || len(locks) > 0) {
 					t.Errorf("of %d mails %+v, %d locks", mails, n, len(locks))
 				}
@@ -233,6 +222,68 @@ func TestRelaysSend(t *testing.T) {
 	}
 	w.Flush()
 	t.Logf("\n%s", table.String())
+}
+
+// onceEach holds what has arrived to how many mails were delivered by their senders' word.
+func onceEach(t *testing.T, m *msa, sent int) {
+	t.Helper()
+	arrived := map[string]int{}
+	all, err := m.box()
+	must(t, err)
+	for _, mail := range all {
+		if id := identity.FindStringSubmatch(mail); id != nil && strings.Contains(mail, "bob@msa.test") {
+			arrived[id[1]]++
+		}
+	}
+	if len(arrived) != sent {
+		t.Errorf("%d are delivered by their sender's word, %d have arrived", sent, len(arrived))
+	}
+	for id, times := range arrived {
+		if times > 1 {
+			t.Errorf("%s has arrived %d times", id, times)
+		}
+	}
+}
+
+// TestRelaySendsUnderTLS: a stock Postfix that sends nothing in clear sends a thousand
+// mails at once, to a server that has TLS as well. Each arrives once, and was scanned.
+func TestRelaySendsUnderTLS(t *testing.T) {
+	need(t, os.Geteuid() == 0, "root, for Postfix")
+	mails := 1000
+	if n, err := strconv.Atoi(os.Getenv("GATED_RELAYED")); err == nil {
+		mails = n
+	} else if imsgtest.Brief() {
+		mails = fewRelayed
+	}
+	text := func(g *gate) string {
+		must(t, g.renew())
+		return newDefaults(g) + fmt.Sprintf("[tls]\nverify = \"none\"\n[[tls.certificate]]\nchain = %q\nkey = %q\n", g.path("live/chain.pem"), g.path("live/key.pem"))
+	}
+	g, m := relayed(t, text, true, "tls")
+	r := relayPostfixWith(t, g.address(0), "smtp_tls_security_level = encrypt\n")
+	began := time.Now()
+	n := r.send(t, mails)
+	t.Logf("%d mails in %v: %+v", mails, time.Since(began).Round(time.Millisecond), n)
+	if n.sent != mails {
+		t.Errorf("of %d mails %+v", mails, n)
+	}
+	onceEach(t, m, n.sent)
+	must(t, g.unharmed())
+	report, err := g.ask()
+	must(t, err)
+	sessions := report.Counters["tls_terminated"]
+	if clean := report.Counters["clean"]; clean != uint64(mails) || sessions == 0 {
+		t.Errorf("%d mails were scanned and clean, in %d sessions of TLS", clean, sessions)
+	}
+	secret := 0
+	for _, line := range m.said {
+		if strings.HasSuffix(line, " STARTTLS") {
+			secret++
+		}
+	}
+	if secret != int(sessions) {
+		t.Errorf("%d sessions have TLS with the server, and %d with us", secret, sessions)
+	}
 }
 
 // option is what the configuration says of a number.
@@ -247,11 +298,11 @@ func (g *gate) option(t *testing.T, name string) float64 {
 }
 
 // relayed is a gate as root starts it, with a server behind it.
-func relayed(t *testing.T, text func(*gate) string, toml bool) (*gate, *msa) {
+func relayed(t *testing.T, text func(*gate) string, toml bool, features ...string) (*gate, *msa) {
 	t.Helper()
 	g, err := newGate(open(t), true)
 	must(t, err)
-	m, err := startMSA()
+	m, err := startMSA(features...)
 	must(t, err)
 	g.server = m.port()
 	t.Cleanup(func() {
