@@ -216,7 +216,7 @@ func newHall(t *testing.T) *hall {
 	h := &hall{dir: open(t)}
 	h.authority = newAuthority(t, h.dir)
 	other := newAuthority(t, t.TempDir())
-	services := "tlsmgr unix - - n 1000? 1 tlsmgr\n"
+	var services string
 	for _, r := range []struct {
 		receiver
 		by   *authority
@@ -248,7 +248,6 @@ var levels = []string{"none", "may", "encrypt", "secure"}
 // startClient starts the Postfix that sends, with a way to each gate.
 func (h *hall) startClient(t *testing.T, gates map[plan]*gate) {
 	var services, routes strings.Builder
-	services.WriteString("tlsmgr unix - - n 1000? 1 tlsmgr\n")
 	for _, level := range levels {
 		fmt.Fprintf(&services, "smtp-%s unix - - n - - smtp -o smtp_tls_security_level=%[1]s\n", level)
 		for p, g := range gates {
