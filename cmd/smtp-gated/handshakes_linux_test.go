@@ -11,7 +11,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -73,28 +72,6 @@ func (g *gate) unharmed() error {
 		err = fmt.Errorf("%d rooms crashed, %d bugs", r.Crashes, r.Counters["bugs"])
 	}
 	return err
-}
-
-// deliverSecret sends a message under TLS, behind STARTTLS or from the first octet.
-func (g *gate) deliverSecret(address string, first bool, message string) (string, error) {
-	c, err := dialGate(address, "")
-	if err != nil {
-		return "", err
-	}
-	defer c.conn.Close()
-	if first {
-		err = c.startTLS()
-	} else {
-		c.tls = &tls.Config{InsecureSkipVerify: true}
-	}
-	if err != nil {
-		return "", err
-	}
-	answer, err := c.deliver([]byte(message))
-	if err == nil {
-		err = c.quit()
-	}
-	return answer, err
 }
 
 // idlers is how many clients do not go on with a handshake. A tenth of them has said
@@ -181,23 +158,19 @@ func standing(t *testing.T, g *gate, plain, secret string, n int, before sized, 
 	s, err := g.size()
 	must(t, err)
 	took := map[string]time.Duration{}
-	for name, send := range map[string]func(string) (string, error){
-		"in clear": func(message string) (string, error) {
-			c, err := dialGate(plain, "")
-			if err != nil {
-				return "", err
-			}
-			defer c.conn.Close()
-			return c.deliver([]byte(message))
-		},
-		"with STARTTLS":          func(message string) (string, error) { return g.deliverSecret(plain, false, message) },
-		"TLS from the beginning": func(message string) (string, error) { return g.deliverSecret(secret, true, message) },
+	for name, way := range map[string]struct {
+		address string
+		first   bool
+		tls     *tls.Config
+	}{
+		"in clear":               {address: plain},
+		"with STARTTLS":          {address: plain, tls: anyServer},
+		"TLS from the beginning": {address: secret, first: true, tls: anyServer},
 	} {
 		for message, want := range map[string]string{cleanMail: "250 ", virusMail: "550 "} {
 			start := time.Now()
-			answer, err := send(message)
-			if err != nil || !strings.HasPrefix(answer, want) {
-				t.Errorf("%s: %q, %v; want %s", name, answer, err, want)
+			if answer := deliverWith(way.address, way.first, way.tls, message); !strings.HasPrefix(answer, want) {
+				t.Errorf("%s: %q; want %s", name, answer, want)
 			}
 			took[name] = max(took[name], time.Since(start))
 		}
@@ -219,11 +192,6 @@ func standing(t *testing.T, g *gate, plain, secret string, n int, before sized, 
 	}
 	must(t, g.empty(before))
 	return still
-}
-
-// plain is where it listens beside an address.
-func (g *gate) plain(beside string) string {
-	return g.address((slices.Index(g.addresses(), beside) + 1) % 2)
 }
 
 // cutter is a client's connection that goes wrong behind so many records.
@@ -323,9 +291,8 @@ func TestHandshakesGoWrong(t *testing.T) {
 		must(t, g.empty(before))
 		must(t, g.unharmed())
 		for _, first := range []bool{true, false} {
-			answer, err := g.deliverSecret(map[bool]string{true: secret, false: plain}[first], first, cleanMail)
-			if err != nil || !strings.HasPrefix(answer, "250 ") {
-				t.Errorf("a mail behind all that: %q, %v", answer, err)
+			if answer := deliverWith(map[bool]string{true: secret, false: plain}[first], first, anyServer, cleanMail); !strings.HasPrefix(answer, "250 ") {
+				t.Errorf("a mail behind all that: %q", answer)
 			}
 		}
 		noneBad(t, m)
