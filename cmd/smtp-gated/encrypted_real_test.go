@@ -308,7 +308,7 @@ func openssl(h *hall, gate, id, message string) (outcome, error) {
 	if _, err := c.reply(); err != nil {
 		return later, nil
 	}
-	if err := c.mail("354 "); err != nil {
+	if err := c.ask("MAIL FROM:<alice@client.test>", "250 ", "RCPT TO:<bob@msa.test>", "250 ", "DATA", "354 "); err != nil {
 		return "", fmt.Errorf("under TLS: %w", err)
 	}
 	answer, err := c.finish([]byte(message))

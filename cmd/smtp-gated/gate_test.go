@@ -408,6 +408,15 @@ type report struct {
 	Findings []struct{ ID, Object string }
 }
 
+// unharmed looks whether all that was is still as it should be.
+func (g *gate) unharmed() error {
+	r, err := g.ask()
+	if err == nil && (r.Crashes > 0 || r.Counters["bugs"] > 0) {
+		err = fmt.Errorf("%d rooms crashed, %d bugs", r.Crashes, r.Counters["bugs"])
+	}
+	return err
+}
+
 // members asks which rooms are there, the parent apart.
 func (g *gate) members() ([]member, error) {
 	r, err := g.ask()

@@ -19,7 +19,7 @@ import (
 	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 )
 
-// sized is what the workers take: memory in KiB, descriptors and goroutines.
+// sized is what the workers take: memory in KiB, and descriptors.
 type sized struct{ memory, files int }
 
 // size measures the workers.
@@ -63,15 +63,6 @@ func (g *gate) empty(before sized) error {
 		return fmt.Errorf("%w: %d sessions, %d descriptors where there were %d", err, sessions, s.files, before.files)
 	}
 	return nil
-}
-
-// unharmed looks whether all that was is still as it should be.
-func (g *gate) unharmed() error {
-	r, err := g.ask()
-	if err == nil && (r.Crashes > 0 || r.Counters["bugs"] > 0) {
-		err = fmt.Errorf("%d rooms crashed, %d bugs", r.Crashes, r.Counters["bugs"])
-	}
-	return err
 }
 
 // idlers is how many clients do not go on with a handshake. A tenth of them has said

@@ -276,6 +276,8 @@ func TestRelaySendsUnderTLS(t *testing.T) {
 		t.Errorf("%d mails were scanned and clean, in %d sessions of TLS", clean, sessions)
 	}
 	secret := 0
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	for _, line := range m.said {
 		if strings.HasSuffix(line, " STARTTLS") {
 			secret++
