@@ -33,7 +33,7 @@ const (
 	MetricLogins
 	MetricCommandsRefused
 	MetricPipelineWaits
-	MetricMessagesBegun
+	MetricMessagesAnswered
 	MetricMessages
 	MetricUnscanned
 	MetricWould
@@ -96,15 +96,15 @@ var MetricTable = [Metrics]MetricRow{
 	MetricCommandsRefused: {"smtp_gated_commands_refused_total", CounterMetric, []string{"reason"}, "Commands that were refused."},
 	MetricPipelineWaits:   {"smtp_gated_pipeline_waits_total", CounterMetric, nil, "Times a client was read no further until a reply came."},
 
-	MetricMessagesBegun: {"smtp_gated_messages_begun_total", CounterMetric, nil, "Messages begun."},
-	MetricMessages:      {"smtp_gated_messages_total", CounterMetric, []string{"verdict"}, "Messages that came to their end, by what was decided."},
-	MetricUnscanned:     {"smtp_gated_unscanned_total", CounterMetric, []string{"cause"}, "What passed without a look that was to be taken, by the cause."},
-	MetricWould:         {"smtp_gated_would_total", CounterMetric, []string{"rule"}, "What rules of policy.monitor would have refused."},
-	MetricRecipients:    {"smtp_gated_recipients_total", CounterMetric, nil, "Recipients the server accepted."},
-	MetricBytes:         {"smtp_gated_bytes_total", CounterMetric, []string{"direction"}, "Octets of sessions that are over."},
-	MetricAddedLatency:  {"smtp_gated_added_latency_seconds", HistogramMetric, nil, "How long the end of a message was held back, from the client's until the server's."},
-	MetricScanDuration:  {"smtp_gated_scan_duration_seconds", HistogramMetric, []string{"engine"}, "How long an engine took."},
-	MetricScanErrors:    {"smtp_gated_scan_errors_total", CounterMetric, []string{"engine", "kind"}, "Scans that came to no verdict; scand is the room that asks the engines."},
+	MetricMessagesAnswered: {"smtp_gated_messages_answered_total", CounterMetric, nil, "Messages the server has answered."},
+	MetricMessages:         {"smtp_gated_messages_total", CounterMetric, []string{"verdict"}, "Messages that came to their end, by what was decided."},
+	MetricUnscanned:        {"smtp_gated_unscanned_total", CounterMetric, []string{"cause"}, "What passed without a look that was to be taken, by the cause."},
+	MetricWould:            {"smtp_gated_would_total", CounterMetric, []string{"rule"}, "What rules of policy.monitor would have refused."},
+	MetricRecipients:       {"smtp_gated_recipients_total", CounterMetric, nil, "Recipients the server accepted."},
+	MetricBytes:            {"smtp_gated_bytes_total", CounterMetric, []string{"direction"}, "Octets of sessions that are over."},
+	MetricAddedLatency:     {"smtp_gated_added_latency_seconds", HistogramMetric, nil, "How long the end of a message was held back, from the client's until the server's."},
+	MetricScanDuration:     {"smtp_gated_scan_duration_seconds", HistogramMetric, []string{"engine"}, "How long an engine took."},
+	MetricScanErrors:       {"smtp_gated_scan_errors_total", CounterMetric, []string{"engine", "kind"}, "Scans that came to no verdict; scand is the room that asks the engines."},
 
 	MetricLocks:     {"smtp_gated_locks", GaugeMetric, []string{"origin"}, "Clients that are locked."},
 	MetricLocksMade: {"smtp_gated_locks_total", CounterMetric, []string{"cause"}, "Locks that were made, by the cause."},

@@ -87,7 +87,6 @@ func (srv *server) catch(name string, s *session, m *imsg.Offence, late func() b
 	}
 	lock := s.about(imsg.EventLock)
 	lock.Rule, lock.Detail, lock.Text, lock.Virus = m.Found.Rule(), name, imsg.Printable(cause, locks.MaxCause), m.Virus
-	lock.Subject = m.Subject
 	return func() {
 		if late != nil && late() {
 			return

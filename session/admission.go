@@ -95,7 +95,14 @@ func (s *session) checkTargetQuota() bool {
 func (s *session) tellWould(a *imsg.Admission) {
 	for r := range imsg.PolicyRules {
 		if a.Would.Has(r) {
-			s.monitored(r, "", smtp.CodeTimeout)
+			code, what := smtp.CodeTimeout, ""
+			switch r {
+			case imsg.RuleLocked:
+				code = smtp.CodeRejected
+			case imsg.RuleRate:
+				what = imsg.RateConnections.String()
+			}
+			s.monitored(r, what, code)
 		}
 	}
 }

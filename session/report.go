@@ -5,6 +5,7 @@
 package session
 
 import (
+	"maps"
 	"sync"
 	"time"
 
@@ -38,6 +39,8 @@ type reports struct {
 	lost   uint64
 	due    bool // the events are about to be told
 	seen   map[observed]*imsg.Observation
+	// standing is what went ill last, and lockd knows: another lockd does not.
+	standing map[observed]*imsg.Observation
 }
 
 // event notes an event, which is told within moments.
@@ -112,7 +115,42 @@ func (r *reports) tellObserved() {
 	for _, o := range r.seen {
 		m.Observations = append(m.Observations, *o)
 	}
-	if r.send(m) == nil {
-		clear(r.seen)
+	if r.send(m) != nil {
+		return
 	}
+	for what, o := range r.seen {
+		if o.Row > 0 {
+			if r.standing == nil {
+				r.standing = make(map[observed]*imsg.Observation)
+			}
+			kept := *o
+			if before := r.standing[what]; before != nil && o.Good == 0 {
+				kept.Row = min(kept.Row+before.Row, imsg.MaxReport)
+			}
+			kept.Good, kept.Bad = 0, kept.Row
+			r.standing[what] = &kept
+		} else {
+			delete(r.standing, what)
+			if what.object == "" { // it is about all of them
+				maps.DeleteFunc(r.standing, func(other observed, _ *imsg.Observation) bool { return other.finding == what.finding })
+			}
+		}
+	}
+	clear(r.seen)
+}
+
+// again has a lockd that is new be told of what stands.
+func (r *reports) again() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for what, o := range r.standing {
+		if r.seen == nil {
+			r.seen = make(map[observed]*imsg.Observation)
+		}
+		if r.seen[what] == nil && len(r.seen) < maxObserved {
+			again := *o
+			r.seen[what] = &again
+		}
+	}
+	clear(r.standing)
 }

@@ -94,3 +94,28 @@ func TestObserve(t *testing.T) {
 		t.Errorf("%d things are kept", len(r.seen))
 	}
 }
+
+// TestReportsAgain: another lockd hears of what has not gone well since, and of nothing else.
+func TestReportsAgain(t *testing.T) {
+	h := new(heard)
+	r := reports{send: h.send}
+	tell := func(object string, problems ...string) {
+		for _, problem := range problems {
+			r.observe(imsg.FindingServer, object, problem)
+		}
+		r.tellObserved()
+	}
+	tell("192.0.2.1:25", "refused", "refused")
+	tell("192.0.2.1:25", "refused")
+	tell("192.0.2.2:25", "refused", "")
+	tell("192.0.2.3:25", "refused")
+	tell("192.0.2.3:25", "")
+	for range 2 { // lockds
+		h.seen = nil
+		r.again()
+		r.tellObserved()
+		if len(h.seen) != 1 || h.seen[0].Object != "192.0.2.1:25" || h.seen[0].Row != 3 || h.seen[0].Bad != 3 || h.seen[0].Text != "refused" {
+			t.Errorf("another lockd hears %+v", h.seen)
+		}
+	}
+}

@@ -188,6 +188,7 @@ func (w *worker) setLockd(r link.Request, m *imsg.Peer) error {
 		if err := w.announce(conn); err != nil {
 			w.log.Error("announce live sessions", "error", err)
 		}
+		w.reports.again()
 	})
 	return nil
 }

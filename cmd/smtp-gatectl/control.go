@@ -38,6 +38,8 @@ type control struct {
 // socket, and behind it the read socket, if that is not what is given.
 func (t *tool) paths() ([]string, error) {
 	switch {
+	case t.known != nil: // whatever has become of the file since
+		return t.known, nil
 	case t.socket != "":
 		return []string{t.socket}, nil
 	case t.config == "":
@@ -47,7 +49,8 @@ func (t *tool) paths() ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w:\n%w", errConfig, err)
 	}
-	return c.ControlPaths(), nil
+	t.known = c.ControlPaths()
+	return t.known, nil
 }
 
 // dial connects to the daemon to give an order.

@@ -34,23 +34,33 @@ func (t *tool) eventsCommand() *cobra.Command {
 each line is an object. The kinds are ` + strings.Join(eventKinds(), ", ") + `;
 sessions are shown only if named.`,
 		Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) error {
 			ask, err := eventQuestion(kinds, client)
 			if err != nil {
 				return err
 			}
-			if timeout > 0 && !once {
+			flags := cmd.Flags()
+			switch {
+			case flags.Changed("timeout") && !once:
 				return fmt.Errorf("%w: --timeout goes with --once", errUsage)
+			case flags.Changed("timeout") && timeout <= 0:
+				return fmt.Errorf("%w: --timeout %s is no time to wait", errUsage, timeout)
+			case flags.Changed("since") && since <= 0:
+				return fmt.Errorf("%w: --since %s is not in the past", errUsage, since)
 			}
 			c, err := t.look()
 			if err != nil {
 				return err
 			}
 			defer c.Close()
+			last, err := c.lastEvent(ask)
+			if err != nil {
+				return err
+			}
 			if since > 0 {
 				ask.Since = time.Now().Add(-since).UnixNano()
-			} else if ask.After, err = c.lastEvent(ask); err != nil {
-				return err
+			} else {
+				ask.After = last
 			}
 			return t.follow(c, ask, once, timeout)
 		},
@@ -103,7 +113,11 @@ func parseNetwork(text string) (netip.Prefix, error) {
 		a = a.Unmap()
 		return netip.PrefixFrom(a, a.BitLen()), nil
 	}
-	return netip.ParsePrefix(text)
+	net, err := netip.ParsePrefix(text)
+	if a := net.Addr(); err == nil && a.Is4In6() && net.Bits() >= 96 {
+		net = netip.PrefixFrom(a.Unmap(), net.Bits()-96)
+	}
+	return net, err
 }
 
 // lastEvent is the number of the newest event: those behind it are to come.
@@ -127,7 +141,8 @@ const (
 // follow shows events until there are no more to be shown, or for ever. It outlives a
 // lockd that is replaced: of what that one kept nobody knows any more.
 func (t *tool) follow(c *control, q *imsg.EventsAfter, once bool, timeout time.Duration) error {
-	var end, heard, gone time.Time
+	var end, gone time.Time
+	heard := time.Now() // it has answered
 	if timeout > 0 {
 		end = time.Now().Add(timeout)
 	}
@@ -137,7 +152,7 @@ func (t *tool) follow(c *control, q *imsg.EventsAfter, once bool, timeout time.D
 		}
 		list, err := ask(c, q, eventWait+answerTime)
 		switch {
-		case !heard.IsZero() && errors.Is(err, imsg.Gone):
+		case errors.Is(err, imsg.Gone):
 			if gone.IsZero() {
 				gone = time.Now()
 			}

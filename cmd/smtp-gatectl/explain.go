@@ -22,6 +22,9 @@ func (t *tool) explainCommand() *cobra.Command {
 the end of a refusal, as 1700000000.7, by the client's ADDRESS, or by a SENDER.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
+			if len(args[0]) > imsg.MaxSender {
+				return fmt.Errorf("%w: that is longer than any id, address or sender", errUsage)
+			}
 			c, err := t.look()
 			if err != nil {
 				return err
@@ -51,6 +54,9 @@ func (t *tool) historyCommand() *cobra.Command {
 		Short: "Erase what is kept of a client, by its address, or of a sender",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
+			if len(args[0]) > imsg.MaxSender {
+				return fmt.Errorf("%w: that is longer than any address or sender", errUsage)
+			}
 			c, err := t.dial()
 			if err != nil {
 				return err
@@ -83,7 +89,19 @@ type explained struct {
 	Why    string         `json:"why,omitempty"`
 	Remedy string         `json:"remedy,omitempty"`
 
-	event imsg.Event
+	event   imsg.Event
+	senders []string // by IDs; empty: as the event has it, or none
+}
+
+// sessions are the ids, each with its sender where that is another than the event's.
+func (r *explained) sessions() (list []string) {
+	for i, id := range r.IDs {
+		if s := r.senders[i]; s != "" && s != r.event.Sender {
+			id += " (" + s + ")"
+		}
+		list = append(list, id)
+	}
+	return list
 }
 
 type lockedNow struct {
@@ -121,6 +139,7 @@ func explain(r *imsg.HistoryRecord) explained {
 	for _, q := range r.Quotes {
 		if q.ID != "" && !slices.Contains(x.IDs, q.ID) {
 			x.IDs = append(x.IDs, q.ID)
+			x.senders = append(x.senders, q.Sender)
 		}
 	}
 	for _, f := range imsg.EventFields {
@@ -153,9 +172,9 @@ func (e *explanation) print(w io.Writer, about string) error {
 		if !l.Until.IsZero() {
 			until = "until " + stamp(l.Until)
 		}
-		fmt.Fprintf(&b, "\nThe client is locked out %s: %s.\nsmtp-gatectl lock remove %s lets it in again.\n", until, l.Cause, l.Name)
+		fmt.Fprintf(&b, "\n%s is locked out %s: %s.\nsmtp-gatectl lock remove %s lets it in again.\n", l.Name, until, l.Cause, l.Name)
 	} else if len(e.Records) > 0 && e.Records[0].event.Client.IsValid() {
-		b.WriteString("\nThe client is not locked out.\n")
+		fmt.Fprintf(&b, "\n%s is not locked out.\n", e.Records[0].event.Client.Addr())
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
@@ -165,7 +184,7 @@ func (r *explained) print(b *strings.Builder) {
 	e := &r.event
 	fmt.Fprintf(b, "%s  %s", stamp(r.Last), e.Kind)
 	if r.Count > 1 {
-		fmt.Fprintf(b, ", %d times since %s", r.Count, stamp(r.First))
+		fmt.Fprintf(b, ", %d times since %s; this is the last", r.Count, stamp(r.First))
 	}
 	b.WriteByte('\n')
 	line := func(name, value string) {
@@ -182,7 +201,7 @@ func (r *explained) print(b *strings.Builder) {
 	line("sender", e.Sender)
 	line("message", e.MessageID)
 	line("subject", e.Subject)
-	if e.Code > 0 {
+	if e.Code > 0 && e.Would == 0 {
 		line("heard", fmt.Sprintf("%d %s", e.Code, e.Text))
 	} else {
 		line("text", e.Text)
@@ -204,7 +223,7 @@ func (r *explained) print(b *strings.Builder) {
 	if e.Would > 0 {
 		line("would", e.Would.String())
 	}
-	line("sessions", strings.Join(r.IDs, " "))
+	line("sessions", strings.Join(r.sessions(), " "))
 	line("why", r.Why)
 	line("remedy", r.Remedy)
 }

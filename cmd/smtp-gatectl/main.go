@@ -46,9 +46,10 @@ type tool struct {
 	in       io.Reader
 	out, err io.Writer
 	json     bool
-	socket   string // control socket, if given
-	config   string // configuration that names it, if given
-	started  bool   // a command has begun: errors are no longer about usage
+	socket   string   // control socket, if given
+	config   string   // configuration that names it, if given
+	known    []string // where it was found to be
+	started  bool     // a command has begun: errors are no longer about usage
 }
 
 // run is main without the process around it.

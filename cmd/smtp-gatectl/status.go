@@ -58,7 +58,7 @@ type status struct {
 	Config     string            `json:"config" help:"path of the configuration in force"`
 	Generation int               `json:"generation" help:"how many configurations have been in force, this one counted"`
 	Now        time.Time         `json:"now" help:"when this was asked"`
-	Started    time.Time         `json:"started" help:"when the family was; an upgrade is no start"`
+	Started    time.Time         `json:"started" help:"when this program was, by hand or by an upgrade"`
 	Reloaded   time.Time         `json:"reloaded,omitzero" help:"when the configuration was last read again; absent if never"`
 	Crashes    int               `json:"crashes" help:"how often a room has ended unasked"`
 	LastCrash  time.Time         `json:"last_crash,omitzero" help:"when last; absent if never"`
@@ -68,7 +68,7 @@ type status struct {
 	Locks      int               `json:"locks" help:"how many files are in the lock directory"`
 	Lacks      []string          `json:"sandbox_lacks" help:"layers of the sandbox that the kernel has not"`
 	Rooms      []room            `json:"rooms" help:"each process of the family"`
-	Counters   map[string]uint64 `json:"counters" help:"what was counted since the start; an upgrade goes on"`
+	Counters   map[string]uint64 `json:"counters" help:"what was counted since the start; an upgrade goes on counting"`
 
 	Restarts  map[string]uint64 `json:"room_restarts" help:"how often each room has ended unasked"`
 	LinesLost uint64            `json:"log_lines_lost" help:"lines of the log that were lost"`

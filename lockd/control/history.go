@@ -109,5 +109,9 @@ func (s *Service) forget(m *imsg.HistoryForget) *imsg.Done {
 	if n == 0 {
 		return done(imsg.NotFound, "nothing is kept of it")
 	}
-	return done(0, fmt.Sprintf("%d records erased", n))
+	records := "records"
+	if n == 1 {
+		records = "record"
+	}
+	return done(0, fmt.Sprintf("%d %s erased", n, records))
 }

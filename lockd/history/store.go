@@ -168,8 +168,8 @@ func (f *file) is(other *os.File) bool {
 	return err == nil && errOther == nil && os.SameFile(a, b)
 }
 
-// encode writes a record so that it fits a slot: what there is too much of, quotes in
-// the middle first, is left out.
+// encode writes a record so that it fits a slot: what there is too much of is left out,
+// words before quotes, of which those in the middle go first.
 func encode(r *imsg.HistoryRecord) []byte {
 	short := *r
 	short.Quotes = slices.Clone(r.Quotes)
@@ -182,6 +182,14 @@ func encode(r *imsg.HistoryRecord) []byte {
 			return b
 		}
 		switch n := len(short.Quotes); {
+		case len(short.Event.Text) > 100 && n > 4:
+			short.Event.Text = short.Event.Text[:100]
+		case n > 4 && slices.ContainsFunc(short.Quotes, func(q imsg.Quote) bool { return q.Sender == short.Event.Sender && q.Sender != "" }):
+			for i := range short.Quotes { // which stands in the record
+				if short.Quotes[i].Sender == short.Event.Sender {
+					short.Quotes[i].Sender = ""
+				}
+			}
 		case n > 2:
 			short.Quotes = slices.Delete(short.Quotes, n/2, n/2+1)
 		case short.Event.Subject != "":
