@@ -21,7 +21,10 @@ func TestClientOf(t *testing.T) {
 }
 
 func TestWriteRecord(t *testing.T) {
-	numbers := []uint64{0, 1, 2, 3, 4, 5, 6}
+	numbers := make([]uint64, imsg.RateCounters)
+	for i := range numbers {
+		numbers[i] = uint64(i)
+	}
 	var b strings.Builder
 	writeRecord(&b, &imsg.RateRecord{
 		Entry:   imsg.RateEntry{Client: "192.0.2.7", Bits: 32, Own: true, Generation: 9, Cleared: 1e18, Quotas: numbers, Used: numbers, Tries: numbers, Targets: 1},
