@@ -188,8 +188,8 @@ func (w *worker) setLockd(r link.Request, m *imsg.Peer) error {
 		if err := w.announce(conn); err != nil {
 			w.log.Error("announce live sessions", "error", err)
 		}
+		go w.reports.again() // by itself: who tells something meanwhile waits for us
 	})
-	w.reports.again() // not before: what is told meanwhile waits for the above
 	return nil
 }
 
