@@ -41,6 +41,9 @@ func TestFloodIsALine(t *testing.T) {
 			w.say(&imsg.Events{Lost: 7})
 		}
 	}
+	if a := w.enter("192.0.2.3"); a.Refusal != imsg.Admitted { // behind all that was said
+		t.Fatalf("%+v", a)
+	}
 	explained := func(about string) (all []imsg.HistoryRecord) {
 		for more := true; more; {
 			e := ask(t, operator, &imsg.Explain{About: about, Skip: len(all)})
