@@ -206,19 +206,20 @@ func TestExporterAway(t *testing.T) {
 // TestExporterTurns: however many scrape, one at a time talks to the daemon.
 func TestExporterTurns(t *testing.T) {
 	var asking, most atomic.Int32
-	var url string
-	url = exporterFor(t, lockdAt(t, func(r link.Request) {
+	var exporter atomic.Value // where it is
+	url := exporterFor(t, lockdAt(t, func(r link.Request) {
 		n := asking.Add(1)
 		for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
 		}
 		go func() {
-			if a, err := http.Get(url); err == nil { // others would come meanwhile
+			if a, err := http.Get(exporter.Load().(string)); err == nil { // others would come meanwhile
 				a.Body.Close()
 			}
 			asking.Add(-1)
 			family.Answer(r, richStatus())
 		}()
 	}), time.Minute, io.Discard)
+	exporter.Store(url)
 	var all sync.WaitGroup
 	for range 20 {
 		all.Go(func() {
