@@ -130,7 +130,11 @@ func queries(t *testing.T) map[string]string {
 			Type        string
 			Title       string
 			Description string
-			Targets     []struct{ RefID, Expr string }
+			Targets     []struct{ RefID, Expr, LegendFormat string }
+			FieldConfig struct {
+				Defaults  struct{ Decimals *int }
+				Overrides []struct{ Matcher struct{ ID string } }
+			}
 		}
 	}
 	must(t, json.Unmarshal(text, &board))
@@ -144,6 +148,15 @@ func queries(t *testing.T) map[string]string {
 		for _, q := range p.Targets {
 			knownMetrics(t, p.Title, q.Expr)
 			found[p.Title+" "+q.RefID] = variables.Replace(q.Expr)
+			// Each value of a label has its line from the start, be it zero for ever; and
+			// increase guesses, so that one restart would be 1.03 of them.
+			byCounter := strings.Contains(q.Expr, "_total") && strings.Contains(q.LegendFormat, "{{")
+			if byCounter && (len(p.FieldConfig.Overrides) == 0 || p.FieldConfig.Overrides[0].Matcher.ID != "byValue") {
+				t.Errorf("%s: its legend names what has never happened", p.Title)
+			}
+			if p.Type == "stat" && strings.Contains(q.Expr, "increase(") && p.FieldConfig.Defaults.Decimals == nil {
+				t.Errorf("%s: shows parts of what comes whole", p.Title)
+			}
 		}
 	}
 	if len(found) < 20 {
