@@ -149,7 +149,7 @@ func queries(t *testing.T) map[string]string {
 			knownMetrics(t, p.Title, q.Expr)
 			found[p.Title+" "+q.RefID] = variables.Replace(q.Expr)
 			// Each value of a label has its line from the start, be it zero for ever; and
-			// increase guesses, so that one restart would be 1.03 of them.
+			// increase extrapolates, so that one restart is 1.005 of them.
 			byCounter := strings.Contains(q.Expr, "_total") && strings.Contains(q.LegendFormat, "{{")
 			if byCounter && (len(p.FieldConfig.Overrides) == 0 || p.FieldConfig.Overrides[0].Matcher.ID != "byValue") {
 				t.Errorf("%s: its legend names what has never happened", p.Title)
