@@ -26,7 +26,8 @@ type plot struct {
 	kinds      []string // of lies
 	manners    []string // of how it answers, one after the other
 	// innocents is how many other rooms a liar may take with it in one life, as the rules
-	// of parent/conduct/quarrels.go have it.
+	// of parent/conduct/quarrels.go have it: one, or two that are weaker and against whom
+	// there is the word of the liar that it has replaced.
 	innocents int
 	locks     bool // that a client is locked is what its word may bring about
 	forges    bool // what passes for clean is its word, too
@@ -50,14 +51,14 @@ var plots = []plot{
 	{liar: "session", peer: "keys", kinds: harmful, innocents: 1},
 	{liar: "keys", peer: "parent", kinds: toParent},
 	{liar: "keys", peer: "parent", kinds: []string{"accuse"}, innocents: 1},
-	{liar: "keys", peer: "session", kinds: harmful, innocents: 1},
+	{liar: "keys", peer: "session", kinds: harmful, innocents: 2},
 	{liar: "keys", peer: "lockd", kinds: harmful, innocents: 1},
 	{liar: "lookupd", peer: "parent", kinds: toParent},
 	{liar: "lookupd", peer: "parent", kinds: []string{"accuse"}, innocents: 1},
-	{liar: "lookupd", peer: "session", kinds: harmful, manners: answers, innocents: 1},
+	{liar: "lookupd", peer: "session", kinds: harmful, manners: answers, innocents: 2},
 	{liar: "scand", peer: "parent", kinds: toParent},
 	{liar: "scand", peer: "parent", kinds: []string{"accuse"}, innocents: 1},
-	{liar: "scand", peer: "session", kinds: harmful, manners: answers, innocents: 1, locks: true, forges: true},
+	{liar: "scand", peer: "session", kinds: harmful, manners: answers, innocents: 2, locks: true, forges: true},
 	{liar: "action", peer: "parent", kinds: toParent},
 	{liar: "action", peer: "parent", kinds: []string{"accuse"}, innocents: 1},
 	{liar: "action", peer: "lockd", kinds: harmful, innocents: 1},

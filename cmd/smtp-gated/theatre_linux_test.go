@@ -32,8 +32,6 @@ type theatre struct {
 	conn    *net.UnixConn      // to the one that lies
 	liars   []int              // processes that have lied
 	members []member
-	ended   int           // others, so far
-	deaths  int           // of liars, so far
 	start   map[int]int64 // what they held, in octets
 }
 
@@ -176,11 +174,8 @@ func (h *theatre) act(kind string, scene func() (told, cut, deaths int)) string 
 	complain := func(format string, args ...any) {
 		h.t.Errorf("%s to %s, %s: "+format, append([]any{h.liar, h.peer, kind}, args...)...)
 	}
-	// A liar that goes leaves its word against others behind, which counts in the life of
-	// the next.
-	h.ended, h.deaths = h.ended+innocents, h.deaths+deaths
-	if most := h.innocents * (h.deaths + 1); h.ended > most {
-		complain("%d others ended so far, at most %d may", h.ended, most)
+	if most := h.innocents * (deaths + 1); innocents > most {
+		complain("%d others ended, at most %d may", innocents, most)
 	}
 	if kind == "flood" && spent > floodCPU {
 		complain("the parent worked for %v", spent)
