@@ -36,7 +36,7 @@ var plain = map[string]map[string]uint32{
 		"recvmsg": unix.SYS_RECVMSG, "sendmsg": unix.SYS_SENDMSG, "recvfrom": unix.SYS_RECVFROM, "sendto": unix.SYS_SENDTO,
 		"shutdown": unix.SYS_SHUTDOWN, "getsockname": unix.SYS_GETSOCKNAME, "getpeername": unix.SYS_GETPEERNAME, "socketpair": unix.SYS_SOCKETPAIR,
 		"epoll_pwait": unix.SYS_EPOLL_PWAIT, "epoll_ctl": unix.SYS_EPOLL_CTL, "epoll_create1": unix.SYS_EPOLL_CREATE1, // kevent, kqueue
-		"eventfd2": unix.SYS_EVENTFD2, "pipe2": unix.SYS_PIPE2,
+		"eventfd2": unix.SYS_EVENTFD2, "pipe2": unix.SYS_PIPE2, "ppoll": unix.SYS_PPOLL,
 		"futex": unix.SYS_FUTEX, "sched_yield": unix.SYS_SCHED_YIELD, "nanosleep": unix.SYS_NANOSLEEP,
 		"sigreturn": unix.SYS_RT_SIGRETURN, "sigprocmask": unix.SYS_RT_SIGPROCMASK, "sigaltstack": unix.SYS_SIGALTSTACK, "sigaction": unix.SYS_RT_SIGACTION,
 		"madvise": unix.SYS_MADVISE, "munmap": unix.SYS_MUNMAP,
@@ -153,7 +153,7 @@ var unpromised = map[string][]string{
 var wider = map[string][]string{
 	"stdio": {
 		"ftruncate", "fsync", "fdatasync", "pipe2", // stdio-sync, stdio-splice
-		"recvfrom", "sendto", "TCP_NODELAY", // inet-*
+		"recvfrom", "sendto", "TCP_NODELAY", "ppoll", // inet-*, unix-connect
 		"socketpair", "set a descriptor's flags",
 	},
 	"cpath":        {"symlinkat", "mkdirat"},

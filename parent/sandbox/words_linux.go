@@ -92,7 +92,7 @@ func wordRules(word string) []rule {
 	case "unix-accept":
 		return []rule{acceptOne}
 	case "unix-connect":
-		return append(allow(unix.SYS_CONNECT),
+		return append(allow(unix.SYS_CONNECT, unix.SYS_PPOLL),
 			allowIf(unix.SYS_SOCKET, is(0, unix.AF_UNIX), kind(unix.SOCK_STREAM), is(2, 0)))
 	case "inet-serve":
 		return append(append(allow(unix.SYS_RECVFROM), tcpOptions...),
@@ -104,7 +104,7 @@ func wordRules(word string) []rule {
 	case "inet-answer":
 		return append(allow(unix.SYS_RECVFROM), answerTo)
 	case "inet-tcp":
-		return append(append(allow(unix.SYS_CONNECT, unix.SYS_RECVFROM), tcpOptions...),
+		return append(append(allow(unix.SYS_CONNECT, unix.SYS_RECVFROM, unix.SYS_PPOLL), tcpOptions...),
 			allowIf(unix.SYS_SOCKET, is(0, unix.AF_INET, unix.AF_INET6), kind(unix.SOCK_STREAM), is(2, 0, unix.IPPROTO_TCP)))
 	case "inet-bind":
 		return allow(unix.SYS_BIND)
