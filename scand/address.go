@@ -1,6 +1,5 @@
 // Where a scanner listens, and one question to it: connect, send, read the answer.
-// This file owns the connections; what is sent and what an answer means belongs to
-// the engines.
+// What is sent and what an answer means belongs to the engines.
 
 package scand
 
@@ -14,15 +13,22 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strconv"
 	"syscall"
-	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // maxAnswer bounds an answer; a longer one is no answer.
 const maxAnswer = 8 << 10
 
-// address is a scanner's address for net.Dial, and its name for people.
-type address struct{ network, addr, name string }
+// address is where a scanner listens, a UNIX socket or else a TCP port, and its name
+// for people.
+type address struct {
+	socket string
+	port   netip.AddrPort
+	name   string
+}
 
 // newAddress takes a UNIX socket's name relative to the room's root and its name
 // in the administrator's tree, or an address.
@@ -31,53 +37,85 @@ func newAddress(socket, name string, addr netip.AddrPort) (address, error) {
 	case socket != "" && addr.IsValid():
 		return address{}, errors.New("both a socket and an address are given")
 	case socket != "":
-		return address{"unix", socket, cmp.Or(name, socket)}, nil
+		return address{socket: socket, name: cmp.Or(name, socket)}, nil
 	case !addr.IsValid():
 		return address{}, errors.New("neither a socket nor an address is given")
 	}
-	// Plain "tcp" would make the runtime probe what the system supports, with
-	// sockets of its own.
-	network := "tcp6"
-	if addr.Addr().Unmap().Is4() {
-		network = "tcp4"
-	}
-	text := netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port()).String()
-	return address{network, text, text}, nil
+	addr = netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
+	return address{port: addr, name: addr.String()}, nil
 }
 
-// ask opens a connection, has send write the question and reads the answer to its
-// end, or up to the octet end if that is not negative.
-//
-// An answer may come with an error from send: a scanner that refuses a message
-// answers and closes while we still write. Such an answer never makes a message clean.
-func (a address) ask(ctx context.Context, end int, send func(net.Conn) error) (answer []byte, sendErr error, err error) {
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, a.network, a.addr)
-	if err != nil {
-		if op := (*net.OpError)(nil); errors.As(err, &op) {
-			err = op.Err // without the name below our root
-		}
-		return nil, nil, fmt.Errorf("connect to %s: %w", a.name, err)
-	}
-	defer conn.Close()
-	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
-	defer stop()
+func (a address) unix() bool { return a.socket != "" }
 
-	if sendErr = send(conn); sendErr != nil {
-		sendErr = fmt.Errorf("send: %w", sendErr)
+// dial connects to the scanner. The connection is attached to ctx.
+func (a address) dial(ctx context.Context) (*conn, error) {
+	c, err := a.open(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("connect to %s: %w", a.name, err)
 	}
-	answer, err = readAnswer(conn, end)
+	return c, nil
+}
+
+func (a address) open(ctx context.Context) (*conn, error) {
+	family, to := a.sockaddr()
+	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("socket", err)
+	}
+	c := &conn{fd: fd}
+	c.attach(ctx)
+	if !a.unix() {
+		setTCP(fd)
+	}
+	if err := c.connect(to); err != nil {
+		c.close()
+		return nil, err
+	}
+	return c, nil
+}
+
+func (a address) sockaddr() (family int, to unix.Sockaddr) {
+	ip, port := a.port.Addr(), int(a.port.Port())
 	switch {
-	case err != nil && sendErr != nil:
-		return nil, nil, sendErr
-	case err != nil:
-		return nil, nil, fmt.Errorf("read the answer: %w", err)
-	case len(answer) == 0 && sendErr != nil:
-		return nil, nil, sendErr
-	case len(answer) == 0:
-		return nil, nil, errors.New("closed without an answer")
+	case a.unix():
+		return unix.AF_UNIX, &unix.SockaddrUnix{Name: a.socket}
+	case ip.Is4():
+		return unix.AF_INET, &unix.SockaddrInet4{Port: port, Addr: ip.As4()}
 	}
-	return answer, sendErr, nil
+	return unix.AF_INET6, &unix.SockaddrInet6{Port: port, Addr: ip.As16(), ZoneId: zoneID(ip.Zone())}
+}
+
+// zoneID is the number of an interface, 0 for none.
+func zoneID(zone string) uint32 {
+	if n, err := strconv.ParseUint(zone, 10, 32); err == nil {
+		return uint32(n)
+	}
+	if i, err := net.InterfaceByName(zone); err == nil {
+		return uint32(i.Index)
+	}
+	return 0
+}
+
+// setTCP sends what is written at once, and notices a host that is no more.
+func setTCP(fd int) {
+	unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+	unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
+	for _, option := range probing {
+		unix.SetsockoptInt(fd, unix.IPPROTO_TCP, option, probeEvery)
+	}
+}
+
+// probeEvery is how many seconds pass between questions whether a host is still there.
+const probeEvery = 15
+
+// ask asks one question over a connection of its own: see conn.ask.
+func (a address) ask(ctx context.Context, end int, send func(*conn) error) (answer []byte, sendErr error, err error) {
+	c, err := a.dial(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer c.close()
+	return c.ask(end, send)
 }
 
 func readAnswer(r io.Reader, end int) ([]byte, error) {

@@ -1,6 +1,7 @@
 package scand
 
 import (
+	"fmt"
 	"math"
 	"regexp"
 	"strings"
@@ -212,6 +213,30 @@ func FuzzParseClamd(f *testing.F) {
 			}
 		case got.outcome != imsg.Caught || !fit(got.name, maxName):
 			t.Errorf("%q: %+v", answer, got)
+		}
+	})
+}
+
+func FuzzParseNumbered(f *testing.F) {
+	for _, tt := range clamdAnswers {
+		f.Add("7: "+tt.answer, uint64(7))
+		f.Add("7: "+tt.answer+"8: "+tt.answer, uint64(7))
+		f.Add(tt.answer, uint64(7))
+	}
+	f.Fuzz(func(t *testing.T, answer string, number uint64) {
+		got, err := parseNumbered(answer, number)
+		if err != nil {
+			return
+		}
+		own, plain := fmt.Sprintf("%d: ", number), ""
+		for line := range strings.SplitSeq(strings.TrimSuffix(answer, "\x00"), "\x00") {
+			if !strings.HasPrefix(line, own) {
+				t.Fatalf("%q is an answer to %d: %+v", answer, number, got)
+			}
+			plain += strings.TrimPrefix(line, own) + "\x00"
+		}
+		if again, err := parseClamd(plain, "\x00"); err != nil || again != got {
+			t.Errorf("%q: %+v, without its number %+v %v", answer, got, again, err)
 		}
 	})
 }

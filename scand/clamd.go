@@ -1,20 +1,15 @@
 // The engine that asks clamd (clamd(8), section COMMANDS). Commands have the form
-// z, ended by NUL, and so have their answers. SCAN has the form it had before there
-// were others, a line: some who speak that are not clamd.
+// z, ended by NUL, and so have their answers; how they follow each other on a connection
+// stands in idsession.go. SCAN has the form it had before there were others, a line on a
+// connection of its own: some who speak that are not clamd.
 
 package scand
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"strings"
-	"sync"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 )
@@ -23,49 +18,27 @@ type clamd struct {
 	at     address
 	method imsg.Method
 	spool  string
+	kept   kept
 }
 
 func newClamd(c *imsg.EngineConfig, at address, spool string) (engine, error) {
 	method := c.Method
 	switch {
-	case method == imsg.MethodAuto && at.network == "unix":
+	case method == imsg.MethodAuto && at.unix():
 		method = imsg.MethodFildes
 	case method == imsg.MethodAuto:
 		method = imsg.MethodInstream
-	case method == imsg.MethodFildes && at.network != "unix":
+	case method == imsg.MethodFildes && !at.unix():
 		return nil, errors.New("a descriptor can be handed over through a UNIX socket only")
 	}
-	return &clamd{at, method, spool}, nil
+	return &clamd{at: at, method: method, spool: spool}, nil
 }
 
-func (c *clamd) scan(ctx context.Context, m *message) (finding, error) {
-	var send func(net.Conn) error
-	end := "\x00"
-	switch c.method {
-	case imsg.MethodFildes:
-		send = func(conn net.Conn) error { return sendFildes(conn, m) }
-	case imsg.MethodInstream:
-		send = func(conn net.Conn) error { return sendInstream(conn, m) }
-	case imsg.MethodScan:
-		path, err := m.path(c.spool)
-		if err != nil {
-			return finding{}, err
-		}
-		send = func(conn net.Conn) error {
-			_, err := conn.Write([]byte("SCAN " + path + "\n"))
-			return err
-		}
-		end = "\n"
-	default:
-		return finding{}, errors.New("unknown method")
-	}
-	answer, sendErr, err := c.at.ask(ctx, -1, send)
-	if err != nil {
-		return finding{}, fmt.Errorf("clamd: %w", err)
-	}
-	f, err := parseClamd(string(answer), end)
-	if err == nil && f.outcome != imsg.Caught {
-		err = sendErr
+func (c *clamd) scan(ctx context.Context, m *message) (f finding, err error) {
+	if c.method == imsg.MethodScan {
+		f, err = c.tell(ctx, m)
+	} else {
+		f, err = c.converse(ctx, m)
 	}
 	if err != nil {
 		return finding{}, fmt.Errorf("clamd: %w", err)
@@ -73,52 +46,29 @@ func (c *clamd) scan(ctx context.Context, m *message) (finding, error) {
 	return f, nil
 }
 
-// sendFildes hands the descriptor over, with one octet behind the command.
-func sendFildes(conn net.Conn, m *message) error {
-	u := conn.(*net.UnixConn)
-	if _, err := u.Write([]byte("zFILDES\x00")); err != nil {
-		return err
-	}
-	// Fd would switch the descriptor's mode under the other engines.
-	raw, err := m.file.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var sent error
-	err = raw.Control(func(fd uintptr) {
-		_, _, sent = u.WriteMsgUnix([]byte{0}, unix.UnixRights(int(fd)), nil)
-	})
-	return errors.Join(err, sent)
+// Close ends the connections that are kept.
+func (c *clamd) Close() error {
+	c.kept.end()
+	return nil
 }
 
-// A chunk of INSTREAM is its length in 4 octets, big-endian, and its octets; one
-// of no octets ends the stream.
-const chunkSize = 64 << 10
-
-var chunks = sync.Pool{New: func() any { return new([4 + chunkSize]byte) }}
-
-func sendInstream(conn net.Conn, m *message) error {
-	if _, err := conn.Write([]byte("zINSTREAM\x00")); err != nil {
-		return err
+// tell tells clamd where the message lies, over a connection of its own.
+func (c *clamd) tell(ctx context.Context, m *message) (finding, error) {
+	path, err := m.path(c.spool)
+	if err != nil {
+		return finding{}, err
 	}
-	chunk := chunks.Get().(*[4 + chunkSize]byte)
-	defer chunks.Put(chunk)
-	for at := int64(0); at < m.size; {
-		n, err := m.file.ReadAt(chunk[4:4+min(chunkSize, m.size-at)], at)
-		if n == 0 && err == io.EOF {
-			return errShort
-		}
-		if n == 0 {
-			return fmt.Errorf("read the message: %w", err)
-		}
-		binary.BigEndian.PutUint32(chunk[:], uint32(n))
-		if _, err := conn.Write(chunk[:4+n]); err != nil {
-			return err
-		}
-		at += int64(n)
+	answer, sendErr, err := c.at.ask(ctx, -1, func(conn *conn) error {
+		return conn.send([]byte("SCAN "+path+"\n"), nil)
+	})
+	if err != nil {
+		return finding{}, err
 	}
-	_, err := conn.Write(make([]byte, 4))
-	return err
+	f, err := parseClamd(string(answer), "\n")
+	if err == nil && f.outcome != imsg.Caught {
+		err = sendErr
+	}
+	return f, err
 }
 
 // parseClamd reads a whole answer, of which each line ends in end. One that ends in

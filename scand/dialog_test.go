@@ -2,6 +2,7 @@ package scand
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -10,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
@@ -35,10 +38,10 @@ func TestClamdIsTold(t *testing.T) {
 		command string
 		text    string
 	}{
-		{"unix", imsg.MethodAuto, "zFILDES\x00\x00", long},
-		{"unix", imsg.MethodFildes, "zFILDES\x00\x00", mail},
-		{"tcp4", imsg.MethodAuto, "zINSTREAM\x00", long},
-		{"tcp4", imsg.MethodInstream, "zINSTREAM\x00", ""},
+		{"unix", imsg.MethodAuto, "zIDSESSION\x00zFILDES\x00", long},
+		{"unix", imsg.MethodFildes, "zIDSESSION\x00zFILDES\x00", mail},
+		{"tcp4", imsg.MethodAuto, "zIDSESSION\x00zINSTREAM\x00", long},
+		{"tcp4", imsg.MethodInstream, "zIDSESSION\x00zINSTREAM\x00", ""},
 		{"unix", imsg.MethodScan, "SCAN /spool/1.2\n", ""},
 		{"tcp4", imsg.MethodScan, "SCAN /spool/1.2\n", ""},
 	} {
@@ -50,7 +53,7 @@ func TestClamdIsTold(t *testing.T) {
 			}
 			told <- command
 			told <- text
-			io.WriteString(c, "x: OK"+command[len(command)-1:])
+			io.WriteString(c, map[bool]string{true: "/spool/1.2: OK\n", false: "1: x: OK\x00"}[tt.method == imsg.MethodScan])
 		})
 		e, err := newClamd(&imsg.EngineConfig{Method: tt.method}, addressOf(at), "/spool/")
 		if err != nil {
@@ -109,7 +112,7 @@ func TestMksdIsTold(t *testing.T) {
 // TestBadScanners: whatever a scanner does wrong, the message is not clean.
 func TestBadScanners(t *testing.T) {
 	drain := func(c net.Conn) { io.Copy(io.Discard, c) }
-	good := map[string]string{"clamd": "fd[1]: OK\x00", "instream": "stream: OK\x00", "scan": "/spool/1.2: OK\n", "spamd": "SPAMD/1.1 0 EX_OK\r\nSpam: False ; 0 / 5\r\n\r\n", "mksd": "OK\n"}
+	good := map[string]string{"clamd": "1: fd[1]: OK\x00", "instream": "1: stream: OK\x00", "scan": "/spool/1.2: OK\n", "spamd": "SPAMD/1.1 0 EX_OK\r\nSpam: False ; 0 / 5\r\n\r\n", "mksd": "OK\n"}
 	for name, serve := range map[string]func(c net.Conn, good string){
 		"closes at once": func(net.Conn, string) {},
 		"closes unread":  func(c net.Conn, _ string) { c.Read(make([]byte, 1)) },
@@ -139,9 +142,9 @@ func TestBadScanners(t *testing.T) {
 		for kind, answer := range good {
 			at := fake(t, map[bool]string{true: "tcp4", false: "unix"}[kind == "instream"], func(c net.Conn) { serve(c, answer) })
 			e := map[string]engine{
-				"clamd":    &clamd{addressOf(at), imsg.MethodFildes, ""},
-				"instream": &clamd{addressOf(at), imsg.MethodInstream, ""},
-				"scan":     &clamd{addressOf(at), imsg.MethodScan, "/spool"},
+				"clamd":    &clamd{at: addressOf(at), method: imsg.MethodFildes, spool: ""},
+				"instream": &clamd{at: addressOf(at), method: imsg.MethodInstream, spool: ""},
+				"scan":     &clamd{at: addressOf(at), method: imsg.MethodScan, spool: "/spool"},
 				"spamd":    &spamd{addressOf(at)},
 				"mksd":     &mksd{addressOf(at), "/spool"},
 			}[kind]
@@ -162,9 +165,9 @@ func TestVerdictOnHalf(t *testing.T) {
 		want            imsg.Outcome
 		problem         string
 	}{
-		{"tcp4", "stream: OK\x00", imsg.Failed, "send"},
-		{"tcp4", "INSTREAM size limit exceeded. ERROR\x00", imsg.Failed, "size limit exceeded"},
-		{"tcp4", "stream: V FOUND\x00", imsg.Caught, ""},
+		{"tcp4", "1: stream: OK\x00", imsg.Failed, "send"},
+		{"tcp4", "1: INSTREAM size limit exceeded. ERROR\x00", imsg.Failed, "size limit exceeded"},
+		{"tcp4", "1: stream: V FOUND\x00", imsg.Caught, ""},
 		{"unix", "SPAMD/1.1 0 EX_OK\r\nSpam: False ; 0 / 5\r\n\r\n", imsg.Failed, "send"},
 	} {
 		at := fake(t, tt.network, func(c net.Conn) {
@@ -172,7 +175,7 @@ func TestVerdictOnHalf(t *testing.T) {
 			io.WriteString(c, tt.answer)
 			c.(interface{ CloseRead() error }).CloseRead()
 		})
-		var e engine = &clamd{addressOf(at), imsg.MethodInstream, ""}
+		var e engine = &clamd{at: addressOf(at), method: imsg.MethodInstream, spool: ""}
 		if tt.network == "unix" {
 			e = &spamd{addressOf(at)}
 		}
@@ -186,17 +189,81 @@ func TestVerdictOnHalf(t *testing.T) {
 	}
 }
 
+// TestTimeIsOver: wherever a scan waits, it ends with its time, as one that took too
+// long, and when it is given up.
+func TestTimeIsOver(t *testing.T) {
+	big := strings.Repeat("0123456789abcde\n", 1<<20) // more than any socket buffer takes
+	hold := func(c net.Conn) { <-t.Context().Done() }
+	tcp, local := addressOf(fake(t, "tcp4", hold)), addressOf(fake(t, "unix", hold))
+	full := fullPort(t)
+	for name, tt := range map[string]struct {
+		e    engine
+		text string
+	}{
+		"connect, clamd": {&clamd{at: full, method: imsg.MethodInstream}, mail},
+		"connect, spamd": {&spamd{full}, mail},
+		"send, clamd":    {&clamd{at: tcp, method: imsg.MethodInstream}, big},
+		"send, spamd":    {&spamd{local}, big},
+		"read, fildes":   {&clamd{at: local, method: imsg.MethodFildes}, mail},
+		"read, scan":     {&clamd{at: local, method: imsg.MethodScan, spool: "/spool"}, mail},
+		"read, spamd":    {&spamd{local}, mail},
+		"read, mksd":     {&mksd{local, "/spool"}, mail},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := look(t, tt.e, tt.text, 50*time.Millisecond)
+			if late := net.Error(nil); !errors.As(err, &late) || !late.Timeout() {
+				t.Errorf("its time was over: %v", err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			time.AfterFunc(50*time.Millisecond, cancel)
+			m := &message{file: spool(t, tt.text), size: int64(len(tt.text)), name: "1.2"}
+			if _, err := tt.e.scan(ctx, m); !errors.Is(err, context.Canceled) {
+				t.Errorf("given up: %v", err)
+			}
+		})
+	}
+}
+
+// fullPort is where nobody accepts and no more may wait.
+func fullPort(t *testing.T) address {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(fd) })
+	if err := errors.Join(unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}), unix.Listen(fd, 0)); err != nil {
+		t.Fatal(err)
+	}
+	name, err := unix.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := address{port: loopback(uint16(name.(*unix.SockaddrInet4).Port)), name: "a full port"}
+	for range 10 {
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		c, err := a.dial(ctx)
+		cancel()
+		if err != nil {
+			return a
+		}
+		t.Cleanup(c.close)
+	}
+	t.Skip("here no port is ever full")
+	return a
+}
+
 func TestCutMessage(t *testing.T) {
 	instream := fake(t, "tcp4", func(c net.Conn) {
 		readClamd(c)
-		io.WriteString(c, "stream: OK\x00")
+		io.WriteString(c, "1: stream: OK\x00")
 	})
 	spam := fake(t, "tcp4", func(c net.Conn) {
 		readSpamd(c)
 		io.WriteString(c, "SPAMD/1.1 0 EX_OK\r\nSpam: False ; 0 / 5\r\n\r\n")
 	})
 	for _, e := range []engine{
-		&clamd{addressOf(instream), imsg.MethodInstream, ""},
+		&clamd{at: addressOf(instream), method: imsg.MethodInstream, spool: ""},
 		&spamd{addressOf(spam)},
 		builtinEngine(t),
 	} {
@@ -228,7 +295,7 @@ func TestSideBySide(t *testing.T) {
 		readClamd(c)
 		close(virusAsked)
 		await(t, "the spam engine", spamAsked)
-		io.WriteString(c, "fd[1]: OK\x00")
+		io.WriteString(c, "1: fd[1]: OK\x00")
 	})
 	as := fake(t, "unix", func(c net.Conn) {
 		text, _ := readSpamd(c)
@@ -312,7 +379,7 @@ func TestParallel(t *testing.T) {
 				company <- struct{}{}
 			case <-time.After(map[bool]time.Duration{false: 50 * time.Millisecond, true: patience}[want]):
 			}
-			io.WriteString(c, "fd[1]: OK\x00")
+			io.WriteString(c, "1: fd[1]: OK\x00")
 		})
 		conf := builtins()
 		conf.Engines[virus].Engine, conf.Engines[virus].Socket, conf.Parallel = imsg.EngineClamd, at.String(), 1

@@ -47,14 +47,18 @@ func newEngine(c *imsg.EngineConfig, spool string) (engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	if unix := at.network == "unix"; unix && !kind.Unix || !unix && !kind.TCP {
-		return nil, fmt.Errorf("cannot be reached over %s", at.network)
+	switch {
+	case at.unix() && !kind.Unix:
+		return nil, errors.New("cannot be reached through a UNIX socket")
+	case !at.unix() && !kind.TCP:
+		return nil, errors.New("cannot be reached over TCP")
 	}
 	return makers[c.Engine](c, at, spool)
 }
 
 // engine looks at messages. scan is called by many goroutines at once and ends
-// soon after ctx does. Whatever is not a finding is an error.
+// soon after ctx does. Whatever is not a finding is an error. One that keeps something
+// between scans is an io.Closer: scans that are under way at its Close go on.
 type engine interface {
 	scan(ctx context.Context, m *message) (finding, error)
 }

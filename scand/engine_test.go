@@ -86,7 +86,7 @@ func TestSeveralEngines(t *testing.T) {
 		want    []row
 	}{
 		"one of two catches": {
-			[]imsg.EngineConfig{inside, clamdThat(t, "fd[1]: V FOUND\x00")},
+			[]imsg.EngineConfig{inside, clamdThat(t, "1: fd[1]: V FOUND\x00")},
 			mail, imsg.RoleVirus,
 			[]row{{imsg.EngineBuiltin, imsg.RoleVirus, imsg.Clean, "", 0}, {imsg.EngineClamd, imsg.RoleVirus, imsg.Caught, "V", 0}},
 		},
@@ -96,7 +96,7 @@ func TestSeveralEngines(t *testing.T) {
 			[]row{{imsg.EngineClamd, imsg.RoleVirus, imsg.Failed, "", 0}, {imsg.EngineBuiltin, imsg.RoleVirus, imsg.Clean, "", 0}},
 		},
 		"two of a kind": {
-			[]imsg.EngineConfig{clamdThat(t, "fd[1]: OK\x00"), clamdThat(t, "fd[1]: W FOUND\x00")},
+			[]imsg.EngineConfig{clamdThat(t, "1: fd[1]: OK\x00"), clamdThat(t, "1: fd[1]: W FOUND\x00")},
 			mail, imsg.RoleVirus,
 			[]row{{imsg.EngineClamd, imsg.RoleVirus, imsg.Clean, "", 0}, {imsg.EngineClamd, imsg.RoleVirus, imsg.Caught, "W", 0}},
 		},

@@ -2,8 +2,9 @@ package scand
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/binary"
-	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -61,79 +62,98 @@ func fake(t testing.TB, network string, serve func(net.Conn)) net.Addr {
 
 func addressOf(a net.Addr) address {
 	if a.Network() == "unix" {
-		return address{"unix", a.String(), a.String()}
+		return address{socket: a.String(), name: a.String()}
 	}
-	return address{"tcp4", a.String(), a.String()}
+	return address{port: a.(*net.TCPAddr).AddrPort(), name: a.String()}
 }
 
-// readClamd takes a question as clamd would: its command, and the message that
-// came with it, by descriptor, as a stream or by path.
-func readClamd(c net.Conn) (command, text string, err error) {
-	if u, ok := c.(*net.UnixConn); ok {
-		return readFildes(u)
+// clamdSide is clamd's side of a connection.
+type clamdSide struct {
+	net.Conn
+	in     *bufio.Reader
+	rights []int // descriptors that have come
+}
+
+func newClamdSide(c net.Conn) *clamdSide {
+	s := &clamdSide{Conn: c}
+	s.in = bufio.NewReader(s)
+	return s
+}
+
+// Read takes descriptors beside octets.
+func (s *clamdSide) Read(p []byte) (int, error) {
+	u, ok := s.Conn.(*net.UnixConn)
+	if !ok {
+		return s.Conn.Read(p)
 	}
-	r := bufio.NewReader(c)
-	if form, err := r.Peek(1); err != nil || form[0] != 'z' {
-		command, err = r.ReadString('\n')
-		return command, "", err
+	oob := make([]byte, 128)
+	n, on, _, _, err := u.ReadMsgUnix(p, oob)
+	if err != nil || n == 0 {
+		return 0, cmp.Or(err, io.EOF)
 	}
-	if command, err = r.ReadString(0); err != nil || command != "zINSTREAM\x00" {
-		return command, "", err
+	msgs, err := unix.ParseSocketControlMessage(oob[:on])
+	for i := range msgs {
+		fds, perr := unix.ParseUnixRights(&msgs[i])
+		s.rights, err = append(s.rights, fds...), cmp.Or(err, perr)
 	}
+	return n, err
+}
+
+// question takes one as clamd would: its command, with what begins a conversation
+// before it, and the message that came with it, by descriptor, as a stream or by path.
+func (s *clamdSide) question() (command, text string, err error) {
+	for {
+		form, err := s.in.Peek(1)
+		if err != nil {
+			return command, "", err
+		}
+		end := map[bool]byte{true: 0, false: '\n'}[form[0] == 'z']
+		word, err := s.in.ReadString(end)
+		command += word
+		switch {
+		case err != nil:
+			return command, "", err
+		case word == "zIDSESSION\x00":
+		case word == "zINSTREAM\x00":
+			text, err = s.stream()
+			return command, text, err
+		case word == "zFILDES\x00":
+			text, err = s.descriptor()
+			return command, text, err
+		default:
+			return command, "", nil
+		}
+	}
+}
+
+func (s *clamdSide) stream() (string, error) {
 	var b strings.Builder
 	for {
 		var n uint32
-		if err := binary.Read(r, binary.BigEndian, &n); err != nil {
-			return command, b.String(), err
+		if err := binary.Read(s.in, binary.BigEndian, &n); err != nil || n == 0 {
+			return b.String(), err
 		}
-		if n == 0 {
-			return command, b.String(), nil
-		}
-		if _, err := io.CopyN(&b, r, int64(n)); err != nil {
-			return command, b.String(), err
+		if _, err := io.CopyN(&b, s.in, int64(n)); err != nil {
+			return b.String(), err
 		}
 	}
 }
 
-func readFildes(u *net.UnixConn) (command, text string, err error) {
-	buf, oob := make([]byte, 512), make([]byte, 128)
-	var all []byte
-	for {
-		n, on, _, _, err := u.ReadMsgUnix(buf, oob)
-		if err != nil {
-			return string(all), "", err
-		}
-		if n == 0 {
-			return string(all), "", io.EOF
-		}
-		all = append(all, buf[:n]...)
-		if on > 0 {
-			msgs, err := unix.ParseSocketControlMessage(oob[:on])
-			if err != nil {
-				return string(all), "", err
-			}
-			fds, err := unix.ParseUnixRights(&msgs[0])
-			if err != nil || len(fds) != 1 {
-				return string(all), "", errors.New("not one descriptor")
-			}
-			f := os.NewFile(uintptr(fds[0]), "message")
-			defer f.Close()
-			info, err := f.Stat()
-			if err != nil {
-				return string(all), "", err
-			}
-			text := make([]byte, info.Size())
-			_, err = f.ReadAt(text, 0)
-			if err == io.EOF {
-				err = nil
-			}
-			return string(all), string(text), err
-		}
-		if all[0] != 'z' && all[len(all)-1] == '\n' {
-			return string(all), "", nil
-		}
+// descriptor must have come with the command, as must the octet behind it.
+func (s *clamdSide) descriptor() (string, error) {
+	if len(s.rights) != 1 || s.in.Buffered() != 1 {
+		return "", fmt.Errorf("%d descriptors, %d octets behind the command", len(s.rights), s.in.Buffered())
 	}
+	s.in.ReadByte()
+	f := os.NewFile(uintptr(s.rights[0]), "message")
+	s.rights = nil
+	defer f.Close()
+	text, err := io.ReadAll(io.NewSectionReader(f, 0, 1<<30))
+	return string(text), err
 }
+
+// readClamd takes the first question of a connection.
+func readClamd(c net.Conn) (command, text string, err error) { return newClamdSide(c).question() }
 
 // readSpamd takes a whole question up to the half-close.
 func readSpamd(c net.Conn) (string, error) {

@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"strings"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
@@ -27,9 +26,8 @@ func (k *mksd) scan(ctx context.Context, m *message) (finding, error) {
 	if err != nil {
 		return finding{}, err
 	}
-	answer, sendErr, err := k.at.ask(ctx, '\n', func(conn net.Conn) error {
-		_, err := conn.Write([]byte("MSQ" + path + "\n"))
-		return err
+	answer, sendErr, err := k.at.ask(ctx, '\n', func(conn *conn) error {
+		return conn.send([]byte("MSQ"+path+"\n"), nil)
 	})
 	if err == nil {
 		err = sendErr

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -35,8 +36,8 @@ func need(t testing.TB, program string) string {
 	return ""
 }
 
-// launch runs a daemon until the test ends and waits until it listens.
-func launch(t testing.TB, network, address string, program string, args ...string) {
+// launch runs a daemon until the test ends, or it is stopped, and waits until it listens.
+func launch(t testing.TB, network, address string, program string, args ...string) (stop func()) {
 	t.Helper()
 	cmd := exec.Command(program, args...)
 	var out bytes.Buffer
@@ -51,7 +52,7 @@ func launch(t testing.TB, network, address string, program string, args ...strin
 		cmd.Wait()
 		close(ended)
 	}()
-	t.Cleanup(func() {
+	stop = sync.OnceFunc(func() {
 		syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM)
 		select {
 		case <-ended:
@@ -59,6 +60,9 @@ func launch(t testing.TB, network, address string, program string, args ...strin
 		}
 		syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 		<-ended
+	})
+	t.Cleanup(func() {
+		stop()
 		if t.Failed() {
 			t.Logf("%s said: %s", program, out.String())
 		}
@@ -77,10 +81,18 @@ func launch(t testing.TB, network, address string, program string, args ...strin
 	}); err != nil {
 		t.Fatal(err)
 	}
+	return stop
 }
 
 // realClamd starts clamd with a data base of one signature.
 func realClamd(t testing.TB) (socket string, addr netip.AddrPort) {
+	socket, addr, start := clamdToStart(t)
+	start()
+	return socket, addr
+}
+
+// clamdToStart is clamd that is started, and stopped, by the test.
+func clamdToStart(t testing.TB) (socket string, addr netip.AddrPort, start func() (stop func())) {
 	program := need(t, "clamd")
 	dir := short(t)
 	socket, addr = filepath.Join(dir, "clamd.ctl"), imsgtest.Port(t)
@@ -91,8 +103,7 @@ func realClamd(t testing.TB) (socket string, addr netip.AddrPort) {
 	write(t, filepath.Join(db, "test.ndb"), "Eicar-Test-Signature:0:*:"+hex.EncodeToString(eicar())+"\n")
 	conf := filepath.Join(dir, "clamd.conf")
 	write(t, conf, fmt.Sprintf("Foreground yes\nDatabaseDirectory %s\nLocalSocket %s\nTCPAddr 127.0.0.1\nTCPSocket %d\nStreamMaxLength 1M\nConcurrentDatabaseReload no\n", db, socket, addr.Port()))
-	launch(t, "unix", socket, program, "-c", conf)
-	return socket, addr
+	return socket, addr, func() func() { return launch(t, "unix", socket, program, "-c", conf) }
 }
 
 // realSpamd starts spamd with local tests alone.
@@ -204,6 +215,37 @@ func TestRealClamdMany(t *testing.T) {
 			t.Error(err)
 		}
 	}
+}
+
+// TestRealClamdRestarts: a restart of clamd costs no scan, and what it ends is not taken
+// for an answer.
+func TestRealClamdRestarts(t *testing.T) {
+	socket, addr, start := clamdToStart(t)
+	stop := start()
+	conf := builtins()
+	conf.Engines[virus].Engine, conf.Engines[virus].Socket = imsg.EngineClamd, socket
+	conf.Engines[spam] = imsg.EngineConfig{Engine: imsg.EngineClamd, Roles: imsg.RoleVirus, Address: addr, Timeout: patience}
+	c := open(t, conf).session()
+	good, bad := spool(t, mail), spool(t, mail+string(eicar()))
+	both := func(f *os.File, want imsg.Outcome) {
+		t.Helper()
+		for _, found := range askVerdict(t, c, f, &imsg.Scan{Roles: imsg.RoleVirus}).Findings {
+			if found.Outcome != want {
+				t.Errorf("%+v, want %s", found, want)
+			}
+		}
+	}
+	for i := range 4 {
+		both(good, imsg.Clean)
+		both(bad, imsg.Caught)
+		both(good, imsg.Clean)
+		stop()
+		if i%2 == 1 {
+			both(good, imsg.Failed)
+		}
+		stop = start()
+	}
+	both(good, imsg.Clean)
 }
 
 func TestRealSpamd(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"os"
@@ -40,8 +41,10 @@ type room struct {
 // Main runs the room over f, its link to the parent, until the parent ends. An
 // error says why the room ended by itself; it is the caller's to log.
 func Main(f *os.File) error {
+	s := new(room)
+	defer s.close()
 	return process.Main(f, imsg.Scand, func(p *process.Parent) process.Room[imsg.ScandConfig] {
-		s := &room{parent: p, service: process.NewService(p, maxHeld)}
+		s.parent, s.service = p, process.NewService(p, maxHeld)
 		return process.Room[imsg.ScandConfig]{
 			Configure: s.configure,
 			Peers:     map[imsg.Room]process.Peer{imsg.Session: s.service.Accept(s.answer)},
@@ -76,6 +79,15 @@ func (s *room) configure(c *imsg.ScandConfig) error {
 	return nil
 }
 
+// close has the engines end what they keep.
+func (s *room) close() {
+	for _, e := range s.engines {
+		if c, ok := e.engine.(io.Closer); ok {
+			c.Close()
+		}
+	}
+}
+
 // answer works on a question of a session.
 func (s *room) answer(ctx context.Context, r link.Request) {
 	switch q := r.Message.(type) {
@@ -89,26 +101,31 @@ func (s *room) answer(ctx context.Context, r link.Request) {
 }
 
 // scan has the engines that have a role of the question look at the message, side
-// by side. Each gives one finding.
+// by side, the last of them here. Each gives one finding.
 func (s *room) scan(ctx context.Context, q *imsg.Scan, f *os.File) *imsg.Verdict {
-	// As long as it may become: a finding must not move while its engine writes it.
 	findings := make([]imsg.Finding, 0, len(s.engines)+1)
+	asked := make([]*limitedEngine, 0, len(s.engines))
 	without := q.Roles
-	var work sync.WaitGroup
 	for _, e := range s.engines {
-		roles := q.Roles & e.roles
-		if roles == 0 {
-			continue
+		if roles := q.Roles & e.roles; roles != 0 {
+			without &^= roles
+			findings = append(findings, imsg.Finding{Engine: e.kind, Roles: roles})
+			asked = append(asked, e)
 		}
-		without &^= roles
-		findings = append(findings, imsg.Finding{Engine: e.kind, Roles: roles})
-		finding := &findings[len(findings)-1]
-		work.Go(func() {
-			start := time.Now()
-			s.run(ctx, e, q, f, finding)
-			finding.Time = time.Since(start)
-			finding.Slow = finding.Time > e.limit/2
-		})
+	}
+	look := func(i int) {
+		start := time.Now()
+		s.run(ctx, asked[i], q, f, &findings[i])
+		findings[i].Time = time.Since(start)
+		findings[i].Slow = findings[i].Time > asked[i].limit/2
+	}
+	var work sync.WaitGroup
+	last := len(asked) - 1
+	for i := range last {
+		work.Go(func() { look(i) })
+	}
+	if last >= 0 {
+		look(last)
 	}
 	work.Wait()
 	if without != 0 {

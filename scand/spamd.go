@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"strconv"
 	"strings"
 
@@ -21,14 +20,14 @@ func newSpamd(_ *imsg.EngineConfig, at address, _ string) (engine, error) {
 }
 
 func (s *spamd) scan(ctx context.Context, m *message) (finding, error) {
-	answer, sendErr, err := s.at.ask(ctx, -1, func(conn net.Conn) error {
+	answer, sendErr, err := s.at.ask(ctx, -1, func(conn *conn) error {
 		if _, err := fmt.Fprintf(conn, "CHECK SPAMC/1.2\r\nContent-length: %d\r\n\r\n", m.size); err != nil {
 			return err
 		}
 		if err := m.writeTo(conn); err != nil {
 			return err
 		}
-		return conn.(interface{ CloseWrite() error }).CloseWrite()
+		return conn.closeWrite()
 	})
 	if err != nil {
 		return finding{}, fmt.Errorf("spamd: %w", err)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -20,32 +21,40 @@ import (
 var engines = map[string]func(s *story, c net.Conn){
 	"clamd": func(s *story, c net.Conn) {
 		in := bufio.NewReader(c)
-		if command, err := in.ReadString(0); err != nil || command != "zINSTREAM\x00" {
+		if hello, err := in.ReadString(0); err != nil || hello != "zIDSESSION\x00" {
 			return
 		}
-		var text bytes.Buffer
-		for size := make([]byte, 4); ; {
-			if _, err := io.ReadFull(in, size); err != nil {
+		for number := 1; ; number++ {
+			if command, err := in.ReadString(0); err != nil || command != "zINSTREAM\x00" {
 				return
 			}
-			n := binary.BigEndian.Uint32(size)
-			if n == 0 {
-				break
+			var text bytes.Buffer
+			for size := make([]byte, 4); ; {
+				if _, err := io.ReadFull(in, size); err != nil {
+					return
+				}
+				n := binary.BigEndian.Uint32(size)
+				if n == 0 {
+					break
+				}
+				if how, over := s.manners.meet("clamd-text"); how != "" {
+					misanswer(c, how, over, "")
+					return
+				}
+				if _, err := io.CopyN(&text, in, int64(n)); err != nil {
+					return
+				}
 			}
-			if how, over := s.manners.meet("clamd-text"); how != "" {
-				misanswer(c, how, over, "")
-				return
+			answer := fmt.Sprintf("%d: stream: OK\x00", number)
+			if bytes.Contains(text.Bytes(), []byte("ANTIVIRUS-TEST")) {
+				answer = fmt.Sprintf("%d: stream: Eicar FOUND\x00", number)
 			}
-			if _, err := io.CopyN(&text, in, int64(n)); err != nil {
+			how, over := s.manners.meet("clamd")
+			misanswer(c, how, over, answer)
+			if how != "" {
 				return
 			}
 		}
-		answer := "stream: OK\x00"
-		if bytes.Contains(text.Bytes(), []byte("ANTIVIRUS-TEST")) {
-			answer = "stream: Eicar FOUND\x00"
-		}
-		how, over := s.manners.meet("clamd")
-		misanswer(c, how, over, answer)
 	},
 	"spamd": func(s *story, c net.Conn) {
 		text, err := io.ReadAll(c)
@@ -93,19 +102,46 @@ func (s *story) engine(ts *testscript.TestScript, _ bool, args []string) error {
 	}
 	address := "127.0.0.1:0"
 	var l net.Listener
+	var mu sync.Mutex
+	var inside map[net.Conn]bool // nil: nobody may be
 	open := func() (err error) {
 		if l, err = net.Listen("tcp", address); err != nil {
 			return err
 		}
 		address = l.Addr().String()
-		go serveEach(l, func(c net.Conn) { ask(s, c) })
+		conns := map[net.Conn]bool{}
+		mu.Lock()
+		inside = conns
+		mu.Unlock()
+		go serveEach(l, func(c net.Conn) {
+			mu.Lock()
+			in := inside != nil
+			conns[c] = true
+			mu.Unlock()
+			if in {
+				ask(s, c)
+			}
+			mu.Lock()
+			delete(conns, c)
+			mu.Unlock()
+		})
 		return nil
+	}
+	shut := func() error {
+		err := l.Close()
+		mu.Lock()
+		defer mu.Unlock()
+		for c := range inside {
+			c.Close()
+		}
+		inside = nil
+		return err
 	}
 	if err := open(); err != nil {
 		return err
 	}
 	ts.Setenv(strings.ToUpper(args[0]), address)
-	s.doors[args[0]] = door{open, func() error { return l.Close() }}
+	s.doors[args[0]] = door{open, shut}
 	return nil
 }
 

@@ -1,0 +1,199 @@
+// A connection to a scanner. This file owns the socket and how it is waited for: who
+// scans sits in poll(2) himself, past the runtime's poller, so no other thread stands
+// between a scanner's word and who waits for it.
+
+package scand
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// errClosed is the end of a connection before an octet of an answer has come.
+var errClosed = errors.New("closed without an answer")
+
+// conn is a connection that is used by one scan at a time; only shutdown may be called
+// beside that.
+type conn struct {
+	fd   int
+	ctx  context.Context // of the scan
+	stop func() bool     // has ctx leave the connection alone
+
+	mu     sync.Mutex
+	closed bool
+}
+
+// attach has the connection serve a scan until ctx ends; then it is shut down.
+func (c *conn) attach(ctx context.Context) { c.ctx, c.stop = ctx, context.AfterFunc(ctx, c.shutdown) }
+
+// detach ends what attach began. False means that the scan's time was over first: the
+// connection is of no use any more.
+func (c *conn) detach() bool { return c.stop() }
+
+func (c *conn) shutdown() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closed {
+		unix.Shutdown(c.fd, unix.SHUT_RDWR)
+	}
+}
+
+func (c *conn) close() {
+	c.stop()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closed {
+		c.closed = true
+		unix.Close(c.fd)
+	}
+}
+
+// connect connects a socket that does not block.
+func (c *conn) connect(to unix.Sockaddr) error {
+	err := unix.Connect(c.fd, to)
+	if err == unix.EINPROGRESS || err == unix.EINTR {
+		if err := c.wait(unix.POLLOUT); err != nil {
+			return err
+		}
+		var errno int
+		if errno, err = unix.GetsockoptInt(c.fd, unix.SOL_SOCKET, unix.SO_ERROR); err == nil && errno != 0 {
+			err = unix.Errno(errno)
+		}
+	}
+	return os.NewSyscallError("connect", err)
+}
+
+// wait waits until there is news of the socket, or the scan's time is over.
+func (c *conn) wait(events int16) error {
+	fds := []unix.PollFd{{Fd: int32(c.fd), Events: events}}
+	for {
+		n, err := unix.Poll(fds, c.left())
+		switch {
+		case c.ctx.Err() != nil:
+			return c.over()
+		case err == unix.EINTR:
+		case err != nil:
+			return os.NewSyscallError("poll", err)
+		case n == 0:
+			return os.ErrDeadlineExceeded
+		default:
+			return nil
+		}
+	}
+}
+
+// left is the scan's time in milliseconds, as poll(2) has it.
+func (c *conn) left() int {
+	until, ok := c.ctx.Deadline()
+	if !ok {
+		return -1
+	}
+	return int(max(0, time.Until(until)+time.Millisecond-1) / time.Millisecond)
+}
+
+// over is what became of a scan whose context has ended.
+func (c *conn) over() error {
+	if err := c.ctx.Err(); err != context.DeadlineExceeded {
+		return err
+	}
+	return os.ErrDeadlineExceeded
+}
+
+// Read waits for octets. What the end of the scan's time does to the socket is never
+// taken for the scanner's end.
+func (c *conn) Read(p []byte) (int, error) {
+	for {
+		if err := c.wait(unix.POLLIN); err != nil {
+			return 0, err
+		}
+		n, err := unix.Read(c.fd, p)
+		switch {
+		case n > 0:
+			return n, nil
+		case err == unix.EAGAIN || err == unix.EINTR:
+		case c.ctx.Err() != nil:
+			return 0, c.over()
+		case err != nil:
+			return 0, os.NewSyscallError("read", err)
+		default:
+			return 0, io.EOF
+		}
+	}
+}
+
+// Write writes all of p.
+func (c *conn) Write(p []byte) (int, error) {
+	if err := c.send(p, nil); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// send writes all of p; rights are descriptors that go with its first octet.
+func (c *conn) send(p, rights []byte) error {
+	for len(p) > 0 {
+		n, err := unix.SendmsgN(c.fd, p, rights, nil, unix.MSG_NOSIGNAL)
+		switch {
+		case err == nil:
+			p, rights = p[n:], nil
+		case err == unix.EAGAIN:
+			if err := c.wait(unix.POLLOUT); err != nil {
+				return err
+			}
+		case err == unix.EINTR:
+		case c.ctx.Err() != nil:
+			return c.over()
+		default:
+			return os.NewSyscallError("sendmsg", err)
+		}
+	}
+	return nil
+}
+
+// closeWrite tells the scanner that no more will come.
+func (c *conn) closeWrite() error {
+	return os.NewSyscallError("shutdown", unix.Shutdown(c.fd, unix.SHUT_WR))
+}
+
+// quiet tells that the other end has neither closed nor said anything.
+func (c *conn) quiet() bool {
+	n, err := unix.Poll([]unix.PollFd{{Fd: int32(c.fd), Events: unix.POLLIN}}, 0)
+	return n == 0 && err == nil
+}
+
+// ask has send write a question and reads the answer to the connection's end, or up to
+// the octet end if that is not negative. The error is errClosed when the scanner has
+// closed and said nothing.
+//
+// An answer may come with an error from send: a scanner that refuses a message
+// answers and closes while we still write. Such an answer never makes a message clean.
+func (c *conn) ask(end int, send func(*conn) error) (answer []byte, sendErr error, err error) {
+	if sendErr = send(c); sendErr != nil {
+		sendErr = fmt.Errorf("send: %w", sendErr)
+		if !hungUp(sendErr) {
+			return nil, nil, sendErr
+		}
+	}
+	answer, err = readAnswer(c, end)
+	switch {
+	case (hungUp(err) || err == nil && len(answer) == 0) && sendErr != nil:
+		return nil, nil, fmt.Errorf("%w: %w", errClosed, sendErr)
+	case hungUp(err), err == nil && len(answer) == 0:
+		return nil, nil, errClosed
+	case err != nil:
+		return nil, nil, fmt.Errorf("read the answer: %w", err)
+	}
+	return answer, sendErr, nil
+}
+
+// hungUp tells that the other end has closed while we still wrote.
+func hungUp(err error) bool {
+	return errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET)
+}
