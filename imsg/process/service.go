@@ -87,7 +87,7 @@ func (s *Service) linkEnded() {
 // work's context ends with ctx, and when the asker waits no more or gives the
 // question up. An error that is an imsg.Errno is the answer's, any other Internal; so
 // is a panic, which fails this question alone. The request's files are closed when
-// the work is done. It does not block.
+// that is said. It does not block.
 func Work[A any](ctx context.Context, s *Service, r link.Request, q imsg.Question[A], work func(context.Context) (*A, error)) {
 	reply := link.ReplyTo(r, q)
 	select {
@@ -99,11 +99,11 @@ func Work[A any](ctx context.Context, s *Service, r link.Request, q imsg.Questio
 	}
 	asked, cancel := r.Context(ctx)
 	go func() {
+		defer r.Close() // nobody waits for it
 		answer, err := safely(s.parent, q, func() (*A, error) { return work(asked) })
 		cancel()
 		// The slot is free before the answer is out: who asks again on getting it
 		// finds one.
-		r.Close()
 		<-s.slots
 		if ctx.Err() != nil { // our own end cut the work short
 			return
