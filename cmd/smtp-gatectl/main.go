@@ -121,6 +121,7 @@ Exit status: 0 all went well, 1 the daemon is not there or refused,
 		t.convertCommand(),
 		t.demoCommand(),
 		t.exporterCommand(),
+		t.benchCommand(),
 	)
 	return root
 }
