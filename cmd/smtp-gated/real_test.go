@@ -23,12 +23,12 @@ import (
 )
 
 // launch runs a program until the test ends and waits until it listens.
-func launch(t *testing.T, dir, network, address, program string, args ...string) {
+func launch(t testing.TB, dir, network, address, program string, args ...string) {
 	t.Helper()
 	launchCommand(t, dir, network, address, exec.Command(program, args...))
 }
 
-func launchCommand(t *testing.T, dir, network, address string, cmd *exec.Cmd) {
+func launchCommand(t testing.TB, dir, network, address string, cmd *exec.Cmd) {
 	t.Helper()
 	program := filepath.Base(cmd.Path)
 	out, err := os.Create(filepath.Join(dir, program+".out"))
@@ -74,7 +74,7 @@ func launchCommand(t *testing.T, dir, network, address string, cmd *exec.Cmd) {
 }
 
 // open makes a folder everybody may pass through.
-func open(t *testing.T) string {
+func open(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()
 	must(t, os.Chmod(dir, 0o755))
@@ -82,13 +82,13 @@ func open(t *testing.T) string {
 	return dir
 }
 
-func write(t *testing.T, name, text string) {
+func write(t testing.TB, name, text string) {
 	t.Helper()
 	must(t, os.WriteFile(name, []byte(text), 0o644))
 }
 
 // startClamd starts clamd with one signature.
-func startClamd(t *testing.T) (socket, address string) {
+func startClamd(t testing.TB) (socket, address string) {
 	program := needProgram(t, "clamd")
 	dir := open(t)
 	db := filepath.Join(dir, "db")

@@ -2,12 +2,7 @@
 
 package main
 
-import (
-	"fmt"
-	"os"
-	"strings"
-	"testing"
-)
+import "testing"
 
 // BenchmarkSandbox sends mails, a session each, to two families in turn: one that the
 // kernel holds to its words, and one on a kernel that can hold none. It reports the CPU
@@ -36,22 +31,10 @@ func BenchmarkSandbox(b *testing.B) {
 	b.ReportMetric(spent["held"]/spent["free"], "held/free")
 }
 
-// cpu is the time that all processes of the family have spent until now, in seconds
-// (proc(5): the scheduler's, in nanoseconds).
-func (g *gate) cpu(t testing.TB) (seconds float64) {
+// cpu is what all processes of the family have spent until now, in seconds.
+func (g *gate) cpu(t testing.TB) float64 {
 	t.Helper()
 	all, err := g.whole(0)
 	must(t, err)
-	for _, pid := range append([]int{g.pid}, pids(all)...) {
-		threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
-		must(t, err)
-		for _, thread := range threads {
-			text, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%s/schedstat", pid, thread.Name()))
-			must(t, err)
-			var n float64
-			fmt.Sscan(strings.Fields(string(text))[0], &n)
-			seconds += n / 1e9
-		}
-	}
-	return seconds
+	return cpuOf(t, append([]int{g.pid}, pids(all)...)...)
 }

@@ -9,7 +9,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -40,18 +39,7 @@ func BenchmarkTLS(b *testing.B) {
 	must(b, gate.start())
 	b.Cleanup(gate.end)
 	other := tlsHAProxy(b, server)
-	spends := map[string]func() time.Duration{
-		"gated": func() (sum time.Duration) {
-			rooms, err := gate.members()
-			must(b, err)
-			for _, room := range rooms {
-				sum += spent(b, room.PID)
-			}
-			return sum
-		},
-		"haproxy": func() time.Duration { return spent(b, other.pid) },
-	}
-	addresses := map[string]string{"gated": own, "haproxy": other.address}
+	ways := []way{{name: "gated", address: own, pids: processes(b, gate)}, other}
 	for _, load := range []struct {
 		name     string
 		sessions int
@@ -62,8 +50,8 @@ func BenchmarkTLS(b *testing.B) {
 			took := map[string][]float64{}
 			text := []byte(strings.Repeat(strings.Repeat("A large mail. ", 5)+"\r\n", load.octets/72))
 			for range b.N {
-				for name, address := range addresses {
-					before := spends[name]()
+				for _, to := range ways {
+					before := cpuOf(b, to.pids...)
 					conf := &tls.Config{InsecureSkipVerify: true}
 					if load.resumed {
 						conf.ClientSessionCache = tls.NewLRUClientSessionCache(1)
@@ -73,7 +61,7 @@ func BenchmarkTLS(b *testing.B) {
 					for range load.sessions {
 						places <- true
 						all.Go(func() {
-							failed <- tlsMail(address, conf, text)
+							failed <- tlsMail(to.address, conf, text)
 							<-places
 						})
 					}
@@ -81,7 +69,7 @@ func BenchmarkTLS(b *testing.B) {
 					for range load.sessions {
 						must(b, <-failed)
 					}
-					took[name] = append(took[name], (spends[name]()-before).Seconds()*1e6/float64(load.sessions))
+					took[to.name] = append(took[to.name], (cpuOf(b, to.pids...)-before)*1e6/float64(load.sessions))
 				}
 			}
 			for name, all := range took {
@@ -92,16 +80,6 @@ func BenchmarkTLS(b *testing.B) {
 			b.ReportMetric(took["gated"][b.N/2]/took["haproxy"][b.N/2], "x-haproxy")
 		})
 	}
-}
-
-// spent is the CPU time of a process.
-func spent(b *testing.B, pid int) time.Duration {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	must(b, err)
-	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:])) // proc(5): from the third
-	user, _ := strconv.Atoi(fields[11])
-	system, _ := strconv.Atoi(fields[12])
-	return time.Duration(user+system) * 10 * time.Millisecond
 }
 
 // tlsMail is a session in TLS from the first octet, with a message if there is a text.
@@ -167,12 +145,7 @@ func tlsSink(b *testing.B, pair tls.Certificate) string {
 	return l.Addr().String()
 }
 
-type haproxy struct {
-	address string
-	pid     int
-}
-
-func tlsHAProxy(b *testing.B, server string) haproxy {
+func tlsHAProxy(b *testing.B, server string) way {
 	folder := b.TempDir()
 	must(b, writeCertificate(folder, "gate.test", time.Hour))
 	chain, err := os.ReadFile(filepath.Join(folder, "chain.pem"))
@@ -195,20 +168,5 @@ listen smtp
 	bind %s ssl crt %s
 	server one %s ssl verify none
 `, address, filepath.Join(folder, "both.pem"), server), 0o600))
-	listening(b, address, "haproxy", "-q", "-db", "-f", file)
-	return haproxy{address, commandOf(b, file)}
-}
-
-// commandOf is the process that has a word on its command line.
-func commandOf(b *testing.B, word string) int {
-	all, err := filepath.Glob("/proc/[0-9]*/cmdline")
-	must(b, err)
-	for _, file := range all {
-		if line, err := os.ReadFile(file); err == nil && strings.Contains(string(line), word) {
-			n, _ := strconv.Atoi(regexp.MustCompile(`\d+`).FindString(file))
-			return n
-		}
-	}
-	b.Fatalf("no process has %s", word)
-	return 0
+	return way{name: "haproxy", address: address, pids: []int{listening(b, address, needProgram(b, "haproxy"), "-q", "-db", "-f", file).Pid}}
 }
