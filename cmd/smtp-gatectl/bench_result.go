@@ -118,13 +118,13 @@ func printSink(w io.Writer, r *sinkResult) {
 	fmt.Fprintf(w, "sink\t%d mails of %s in %d sessions, %d in TLS; %d broken off\n", r.Mails, octets(r.Octets), r.Sessions, r.TLS, r.Broken)
 }
 
-// brief words seconds to three digits.
+// brief words seconds, to three digits below 1000.
 func brief(seconds float64) string {
-	d := time.Duration(seconds * float64(time.Second))
-	for unit := time.Duration(1); unit < 1e15; unit *= 10 {
-		if d < 1000*unit {
-			return d.Round(unit).String()
-		}
+	switch {
+	case seconds < 0.9995:
+		return fmt.Sprintf("%.3gms", seconds*1000)
+	case seconds < 999.5:
+		return fmt.Sprintf("%.3gs", seconds)
 	}
-	return d.String()
+	return fmt.Sprintf("%.0fs", seconds)
 }

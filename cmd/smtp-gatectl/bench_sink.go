@@ -124,12 +124,8 @@ func (s *sink) answer(c net.Conn) {
 		if err == nil {
 			err = one.command(line)
 		}
-		switch {
-		case errors.Is(err, errBrokenOff):
-			s.broken.Add(1)
-			return
-		case err != nil:
-			if one.chunks > 0 {
+		if err != nil {
+			if one.chunks > 0 || errors.Is(err, errBrokenOff) {
 				s.broken.Add(1)
 			}
 			one.flush()
