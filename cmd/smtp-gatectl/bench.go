@@ -158,7 +158,7 @@ type generator struct {
 	dialer    net.Dialer
 	tlsConfig *tls.Config
 	tally     tally
-	next      atomic.Int64 // number of the session to come, for its source
+	opened    atomic.Int64 // sessions, for the source of the next
 }
 
 func newGenerator(l load) *generator {
@@ -216,20 +216,24 @@ func (g *generator) run(ctx context.Context, progress io.Writer) *benchResult {
 	if g.sessions == 0 {
 		<-ctx.Done()
 	}
-	g.each(ctx, g.sessions, func(n int64) { g.session(ctx, n) })
+	g.each(ctx, g.sessions, func(int64) { g.session(ctx) })
 	took := time.Since(start)
 	g.release(idle)
 	return g.result(took)
 }
 
 // each does something so many times, as many at once as is asked for, until ctx is over.
-func (g *generator) each(ctx context.Context, times int64, do func(n int64)) {
+func (g *generator) each(ctx context.Context, times int64, do func(nth int64)) {
 	var workers sync.WaitGroup
 	var begun atomic.Int64
 	for range min(int64(g.parallel), times) {
 		workers.Go(func() {
-			for ctx.Err() == nil && begun.Add(1) <= times {
-				do(g.next.Add(1) - 1)
+			for ctx.Err() == nil {
+				nth := begun.Add(1) - 1
+				if nth >= times {
+					return
+				}
+				do(nth)
 			}
 		})
 	}
@@ -237,10 +241,10 @@ func (g *generator) each(ctx context.Context, times int64, do func(n int64)) {
 }
 
 // session is one from begin to end. When ctx is over it sends no further mail.
-func (g *generator) session(ctx context.Context, n int64) {
+func (g *generator) session(ctx context.Context) {
 	g.tally.asked.sessions.Add(1)
 	g.tally.asked.mails.Add(int64(g.mails))
-	c, err := g.open(n, &g.tally.greeting)
+	c, err := g.open(&g.tally.greeting)
 	if err != nil {
 		g.count(err)
 		return
@@ -263,9 +267,9 @@ func (g *generator) session(ctx context.Context, n int64) {
 // hold opens the sessions that are to be idle.
 func (g *generator) hold(ctx context.Context) (idle []*client) {
 	var mu sync.Mutex
-	g.each(ctx, int64(g.idle), func(n int64) {
+	g.each(ctx, int64(g.idle), func(int64) {
 		g.tally.asked.idle.Add(1)
-		c, err := g.open(n, &g.tally.idleGreeting)
+		c, err := g.open(&g.tally.idleGreeting)
 		if err != nil {
 			g.count(err)
 			return
@@ -279,9 +283,8 @@ func (g *generator) hold(ctx context.Context) (idle []*client) {
 
 // release ends them, and sees whether they were there to the end.
 func (g *generator) release(idle []*client) {
-	var at atomic.Int64
-	g.each(context.Background(), int64(len(idle)), func(int64) {
-		c := idle[at.Add(1)-1]
+	g.each(context.Background(), int64(len(idle)), func(nth int64) {
+		c := idle[nth]
 		err := c.say("idle", c.phrases.noop, 250)
 		if err != nil {
 			g.count(err)

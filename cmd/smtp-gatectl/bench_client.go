@@ -95,16 +95,16 @@ type failure struct {
 
 func (f failure) Error() string { return f.step + " " + f.what + ": " + f.text }
 
-// open connects the nth session and brings it to where it may send. How long it took to
-// the greeting goes into a histogram.
-func (g *generator) open(n int64, greeting *histogram) (*client, error) {
+// open connects a session and brings it to where it may send. How long it took to the
+// greeting goes into a histogram.
+func (g *generator) open(greeting *histogram) (*client, error) {
 	start := time.Now()
 	c := &client{generator: g, step: "connect"}
 	network := "tcp6"
 	if g.target.Addr().Is4() {
 		network = "tcp4"
 	}
-	conn, err := g.dialer.DialTCP(context.Background(), network, netip.AddrPortFrom(g.sourceOf(n), 0), g.target)
+	conn, err := g.dialer.DialTCP(context.Background(), network, netip.AddrPortFrom(g.sourceOf(g.opened.Add(1)-1), 0), g.target)
 	if err != nil {
 		return nil, c.failed(err)
 	}

@@ -369,7 +369,7 @@ func BenchmarkBenchMail(b *testing.B) {
 		b.Fatal(err)
 	}
 	g := newGenerator(l)
-	c, err := g.open(0, &g.tally.greeting)
+	c, err := g.open(&g.tally.greeting)
 	if err != nil {
 		b.Fatal(err)
 	}
