@@ -4,6 +4,7 @@
 package session
 
 import (
+	"context"
 	"net/netip"
 	"strconv"
 	"time"
@@ -25,7 +26,10 @@ func (s *session) admit() bool {
 	asks := w.cfg.Mode.Asks()
 	var problem error
 	if !asks {
-		s.facts.Target, problem = upstream.Target(w.cfg, s.client.Conn, s.facts.Client, s.facts.Local)
+		problem = s.client.With(func(fd int) (err error) {
+			s.facts.Target, err = upstream.Target(w.cfg, fd, s.facts.Client, s.facts.Local)
+			return err
+		})
 		if port := w.cfg.TLS.Port; s.tls && port != 0 {
 			s.facts.Target = netip.AddrPortFrom(s.facts.Target.Addr(), port)
 		}
@@ -229,18 +233,19 @@ func (s *session) refuseConnection(r refused) {
 		Kind: imsg.EventRefuse, Rule: r.rule, Detail: imsg.Printable(r.what, 255), Code: r.code.Number(), Text: imsg.Printable(text, 512),
 	})
 	line := smtp.AppendReply(nil, r.code, false, s.w.cfg.ProxyName, text, id)
-	s.client.Conn.SetDeadline(time.Now().Add(relay.LingerWait))
-	s.client.Write(line)
-	s.client.Conn.CloseWrite()
+	ctx, cancel := context.WithTimeout(context.Background(), relay.LingerWait)
+	defer cancel()
+	s.client.WriteUntil(ctx, line)
+	s.client.CloseWrite()
 	s.deregister()
-	s.linger()
+	s.linger(ctx)
 	s.end("error")
 }
 
 // linger waits for a refused client to close, if not too many are waited for. One
 // who is not waited for may lose our line to a reset, but only if it sends more
 // than has come already.
-func (s *session) linger() {
+func (s *session) linger(ctx context.Context) {
 	if !s.w.startLingering() {
 		s.client.Drain()
 		return
@@ -249,7 +254,7 @@ func (s *session) linger() {
 	for {
 		// What is buffered goes first: a full buffer could take no more.
 		s.client.Consume(len(s.client.Bytes()))
-		if s.client.Fill() != nil {
+		if s.client.FillUntil(ctx) != nil {
 			return
 		}
 	}

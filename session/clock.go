@@ -6,6 +6,8 @@ package session
 import (
 	"maps"
 	"time"
+
+	"github.com/smtp-gated/smtp-gated/session/relay"
 )
 
 // lookInterval is the time from one look of the clock to the next.
@@ -45,7 +47,8 @@ func (s *session) look(now time.Duration) {
 	switch {
 	case s.over():
 	case s.relay != nil:
-		due := s.relay.Tick(now)
+		due := s.late(relay.Client) || s.late(relay.Server)
+		due = s.relay.Tick(now) || due
 		if s.relay.AwaitsClient() {
 			if half, whole := s.client.Closed(); half || whole {
 				due = s.relay.ClientLeft(whole) || due

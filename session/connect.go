@@ -5,9 +5,10 @@ package session
 
 import (
 	"context"
-	"net"
 	"net/netip"
 	"os"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/session/relay"
@@ -17,29 +18,19 @@ import (
 // and says why.
 func (s *session) connect() {
 	s.setup.Store(uint32(imsg.StateConnect))
-	conn, err := s.dial()
+	err := s.dial()
 	if s.w.mustEnd() {
-		if err == nil {
-			conn.Close()
-		}
+		s.server.Close()
 		s.refuseLate()
 		return
 	}
 	if err == nil {
-		s.mu.Lock()
-		if err = s.server.Open(conn); err == nil && s.ended {
-			conn.Close()
-		}
-		s.mu.Unlock()
-		if err == nil {
-			s.facts.Outgoing = addrPort(conn.LocalAddr()).Addr()
-			if s.tls && s.w.cfg.TLS.Port != 0 && !s.secureServer() {
-				return
-			}
-			s.start(relay.New(&s.facts, s))
+		s.facts.Outgoing = s.server.Local().Addr()
+		if s.tls && s.w.cfg.TLS.Port != 0 && !s.secureServer() {
 			return
 		}
-		conn.Close()
+		s.start(relay.New(&s.facts, s))
+		return
 	}
 	s.noteUnreachable(err)
 	reason := s.text(imsg.MsgCannotConnect) + " [" + s.facts.Target.Addr().String() + "]: " + relay.ErrorText(err)
@@ -69,12 +60,30 @@ func (s *session) clientGone() bool {
 }
 
 // dial connects to the server within timeout_connect.
-func (s *session) dial() (*net.TCPConn, error) {
+func (s *session) dial() error {
 	defer s.unlimited(s.w.cfg.TimeoutConnect)()
 	ctx, cancel := context.WithTimeout(s.context(), imsg.Limit(s.w.cfg.TimeoutConnect))
 	defer cancel()
 	defer s.atEnd(cancel, false)()
-	return s.w.dialer.Dial(ctx, s.w.cfg, s.facts.Client, s.facts.Target, s.logPortTaken)
+	return s.w.dialer.Dial(ctx, s.w.cfg, s.facts.Client, s.facts.Target, s.connectSocket, s.logPortTaken)
+}
+
+// connectSocket connects a socket to the server, in the place of the one that there was.
+func (s *session) connectSocket(ctx context.Context, fd int, to unix.Sockaddr) error {
+	s.mu.Lock()
+	err := s.server.Open(s.w.poller, fd, s)
+	s.gone[relay.Server] = false
+	if s.ended {
+		s.server.Close()
+	}
+	s.mu.Unlock()
+	if err == nil {
+		err = s.server.Connect(ctx, to)
+	}
+	if err != nil {
+		s.server.Close()
+	}
+	return err
 }
 
 func (s *session) logPortTaken(from netip.AddrPort) {

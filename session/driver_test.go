@@ -77,8 +77,8 @@ func TestBufferedCommand(t *testing.T) {
 // TestServerEndsFirst: what becomes of the server does not wait for a client that does
 // not listen.
 func TestServerEndsFirst(t *testing.T) {
-	w, accept := refusing(t)
-	conn, other := accept()
+	w, _ := refusing(t)
+	conn, other := connected(t)
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -97,16 +97,11 @@ func TestServerEndsFirst(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := &session{w: w}
-	s.cond.L = &s.mu
-	if err := s.client.Open(in.(*net.TCPConn)); err != nil {
-		t.Fatal(err)
-	}
+	in.(*net.TCPConn).SetWriteBuffer(1)
+	s.open(t, &s.client, in)
 	s.facts = relay.Facts{Config: config("127.0.0.1:1"), Rules: new(relay.Rules), Client: addrPort(client.LocalAddr())}
-	if err := s.server.Open(conn); err != nil {
-		t.Fatal(err)
-	}
-	server := newTalker(t, "server", other.client.Conn)
-	s.client.Conn.SetWriteBuffer(1)
+	s.open(t, &s.server, other)
+	server := newTalker(t, "server", conn)
 	w.open++
 	s.refs.Store(1)
 	s.start(relay.New(&s.facts, s))

@@ -1,0 +1,86 @@
+package stream
+
+import (
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// Listener is a listening socket that other processes may have, too: who accepts first has
+// a connection.
+type Listener struct {
+	poller Poller
+	news   func(turn *Turn)
+
+	mu   sync.Mutex
+	fd   int
+	open bool
+}
+
+// Listen takes a duplicate of a listening socket. News is told that somebody may wait at
+// it; any goroutine may call it, and it may be for nothing. The errors are the system's.
+func Listen(p Poller, f *os.File, news func(turn *Turn)) (*Listener, error) {
+	fd := -1
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	// Fd would have it block.
+	if cerr := raw.Control(func(n uintptr) { fd, err = unix.FcntlInt(n, unix.F_DUPFD_CLOEXEC, 0) }); cerr != nil {
+		return nil, cerr
+	}
+	if err != nil {
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	if err := unix.SetNonblock(fd, true); err != nil { // does nothing to one that is
+		unix.Close(fd)
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	l := &Listener{poller: p, news: news, fd: fd, open: true}
+	if err := p.add(fd, l); err != nil {
+		unix.Close(fd)
+		return nil, err
+	}
+	return l, nil
+}
+
+func (l *Listener) happened(turn *Turn, _ News) { l.news(turn) }
+
+// Accept returns a connection, which does not block, and who has made it. The error is
+// ErrAgain if nobody waits, net.ErrClosed, or the system's.
+func (l *Listener) Accept() (fd int, from netip.AddrPort, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.open {
+		return -1, from, net.ErrClosed
+	}
+	for {
+		var sa unix.Sockaddr
+		switch fd, sa, err = accept(l.fd); err {
+		case nil:
+			// Those that waited before we listened have nothing of the listener.
+			unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+			return fd, addrPort(sa), nil
+		case unix.EINTR:
+		case unix.EAGAIN:
+			l.poller.await(l.fd, Readable)
+			return -1, from, ErrAgain
+		default:
+			return -1, from, os.NewSyscallError("accept", err)
+		}
+	}
+}
+
+// Close closes our end of it.
+func (l *Listener) Close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.open {
+		l.open = false
+		l.poller.remove(l.fd)
+		unix.Close(l.fd)
+	}
+}
