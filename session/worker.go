@@ -112,14 +112,16 @@ func newWorker(parent *process.Parent, log *slog.Logger) *worker {
 	return w
 }
 
-// newPoller returns a loop where there can be one.
-var newPoller = func(log *slog.Logger) stream.Poller {
-	l, err := stream.NewLoop()
+// newLoop is what brings the news of connections, if it can be had.
+var newLoop = func() (stream.Poller, error) { return stream.NewLoop() }
+
+func newPoller(log *slog.Logger) stream.Poller {
+	p, err := newLoop()
 	if err != nil {
 		log.Warn("no loop: each connection waits by itself", "error", err)
 		return stream.NewGoroutines()
 	}
-	return l
+	return p
 }
 
 func (w *worker) fromParent(r link.Request) {

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 	"os"
@@ -21,7 +22,8 @@ type Listener struct {
 }
 
 // Listen takes a duplicate of a listening socket. News is told that somebody may wait at
-// it; any goroutine may call it, and it may be for nothing. The errors are the system's.
+// it; any goroutine may call it, and it may be for nothing. The errors are the system's,
+// or that it is no socket of TCP.
 func Listen(p Poller, f *os.File, news func(turn *Turn)) (*Listener, error) {
 	fd := -1
 	raw, err := f.SyscallConn()
@@ -35,9 +37,9 @@ func Listen(p Poller, f *os.File, news func(turn *Turn)) (*Listener, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("fcntl", err)
 	}
-	if err := unix.SetNonblock(fd, true); err != nil { // does nothing to one that is
+	if err := takeListener(fd); err != nil {
 		unix.Close(fd)
-		return nil, os.NewSyscallError("fcntl", err)
+		return nil, err
 	}
 	l := &Listener{poller: p, news: news, fd: fd, open: true}
 	if err := p.add(fd, l); err != nil {
@@ -45,6 +47,20 @@ func Listen(p Poller, f *os.File, news func(turn *Turn)) (*Listener, error) {
 		return nil, err
 	}
 	return l, nil
+}
+
+// errNotTCP is what Listen returns of another socket.
+var errNotTCP = errors.New("it is no socket of TCP")
+
+func takeListener(fd int) error {
+	sa, err := unix.Getsockname(fd)
+	if err != nil {
+		return os.NewSyscallError("getsockname", err)
+	}
+	if !addrPort(sa).IsValid() {
+		return errNotTCP
+	}
+	return os.NewSyscallError("fcntl", unix.SetNonblock(fd, true)) // does nothing to one that is
 }
 
 func (l *Listener) happened(turn *Turn, _ News) { l.news(turn) }

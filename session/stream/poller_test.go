@@ -22,12 +22,10 @@ import (
 type between struct {
 	mu     sync.Mutex
 	sides  [2]*Stream
-	rest   [2][]byte // of what was read off a side, not written yet
-	half   [2]bool   // it has ended
+	half   [2]bool // it has ended
 	over   bool
 	direct bool
 	ended  chan error
-	steps  int
 }
 
 func (b *between) News(turn *Turn) {
