@@ -33,13 +33,19 @@ type listener struct {
 	failing atomic.Bool // and that was said; under no lock
 }
 
-// accept accepts all who wait, as long as there are places.
-func (l *listener) accept(*stream.Turn) {
-	for l.takePlace() {
+// maxAccepts is how many are accepted before others have their turn.
+const maxAccepts = 16
+
+// News accepts all who wait, as long as there are places.
+func (l *listener) News(turn *stream.Turn) {
+	for n := 1; l.takePlace(); n++ {
 		fd, from, err := l.Accept()
 		if err == nil {
 			l.w.pausing(nil, &l.failing)
-			go l.w.serve(fd, from, l.tls, false)
+			l.w.serve(fd, from, l.tls, false)
+			if n%maxAccepts == 0 && turn.Again(l) {
+				return
+			}
 			continue
 		}
 		l.w.admissionDecided()
@@ -74,7 +80,7 @@ func (w *worker) acceptAgain() {
 	for _, l := range w.listeners {
 		if l.waits && !l.pauses {
 			l.waits = false
-			go l.accept(nil)
+			go l.News(nil)
 		}
 	}
 }
@@ -133,7 +139,7 @@ func (w *worker) emptyListener(l *listener) {
 		fd, from, err := l.Accept()
 		pause := w.pausing(err, &l.failing)
 		if err == nil {
-			go w.serve(fd, from, l.tls, true)
+			w.serve(fd, from, l.tls, true)
 			continue
 		}
 		w.freePlace()

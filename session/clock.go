@@ -44,6 +44,7 @@ func (s *session) look(now time.Duration) {
 	defer s.guard()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.callLate(time.Now())
 	switch {
 	case s.over():
 	case s.relay != nil:

@@ -97,6 +97,7 @@ func (s *session) wake() {
 	defer s.guard()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.callLate(time.Now())
 	if s.relay != nil && !s.over() {
 		s.relay.Finish()
 		s.follow()

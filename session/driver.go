@@ -56,6 +56,11 @@ func (s *session) News(turn *stream.Turn) {
 	}
 	defer s.unref()
 	s.mu.Lock()
+	if then, err := s.called(); then != nil {
+		s.mu.Unlock()
+		then(err)
+		return
+	}
 	defer s.mu.Unlock()
 	if s.relay != nil {
 		s.run(turn)

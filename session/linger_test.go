@@ -80,13 +80,9 @@ func TestLingeringIsBounded(t *testing.T) {
 		t.Fatalf("%d places, %d of them surplus", w.maxOpen(), w.surplus())
 	}
 	var waited []*net.TCPConn
-	ended := make(chan bool, quarter)
 	for range quarter {
 		c, s := accept()
-		go func() {
-			s.refuseConnection(refused{code: smtp.CodeRejected, text: imsg.MsgMaxPerHost})
-			ended <- true
-		}()
+		s.refuseConnection(refused{code: smtp.CodeRejected, text: imsg.MsgMaxPerHost})
 		waited = append(waited, c)
 	}
 	for _, c := range waited {
@@ -121,9 +117,11 @@ func TestLingeringIsBounded(t *testing.T) {
 	for _, c := range waited {
 		c.Close()
 	}
-	for range quarter {
-		wait(t, ended)
-	}
+	imsgtest.Until(t, "those who stayed have gone", func() bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return w.lingering == quarter
+	})
 	for range quarter {
 		w.endLingering()
 	}

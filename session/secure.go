@@ -151,7 +151,9 @@ func (s *session) secureServer() bool {
 
 // callAgain connects to the server anew, and returns why it could not, empty if it could.
 func (s *session) callAgain() (problem string) {
-	if err := s.dial(); err != nil {
+	done := make(chan error, 1)
+	s.dial(func(err error) { done <- err })
+	if err := <-done; err != nil {
 		return relay.ErrorText(err)
 	}
 	return ""

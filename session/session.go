@@ -7,6 +7,7 @@ package session
 import (
 	"context"
 	"log/slog"
+	"net"
 	"net/netip"
 	"os"
 	"strconv"
@@ -45,10 +46,11 @@ type session struct {
 
 	mu        sync.Mutex
 	relay     *relay.Relay
-	relayed   bool // it is not closed, and held for that
-	broken    bool // it has panicked, and is told nothing any more
-	locked    bool // the client got locked while there was no relay
-	ended     bool // both connections are closed
+	relayed   bool     // it is not closed, and held for that
+	calling   *calling // the connection that is being made to the server
+	broken    bool     // it has panicked, and is told nothing any more
+	locked    bool     // the client got locked while there was no relay
+	ended     bool     // both connections are closed
 	closedBy  string
 	life      context.Context // over with the session; nil: nobody has asked for it
 	endLife   context.CancelFunc
@@ -64,8 +66,8 @@ type session struct {
 	following bool // another goroutine is on its way to do what is slow
 }
 
-// serve is the life of a connection that was accepted from a client; tls is that of one
-// which begins with TLS, late one that came too late.
+// serve takes a connection that was accepted from a client; tls is that of one which begins
+// with TLS, late one that came too late. It waits for nothing.
 func (w *worker) serve(fd int, from netip.AddrPort, tls, late bool) {
 	s := &session{w: w, tls: tls, facts: relay.Facts{Config: w.cfg, Rules: w.rules, Started: time.Now()}, undecided: !late}
 	s.refs.Store(1)
@@ -84,17 +86,16 @@ func (w *worker) serve(fd int, from netip.AddrPort, tls, late bool) {
 		s.refuseLate()
 		return
 	}
-	if !s.admit() {
-		return
-	}
-	if !s.admissionDecided() {
-		s.refuseLate()
-		return
-	}
-	if s.tls && !s.secureFirst() {
-		return
-	}
-	s.connect()
+	s.enter()
+}
+
+// aside has another goroutine do what may wait; the session is held.
+func (s *session) aside(what func()) {
+	s.refs.Add(1)
+	go func() {
+		defer s.unref()
+		what()
+	}()
 }
 
 // end closes both connections and wakes whoever waits. The first one to call it says
@@ -125,6 +126,9 @@ func (s *session) close() {
 	}
 	s.server.Close()
 	s.client.Close()
+	if c := s.takeCall(); c != nil {
+		s.aside(func() { c.then(net.ErrClosed) })
+	}
 	if s.relayed {
 		s.relayed = false
 		s.refs.Add(-1)

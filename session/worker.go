@@ -224,7 +224,7 @@ func (w *worker) listen(m *imsg.Listener, f *os.File) {
 	}
 	l := &listener{w: w, address: m.Address, tls: m.TLS, waits: !w.started}
 	var err error
-	if l.Listener, err = stream.Listen(w.poller, f, l.accept); err != nil {
+	if l.Listener, err = stream.Listen(w.poller, f, l); err != nil {
 		w.log.Error("take listener", "address", m.Address, "error", err)
 		return
 	}

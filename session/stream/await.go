@@ -3,14 +3,10 @@ package stream
 import (
 	"context"
 	"net"
-	"os"
 	"strconv"
-
-	"golang.org/x/sys/unix"
 )
 
-// This file owns what waits for news in a goroutine of its own: handshakes, last words,
-// and connections that are being made.
+// This file owns what waits for news in a goroutine of its own: handshakes and last words.
 
 // Await returns when there is one of the news. The error is that of ctx, or net.ErrClosed.
 // One goroutine at a time may wait.
@@ -58,48 +54,6 @@ func (t *Stream) WriteUntil(ctx context.Context, p []byte) error {
 			return err
 		}
 	}
-}
-
-// Connect has the stream's socket, which is not connected, connected to an address. The
-// error is that of the system or of ctx.
-func (t *Stream) Connect(ctx context.Context, to unix.Sockaddr) error {
-	err := t.With(func(fd int) error {
-		t.news.And(^uint32(Writable))
-		return unix.Connect(fd, to)
-	})
-	for err == unix.EINPROGRESS || err == unix.EINTR || err == unix.ENOTCONN {
-		if err = t.With(func(fd int) error { t.poller.await(fd, Writable); return nil }); err != nil {
-			break
-		}
-		if err = t.Await(ctx, Writable); err != nil {
-			return err
-		}
-		err = t.With(func(fd int) error {
-			errno, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
-			if err == nil && errno != 0 {
-				err = unix.Errno(errno)
-			}
-			if err == nil {
-				// A socket nobody has connected yet counts as writable: this may be the
-				// news of then.
-				t.news.And(^uint32(Writable))
-				if _, err = unix.Getpeername(fd); err == nil {
-					t.news.Or(uint32(Writable))
-				}
-			}
-			return err
-		})
-	}
-	if err == nil {
-		// TCP connects a socket to itself where nobody listens at the port that it got.
-		if t.Local() == t.Remote() {
-			err = unix.ECONNREFUSED
-		}
-	}
-	if err == net.ErrClosed {
-		return err
-	}
-	return os.NewSyscallError("connect", err)
 }
 
 // zone is the name of an interface, or its number where it has none.

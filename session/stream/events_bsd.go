@@ -27,7 +27,13 @@ func (e *events) change(fd, filter int) error {
 	return os.NewSyscallError("kevent", err)
 }
 
-func (e *events) add(fd int) error { return e.change(fd, unix.EVFILT_READ) }
+func (e *events) add(fd int, room bool) error {
+	err := e.change(fd, unix.EVFILT_READ)
+	if err == nil && room {
+		err = e.change(fd, unix.EVFILT_WRITE)
+	}
+	return err
+}
 
 // wantRoom has it be news when there is room to write.
 func (e *events) wantRoom(fd int) { e.change(fd, unix.EVFILT_WRITE) }

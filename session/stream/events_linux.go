@@ -20,8 +20,12 @@ func (e *events) open() (err error) {
 	return os.NewSyscallError("epoll_create1", err)
 }
 
-func (e *events) add(fd int) error {
-	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(e.fd, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: always, Fd: int32(fd)}))
+func (e *events) add(fd int, room bool) error {
+	wanted := uint32(always)
+	if room {
+		wanted |= unix.EPOLLOUT
+	}
+	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(e.fd, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: wanted, Fd: int32(fd)}))
 }
 
 // wantRoom has it be news when there is room to write.

@@ -26,7 +26,7 @@ type waited struct {
 // NewGoroutines returns a Goroutines.
 func NewGoroutines() *Goroutines { return &Goroutines{files: make(map[int]*waited)} }
 
-func (g *Goroutines) add(fd int, w watched) error {
+func (g *Goroutines) add(fd int, w watched, room bool) error {
 	again, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
 		return os.NewSyscallError("fcntl", err)
@@ -40,6 +40,9 @@ func (g *Goroutines) add(fd int, w watched) error {
 	g.files[fd] = f
 	g.mu.Unlock()
 	g.await(fd, Readable)
+	if room {
+		g.await(fd, Writable)
+	}
 	return nil
 }
 

@@ -14,17 +14,16 @@ import (
 // a connection.
 type Listener struct {
 	poller Poller
-	news   func(turn *Turn)
+	owner  Owner
 
 	mu   sync.Mutex
 	fd   int
 	open bool
 }
 
-// Listen takes a duplicate of a listening socket. News is told that somebody may wait at
-// it; any goroutine may call it, and it may be for nothing. The errors are the system's,
-// or that it is no socket of TCP.
-func Listen(p Poller, f *os.File, news func(turn *Turn)) (*Listener, error) {
+// Listen takes a duplicate of a listening socket. Owner is told that somebody may wait at
+// it. The errors are the system's, or that it is no socket of TCP.
+func Listen(p Poller, f *os.File, owner Owner) (*Listener, error) {
 	fd := -1
 	raw, err := f.SyscallConn()
 	if err != nil {
@@ -41,8 +40,8 @@ func Listen(p Poller, f *os.File, news func(turn *Turn)) (*Listener, error) {
 		unix.Close(fd)
 		return nil, err
 	}
-	l := &Listener{poller: p, news: news, fd: fd, open: true}
-	if err := p.add(fd, l); err != nil {
+	l := &Listener{poller: p, owner: owner, fd: fd, open: true}
+	if err := p.add(fd, l, false); err != nil {
 		unix.Close(fd)
 		return nil, err
 	}
@@ -63,7 +62,7 @@ func takeListener(fd int) error {
 	return os.NewSyscallError("fcntl", unix.SetNonblock(fd, true)) // does nothing to one that is
 }
 
-func (l *Listener) happened(turn *Turn, _ News) { l.news(turn) }
+func (l *Listener) happened(turn *Turn, _ News) { l.owner.News(turn) }
 
 // Accept returns a connection, which does not block, and who has made it. The error is
 // ErrAgain if nobody waits, net.ErrClosed, or the system's.

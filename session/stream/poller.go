@@ -11,9 +11,9 @@ import (
 
 // Poller finds out what is new of descriptors. It is a Loop, or Goroutines.
 type Poller interface {
-	// add has a descriptor watched until remove. What it can be read, or has ended, is
-	// news from the start.
-	add(fd int, w watched) error
+	// add has a descriptor watched until remove. That it can be read, or has ended, is
+	// news from the start, and that it can be written if room is wanted.
+	add(fd int, w watched, room bool) error
 	// await says that a descriptor could not be read, or written; it is news when it can.
 	await(fd int, n News)
 	remove(fd int)
@@ -58,14 +58,14 @@ func NewLoop() (*Loop, error) {
 	return l, nil
 }
 
-func (l *Loop) add(fd int, w watched) error {
+func (l *Loop) add(fd int, w watched, room bool) error {
 	l.mu.Lock()
 	for len(l.slots) <= fd {
 		l.slots = append(l.slots, nil)
 	}
 	l.slots[fd] = w
 	l.mu.Unlock()
-	return l.events.add(fd)
+	return l.events.add(fd, room)
 }
 
 func (l *Loop) await(fd int, n News) {

@@ -282,11 +282,18 @@ func testConnect(t *testing.T, p Poller) {
 			t.Fatal(err)
 		}
 		s := new(Stream)
-		if err := s.Open(p, fd, nil); err != nil {
-			t.Fatal(err)
-		}
 		t.Cleanup(s.Close)
-		return s, s.Connect(ctx, to)
+		if err := s.Connect(p, fd, to, nil); err != nil {
+			return nil, err
+		}
+		for {
+			if err = s.Connected(); err != ErrAgain {
+				return s, err
+			}
+			if err := s.Await(ctx, Writable); err != nil {
+				return s, err
+			}
+		}
 	}
 	l := listening(t)
 	port := l.Addr().(*net.TCPAddr).Port
@@ -307,7 +314,7 @@ func testConnect(t *testing.T, p Poller) {
 		t.Error(err)
 	}
 	l.Close()
-	if _, err := connect(soon(t), to); !errors.Is(err, unix.ECONNREFUSED) {
+	if _, err = connect(soon(t), to); !errors.Is(err, unix.ECONNREFUSED) {
 		t.Errorf("nobody listens: %v", err)
 	}
 	deaf, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
@@ -335,6 +342,16 @@ func testConnect(t *testing.T, p Poller) {
 	}
 }
 
+// teller tells of news.
+type teller chan struct{}
+
+func (c teller) News(*Turn) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
 // TestListener: each who comes is accepted once, those too that came before we listened.
 func TestListener(t *testing.T) { pollers(t, testListener) }
 
@@ -359,12 +376,7 @@ func testListener(t *testing.T, p Poller) {
 	}
 	var got atomic.Int32
 	told := make(chan struct{}, 1)
-	l, err := Listen(p, f, func(*Turn) {
-		select {
-		case told <- struct{}{}:
-		default:
-		}
-	})
+	l, err := Listen(p, f, teller(told))
 	if err != nil {
 		t.Fatal(err)
 	}

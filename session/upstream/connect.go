@@ -3,7 +3,6 @@
 package upstream
 
 import (
-	"context"
 	"net"
 	"net/netip"
 	"os"
@@ -13,7 +12,7 @@ import (
 )
 
 // bindAndConnect takes a socket over.
-func bindAndConnect(ctx context.Context, fd int, from, to netip.AddrPort, connect Connect) error {
+func bindAndConnect(fd int, from, to netip.AddrPort, connect Connect) error {
 	if from.Addr().IsValid() {
 		if err := unix.Bind(fd, sockaddr(from)); err != nil {
 			unix.Close(fd)
@@ -21,7 +20,7 @@ func bindAndConnect(ctx context.Context, fd int, from, to netip.AddrPort, connec
 		}
 	}
 	unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
-	return connect(ctx, fd, sockaddr(to))
+	return connect(fd, sockaddr(to))
 }
 
 // newSocket makes a socket that does not block.

@@ -37,22 +37,28 @@ func (d *Dialer) pool(ipv6 bool) *socketPool {
 	return &d.pool4
 }
 
-// Connect connects a socket, which does not block, to an address until ctx ends, and takes
-// it over; there is none any more after an error.
-type Connect func(ctx context.Context, fd int, to unix.Sockaddr) error
+// Connect begins to connect a socket, which does not block, to an address, and takes it
+// over; there is none any more after an error.
+type Connect func(fd int, to unix.Sockaddr) error
 
-// Dial connects to the server of a client by connect, until ctx ends. Where the client's
-// own port is to be used and taken, another one is. taken hears what could not be bound to:
-// the client's port, then, with port 0, an address that has no port left. The error is
-// imsg.Resource if the parent sent no socket, that of ctx or the system's.
+// Waits tells whether Dial may wait, for a socket of the parent's.
+func Waits(cfg *imsg.SessionConfig, client netip.Addr) bool {
+	return cfg.Marked || usesClientAddress(cfg.Mode, client)
+}
+
+// Dial begins to connect to the server of a client by connect; what it may wait for it waits
+// for until ctx ends. Where the client's own port is to be used and taken, another one is.
+// taken hears what could not be bound to: the client's port, then, with port 0, an address
+// that has no port left. The error is imsg.Resource if the parent sent no socket, or the
+// system's.
 func (d *Dialer) Dial(ctx context.Context, cfg *imsg.SessionConfig, client, server netip.AddrPort, connect Connect, taken func(from netip.AddrPort)) error {
 	from := source(cfg, client, server)
-	if !cfg.Marked && !usesClientAddress(cfg.Mode, client.Addr()) {
+	if !Waits(cfg, client.Addr()) {
 		fd, err := newSocket(server.Addr().Is6())
 		if err != nil {
 			return err
 		}
-		return bindAndConnect(ctx, fd, from, server, connect)
+		return bindAndConnect(fd, from, server, connect)
 	}
 	err := d.dialPrepared(ctx, from, server, connect)
 	if from.Port() != 0 && portTaken(err) {
@@ -108,5 +114,5 @@ func (d *Dialer) dialPrepared(ctx context.Context, from, to netip.AddrPort, conn
 	if err != nil {
 		return err
 	}
-	return bindAndConnect(ctx, fd, from, to, connect)
+	return bindAndConnect(fd, from, to, connect)
 }

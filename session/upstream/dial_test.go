@@ -3,7 +3,6 @@
 package upstream
 
 import (
-	"context"
 	"errors"
 	"net"
 	"net/netip"
@@ -42,12 +41,12 @@ func newDialer(t *testing.T) (d *Dialer) {
 
 func addrPort(a net.Addr) netip.AddrPort { return a.(*net.TCPAddr).AddrPort() }
 
-// connect connects as a session would, by the runtime's means.
-func connect(conn *net.Conn) Connect {
-	return func(ctx context.Context, fd int, to unix.Sockaddr) error {
+// connect connects by the runtime's means, within a time.
+func connect(conn *net.Conn, within time.Duration) Connect {
+	return func(fd int, to unix.Sockaddr) error {
 		err := unix.Connect(fd, to)
 		if err == unix.EINPROGRESS {
-			err = established(ctx, fd)
+			err = established(fd, within)
 		}
 		f := os.NewFile(uintptr(fd), "connection")
 		defer f.Close()
@@ -60,24 +59,21 @@ func connect(conn *net.Conn) Connect {
 }
 
 // established waits until a socket is connected.
-func established(ctx context.Context, fd int) error {
-	for ctx.Err() == nil {
-		list := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
-		if n, err := unix.Poll(list, 10); n == 0 || err != nil {
-			continue
-		}
-		n, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
-		if err == nil && n != 0 {
-			err = unix.Errno(n)
-		}
-		return err
+func established(fd int, within time.Duration) error {
+	list := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
+	if n, err := unix.Poll(list, int(within/time.Millisecond)); n == 0 {
+		return errors.Join(err, os.ErrDeadlineExceeded)
 	}
-	return os.ErrDeadlineExceeded
+	n, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
+	if err == nil && n != 0 {
+		err = unix.Errno(n)
+	}
+	return err
 }
 
 // prepared is dialPrepared with what connects.
 func prepared(t *testing.T, d *Dialer, within time.Duration, from, to netip.AddrPort) (conn net.Conn, err error) {
-	err = d.dialPrepared(soon(t, within), from, to, connect(&conn))
+	err = d.dialPrepared(soon(t, within), from, to, connect(&conn, within))
 	return conn, err
 }
 
@@ -136,7 +132,7 @@ func TestDialTakenPort(t *testing.T) {
 	cfg := &imsg.SessionConfig{Mode: imsg.ModeTproxy, KeepPort: true}
 	var taken []netip.AddrPort
 	var conn net.Conn
-	err = d.Dial(soon(t, imsgtest.Patience), cfg, from, addrPort(l.Addr()), connect(&conn), func(a netip.AddrPort) { taken = append(taken, a) })
+	err = d.Dial(soon(t, imsgtest.Patience), cfg, from, addrPort(l.Addr()), connect(&conn, imsgtest.Patience), func(a netip.AddrPort) { taken = append(taken, a) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +165,7 @@ func TestDialPatience(t *testing.T) {
 		}
 		defer c.Close()
 	}
-	if !os.IsTimeout(err) {
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("error %v", err)
 	}
 }
