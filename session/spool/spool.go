@@ -151,16 +151,13 @@ func (p *File) openAgain() (*os.File, error) {
 func open(name string, flags int, perm fs.FileMode) (*os.File, error) {
 	for {
 		fd, err := unix.Open(name, flags|unix.O_CLOEXEC, uint32(perm.Perm()))
-		switch {
-		case err == unix.EINTR:
-			continue
-		case err == nil && flags&unix.O_NONBLOCK != 0:
-			err = unix.SetNonblock(fd, false) // else the runtime tries to wait for it
-		}
-		if err != nil {
+		switch err {
+		case nil:
+			return os.NewFile(uintptr(fd), name), nil
+		case unix.EINTR:
+		default:
 			return nil, &fs.PathError{Op: "open", Path: name, Err: err}
 		}
-		return os.NewFile(uintptr(fd), name), nil
 	}
 }
 

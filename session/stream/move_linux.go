@@ -4,39 +4,23 @@ import (
 	"io"
 	"net"
 	"os"
-	"sync"
 
 	"golang.org/x/sys/unix"
 )
 
 const canSplice = true
 
-const (
-	// spliceSize is how much is moved at a time, in octets: what a pipe holds (pipe(7)).
-	spliceSize = 64 << 10
-	// sparePipes is how many empty pipes are kept.
-	sparePipes = 8
-)
+// spliceSize is how much is moved at a time, in octets: what a pipe holds (pipe(7)).
+const spliceSize = 64 << 10
 
-// pipe is where octets are on their way from one socket to another (splice(2)).
+// pipe is where octets are on their way from one socket to another (splice(2)). There is
+// one only while there are octets.
 type pipe struct {
 	r, w int
 	n    int // octets in it
 }
 
-var spare struct {
-	sync.Mutex
-	pipes []*pipe
-}
-
 func newPipe() (*pipe, error) {
-	spare.Lock()
-	defer spare.Unlock()
-	if n := len(spare.pipes); n > 0 {
-		p := spare.pipes[n-1]
-		spare.pipes = spare.pipes[:n-1]
-		return p, nil
-	}
 	var fds [2]int
 	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
 		return nil, os.NewSyscallError("pipe2", err)
@@ -44,69 +28,55 @@ func newPipe() (*pipe, error) {
 	return &pipe{r: fds[0], w: fds[1]}, nil
 }
 
-// close gives a pipe back, if it is empty.
 func (p *pipe) close() {
-	spare.Lock()
-	defer spare.Unlock()
-	if p.n == 0 && len(spare.pipes) < sparePipes {
-		spare.pipes = append(spare.pipes, p)
-		return
-	}
 	unix.Close(p.r)
 	unix.Close(p.w)
 }
 
 // splice moves a pipe's fill.
 func (t *Stream) splice(to *Stream) (n int, err error) {
-	if t.pipe == nil {
-		if n, err = t.fillPipe(); n == 0 {
+	if t.pipe == nil || t.pipe.n == 0 {
+		if n, err = t.fillPipe(); err != nil {
 			return 0, err
 		}
 	}
-	err = to.emptyPipe(t.pipe)
-	if err == nil {
-		t.pipe.close()
-		t.pipe = nil
-	}
-	return n, err
+	return n, to.emptyPipe(t.pipe)
 }
 
-// fillPipe takes a pipe and what has come.
+// fillPipe has what has come in a pipe.
 func (t *Stream) fillPipe() (n int, err error) {
-	if !t.has(Readable) {
-		return 0, ErrAgain
-	}
-	p, err := newPipe()
-	if err != nil {
-		return 0, err
-	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if !t.open {
-		p.close()
+	defer func() {
+		if err != nil && t.pipe != nil {
+			t.pipe.close()
+			t.pipe = nil
+		}
+	}()
+	switch {
+	case !t.open:
 		return 0, net.ErrClosed
+	case !t.has(Readable):
+		return 0, ErrAgain
+	case t.pipe == nil:
+		if t.pipe, err = newPipe(); err != nil {
+			return 0, err
+		}
 	}
 	t.news.And(^uint32(Readable))
-	p.n, err = move(t.fd, p.w, spliceSize)
+	n, err = move(t.fd, t.pipe.w, spliceSize)
 	switch {
 	case err == unix.EAGAIN:
 		t.poller.await(t.fd, Readable)
-		err = ErrAgain
+		return 0, ErrAgain
 	case err != nil:
 		err = os.NewSyscallError("splice", err)
-	case p.n == 0:
+	case n == 0:
 		err = io.EOF
 	}
-	if err != ErrAgain {
-		t.news.Or(uint32(Readable))
-	}
-	if err != nil {
-		p.n = 0
-		p.close()
-		return 0, err
-	}
-	t.pipe = p
-	return p.n, nil
+	t.news.Or(uint32(Readable))
+	t.pipe.n = n
+	return n, err
 }
 
 // emptyPipe writes what is in a pipe.
