@@ -101,7 +101,14 @@ func (m *msa) keep(c net.Conn) {
 // shut closes the door and ends every session.
 func (m *msa) shut() error {
 	m.stop()
-	return nil
+	// A process that is just being started has the listener, too, until its exec.
+	return eventually("the server is there still", func() bool {
+		c, err := net.Dial("tcp", m.listener.Addr().String())
+		if err == nil {
+			c.Close()
+		}
+		return err != nil
+	})
 }
 
 // open opens it again, where it was.
