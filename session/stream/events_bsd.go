@@ -38,6 +38,9 @@ func (e *events) add(fd int, room bool) error {
 // wantRoom has it be news when there is room to write.
 func (e *events) wantRoom(fd int) { e.change(fd, unix.EVFILT_WRITE) }
 
+// forget does nothing: the news of a descriptor ends when it is closed.
+func (e *events) forget(int) {}
+
 // wait returns how many there are.
 func (e *events) wait(block bool) int {
 	var timeout *unix.Timespec

@@ -33,6 +33,9 @@ func (e *events) wantRoom(fd int) {
 	unix.EpollCtl(e.fd, unix.EPOLL_CTL_MOD, fd, &unix.EpollEvent{Events: always | unix.EPOLLOUT, Fd: int32(fd)})
 }
 
+// forget ends the news of what lives on when we close it.
+func (e *events) forget(fd int) { unix.EpollCtl(e.fd, unix.EPOLL_CTL_DEL, fd, nil) }
+
 // wait returns how many there are.
 func (e *events) wait(block bool) int {
 	timeout := 0

@@ -76,7 +76,7 @@ func ready(fd uintptr, events int16) bool {
 	return n > 0 || err != nil && err != unix.EINTR
 }
 
-func (g *Goroutines) remove(fd int) {
+func (g *Goroutines) remove(fd int, _ bool) {
 	g.mu.Lock()
 	f := g.files[fd]
 	delete(g.files, fd)

@@ -95,7 +95,7 @@ func (l *Listener) Close() {
 	defer l.mu.Unlock()
 	if l.open {
 		l.open = false
-		l.poller.remove(l.fd)
+		l.poller.remove(l.fd, true)
 		unix.Close(l.fd)
 	}
 }

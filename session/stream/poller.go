@@ -16,7 +16,8 @@ type Poller interface {
 	add(fd int, w watched, room bool) error
 	// await says that a descriptor could not be read, or written; it is news when it can.
 	await(fd int, n News)
-	remove(fd int)
+	// remove is due before it is closed; shared is one that others have, too.
+	remove(fd int, shared bool)
 }
 
 // watched is a descriptor's owner. Turn is nil outside a loop.
@@ -74,10 +75,12 @@ func (l *Loop) await(fd int, n News) {
 	}
 }
 
-func (l *Loop) remove(fd int) {
+func (l *Loop) remove(fd int, shared bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.slots[fd] = nil
+	if l.slots[fd] = nil; shared {
+		l.events.forget(fd)
+	}
 }
 
 // at is who has a descriptor. It may be another than the news is of, who hears of it for

@@ -106,7 +106,7 @@ func (t *Stream) Close() {
 	t.mu.Lock()
 	if t.open {
 		t.open = false
-		t.poller.remove(t.fd)
+		t.poller.remove(t.fd, false)
 		unix.Close(t.fd)
 	}
 	if t.pipe != nil {
