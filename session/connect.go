@@ -104,7 +104,7 @@ func (s *session) dial(then func(error)) {
 	}
 	err := s.w.dialer.Dial(ctx, s.w.cfg, s.facts.Client, s.facts.Target, s.connectSocket, s.logPortTaken)
 	if err == nil {
-		s.News(nil) // it may be there already
+		s.News(stream.Passing) // it may be there already
 		return
 	}
 	s.mu.Lock()

@@ -46,7 +46,7 @@ func (s *session) start(r *relay.Relay) {
 	if s.w.mustEnd() {
 		r.Finish()
 	}
-	s.run(nil)
+	s.run(stream.Passing) // be it that of the link to lockd
 }
 
 // News has the session go on: one of its connections may be read, or written.
@@ -73,7 +73,10 @@ func (s *session) News(turn *stream.Turn) {
 func (s *session) run(turn *stream.Turn) {
 	s.shows = [2]bool{true, true}
 	for steps := 1; s.step(turn); steps++ {
-		if steps%maxSteps == 0 && turn.Again(s) {
+		if steps%maxSteps == 0 && turn != nil {
+			if !turn.Again(s) {
+				s.follow()
+			}
 			return
 		}
 	}
@@ -161,9 +164,10 @@ func (s *session) over() bool { return s.broken || s.ended }
 
 // follow has another goroutine go on with the session; s.mu is held.
 func (s *session) follow() {
-	if !s.hold() {
+	if s.following || !s.hold() {
 		return
 	}
+	s.following = true
 	go func() {
 		defer s.unref()
 		s.mu.Lock()
@@ -253,8 +257,7 @@ func (s *session) late(side relay.Side) bool {
 // work does the next thing there is to do to the spool.
 func (s *session) work(turn *stream.Turn) bool {
 	if turn.Wary() {
-		if s.relay.HasJob() && !s.following {
-			s.following = true
+		if s.relay.HasJob() {
 			s.follow()
 		}
 		return false

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"bytes"
 	"io"
 	"net"
 	"strings"
@@ -119,4 +120,60 @@ func TestServerEndsFirst(t *testing.T) {
 		defer w.mu.Unlock()
 		return w.open == 0
 	})
+}
+
+// TestFirehoses: clients that never stop talking, to a server that always answers, keep
+// nobody else from it.
+func TestFirehoses(t *testing.T) {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				io.WriteString(c, "220 mx.example\r\n")
+				buf, answers := make([]byte, 32<<10), bytes.Repeat([]byte("250 ok\r\n"), 32<<10/len("NOOP\r\n")+1)
+				for part := 0; ; {
+					n, err := c.Read(buf)
+					if err != nil {
+						return
+					}
+					whole := (part + n) / len("NOOP\r\n")
+					part = (part + n) % len("NOOP\r\n")
+					if _, err := c.Write(answers[:whole*len("250 ok\r\n")]); err != nil {
+						return
+					}
+				}
+			}()
+		}
+	}()
+	h := newHouse(t, l.Addr().String(), func(c *imsg.SessionConfig) { c.EarlyTalk, c.PipelineSize = false, 1<<20 })
+	noops := bytes.Repeat([]byte("NOOP\r\n"), 10_000)
+	for range 4 {
+		c, err := net.Dial("tcp4", h.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		go io.Copy(io.Discard, c)
+		go func() {
+			for err := error(nil); err == nil; {
+				_, err = c.Write(noops)
+			}
+		}()
+	}
+	for range 20 {
+		c := h.dial()
+		c.hears("220 mx.example\r\n")
+		c.say("NOOP\r\n")
+		c.hears("250 ok\r\n")
+		c.conn.Close()
+	}
 }

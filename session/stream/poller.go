@@ -117,33 +117,36 @@ func (l *Loop) run() {
 	}
 }
 
-// Turn is a loop's goroutine while it tells owners; nil is any other. What is done in it
-// keeps all others waiting.
+// Turn is a goroutine that serves many, and must not be kept by one: a loop's while it tells
+// owners, or Passing. nil is a goroutine of one's own.
 type Turn struct {
 	loop *Loop
 	lost bool
 }
 
+// Passing is a goroutine that serves others, too, and is no loop's.
+var Passing = new(Turn)
+
 // Again has an owner told once more, behind all others that have news. It tells whether
-// it will be: outside a loop nobody else is kept waiting.
+// it will be: only a loop can do that.
 func (t *Turn) Again(o Owner) bool {
-	if t == nil || t.lost {
+	if t == nil || t.loop == nil || t.lost {
 		return false
 	}
 	t.loop.again = append(t.loop.again, o)
 	return true
 }
 
-// Wary tells whether something slow is to be left to another goroutine: lately it has kept
-// the loop waiting.
+// Wary tells whether something slow is to be left to another goroutine: it must not be done
+// here, or lately it has kept the loop waiting.
 func (t *Turn) Wary() bool {
-	return t != nil && !t.lost && time.Now().UnixNano() < t.loop.wary.Load()
+	return t == Passing || t != nil && !t.lost && time.Now().UnixNano() < t.loop.wary.Load()
 }
 
 // Slow does what may take its time, a file's. The loop goes on without this goroutine if it
 // does.
 func (t *Turn) Slow(f func()) {
-	if t == nil || t.lost {
+	if t == nil || t.loop == nil || t.lost {
 		f()
 		return
 	}
