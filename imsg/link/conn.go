@@ -154,7 +154,6 @@ func (c *Conn) Close() error {
 	}
 	c.queue = nil
 	c.sendMu.Unlock()
-	go c.endAll()
 	return err
 }
 

@@ -1,24 +1,13 @@
 package stream
 
 import (
-	"context"
 	"net"
 	"strings"
 	"testing"
-
-	"golang.org/x/sys/unix"
-
-	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 )
 
 // pair is a stream and the connection's other end.
-func pair(t testing.TB, p Poller) (near *Stream, far net.Conn) {
-	t.Helper()
-	return pairOf(t, p, nil)
-}
-
-// pairOf is pair for an owner.
-func pairOf(t testing.TB, p Poller, owner Owner) (near *Stream, far net.Conn) {
+func pair(t testing.TB) (near *Stream, far net.Conn) {
 	t.Helper()
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
@@ -33,50 +22,18 @@ func pairOf(t testing.TB, p Poller, owner Owner) (near *Stream, far net.Conn) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	raw, err := conn.(*net.TCPConn).SyscallConn()
-	if err != nil {
-		t.Fatal(err)
-	}
+	t.Cleanup(func() { conn.Close() })
 	near = new(Stream)
-	raw.Control(func(n uintptr) {
-		var fd int
-		if fd, err = unix.FcntlInt(n, unix.F_DUPFD_CLOEXEC, 0); err == nil {
-			err = near.Open(p, fd, owner)
-		}
-	})
-	conn.Close()
-	t.Cleanup(near.Close)
-	return near, far
-}
-
-// pollers has a test run with each.
-func pollers(t *testing.T, test func(t *testing.T, p Poller)) {
-	t.Run("loop", func(t *testing.T) { test(t, loop(t)) })
-	t.Run("goroutines", func(t *testing.T) { test(t, NewGoroutines()) })
-}
-
-func loop(t testing.TB) *Loop {
-	t.Helper()
-	l, err := NewLoop()
-	if err != nil {
+	if err := near.Open(conn.(*net.TCPConn)); err != nil {
 		t.Fatal(err)
 	}
-	return l
-}
-
-// soon ends after a while.
-func soon(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), imsgtest.Patience)
-	t.Cleanup(cancel)
-	return ctx
+	return near, far
 }
 
 // A side that waits holds no buffer, whatever it has begun to say, and loses
 // none of it.
-func TestWaitingHoldsNoBuffer(t *testing.T) { pollers(t, testWaitingHoldsNoBuffer) }
-
-func testWaitingHoldsNoBuffer(t *testing.T, p Poller) {
-	s, far := pair(t, p)
+func TestWaitingHoldsNoBuffer(t *testing.T) {
+	s, far := pair(t)
 	want := ""
 	for _, tc := range []struct {
 		text   string
@@ -89,7 +46,7 @@ func testWaitingHoldsNoBuffer(t *testing.T, p Poller) {
 		}
 		want += tc.text
 		for len(s.Bytes()) < len(want) {
-			if err := s.FillUntil(soon(t)); err != nil {
+			if err := s.Fill(); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -97,11 +54,11 @@ func testWaitingHoldsNoBuffer(t *testing.T, p Poller) {
 			s.Consume(len("first\r\n"))
 			want = rest
 		}
-		for range 2 { // the first may be for nothing
-			if err := s.Fill(); err != ErrAgain {
-				t.Errorf("error %v", err)
+		s.raw.Control(func(fd uintptr) {
+			if s.tryRead(fd) {
+				t.Errorf("%d octets, %v", s.n, s.err)
 			}
-		}
+		})
 		if (s.in != nil) != tc.buffer {
 			t.Errorf("%d octets wait in a buffer: %t", len(want), s.in != nil)
 		}

@@ -4,9 +4,10 @@ package upstream
 
 import (
 	"errors"
+	"net"
 	"net/netip"
 )
 
-func originalDst(int, bool) (netip.AddrPort, error) {
+func originalDst(*net.TCPConn, bool) (netip.AddrPort, error) {
 	return netip.AddrPort{}, errors.New("mode netfilter needs Linux")
 }
