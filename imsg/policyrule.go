@@ -77,7 +77,7 @@ var PolicyRuleTable = [PolicyRules]PolicyRuleRow{
 	RuleLoop:        {"loop", false, "The connection would have come back to the gateway.", "The firewall must not redirect the gateway's own connections."},
 	RuleMasked:      {"masked", false, "The command, or its parameter, belongs to an extension that is not passed on.", "The client should not use what was not offered."},
 	RuleProtocol:    {"protocol", false, "What the client or the server said is not SMTP.", "Correct the program that said it."},
-	RuleTLSHello:    {"tls-hello", false, "The client began TLS where SMTP is spoken.", "Redirect ports of SMTP in clear only, not 465."},
+	RuleTLSHello:    {"tls-hello", false, "The client began TLS where SMTP is spoken.", "Redirect ports of SMTP in clear only, and those at which TLS is passed on or ended here."},
 	RuleScanner:     {"scanner", false, "A virus scanner came to no verdict.", "smtp-gatectl status says which, and why."},
 	RuleSpool:       {"spool", false, "The spool could not take the message.", "smtp-gatectl status says why: look at the disk of spool_path."},
 	RuleServer:      {"server", false, "The server could not be reached, or went away.", "Look at the server, and at the way to it."},
