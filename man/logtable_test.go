@@ -223,8 +223,8 @@ var logTable = []logGroup{
 		{"listener does not listen any more", "", "And it could not be made to."},
 		{"control socket had stopped listening", "", "The same of the control socket."},
 		{"control socket does not listen any more", "", "And it could not be made to."},
-		{"take listener", "", "A worker could not use the listener it was handed."},
-		{"take listener: not TCP", "", "The service manager handed over something else."},
+		{"take listener", "", "A worker could not use the listener it was handed; the service manager may have handed over something else than a socket of TCP."},
+		{"no loop: each connection waits by itself", "", "The system has no way, or no descriptor, for the one loop of a worker. All goes on, and costs more."},
 		{"accept pauses", "", "No connection could be accepted, for want of descriptors or memory; it is tried again after pause=."},
 	}},
 	{"Findings, history and control", []logLine{

@@ -4,6 +4,7 @@
 package session
 
 import (
+	"context"
 	"net/netip"
 	"strconv"
 	"time"
@@ -19,27 +20,83 @@ import (
 // again.
 const admissionRetry = 10 * time.Millisecond
 
-// admit asks everybody who may refuse the connection, in the contract's order.
-func (s *session) admit() bool {
+// enter asks lockd whether the client may come in. It waits for nothing.
+func (s *session) enter() {
 	w := s.w
-	asks := w.cfg.Mode.Asks()
 	var problem error
-	if !asks {
-		s.facts.Target, problem = upstream.Target(w.cfg, s.client.Conn, s.facts.Client, s.facts.Local)
+	if !w.cfg.Mode.Asks() {
+		problem = s.client.With(func(fd int) (err error) {
+			s.facts.Target, err = upstream.Target(w.cfg, fd, s.facts.Client, s.facts.Local)
+			return err
+		})
 		if port := w.cfg.TLS.Port; s.tls && port != 0 {
 			s.facts.Target = netip.AddrPortFrom(s.facts.Target.Addr(), port)
 		}
 	}
-	a, err := s.askAdmission(&imsg.Enter{Client: s.facts.Client, Local: s.facts.Local, Target: s.facts.Target}, func(a *imsg.Admission) {
-		s.facts.Number = a.Number
-		if a.Refusal == imsg.Admitted {
-			w.register(s)
+	question := &imsg.Enter{Client: s.facts.Client, Local: s.facts.Local, Target: s.facts.Target}
+	again := func() {
+		a, err := s.askAdmission(question, s.entered)
+		s.admit(a, err, problem)
+	}
+	s.refs.Add(1)
+	asked := link.AskThen(&w.lockd, question, admissionWait, func(a *imsg.Admission, err error) {
+		defer s.unref()
+		if err == nil {
+			s.entered(a)
+		}
+		switch {
+		case err == imsg.Gone: // another one will take its place
+			s.aside(again)
+		case err == nil && s.waits(a):
+			s.aside(func() { s.admit(a, nil, problem) })
+		default:
+			s.admit(a, err, problem)
 		}
 	})
+	if !asked {
+		s.aside(again)
+		s.unref()
+	}
+}
+
+// entered puts the session on the list of those that lockd knows.
+func (s *session) entered(a *imsg.Admission) {
+	s.facts.Number = a.Number
+	if a.Refusal == imsg.Admitted {
+		s.w.register(s)
+	}
+}
+
+// waits tells whether more must be asked of others, or waited for, before there is a
+// session.
+func (s *session) waits(a *imsg.Admission) bool {
+	cfg := s.w.cfg
+	return s.tls || cfg.Mode.Asks() || cfg.DNSBL || a.Uses.Has(imsg.RateTargets) || upstream.Waits(cfg, s.facts.Client.Addr())
+}
+
+// admit goes on with lockd's answer, or without one: everybody else is asked who may refuse
+// the connection, in the contract's order, and the server is reached.
+func (s *session) admit(a *imsg.Admission, err, problem error) {
 	if err != nil {
 		s.admissionFailed(err)
-		return false
+		return
 	}
+	if !s.admitted(a, problem) {
+		return
+	}
+	if !s.admissionDecided() {
+		s.refuseLate()
+		return
+	}
+	if s.tls && !s.secureFirst() {
+		return
+	}
+	s.connect()
+}
+
+// admitted asks everybody else who may refuse the connection.
+func (s *session) admitted(a *imsg.Admission, problem error) bool {
+	w := s.w
 	s.info("ACCEPT:", "from", s.facts.Client)
 	s.tellWould(a)
 	if a.Refusal != imsg.Admitted {
@@ -51,7 +108,7 @@ func (s *session) admit() bool {
 		s.serveUnreachable(imsg.RuleLookup, s.lookupErrorText(problem))
 		return false
 	}
-	if asks {
+	if w.cfg.Mode.Asks() {
 		if !s.locate(&a) {
 			return false
 		}
@@ -216,7 +273,7 @@ type refused struct {
 	detail string // that the text goes on with
 }
 
-// refuseConnection says one line in place of a greeting and closes.
+// refuseConnection says one line in place of a greeting and closes. It waits for nothing.
 func (s *session) refuseConnection(r refused) {
 	s.admissionDecided()
 	s.closeBy("error")
@@ -229,27 +286,29 @@ func (s *session) refuseConnection(r refused) {
 		Kind: imsg.EventRefuse, Rule: r.rule, Detail: imsg.Printable(r.what, 255), Code: r.code.Number(), Text: imsg.Printable(text, 512),
 	})
 	line := smtp.AppendReply(nil, r.code, false, s.w.cfg.ProxyName, text, id)
-	s.client.Conn.SetDeadline(time.Now().Add(relay.LingerWait))
-	s.client.Write(line)
-	s.client.Conn.CloseWrite()
+	s.client.Write(line) // there is room for the first one
+	s.client.CloseWrite()
 	s.deregister()
-	s.linger()
-	s.end("error")
+	if !s.w.startLingering() {
+		s.client.Drain()
+		s.end("error")
+		return
+	}
+	s.aside(s.linger)
 }
 
 // linger waits for a refused client to close, if not too many are waited for. One
 // who is not waited for may lose our line to a reset, but only if it sends more
 // than has come already.
 func (s *session) linger() {
-	if !s.w.startLingering() {
-		s.client.Drain()
-		return
-	}
+	defer s.end("error")
 	defer s.w.endLingering()
+	ctx, cancel := context.WithTimeout(context.Background(), relay.LingerWait)
+	defer cancel()
 	for {
 		// What is buffered goes first: a full buffer could take no more.
 		s.client.Consume(len(s.client.Bytes()))
-		if s.client.Fill() != nil {
+		if s.client.FillUntil(ctx) != nil {
 			return
 		}
 	}

@@ -6,6 +6,8 @@ package session
 import (
 	"maps"
 	"time"
+
+	"github.com/smtp-gated/smtp-gated/session/relay"
 )
 
 // lookInterval is the time from one look of the clock to the next.
@@ -42,10 +44,12 @@ func (s *session) look(now time.Duration) {
 	defer s.guard()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.callLate(time.Now())
 	switch {
 	case s.over():
 	case s.relay != nil:
-		due := s.relay.Tick(now)
+		due := s.late(relay.Client) || s.late(relay.Server)
+		due = s.relay.Tick(now) || due
 		if s.relay.AwaitsClient() {
 			if half, whole := s.client.Closed(); half || whole {
 				due = s.relay.ClientLeft(whole) || due

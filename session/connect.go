@@ -8,38 +8,45 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/session/relay"
+	"github.com/smtp-gated/smtp-gated/session/stream"
+	"github.com/smtp-gated/smtp-gated/session/upstream"
 )
 
 // connect reaches the server and starts the relay, or one that answers in its place,
 // and says why.
 func (s *session) connect() {
 	s.setup.Store(uint32(imsg.StateConnect))
-	conn, err := s.dial()
+	s.refs.Add(1)
+	s.dial(func(err error) {
+		defer s.unref()
+		s.connected(err)
+	})
+}
+
+func (s *session) connected(err error) {
 	if s.w.mustEnd() {
-		if err == nil {
-			conn.Close()
-		}
+		s.server.Close()
 		s.refuseLate()
 		return
 	}
 	if err == nil {
-		s.mu.Lock()
-		if err = s.server.Open(conn); err == nil && s.ended {
-			conn.Close()
-		}
-		s.mu.Unlock()
-		if err == nil {
-			s.facts.Outgoing = addrPort(conn.LocalAddr()).Addr()
-			if s.tls && s.w.cfg.TLS.Port != 0 && !s.secureServer() {
-				return
-			}
-			s.start(relay.New(&s.facts, s))
+		s.facts.Outgoing = s.server.Local().Addr()
+		if s.tls && s.w.cfg.TLS.Port != 0 {
+			s.aside(func() {
+				if s.secureServer() {
+					s.start(relay.New(&s.facts, s))
+				}
+			})
 			return
 		}
-		conn.Close()
+		s.start(relay.New(&s.facts, s))
+		return
 	}
 	s.noteUnreachable(err)
 	reason := s.text(imsg.MsgCannotConnect) + " [" + s.facts.Target.Addr().String() + "]: " + relay.ErrorText(err)
@@ -68,13 +75,94 @@ func (s *session) clientGone() bool {
 	return s.ended
 }
 
-// dial connects to the server within timeout_connect.
-func (s *session) dial() (*net.TCPConn, error) {
-	defer s.unlimited(s.w.cfg.TimeoutConnect)()
-	ctx, cancel := context.WithTimeout(s.context(), imsg.Limit(s.w.cfg.TimeoutConnect))
-	defer cancel()
-	defer s.atEnd(cancel, false)()
-	return s.w.dialer.Dial(ctx, s.w.cfg, s.facts.Client, s.facts.Target, s.logPortTaken)
+// calling is a connection that is being made to the server.
+type calling struct {
+	until  time.Time // zero: there is no limit
+	asking int       // 1 if there is none, as the session counts it
+	then   func(error)
+}
+
+// dial connects to the server within timeout_connect. then hears what came of it, once, and
+// must not wait. dial itself waits only for a socket of the parent's.
+func (s *session) dial(then func(error)) {
+	limit := s.w.cfg.TimeoutConnect
+	c := &calling{then: then}
+	s.mu.Lock()
+	if s.calling = c; limit > 0 {
+		c.until = time.Now().Add(limit)
+	} else {
+		c.asking = 1
+	}
+	s.asking += c.asking
+	s.mu.Unlock()
+	ctx := context.Background()
+	if upstream.Waits(s.w.cfg, s.facts.Client.Addr()) {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(s.context(), imsg.Limit(limit))
+		defer cancel()
+		defer s.atEnd(cancel, false)()
+	}
+	err := s.w.dialer.Dial(ctx, s.w.cfg, s.facts.Client, s.facts.Target, s.connectSocket, s.logPortTaken)
+	if err == nil {
+		s.News(stream.Passing) // it may be there already
+		return
+	}
+	s.mu.Lock()
+	c = s.takeCall()
+	s.mu.Unlock()
+	if c != nil {
+		c.then(err)
+	}
+}
+
+// connectSocket begins to connect a socket to the server, in the place of the one that
+// there was.
+func (s *session) connectSocket(fd int, to unix.Sockaddr) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended {
+		unix.Close(fd)
+		return net.ErrClosed
+	}
+	s.gone[relay.Server] = false
+	return s.server.Connect(s.w.poller, fd, to, s)
+}
+
+// takeCall ends the making of a connection, and returns it if there was one; s.mu is held.
+func (s *session) takeCall() *calling {
+	c := s.calling
+	if s.calling = nil; c != nil {
+		s.asking -= c.asking
+	}
+	return c
+}
+
+// called tells whether the connection is made that was being made, or cannot be: then is
+// to hear it; s.mu is held.
+func (s *session) called() (then func(error), err error) {
+	if s.calling == nil {
+		return nil, nil
+	}
+	if err = s.server.Connected(); err == stream.ErrAgain {
+		return nil, nil
+	}
+	if err != nil {
+		s.server.Close()
+	}
+	return s.takeCall().then, err
+}
+
+// callLate gives up a connection whose time is over, or that nobody may have any more; s.mu
+// is held.
+func (s *session) callLate(now time.Time) {
+	if c := s.calling; c != nil && (s.w.mustEnd() || !c.until.IsZero() && now.After(c.until)) && s.hold() {
+		s.server.Close()
+		s.takeCall()
+		go func() {
+			defer s.unref()
+			c.then(os.ErrDeadlineExceeded)
+		}()
+	}
 }
 
 func (s *session) logPortTaken(from netip.AddrPort) {

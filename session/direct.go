@@ -4,55 +4,37 @@
 package session
 
 import (
-	"errors"
-	"os"
-	"time"
+	"io"
 
+	"github.com/smtp-gated/smtp-gated/session/relay"
 	"github.com/smtp-gated/smtp-gated/session/stream"
 )
 
-// pump moves, without the lock, what is buffered, then all that follows, and passes the end of
-// either half on. It is silence on both sides that ends a session, by the
-// worker's clock. What is silent is waited for without a pipe and without end;
-// when octets come, they are moved for as long as a look of that clock takes.
-func (s *session) pump(to, from *stream.Stream, side string) {
-	s.mu.Unlock()
-	defer s.mu.Lock()
-	if b := from.Bytes(); len(b) > 0 {
-		if to.Write(b) != nil {
-			s.end(side)
-			return
-		}
-		from.Consume(len(b))
-	}
-	for {
-		from.Conn.SetReadDeadline(time.Time{})
-		err := from.Await()
-		s.touch()
-		if err == nil {
-			from.Conn.SetReadDeadline(time.Now().Add(lookInterval))
-			err = from.SpliceTo(to)
-			s.touch()
-		}
-		switch {
-		case err == nil:
-			s.mu.Lock()
-			s.relay.Moved(side)
-			s.mu.Unlock()
-			to.CloseWrite()
-			return
-		case !errors.Is(err, os.ErrDeadlineExceeded):
-			s.end(side)
-			return
-		}
-	}
-}
+// sides are what the ends of a session are said to be by.
+var sides = [2]string{"client", "server"}
 
-// touch is a sign of life of a direct proxy.
-func (s *session) touch() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.broken {
+// move moves what has come of a side to the other, and passes the end of a half on; with
+// the second one the session ends. It is silence on both sides that ends one else, by the
+// worker's clock. It tells whether anything was done.
+func (s *session) move(from relay.Side) (did bool) {
+	in, out := s.stream(from), s.stream(1-from)
+	n, err := in.Move(out)
+	if n > 0 {
 		s.relay.Touch()
 	}
+	switch err {
+	case nil:
+		return true
+	case stream.ErrAgain:
+		return n > 0
+	case io.EOF:
+		s.gone[from] = true
+		s.relay.Moved(sides[from])
+		if out.CloseWrite(); s.gone == [2]bool{true, true} {
+			s.endLocked(sides[from])
+		}
+	default:
+		s.endLocked(sides[from])
+	}
+	return true
 }

@@ -1,18 +1,12 @@
 // The end of a worker: it stops accepting, says so, and goes with its last session.
 // When its generation must end, so must each session that has no message under way.
-// This file owns both, and whether a listener that closes leaves anybody waiting.
+// This file owns both.
 
 package session
 
 import (
-	"errors"
-	"net"
-	"net/netip"
-	"os"
 	"slices"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/session/smtp"
@@ -21,13 +15,6 @@ import (
 // undecidedWait bounds how long those just accepted may keep a reload from being
 // complete: what they wait for they cannot shorten.
 const undecidedWait = 10 * time.Second
-
-// listener is one as the parent calls it.
-type listener struct {
-	*net.TCPListener
-	address netip.AddrPort
-	tls     bool // clients begin with TLS
-}
 
 // drain stops accepting; the process ends with its last session. The sockets
 // themselves go on, in other hands, but for those that close for good.
@@ -101,56 +88,6 @@ func (s *session) admissionDecided() bool {
 	return s.w.admissionDecided()
 }
 
-// emptyListener tells those who wait at a listener that nobody will come, and closes it
-// behind them: a close resets who waits. Only TCP sees who comes in between.
-func (w *worker) emptyListener(l listener) {
-	defer w.freePlace()
-	l.SetDeadline(longAgo) // wakes its accept loop
-	for failing := false; ; {
-		w.mu.Lock()
-		for w.open >= w.maxOpen() {
-			w.idle.Wait()
-		}
-		w.open++
-		w.mu.Unlock()
-		conn, err := acceptNow(l.TCPListener)
-		if err == nil {
-			failing = false
-			go w.serve(conn, l.tls, true)
-			continue
-		}
-		w.freePlace()
-		if errors.Is(err, unix.EAGAIN) || errors.Is(err, net.ErrClosed) {
-			l.Close()
-			return
-		}
-		failing = w.acceptFailed(err, failing)
-	}
-}
-
-// acceptNow accepts without waiting: package net tries nothing once a deadline has
-// passed. EAGAIN is that nobody waits.
-func acceptNow(l *net.TCPListener) (*net.TCPConn, error) {
-	raw, err := l.SyscallConn()
-	if err != nil {
-		return nil, err
-	}
-	fd := -1
-	if cerr := raw.Control(func(lfd uintptr) { fd, err = accept(int(lfd)) }); cerr != nil {
-		return nil, cerr
-	}
-	if err != nil {
-		return nil, os.NewSyscallError("accept", err)
-	}
-	f := os.NewFile(uintptr(fd), "client")
-	defer f.Close()
-	conn, err := net.FileConn(f)
-	if err != nil {
-		return nil, err
-	}
-	return conn.(*net.TCPConn), nil
-}
-
 // mustEnd tells whether the worker's generation must end.
 func (w *worker) mustEnd() bool { return w.ending.Err() != nil }
 
@@ -160,6 +97,7 @@ func (s *session) wake() {
 	defer s.guard()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.callLate(time.Now())
 	if s.relay != nil && !s.over() {
 		s.relay.Finish()
 		s.follow()

@@ -6,6 +6,8 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"net"
+	"os"
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
@@ -14,30 +16,29 @@ import (
 	"github.com/smtp-gated/smtp-gated/session/stream"
 )
 
-// This file owns how a relay is driven: two goroutines, each reads one side, tells the
-// relay, and does what it says. Nothing is decided here, and the lock is not held
-// while anything is read, written or asked.
-
-// longAgo is a deadline that ends at once whatever waits.
-var longAgo = time.Unix(1, 0)
+// This file owns how a relay is driven: whoever has news of a session, its poller or
+// another room's answer, has it run until nothing more can be done. Nothing is decided
+// here, and the lock is not held while a file is worked on or anybody is asked.
 
 // A stream must not bring more at a time than a relay is shown.
 const _ = uint(relay.MaxInput - stream.BufferSize)
 
-// start has the session relayed. The relay runs on fresh stacks: what set-up needed
-// of this one goes with it.
+// maxSteps is how much is done for one session before others have their turn.
+const maxSteps = 32
+
+// errMute is why nothing more is written to a side.
+var errMute = errors.New("nothing more is written")
+
+// start has the session relayed.
 func (s *session) start(r *relay.Relay) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.relay = r
 	if s.ended { // the client has gone meanwhile
 		r.Abort(s.closedBy)
-	}
-	s.refs.Add(1)
-	go s.fromClient()
-	if r.Fate(relay.Server) < relay.Last {
-		s.refs.Add(1)
-		go s.fromServer()
+	} else {
+		s.relayed = true
+		s.refs.Add(1) // until it is closed
 	}
 	if s.locked {
 		r.Lock()
@@ -45,165 +46,166 @@ func (s *session) start(r *relay.Relay) {
 	if s.w.mustEnd() {
 		r.Finish()
 	}
+	s.run(stream.Passing) // be it that of the link to lockd
 }
 
-// fill waits, without the lock, for octets.
-func (s *session) fill(t *stream.Stream) error {
-	s.mu.Unlock()
-	defer s.mu.Lock()
-	return t.Fill()
-}
-
-// fromClient reads the client until the session ends.
-func (s *session) fromClient() {
+// News has the session go on: one of its connections may be read, or written.
+func (s *session) News(turn *stream.Turn) {
+	if !s.hold() {
+		return
+	}
 	defer s.unref()
 	s.mu.Lock()
+	if then, err := s.called(); then != nil {
+		s.mu.Unlock()
+		then(err)
+		return
+	}
 	defer s.mu.Unlock()
-	for s.relayClient() {
-		if err := s.fill(&s.client); err != nil && !s.broken {
-			s.relay.ClientEnded(errors.Is(err, io.EOF))
-			s.happened(true)
-		}
+	if s.relay != nil {
+		s.run(turn)
 	}
 }
 
-// relayClient has the relay take what has come of the client, and returns when more of
-// it is needed. False: there is nothing more to read.
-func (s *session) relayClient() bool {
-	for !s.over() {
-		in := s.client.Bytes()
-		switch {
-		case s.relay.Direct(relay.Client) && s.relay.Pending(relay.Server) == 0:
-			s.pump(&s.server, &s.client, "client")
-			return false
-		case !s.relay.ReadsClient():
-			if !s.act(true) {
-				s.cond.Wait()
+// run does what there is to do until something must be waited for; s.mu is held, but not
+// while a file is worked on. It is due whenever the relay was told of something, by who
+// holds the session.
+func (s *session) run(turn *stream.Turn) {
+	s.shows = [2]bool{true, true}
+	for steps := 1; s.step(turn); steps++ {
+		if steps%maxSteps == 0 && turn != nil {
+			if !turn.Again(s) {
+				s.follow()
 			}
-		case len(in) == 0:
-			if !s.act(true) {
-				return true
-			}
-		default:
-			s.shown[relay.Client] = s.client.Received()
-			n := s.relay.FromClient(in)
-			s.client.Consume(n)
-			more := n == 0 && s.relay.ReadsClient()
-			if !s.happened(true) && more {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// fromServer reads the server until it closes, or until we drop it.
-func (s *session) fromServer() {
-	defer s.unref()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for s.relayServer() {
-		if s.fill(&s.server) != nil && !s.broken {
-			s.relay.ServerEnded()
-			s.happened(false)
 			return
 		}
 	}
+	if !s.over() && s.relay.Over() {
+		s.close()
+	}
 }
 
-// relayServer is relayClient for the server. What is to be written to the server is left
-// to others: nobody may wait for a server that waits until we read it.
-func (s *session) relayServer() bool {
-	for !s.over() && s.relay.Fate(relay.Server) < relay.Last {
-		in := s.server.Bytes()
-		switch {
-		case s.relay.Direct(relay.Server) && s.relay.Pending(relay.Client) == 0:
-			s.pump(&s.client, &s.server, "server")
-			return false
-		case !s.relay.ReadsServer():
-			if !s.act(false) {
-				s.cond.Wait()
-			}
-		case len(in) == 0:
-			if !s.act(false) {
-				return true
-			}
-		default:
-			s.shown[relay.Server] = s.server.Received()
-			n := s.relay.FromServer(in)
-			s.server.Consume(n)
-			more := n == 0 && s.relay.ReadsServer()
-			if !s.happened(false) && more {
-				return true
-			}
+// step does the next thing, and tells whether there was one.
+func (s *session) step(turn *stream.Turn) (did bool) {
+	if s.broken {
+		return false
+	}
+	s.seal(relay.Server, &s.server)
+	s.seal(relay.Client, &s.client)
+	s.runErrand()
+	if s.work(turn) || s.write(relay.Server) || s.write(relay.Client) {
+		s.shows = [2]bool{true, true}
+		return true
+	}
+	// Each side in turn: nobody may be kept waiting by the other.
+	for range 2 {
+		s.turn = 1 - s.turn
+		if s.read(s.turn) {
+			return true
 		}
 	}
 	return false
+}
+
+// read has the relay take what has come of a side.
+func (s *session) read(side relay.Side) (did bool) {
+	t := s.stream(side)
+	switch {
+	case s.over() || !t.Opened() || s.gone[side]:
+		return false
+	case s.relay.Direct(side):
+		return s.relay.Pending(1-side) == 0 && s.move(side)
+	case !s.reads(side):
+		return false
+	case s.shows[side]:
+		s.shows[side] = false
+		if in := t.Bytes(); len(in) > 0 {
+			s.show(side, t, in)
+			return true
+		}
+	}
+	switch err := t.Fill(); {
+	case err == nil:
+		s.shows[side] = true
+	case err == stream.ErrAgain:
+		return false
+	case side == relay.Client:
+		s.relay.ClientEnded(errors.Is(err, io.EOF))
+	default:
+		s.gone[side] = true
+		s.relay.ServerEnded()
+	}
+	return true
+}
+
+func (s *session) reads(side relay.Side) bool {
+	if side == relay.Client {
+		return s.relay.ReadsClient()
+	}
+	return s.relay.Fate(relay.Server) < relay.Last && s.relay.ReadsServer()
+}
+
+// show shows the relay what is buffered. What it has left it is shown again when
+// something else has happened.
+func (s *session) show(side relay.Side, t *stream.Stream, in []byte) {
+	s.shown[side] = t.Received()
+	n := 0
+	if side == relay.Client {
+		n = s.relay.FromClient(in)
+	} else {
+		n = s.relay.FromServer(in)
+	}
+	t.Consume(n)
+	s.shows[side] = n > 0
 }
 
 // over tells whether there is nothing left to do for the relay.
 func (s *session) over() bool { return s.broken || s.ended }
 
-// happened is due when the relay was told of something: others who wait look again, and
-// what it says is done. It tells whether there was anything to do.
-func (s *session) happened(all bool) (did bool) {
-	s.cond.Broadcast()
-	return s.act(all)
-}
-
-// act does what the relay says, until it says nothing more, and tells whether there
-// was anything. s.mu is held, but not while it is done. What is to be written to the
-// server is done if all is, or if it is the last.
-func (s *session) act(all bool) (did bool) {
-	for !s.broken {
-		s.seal(relay.Server, &s.server)
-		s.seal(relay.Client, &s.client)
-		s.runErrand()
-		last := s.relay.Fate(relay.Server) == relay.Last
-		if !(all && s.work() || (all || last) && s.write(relay.Server) || s.write(relay.Client)) {
-			break
-		}
-		did = true
-		s.cond.Broadcast()
-	}
-	if !s.broken && s.relay.Over() && !s.ended {
-		s.close()
-	}
-	return did || s.broken
-}
-
-// follow has another goroutine do what the relay says; s.mu is held.
+// follow has another goroutine go on with the session; s.mu is held.
 func (s *session) follow() {
-	if !s.hold() {
+	if s.following || !s.hold() {
 		return
 	}
+	s.following = true
 	go func() {
 		defer s.unref()
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if !s.broken {
-			s.happened(true)
-		}
+		s.following = false
+		s.run(nil)
 	}()
 }
 
-// write writes what there is for a side.
+// write writes what there is for a side, and tells whether that is done.
 func (s *session) write(side relay.Side) bool {
-	b := s.relay.Take(side)
-	if b == nil {
+	out := &s.sending[side]
+	if !out.busy {
+		b := s.relay.Take(side)
+		if b == nil {
+			return false
+		}
+		out.busy, out.rest = true, b
+	}
+	n, err := s.stream(side).Write(out.rest)
+	if out.rest = out.rest[n:]; err == stream.ErrAgain {
 		return false
 	}
-	if err := s.send(s.stream(side), b); !s.broken {
-		s.relay.Wrote(side, err)
-	}
+	s.wrote(side, err)
 	return true
 }
 
-// send writes without the lock.
-func (s *session) send(t *stream.Stream, b []byte) error {
-	s.mu.Unlock()
-	defer s.mu.Lock()
-	return t.Write(b)
+// wrote says that what there was for a side was written, or why it was not.
+func (s *session) wrote(side relay.Side, err error) {
+	s.sending[side] = sending{}
+	s.relay.Wrote(side, err)
+}
+
+// sending is what was taken to be written to a side, and is not written yet.
+type sending struct {
+	busy  bool
+	rest  []byte
+	until time.Time // zero: it may take its time
 }
 
 func (s *session) stream(side relay.Side) *stream.Stream {
@@ -216,18 +218,23 @@ func (s *session) stream(side relay.Side) *stream.Stream {
 // seal ends what the relay says is to be ended of a connection.
 func (s *session) seal(side relay.Side, t *stream.Stream) {
 	fate := s.relay.Fate(side)
-	if t.Conn == nil {
+	if !t.Opened() {
 		return
 	}
 	if fate != s.fate[side] {
 		s.fate[side] = fate
 		switch fate {
 		case relay.Mute:
-			t.Conn.SetWriteDeadline(longAgo)
+			if s.sending[side].busy {
+				s.wrote(side, errMute)
+			}
 		case relay.Last:
-			t.Conn.SetWriteDeadline(time.Now().Add(relay.LingerWait))
+			s.sending[side].until = time.Now().Add(relay.LingerWait)
 		case relay.Closed:
-			t.Conn.Close()
+			t.Close()
+			if s.sending[side].busy {
+				s.wrote(side, net.ErrClosed)
+			}
 		}
 	}
 	if fate == relay.Half && !s.halved[side] && s.relay.Pending(side) == 0 {
@@ -236,33 +243,52 @@ func (s *session) seal(side relay.Side, t *stream.Stream) {
 	}
 }
 
+// late tells whether a side has not taken the last octets for it in time, and gives them
+// up.
+func (s *session) late(side relay.Side) bool {
+	out := &s.sending[side]
+	if !out.busy || out.until.IsZero() || time.Now().Before(out.until) {
+		return false
+	}
+	s.wrote(side, os.ErrDeadlineExceeded)
+	return true
+}
+
 // work does the next thing there is to do to the spool.
-func (s *session) work() bool {
+func (s *session) work(turn *stream.Turn) bool {
+	if turn.Wary() {
+		if s.relay.HasJob() {
+			s.follow()
+		}
+		return false
+	}
 	job, ok := s.relay.Job()
 	if !ok {
 		return false
 	}
-	if err := s.do(job); !s.broken {
+	if err := s.do(turn, job); !s.broken {
 		s.relay.Done(s.spool.Kept(), err)
 	}
 	return true
 }
 
 // do does it, without the lock.
-func (s *session) do(job relay.Job) error {
+func (s *session) do(turn *stream.Turn, job relay.Job) (err error) {
 	s.mu.Unlock()
 	defer s.mu.Lock()
-	switch job.Do {
-	case relay.Begin:
-		return s.spool.Begin(s.facts.ID(), fs.FileMode(s.w.cfg.SpoolPerm), job.Text)
-	case relay.Write:
-		return s.spool.Write(job.Text)
-	case relay.Empty, relay.Keep:
-		s.spool.Finish(job.Do == relay.Keep)
-	case relay.Drop:
-		s.spool.Drop()
-	}
-	return nil
+	turn.Slow(func() {
+		switch job.Do {
+		case relay.Begin:
+			err = s.spool.Begin(s.facts.ID(), fs.FileMode(s.w.cfg.SpoolPerm), job.Text)
+		case relay.Write:
+			err = s.spool.Write(job.Text)
+		case relay.Empty, relay.Keep:
+			s.spool.Finish(job.Do == relay.Keep)
+		case relay.Drop:
+			s.spool.Drop()
+		}
+	})
+	return err
 }
 
 // The rest is what a relay uses of the process around it.
@@ -283,7 +309,7 @@ func (s *session) put(q *relay.Question) {
 	defer s.mu.Unlock()
 	if !s.broken {
 		s.relay.Answer(q, a, err, time.Since(start))
-		s.happened(true)
+		s.run(nil)
 	}
 }
 

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"bytes"
 	"io"
 	"net"
 	"strings"
@@ -77,8 +78,8 @@ func TestBufferedCommand(t *testing.T) {
 // TestServerEndsFirst: what becomes of the server does not wait for a client that does
 // not listen.
 func TestServerEndsFirst(t *testing.T) {
-	w, accept := refusing(t)
-	conn, other := accept()
+	w, _ := refusing(t)
+	conn, other := connected(t)
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -97,16 +98,11 @@ func TestServerEndsFirst(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := &session{w: w}
-	s.cond.L = &s.mu
-	if err := s.client.Open(in.(*net.TCPConn)); err != nil {
-		t.Fatal(err)
-	}
+	in.(*net.TCPConn).SetWriteBuffer(1)
+	s.open(t, &s.client, in)
 	s.facts = relay.Facts{Config: config("127.0.0.1:1"), Rules: new(relay.Rules), Client: addrPort(client.LocalAddr())}
-	if err := s.server.Open(conn); err != nil {
-		t.Fatal(err)
-	}
-	server := newTalker(t, "server", other.client.Conn)
-	s.client.Conn.SetWriteBuffer(1)
+	s.open(t, &s.server, other)
+	server := newTalker(t, "server", conn)
 	w.open++
 	s.refs.Store(1)
 	s.start(relay.New(&s.facts, s))
@@ -124,4 +120,60 @@ func TestServerEndsFirst(t *testing.T) {
 		defer w.mu.Unlock()
 		return w.open == 0
 	})
+}
+
+// TestFirehoses: clients that never stop talking, to a server that always answers, keep
+// nobody else from it.
+func TestFirehoses(t *testing.T) {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				io.WriteString(c, "220 mx.example\r\n")
+				buf, answers := make([]byte, 32<<10), bytes.Repeat([]byte("250 ok\r\n"), 32<<10/len("NOOP\r\n")+1)
+				for part := 0; ; {
+					n, err := c.Read(buf)
+					if err != nil {
+						return
+					}
+					whole := (part + n) / len("NOOP\r\n")
+					part = (part + n) % len("NOOP\r\n")
+					if _, err := c.Write(answers[:whole*len("250 ok\r\n")]); err != nil {
+						return
+					}
+				}
+			}()
+		}
+	}()
+	h := newHouse(t, l.Addr().String(), func(c *imsg.SessionConfig) { c.EarlyTalk, c.PipelineSize = false, 1<<20 })
+	noops := bytes.Repeat([]byte("NOOP\r\n"), 10_000)
+	for range 4 {
+		c, err := net.Dial("tcp4", h.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		go io.Copy(io.Discard, c)
+		go func() {
+			for err := error(nil); err == nil; {
+				_, err = c.Write(noops)
+			}
+		}()
+	}
+	for range 20 {
+		c := h.dial()
+		c.hears("220 mx.example\r\n")
+		c.say("NOOP\r\n")
+		c.hears("250 ok\r\n")
+		c.conn.Close()
+	}
 }

@@ -69,11 +69,10 @@ func (s *session) askFor(q *relay.Question) (imsg.Message, error) {
 	case *imsg.SPF:
 		return ask(ctx, &s.w.lookupd, m, q.Limit)
 	case *imsg.Scan:
-		f, err := s.spool.Open()
+		f, err := s.spool.Reader()
 		if err != nil {
 			return nil, err
 		}
-		defer f.Close()
 		m.Spool = s.spool.Name()
 		return ask(ctx, &s.w.scand, m, q.Limit, f)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/session/relay"
+	"github.com/smtp-gated/smtp-gated/session/stream"
 )
 
 // unlimited is every time-out that may be 0.
@@ -138,30 +139,15 @@ func TestGenerationEndsQuestion(t *testing.T) {
 // soon, one that has gone ends the question at once, and one that stays does not,
 // however much it has sent ahead.
 func TestAbandoned(t *testing.T) {
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
 	pair := func() (*session, *net.TCPConn) {
-		c, err := net.Dial("tcp4", l.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { c.Close() })
-		a, err := l.Accept()
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { a.Close() })
-		s := &session{w: &worker{ending: t.Context()}}
-		if err := s.client.Open(a.(*net.TCPConn)); err != nil {
-			t.Fatal(err)
-		}
+		c, a := connected(t)
+		s := &session{w: &worker{ending: t.Context(), poller: stream.NewGoroutines()}}
+		s.open(t, &s.client, a)
+		t.Cleanup(s.client.Close)
 		if _, err := c.Write([]byte("RSET\r\n")); err != nil {
 			t.Fatal(err)
 		}
-		return s, c.(*net.TCPConn)
+		return s, c
 	}
 	arrived := func(s *session, what string, ok func() bool) {
 		t.Helper()
@@ -201,7 +187,6 @@ func TestAbandoned(t *testing.T) {
 	c.SetLinger(0)
 	c.Close()
 	arrived(s, "a client that has gone is still there", s.abandoned)
-	s.cond.L = &s.mu
 	s.end("client")
 	if ctx.Err() != context.Canceled {
 		t.Errorf("the question ends with %v", ctx.Err())

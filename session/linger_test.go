@@ -8,39 +8,67 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 	"github.com/smtp-gated/smtp-gated/session/smtp"
+	"github.com/smtp-gated/smtp-gated/session/stream"
 )
 
 // refusing makes a worker that has no parent, and a way to have clients accepted.
 func refusing(t *testing.T) (w *worker, accept func() (client *net.TCPConn, s *session)) {
 	t.Helper()
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
 	w = newWorker(nil, slog.New(slog.DiscardHandler))
 	w.cfg = &imsg.SessionConfig{ProxyName: "gate.example", MaxConnections: 64, Texts: texts()}
 	return w, func() (*net.TCPConn, *session) {
 		t.Helper()
-		c, err := net.Dial("tcp4", l.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { c.Close() })
-		conn, err := l.Accept()
-		if err != nil {
-			t.Fatal(err)
-		}
+		client, conn := connected(t)
 		s := &session{w: w}
-		s.cond.L = &s.mu
-		if err := s.client.Open(conn.(*net.TCPConn)); err != nil {
-			t.Fatal(err)
-		}
-		return c.(*net.TCPConn), s
+		s.open(t, &s.client, conn)
+		return client, s
 	}
+}
+
+// connected is a connection, its two ends.
+func connected(t *testing.T) (client, accepted *net.TCPConn) {
+	t.Helper()
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	c, err := net.Dial("tcp4", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	a, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c.(*net.TCPConn), a.(*net.TCPConn)
+}
+
+func addrPort(a net.Addr) netip.AddrPort { return a.(*net.TCPAddr).AddrPort() }
+
+// open makes a connection a side's, which then has it alone.
+func (s *session) open(t *testing.T, side *stream.Stream, conn net.Conn) {
+	t.Helper()
+	raw, err := conn.(*net.TCPConn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw.Control(func(n uintptr) {
+		var fd int
+		if fd, err = unix.FcntlInt(n, unix.F_DUPFD_CLOEXEC, 0); err == nil {
+			err = side.Open(s.w.poller, fd, s)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
 }
 
 // However many are refused and do not close, no more than a quarter of the surplus
@@ -52,13 +80,9 @@ func TestLingeringIsBounded(t *testing.T) {
 		t.Fatalf("%d places, %d of them surplus", w.maxOpen(), w.surplus())
 	}
 	var waited []*net.TCPConn
-	ended := make(chan bool, quarter)
 	for range quarter {
 		c, s := accept()
-		go func() {
-			s.refuseConnection(refused{code: smtp.CodeRejected, text: imsg.MsgMaxPerHost})
-			ended <- true
-		}()
+		s.refuseConnection(refused{code: smtp.CodeRejected, text: imsg.MsgMaxPerHost})
 		waited = append(waited, c)
 	}
 	for _, c := range waited {
@@ -79,7 +103,7 @@ func TestLingeringIsBounded(t *testing.T) {
 			if _, err := c.Write([]byte(strings.Repeat("EHLO client.example\r\n", 100))); err != nil {
 				t.Fatal(err)
 			}
-			if err := s.client.Fill(); err != nil { // it has arrived
+			if err := s.client.FillUntil(t.Context()); err != nil { // it has arrived
 				t.Fatal(err)
 			}
 		}
@@ -93,9 +117,11 @@ func TestLingeringIsBounded(t *testing.T) {
 	for _, c := range waited {
 		c.Close()
 	}
-	for range quarter {
-		wait(t, ended)
-	}
+	imsgtest.Until(t, "those who stayed have gone", func() bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return w.lingering == quarter
+	})
 	for range quarter {
 		w.endLingering()
 	}

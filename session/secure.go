@@ -94,7 +94,7 @@ func (s *session) runErrand() {
 		default:
 			s.relay.Redialed(problem)
 		}
-		s.happened(true)
+		s.run(nil)
 	}()
 }
 
@@ -151,14 +151,10 @@ func (s *session) secureServer() bool {
 
 // callAgain connects to the server anew, and returns why it could not, empty if it could.
 func (s *session) callAgain() (problem string) {
-	conn, err := s.dial()
-	if err != nil {
+	done := make(chan error, 1)
+	s.dial(func(err error) { done <- err })
+	if err := <-done; err != nil {
 		return relay.ErrorText(err)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := s.server.Reopen(conn); err != nil || s.ended {
-		conn.Close()
 	}
 	return ""
 }

@@ -28,7 +28,8 @@ import (
 // driver.go drives.
 
 // session is one client and its server. Until there is a relay one goroutine sets the
-// session up; from then on everybody speaks to the relay, under mu.
+// session up; from then on everybody speaks to the relay, under mu, and no goroutine is
+// needed while there is nothing to say.
 type session struct {
 	w         *worker
 	facts     relay.Facts // all set before the relay starts
@@ -41,36 +42,40 @@ type session struct {
 	spool  spool.File // of who does a job of the relay's
 
 	setup atomic.Uint32 // imsg.State while there is no relay
-	refs  atomic.Int32  // goroutines at work; the last one out ends the session
+	refs  atomic.Int32  // goroutines at work, and that it is relayed; the last one out ends the session
 
-	mu       sync.Mutex
-	cond     sync.Cond // signalled when the relay was told of something
-	relay    *relay.Relay
-	broken   bool // it has panicked, and is told nothing any more
-	locked   bool // the client got locked while there was no relay
-	ended    bool // both connections are closed
-	closedBy string
-	life     context.Context // over with the session; nil: nobody has asked for it
-	endLife  context.CancelFunc
-	asking   int           // questions of the set-up that have no limit
-	leftFor  time.Duration // for how long the clock has seen a client that waits, and has closed its half
-	fate     [2]relay.Fate // what was done, of what the relay says is to be
-	halved   [2]bool       // our half of a connection is closed
-	shown    [2]int64      // octets that the relay was shown
+	mu        sync.Mutex
+	relay     *relay.Relay
+	relayed   bool     // it is not closed, and held for that
+	calling   *calling // the connection that is being made to the server
+	broken    bool     // it has panicked, and is told nothing any more
+	locked    bool     // the client got locked while there was no relay
+	ended     bool     // both connections are closed
+	closedBy  string
+	life      context.Context // over with the session; nil: nobody has asked for it
+	endLife   context.CancelFunc
+	asking    int           // questions of the set-up that have no limit
+	leftFor   time.Duration // for how long the clock has seen a client that waits, and has closed its half
+	fate      [2]relay.Fate // what was done, of what the relay says is to be
+	halved    [2]bool       // our half of a connection is closed
+	shown     [2]int64      // octets that the relay was shown
+	shows     [2]bool       // it is to be shown those that it has left
+	gone      [2]bool       // a side will bring no more
+	turn      relay.Side    // which was read last
+	sending   [2]sending
+	following bool // another goroutine is on its way to do what is slow
 }
 
-// serve is the life of an accepted connection; tls is that of one whose client begins with
-// TLS, late one that came too late.
-func (w *worker) serve(conn *net.TCPConn, tls, late bool) {
+// serve takes a connection that was accepted from a client; tls is that of one which begins
+// with TLS, late one that came too late. It waits for nothing.
+func (w *worker) serve(fd int, from netip.AddrPort, tls, late bool) {
 	s := &session{w: w, tls: tls, facts: relay.Facts{Config: w.cfg, Rules: w.rules, Started: time.Now()}, undecided: !late}
-	s.cond.L = &s.mu
 	s.refs.Store(1)
 	defer s.unref()
-	if err := s.client.Open(conn); err != nil {
-		conn.Close()
+	if s.client.Open(w.poller, fd, s) != nil {
 		return
 	}
-	s.facts.Client, s.facts.Local = addrPort(conn.RemoteAddr()), addrPort(conn.LocalAddr())
+	s.facts.Client, s.facts.Local = from, s.client.Local()
 	w.count(imsg.CountTotal, 1)
 	if s.facts.Client.Addr().Is4() {
 		w.count(imsg.CountIPv4, 1)
@@ -81,22 +86,16 @@ func (w *worker) serve(conn *net.TCPConn, tls, late bool) {
 		s.refuseLate()
 		return
 	}
-	if !s.admit() {
-		return
-	}
-	if !s.admissionDecided() {
-		s.refuseLate()
-		return
-	}
-	if s.tls && !s.secureFirst() {
-		return
-	}
-	s.connect()
+	s.enter()
 }
 
-func addrPort(a net.Addr) netip.AddrPort {
-	ap := a.(*net.TCPAddr).AddrPort()
-	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+// aside has another goroutine do what may wait; the session is held.
+func (s *session) aside(what func()) {
+	s.refs.Add(1)
+	go func() {
+		defer s.unref()
+		what()
+	}()
 }
 
 // end closes both connections and wakes whoever waits. The first one to call it says
@@ -118,18 +117,22 @@ func (s *session) endLocked(by string) {
 	s.close()
 }
 
-// close closes both connections; s.mu is held. The client comes last, so that TIME_WAIT
-// stays with it where it may.
+// close closes both connections; s.mu is held, and the session is. The client comes last,
+// so that TIME_WAIT stays with it where it may.
 func (s *session) close() {
 	s.ended = true
 	if s.endLife != nil {
 		s.endLife()
 	}
-	s.cond.Broadcast()
-	if s.server.Conn != nil {
-		s.server.Conn.Close()
+	s.server.Close()
+	s.client.Close()
+	if c := s.takeCall(); c != nil {
+		s.aside(func() { c.then(net.ErrClosed) })
 	}
-	s.client.Conn.Close()
+	if s.relayed {
+		s.relayed = false
+		s.refs.Add(-1)
+	}
 }
 
 // hold is for one goroutine more, which defers unref. False: the last one is out.
@@ -156,7 +159,7 @@ func (s *session) unref() {
 	s.admissionDecided()
 	w := s.w
 	defer w.freePlace()
-	if s.client.Conn == nil {
+	if !s.client.Opened() {
 		return
 	}
 	s.end("error")
@@ -164,16 +167,25 @@ func (s *session) unref() {
 	s.deregister()
 }
 
-// guard is deferred by others who speak to the relay.
+// guard is deferred by others who speak to the relay, and do not hold the session.
 func (s *session) guard() {
-	if v := recover(); v != nil {
-		s.panicked(v)
+	if v := recover(); v != nil && s.hold() {
+		s.w.recovered(s, v)
+		go func() {
+			defer s.unref()
+			s.giveUp()
+		}()
 	}
 }
 
-// panicked ends the session: its relay is not to be trusted any more.
+// panicked ends the session.
 func (s *session) panicked(v any) {
 	s.w.recovered(s, v)
+	s.giveUp()
+}
+
+// giveUp ends a session whose relay is not to be trusted any more.
+func (s *session) giveUp() {
 	s.mu.Lock()
 	s.broken = true
 	s.mu.Unlock()

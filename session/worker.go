@@ -7,15 +7,12 @@ package session
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"log/slog"
-	"net"
 	"os"
 	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
@@ -24,6 +21,7 @@ import (
 	"github.com/smtp-gated/smtp-gated/session/certificate"
 	"github.com/smtp-gated/smtp-gated/session/relay"
 	"github.com/smtp-gated/smtp-gated/session/spool"
+	"github.com/smtp-gated/smtp-gated/session/stream"
 	"github.com/smtp-gated/smtp-gated/session/upstream"
 )
 
@@ -34,11 +32,6 @@ const (
 	// surplusMin is how many places there are at least for those that are not
 	// admitted, or not yet.
 	surplusMin = 32
-
-	// acceptPause is how long nothing is accepted once accept fails; exhaustedMin is
-	// the least where something ran out, whatever enfile_sleep says.
-	acceptPause  = time.Second
-	exhaustedMin = 100 * time.Millisecond
 
 	// maxStack is how much of a panic's stack is logged, in octets.
 	maxStack = 16 << 10
@@ -58,6 +51,7 @@ type worker struct {
 	certificates *certificate.Store
 
 	dialer *upstream.Dialer
+	poller stream.Poller
 
 	toServers *tls.Config // TLS with servers, where TLS ends here
 	toClients *tls.Config // and with clients
@@ -74,7 +68,7 @@ type worker struct {
 	mu          sync.Mutex
 	sessions    map[uint64]*session  // admitted
 	lockedEarly map[uint64]time.Time // locked, and not in sessions yet or any more: since when
-	listeners   []listener
+	listeners   []*listener
 	started     bool
 	draining    bool
 	idle        *sync.Cond // signalled when places may have become free
@@ -113,8 +107,21 @@ func newWorker(parent *process.Parent, log *slog.Logger) *worker {
 	w.idle = sync.NewCond(&w.mu)
 	w.certificates = certificate.New(&w.keyring)
 	w.ending, w.endAll = context.WithCancel(context.Background())
+	w.poller = newPoller(log)
 	w.dialer = upstream.NewDialer(func(ipv6 bool, n int) error { return parent.Send(&imsg.Sockets{IPv6: ipv6, N: n}) })
 	return w
+}
+
+// newLoop is what brings the news of connections, if it can be had.
+var newLoop = func() (stream.Poller, error) { return stream.NewLoop() }
+
+func newPoller(log *slog.Logger) stream.Poller {
+	p, err := newLoop()
+	if err != nil {
+		log.Warn("no loop: each connection waits by itself", "error", err)
+		return stream.NewGoroutines()
+	}
+	return p
 }
 
 func (w *worker) fromParent(r link.Request) {
@@ -210,37 +217,25 @@ func (w *worker) fromPeer(r link.Request) {
 
 func (w *worker) listen(m *imsg.Listener, f *os.File) {
 	defer f.Close()
-	given, err := net.FileListener(f)
-	if err != nil {
-		w.log.Error("take listener", "address", m.Address, "error", err)
-		return
-	}
-	tcp, ok := given.(*net.TCPListener)
-	if !ok {
-		given.Close()
-		w.log.Error("take listener: not TCP", "address", m.Address)
-		return
-	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.draining {
-		tcp.Close()
 		return
 	}
-	l := listener{tcp, m.Address, m.TLS}
-	w.listeners = append(w.listeners, l)
-	if w.started {
-		go w.accept(l)
+	l := &listener{w: w, address: m.Address, tls: m.TLS, waits: !w.started}
+	var err error
+	if l.Listener, err = stream.Listen(w.poller, f, l); err != nil {
+		w.log.Error("take listener", "address", m.Address, "error", err)
+		return
 	}
+	w.listeners = append(w.listeners, l)
 }
 
 func (w *worker) start() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.started = true
-	for _, l := range w.listeners {
-		go w.accept(l)
-	}
+	w.acceptAgain()
 }
 
 // maxOpen is how many connections this worker holds at most, refused ones on
@@ -269,59 +264,11 @@ func (w *worker) endLingering() {
 	w.lingering--
 }
 
-// accept serves one listener until the worker drains. No error of accept ends it.
-func (w *worker) accept(l listener) {
-	failing := false // and that was said
-	for {
-		w.mu.Lock()
-		for w.open >= w.maxOpen() && !w.draining {
-			w.idle.Wait()
-		}
-		if w.draining {
-			w.mu.Unlock()
-			return
-		}
-		w.open++
-		w.undecided++
-		w.mu.Unlock()
-
-		conn, err := l.AcceptTCP()
-		if err != nil {
-			w.admissionDecided()
-			w.freePlace()
-			if errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded) {
-				return
-			}
-			failing = w.acceptFailed(err, failing)
-			continue
-		}
-		failing = false
-		go w.serve(conn, l.tls, false)
-	}
-}
-
-// acceptFailed pauses when accept fails, and says so unless said. What ran out is
-// not there again at once, and whatever else is wrong stays so as long at least.
-// That a client has gone before it was accepted is none of our matter.
-func (w *worker) acceptFailed(err error, said bool) (saidNow bool) {
-	pause := acceptPause
-	switch {
-	case errors.Is(err, syscall.ECONNABORTED):
-		return said
-	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.ENOBUFS), errors.Is(err, syscall.ENOMEM):
-		pause = max(w.cfg.EnfileSleep, exhaustedMin)
-	}
-	if !said {
-		w.log.Error("accept pauses", "error", err, "pause", pause)
-	}
-	time.Sleep(pause)
-	return true
-}
-
 // freePlace gives a connection's place back.
 func (w *worker) freePlace() {
 	w.mu.Lock()
 	w.open--
+	w.acceptAgain()
 	w.mu.Unlock()
 	w.idle.Broadcast()
 }

@@ -56,7 +56,7 @@ func throughUs(b *testing.B, name, sink string, sessions int, own string) way {
 	_, port, _ := net.SplitHostPort(sink)
 	g.server, _ = strconv.Atoi(port)
 	at := imsgtest.Port(b)
-	must(b, g.configure(fmt.Sprintf("port %d\nmax_connections %d\nmax_per_host 0\nlog_level err\n", at.Port(), sessions+50)+own, false))
+	must(b, g.configure(fmt.Sprintf("port %d\nmax_connections %d\nmax_per_host 0\nlog_level err\nworkers 0\n", at.Port(), sessions+50)+own, false))
 	must(b, g.start())
 	b.Cleanup(g.end)
 	return way{name, at.String(), processes(b, g), g.end}

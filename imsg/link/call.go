@@ -43,6 +43,7 @@ type call struct {
 	want   string            // the name of the answer's type
 	answer chan imsg.Message // one place; nil says the link has ended
 	timer  *time.Timer
+	then   func(imsg.Message, error) // hears the answer in place of who waits at answer
 }
 
 var callPool = sync.Pool{New: func() any {
@@ -107,12 +108,98 @@ func (c *Conn) call(done <-chan struct{}, m imsg.Message, timeout time.Duration,
 	return answer, nil
 }
 
+// AskThen is Ask without waiting: then hears the answer or the error, once, in a goroutine
+// of the link's that it must not keep. The answer, and all that then does, are one step for
+// Replace. False: it could not be asked without waiting, and then hears nothing.
+func AskThen[A any](p *Peer, q imsg.Question[A], timeout time.Duration, then func(*A, error)) bool {
+	c := p.tryHold()
+	if c == nil {
+		return false
+	}
+	asked := c.callThen(q, timeout, func(m imsg.Message, err error) {
+		defer p.release(c)
+		if f, ok := m.(*imsg.Failure); ok {
+			err = f.Errno
+		}
+		a, ok := m.(*A)
+		if err == nil && !ok { // settle has seen to it
+			err = imsg.Internal
+		}
+		then(a, err)
+	})
+	if !asked {
+		p.release(c)
+	}
+	return asked
+}
+
+// callThen is call for who does not wait.
+func (c *Conn) callThen(m imsg.Message, timeout time.Duration, then func(imsg.Message, error)) bool {
+	e := imsg.Row(m)
+	select {
+	case c.flight <- struct{}{}:
+	default:
+		return false
+	}
+	k := &call{want: e.Answer, then: then}
+	c.callMu.Lock()
+	id := c.enlist(k)
+	k.timer = time.AfterFunc(timeout, func() { c.end(id, k, nil, imsg.Timeout) })
+	c.callMu.Unlock()
+	if c.send(e, m, header{id: id, until: monotonic() + int64(timeout)}, nil) == nil || !c.taken(id, k) {
+		return true
+	}
+	k.timer.Stop()
+	<-c.flight
+	return false
+}
+
+// end has who does not wait hear what came of a call, unless it has.
+func (c *Conn) end(id uint32, k *call, m imsg.Message, err error) {
+	if c.taken(id, k) {
+		k.timer.Stop()
+		<-c.flight
+		k.then(m, err)
+	}
+}
+
+// taken takes a call off the list. False: it was taken off before.
+func (c *Conn) taken(id uint32, k *call) bool {
+	c.callMu.Lock()
+	defer c.callMu.Unlock()
+	if c.calls[id] != k {
+		return false
+	}
+	delete(c.calls, id)
+	return true
+}
+
+// endAll has those hear who do not wait that the link has ended.
+func (c *Conn) endAll() {
+	c.callMu.Lock()
+	all := make(map[uint32]*call)
+	for id, k := range c.calls {
+		if k.then != nil {
+			all[id] = k
+		}
+	}
+	c.callMu.Unlock()
+	for id, k := range all {
+		c.end(id, k, nil, imsg.Gone)
+	}
+}
+
 func (c *Conn) open(k *call) uint32 {
 	c.callMu.Lock()
 	defer c.callMu.Unlock()
+	return c.enlist(k)
+}
+
+// enlist puts a call on the list; callMu is held.
+func (c *Conn) enlist(k *call) uint32 {
 	for {
 		c.lastID++
-		if _, taken := c.calls[c.lastID]; c.lastID != 0 && !taken {
+		if _, used := c.calls[c.lastID]; c.lastID != 0 && !used {
 			c.calls[c.lastID] = k
 			return c.lastID
 		}
@@ -149,6 +236,12 @@ func (c *Conn) settle(e *imsg.Entry, id uint32, m imsg.Message) error {
 	}
 	if _, failed := m.(*imsg.Failure); !failed && e.Name != k.want {
 		return bad("%s answers a call for %s", e.Name, k.want)
+	}
+	if k.then != nil {
+		c.callMu.Unlock()
+		defer c.callMu.Lock()
+		c.end(id, k, m, nil)
+		return nil
 	}
 	delete(c.calls, id)
 	k.answer <- m

@@ -154,6 +154,7 @@ func (c *Conn) Close() error {
 	}
 	c.queue = nil
 	c.sendMu.Unlock()
+	go c.endAll()
 	return err
 }
 

@@ -153,6 +153,17 @@ func (p *Peer) hold(done <-chan struct{}, timeout time.Duration) *Conn {
 	}
 }
 
+// tryHold is hold without waiting.
+func (p *Peer) tryHold() *Conn {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.next != nil || p.conn == nil || p.conn.closed.Load() {
+		return nil
+	}
+	p.held++
+	return p.conn
+}
+
 func (p *Peer) release(c *Conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

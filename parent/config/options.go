@@ -77,7 +77,7 @@ func table(c *Config) []Option {
 		{Name: "connect_queue", Path: "listen.queue", Help: "connections that may wait to be accepted, as listen(2)", value: as(&c.ConnectQueue, 16, within(0, 1<<31-1)).inTOML(1024)},
 
 		{Name: "proxy_name", Path: "server.name", Help: "name the gateway calls itself in replies and headers, *: the host name", value: as(&c.ProxyName, "*", line())},
-		{Name: "workers", Path: "server.workers", Help: "session processes, 0: half the number of CPUs, at least 2, at most 8", value: as(&c.Workers, 0, integer[int]("UINT", 0, 64))},
+		{Name: "workers", Path: "server.workers", Help: "session processes, 0: half the number of CPUs, at least 1, at most 8", value: as(&c.Workers, 0, integer[int]("UINT", 0, 64))},
 		{Name: "pidfile", Path: "server.pid_file", Help: "file that holds the number of the main process", Restart: true, value: as(&c.PidFile, "/var/run/smtp-gated/smtp-gated.pid", file())},
 		{Name: "chroot_path", Path: "server.chroot", Help: "directory that is put before every other path of this file", Restart: true, value: as(&c.ChrootPath, "", path())},
 		{Name: "priority", Path: "server.priority", Help: "scheduling priority as setpriority(2), 0: unchanged", Restart: true, value: as(&c.Priority, 0, within(-20, 20))},

@@ -75,12 +75,12 @@ func (s *Site) Workers() int {
 	if s.Config.Workers > 0 {
 		return s.Config.Workers
 	}
-	return min(max(runtime.NumCPU()/2, 2), 8)
+	return min(max(runtime.NumCPU()/2, 1), 8)
 }
 
-// Share is a worker's part of the CPUs: more threads than that only wake each
-// other.
-func (s *Site) Share() int { return max(runtime.NumCPU()/s.Workers(), 1) }
+// Share is a worker's part of the CPUs: more threads than that only wake each other. One
+// waits for the news of all connections; others need another.
+func (s *Site) Share() int { return max(runtime.NumCPU()/s.Workers(), 2) }
 
 // SessionFiles lets any worker take all sessions: two sockets, a spool file and
 // its second descriptor, two pipes.

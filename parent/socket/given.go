@@ -40,10 +40,11 @@ func given() ([]*Listener, error) {
 			return nil, fmt.Errorf("socket %s given at start: %w", name, err)
 		}
 		unix.CloseOnExec(fd)
-		if err := unix.SetNonblock(fd, true); err != nil {
+		f, err := unwatched(fd, "listener "+name)
+		if err != nil {
 			return nil, fmt.Errorf("socket %s given at start: %w", name, err)
 		}
-		all = append(all, &Listener{Addr: bound, Name: name, sockets: []*os.File{os.NewFile(uintptr(fd), "listener "+name)}, open: 1, given: true})
+		all = append(all, &Listener{Addr: bound, Name: name, sockets: []*os.File{f}, open: 1, given: true})
 	}
 	return all, nil
 }

@@ -115,14 +115,29 @@ func (l *Listener) Share(index, workers int, all bool) (share []*os.File) {
 // bindTo makes a socket by hand because package net would open an MPTCP one,
 // whose connections do not tell where they were meant to go.
 func bindTo(a netip.AddrPort, shared, transparent bool) (*os.File, error) {
-	fd, err := unix.Socket(family(a.Addr().Is6()), unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.IPPROTO_TCP)
+	fd, err := unix.Socket(family(a.Addr().Is6()), unix.SOCK_STREAM|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
 	if err != nil {
 		return nil, err
 	}
-	f := os.NewFile(uintptr(fd), "listener "+a.String())
+	f, err := unwatched(fd, "listener "+a.String())
+	if err != nil {
+		return nil, err
+	}
 	if err := prepare(fd, a, shared, transparent); err != nil {
 		f.Close()
 		return nil, err
+	}
+	return f, nil
+}
+
+// unwatched makes a file of a socket that no worker has yet, which does not block then: the
+// runtime watches what did not block before, and would wake us for each client.
+func unwatched(fd int, name string) (*os.File, error) {
+	err := unix.SetNonblock(fd, false)
+	f := os.NewFile(uintptr(fd), name)
+	if err = errors.Join(err, unix.SetNonblock(fd, true)); err != nil {
+		f.Close()
+		return nil, os.NewSyscallError("fcntl", err)
 	}
 	return f, nil
 }

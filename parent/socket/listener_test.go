@@ -3,11 +3,13 @@
 package socket
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -152,5 +154,26 @@ func TestMend(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestUnwatched: the parent is not woken for clients, which are the workers' matter, and
+// no worker waits in an accept for which there is nobody.
+func TestUnwatched(t *testing.T) {
+	l, err := reserve(netip.MustParseAddrPort("127.0.0.1:0"), 2, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.close()
+	for _, f := range l.sockets {
+		if err := f.SetReadDeadline(time.Now()); !errors.Is(err, os.ErrNoDeadline) {
+			t.Errorf("the runtime watches it: %v", err)
+		}
+		using(f, func(fd int) error {
+			if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0); err != nil || flags&unix.O_NONBLOCK == 0 {
+				t.Errorf("it blocks: %o, %v", flags, err)
+			}
+			return nil
+		})
 	}
 }

@@ -64,6 +64,9 @@ func (r *Relay) Job() (Job, bool) {
 	return j.list[0], true
 }
 
+// HasJob tells whether Job would return one.
+func (r *Relay) HasJob() bool { return !r.shared.jobs.doing && len(r.shared.jobs.list) > 0 }
+
 // Done says that a job was done, or that it could not be. kept is the name under which
 // a file was kept.
 func (r *Relay) Done(kept string, err error) {

@@ -26,7 +26,8 @@ const partial = ".part"
 // of all, and what is scanned is what was written here, whatever has its name.
 type File struct {
 	file  *os.File
-	name  string // START.N.part
+	look  *os.File // the same, opened for reading only
+	name  string   // START.N.part
 	size  int64
 	kept  string // START.N
 	dirty bool
@@ -55,6 +56,10 @@ func (p *File) Begin(id string, perm fs.FileMode, header []byte) error {
 			return err
 		}
 		p.file, p.name = f, name
+		if p.look, err = p.openAgain(); err != nil {
+			p.Drop()
+			return err
+		}
 	}
 	if err := p.Write(header); err != nil {
 		p.Drop()
@@ -73,7 +78,7 @@ const ownerWrites fs.FileMode = 0o200
 // ever.
 func create(name string, perm fs.FileMode) (*os.File, error) {
 	for range maxTries {
-		f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL|syscall.O_NOFOLLOW, perm&^ownerWrites)
+		f, err := open(name, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW, perm&^ownerWrites)
 		if err != nil {
 			return nil, fmt.Errorf("make spool: %w", err)
 		}
@@ -119,10 +124,19 @@ func (p *File) Write(b []byte) error {
 	return nil
 }
 
-// Open opens what was written a second time, for reading only: a scanner that
-// holds it can change nothing. It is an error if another file has its name.
-func (p *File) Open() (*os.File, error) {
-	f, err := os.OpenFile(p.name, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+// Reader is what was written, opened for reading only: a scanner that holds it can change
+// nothing. It stays p's. It is an error if another file has its name.
+func (p *File) Reader() (*os.File, error) {
+	if !isNamed(p.look, p.name) {
+		return nil, fmt.Errorf("open spool: %s is another file", p.name)
+	}
+	return p.look, nil
+}
+
+// openAgain opens the file a second time, for reading only.
+func (p *File) openAgain() (*os.File, error) {
+	// What has the name may be no file, for which an open would wait.
+	f, err := open(p.name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, fmt.Errorf("open spool: %w", err)
 	}
@@ -131,6 +145,20 @@ func (p *File) Open() (*os.File, error) {
 		return nil, fmt.Errorf("open spool: %s is another file", p.name)
 	}
 	return f, nil
+}
+
+// open is os.OpenFile, but for what that does for files that can be waited for.
+func open(name string, flags int, perm fs.FileMode) (*os.File, error) {
+	for {
+		fd, err := unix.Open(name, flags|unix.O_CLOEXEC, uint32(perm.Perm()))
+		switch err {
+		case nil:
+			return os.NewFile(uintptr(fd), name), nil
+		case unix.EINTR:
+		default:
+			return nil, &fs.PathError{Op: "open", Path: name, Err: err}
+		}
+	}
 }
 
 func same(a, b *os.File) bool {
@@ -161,16 +189,20 @@ func (p *File) Finish(keep bool) {
 		return
 	}
 	p.kept = name
+	p.close()
+}
+
+func (p *File) close() {
 	p.file.Close()
-	p.file = nil
+	p.look.Close()
+	p.file, p.look = nil, nil
 }
 
 // Drop removes the file. One that the disk does not let go is left to a sweep.
 func (p *File) Drop() {
 	if p.file != nil {
 		os.Remove(p.name)
-		p.file.Close()
-		p.file = nil
+		p.close()
 	}
 }
 

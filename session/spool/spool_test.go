@@ -101,14 +101,13 @@ func TestFile(t *testing.T) {
 		if err := f.Write([]byte("text\n")); err != nil {
 			t.Fatal(err)
 		}
-		r, err := f.Open()
+		r, err := f.Reader()
 		if err != nil {
 			t.Fatal(err)
 		}
 		if _, err := r.Write([]byte("x")); err == nil {
 			t.Error("a reader can write")
 		}
-		r.Close()
 		if got := read(f.Name()); got != "head\ntext\n" || f.Size() != 10 || f.Kept() != "" {
 			t.Errorf("%q, %d octets, kept as %q", got, f.Size(), f.Kept())
 		}
@@ -163,11 +162,9 @@ func TestOthersFile(t *testing.T) {
 			t.Error("another can write to it")
 		}
 	}
-	f, err := p.Open()
-	if err != nil {
+	if _, err := p.Reader(); err != nil {
 		t.Fatal(err)
 	}
-	f.Close()
 	p.Finish(true)
 	if info, err := os.Stat("1.2"); err != nil || info.Mode() != 0o464 || p.Kept() != "1.2" {
 		t.Errorf("kept as %q: %v, %v", p.Kept(), info, err)
@@ -187,8 +184,7 @@ func TestOthersFile(t *testing.T) {
 		if err := put(); err != nil {
 			t.Fatal(err)
 		}
-		if f, err := p.Open(); err == nil {
-			f.Close()
+		if _, err := p.Reader(); err == nil {
 			t.Error("another file is scanned")
 		}
 	}

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"context"
 	"io"
 	"testing"
 )
@@ -8,7 +9,8 @@ import (
 // BenchmarkStream is a line in and a line out, with a wait before each: nothing
 // allocates.
 func BenchmarkStream(b *testing.B) {
-	near, far := pair(b)
+	near, far := pair(b, loop(b))
+	ctx := context.Background()
 	line := []byte("RCPT TO:<somebody@mx.example>\r\n")
 	echo := make([]byte, len(line))
 	b.ReportAllocs()
@@ -17,11 +19,11 @@ func BenchmarkStream(b *testing.B) {
 			b.Fatal(err)
 		}
 		for len(near.Bytes()) < len(line) {
-			if err := near.Fill(); err != nil {
+			if err := near.FillUntil(ctx); err != nil {
 				b.Fatal(err)
 			}
 		}
-		if err := near.Write(near.Bytes()); err != nil {
+		if _, err := near.Write(near.Bytes()); err != nil {
 			b.Fatal(err)
 		}
 		near.Consume(len(line))

@@ -1,5 +1,5 @@
-// TLS on a stream. This file owns how crypto/tls is made to wait as a stream does: without
-// a buffer, in the runtime's poller.
+// TLS on a stream. This file owns how crypto/tls is made to do without waiting: it reads
+// what has come, and what there is no room for waits sealed.
 
 package stream
 
@@ -9,7 +9,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"syscall"
 	"time"
 )
 
@@ -17,38 +16,41 @@ import (
 // reads them under TLS would take them for something said under TLS (RFC 3207, 4.2).
 var ErrClear = errors.New("octets in clear before the handshake")
 
+// piece is how much is sealed at a time, in octets: a record (RFC 8446, 5.1).
+const piece = 16 << 10
+
 // Secure has all further octets of the connection go through TLS, when the handshake of
-// the connection that begin returns has succeeded. After an error, or when ctx is over
-// before, the connection is closed. Nobody else may read or write meanwhile.
+// the connection that begin returns has succeeded. It waits for that. After an error, or
+// when ctx is over before, the connection is closed. Nobody else may read or write
+// meanwhile.
 func (t *Stream) Secure(ctx context.Context, begin func(net.Conn) *tls.Conn) (tls.ConnectionState, error) {
-	if len(t.Bytes()) > 0 {
-		t.Conn.Close()
+	if t.Buffered() > 0 {
+		t.Close()
 		return tls.ConnectionState{}, ErrClear
 	}
-	w := &wire{t: t}
+	w := &wire{t: t, ctx: ctx}
 	conn := begin(w)
-	if err := conn.HandshakeContext(ctx); err != nil {
-		t.Conn.Close()
+	t.wire = w
+	err := conn.HandshakeContext(ctx)
+	for err == nil && len(w.sealed) > 0 { // our last words of it
+		if err = t.flush(); err == ErrAgain {
+			err = t.Await(ctx, Writable)
+		}
+	}
+	if err != nil {
+		t.Close()
 		if ctx.Err() != nil {
 			err = ctx.Err()
 		}
 		return tls.ConnectionState{}, err
 	}
-	t.wire, t.tls = w, conn
+	w.ctx = nil
+	t.tls = conn
 	return conn.ConnectionState(), nil
 }
 
 // Secured tells whether there is TLS.
 func (t *Stream) Secured() bool { return t.tls != nil }
-
-// CloseWrite closes our half of the connection, and waits for nobody.
-func (t *Stream) CloseWrite() {
-	if t.tls != nil {
-		t.wire.hasty = true
-		t.tls.CloseWrite()
-	}
-	t.Conn.CloseWrite()
-}
 
 // errAgain says that there are no octets yet. crypto/tls goes on behind it, for it is
 // temporary.
@@ -63,67 +65,95 @@ func (again) Temporary() bool { return true }
 // wire is what crypto/tls takes for the connection. Deadlines are the stream's owner's to
 // set.
 type wire struct {
-	t     *Stream
-	fd    uintptr
-	polls bool // it is read from inside the poller, and must not wait
-	hasty bool // what cannot be written at once is not written
+	t      *Stream
+	ctx    context.Context // of the handshake, which may wait; nil: it is over
+	sealed []byte          // what is to be written
 }
 
-// tryTLS is sysRead of what TLS makes of the octets, from inside the poller.
-func (t *Stream) tryTLS(fd uintptr, p []byte) (int, error) {
-	t.wire.fd, t.wire.polls = fd, true
-	n, err := t.tls.Read(p)
-	t.wire.polls = false
-	switch {
-	case n > 0:
-		return n, nil
-	case err == io.EOF:
-		return 0, nil
-	case errors.Is(err, errAgain):
-		return -1, syscall.EAGAIN
+// readTLS is read of what TLS makes of the octets; an error may follow octets.
+func (t *Stream) readTLS(p []byte) (n int, err error) {
+	n, err = t.tls.Read(p)
+	if errors.Is(err, errAgain) {
+		err = ErrAgain
 	}
-	return -1, err
+	if n == 0 && err == nil { // there is nothing in a record
+		err = ErrAgain
+	}
+	return n, err
+}
+
+// writeTLS is Write: it seals no more while what was sealed before finds no room.
+func (t *Stream) writeTLS(p []byte) (n int, err error) {
+	for {
+		if err := t.flush(); err != nil || n == len(p) {
+			return n, err
+		}
+		k, err := t.tls.Write(p[n:min(len(p), n+piece)])
+		n += k
+		if err != nil {
+			return n, err
+		}
+	}
+}
+
+// flush writes what is sealed.
+func (t *Stream) flush() error {
+	w := t.wire
+	if len(w.sealed) == 0 {
+		return nil
+	}
+	n, err := t.write(w.sealed)
+	if w.sealed = w.sealed[n:]; len(w.sealed) == 0 {
+		w.sealed = nil
+	}
+	return err
 }
 
 func (w *wire) Read(p []byte) (n int, err error) {
-	if w.polls {
-		n, err = sysRead(w.fd, p)
-		if err == syscall.EAGAIN {
+	for {
+		n, err = w.t.read(p)
+		switch {
+		case err == ErrAgain && w.ctx == nil:
 			return 0, errAgain
+		case err == ErrAgain:
+			news := Readable
+			if w.t.flush() == ErrAgain {
+				news |= Writable
+			}
+			if err := w.t.Await(w.ctx, news); err != nil {
+				return 0, err
+			}
+		case err != nil:
+			return 0, err
+		case n == 0:
+			return 0, io.EOF
+		default:
+			return n, nil
 		}
-	} else if werr := w.t.raw.Read(func(fd uintptr) bool {
-		n, err = sysRead(fd, p)
-		return err != syscall.EAGAIN
-	}); werr != nil {
-		return 0, werr
 	}
-	switch {
-	case err == syscall.EINTR:
-		return w.Read(p)
-	case err != nil:
-		return 0, err
-	case n == 0:
-		return 0, io.EOF
-	}
-	return n, nil
 }
 
-// Write is called by one at a time: crypto/tls has a lock.
+// Write takes all of p: what there is no room for is written later.
 func (w *wire) Write(p []byte) (int, error) {
-	if w.hasty {
-		n, err := 0, error(nil)
-		w.t.raw.Control(func(fd uintptr) { n, err = sysWrite(fd, p) })
-		return max(n, 0), err
+	n := 0
+	if len(w.sealed) == 0 {
+		var err error
+		if n, err = w.t.write(p); err != nil && err != ErrAgain {
+			return n, err
+		}
 	}
-	if err := w.t.writeRaw(p); err != nil {
-		return 0, err
-	}
+	w.sealed = append(w.sealed, p[n:]...)
 	return len(p), nil
 }
 
-func (w *wire) Close() error                   { return w.t.Conn.Close() }
-func (w *wire) LocalAddr() net.Addr            { return w.t.Conn.LocalAddr() }
-func (w *wire) RemoteAddr() net.Addr           { return w.t.Conn.RemoteAddr() }
+func (w *wire) Close() error {
+	w.t.Close()
+	return nil
+}
+
+// LocalAddr and RemoteAddr name what crypto/tls remembers sessions by.
+func (w *wire) LocalAddr() net.Addr            { return net.TCPAddrFromAddrPort(w.t.Local()) }
+func (w *wire) RemoteAddr() net.Addr           { return net.TCPAddrFromAddrPort(w.t.Remote()) }
 func (*wire) SetDeadline(time.Time) error      { return nil }
 func (*wire) SetReadDeadline(time.Time) error  { return nil }
 func (*wire) SetWriteDeadline(time.Time) error { return nil }

@@ -32,9 +32,9 @@ var ourselves = func() *tls.Config {
 }()
 
 // securedPair is pair with TLS of a version.
-func securedPair(t testing.TB, version uint16) (near *Stream, far *tls.Conn, beneath net.Conn) {
+func securedPair(t testing.TB, p Poller, version uint16) (near *Stream, far *tls.Conn, beneath net.Conn) {
 	t.Helper()
-	near, beneath = pair(t)
+	near, beneath = pair(t, p)
 	far = tls.Client(beneath, &tls.Config{InsecureSkipVerify: true, MaxVersion: version})
 	failed := make(chan error, 1)
 	go func() { failed <- far.Handshake() }()
@@ -50,9 +50,11 @@ func securedPair(t testing.TB, version uint16) (near *Stream, far *tls.Conn, ben
 
 // TestSecured: what goes through TLS comes out as it was, both ways at once, however it is
 // cut, and who waits holds no buffer.
-func TestSecured(t *testing.T) {
+func TestSecured(t *testing.T) { pollers(t, testSecured) }
+
+func testSecured(t *testing.T, p Poller) {
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
-		near, far, _ := securedPair(t, version)
+		near, far, _ := securedPair(t, p, version)
 		sent := bytes.Repeat([]byte("0123456789abcdef\r\n"), 100_000)
 		done := make(chan error, 3)
 		go func() {
@@ -76,13 +78,13 @@ func TestSecured(t *testing.T) {
 		go func() {
 			for {
 				if b := near.Bytes(); len(b) > 0 {
-					if err := near.Write(b); err != nil {
+					if err := near.WriteUntil(soon(t), b); err != nil {
 						done <- err
 						return
 					}
 					near.Consume(len(b))
 				}
-				if err := near.Fill(); err != nil {
+				if err := near.FillUntil(soon(t)); err != nil {
 					near.CloseWrite()
 					if err == io.EOF {
 						err = nil
@@ -104,8 +106,10 @@ func TestSecured(t *testing.T) {
 }
 
 // TestSecuredWaits: a record that comes octet by octet is waited for without a buffer.
-func TestSecuredWaits(t *testing.T) {
-	near, beneath := pair(t)
+func TestSecuredWaits(t *testing.T) { pollers(t, testSecuredWaits) }
+
+func testSecuredWaits(t *testing.T, p Poller) {
+	near, beneath := pair(t, p)
 	inner, outer := net.Pipe() // shows the records one by one
 	far := tls.Client(inner, &tls.Config{InsecureSkipVerify: true, SessionTicketsDisabled: true})
 	go io.Copy(outer, beneath)
@@ -137,7 +141,7 @@ func TestSecuredWaits(t *testing.T) {
 		}
 	}
 	filled := make(chan error, 1)
-	go func() { filled <- near.Fill() }()
+	go func() { filled <- near.FillUntil(soon(t)) }()
 	for {
 		select {
 		case b := <-slow:
@@ -151,16 +155,16 @@ func TestSecuredWaits(t *testing.T) {
 		break
 	}
 	near.Consume(len(near.Bytes()))
-	near.raw.Control(func(fd uintptr) {
-		if near.tryRead(fd) || near.in != nil {
-			t.Errorf("%d octets, %v; a buffer: %t", near.n, near.err, near.in != nil)
-		}
-	})
+	if err := near.Fill(); err != ErrAgain || near.in != nil {
+		t.Errorf("error %v; a buffer: %t", err, near.in != nil)
+	}
 }
 
 // TestSecuredEnds: each way in which TLS ends is an end, or an error, and no octet is made
 // up.
-func TestSecuredEnds(t *testing.T) {
+func TestSecuredEnds(t *testing.T) { pollers(t, testSecuredEnds) }
+
+func testSecuredEnds(t *testing.T, p Poller) {
 	for name, end := range map[string]func(far *tls.Conn, beneath net.Conn){
 		"properly": func(far *tls.Conn, _ net.Conn) { far.Close() },
 		"cut":      func(_ *tls.Conn, beneath net.Conn) { beneath.Close() },
@@ -169,24 +173,24 @@ func TestSecuredEnds(t *testing.T) {
 			beneath.Write(append([]byte{23, 3, 3, 0xff, 0xff}, make([]byte, 0xffff)...))
 		},
 	} {
-		near, far, beneath := securedPair(t, tls.VersionTLS13)
+		near, far, beneath := securedPair(t, p, tls.VersionTLS13)
 		end(far, beneath)
-		if err := near.Fill(); err == nil || len(near.Bytes()) > 0 {
+		if err := near.FillUntil(soon(t)); err == nil || len(near.Bytes()) > 0 {
 			t.Errorf("%s: %q, error %v", name, near.Bytes(), err)
 		}
 		if near.in != nil {
 			t.Errorf("%s: a buffer for nothing", name)
 		}
 	}
-	near, far := pair(t)
+	near, far := pair(t, p)
 	far.Write([]byte("NOOP\r\n"))
-	if err := near.Fill(); err != nil {
+	if err := near.FillUntil(soon(t)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := near.Secure(context.Background(), nil); err != ErrClear {
 		t.Errorf("octets in clear: %v", err)
 	}
-	near, _ = pair(t)
+	near, _ = pair(t, p)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
 	defer cancel()
 	if _, err := near.Secure(ctx, func(c net.Conn) *tls.Conn { return tls.Server(c, ourselves) }); err != context.DeadlineExceeded {
@@ -196,13 +200,13 @@ func TestSecuredEnds(t *testing.T) {
 
 // BenchmarkSecured reads and writes lines through TLS.
 func BenchmarkSecured(b *testing.B) {
-	near, far, _ := securedPair(b, tls.VersionTLS13)
+	near, far, _ := securedPair(b, loop(b), tls.VersionTLS13)
 	line := []byte("MAIL FROM:<alice@client.test>\r\n")
 	back := make([]byte, len(line))
 	b.ReportAllocs()
 	for b.Loop() {
 		far.Write(line)
-		if err := near.Fill(); err != nil {
+		if err := near.FillUntil(context.Background()); err != nil {
 			b.Fatal(err)
 		}
 		near.Write(near.Bytes())

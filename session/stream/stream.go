@@ -1,131 +1,226 @@
-// Package stream is one TCP side of a session: a connection that waits for octets
-// without holding a buffer. It owns how octets are waited for, and never looks at
-// them.
+// Package stream is one TCP side of a session: a connection that is read and written
+// without waiting, and that holds no buffer while it has nothing to say. It owns how news
+// of connections is brought, and never looks at their octets.
 package stream
 
 import (
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"sync"
 	"sync/atomic"
 	"syscall"
-	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 const (
 	// BufferSize is how many octets may be buffered, and the most that one read
 	// brings. It holds the longest line of either side.
 	BufferSize = 32 << 10
-
 	// maxLeft is how many octets of a line that has only begun are kept outside a
 	// buffer.
 	maxLeft = 2 << 10
-
 	// maxUnasked is how many buffers Drain reads: what a client may have sent
 	// unasked.
 	maxUnasked = 4
 )
 
+// ErrAgain is that nothing can be done now: there is nothing to read, or no room to write.
+// The owner is told when there is.
+var ErrAgain = errors.New("not yet")
+
+// Owner is who is told of a stream's news: that there may be something to read, or room to
+// write. Any goroutine may do so, and it may be for nothing.
+type Owner interface{ News(turn *Turn) }
+
+// News is what may be tried with a connection.
+type News uint32
+
+// The news.
+const (
+	Readable News = 1 << iota
+	Writable
+	ended // there will be no news that it is readable: it is, to its end
+)
+
 var inputs = sync.Pool{New: func() any { return new([BufferSize]byte) }}
 
-// Stream is one TCP connection of a session. One that waits holds no buffer: the
-// read is tried from inside the runtime's poller, and what it needs is taken
-// from a pool only for as long as there are octets. The start of a line whose
-// rest is long in coming costs what it is long.
+// Stream is one TCP connection of a session. Nothing that it does waits, but for Await and
+// Secure. One that has nothing to say holds no buffer; the start of a line whose rest is
+// long in coming costs what it is long.
 //
-// One goroutine reads, and one at a time writes; anybody may call Received, Pending,
-// Closed and Expire.
+// One at a time reads, and one at a time writes; anybody may call Received, Pending,
+// Closed and, but during Move, Close.
 type Stream struct {
-	// Conn is nil before Open. Its deadlines, addresses and ends are the caller's to
-	// use, its octets are not.
-	Conn *net.TCPConn
+	poller Poller
+	owner  Owner
+	news   atomic.Uint32
+	heard  atomic.Pointer[chan struct{}] // of who waits in Await
 
-	raw      syscall.RawConn
+	mu   sync.Mutex // held while the descriptor is used, so that it is not another's then
+	fd   int
+	open bool
+
 	in       *[BufferSize]byte // nil while nothing is buffered
 	r, w     int
 	left     []byte // what is buffered while there is no buffer
 	received atomic.Int64
 
-	n       int
-	err     error
-	reading func(fd uintptr) bool
-
-	out     []byte
-	outErr  error
-	writing func(fd uintptr) bool
-
 	tls  *tls.Conn // nil: in clear
 	wire *wire     // beneath it
+	pipe *pipe     // what Move holds on the way from here
 }
 
-// Open makes conn the stream's connection. The error is that of a connection that is
-// closed.
-func (t *Stream) Open(conn *net.TCPConn) error {
-	raw, err := conn.SyscallConn()
-	if err != nil {
+// Open makes a socket, which must not block, the stream's, in the place of the one that it
+// had; both are closed if there is an error. Owner, which may be nil, is told of news.
+// Nobody else may use the stream meanwhile.
+func (t *Stream) Open(p Poller, fd int, owner Owner) error { return t.take(p, fd, owner, Writable) }
+
+// take is Open of a socket of which some news is known.
+func (t *Stream) take(p Poller, fd int, owner Owner, known News) error {
+	t.Close()
+	t.Consume(len(t.Bytes()))
+	t.tls, t.wire = nil, nil
+	t.poller, t.owner = p, owner
+	t.news.Store(uint32(known))
+	t.mu.Lock()
+	t.fd, t.open = fd, true
+	t.mu.Unlock()
+	if err := p.add(fd, t, known&Writable == 0); err != nil {
+		t.Close()
 		return err
 	}
-	t.Conn, t.raw = conn, raw
-	t.reading, t.writing = t.tryRead, t.tryWrite
 	return nil
 }
 
-// Reopen makes conn the stream's connection in the place of the one it had, which is
-// closed. Nobody else may use the stream meanwhile.
-func (t *Stream) Reopen(conn *net.TCPConn) error {
-	t.Consume(len(t.Bytes()))
-	t.tls, t.wire = nil, nil
-	return t.Open(conn)
+// Opened tells whether there has been a connection.
+func (t *Stream) Opened() bool { return t.poller != nil }
+
+// Close closes the connection. Who waits for it is woken. It must not be called during
+// Move.
+func (t *Stream) Close() {
+	t.mu.Lock()
+	if t.open {
+		t.open = false
+		t.poller.remove(t.fd, false)
+		unix.Close(t.fd)
+	}
+	if t.pipe != nil {
+		t.pipe.close()
+		t.pipe = nil
+	}
+	t.mu.Unlock()
+	t.news.Or(uint32(Readable | Writable)) // whoever tries hears of it
+	t.wake()
 }
 
-// tryRead makes one attempt; false makes the runtime wait for octets.
-func (t *Stream) tryRead(fd uintptr) bool {
+// happened is called by the poller.
+func (t *Stream) happened(turn *Turn, n News) {
+	t.news.Or(uint32(n))
+	t.wake()
+	if t.owner != nil {
+		t.owner.News(turn)
+	}
+}
+
+func (t *Stream) wake() {
+	if heard := t.heard.Load(); heard != nil {
+		select {
+		case *heard <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (t *Stream) has(n News) bool { return t.news.Load()&uint32(n) != 0 }
+
+// With calls f with the descriptor, which nobody closes meanwhile. The error is
+// net.ErrClosed, or f's.
+func (t *Stream) With(f func(fd int) error) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.open {
+		return net.ErrClosed
+	}
+	return f(t.fd)
+}
+
+// read is one read that does not wait. 0 without an error is the other side's end.
+func (t *Stream) read(p []byte) (n int, err error) {
+	if !t.has(Readable) {
+		return 0, ErrAgain
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.open {
+		return 0, net.ErrClosed
+	}
+	t.news.And(^uint32(Readable)) // what comes from now on is news
+	for {
+		n, err = sysRead(uintptr(t.fd), p)
+		if err != syscall.EINTR {
+			break
+		}
+	}
+	switch {
+	case err == syscall.EAGAIN:
+		t.poller.await(t.fd, Readable)
+		return 0, ErrAgain
+	case err != nil:
+		t.news.Or(uint32(Readable))
+		return 0, os.NewSyscallError("read", err)
+	case n == len(p) || n == 0 || t.has(ended): // there may be more
+		t.news.Or(uint32(Readable))
+	default:
+		t.poller.await(t.fd, Readable)
+	}
+	return n, nil
+}
+
+// Fill adds what has come to what is buffered. The error is ErrAgain, io.EOF at the other
+// side's end, net.ErrClosed when the connection was closed here, io.ErrShortBuffer when a
+// buffer is full; anything else comes of the system.
+func (t *Stream) Fill() (err error) {
+	if t.tls == nil && !t.has(Readable) {
+		t.waits()
+		return ErrAgain
+	}
 	t.acquire()
-	if t.tls != nil {
-		t.n, t.err = t.tryTLS(fd, t.in[t.w:])
-	} else {
-		for {
-			t.n, t.err = sysRead(fd, t.in[t.w:])
-			if t.err != syscall.EINTR {
-				break
-			}
-		}
-	}
-	if t.n <= 0 && t.w-t.r <= maxLeft {
-		if t.r < t.w {
-			t.left = append([]byte(nil), t.in[t.r:t.w]...)
-		}
-		t.release()
-	}
-	return t.err != syscall.EAGAIN
-}
-
-// Fill waits for octets and adds them to what is buffered. The error is io.EOF
-// at the other side's end, os.ErrDeadlineExceeded when the read deadline has passed,
-// net.ErrClosed when the connection was closed here, io.ErrShortBuffer when a buffer
-// is full; anything else comes of the system.
-func (t *Stream) Fill() error {
-	if t.in != nil && t.w == BufferSize {
+	if t.w == BufferSize {
 		if t.r == 0 {
 			return io.ErrShortBuffer
 		}
 		t.w = copy(t.in[:], t.in[t.r:t.w])
 		t.r = 0
 	}
-	if err := t.raw.Read(t.reading); err != nil {
-		return err
+	var n int
+	if t.tls != nil {
+		n, err = t.readTLS(t.in[t.w:])
+	} else if n, err = t.read(t.in[t.w:]); err == nil && n == 0 {
+		err = io.EOF
 	}
-	switch {
-	case t.err != nil:
-		return os.NewSyscallError("read", t.err)
-	case t.n == 0:
-		return io.EOF
+	t.w += n
+	t.received.Store(t.received.Load() + int64(n)) // nobody else writes it
+	if n > 0 {
+		return nil
 	}
-	t.w += t.n
-	t.received.Store(t.received.Load() + int64(t.n)) // nobody else writes it
-	return nil
+	t.waits()
+	return err
+}
+
+// waits gives the buffer back, unless too much is left in it to be kept otherwise.
+func (t *Stream) waits() {
+	if t.in == nil || t.w-t.r > maxLeft {
+		return
+	}
+	if t.r < t.w {
+		t.left = append([]byte(nil), t.in[t.r:t.w]...)
+	}
+	t.release()
 }
 
 // Bytes returns what is buffered; it is valid until Consume or Fill.
@@ -139,17 +234,21 @@ func (t *Stream) Bytes() []byte {
 	return t.in[t.r:t.w]
 }
 
+// Buffered is how many octets are.
+func (t *Stream) Buffered() int { return t.w - t.r + len(t.left) }
+
 // Drain drops what lies in the kernel unread, up to what a client may have sent
-// unasked, and waits for no more: a socket closed over it answers with a reset.
+// unasked: a socket closed over it answers with a reset.
 func (t *Stream) Drain() {
 	t.acquire()
 	defer t.release()
-	t.raw.Control(func(fd uintptr) {
+	t.With(func(fd int) error {
 		for range maxUnasked {
-			if n, err := sysRead(fd, t.in[:]); n <= 0 && err != syscall.EINTR {
-				return
+			if n, err := sysRead(uintptr(fd), t.in[:]); n <= 0 && err != syscall.EINTR {
+				break
 			}
 		}
+		return nil
 	})
 }
 
@@ -175,111 +274,103 @@ func (t *Stream) release() {
 	t.in, t.r, t.w = nil, 0, 0
 }
 
-func (t *Stream) tryWrite(fd uintptr) bool {
-	for len(t.out) > 0 {
-		n, err := sysWrite(fd, t.out)
-		switch {
-		case err == syscall.EINTR:
-		case err == syscall.EAGAIN:
-			return false
-		case err != nil:
-			t.outErr = err
-			return true
-		default:
-			t.out = t.out[n:]
-		}
-	}
-	return true
-}
-
-// Write writes all of p, or returns an error: os.ErrDeadlineExceeded when the write
-// deadline has passed, net.ErrClosed, or that of the system.
-func (t *Stream) Write(p []byte) error {
+// Write writes what there is room for, and returns how much of p that is. ErrAgain is that
+// Write is due again, with the rest of p, though nothing may be left of it. The other
+// errors are net.ErrClosed and the system's.
+func (t *Stream) Write(p []byte) (n int, err error) {
 	if t.tls != nil {
-		_, err := t.tls.Write(p)
-		return err
+		return t.writeTLS(p)
 	}
-	return t.writeRaw(p)
+	return t.write(p)
 }
 
-func (t *Stream) writeRaw(p []byte) error {
-	t.out, t.outErr = p, nil
-	err := t.raw.Write(t.writing)
-	t.out = nil
-	if err == nil && t.outErr != nil {
-		err = os.NewSyscallError("write", t.outErr)
+func (t *Stream) write(p []byte) (n int, err error) {
+	if !t.has(Writable) {
+		return 0, ErrAgain
 	}
-	return err
-}
-
-// SpliceTo moves what comes to another connection, past the buffers of both, and
-// returns nil at this side's end. On Linux the kernel moves it, unless there is TLS.
-func (t *Stream) SpliceTo(to *Stream) error {
-	if t.tls != nil || to.tls != nil {
-		return t.copyTo(to)
-	}
-	n, err := io.Copy(to.Conn, t.Conn)
-	t.received.Add(n)
-	return err
-}
-
-func (t *Stream) copyTo(to *Stream) error {
-	for {
-		if b := t.Bytes(); len(b) > 0 {
-			if err := to.Write(b); err != nil {
-				return err
-			}
-			t.Consume(len(b))
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for n < len(p) {
+		if !t.open {
+			return n, net.ErrClosed
 		}
-		switch err := t.Fill(); err {
-		case nil:
-		case io.EOF:
-			return nil
-		default:
-			return err
+		t.news.And(^uint32(Writable))
+		k, err := sysWrite(uintptr(t.fd), p[n:])
+		switch {
+		case err == syscall.EAGAIN:
+			t.poller.await(t.fd, Writable)
+			return n, ErrAgain
+		case err != nil && err != syscall.EINTR:
+			t.news.Or(uint32(Writable))
+			return n, os.NewSyscallError("write", err)
 		}
+		t.news.Or(uint32(Writable))
+		n += max(k, 0)
 	}
+	return n, nil
+}
+
+// CloseWrite closes our half of the connection.
+func (t *Stream) CloseWrite() {
+	if t.tls != nil {
+		t.tls.CloseWrite()
+		t.flush()
+	}
+	t.With(func(fd int) error { return unix.Shutdown(fd, unix.SHUT_WR) })
 }
 
 // Received is how many octets have been read.
 func (t *Stream) Received() int64 { return t.received.Load() }
 
-// Await waits until there is something to read, be it the other side's end.
-func (t *Stream) Await() error {
-	if t.tls != nil { // which may have it already
-		if err := t.Fill(); err != io.EOF {
-			return err
-		}
-		return nil
-	}
-	var one [1]byte
-	return t.raw.Read(func(fd uintptr) bool {
-		_, _, err := syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		return err != syscall.EAGAIN
-	})
-}
-
 // Pending tells whether unread octets lie in the kernel.
-func (t *Stream) Pending() bool {
-	var n int
-	var err error
+func (t *Stream) Pending() (pending bool) {
 	var one [1]byte
-	if t.raw.Control(func(fd uintptr) {
-		n, _, err = syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-	}) != nil {
-		return false
-	}
-	return err == nil && n > 0
+	t.With(func(fd int) error {
+		n, _, err := syscall.Recvfrom(fd, one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		pending = err == nil && n > 0
+		return nil
+	})
+	return pending
 }
 
 // Closed tells whether the other side has closed its writing half, or all of the
 // connection. It may be asked while somebody else uses the stream.
 func (t *Stream) Closed() (half, whole bool) {
-	if t.raw.Control(func(fd uintptr) { half, whole = sysClosed(int(fd)) }) != nil {
+	if t.With(func(fd int) error { half, whole = sysClosed(fd); return nil }) != nil {
 		return true, true
 	}
 	return half, whole
 }
 
-// Expire makes a read that waits, and every later one, fail with a time-out.
-func (t *Stream) Expire() { t.Conn.SetReadDeadline(time.Unix(1, 0)) }
+// Local returns our address of the connection.
+func (t *Stream) Local() (a netip.AddrPort) { return t.address(unix.Getsockname) }
+
+// Remote returns the other side's, which a connection does not have any more that was
+// reset.
+func (t *Stream) Remote() (a netip.AddrPort) { return t.address(unix.Getpeername) }
+
+func (t *Stream) address(ask func(fd int) (unix.Sockaddr, error)) (a netip.AddrPort) {
+	t.With(func(fd int) error {
+		sa, err := ask(fd)
+		if err == nil {
+			a = addrPort(sa)
+		}
+		return err
+	})
+	return a
+}
+
+// addrPort is a socket's address; an IPv4 one in IPv6's form is IPv4.
+func addrPort(sa unix.Sockaddr) netip.AddrPort {
+	switch a := sa.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(a.Addr), uint16(a.Port))
+	case *unix.SockaddrInet6:
+		ip := netip.AddrFrom16(a.Addr)
+		if a.ZoneId != 0 && !ip.Is4In6() {
+			ip = ip.WithZone(zone(a.ZoneId))
+		}
+		return netip.AddrPortFrom(ip.Unmap(), uint16(a.Port))
+	}
+	return netip.AddrPort{}
+}

@@ -1,58 +1,50 @@
-// Binding and connecting a socket that was made elsewhere. This file owns how the
-// kernel's answer is waited for.
+// Sockets: how they are made or taken over, and bound. This file never waits.
 
 package upstream
 
 import (
-	"context"
 	"net"
 	"net/netip"
 	"os"
 	"strconv"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// connect binds and connects a socket that does not block.
-func connect(ctx context.Context, f *os.File, from, to netip.AddrPort) error {
-	raw, err := f.SyscallConn()
-	if err != nil {
-		return err
-	}
-	defer context.AfterFunc(ctx, func() { f.SetWriteDeadline(time.Unix(1, 0)) })()
+// bindAndConnect takes a socket over.
+func bindAndConnect(fd int, from, to netip.AddrPort, connect Connect) error {
 	if from.Addr().IsValid() {
-		if cerr := raw.Control(func(fd uintptr) { err = unix.Bind(int(fd), sockaddr(from)) }); cerr != nil {
-			return cerr
-		}
-		if err != nil {
+		if err := unix.Bind(fd, sockaddr(from)); err != nil {
+			unix.Close(fd)
 			return os.NewSyscallError("bind", err)
 		}
 	}
-	begun := false
-	werr := raw.Write(func(fd uintptr) bool {
-		if !begun {
-			begun = true
-			err = unix.Connect(int(fd), sockaddr(to))
-			return err != unix.EINPROGRESS && err != unix.EINTR
-		}
-		var errno int
-		if errno, err = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ERROR); err != nil {
-			return true
-		}
-		if errno != 0 {
-			err = unix.Errno(errno)
-			return true
-		}
-		// A socket nobody has connected yet counts as writable: this may be
-		// the news of then.
-		_, err = unix.Getpeername(int(fd))
-		return err != unix.ENOTCONN
-	})
-	if werr != nil {
-		return werr
+	unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+	return connect(fd, sockaddr(to))
+}
+
+// newSocket makes a socket that does not block.
+func newSocket(ipv6 bool) (int, error) {
+	family := unix.AF_INET
+	if ipv6 {
+		family = unix.AF_INET6
 	}
-	return os.NewSyscallError("connect", err)
+	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	return fd, os.NewSyscallError("socket", err)
+}
+
+// release returns the descriptor of a file, which the runtime does not watch any more.
+func release(f *os.File) (fd int, err error) {
+	defer f.Close()
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return -1, err
+	}
+	// Fd would have it block.
+	if cerr := raw.Control(func(n uintptr) { fd, err = unix.FcntlInt(n, unix.F_DUPFD_CLOEXEC, 0) }); cerr != nil {
+		return -1, cerr
+	}
+	return fd, os.NewSyscallError("fcntl", err)
 }
 
 func sockaddr(a netip.AddrPort) unix.Sockaddr {

@@ -6,7 +6,6 @@ package upstream
 import (
 	"context"
 	"errors"
-	"net"
 	"net/netip"
 	"os"
 
@@ -38,26 +37,39 @@ func (d *Dialer) pool(ipv6 bool) *socketPool {
 	return &d.pool4
 }
 
-// Dial connects to the server of a client, until ctx ends. Where the client's own port
-// is to be used and taken, another one is. taken hears what could not be bound to: the
-// client's port, then, with port 0, an address that has no port left. The error is
-// imsg.Resource if the parent sent no socket, os.ErrDeadlineExceeded or a time-out of
-// package net when ctx has ended, or the system's.
-func (d *Dialer) Dial(ctx context.Context, cfg *imsg.SessionConfig, client, server netip.AddrPort, taken func(from netip.AddrPort)) (*net.TCPConn, error) {
+// Connect begins to connect a socket, which does not block, to an address, and takes it
+// over; there is none any more after an error.
+type Connect func(fd int, to unix.Sockaddr) error
+
+// Waits tells whether Dial may wait, for a socket of the parent's.
+func Waits(cfg *imsg.SessionConfig, client netip.Addr) bool {
+	return cfg.Marked || usesClientAddress(cfg.Mode, client)
+}
+
+// Dial begins to connect to the server of a client by connect; what it may wait for it waits
+// for until ctx ends. Where the client's own port is to be used and taken, another one is.
+// taken hears what could not be bound to: the client's port, then, with port 0, an address
+// that has no port left. The error is imsg.Resource if the parent sent no socket, or the
+// system's.
+func (d *Dialer) Dial(ctx context.Context, cfg *imsg.SessionConfig, client, server netip.AddrPort, connect Connect, taken func(from netip.AddrPort)) error {
 	from := source(cfg, client, server)
-	if !cfg.Marked && !usesClientAddress(cfg.Mode, client.Addr()) {
-		return dialPlain(ctx, from.Addr(), server)
+	if !Waits(cfg, client.Addr()) {
+		fd, err := newSocket(server.Addr().Is6())
+		if err != nil {
+			return err
+		}
+		return bindAndConnect(fd, from, server, connect)
 	}
-	conn, err := d.dialPrepared(ctx, from, server)
+	err := d.dialPrepared(ctx, from, server, connect)
 	if from.Port() != 0 && portTaken(err) {
 		taken(from)
 		from = netip.AddrPortFrom(from.Addr(), 0)
-		conn, err = d.dialPrepared(ctx, from, server)
+		err = d.dialPrepared(ctx, from, server, connect)
 	}
 	if portTaken(err) {
 		taken(from)
 	}
-	return conn, err
+	return err
 }
 
 // usesClientAddress tells whether servers see the address of a client.
@@ -92,41 +104,15 @@ func portTaken(err error) bool {
 	return errors.Is(err, unix.EADDRINUSE) || errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.EACCES)
 }
 
-func dialPlain(ctx context.Context, from netip.Addr, to netip.AddrPort) (*net.TCPConn, error) {
-	d := net.Dialer{KeepAlive: -1}
-	network := "tcp4"
-	if to.Addr().Is6() {
-		network = "tcp6"
-	}
-	if from.IsValid() {
-		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))
-	}
-	conn, err := d.DialContext(ctx, network, to.String())
-	if err != nil {
-		return nil, err
-	}
-	return conn.(*net.TCPConn), nil
-}
-
 // dialPrepared connects one of the parent's sockets.
-func (d *Dialer) dialPrepared(ctx context.Context, from, to netip.AddrPort) (*net.TCPConn, error) {
+func (d *Dialer) dialPrepared(ctx context.Context, from, to netip.AddrPort, connect Connect) error {
 	f, err := d.pool(to.Addr().Is6()).get(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	defer f.Close()
-	if err := connect(ctx, f, from, to); err != nil {
-		return nil, err
-	}
-	conn, err := net.FileConn(f)
+	fd, err := release(f)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	tcp, ok := conn.(*net.TCPConn)
-	if !ok {
-		conn.Close()
-		return nil, imsg.Internal
-	}
-	tcp.SetKeepAlive(false)
-	return tcp, nil
+	return bindAndConnect(fd, from, to, connect)
 }

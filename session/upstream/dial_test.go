@@ -41,6 +41,42 @@ func newDialer(t *testing.T) (d *Dialer) {
 
 func addrPort(a net.Addr) netip.AddrPort { return a.(*net.TCPAddr).AddrPort() }
 
+// connect connects by the runtime's means, within a time.
+func connect(conn *net.Conn, within time.Duration) Connect {
+	return func(fd int, to unix.Sockaddr) error {
+		err := unix.Connect(fd, to)
+		if err == unix.EINPROGRESS {
+			err = established(fd, within)
+		}
+		f := os.NewFile(uintptr(fd), "connection")
+		defer f.Close()
+		if err != nil {
+			return os.NewSyscallError("connect", err)
+		}
+		*conn, err = net.FileConn(f)
+		return err
+	}
+}
+
+// established waits until a socket is connected.
+func established(fd int, within time.Duration) error {
+	list := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
+	if n, err := unix.Poll(list, int(within/time.Millisecond)); n == 0 {
+		return errors.Join(err, os.ErrDeadlineExceeded)
+	}
+	n, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
+	if err == nil && n != 0 {
+		err = unix.Errno(n)
+	}
+	return err
+}
+
+// prepared is dialPrepared with what connects.
+func prepared(t *testing.T, d *Dialer, within time.Duration, from, to netip.AddrPort) (conn net.Conn, err error) {
+	err = d.dialPrepared(soon(t, within), from, to, connect(&conn, within))
+	return conn, err
+}
+
 func TestDialPrepared(t *testing.T) {
 	d := newDialer(t)
 	for _, host := range []string{"127.0.0.1", "[::1]"} {
@@ -51,7 +87,7 @@ func TestDialPrepared(t *testing.T) {
 		}
 		to := addrPort(l.Addr())
 		for _, from := range []netip.AddrPort{{}, netip.AddrPortFrom(to.Addr(), 0)} {
-			c, err := d.dialPrepared(soon(t, imsgtest.Patience), from, to)
+			c, err := prepared(t, d, imsgtest.Patience, from, to)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -63,7 +99,7 @@ func TestDialPrepared(t *testing.T) {
 				t.Errorf("%s to %s", c.LocalAddr(), c.RemoteAddr())
 			}
 			// A port that is taken.
-			if _, err := d.dialPrepared(soon(t, imsgtest.Patience), addrPort(c.LocalAddr()), to); !portTaken(err) {
+			if _, err := prepared(t, d, imsgtest.Patience, addrPort(c.LocalAddr()), to); !portTaken(err) {
 				t.Errorf("a taken port: %v", err)
 			}
 			other.Close()
@@ -73,7 +109,7 @@ func TestDialPrepared(t *testing.T) {
 			c.Close()
 		}
 		l.Close()
-		if _, err := d.dialPrepared(soon(t, imsgtest.Patience), netip.AddrPort{}, to); !errors.Is(err, unix.ECONNREFUSED) {
+		if _, err := prepared(t, d, imsgtest.Patience, netip.AddrPort{}, to); !errors.Is(err, unix.ECONNREFUSED) {
 			t.Errorf("nobody listens: %v", err)
 		}
 	}
@@ -95,7 +131,8 @@ func TestDialTakenPort(t *testing.T) {
 	from := addrPort(client.LocalAddr())
 	cfg := &imsg.SessionConfig{Mode: imsg.ModeTproxy, KeepPort: true}
 	var taken []netip.AddrPort
-	conn, err := d.Dial(soon(t, imsgtest.Patience), cfg, from, addrPort(l.Addr()), func(a netip.AddrPort) { taken = append(taken, a) })
+	var conn net.Conn
+	err = d.Dial(soon(t, imsgtest.Patience), cfg, from, addrPort(l.Addr()), connect(&conn, imsgtest.Patience), func(a netip.AddrPort) { taken = append(taken, a) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,20 +159,20 @@ func TestDialPatience(t *testing.T) {
 	}
 	to := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(sa.(*unix.SockaddrInet4).Port))
 	for range 10 { // its queue is soon full
-		var c *net.TCPConn
-		if c, err = d.dialPrepared(soon(t, 200*time.Millisecond), netip.AddrPort{}, to); err != nil {
+		var c net.Conn
+		if c, err = prepared(t, d, 200*time.Millisecond, netip.AddrPort{}, to); err != nil {
 			break
 		}
 		defer c.Close()
 	}
-	if !os.IsTimeout(err) {
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("error %v", err)
 	}
 }
 
 func TestNoSocket(t *testing.T) {
 	d := NewDialer(func(bool, int) error { return nil })
-	if _, err := d.dialPrepared(soon(t, 20*time.Millisecond), netip.AddrPort{}, netip.MustParseAddrPort("127.0.0.1:25")); err != imsg.Resource {
+	if _, err := prepared(t, d, 20*time.Millisecond, netip.AddrPort{}, netip.MustParseAddrPort("127.0.0.1:25")); err != imsg.Resource {
 		t.Errorf("error %v", err)
 	}
 }

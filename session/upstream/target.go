@@ -6,7 +6,6 @@ package upstream
 
 import (
 	"errors"
-	"net"
 	"net/netip"
 	"slices"
 
@@ -18,22 +17,22 @@ import (
 
 var errMode = errors.New("this mode finds no targets")
 
-// Target returns the server of conn, which client made to our address local. The
+// Target returns the server of the connection fd, which client made to our address local. The
 // error is imsg.NotFound where the kernel does not know the connection, that of the
 // system, or that of a mode in which lookupd is to be asked.
-func Target(cfg *imsg.SessionConfig, conn *net.TCPConn, client, local netip.AddrPort) (netip.AddrPort, error) {
+func Target(cfg *imsg.SessionConfig, fd int, client, local netip.AddrPort) (netip.AddrPort, error) {
 	switch cfg.Mode {
 	case imsg.ModeFixed, imsg.ModeFixedXclient:
 		return cfg.FixedServer, nil
 	case imsg.ModeGetsockname, imsg.ModeIpfw, imsg.ModeTproxy:
 		return local, nil
 	case imsg.ModeNetfilter:
-		return originalDst(conn, local.Addr().Is6())
+		return originalDst(fd, local.Addr().Is6())
 	case imsg.ModeTproxyNetfilter:
 		if usesClientAddress(cfg.Mode, client.Addr()) {
 			return local, nil
 		}
-		return originalDst(conn, local.Addr().Is6())
+		return originalDst(fd, local.Addr().Is6())
 	}
 	return netip.AddrPort{}, errMode
 }

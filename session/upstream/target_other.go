@@ -4,10 +4,9 @@ package upstream
 
 import (
 	"errors"
-	"net"
 	"net/netip"
 )
 
-func originalDst(*net.TCPConn, bool) (netip.AddrPort, error) {
+func originalDst(int, bool) (netip.AddrPort, error) {
 	return netip.AddrPort{}, errors.New("mode netfilter needs Linux")
 }

@@ -1,0 +1,40 @@
+package stream
+
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// This file owns how a connection is made without waiting.
+
+// Connect is Open of a socket that it begins to connect to an address. What becomes of that
+// Connected tells.
+func (t *Stream) Connect(p Poller, fd int, to unix.Sockaddr, owner Owner) error {
+	// It is watched from then on: one that nobody has connected would seem to be at its end.
+	if err := unix.Connect(fd, to); err != nil && err != unix.EINPROGRESS && err != unix.EINTR {
+		unix.Close(fd)
+		return os.NewSyscallError("connect", err)
+	}
+	return t.take(p, fd, owner, 0)
+}
+
+// Connected tells whether the connection is made that Connect has begun. The error is
+// ErrAgain while it is not, net.ErrClosed, or why it could not be made, the system's.
+func (t *Stream) Connected() error {
+	if !t.has(Writable) {
+		return ErrAgain
+	}
+	err := t.With(func(fd int) error {
+		errno, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
+		if err == nil && errno != 0 {
+			err = unix.Errno(errno)
+		}
+		return os.NewSyscallError("connect", err)
+	})
+	if err == nil && t.Local() == t.Remote() {
+		// TCP connects a socket to itself where nobody listens at the port that it got.
+		err = os.NewSyscallError("connect", unix.ECONNREFUSED)
+	}
+	return err
+}

@@ -1,0 +1,101 @@
+package stream
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// Listener is a listening socket that other processes may have, too: who accepts first has
+// a connection.
+type Listener struct {
+	poller Poller
+	owner  Owner
+
+	mu   sync.Mutex
+	fd   int
+	open bool
+}
+
+// Listen takes a duplicate of a listening socket. Owner is told that somebody may wait at
+// it. The errors are the system's, or that it is no socket of TCP.
+func Listen(p Poller, f *os.File, owner Owner) (*Listener, error) {
+	fd := -1
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	// Fd would have it block.
+	if cerr := raw.Control(func(n uintptr) { fd, err = unix.FcntlInt(n, unix.F_DUPFD_CLOEXEC, 0) }); cerr != nil {
+		return nil, cerr
+	}
+	if err != nil {
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	if err := takeListener(fd); err != nil {
+		unix.Close(fd)
+		return nil, err
+	}
+	l := &Listener{poller: p, owner: owner, fd: fd, open: true}
+	if err := p.add(fd, l, false); err != nil {
+		unix.Close(fd)
+		return nil, err
+	}
+	return l, nil
+}
+
+// errNotTCP is what Listen returns of another socket.
+var errNotTCP = errors.New("it is no socket of TCP")
+
+func takeListener(fd int) error {
+	sa, err := unix.Getsockname(fd)
+	if err != nil {
+		return os.NewSyscallError("getsockname", err)
+	}
+	if !addrPort(sa).IsValid() {
+		return errNotTCP
+	}
+	return os.NewSyscallError("fcntl", unix.SetNonblock(fd, true)) // does nothing to one that is
+}
+
+func (l *Listener) happened(turn *Turn, _ News) { l.owner.News(turn) }
+
+// Accept returns a connection, which does not block, and who has made it. The error is
+// ErrAgain if nobody waits, net.ErrClosed, or the system's.
+func (l *Listener) Accept() (fd int, from netip.AddrPort, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.open {
+		return -1, from, net.ErrClosed
+	}
+	for {
+		var sa unix.Sockaddr
+		switch fd, sa, err = accept(l.fd); err {
+		case nil:
+			// Those that waited before we listened have nothing of the listener.
+			unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+			return fd, addrPort(sa), nil
+		case unix.EINTR:
+		case unix.EAGAIN:
+			l.poller.await(l.fd, Readable)
+			return -1, from, ErrAgain
+		default:
+			return -1, from, os.NewSyscallError("accept", err)
+		}
+	}
+}
+
+// Close closes our end of it.
+func (l *Listener) Close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.open {
+		l.open = false
+		l.poller.remove(l.fd, true)
+		unix.Close(l.fd)
+	}
+}
