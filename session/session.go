@@ -157,8 +157,16 @@ func (s *session) unref() {
 		return
 	}
 	s.admissionDecided()
-	w := s.w
-	defer w.freePlace()
+	if s.spool.Opened() { // a disk may keep whoever removes it
+		go s.leave()
+	} else {
+		s.leave()
+	}
+}
+
+// leave clears up behind a session.
+func (s *session) leave() {
+	defer s.w.freePlace()
 	if !s.client.Opened() {
 		return
 	}

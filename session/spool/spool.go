@@ -42,6 +42,9 @@ func (p *File) Size() int64 { return p.size }
 // Kept is the name under which this message was kept, empty if it was not.
 func (p *File) Kept() string { return p.kept }
 
+// Opened tells whether there is a file.
+func (p *File) Opened() bool { return p.file != nil }
+
 // Begin empties the file, or makes it, and writes the header of a message. id is the
 // session's, and a file name: START.N.
 func (p *File) Begin(id string, perm fs.FileMode, header []byte) error {
@@ -125,9 +128,17 @@ func (p *File) Write(b []byte) error {
 }
 
 // Reader is what was written, opened for reading only: a scanner that holds it can change
-// nothing. It stays p's. It is an error if another file has its name.
+// nothing. It stays p's. It is an error if its name is gone, or another file's.
 func (p *File) Reader() (*os.File, error) {
-	if !isNamed(p.look, p.name) {
+	named, err := os.Lstat(p.name)
+	if err != nil {
+		return nil, fmt.Errorf("open spool: %w", err)
+	}
+	is, err := p.look.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("open spool: %w", err)
+	}
+	if !os.SameFile(is, named) {
 		return nil, fmt.Errorf("open spool: %s is another file", p.name)
 	}
 	return p.look, nil
