@@ -375,6 +375,9 @@ func TestDifferentialReal(t *testing.T) {
 					continue
 				}
 				t.Run(way.name, func(t *testing.T) {
+					if way.alone {
+						withoutLoop(t)
+					}
 					l := newLab(t, server.addr, way.change)
 					if server.slow {
 						throughReal(t, l, server, lineByLine, real.name, &scores)

@@ -51,16 +51,19 @@ var ways = []struct {
 	cuts   []cutting
 	change func(*imsg.SessionConfig)
 	tls    [2]bool // whose connection has TLS: the client's, the server's
+	alone  bool    // each connection waits by itself, there is no loop
 }{
-	{"normalize, strip, scan", []cutting{inOnePiece, octetByOctet, atRandom}, func(c *imsg.SessionConfig) { c.ScanChunks = true }, [2]bool{}},
-	{"reject, strip, scan", []cutting{atRandom}, func(c *imsg.SessionConfig) { c.ScanChunks, c.BareNewline = true, imsg.NewlineReject }, [2]bool{}},
-	{"normalize, reject, scan", []cutting{inOnePiece}, func(c *imsg.SessionConfig) { c.ScanChunks, c.RejectNUL = true, true }, [2]bool{}},
-	{"normalize, strip, filter", []cutting{inOnePiece, atRandom}, nil, [2]bool{}},
-	{"reject, reject, filter", []cutting{inOnePiece}, func(c *imsg.SessionConfig) { c.BareNewline, c.RejectNUL = imsg.NewlineReject, true }, [2]bool{}},
-	{byXclient, []cutting{inOnePiece, atRandom}, func(c *imsg.SessionConfig) { c.ScanChunks = true; withXclient(c) }, [2]bool{}},
-	{"TLS of the client", []cutting{inOnePiece, atRandom}, underTLS(imsg.TLSNever), [2]bool{true, false}},
-	{"TLS of the server", []cutting{inOnePiece}, underTLS(imsg.TLSAlways), [2]bool{false, true}},
-	{"TLS of both", []cutting{inOnePiece, octetByOctet}, underTLS(imsg.TLSLockstep), [2]bool{true, true}},
+	{"normalize, strip, scan", []cutting{inOnePiece, octetByOctet, atRandom}, func(c *imsg.SessionConfig) { c.ScanChunks = true }, [2]bool{}, false},
+	{"reject, strip, scan", []cutting{atRandom}, func(c *imsg.SessionConfig) { c.ScanChunks, c.BareNewline = true, imsg.NewlineReject }, [2]bool{}, false},
+	{"normalize, reject, scan", []cutting{inOnePiece}, func(c *imsg.SessionConfig) { c.ScanChunks, c.RejectNUL = true, true }, [2]bool{}, false},
+	{"normalize, strip, filter", []cutting{inOnePiece, atRandom}, nil, [2]bool{}, false},
+	{"reject, reject, filter", []cutting{inOnePiece}, func(c *imsg.SessionConfig) { c.BareNewline, c.RejectNUL = imsg.NewlineReject, true }, [2]bool{}, false},
+	{byXclient, []cutting{inOnePiece, atRandom}, func(c *imsg.SessionConfig) { c.ScanChunks = true; withXclient(c) }, [2]bool{}, false},
+	{"TLS of the client", []cutting{inOnePiece, atRandom}, underTLS(imsg.TLSNever), [2]bool{true, false}, false},
+	{"TLS of the server", []cutting{inOnePiece}, underTLS(imsg.TLSAlways), [2]bool{false, true}, false},
+	{"TLS of both", []cutting{inOnePiece, octetByOctet}, underTLS(imsg.TLSLockstep), [2]bool{true, true}, false},
+	{"no loop", []cutting{inOnePiece, octetByOctet, atRandom}, func(c *imsg.SessionConfig) { c.ScanChunks = true }, [2]bool{}, true},
+	{"no loop, TLS of both", []cutting{atRandom}, underTLS(imsg.TLSLockstep), [2]bool{true, true}, true},
 }
 
 func underTLS(upstream imsg.TLSUpstream) func(*imsg.SessionConfig) {
@@ -141,6 +144,9 @@ func TestDifferential(t *testing.T) {
 					break
 				}
 				t.Run(way.name, func(t *testing.T) {
+					if way.alone {
+						withoutLoop(t)
+					}
 					x := newMX(t, r)
 					x.secure = way.tls[1]
 					l := newLabWith(t, x.addr, way.tls[0], way.change)

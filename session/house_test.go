@@ -2,6 +2,7 @@ package session
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -15,6 +16,7 @@ import (
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 	"github.com/smtp-gated/smtp-gated/imsg/link"
+	"github.com/smtp-gated/smtp-gated/session/stream"
 )
 
 // house is a session worker with everybody it talks to played by the test.
@@ -125,6 +127,13 @@ func config(server string) *imsg.SessionConfig {
 		NatHeader: "X-Nat-Received", NatHeaderType: imsg.NatGeneric, SpoolHeader: "X-Proxy-Spool-Info",
 		Texts: texts(), EmailLength: 64,
 	}
+}
+
+// withoutLoop has the houses of a test wait for each connection by itself.
+func withoutLoop(t *testing.T) {
+	before := newLoop
+	newLoop = func() (stream.Poller, error) { return nil, errors.New("there is none") }
+	t.Cleanup(func() { newLoop = before })
 }
 
 // newHouse starts a worker in front of server.

@@ -39,6 +39,17 @@ const (
 )
 
 func TestRecord(t *testing.T) {
+	t.Run("loop", testRecord)
+	if *update || *recordDir != "" || imsgtest.Brief() {
+		return
+	}
+	t.Run("no loop", func(t *testing.T) {
+		withoutLoop(t)
+		testRecord(t)
+	})
+}
+
+func testRecord(t *testing.T) {
 	file, err := filepath.Abs(recordFile)
 	if err != nil {
 		t.Fatal(err)
