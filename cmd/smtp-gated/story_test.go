@@ -46,6 +46,7 @@
 //	limit ROOM WHAT[=N]              its processes may use so much, as nofile=3, or what they may at first
 //	starve N limit|group             no room gets more memory until N have ended, then mail flows
 //	injected, inject …               system calls fail (see injected_linux_test.go)
+//	brisk N TIME                     the client says N commands, a little apart, and hears all answers within TIME
 //	calm [put-off] [cut] [unreached] all go: no mail was lost, doubled or let through, nothing is left
 
 package main
@@ -193,6 +194,7 @@ var commands = map[string]func(*testscript.TestScript, bool, []string){
 	"limit":    word((*story).limit),
 	"starve":   word((*story).starve),
 	"calm":     word((*story).calm),
+	"brisk":    word((*story).brisk),
 	"thaw":     word((*story).thaw),
 }
 

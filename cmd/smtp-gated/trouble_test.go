@@ -53,6 +53,36 @@ func (s *story) gather(_ *testscript.TestScript, _ bool, args []string) error {
 // flows waits until mail gets through.
 func (s *story) flows(*testscript.TestScript, bool, []string) error { return s.people.moves() }
 
+// brisk has a client say NOOP so often, and hear all answers in that time.
+func (s *story) brisk(ts *testscript.TestScript, _ bool, args []string) error {
+	if len(args) != 2 {
+		return errTelling
+	}
+	times, err := strconv.Atoi(args[0])
+	if err != nil {
+		return err
+	}
+	limit, err := time.ParseDuration(args[1])
+	if err != nil {
+		return err
+	}
+	var all, slowest time.Duration
+	for range times {
+		began := time.Now()
+		if err := errors.Join(s.talking.send("NOOP"), s.talking.expect("250")); err != nil {
+			return err
+		}
+		took := time.Since(began)
+		all, slowest = all+took, max(slowest, took)
+		time.Sleep(20 * time.Millisecond) // what goes wrong has its time to
+	}
+	ts.Logf("%d answers took %v, the slowest %v", times, all, slowest)
+	if all > limit {
+		return fmt.Errorf("%d answers took %v", times, all)
+	}
+	return nil
+}
+
 // meets has something misbehave until it was met so often, and waits until mail flows
 // after it.
 func (s *story) meets(_ *testscript.TestScript, _ bool, args []string) error {
