@@ -43,7 +43,7 @@ func (w *worker) checkSessions(start time.Time) {
 func (s *session) look(now time.Duration) {
 	defer s.guard()
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.unlock()
 	s.callLate(time.Now())
 	switch {
 	case s.over():

@@ -71,7 +71,7 @@ func (s *session) noteUnreachable(err error) {
 // clientGone tells whether the session has ended while it was set up.
 func (s *session) clientGone() bool {
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.unlock()
 	return s.ended
 }
 
@@ -119,7 +119,7 @@ func (s *session) dial(then func(error)) {
 // there was.
 func (s *session) connectSocket(fd int, to unix.Sockaddr) error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.unlock()
 	if s.ended {
 		unix.Close(fd)
 		return net.ErrClosed

@@ -96,7 +96,7 @@ func (w *worker) mustEnd() bool { return w.ending.Err() != nil }
 func (s *session) wake() {
 	defer s.guard()
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.unlock()
 	s.callLate(time.Now())
 	if s.relay != nil && !s.over() {
 		s.relay.Finish()

@@ -32,7 +32,7 @@ var errMute = errors.New("nothing more is written")
 // start has the session relayed.
 func (s *session) start(r *relay.Relay) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.unlock()
 	s.relay = r
 	if s.ended { // the client has gone meanwhile
 		r.Abort(s.closedBy)
@@ -61,7 +61,7 @@ func (s *session) News(turn *stream.Turn) {
 		then(err)
 		return
 	}
-	defer s.mu.Unlock()
+	defer s.unlock()
 	if s.relay != nil {
 		s.run(turn)
 	}
@@ -171,7 +171,7 @@ func (s *session) follow() {
 	go func() {
 		defer s.unref()
 		s.mu.Lock()
-		defer s.mu.Unlock()
+		defer s.unlock()
 		s.following = false
 		s.run(nil)
 	}()
@@ -279,7 +279,7 @@ func (s *session) do(turn *stream.Turn, job relay.Job) (err error) {
 	turn.Slow(func() {
 		switch job.Do {
 		case relay.Begin:
-			err = s.spool.Begin(s.facts.ID(), fs.FileMode(s.w.cfg.SpoolPerm), job.Text)
+			err = s.spool.Begin(&s.w.spools, s.facts.ID(), fs.FileMode(s.w.cfg.SpoolPerm), job.Text)
 		case relay.Write:
 			err = s.spool.Write(job.Text)
 		case relay.Empty, relay.Keep:
@@ -306,7 +306,7 @@ func (s *session) put(q *relay.Question) {
 	start := time.Now()
 	a, err := s.askFor(q)
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.unlock()
 	if !s.broken {
 		s.relay.Answer(q, a, err, time.Since(start))
 		s.run(nil)

@@ -35,6 +35,7 @@ func TestPythonSendsDots(t *testing.T) {
 	h := newHouse(t, x.addr, nil)
 	postfix := startPostfix(t)
 	p := newHouse(t, postfix.addr, nil)
+	p.set(func() { p.number += 100 }) // they share a folder
 	for _, end := range []string{"\n", "\r\n"} {
 		text := strings.ReplaceAll("Subject: dots\n\n.head\n..two\n.\n...\n. \n\n.end\n", "\n", end)
 		var got []string

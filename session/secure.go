@@ -82,7 +82,7 @@ func (s *session) runErrand() {
 			problem = s.callAgain()
 		}
 		s.mu.Lock()
-		defer s.mu.Unlock()
+		defer s.unlock()
 		if s.broken {
 			return
 		}

@@ -102,7 +102,7 @@ func (s *session) aside(what func()) {
 // why.
 func (s *session) end(by string) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.unlock()
 	s.endLocked(by)
 }
 
@@ -157,10 +157,10 @@ func (s *session) unref() {
 		return
 	}
 	s.admissionDecided()
-	if s.spool.Opened() { // a disk may keep whoever removes it
-		go s.leave()
-	} else {
+	if s.spool.Release(&s.w.spools) {
 		s.leave()
+	} else {
+		go s.leave() // a disk may keep whoever removes a file
 	}
 }
 
@@ -173,6 +173,17 @@ func (s *session) leave() {
 	s.end("error")
 	s.spool.Drop()
 	s.deregister()
+}
+
+// unlock is deferred by who has locked the session: nobody finds a relay that has panicked
+// as if it were whole.
+func (s *session) unlock() {
+	v := recover()
+	s.broken = s.broken || v != nil
+	s.mu.Unlock()
+	if v != nil {
+		panic(v) // with the stack as it was
+	}
 }
 
 // guard is deferred by others who speak to the relay, and do not hold the session.
@@ -254,7 +265,7 @@ func (s *session) live() imsg.LiveSession {
 		Ident: s.facts.Ident, ClientBytes: s.client.Received(), ServerBytes: s.server.Received(),
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.unlock()
 	if s.relay != nil {
 		st := s.relay.Status()
 		l.State, l.Auth, l.Transactions = st.State, st.Auth, st.Transactions
@@ -265,7 +276,7 @@ func (s *session) live() imsg.LiveSession {
 // state is what the session does.
 func (s *session) state() imsg.State {
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.unlock()
 	if s.relay != nil {
 		return s.relay.Status().State
 	}

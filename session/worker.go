@@ -50,6 +50,7 @@ type worker struct {
 	// certificates are what TLS with clients is made of, if there are any.
 	certificates *certificate.Store
 
+	spools spool.Pool
 	dialer *upstream.Dialer
 	poller stream.Poller
 
@@ -81,23 +82,26 @@ type worker struct {
 
 // Main is the life of a session worker; f is its link to the parent.
 func Main(f *os.File) error {
-	return process.Main(f, imsg.Session, func(p *process.Parent) process.Room[imsg.SessionConfig] {
-		w := newWorker(p, p.Log())
-		go w.tick()
-		p.Guard(&w.mu)
-		return process.Room[imsg.SessionConfig]{
-			Configure: func(cfg *imsg.SessionConfig) error {
-				go w.sweepAgain(cfg.SpoolShared)
-				return w.configure(cfg)
-			},
-			Peers: map[imsg.Room]process.Peer{
-				imsg.Lockd:   w.setLockd,
-				imsg.Scand:   func(r link.Request, m *imsg.Peer) error { return w.setPeer(&w.scand, r, m) },
-				imsg.Keys:    w.attachKeys,
-				imsg.Lookupd: func(r link.Request, m *imsg.Peer) error { return w.setPeer(&w.lookupd, r, m) },
-			},
-			Other: w.fromParent,
-		}
+	p, err := process.Start(f, imsg.Session)
+	if err != nil {
+		return err
+	}
+	w := newWorker(p, p.Log())
+	defer w.spools.Close()
+	go w.tick()
+	p.Guard(&w.mu)
+	return process.Run(p, process.Room[imsg.SessionConfig]{
+		Configure: func(cfg *imsg.SessionConfig) error {
+			go w.tidy(cfg.SpoolShared)
+			return w.configure(cfg)
+		},
+		Peers: map[imsg.Room]process.Peer{
+			imsg.Lockd:   w.setLockd,
+			imsg.Scand:   func(r link.Request, m *imsg.Peer) error { return w.setPeer(&w.scand, r, m) },
+			imsg.Keys:    w.attachKeys,
+			imsg.Lookupd: func(r link.Request, m *imsg.Peer) error { return w.setPeer(&w.lookupd, r, m) },
+		},
+		Other: w.fromParent,
 	})
 }
 
@@ -150,6 +154,9 @@ func (w *worker) configure(cfg *imsg.SessionConfig) (err error) {
 		}
 	}
 	w.toClients = w.certificates.Config(cfg.TLS.MinVersion)
+	if cfg.SpoolShared {
+		w.spools.Close()
+	}
 	w.sweep(cfg.SpoolShared)
 	return nil
 }
@@ -160,14 +167,23 @@ func (w *worker) sweep(shared bool) {
 	}
 }
 
-// sweepInterval is the time from one sweep of the spool to the next.
-const sweepInterval = time.Minute
+const (
+	// tidyInterval is the time from one look at the spool files that nobody uses to the
+	// next.
+	tidyInterval = 5 * time.Second
+	// sweepEvery is how many of them pass from one sweep of the spool to the next.
+	sweepEvery = 12
+)
 
-// sweepAgain removes what a disk that failed did not let go when its session was done
-// with it. It may wait for that disk.
-func (w *worker) sweepAgain(shared bool) {
-	for range time.Tick(sweepInterval) {
-		w.sweep(shared)
+// tidy removes spool files that nobody uses, and what a disk that failed did not let go
+// when its session was done with it. It may wait for that disk.
+func (w *worker) tidy(shared bool) {
+	n := 0
+	for range time.Tick(tidyInterval) {
+		w.spools.Tidy()
+		if n++; n%sweepEvery == 0 {
+			w.sweep(shared)
+		}
 	}
 }
 
@@ -302,7 +318,7 @@ func (w *worker) markLocked(numbers []uint64) {
 // lock notes that lockd has locked the client.
 func (s *session) lock() {
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.unlock()
 	s.locked = true
 	if s.relay != nil && !s.broken {
 		s.relay.Lock()

@@ -1,6 +1,6 @@
 // Package spool keeps the message a session is relaying, for the scanners: one file for
-// a session, in the working directory, used again for each message. It owns that
-// file's name and its end.
+// a session, in the working directory, used again for each message, and then by another
+// session. It owns that file's name and its end.
 package spool
 
 import (
@@ -25,12 +25,17 @@ const partial = ".part"
 // nobody may open the file to write to it while its message is under way, its owner least
 // of all, and what is scanned is what was written here, whatever has its name.
 type File struct {
-	file  *os.File
-	look  *os.File // the same, opened for reading only
-	name  string   // START.N.part
+	opened
 	size  int64
 	kept  string // START.N
 	dirty bool
+}
+
+// opened is a file that is in use, or may be.
+type opened struct {
+	file *os.File
+	look *os.File // the same, opened for reading only
+	name string   // START.N.part
 }
 
 // Name is the file's name in the spool directory while the message is under way.
@@ -42,18 +47,14 @@ func (p *File) Size() int64 { return p.size }
 // Kept is the name under which this message was kept, empty if it was not.
 func (p *File) Kept() string { return p.kept }
 
-// Opened tells whether there is a file.
-func (p *File) Opened() bool { return p.file != nil }
-
-// Begin empties the file, or makes it, and writes the header of a message. id is the
-// session's, and a file name: START.N.
-func (p *File) Begin(id string, perm fs.FileMode, header []byte) error {
+// Begin empties the file, takes one of others, or makes it, and writes the header of a
+// message. id is the session's, and a file name: START.N.
+func (p *File) Begin(others *Pool, id string, perm fs.FileMode, header []byte) error {
 	if p.dirty { // nobody has said what became of the last one
 		p.Finish(false)
 	}
 	p.size, p.kept, p.dirty = 0, "", true
-	if p.file == nil {
-		name := id + partial
+	if name := id + partial; p.file == nil && !p.inherit(others, name) {
 		f, err := create(name, perm)
 		if err != nil {
 			return err
@@ -203,14 +204,14 @@ func (p *File) Finish(keep bool) {
 	p.close()
 }
 
-func (p *File) close() {
+func (p *opened) close() {
 	p.file.Close()
 	p.look.Close()
 	p.file, p.look = nil, nil
 }
 
 // Drop removes the file. One that the disk does not let go is left to a sweep.
-func (p *File) Drop() {
+func (p *opened) Drop() {
 	if p.file != nil {
 		os.Remove(p.name)
 		p.close()

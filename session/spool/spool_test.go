@@ -95,7 +95,7 @@ func TestFile(t *testing.T) {
 	}
 	var f File
 	for _, keep := range []bool{false, true, false} {
-		if err := f.Begin("1.2", 0o600, []byte("head\n")); err != nil {
+		if err := f.Begin(new(Pool), "1.2", 0o600, []byte("head\n")); err != nil {
 			t.Fatal(err)
 		}
 		if err := f.Write([]byte("text\n")); err != nil {
@@ -149,7 +149,7 @@ func TestOthersFile(t *testing.T) {
 	old := unix.Umask(0)
 	defer unix.Umask(old)
 	var p File
-	if err := p.Begin("1.2", 0o664, []byte("a virus")); err != nil {
+	if err := p.Begin(new(Pool), "1.2", 0o664, []byte("a virus")); err != nil {
 		t.Fatal(err)
 	}
 	info, err := os.Stat("1.2.part")
@@ -169,7 +169,7 @@ func TestOthersFile(t *testing.T) {
 	if info, err := os.Stat("1.2"); err != nil || info.Mode() != 0o464 || p.Kept() != "1.2" {
 		t.Errorf("kept as %q: %v, %v", p.Kept(), info, err)
 	}
-	if err := p.Begin("1.2", 0o664, []byte("a virus")); err != nil {
+	if err := p.Begin(new(Pool), "1.2", 0o664, []byte("a virus")); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile("evil", []byte("harmless"), 0o600); err != nil {
