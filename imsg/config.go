@@ -367,6 +367,7 @@ type LockdConfig struct {
 	LocksShared    bool // others use the room's root, too: what lies there is not swept
 	ActionScript   bool // whether there is one
 	Depends        Dependencies
+	Certificates   int // the generation whose certificates clients are shown, 0: there are none
 	StateFile      StateFile
 	Version        string
 	CompileDate    string

@@ -6,6 +6,7 @@ package lockd
 import (
 	"context"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
@@ -16,26 +17,14 @@ import (
 // on which those who renew by a program do it.
 const endsSoon = 14 * 24 * time.Hour
 
-// certificates are what each of those rooms has told; there is one a generation.
+// certificates are those of the configuration in force, as was told last: a room that has
+// ended is replaced, and its certificates are what they were.
 type certificates struct {
-	told  map[*link.Conn]*imsg.Certificates
+	all   []imsg.CertificateStatus
 	since map[string]int64 // a name is in trouble
 }
 
-func newCertificates() certificates {
-	return certificates{make(map[*link.Conn]*imsg.Certificates), make(map[string]int64)}
-}
-
-// current are those of the newest generation.
-func (c *certificates) current() []imsg.CertificateStatus {
-	newest := new(imsg.Certificates)
-	for _, m := range c.told {
-		if m.Generation >= newest.Generation {
-			newest = m
-		}
-	}
-	return newest.List
-}
+func newCertificates() certificates { return certificates{since: make(map[string]int64)} }
 
 // attachKeys takes up a room that has certificates.
 func (srv *server) attachKeys(r link.Request, m *imsg.Peer) error {
@@ -44,19 +33,15 @@ func (srv *server) attachKeys(r link.Request, m *imsg.Peer) error {
 		if m, ok := r.Message.(*imsg.Certificates); ok {
 			srv.mu.Lock()
 			defer srv.mu.Unlock()
-			srv.certificates.told[r.From()] = m
+			if m.Generation == srv.config.Certificates {
+				srv.certificates.all = m.List
+			}
 		}
 	})
 	if err != nil {
 		return err
 	}
 	context.AfterFunc(srv.parent.Context(), func() { conn.Close() })
-	go func() {
-		<-conn.Done()
-		srv.mu.Lock()
-		defer srv.mu.Unlock()
-		delete(srv.certificates.told, conn)
-	}()
 	return nil
 }
 
@@ -78,7 +63,7 @@ func trouble(c *imsg.CertificateStatus, now time.Time) string {
 // returns the names there are.
 func (srv *server) reviewCertificates() map[string]bool {
 	srv.mu.Lock()
-	all := srv.certificates.current()
+	all := srv.certificates.all
 	srv.mu.Unlock()
 	now := srv.env.now()
 	problems := make(map[string]string) // of all certificates for a name
@@ -103,5 +88,6 @@ func (srv *server) reviewCertificates() map[string]bool {
 			Finding: imsg.FindingCertificate, Object: name, Since: since[name], Last: now.UnixNano(), Count: 1, Text: problem,
 		}, now))
 	}
+	maps.DeleteFunc(since, func(name string, _ int64) bool { return !names[name] })
 	return names
 }

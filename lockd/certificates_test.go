@@ -10,9 +10,12 @@ import (
 )
 
 // TestCertificates: one that ends soon, has ended, or is not renewed is a finding until it
-// is well; those of an older generation count no more, nor those of a room that has gone.
+// is well, or until the configuration in force has it no more, whose room may be there yet.
+// What the room has told is true until its replacement tells.
 func TestCertificates(t *testing.T) {
-	h := open(t, plan{config: usual()})
+	config := usual()
+	config.Certificates = 1
+	h := open(t, plan{config: config})
 	now := h.clock.now()
 	in := func(d time.Duration) int64 { return now.Add(d).Unix() }
 	old, keys := h.Join(imsg.Keys, 1, nil), h.Join(imsg.Keys, 2, nil)
@@ -51,11 +54,15 @@ func TestCertificates(t *testing.T) {
 	const long = 90 * 24 * time.Hour
 	tell(1, imsg.CertificateStatus{Name: "old", End: in(time.Hour)})
 	is("old: it ends at ")
+	config.Certificates = 2
+	h.Configure(&config)
+	is("old: it ends at ")
 	tell(
 		2, imsg.CertificateStatus{Name: "good", End: in(long)}, imsg.CertificateStatus{Name: "soon", End: in(endsSoon - time.Hour)},
 		imsg.CertificateStatus{Name: "both", End: in(long)}, imsg.CertificateStatus{Name: "both", End: in(-time.Hour)},
 		imsg.CertificateStatus{Name: "stale", End: in(long), Problem: "no such file"},
 	)
+	tell(1, imsg.CertificateStatus{Name: "old", End: in(time.Hour)})
 	is("both: it has ended at ", "soon: it ends at ", "stale: the one on disk is not taken: no such file")
 	if all := (view{h.server}).Overview().Certificates; len(all) != 5 {
 		t.Errorf("%+v", all)
@@ -67,8 +74,15 @@ func TestCertificates(t *testing.T) {
 	h.clock.move(long)
 	is("good: it has ended", "soon: it has ended")
 	keys.Close()
-	is("old: it has ended")
-	old.Close()
+	is("good: it has ended", "soon: it has ended")
+	keys = h.Join(imsg.Keys, 3, nil)
+	tell(2, imsg.CertificateStatus{Name: "soon", End: in(-time.Hour)})
+	is("soon: it has ended")
+	config.Certificates = 0
+	h.Configure(&config)
 	is()
-	eventually(t, "no finding", func() bool { return len((view{h.server}).Overview().Findings) == 0 })
+	eventually(t, "no finding, and no certificate", func() bool {
+		o := (view{h.server}).Overview()
+		return len(o.Findings) == 0 && len(o.Certificates) == 0
+	})
 }

@@ -64,7 +64,7 @@ type server struct {
 	workers      map[*worker]struct{}
 	live         liveTable
 	severed      severed
-	certificates certificates // told is guarded by mu, since is of who reviews them
+	certificates certificates // all is guarded by mu, since is of who reviews them
 	barrier      barrier
 	silent       bool // a question was not judged in time; said once
 	leaving      bool // another lockd takes over: the last worker to leave ends us
@@ -158,6 +158,9 @@ func (srv *server) configure(c *imsg.LockdConfig) error {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
 	srv.config = *c
+	if c.Certificates == 0 {
+		srv.certificates.all = nil // those of older configurations have a room yet
+	}
 	srv.rates.Configure(c)
 	naming := locks.Naming{Mode: c.Mode, PrefixIPv6: c.ClientPrefixIPv6}
 	srv.live.regroup(naming)

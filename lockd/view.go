@@ -23,7 +23,7 @@ func (srv view) Overview() control.Overview {
 	health, all := findings.Judge(srv.board.List(), &srv.config)
 	return control.Overview{
 		Config: srv.config, Family: srv.family, Live: len(srv.live.sessions), Load: srv.load,
-		Health: health, Findings: all, Certificates: srv.certificates.current(),
+		Health: health, Findings: all, Certificates: srv.certificates.all,
 	}
 }
 

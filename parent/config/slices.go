@@ -198,6 +198,9 @@ func (c *Config) Lockd(f Facts) *imsg.LockdConfig {
 	l.LocksShared = f.LocksShared
 	l.ActionScript = c.ActionScript != ""
 	l.Depends = c.depends()
+	if c.HasCertificates() {
+		l.Certificates = f.Generation
+	}
 	l.StateFile = form
 	l.Version = f.Version
 	l.CompileDate = f.CompileDate

@@ -25,6 +25,7 @@ var facts = Facts{
 	LocksShared: true,
 	Version:     "2.0",
 	CompileDate: "today",
+	Generation:  1,
 }
 
 func parsed(t *testing.T, text string) *Config {
@@ -77,6 +78,7 @@ ratelimit_expiration 60
 ratelimit_generation 1
 remote_udp_secret 1
 `)
+	c.TLSCertificates = []Certificate{{}}
 	local := func(path string) string { return filepath.Base(path) }
 	for _, slice := range []any{c.Session(facts), c.Lookupd(facts), c.Scand(local), c.Lockd(facts), c.Action(facts)} {
 		v := reflect.ValueOf(slice).Elem()
