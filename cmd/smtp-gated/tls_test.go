@@ -69,6 +69,32 @@ func TestTLSAsConfigured(t *testing.T) {
 	must(t, g.terminate())
 }
 
+// TestPickedPorts: of two listeners at one address, whose ports the system picks, clients
+// begin with TLS at one, and a
+// reload changes neither.
+func TestPickedPorts(t *testing.T) {
+	g, m := rehearse(t, false, "tls")
+	must(t, g.certified("listen_tls 127.0.0.1:0\n"))
+	must(t, g.start())
+	before := g.addresses()
+	for i := range 2 {
+		if i > 0 {
+			must(t, g.reload())
+		}
+		if all := g.addresses(); !slices.Equal(all, before) {
+			t.Errorf("it listens at %v, and before at %v", all, before)
+		}
+		for n, first := range []bool{false, true} {
+			config := &tls.Config{InsecureSkipVerify: true}
+			if got := deliverWith(g.address(n), first, config, cleanMail); !strings.HasPrefix(got, "250 ") {
+				t.Errorf("%d: at %s: %q", i, g.address(n), got)
+			}
+		}
+	}
+	noneBad(t, m)
+	must(t, g.terminate())
+}
+
 // plain is where it listens beside an address.
 func (g *gate) plain(beside string) string {
 	return g.address((slices.Index(g.addresses(), beside) + 1) % 2)

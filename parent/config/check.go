@@ -76,10 +76,15 @@ func (c *Config) checkTarget(wrong complaint) {
 func (c *Config) checkListeners(wrong complaint) {
 	all := c.Listeners()
 	for i, a := range all {
-		for _, b := range all[:i] {
+		for j, b := range all[:i] {
 			// One of each family can share a port: IPv6 listeners take IPv6 only.
 			overlap := a.Addr() == b.Addr() || a.Addr().IsUnspecified() || b.Addr().IsUnspecified()
-			if overlap && a.Port() == b.Port() && a.Port() != 0 && a.Addr().Is4() == b.Addr().Is4() {
+			overlap = overlap && a.Port() == b.Port() && a.Addr().Is4() == b.Addr().Is4()
+			// Ports that the system picks do not meet, but two such would be one.
+			if a.Port() == 0 {
+				overlap = a == b && c.BeginsWithTLS(i) == c.BeginsWithTLS(j)
+			}
+			if overlap {
 				wrong("listen", "%s and %s overlap: leave one out", b, a)
 			}
 		}

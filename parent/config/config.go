@@ -169,6 +169,9 @@ func (c *Config) Listeners() []netip.AddrPort {
 	return append([]netip.AddrPort{netip.AddrPortFrom(c.BindAddress, c.Port)}, c.ListenTLS...)
 }
 
+// BeginsWithTLS tells whether clients do at a listener, by its place in Listeners.
+func (c *Config) BeginsWithTLS(i int) bool { return i >= len(c.Listeners())-len(c.ListenTLS) }
+
 // roomUser is who a room runs as.
 type roomUser struct {
 	option string // that names the user

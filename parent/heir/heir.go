@@ -64,7 +64,7 @@ type Message struct {
 type ListenerFacts struct {
 	Configured  netip.AddrPort // the address of the configuration, invalid if the service manager gave it
 	Addr        netip.AddrPort // where it is bound
-	Name        string         // as the service manager calls it
+	Name        string         // as the service manager calls it, or what tells it from another with a picked port
 	Given       bool           // by the service manager
 	Transparent bool           // takes connections that are not for our addresses
 	Open        int            // how many of the sockets, from the first, may be connected to

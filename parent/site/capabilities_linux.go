@@ -61,9 +61,9 @@ func (s *Site) lowPort(h *Holdings) string {
 		return ""
 	}
 	first := firstFreePort()
-	for _, a := range s.Listeners() {
+	for i, a := range s.Listeners() {
 		if a.Port() > 0 && a.Port() < first {
-			return fmt.Sprintf("%s: port %d", s.Called(s.listening(a)), a.Port())
+			return fmt.Sprintf("%s: port %d", s.Called(s.listening(i)), a.Port())
 		}
 	}
 	return ""

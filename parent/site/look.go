@@ -205,9 +205,9 @@ func (l *lookout) addresses() {
 			l.warn("outgoing_addr", "%s is no address of this machine: no connection can come from it", a)
 		}
 	}
-	for _, a := range l.Listeners() {
+	for i, a := range l.Listeners() {
 		if !a.Addr().IsUnspecified() && !l.Mode.Transparent() && !l.local(a.Addr()) {
-			l.warn(l.listening(a), "%s is no address of this machine: nobody can listen on it", a.Addr())
+			l.warn(l.listening(i), "%s is no address of this machine: nobody can listen on it", a.Addr())
 		}
 		if l.Mode.Fixed() && a.Addr().IsUnspecified() && a.Port() == l.FixedServerPort &&
 			a.Addr().Is4() == l.FixedServer.Is4() && l.local(l.FixedServer) {
@@ -216,10 +216,10 @@ func (l *lookout) addresses() {
 	}
 }
 
-// listening is the option that names a listener.
-func (s *Site) listening(a netip.AddrPort) string {
+// listening is the option that names a listener, by its place in Listeners.
+func (s *Site) listening(i int) string {
 	switch {
-	case slices.Contains(s.ListenTLS, a):
+	case s.Config.BeginsWithTLS(i):
 		return "listen_tls"
 	case len(s.Listen) > 0:
 		return "listen"

@@ -17,19 +17,33 @@ import (
 
 // listen returns the listeners: those of set that are open already, and new ones.
 func (s *Site) listen(set *socket.Set) ([]*socket.Listener, error) {
-	all, err := set.Listen(s.Listeners(), s.Workers(), s.intercepts())
+	all, err := set.Listen(s.wanted(), s.Workers(), s.intercepts())
 	if err == nil && len(s.ListenTLS) == 0 && slices.ContainsFunc(all, func(l *socket.Listener) bool { return l.Name == smtps }) {
 		err = fmt.Errorf("socket %s given at start: clients begin with TLS there, and %s is empty: set it", smtps, s.Called("listen_tls"))
 	}
 	return all, err
 }
 
-// smtps is what a service manager calls a socket that clients begin with TLS at.
+// smtps is what a service manager calls a socket that clients begin with TLS at, and we
+// one whose port the system picks.
 const smtps = "smtps"
+
+// wanted are the listeners of the configuration. One with a port of its own stays open
+// when a reload has TLS begin there, or no more: it has no name.
+func (s *Site) wanted() (all []socket.Wanted) {
+	for i, a := range s.Listeners() {
+		w := socket.Wanted{AddrPort: a}
+		if a.Port() == 0 && s.Config.BeginsWithTLS(i) {
+			w.Name = smtps
+		}
+		all = append(all, w)
+	}
+	return all
+}
 
 // BeginsWithTLS tells whether clients of a listener do.
 func (s *Site) BeginsWithTLS(l *socket.Listener) bool {
-	return l.Name == smtps || slices.Contains(s.ListenTLS, l.From)
+	return l.Name == smtps || l.From.Port() != 0 && slices.Contains(s.ListenTLS, l.From)
 }
 
 // intercepts tells whether listeners take connections that are not for our

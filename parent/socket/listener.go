@@ -23,7 +23,7 @@ import (
 // every socket: one whose worker died is served by another.
 type Listener struct {
 	Addr netip.AddrPort // as it was bound
-	Name string         // as systemd named it
+	Name string         // as systemd named it, or as Wanted
 	From netip.AddrPort // the address in the configuration, invalid: systemd gave it
 
 	sockets     []*os.File

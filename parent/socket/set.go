@@ -11,22 +11,28 @@ import (
 
 // Set is the listeners that are open.
 type Set struct {
-	given []*Listener                  // by systemd: the configuration's addresses do not matter
-	open  map[netip.AddrPort]*Listener // by configured address
+	given []*Listener // by systemd: the configuration's addresses do not matter
+	open  map[Wanted]*Listener
+}
+
+// Wanted is a listener as a configuration has it.
+type Wanted struct {
+	netip.AddrPort
+	Name string // what tells it from another whose port the system picks; empty with a port, which does
 }
 
 // NewSet takes over what systemd gives, once (sd_listen_fds(3)). Nothing is the usual
 // case.
 func NewSet() (*Set, error) {
 	all, err := given()
-	return &Set{all, make(map[netip.AddrPort]*Listener)}, err
+	return &Set{all, make(map[Wanted]*Listener)}, err
 }
 
 // Bequest is a listener as it is handed to another program.
 type Bequest struct {
 	Configured  netip.AddrPort // the address in the configuration, invalid: the service manager gave it
 	Addr        netip.AddrPort // where it is bound
-	Name        string         // as the service manager calls it
+	Name        string         // as the service manager calls it, or Wanted
 	Given       bool           // by the service manager
 	Transparent bool           // takes connections that are not for our addresses
 	Open        int            // how many of the sockets, from the first, may be connected to
@@ -42,25 +48,28 @@ type Bequeathed struct {
 // Bequeath returns all of them.
 func (s *Set) Bequeath() (all []Bequeathed) {
 	for _, l := range s.given {
-		all = append(all, Bequeathed{l.bequest(netip.AddrPort{}), slices.Clone(l.sockets)})
+		all = append(all, l.bequeathed())
 	}
-	for a, l := range s.open {
-		all = append(all, Bequeathed{l.bequest(a), slices.Clone(l.sockets)})
+	for _, l := range s.open {
+		all = append(all, l.bequeathed())
 	}
 	return all
 }
 
-func (l *Listener) bequest(configured netip.AddrPort) Bequest {
-	return Bequest{configured, l.Addr, l.Name, l.given, l.transparent, l.open, l.backlog}
+func (l *Listener) bequeathed() Bequeathed { return Bequeathed{l.bequest(), slices.Clone(l.sockets)} }
+
+func (l *Listener) bequest() Bequest {
+	return Bequest{l.From, l.Addr, l.Name, l.given, l.transparent, l.open, l.backlog}
 }
 
 // Inherit makes an empty set, a zero Set, take a listener and its sockets over. More of
 // the same may follow with more sockets.
 func (s *Set) Inherit(b Bequest, sockets []*os.File) {
 	if s.open == nil {
-		s.open = make(map[netip.AddrPort]*Listener)
+		s.open = make(map[Wanted]*Listener)
 	}
-	if l := s.open[b.Configured]; l != nil && !b.Given {
+	wanted := Wanted{b.Configured, b.Name}
+	if l := s.open[wanted]; l != nil && !b.Given {
 		l.sockets = append(l.sockets, sockets...)
 		return
 	}
@@ -71,7 +80,7 @@ func (s *Set) Inherit(b Bequest, sockets []*os.File) {
 	if b.Given {
 		s.given = append(s.given, l)
 	} else {
-		s.open[b.Configured] = l
+		s.open[wanted] = l
 	}
 }
 
@@ -79,14 +88,14 @@ func (s *Set) Inherit(b Bequest, sockets []*os.File) {
 func (s *Set) Given() bool { return len(s.given) > 0 }
 
 // Listen returns the listeners of a generation with so many workers: those given, else
-// one for each address, open already or reserved now. A transparent one takes
+// each that is wanted, open already or reserved now. A transparent one takes
 // connections that are not for our addresses. After an error, what was reserved waits
 // for Release or for another Listen.
-func (s *Set) Listen(addresses []netip.AddrPort, workers int, transparent bool) ([]*Listener, error) {
+func (s *Set) Listen(wanted []Wanted, workers int, transparent bool) ([]*Listener, error) {
 	all := slices.Clone(s.given)
 	if len(all) == 0 {
-		for _, a := range addresses {
-			l, err := s.listen(a, workers, transparent)
+		for _, w := range wanted {
+			l, err := s.listen(w, workers, transparent)
 			if err != nil {
 				return nil, err
 			}
@@ -103,14 +112,14 @@ func (s *Set) Listen(addresses []netip.AddrPort, workers int, transparent bool) 
 	return all, nil
 }
 
-func (s *Set) listen(a netip.AddrPort, workers int, transparent bool) (*Listener, error) {
-	if l := s.open[a]; l != nil {
+func (s *Set) listen(w Wanted, workers int, transparent bool) (*Listener, error) {
+	if l := s.open[w]; l != nil {
 		return l, l.grow(workers)
 	}
-	l, err := reserve(a, workers, transparent)
+	l, err := reserve(w.AddrPort, workers, transparent)
 	if err == nil {
-		l.From = a
-		s.open[a] = l
+		l.From, l.Name = w.AddrPort, w.Name
+		s.open[w] = l
 	}
 	return l, err
 }
@@ -118,11 +127,11 @@ func (s *Set) listen(a netip.AddrPort, workers int, transparent bool) (*Listener
 // Release lets go of all that were not given but those in use, and returns where they
 // were bound. Workers that have one hold it still, with whoever waits there.
 func (s *Set) Release(used []*Listener) (closed []netip.AddrPort) {
-	for a, l := range s.open {
+	for w, l := range s.open {
 		if !slices.Contains(used, l) {
 			closed = append(closed, l.Addr)
 			l.close()
-			delete(s.open, a)
+			delete(s.open, w)
 		}
 	}
 	return closed
