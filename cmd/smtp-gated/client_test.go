@@ -138,6 +138,19 @@ func (c *client) text(message []byte) error {
 
 // start says what comes before a message, up to 354.
 func (c *client) start() error {
+	if err := c.greet(); err != nil {
+		return err
+	}
+	return c.mail("354 ")
+}
+
+// mail begins a message in a session that has said EHLO, up to the reply to DATA.
+func (c *client) mail(reply string) error {
+	return c.ask("MAIL FROM:<alice@client.test>", "250 ", "RCPT TO:<bob@msa.test>", "250 ", "DATA", reply)
+}
+
+// greet says who it is, under TLS if it has a configuration for that.
+func (c *client) greet() error {
 	if err := c.ask("", "220 ", "EHLO client.test", "250"); err != nil {
 		return err
 	}
@@ -148,11 +161,9 @@ func (c *client) start() error {
 		if err := c.startTLS(); err != nil {
 			return err
 		}
-		if err := c.ask("EHLO client.test", "250"); err != nil {
-			return err
-		}
+		return c.ask("EHLO client.test", "250")
 	}
-	return c.ask("MAIL FROM:<alice@client.test>", "250 ", "RCPT TO:<bob@msa.test>", "250 ", "DATA", "354 ")
+	return nil
 }
 
 // ask says lines, and expects the reply behind each.

@@ -168,12 +168,6 @@ func TestUpgradeGoesOn(t *testing.T) {
 	})
 }
 
-// mail begins a message in a session that has said EHLO, up to the reply to DATA.
-func (c *client) mail(reply string) error {
-	return errors.Join(c.send("MAIL FROM:<alice@client.test>"), c.expect("250 "), c.send("RCPT TO:<bob@msa.test>"), c.expect("250 "),
-		c.send("DATA"), c.expect(reply))
-}
-
 // TestUpgradeFails: whatever is wrong with the file or with the program that is to take
 // over, the old one serves on, says why, and the next upgrade works.
 func TestUpgradeFails(t *testing.T) {
