@@ -82,6 +82,69 @@ func BenchmarkTLS(b *testing.B) {
 	}
 }
 
+// BenchmarkTLSIdle is what TLS adds to the memory of sessions that do nothing, in KiB of
+// the workers' own: the client's alone, and the server's, too; before and after a message.
+//
+//	go test -run '^$' -bench TLSIdle -benchtime 1x ./cmd/smtp-gated
+func BenchmarkTLSIdle(b *testing.B) {
+	const sessions = 1000
+	text := []byte(cleanMail + strings.Repeat(strings.Repeat("A large text. ", 5)+"\n", 3000))
+	plain := map[bool]float64{}
+	for _, way := range []struct{ name, own string }{
+		{"plain", ""}, {"client", "tls_upstream never\n"}, {"both", "tls_upstream lockstep\ntls_verify none\n"},
+	} {
+		for _, mail := range []bool{false, true} {
+			name := way.name
+			if mail {
+				name += "-mail"
+			}
+			b.Run(name, func(b *testing.B) {
+				var all []float64
+				for range b.N {
+					all = append(all, tlsIdle(b, sessions, way.own, mail, text))
+				}
+				slices.Sort(all)
+				middle := all[len(all)/2]
+				if way.own == "" {
+					plain[mail] = middle
+				}
+				b.ReportMetric(0, "ns/op")
+				b.ReportMetric(middle, "KiB/session")
+				b.ReportMetric(middle-plain[mail], "KiB-by-TLS/session")
+			})
+		}
+	}
+}
+
+// tlsIdle is what each of so many sessions takes of the workers' memory, in KiB.
+func tlsIdle(b *testing.B, sessions int, own string, mail bool, text []byte) float64 {
+	g, _ := rehearse(b, false, "tls")
+	must(b, g.certified("antivirus_type off\nantispam_type off\nmax_connections 2000\nmax_per_host 0\nlog_level notice\n"+own))
+	must(b, g.start())
+	before, err := g.size()
+	must(b, err)
+	for range sessions {
+		c, err := dialGate(g.address(0), "")
+		must(b, err)
+		b.Cleanup(func() { c.conn.Close() })
+		if own != "" {
+			c.tls = &tls.Config{InsecureSkipVerify: true}
+		}
+		if mail {
+			answer, err := c.deliver(text)
+			must(b, err)
+			if !strings.HasPrefix(answer, "250 ") {
+				b.Fatal(answer)
+			}
+			continue
+		}
+		must(b, c.greet())
+	}
+	after, err := g.size()
+	must(b, err)
+	return float64(after.memory-before.memory) / float64(sessions)
+}
+
 // tlsMail is a session in TLS from the first octet, with a message if there is a text.
 func tlsMail(address string, conf *tls.Config, text []byte) error {
 	c, err := tls.Dial("tcp4", address, conf)
