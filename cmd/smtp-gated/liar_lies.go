@@ -324,6 +324,9 @@ var answerManners = map[string]manner{
 	"twice":  answersBy(func(_ *tap, _ *imsg.Entry, f []byte) [][]byte { return [][]byte{f, f} }),
 	"other":  answersBy(anotherAnswer),
 	"forger": answersBy(forged),
+	"stale":  answersBy(stale),
+	"garble": answersBy(textsBy(garbled)),
+	"long":   answersBy(textsBy(lengthened)),
 }
 
 // answersBy changes answers only.
@@ -346,6 +349,56 @@ func anotherAnswer(t *tap, e *imsg.Entry, f []byte) [][]byte {
 		}
 	}
 	return [][]byte{f}
+}
+
+// stale is what answered the question of the same kind before.
+func stale(t *tap, e *imsg.Entry, f []byte) [][]byte {
+	before, ok := t.before[e.Type]
+	if t.before == nil {
+		t.before = make(map[imsg.Type][]byte)
+	}
+	t.before[e.Type] = bytes.Clone(f)
+	if !ok {
+		return [][]byte{f}
+	}
+	before = bytes.Clone(before)
+	copy(before[4:8], f[4:8])
+	return [][]byte{before}
+}
+
+// textsBy changes each text of an answer that has octets, as far as the rules allow it.
+func textsBy(change func(text []byte, allowed func([]byte) bool) []byte) func(*tap, *imsg.Entry, []byte) [][]byte {
+	return func(_ *tap, e *imsg.Entry, f []byte) [][]byte {
+		m := e.New()
+		if decode(f, m) != nil {
+			return [][]byte{f}
+		}
+		imsgtest.Each(reflect.ValueOf(m).Elem(), e.Name, "", func(_, _ string, v reflect.Value) {
+			if v.Kind() == reflect.String && v.Len() > 0 {
+				v.SetString(string(change([]byte(v.String()), func(text []byte) bool {
+					v.SetString(string(text))
+					return e.Check(m) == nil
+				})))
+			}
+		})
+		changed := frame(e, m)
+		copy(changed[4:8], f[4:8])
+		return [][]byte{changed}
+	}
+}
+
+// garbled is as long as the text, and another.
+func garbled(text []byte, _ func([]byte) bool) []byte {
+	text[int(forgeries.Add(1))%len(text)] ^= 0x55
+	return text
+}
+
+// lengthened is the text, and behind it as much as is allowed.
+func lengthened(text []byte, allowed func([]byte) bool) []byte {
+	for allowed(append(text, 'x')) {
+		text = append(text, 'x')
+	}
+	return text
 }
 
 // forgeries counts what was changed, so that each has another field changed.

@@ -51,7 +51,7 @@ var plots = []plot{
 	{liar: "session", peer: "keys", kinds: harmful, innocents: 1},
 	{liar: "keys", peer: "parent", kinds: toParent},
 	{liar: "keys", peer: "parent", kinds: []string{"accuse"}, innocents: 1},
-	{liar: "keys", peer: "session", kinds: harmful, innocents: 2},
+	{liar: "keys", peer: "session", kinds: harmful, manners: slices.Concat(answers, []string{"stale", "garble", "long"}), innocents: 2},
 	{liar: "keys", peer: "lockd", kinds: harmful, innocents: 1},
 	{liar: "lookupd", peer: "parent", kinds: toParent},
 	{liar: "lookupd", peer: "parent", kinds: []string{"accuse"}, innocents: 1},
@@ -113,6 +113,9 @@ var long = flag.Bool("long", false, "have TestLiars play the plots that take min
 
 func (p plot) name() string { return p.liar + " to " + p.peer + " " + p.kinds[0] }
 
+// keys tells whether mails under TLS are to pass, too.
+func (p plot) keys() bool { return p.liar == "keys" || p.peer == "keys" }
+
 func aligned(rows []string) string {
 	var text strings.Builder
 	w := tabwriter.NewWriter(&text, 0, 8, 2, ' ', 0)
@@ -147,16 +150,22 @@ func (p plot) play(t *testing.T, daemon string, rooted bool) (rows []string) {
 	h.listen()
 	must(t, g.start())
 	must(t, h.offend("127.0.2.1"))
-	h.crowd = g.crowd(m, 2, 20*time.Millisecond, verdicts[0])
-	must(t, h.crowd.moves())
+	h.crowds = []*crowd{g.crowd(m, 2, 20*time.Millisecond, verdicts[0])}
+	if p.keys() {
+		g.tls = anyServer
+		h.crowds = append(h.crowds, g.crowd(m, 2, 20*time.Millisecond, verdicts[0]))
+	}
+	must(t, h.moves())
 	h.meet()
 	h.look()
 	for _, kind := range p.kinds {
 		rows = append(rows, h.act(kind, func() (int, int, int) { return h.tell(kind) }))
 		t.Log(rows[len(rows)-1])
-		must(t, h.crowd.moves())
+		must(t, h.moves())
 	}
-	must(t, h.crowd.stop())
+	for _, c := range h.crowds {
+		must(t, c.stop())
+	}
 	if len(p.manners) > 0 {
 		rows = append(rows, h.act("answering", h.answer))
 	}

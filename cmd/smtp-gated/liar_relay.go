@@ -43,6 +43,7 @@ type tap struct {
 	out    *os.File // towards the peer
 	gone   chan struct{}
 	end    sync.Once
+	before map[imsg.Type][]byte // answers; of the goroutine that carries what the room says
 }
 
 func newLiar(self imsg.Room, spare int) (*liar, error) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +18,7 @@ import (
 type crowd struct {
 	gate   *gate
 	post   *post
+	tls    *tls.Config // it starts with TLS; nil: it does not
 	sends  []verdict
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
@@ -37,7 +39,7 @@ var verdicts = []verdict{{cleanMail, "250"}, {virusMail, "550"}, {spamMail, "550
 // between its messages.
 func (g *gate) crowd(m *msa, clients int, pause time.Duration, verdicts ...verdict) *crowd {
 	ctx, cancel := context.WithCancel(context.Background())
-	c := &crowd{gate: g, post: m.post, sends: verdicts, cancel: cancel}
+	c := &crowd{gate: g, post: m.post, tls: g.tls, sends: verdicts, cancel: cancel}
 	for n := range clients {
 		c.wg.Go(func() {
 			for i := 0; ctx.Err() == nil; i++ {
@@ -61,7 +63,7 @@ func (c *crowd) send(n, i int) {
 		return
 	}
 	defer conn.conn.Close()
-	conn.tls = c.gate.tls
+	conn.tls = c.tls
 	var kind mark
 	if v.reply != "250" {
 		kind = isBad

@@ -5,6 +5,7 @@ package main
 
 import (
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -26,13 +27,14 @@ import (
 type theatre struct {
 	*gate
 	plot
-	t       *testing.T
-	crowd   *crowd
-	births  chan *net.UnixConn // liars, as they are born
-	conn    *net.UnixConn      // to the one that lies
-	liars   []int              // processes that have lied
-	members []member
-	start   map[int]int64 // what they held, in octets
+	t        *testing.T
+	crowds   []*crowd
+	births   chan *net.UnixConn // liars, as they are born
+	conn     *net.UnixConn      // to the one that lies
+	visitors []*tls.Config      // clients who keep their tickets
+	liars    []int              // processes that have lied
+	members  []member
+	start    map[int]int64 // what they held, in octets
 }
 
 // copyProgram makes a link, or a copy where there is another file system.
@@ -123,13 +125,38 @@ func (h *theatre) tell(kind string) (told, cut, deaths int) {
 	}
 }
 
+// moves waits until mail gets through from each of the crowds.
+func (h *theatre) moves() error {
+	for _, c := range h.crowds {
+		if err := c.moves(); err != nil {
+			return fmt.Errorf("%w: %v", err, c)
+		}
+	}
+	return nil
+}
+
+// unsigned are the manners in which no signature is a true one.
+var unsigned = []string{"silent", "garble", "long"}
+
 // answer has the liar answer as it likes while clients come.
 func (h *theatre) answer() (told, cut, deaths int) {
 	for n, manner := range h.manners {
-		_, _, d := h.tell(manner)
+		begun, d := h.secrets()
 		deaths += d
+		workers := h.workers()
+		_, _, d = h.tell(manner)
+		deaths += d
+		var mu sync.Mutex
+		var disturbed []error
+		taken := func(sort, answer string, err error) {
+			if !strings.HasPrefix(answer, "250 ") {
+				mu.Lock()
+				defer mu.Unlock()
+				disturbed = append(disturbed, fmt.Errorf("a mail %s, %s: %q, %v", sort, manner, answer, err))
+			}
+		}
 		var all sync.WaitGroup
-		for i := range 6 {
+		for i := range 7 {
 			all.Go(func() {
 				c, err := dialGate(h.address(0), fmt.Sprintf("127.0.%d.%d", 10+n, i+1))
 				if err != nil {
@@ -137,17 +164,97 @@ func (h *theatre) answer() (told, cut, deaths int) {
 					return
 				}
 				defer c.conn.Close()
-				if _, err := c.deliver([]byte(cleanMail)); errors.Is(err, os.ErrDeadlineExceeded) {
+				switch {
+				case !h.keys():
+				case i == 6:
+					c.tls = anyServer // who needs a signature
+				case i%2 > 0:
+					c.tls = h.visitors[i/2]
+				}
+				answer, err := h.stamped(c.deliver)
+				if errors.Is(err, os.ErrDeadlineExceeded) {
 					h.t.Errorf("a client waits for ever: %s", manner)
+				}
+				if c.tls == anyServer && slices.Contains(unsigned, manner) && err == nil {
+					h.t.Errorf("a handshake without a true signature succeeds: %s", manner)
+				}
+				if h.keys() && c.tls == nil {
+					taken("in clear", answer, err)
 				}
 			})
 		}
 		h.command(program("smtp-gatectl"), "--socket", h.path("run/control"), "sessions").Run()
 		all.Wait()
+		for _, c := range begun {
+			answer, err := "", c.mail("354 ")
+			if err == nil {
+				answer, err = h.stamped(c.finish)
+			}
+			if err == nil {
+				err = c.quit()
+			}
+			c.conn.Close()
+			taken("in a session under TLS that had begun", answer, err)
+		}
+		if slices.Equal(workers, h.workers()) { // else it ended with its room
+			for _, err := range disturbed {
+				h.t.Error(err)
+			}
+		}
 		told++
 	}
 	_, _, d := h.tell("honest")
 	return told, 0, deaths + d
+}
+
+// stamped is a mail of which is known whether it arrived.
+func (h *theatre) stamped(send func([]byte) (string, error)) (answer string, err error) {
+	number, text := h.crowds[0].post.stamp(cleanMail, 0)
+	answer, err = send([]byte(text))
+	h.crowds[0].heard(number, "250", answer, err)
+	return answer, err
+}
+
+// secrets are sessions under TLS that have begun, if keys matter, with clients who will
+// come again and show what they were given; and how many liars had ended before.
+func (h *theatre) secrets() (all []*client, deaths int) {
+	if !h.keys() {
+		return nil, 0
+	}
+	if h.visitors == nil {
+		for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13, tls.VersionTLS13} {
+			h.visitors = append(h.visitors, &tls.Config{
+				InsecureSkipVerify: true, ServerName: "gate.test", MaxVersion: version, ClientSessionCache: tls.NewLRUClientSessionCache(8),
+			})
+		}
+	}
+	_, _, deaths = h.tell("honest")
+	for _, config := range h.visitors {
+		must(h.t, eventually("no session under TLS begins", func() bool {
+			c, err := dialGate(h.address(0), "127.0.3.1")
+			must(h.t, err)
+			h.t.Cleanup(func() { c.conn.Close() })
+			c.tls = config
+			if c.greet() != nil {
+				return false
+			}
+			all = append(all, c)
+			return true
+		}))
+	}
+	return all, deaths
+}
+
+// workers are the processes that have sessions.
+func (h *theatre) workers() (list []int) {
+	all, err := h.gate.members()
+	must(h.t, err)
+	for _, m := range all {
+		if m.Room == "session" {
+			list = append(list, m.PID)
+		}
+	}
+	return list
 }
 
 // act plays one scene and looks who is there after it.
