@@ -17,6 +17,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -45,22 +46,22 @@ func (s *story) certificate(_ *testscript.TestScript, _ bool, args []string) err
 }
 
 // certified puts a configuration of the old syntax in force that has a certificate, too,
-// which TOML alone can say.
-func (g *gate) certified(own string) error {
+// which TOML alone can say, as it can what else there is.
+func (g *gate) certified(own string, tables ...string) error {
 	if err := g.renew(); err != nil {
 		return err
 	}
-	return g.shows(g.path("live"), "tls_upstream never\n"+own)
+	return g.shows(g.path("live"), "tls_upstream never\n"+own, tables...)
 }
 
 // shows puts such a configuration in force with the certificate that lies in a folder.
-func (g *gate) shows(folder, own string) error {
+func (g *gate) shows(folder, own string, tables ...string) error {
 	text, _, err := config.Convert("gate.conf", []byte(g.house()+own))
 	if err != nil {
 		return err
 	}
-	return g.configure(fmt.Sprintf("%s\n[[tls.certificate]]\nchain = %q\nkey = %q\n",
-		text, filepath.Join(folder, "chain.pem"), filepath.Join(folder, "key.pem")), true)
+	return g.configure(fmt.Sprintf("%s\n[[tls.certificate]]\nchain = %q\nkey = %q\n%s",
+		text, filepath.Join(folder, "chain.pem"), filepath.Join(folder, "key.pem"), strings.Join(tables, "")), true)
 }
 
 // renew puts a certificate in the place of the one before, by a link, as those do who

@@ -103,11 +103,14 @@ antispam_type builtin
 	return text
 }
 
+// quiet is what keeps the log from saying when the daemon is ready, or from saying it plainly.
+var quiet = regexp.MustCompile(`(?m)^log_level [^n]|log_format`)
+
 // configure writes the configuration in force from a story's own. One in TOML
 // says everything itself.
 func (g *gate) configure(own string, toml bool) error {
 	g.keyed = strings.Contains(own, "[[tls.certificate]]")
-	g.discreet = strings.Contains(own, "log_level") && !strings.Contains(own, "log_level notice") || strings.Contains(own, "log_format")
+	g.discreet = quiet.MatchString(own)
 	if !toml {
 		own = g.house() + own
 	}

@@ -19,7 +19,7 @@ import (
 var soakTable = flag.String("soak-table", "", "file that TestSoak writes its samples to, as tab-separated values")
 
 // soakRoles are whose figures are sampled, those of all rooms of a kind together.
-var soakRoles = []string{"parent", "session", "lookupd", "scand", "lockd", "action"}
+var soakRoles = []string{"parent", "session", "lookupd", "scand", "lockd", "keys", "action"}
 
 // figure is what is sampled, and what its curve must keep to.
 type figure struct {

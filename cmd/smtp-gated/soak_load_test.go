@@ -7,6 +7,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -31,10 +32,22 @@ type soaker struct {
 	resting sync.RWMutex  // each session reads it
 	over    chan struct{} // closed when the load is to be taken away
 	guests  atomic.Uint32 // who got an address of their own
+
+	remembers              *tls.Config   // of clients that resume a session if they can
+	ended, resumed, passed atomic.Uint64 // sessions under TLS
 }
 
+// Where clients come from: those that never ask for TLS, those whose TLS ends with us, and
+// those whose TLS is passed on.
+const (
+	clearFrom  = "127.0.1."
+	endedFrom  = "127.0.2."
+	passedFrom = "127.0.3."
+)
+
 func newSoaker(g *gate, m *msa) *soaker {
-	s := &soaker{crowd: crowd{gate: g, post: m.post}, address: g.address(0), over: make(chan struct{})}
+	s := &soaker{crowd: crowd{gate: g, post: m.post}, over: make(chan struct{})}
+	s.remembers = &tls.Config{InsecureSkipVerify: true, ServerName: "gate.test", ClientSessionCache: tls.NewLRUClientSessionCache(1)}
 	s.resting.Lock()
 	return s
 }
@@ -51,7 +64,7 @@ func (s *soaker) begin(clients int, pause time.Duration) {
 			}
 		})
 	}
-	for n := range max(1, clients/4) {
+	for n := range max(2, clients/4) {
 		s.wg.Go(func() {
 			for s.session(ctx, idles, clients+n) {
 			}
@@ -59,14 +72,18 @@ func (s *soaker) begin(clients int, pause time.Duration) {
 	}
 }
 
-// session is one of a client. False: it was the last.
+// session is one of a client; a third of them speak TLS. False: it was the last.
 func (s *soaker) session(ctx context.Context, play play, n int) bool {
 	s.resting.RLock()
 	defer s.resting.RUnlock()
 	if ctx.Err() != nil {
 		return false
 	}
-	if err := play(s, fmt.Sprintf("127.0.1.%d", n+1)); err != nil {
+	from := clearFrom
+	if n%3 == 2 {
+		from = endedFrom
+	}
+	if err := play(s, fmt.Sprint(from, n+1)); err != nil {
 		if !isOfStrikes(err) {
 			s.crowd.fault(err)
 		}

@@ -34,7 +34,7 @@ type striker struct {
 
 func newStriker(g *gate) *striker {
 	s := &striker{gate: g, struck: map[string]*[2]int{}}
-	for room := range family {
+	for _, room := range soakRoles[1:] { // behind the parent
 		s.struck[room] = new([2]int)
 	}
 	s.Lock()
@@ -61,7 +61,7 @@ func (s *striker) strike() {
 	rooms := map[string][]int{}
 	for _, pid := range childrenOf(s.gate.pid) {
 		comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
-		for room := range family {
+		for room := range s.struck {
 			if comms[room] == strings.TrimSuffix(string(comm), "\n") {
 				rooms[room] = append(rooms[room], pid)
 			}

@@ -39,6 +39,15 @@ lock_duration 10
 action_script /bin/true
 ratelimit_expiration 3600
 ratelimit_messages 1000000000
+tls_upstream lockstep
+tls_verify none
+`
+
+// soakRule has some speak TLS past us.
+const soakRule = `
+[[tls.rule]]
+client = ["` + passedFrom + `0/24"]
+policy = "pass"
 `
 
 // What is done in the middle of a period.
@@ -62,8 +71,8 @@ func changeOf(period int) string {
 	return changeReload
 }
 
-// TestSoak: under a load of all kinds, reloaded and upgraded again and again, the family
-// does not grow. Each time when the load is taken away it is as it was when it was before,
+// TestSoak: under a load of all kinds, in clear and under TLS, reloaded and upgraded again
+// and again, the family does not grow. Each time when the load is taken away it is as it was when it was before,
 // no mail was lost, doubled or let through, and nobody had to come again.
 func TestSoak(t *testing.T) {
 	if testing.Short() {
@@ -75,9 +84,11 @@ func TestSoak(t *testing.T) {
 		length, clients, pause = time.Minute, 4, 250*time.Millisecond
 	}
 	g, m := rehearse(t, os.Geteuid() == 0, "tls", "forgets")
-	must(t, g.configure(soakConfiguration+"ratelimit_path "+g.path("run/rates")+"\n", false))
+	s := newSoaker(g, m)
+	must(t, s.configure(""))
 	must(t, g.start())
-	s, strikes := newSoaker(g, m), newStriker(g)
+	s.address = g.address(0)
+	strikes := newStriker(g)
 	c, err := newChart(t.Output(), s)
 	must(t, err)
 	defer func() {
@@ -95,7 +106,8 @@ func TestSoak(t *testing.T) {
 		if *soakKills > 0 {
 			strikes.tell(t.Output())
 		}
-		fmt.Fprintf(t.Output(), "%v\nverdict: %s\n", &s.crowd, verdict)
+		fmt.Fprintf(t.Output(), "%v\nTLS: %d sessions ended with us, %d of them resumed; %d passed on\nverdict: %s\n",
+			&s.crowd, s.ended.Load(), s.resumed.Load(), s.passed.Load(), verdict)
 	}()
 	must(t, s.settle())
 	s.begin(clients, pause)
@@ -131,7 +143,13 @@ func TestSoak(t *testing.T) {
 	}
 	s.end()
 	must(t, s.stop())
+	must(t, s.counted())
 	must(t, g.terminate())
+}
+
+// configure has the daemon be told something else, and a new certificate lie there.
+func (s *soaker) configure(more string) error {
+	return s.gate.certified(soakConfiguration+"ratelimit_path "+s.gate.path("run/rates")+"\n"+more, soakRule)
 }
 
 // change does what is done in the middle of a period.
@@ -143,8 +161,7 @@ func (s *soaker) change(what string, period int) error {
 	}
 	switch what {
 	case changeReload:
-		text := fmt.Sprintf("%sratelimit_path %s\nabuse abuse%d@gate.test\n", soakConfiguration, s.gate.path("run/rates"), period)
-		return errors.Join(s.gate.configure(text, false), s.gate.reload())
+		return errors.Join(s.configure(fmt.Sprintf("abuse abuse%d@gate.test\n", period)), s.gate.reload())
 	case changeUpgrade:
 		s.before = s.gate.pid
 		s.spent()
@@ -157,6 +174,28 @@ func (s *soaker) change(what string, period int) error {
 			return fmt.Errorf("%w: %s", err, out)
 		}
 		return s.gate.follow(s.before)
+	}
+	return nil
+}
+
+// counted holds the sessions under TLS to what the gateway says of them, which upgrades keep.
+func (s *soaker) counted() error {
+	if s.resumed.Load() == 0 {
+		return errors.New("no session under TLS was resumed")
+	}
+	if *soakKills > 0 { // a worker that is killed tells of its last ones no more
+		return nil
+	}
+	var ended, passed uint64
+	if err := eventually("sessions under TLS are missing", func() bool {
+		r, err := s.gate.ask()
+		if err != nil {
+			return false
+		}
+		ended, passed = r.Counters["tls_terminated"], r.Counters["tls_passed"]
+		return ended == s.ended.Load() && passed == s.passed.Load()
+	}); err != nil {
+		return fmt.Errorf("%w: %d ended with the gateway and %d passed on, by its word", err, ended, passed)
 	}
 	return nil
 }
