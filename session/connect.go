@@ -79,6 +79,7 @@ func (s *session) clientGone() bool {
 type calling struct {
 	until  time.Time // zero: there is no limit
 	asking int       // 1 if there is none, as the session counts it
+	begun  bool      // the server's stream is that connection, not the one before
 	then   func(error)
 }
 
@@ -120,12 +121,14 @@ func (s *session) dial(then func(error)) {
 func (s *session) connectSocket(fd int, to unix.Sockaddr) error {
 	s.mu.Lock()
 	defer s.unlock()
-	if s.ended {
+	if s.ended || s.calling == nil { // it was given up
 		unix.Close(fd)
 		return net.ErrClosed
 	}
 	s.gone[relay.Server] = false
-	return s.server.Connect(s.w.poller, fd, to, s)
+	err := s.server.Connect(s.w.poller, fd, to, s)
+	s.calling.begun = err == nil
+	return err
 }
 
 // takeCall ends the making of a connection, and returns it if there was one; s.mu is held.
@@ -140,7 +143,7 @@ func (s *session) takeCall() *calling {
 // called tells whether the connection is made that was being made, or cannot be: then is
 // to hear it; s.mu is held.
 func (s *session) called() (then func(error), err error) {
-	if s.calling == nil {
+	if s.calling == nil || !s.calling.begun {
 		return nil, nil
 	}
 	if err = s.server.Connected(); err == stream.ErrAgain {

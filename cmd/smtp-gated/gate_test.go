@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/tls"
 	"encoding/json"
 	"errors"
@@ -420,10 +421,15 @@ func (g *gate) unharmed() error {
 	return err
 }
 
-// members asks which rooms are there, the parent apart.
+// members asks which rooms are there, the parent apart. Whoever is ready has just told.
 func (g *gate) members() ([]member, error) {
-	r, err := g.ask()
-	if err != nil {
+	var r *report
+	var failed error
+	err := eventually("no room is known", func() bool {
+		r, failed = g.ask()
+		return failed != nil || len(r.Rooms) > 0
+	})
+	if err = cmp.Or(err, failed); err != nil {
 		return nil, err
 	}
 	return slices.DeleteFunc(r.Rooms, func(m member) bool { return m.Room == "parent" }), nil

@@ -70,8 +70,7 @@ func TestTLSAsConfigured(t *testing.T) {
 }
 
 // TestPickedPorts: of two listeners at one address, whose ports the system picks, clients
-// begin with TLS at one, and a
-// reload changes neither.
+// begin with TLS at one, and a reload changes neither.
 func TestPickedPorts(t *testing.T) {
 	g, m := rehearse(t, false, "tls")
 	must(t, g.certified("listen_tls 127.0.0.1:0\n"))
