@@ -36,7 +36,6 @@ func (s *session) connected(err error) {
 		return
 	}
 	if err == nil {
-		s.facts.Outgoing = s.server.Local().Addr()
 		if s.tls && s.w.cfg.TLS.Port != 0 {
 			s.aside(func() {
 				if s.secureServer() {
@@ -146,10 +145,13 @@ func (s *session) called() (then func(error), err error) {
 	if s.calling == nil || !s.calling.begun {
 		return nil, nil
 	}
-	if err = s.server.Connected(); err == stream.ErrAgain {
+	from, err := s.server.Connected(s.facts.Target)
+	switch err {
+	case nil:
+		s.facts.Outgoing = from.Addr()
+	case stream.ErrAgain:
 		return nil, nil
-	}
-	if err != nil {
+	default:
 		s.server.Close()
 	}
 	return s.takeCall().then, err

@@ -27,6 +27,7 @@ func TestCalledAgain(t *testing.T) {
 	}
 	// Its own goroutines tell nothing here: the session is not held.
 	s := &session{w: &worker{poller: stream.NewGoroutines()}}
+	s.facts.Target = addrPort(l.Addr())
 	for range 2 {
 		s.calling = &calling{then: func(error) {}}
 		if then, err := s.called(); then != nil {
@@ -38,8 +39,8 @@ func TestCalledAgain(t *testing.T) {
 		if err := s.server.Await(t.Context(), stream.Writable); err != nil {
 			t.Fatal(err)
 		}
-		if then, err := s.called(); then == nil || err != nil {
-			t.Fatalf("it is not told, or %v", err)
+		if then, err := s.called(); then == nil || err != nil || s.facts.Outgoing != s.facts.Target.Addr() {
+			t.Fatalf("it is not told, or %v, from %v", err, s.facts.Outgoing)
 		}
 		s.server.Close()
 	}

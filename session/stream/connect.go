@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"net/netip"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -19,22 +20,26 @@ func (t *Stream) Connect(p Poller, fd int, to unix.Sockaddr, owner Owner) error 
 	return t.take(p, fd, owner, 0)
 }
 
-// Connected tells whether the connection is made that Connect has begun. The error is
-// ErrAgain while it is not, net.ErrClosed, or why it could not be made, the system's.
-func (t *Stream) Connected() error {
+// Connected tells whether the connection is made that Connect has begun, and from which
+// address of ours. The error is ErrAgain while it is not, net.ErrClosed, or why it could not
+// be made, the system's.
+func (t *Stream) Connected(to netip.AddrPort) (from netip.AddrPort, err error) {
 	if !t.has(Writable) {
-		return ErrAgain
+		return from, ErrAgain
 	}
-	err := t.With(func(fd int) error {
+	err = t.With(func(fd int) error {
 		errno, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
 		if err == nil && errno != 0 {
 			err = unix.Errno(errno)
 		}
 		return os.NewSyscallError("connect", err)
 	})
-	if err == nil && t.Local() == t.Remote() {
+	if err != nil {
+		return from, err
+	}
+	if from = t.Local(); from == to {
 		// TCP connects a socket to itself where nobody listens at the port that it got.
 		err = os.NewSyscallError("connect", unix.ECONNREFUSED)
 	}
-	return err
+	return from, err
 }

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"sync"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -52,7 +53,7 @@ func Listen(p Poller, f *os.File, owner Owner) (*Listener, error) {
 var errNotTCP = errors.New("it is no socket of TCP")
 
 func takeListener(fd int) error {
-	sa, err := unix.Getsockname(fd)
+	sa, err := syscall.Getsockname(fd)
 	if err != nil {
 		return os.NewSyscallError("getsockname", err)
 	}
@@ -73,14 +74,15 @@ func (l *Listener) Accept() (fd int, from netip.AddrPort, err error) {
 		return -1, from, net.ErrClosed
 	}
 	for {
-		var sa unix.Sockaddr
-		switch fd, sa, err = accept(l.fd); err {
+		var sa syscall.Sockaddr
+		// It does not block from the start: a room may not change its mode later.
+		switch fd, sa, err = syscall.Accept4(l.fd, syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC); err {
 		case nil:
 			// Those that waited before we listened have nothing of the listener.
 			unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 			return fd, addrPort(sa), nil
-		case unix.EINTR:
-		case unix.EAGAIN:
+		case syscall.EINTR:
+		case syscall.EAGAIN:
 			l.poller.await(l.fd, Readable)
 			return -1, from, ErrAgain
 		default:

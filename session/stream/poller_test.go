@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -287,7 +288,11 @@ func testConnect(t *testing.T, p Poller) {
 			return nil, err
 		}
 		for {
-			if err = s.Connected(); err != ErrAgain {
+			from, err := s.Connected(netip.AddrPortFrom(netip.AddrFrom4(to.Addr), uint16(to.Port)))
+			if err == nil && from != s.Local() {
+				t.Errorf("from %v, not %v", from, s.Local())
+			}
+			if err != ErrAgain {
 				return s, err
 			}
 			if err := s.Await(ctx, Writable); err != nil {

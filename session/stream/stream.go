@@ -343,13 +343,14 @@ func (t *Stream) Closed() (half, whole bool) {
 }
 
 // Local returns our address of the connection.
-func (t *Stream) Local() (a netip.AddrPort) { return t.address(unix.Getsockname) }
+func (t *Stream) Local() (a netip.AddrPort) { return t.address(syscall.Getsockname) }
 
 // Remote returns the other side's, which a connection does not have any more that was
 // reset.
-func (t *Stream) Remote() (a netip.AddrPort) { return t.address(unix.Getpeername) }
+func (t *Stream) Remote() (a netip.AddrPort) { return t.address(syscall.Getpeername) }
 
-func (t *Stream) address(ask func(fd int) (unix.Sockaddr, error)) (a netip.AddrPort) {
+// address asks by package syscall: x/sys would ask for the protocol, too.
+func (t *Stream) address(ask func(fd int) (syscall.Sockaddr, error)) (a netip.AddrPort) {
 	t.With(func(fd int) error {
 		sa, err := ask(fd)
 		if err == nil {
@@ -361,11 +362,11 @@ func (t *Stream) address(ask func(fd int) (unix.Sockaddr, error)) (a netip.AddrP
 }
 
 // addrPort is a socket's address; an IPv4 one in IPv6's form is IPv4.
-func addrPort(sa unix.Sockaddr) netip.AddrPort {
+func addrPort(sa syscall.Sockaddr) netip.AddrPort {
 	switch a := sa.(type) {
-	case *unix.SockaddrInet4:
+	case *syscall.SockaddrInet4:
 		return netip.AddrPortFrom(netip.AddrFrom4(a.Addr), uint16(a.Port))
-	case *unix.SockaddrInet6:
+	case *syscall.SockaddrInet6:
 		ip := netip.AddrFrom16(a.Addr)
 		if a.ZoneId != 0 && !ip.Is4In6() {
 			ip = ip.WithZone(zone(a.ZoneId))
