@@ -188,7 +188,7 @@ func (w *worker) tidy(shared bool) {
 }
 
 func (w *worker) setPeer(to *link.Peer, r link.Request, m *imsg.Peer) error {
-	conn, err := w.parent.Accept(r, m, w.fromPeer)
+	conn, err := w.accept(r, m, w.fromPeer)
 	if err != nil {
 		return err
 	}
@@ -203,7 +203,7 @@ const lastAnswers = 2 * time.Second
 // setLockd has a fresh lockd hear of everybody before it admits anybody. One before it
 // that still answers has the last word about those it was asked about.
 func (w *worker) setLockd(r link.Request, m *imsg.Peer) error {
-	conn, err := w.parent.Accept(r, m, w.fromPeer)
+	conn, err := w.accept(r, m, w.fromPeer)
 	if err != nil {
 		return err
 	}
@@ -221,14 +221,19 @@ func (w *worker) fromPeer(r link.Request) {
 	case *imsg.Locked:
 		w.markLocked(m.Numbers)
 	case *imsg.Snapshot:
-		w.report()
-		live, more := w.live(m.After)
-		answer := &imsg.Live{Sessions: live, More: more}
-		if !more {
-			answer.States = w.states()
-		}
-		link.ReplyTo(r, m).Answer(answer)
+		go w.show(link.ReplyTo(r, m), m.After) // there may be many
 	}
+}
+
+// show answers with a page of what lives here.
+func (w *worker) show(r link.Reply[imsg.Live], after uint64) {
+	w.report()
+	live, more := w.live(after)
+	answer := &imsg.Live{Sessions: live, More: more}
+	if !more {
+		answer.States = w.states()
+	}
+	r.Answer(answer)
 }
 
 func (w *worker) listen(m *imsg.Listener, f *os.File) {

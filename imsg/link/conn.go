@@ -30,12 +30,12 @@ const (
 	maxFiles = 16
 )
 
-// Conn is one end of a link. Send and Ask may be used by any goroutine, Serve
+// Conn is one end of a link. Send and Ask may be used by any goroutine, Serve or a Reader
 // by one.
 type Conn struct {
 	self, peer imsg.Room
-	file       *os.File
 	raw        syscall.RawConn
+	closeRaw   func() error
 	done       chan struct{}
 	closed     atomic.Bool
 	overflowed atomic.Bool // closed because its queue was full of answers
@@ -81,18 +81,9 @@ func Pair() (a, b *os.File, err error) {
 // NewConn makes f, one end of a link or an accepted control connection, the end
 // of self towards peer. It takes f over.
 func NewConn(f *os.File, self, peer imsg.Room) (*Conn, error) {
-	// A fresh os.File around a non-blocking duplicate lets the runtime wait for it.
-	fd, err := dup(f)
-	f.Close()
+	fd, err := Take(f)
 	if err != nil {
 		return nil, fmt.Errorf("link to %s: %w", peer, err)
-	}
-	if err := unix.SetNonblock(fd, true); err != nil { // does nothing to one that is
-		unix.Close(fd)
-		return nil, fmt.Errorf("link to %s: %w", peer, err)
-	}
-	if n := largest(self, peer); n > imsg.MaxBody {
-		raiseBuffer(fd, n+imsg.HeaderLen)
 	}
 	file := os.NewFile(uintptr(fd), "link to "+peer.String())
 	raw, err := file.SyscallConn()
@@ -100,15 +91,39 @@ func NewConn(f *os.File, self, peer imsg.Room) (*Conn, error) {
 		file.Close()
 		return nil, fmt.Errorf("link to %s: %w", peer, err)
 	}
+	return NewConnAt(raw, file.Close, self, peer), nil
+}
+
+// Take returns a duplicate of f that does not block, and is nobody's yet, and closes f.
+func Take(f *os.File) (fd int, err error) {
+	fd, err = dup(f)
+	f.Close()
+	if err != nil {
+		return -1, err
+	}
+	if err := unix.SetNonblock(fd, true); err != nil { // does nothing to one that is
+		unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+// NewConnAt is NewConn of a descriptor that its caller waits for. It must not block. Of raw
+// Read is used by Serve only, and may be called together with the others; Control waits for
+// nothing.
+func NewConnAt(raw syscall.RawConn, closeRaw func() error, self, peer imsg.Room) *Conn {
 	c := &Conn{
-		self: self, peer: peer, file: file, raw: raw, most: maxQueue,
+		self: self, peer: peer, raw: raw, closeRaw: closeRaw, most: maxQueue,
 		done:    make(chan struct{}),
 		calls:   make(map[uint32]*call),
 		working: make(map[uint32]context.CancelFunc),
 		flight:  make(chan struct{}, maxFlight),
 	}
 	c.attempt.try = func(fd uintptr) { c.attempt.err = sendmsg(int(fd), c.attempt.data, c.attempt.oob) }
-	return c, nil
+	if n := largest(self, peer); n > imsg.MaxBody {
+		raw.Control(func(fd uintptr) { raiseBuffer(int(fd), n+imsg.HeaderLen) })
+	}
+	return c
 }
 
 // largest returns the size of the largest body that may go from one to other.
@@ -146,7 +161,7 @@ func (c *Conn) Close() error {
 	if !c.closed.CompareAndSwap(false, true) {
 		return nil
 	}
-	err := c.file.Close()
+	err := c.closeRaw()
 	close(c.done)
 	c.sendMu.Lock()
 	for _, f := range c.queue {
@@ -342,13 +357,10 @@ func newReader(size int) *reader {
 	return r
 }
 
-// receive waits for one datagram. io.EOF is the other room's end. Another error than a
-// bad message is the system's: nobody can bring it about from the other end. The files are
-// the caller's, with any error too.
-func (c *Conn) receive(r *reader) (data []byte, files []*os.File, err error) {
-	if err := c.raw.Read(r.try); err != nil {
-		return nil, nil, io.EOF // closed by ourselves
-	}
+// received is the datagram that was read. io.EOF is the other room's end. Another error
+// than a bad message is the system's: nobody can bring it about from the other end. The
+// files are the caller's, with any error too.
+func (c *Conn) received(r *reader) (data []byte, files []*os.File, err error) {
 	if r.oobn > 0 {
 		files, err = rights(r.oob[:r.oobn])
 	}

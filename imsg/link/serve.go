@@ -71,32 +71,80 @@ func (r Request) Close() { closeAll(r.Files) }
 // written any more, or lacks the descriptor of what was told.
 // In each case the link is closed then.
 func (c *Conn) Serve(handle Handler) error {
-	defer c.Close()
-	in := newReader(largest(c.peer, c.self) + headerLen)
-	heard := imsg.Meter{Pace: c.pace}
+	r := c.NewReader(handle)
 	for {
-		data, files, err := c.receive(in)
-		if err != nil {
-			closeAll(files)
-			if c.overflowed.Load() {
-				return bad("%s does not take its answers", c.peer)
-			}
-			if errors.Is(err, io.EOF) {
-				c.sendMu.Lock()
-				defer c.sendMu.Unlock()
-				return c.failure
-			}
-			return err
+		if c.raw.Read(r.in.try) != nil { // closed by ourselves
+			return r.end(io.EOF)
 		}
-		if c.pace.Burst > 0 && !heard.Take(1, time.Now()) {
-			closeAll(files)
-			return fmt.Errorf("from %s: %w", c.peer, bad("it does not stop talking"))
-		}
-		if err := c.take(data, files, in.flags&unix.MSG_CTRUNC != 0, handle); err != nil {
-			closeAll(files)
-			return fmt.Errorf("from %s: %w", c.peer, err)
+		if err := r.took(); err != nil {
+			return r.end(err)
 		}
 	}
+}
+
+// Reader is Serve for who waits for the link by himself. One goroutine at a time uses it.
+type Reader struct {
+	c      *Conn
+	in     *reader
+	heard  imsg.Meter
+	handle Handler
+}
+
+// NewReader returns what gives to handle what comes by the link.
+func (c *Conn) NewReader(handle Handler) *Reader {
+	return &Reader{c, newReader(largest(c.peer, c.self) + headerLen), imsg.Meter{Pace: c.pace}, handle}
+}
+
+// Next takes what has come, if that is something, and does not wait. Once over is true the
+// link is closed, and the error is Serve's.
+func (r *Reader) Next() (did, over bool, err error) {
+	closed := r.c.raw.Control(func(fd uintptr) {
+		for did = r.in.try(fd); !did && r.in.err == unix.EINTR; {
+			did = r.in.try(fd)
+		}
+	})
+	switch {
+	case closed != nil:
+		return false, true, r.end(io.EOF)
+	case !did:
+		return false, false, nil
+	}
+	if err := r.took(); err != nil {
+		return true, true, r.end(err)
+	}
+	return true, false, nil
+}
+
+// took judges what was read, and hands it on.
+func (r *Reader) took() error {
+	data, files, err := r.c.received(r.in)
+	switch {
+	case err != nil:
+	case r.c.pace.Burst > 0 && !r.heard.Take(1, time.Now()):
+		err = fmt.Errorf("from %s: %w", r.c.peer, bad("it does not stop talking"))
+	default:
+		if err = r.c.take(data, files, r.in.flags&unix.MSG_CTRUNC != 0, r.handle); err == nil {
+			return nil
+		}
+		err = fmt.Errorf("from %s: %w", r.c.peer, err)
+	}
+	closeAll(files)
+	return err
+}
+
+// end closes the link, and returns what Serve does.
+func (r *Reader) end(err error) error {
+	c := r.c
+	defer c.Close()
+	switch {
+	case c.overflowed.Load():
+		return bad("%s does not take its answers", c.peer)
+	case errors.Is(err, io.EOF):
+		c.sendMu.Lock()
+		defer c.sendMu.Unlock()
+		return c.failure
+	}
+	return err
 }
 
 // errNoneFree is the cause of the end of a link by which something came without its

@@ -131,17 +131,20 @@ func (p *Parent) Accept(r link.Request, m *imsg.Peer, handle link.Handler) (*lin
 		p.relink(m)
 		return nil, err
 	}
-	go func() {
-		err := c.Serve(handle)
-		if err == nil {
-			return
-		}
-		p.Log().Error("link closed", "peer", m.Room, "member", m.Member, "error", err)
-		if errors.Is(err, link.ErrBadMessage) {
-			p.Send(&imsg.BadPeer{Room: m.Room, Member: m.Member, Fault: imsg.Unsayable})
-		} else {
-			p.relink(m)
-		}
-	}()
+	go func() { p.Ended(m, c.Serve(handle)) }()
 	return c, nil
+}
+
+// Ended says of a link that a room has made itself, of the Peer m, what Accept says: why it
+// has ended, or why there is none.
+func (p *Parent) Ended(m *imsg.Peer, err error) {
+	if err == nil {
+		return
+	}
+	p.Log().Error("link closed", "peer", m.Room, "member", m.Member, "error", err)
+	if errors.Is(err, link.ErrBadMessage) {
+		p.Send(&imsg.BadPeer{Room: m.Room, Member: m.Member, Fault: imsg.Unsayable})
+	} else {
+		p.relink(m)
+	}
 }
