@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"os"
 	"strconv"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -123,23 +124,46 @@ func bindTo(a netip.AddrPort, shared, transparent bool) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := prepare(fd, a, shared, transparent); err != nil {
+	if err := using(f, func(fd int) error { return prepare(fd, a, shared, transparent) }); err != nil {
 		f.Close()
 		return nil, err
 	}
 	return f, nil
 }
 
-// unwatched makes a file of a socket that no worker has yet, which does not block then: the
-// runtime watches what did not block before, and would wake us for each client.
+// unwatched makes a file of a socket, which does not block from then on. The runtime would
+// watch it, and wake us for each client: so it takes the place of one that does block, and
+// is not watched.
 func unwatched(fd int, name string) (*os.File, error) {
-	err := unix.SetNonblock(fd, false)
-	f := os.NewFile(uintptr(fd), name)
-	if err = errors.Join(err, unix.SetNonblock(fd, true)); err != nil {
+	defer unix.Close(fd)
+	place, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("socket", err)
+	}
+	f := os.NewFile(uintptr(place), name)
+	syscall.ForkLock.RLock() // nobody is started who would have it
+	err = unix.Dup2(fd, place)
+	unix.CloseOnExec(place)
+	syscall.ForkLock.RUnlock()
+	if err = errors.Join(err, unix.SetNonblock(place, true)); err != nil {
 		f.Close()
-		return nil, os.NewSyscallError("fcntl", err)
+		return nil, os.NewSyscallError("dup2", err)
 	}
 	return f, nil
+}
+
+// unwatch is unwatched of a file, in whose place it comes.
+func unwatch(f *os.File) (*os.File, error) {
+	fd := -1
+	err := using(f, func(n int) (err error) {
+		fd, err = unix.FcntlInt(uintptr(n), unix.F_DUPFD_CLOEXEC, 0)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return unwatched(fd, f.Name())
 }
 
 // using does something with an open socket.

@@ -158,22 +158,45 @@ func TestMend(t *testing.T) {
 }
 
 // TestUnwatched: the parent is not woken for clients, which are the workers' matter, and
-// no worker waits in an accept for which there is nobody.
+// no worker waits in an accept for which there is nobody; neither after an upgrade.
 func TestUnwatched(t *testing.T) {
 	l, err := reserve(netip.MustParseAddrPort("127.0.0.1:0"), 2, false)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.close()
-	for _, f := range l.sockets {
-		if err := f.SetReadDeadline(time.Now()); !errors.Is(err, os.ErrNoDeadline) {
-			t.Errorf("the runtime watches it: %v", err)
-		}
-		using(f, func(fd int) error {
-			if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0); err != nil || flags&unix.O_NONBLOCK == 0 {
-				t.Errorf("it blocks: %o, %v", flags, err)
+	unwatched := func(sockets []*os.File) {
+		for _, f := range sockets {
+			if err := f.SetReadDeadline(time.Now()); !errors.Is(err, os.ErrNoDeadline) {
+				t.Errorf("the runtime watches it: %v", err)
 			}
-			return nil
+			using(f, func(fd int) error {
+				if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0); err != nil || flags&unix.O_NONBLOCK == 0 {
+					t.Errorf("it blocks: %o, %v", flags, err)
+				}
+				if bound, err := boundTo(fd); err != nil || bound != l.Addr {
+					t.Errorf("it is bound to %v: %v", bound, err)
+				}
+				return nil
+			})
+		}
+	}
+	unwatched(l.sockets)
+	var inherited []*os.File
+	for _, f := range l.sockets {
+		using(f, func(fd int) error {
+			n, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+			inherited = append(inherited, os.NewFile(uintptr(n), "handed over"))
+			return err
 		})
+	}
+	heir := new(Set)
+	heir.Inherit(l.bequest(), inherited)
+	defer heir.Close()
+	for _, own := range heir.open {
+		unwatched(own.sockets)
+	}
+	if len(heir.open) != 1 {
+		t.Errorf("%d listeners", len(heir.open))
 	}
 }

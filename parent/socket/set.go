@@ -68,6 +68,11 @@ func (s *Set) Inherit(b Bequest, sockets []*os.File) {
 	if s.open == nil {
 		s.open = make(map[Wanted]*Listener)
 	}
+	for i, f := range sockets {
+		if own, err := unwatch(f); err == nil { // else it goes on as it is
+			sockets[i] = own
+		}
+	}
 	wanted := Wanted{b.Configured, b.Name}
 	if l := s.open[wanted]; l != nil && !b.Given {
 		l.sockets = append(l.sockets, sockets...)
