@@ -76,8 +76,8 @@ type Stream struct {
 }
 
 // Open makes a socket, which must not block, the stream's, in the place of the one that it
-// had; both are closed if there is an error. Owner, which may be nil, is told of news.
-// Nobody else may use the stream meanwhile.
+// had; both are closed if there is an error. Owner, which may be nil, is told of news; it
+// and the poller are the same each time. Nobody else may use the stream meanwhile.
 func (t *Stream) Open(p Poller, fd int, owner Owner) error { return t.take(p, fd, owner, Writable) }
 
 // take is Open of a socket of which some news is known.
@@ -85,7 +85,9 @@ func (t *Stream) take(p Poller, fd int, owner Owner, known News) error {
 	t.Close()
 	t.Consume(len(t.Bytes()))
 	t.tls, t.wire = nil, nil
-	t.poller, t.owner = p, owner
+	if t.poller == nil { // what was news before may be told just now
+		t.poller, t.owner = p, owner
+	}
 	t.news.Store(uint32(known))
 	t.mu.Lock()
 	t.fd, t.open = fd, true
