@@ -85,9 +85,10 @@ bench-parts:
 	$(STATIC) test -run '^$$' -bench . -skip '^BenchmarkCompare$$' -benchmem ./...
 
 install: $(PROGRAMS)
-	mkdir -p $(SBIN) $(MAN)/man5 $(MAN)/man8 $(ETC)
+	mkdir -p $(SBIN) $(MAN)/man5 $(MAN)/man7 $(MAN)/man8 $(ETC)
 	install -m 755 $(PROGRAMS) $(SBIN)
 	install -m 644 man/*.5 $(MAN)/man5
+	install -m 644 man/*.7 $(MAN)/man7
 	install -m 644 man/*.8 $(MAN)/man8
 	install -m 644 etc/smtp-gated.toml $(ETC)/smtp-gated.toml.default
 	mkdir -p $(EXAMPLES)/firewall
