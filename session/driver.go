@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"runtime"
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
@@ -73,7 +74,14 @@ func (s *session) News(turn *stream.Turn) {
 func (s *session) run(turn *stream.Turn) {
 	s.shows = [2]bool{true, true}
 	for steps := 1; s.step(turn); steps++ {
-		if steps%maxSteps == 0 && turn != nil {
+		switch {
+		case steps%maxSteps != 0:
+		case turn == nil:
+			// The loop or the clock may wait for the lock, and with them all others.
+			s.mu.Unlock()
+			runtime.Gosched()
+			s.mu.Lock()
+		default:
 			if !turn.Again(s) {
 				s.follow()
 			}
