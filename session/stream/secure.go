@@ -19,6 +19,13 @@ var ErrClear = errors.New("octets in clear before the handshake")
 // piece is how much is sealed at a time, in octets: a record (RFC 8446, 5.1).
 const piece = 16 << 10
 
+// maxUntaken is how much may be sealed and find no room before nothing more is opened, in
+// octets: far more than a piece. The rest is what crypto/tls itself has answered, to a side
+// that has it change keys again and again, and takes no octet.
+const maxUntaken = 4 * piece
+
+var errUntaken = errors.New("answers to TLS itself are not taken")
+
 // Secure has all further octets of the connection go through TLS, when the handshake of
 // the connection that begin returns has succeeded. It waits for that. After an error, or
 // when ctx is over before, the connection is closed. Nobody else may read or write
@@ -110,6 +117,10 @@ func (t *Stream) flush() error {
 }
 
 func (w *wire) Read(p []byte) (n int, err error) {
+	// What answers TLS itself has nobody else to write it.
+	if err := w.t.flush(); err == ErrAgain && len(w.sealed) > maxUntaken {
+		return 0, errUntaken
+	}
 	for {
 		n, err = w.t.read(p)
 		switch {
