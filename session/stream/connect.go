@@ -3,6 +3,7 @@ package stream
 import (
 	"net/netip"
 	"os"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -28,11 +29,21 @@ func (t *Stream) Connected(to netip.AddrPort) (from netip.AddrPort, err error) {
 		return from, ErrAgain
 	}
 	err = t.With(func(fd int) error {
+		t.news.And(^uint32(Writable))
 		errno, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
 		if err == nil && errno != 0 {
 			err = unix.Errno(errno)
 		}
-		return os.NewSyscallError("connect", err)
+		if err != nil {
+			return os.NewSyscallError("connect", err)
+		}
+		if _, err := syscall.Getpeername(fd); err != nil {
+			// The news was of a socket that had this number before.
+			t.poller.await(fd, Writable)
+			return ErrAgain
+		}
+		t.news.Or(uint32(Writable))
+		return nil
 	})
 	if err != nil {
 		return from, err
