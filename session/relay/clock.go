@@ -63,7 +63,7 @@ func (c *client) patience(asking bool) time.Duration {
 	switch {
 	case c.fate[Client] == Half:
 		return LingerWait
-	case asking, c.handshake != noHandshake && c.handshake != replaying: // which have a time of their own
+	case asking, c.handshake == withServer, c.handshake == redialing, c.handshake == withClient: // which have a time of their own
 		return forever
 	case c.introducing, c.handshake == replaying:
 		return imsg.Limit(cfg.TimeoutLookup)

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
 )
 
 // TestClock draws a life: signs of life, looks that come late, a limit. The
@@ -52,6 +54,21 @@ func TestTimeBegins(t *testing.T) {
 		d := newDrive(seed, 0, true)
 		if d.relay.Tick(d.now) || d.relay.Over() {
 			t.Fatalf("session %d ends at the first look: %+v", seed, d.relay.Status())
+		}
+	}
+}
+
+// TestHandshakeTime: of what TLS takes each part ends in time: by itself, or by ours.
+func TestHandshakeTime(t *testing.T) {
+	cfg := &imsg.SessionConfig{TimeoutIdle: time.Minute, TimeoutLookup: time.Second}
+	for h, want := range map[handshake]time.Duration{
+		noHandshake: cfg.TimeoutIdle, withServer: forever, redialing: forever, replaying: cfg.TimeoutLookup,
+		readyTold:  cfg.TimeoutIdle, // the client may take no word of it
+		withClient: forever,
+	} {
+		c := client{shared: &shared{Facts: &Facts{Config: cfg}, handshake: h}}
+		if got := c.patience(false); got != want {
+			t.Errorf("handshake %d: %v, want %v", h, got, want)
 		}
 	}
 }
