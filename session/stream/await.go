@@ -29,9 +29,13 @@ func (t *Stream) Await(ctx context.Context, n News) error {
 	}
 }
 
-// FillUntil is Fill, and waits for what comes.
+// FillUntil is Fill, and waits for what comes; when ctx is over it reads no more, whatever
+// there is.
 func (t *Stream) FillUntil(ctx context.Context) error {
 	for {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 		err := t.Fill()
 		if err != ErrAgain {
 			return err

@@ -114,3 +114,20 @@ func testWaitingHoldsNoBuffer(t *testing.T, p Poller) {
 		t.Error("a buffer for nothing")
 	}
 }
+
+// TestFillsInTime: who has time until a moment reads nothing behind it, be there octets
+// without end.
+func TestFillsInTime(t *testing.T) { pollers(t, testFillsInTime) }
+
+func testFillsInTime(t *testing.T, p Poller) {
+	near, far := pair(t, p)
+	far.Write([]byte("NOOP\r\n"))
+	if err := near.Await(soon(t), Readable); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := near.FillUntil(ctx); err != context.Canceled || near.Received() > 0 {
+		t.Errorf("%d octets, error %v", near.Received(), err)
+	}
+}
