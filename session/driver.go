@@ -135,6 +135,9 @@ func (s *session) read(side relay.Side) (did bool) {
 	switch err := t.Fill(); {
 	case err == nil:
 		s.shows[side] = true
+	case err == stream.ErrAgain && s.unread[side]:
+		s.unread[side] = false // it was none of the relay's: a record of TLS itself
+		s.show(side, t, t.Bytes())
 	case err == stream.ErrAgain:
 		return false
 	case side == relay.Client:
@@ -324,7 +327,8 @@ func (s *session) put(q *relay.Question) {
 // Unread tells whether octets have come that the relay was not shown yet.
 func (s *session) Unread(side relay.Side) bool {
 	t := s.stream(side)
-	return t.Received() != s.shown[side] || t.Pending()
+	s.unread[side] = t.Received() != s.shown[side] || t.Pending()
+	return s.unread[side]
 }
 
 // Log logs a line, if log_level is such. It costs nothing if it is not.

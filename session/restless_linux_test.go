@@ -1,7 +1,6 @@
 package session
 
 import (
-	"bytes"
 	"crypto/tls"
 	"net"
 	"testing"
@@ -13,20 +12,6 @@ import (
 	"github.com/smtp-gated/smtp-gated/session/relay"
 	"github.com/smtp-gated/smtp-gated/session/stream"
 )
-
-// holding is a connection that keeps what is written while it is told to.
-type holding struct {
-	net.Conn
-	holds bool
-	held  bytes.Buffer
-}
-
-func (h *holding) Write(p []byte) (int, error) {
-	if h.holds {
-		return h.held.Write(p)
-	}
-	return h.Conn.Write(p)
-}
 
 // TestRestless: whoever has a session of which there is always something to read, a
 // goroutine of its own too, keeps the loop and the clock from it for a moment only, and so

@@ -60,6 +60,7 @@ type session struct {
 	halved    [2]bool       // our half of a connection is closed
 	shown     [2]int64      // octets that the relay was shown
 	shows     [2]bool       // it is to be shown those that it has left
+	unread    [2]bool       // it was told that there are others, and may wait for them
 	gone      [2]bool       // a side will bring no more
 	turn      relay.Side    // which was read last
 	sending   [2]sending

@@ -80,7 +80,8 @@ type wire struct {
 // readTLS is read of what TLS makes of the octets; an error may follow octets.
 func (t *Stream) readTLS(p []byte) (n int, err error) {
 	n, err = t.tls.Read(p)
-	if errors.Is(err, errAgain) {
+	t.dry = errors.Is(err, errAgain)
+	if t.dry {
 		err = ErrAgain
 	}
 	if n == 0 && err == nil { // there is nothing in a record

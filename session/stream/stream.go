@@ -53,8 +53,8 @@ var inputs = sync.Pool{New: func() any { return new([BufferSize]byte) }}
 // Secure. One that has nothing to say holds no buffer; the start of a line whose rest is
 // long in coming costs what it is long.
 //
-// One at a time reads, and one at a time writes; anybody may call Received, Pending,
-// Closed and, but during Move, Close.
+// One at a time reads, and one at a time writes; anybody may call Received, Closed
+// and, but during Move, Close.
 type Stream struct {
 	poller Poller
 	owner  Owner
@@ -71,6 +71,7 @@ type Stream struct {
 	received atomic.Int64
 
 	tls  *tls.Conn // nil: in clear
+	dry  bool      // it was seen to hold no whole record
 	wire *wire     // beneath it
 	pipe *pipe     // what Move holds on the way from here
 }
@@ -84,7 +85,7 @@ func (t *Stream) Open(p Poller, fd int, owner Owner) error { return t.take(p, fd
 func (t *Stream) take(p Poller, fd int, owner Owner, known News) error {
 	t.Close()
 	t.Consume(len(t.Bytes()))
-	t.tls, t.wire = nil, nil
+	t.tls, t.wire, t.dry = nil, nil, false
 	if t.poller == nil { // what was news before may be told just now
 		t.poller, t.owner = p, owner
 	}
@@ -324,8 +325,12 @@ func (t *Stream) CloseWrite() {
 // Received is how many octets have been read.
 func (t *Stream) Received() int64 { return t.received.Load() }
 
-// Pending tells whether unread octets lie in the kernel.
+// Pending tells whether there are octets that Fill was not asked for yet: they lie in the
+// kernel, or, as far as is known, with TLS. Of those there may turn out to be none.
 func (t *Stream) Pending() (pending bool) {
+	if t.tls != nil && !t.dry {
+		return true
+	}
 	var one [1]byte
 	t.With(func(fd int) error {
 		n, _, err := syscall.Recvfrom(fd, one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
