@@ -5,6 +5,7 @@ package session
 
 import (
 	"context"
+	"log/slog"
 	"net/netip"
 	"strconv"
 	"time"
@@ -118,7 +119,7 @@ func (s *session) admitted(a *imsg.Admission, problem error) bool {
 	if w.cfg.DNSBL && w.cfg.AuthSkip&imsg.SkipDNSBL == 0 && s.refuseListed() {
 		return false
 	}
-	s.always("NEW ("+strconv.Itoa(a.Sessions)+"/"+strconv.Itoa(a.Same)+")",
+	s.Always("NEW ("+strconv.Itoa(a.Sessions)+"/"+strconv.Itoa(a.Same)+")",
 		"on", s.facts.Local, "src", s.facts.Client, "ident", s.facts.Ident, "dst", s.facts.Target, "id", s.facts.ID())
 	if upstream.Loops(w.cfg, s.facts.Client, s.facts.Local, s.facts.Target) {
 		s.info("loop refused", "src", s.facts.Client, "dst", s.facts.Target)
@@ -335,7 +336,7 @@ func (s *session) refuseListed() bool {
 	switch {
 	case err != nil:
 		s.noteLists(0, err)
-		s.log().Warn("DNSBL:FAILED", "src", s.facts.Client.Addr(), "error", err)
+		s.Log(slog.LevelWarn, "DNSBL:FAILED", "src", s.facts.Client.Addr(), "error", err)
 		return false
 	case l.Zone == "":
 		return false
@@ -348,7 +349,7 @@ func (s *session) refuseListed() bool {
 	// Scripts count transactions from 1.
 	o := &imsg.Offence{Number: s.facts.Number, Transaction: 1, Found: imsg.FoundDNSBL, Target: s.facts.Target}
 	if _, err := link.Ask(&s.w.lockd, o, admissionWait); err != nil {
-		s.log().Error("offence not confirmed", "found", o.Found, "error", err)
+		s.Log(slog.LevelError, "offence not confirmed", "found", o.Found, "error", err)
 	}
 	s.refuseConnection(refused{
 		rule: imsg.RuleDNSBL, what: relay.Listing(l), code: smtp.CodeRejected, text: imsg.MsgDNSDBReject, detail: relay.ListedDetail(l),

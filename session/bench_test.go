@@ -5,12 +5,15 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"strings"
 	"testing"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
+	"github.com/smtp-gated/smtp-gated/imsg/logs"
+	"github.com/smtp-gated/smtp-gated/session/relay"
 )
 
 // benchPair is a session through a worker with both ends in the benchmark's
@@ -137,4 +140,30 @@ func benchChunk(b *testing.B, client, server net.Conn) {
 	exchange(b, server, client, []byte("250 ok\r\n250 ok\r\n"))
 	// The server is told of a message's first chunk behind its first octets.
 	exchange(b, client, server, []byte("BDAT 1000000000000\r\nSubject: chunks\r\n"))
+}
+
+// BenchmarkLine is a line of the log about a session, up to the writer's queue.
+func BenchmarkLine(b *testing.B) {
+	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	if err != nil {
+		b.Fatal(err)
+	}
+	l := logs.New(imsg.Session)
+	l.SetSink(&imsg.Sink{Kind: imsg.SinkStream, Level: int(slog.LevelInfo)}, null)
+	s := &session{w: &worker{log: l.Logger()}, facts: relay.Facts{Number: 12345, Client: netip.MustParseAddrPort("192.0.2.1:4321")}}
+	for _, line := range []struct {
+		name string
+		log  func()
+	}{
+		{"DATA", func() { s.info("SCAN:CLEAN", "size", 4096, "src", s.facts.Client.Addr(), "ident", s.facts.Ident) }},
+		{"CLOSE", func() { s.logClose(relay.Status{ClosedBy: "client", Transactions: 1, Recipients: 1}) }},
+		{"below the level", func() { s.Log(slog.LevelDebug, "DATA:GOING") }},
+	} {
+		b.Run(line.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				line.log()
+			}
+		})
+	}
 }

@@ -5,6 +5,7 @@ package session
 
 import (
 	"context"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -175,7 +176,7 @@ func (s *session) logPortTaken(from netip.AddrPort) {
 		s.info("the client's port is taken, another one is used", "src", s.facts.Client, "dst", s.facts.Target)
 		return
 	}
-	s.log().Warn("no port is left for a connection", "from", from.Addr(), "dst", s.facts.Target)
+	s.Log(slog.LevelWarn, "no port is left for a connection", "from", from.Addr(), "dst", s.facts.Target)
 }
 
 // serveUnreachable has the client served in the server's place: there is no server, for

@@ -1,11 +1,9 @@
 package session
 
 import (
-	"context"
 	"errors"
 	"io"
 	"io/fs"
-	"log/slog"
 	"net"
 	"os"
 	"runtime"
@@ -330,16 +328,6 @@ func (s *session) Unread(side relay.Side) bool {
 	s.unread[side] = t.Received() != s.shown[side] || t.Pending()
 	return s.unread[side]
 }
-
-// Log logs a line, if log_level is such. It costs nothing if it is not.
-func (s *session) Log(level slog.Level, msg string, attrs ...any) {
-	if s.w.log.Enabled(context.Background(), level) {
-		s.log().Log(context.Background(), level, msg, attrs...)
-	}
-}
-
-// Always logs a line at any log_level.
-func (s *session) Always(msg string, attrs ...any) { s.always(msg, attrs...) }
 
 // Count adds to one of the family's counters.
 func (s *session) Count(c imsg.Counter, n uint64) { s.w.count(c, n) }

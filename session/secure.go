@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"log/slog"
 	"net"
 	"slices"
 
@@ -141,7 +142,7 @@ func (s *session) secureServer() bool {
 		s.Observe(imsg.FindingUpstreamTLS, s.facts.ServerObject(), problem)
 	}
 	if problem != "" {
-		s.log().Warn("TLS:UPSTREAM_FAILED", "dst", s.facts.Target, "error", problem)
+		s.Log(slog.LevelWarn, "TLS:UPSTREAM_FAILED", "dst", s.facts.Target, "error", problem)
 		s.serveUnreachable(imsg.RuleServer, s.text(imsg.MsgTempUnavail))
 		return false
 	}

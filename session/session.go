@@ -250,11 +250,11 @@ func (s *session) logClose(st relay.Status) {
 	rcv := strconv.FormatInt(s.client.Received(), 10) + "/" + strconv.FormatInt(s.server.Received(), 10)
 	switch {
 	case st.Taken:
-		s.always("CLOSE:TAKEN")
+		s.Always("CLOSE:TAKEN")
 	case st.Direct:
-		s.always("CLOSE:DIRECT", "by", st.ClosedBy+" rcv="+rcv, "time", spent, "src", s.facts.Client.Addr(), "ident", s.facts.Ident)
+		s.Always("CLOSE:DIRECT", "by", st.ClosedBy+" rcv="+rcv, "time", spent, "src", s.facts.Client.Addr(), "ident", s.facts.Ident)
 	default:
-		s.always("CLOSE", "by", st.ClosedBy, "rcv", rcv, "trns", st.Transactions, "rcpts", st.Recipients,
+		s.Always("CLOSE", "by", st.ClosedBy, "rcv", rcv, "trns", st.Transactions, "rcpts", st.Recipients,
 			"auth", uint8(st.Auth), "time", spent, "src", s.facts.Client.Addr(), "ident", s.facts.Ident)
 	}
 }
@@ -286,14 +286,23 @@ func (s *session) state() imsg.State {
 
 func (s *session) text(t imsg.Text) string { return s.w.cfg.Texts[t] }
 
-func (s *session) log() *slog.Logger { return s.w.log.With(imsg.SessionKey, s.facts.Number) }
+// Log logs a line about the session, if log_level is such; it costs nothing if it is not.
+// The session's number goes with the line: a logger that knew it would be made anew for
+// each line, or kept for each session.
+func (s *session) Log(level slog.Level, msg string, attrs ...any) {
+	if !s.w.log.Enabled(context.Background(), level) {
+		return
+	}
+	r := slog.NewRecord(time.Now(), level, msg, 0)
+	r.AddAttrs(slog.Uint64(imsg.SessionKey, s.facts.Number))
+	r.Add(attrs...)
+	s.w.log.Handler().Handle(context.Background(), r)
+}
 
 func (s *session) info(msg string, attrs ...any) { s.Log(slog.LevelInfo, msg, attrs...) }
 
-// always logs a line that log parsers count on at any log_level.
-func (s *session) always(msg string, attrs ...any) {
-	s.log().Log(context.Background(), logs.LevelAlways, msg, attrs...)
-}
+// Always logs a line that log parsers count on at any log_level.
+func (s *session) Always(msg string, attrs ...any) { s.Log(logs.LevelAlways, msg, attrs...) }
 
 // name gives a session a name that lockd has given no number.
 func (s *session) name() {

@@ -434,5 +434,5 @@ func (w *worker) report() {
 func (w *worker) recovered(s *session, v any) {
 	buf := make([]byte, maxStack)
 	w.count(imsg.CountBugs, 1)
-	s.log().Error("BUG: a session panicked", "panic", v, "stack", string(buf[:runtime.Stack(buf, false)]))
+	s.Log(slog.LevelError, "BUG: a session panicked", "panic", v, "stack", string(buf[:runtime.Stack(buf, false)]))
 }

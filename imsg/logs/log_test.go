@@ -98,6 +98,20 @@ func TestWholeNames(t *testing.T) {
 	}
 }
 
+// TestNumbersAreNoErrors: what looks for errors among the attributes leaves the others as
+// they are, and makes no copy of them.
+func TestNumbersAreNoErrors(t *testing.T) {
+	for _, a := range []slog.Attr{slog.Int("n", 1<<40), slog.Uint64("n", 1<<40), slog.Float64("n", 1.5), slog.String("s", "x"), slog.Bool("b", true)} {
+		if n := testing.AllocsPerRun(100, func() {
+			if missing(a.Value) || !whole(a, "/jail").Equal(a) {
+				t.Error(a)
+			}
+		}); n > 0 {
+			t.Errorf("%v: %v allocations", a, n)
+		}
+	}
+}
+
 func TestLongRecordIsCut(t *testing.T) {
 	got := toFile(t, debugStream, func(l *slog.Logger) { l.Info(strings.Repeat("x", 1<<20), "k", strings.Repeat("y", 1<<20)) })
 	if n := len(got); n < maxText || n > 2*maxText+1 || !strings.HasSuffix(got, "y\n") {

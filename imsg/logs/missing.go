@@ -13,8 +13,7 @@ import (
 // missing tells whether a value is the error of a system call that the kernel, or the
 // filter of this room, does not know.
 func missing(v slog.Value) bool {
-	err, ok := v.Any().(error)
-	return ok && errors.Is(err, syscall.ENOSYS)
+	return errors.Is(failure(v), syscall.ENOSYS)
 }
 
 // sayMissing says so, once in a room's life.

@@ -86,13 +86,21 @@ func (h *handler) WithGroup(name string) slog.Handler {
 // whole gives an error the name of its file as the administrator knows it: a room
 // uses names below its root only.
 func whole(a slog.Attr, root string) slog.Attr {
-	err, ok := a.Value.Any().(error)
-	var p *fs.PathError
-	if !ok || root == "" || !errors.As(err, &p) || path.IsAbs(p.Path) {
+	err := failure(a.Value)
+	p, ok := errors.AsType[*fs.PathError](err)
+	if !ok || root == "" || path.IsAbs(p.Path) {
 		return a
 	}
 	known := fs.PathError{Op: p.Op, Path: path.Join(root, p.Path), Err: p.Err}
 	return slog.String(a.Key, strings.Replace(err.Error(), p.Error(), known.Error(), 1))
+}
+
+// failure is the error that a value is, if it is one. Any would make a copy of a number.
+func failure(v slog.Value) (err error) {
+	if v.Kind() == slog.KindAny {
+		err, _ = v.Any().(error)
+	}
+	return err
 }
 
 func appendAttr(fields []field, session *uint64, prefix string, a slog.Attr) []field {
