@@ -30,7 +30,7 @@ func (srv *server) enter(w *worker, r admission, m *imsg.Enter) {
 	}
 	a := &imsg.Admission{
 		Number:   s.number,
-		Sessions: len(srv.live.sessions) + 1,
+		Sessions: srv.live.sessions.Len() + 1,
 		Same:     len(srv.live.sameHost(s.client.Addr())) + 1,
 		Load:     srv.load,
 	}
@@ -44,7 +44,7 @@ func (srv *server) enter(w *worker, r admission, m *imsg.Enter) {
 		srv.offend(s, maxHost(s), r.Late, func(imsg.Errno) {})
 	case a.Refusal == imsg.Admitted:
 		srv.live.add(s)
-		srv.counters.Peak(len(srv.live.sessions))
+		srv.counters.Peak(srv.live.sessions.Len())
 		if s.identKnown { // else Ident will come
 			srv.judge(r, s, a, true)
 			return
@@ -88,7 +88,7 @@ func (srv *server) identify(r admission, s *session, m *imsg.Ident) {
 	if t := locks.Plain(m.Target); t.IsValid() && (fresh || found) {
 		s.target = t
 	}
-	a := &imsg.Admission{Number: s.number, Sessions: len(srv.live.sessions), Same: srv.live.identCount(s), Load: srv.load}
+	a := &imsg.Admission{Number: s.number, Sessions: srv.live.sessions.Len(), Same: srv.live.identCount(s), Load: srv.load}
 	switch limit := srv.config.MaxPerIdent; {
 	case fresh && limit > 0 && a.Same > limit && !srv.monitored(a, imsg.RuleMaxIdent):
 		a.Refusal = imsg.RefusedIdent

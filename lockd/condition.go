@@ -78,7 +78,7 @@ func (srv *server) watchCondition(end <-chan struct{}) {
 func (srv *server) reviewCondition() {
 	srv.mu.Lock()
 	config := srv.config
-	live, load := len(srv.live.sessions), srv.load
+	live, load := srv.live.sessions.Len(), srv.load
 	leaving := srv.leaving
 	srv.mu.Unlock()
 	if leaving {

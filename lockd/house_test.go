@@ -335,7 +335,7 @@ func eventually(t testing.TB, what string, is func() bool) {
 func (h *house) liveCount() int {
 	h.server.mu.Lock()
 	defer h.server.mu.Unlock()
-	return len(h.server.live.sessions)
+	return h.server.live.sessions.Len()
 }
 
 func (h *house) write(name, content string) {

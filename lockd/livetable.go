@@ -45,12 +45,12 @@ func (s *session) returned(what imsg.Rate, n uint64) uint64 {
 // of its own: the room's guards it.
 type liveTable struct {
 	naming   locks.Naming // what makes one client of many addresses today
-	sessions map[uint64]*session
+	sessions imsg.ByNumber[*session]
 	hosts    map[netip.Addr][]*session // by the address that stands for all of a client's
 }
 
 func newLiveTable() liveTable {
-	return liveTable{sessions: make(map[uint64]*session), hosts: make(map[netip.Addr][]*session)}
+	return liveTable{hosts: make(map[netip.Addr][]*session)}
 }
 
 // clientName is the name of s's client.
@@ -61,7 +61,7 @@ func (t *liveTable) sameHost(a netip.Addr) []*session { return t.hosts[t.naming.
 
 // of returns w's session of this number, nil if w has none.
 func (t *liveTable) of(w *worker, number uint64) *session {
-	if s := t.sessions[number]; s != nil && s.worker == w {
+	if s := t.sessions.Of(number); s != nil && s.worker == w {
 		return s
 	}
 	return nil
@@ -69,7 +69,7 @@ func (t *liveTable) of(w *worker, number uint64) *session {
 
 func (t *liveTable) add(s *session) {
 	t.group(s)
-	t.sessions[s.number] = s
+	t.sessions.Put(s.number, s)
 	s.worker.sessions++
 }
 
@@ -82,7 +82,7 @@ func (t *liveTable) group(s *session) {
 
 func (t *liveTable) remove(s *session) {
 	s.judging = nil
-	delete(t.sessions, s.number)
+	t.sessions.Delete(s.number)
 	s.worker.sessions--
 	host := t.naming.Host(s.client.Addr())
 	same := t.hosts[host]
@@ -102,7 +102,7 @@ func (t *liveTable) removeAll(w *worker) {
 	if w.sessions == 0 {
 		return
 	}
-	for _, s := range t.sessions {
+	for s := range t.sessions.All() {
 		if s.worker == w {
 			t.remove(s)
 		}
@@ -113,7 +113,7 @@ func (t *liveTable) removeAll(w *worker) {
 func (t *liveTable) regroup(naming locks.Naming) {
 	t.naming = naming
 	clear(t.hosts)
-	for _, s := range t.sessions {
+	for s := range t.sessions.All() {
 		t.group(s)
 	}
 }

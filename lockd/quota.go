@@ -41,7 +41,7 @@ func (srv *server) allowed(r link.Reply[imsg.QuotaResult], s *session, m *imsg.Q
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
 	switch {
-	case srv.live.sessions[s.number] != s:
+	case srv.live.sessions.Of(s.number) != s:
 		r.Fail(imsg.NotFound)
 		return false
 	case r.Late():

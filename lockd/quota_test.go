@@ -399,7 +399,7 @@ func TestIdentIsLimited(t *testing.T) {
 	n := h.recordCount()
 	h.server.mu.Lock()
 	defer h.server.mu.Unlock()
-	if s := h.server.live.sessions[b.Number]; s.ident != "ann" || n != 3 {
+	if s := h.server.live.sessions.Of(b.Number); s.ident != "ann" || n != 3 {
 		t.Errorf("%+v, %d records", s, n)
 	}
 }

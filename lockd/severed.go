@@ -4,12 +4,14 @@
 
 package lockd
 
+import "iter"
+
 // severed are they, by worker and number.
 type severed map[int]map[uint64]*session
 
 // add keeps the sessions of w, which is about to be forgotten, with those that are kept
 // of it from a link before.
-func (t severed) add(w *worker, sessions map[uint64]*session) {
+func (t severed) add(w *worker, sessions iter.Seq[*session]) {
 	if w.sessions == 0 {
 		return
 	}
@@ -18,9 +20,9 @@ func (t severed) add(w *worker, sessions map[uint64]*session) {
 		mine = make(map[uint64]*session, w.sessions)
 		t[w.member] = mine
 	}
-	for n, s := range sessions {
+	for s := range sessions {
 		if s.worker == w && s.judging == nil {
-			mine[n] = s
+			mine[s.number] = s
 		}
 	}
 }

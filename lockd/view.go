@@ -5,7 +5,6 @@ package lockd
 
 import (
 	"net/netip"
-	"slices"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/link"
@@ -22,7 +21,7 @@ func (srv view) Overview() control.Overview {
 	defer srv.mu.Unlock()
 	health, all := findings.Judge(srv.board.List(), &srv.config)
 	return control.Overview{
-		Config: srv.config, Family: srv.family, Live: len(srv.live.sessions), Load: srv.load,
+		Config: srv.config, Family: srv.family, Live: srv.live.sessions.Len(), Load: srv.load,
 		Health: health, Findings: all, Certificates: srv.certificates.all,
 	}
 }
@@ -30,25 +29,11 @@ func (srv view) Overview() control.Overview {
 // LiveAfter implements control.House.
 func (srv view) LiveAfter(after uint64, n int) []control.Session {
 	srv.mu.Lock()
-	numbers := make([]uint64, 0, len(srv.live.sessions))
-	for n := range srv.live.sessions {
-		if n > after {
-			numbers = append(numbers, n)
-		}
-	}
-	srv.mu.Unlock()
-	slices.Sort(numbers)
-
-	srv.mu.Lock()
 	defer srv.mu.Unlock()
 	var list []control.Session
-	for _, number := range numbers {
+	for number, s := range srv.live.sessions.Above(after) {
 		if len(list) == n {
 			break
-		}
-		s := srv.live.sessions[number]
-		if s == nil {
-			continue // it has left meanwhile
 		}
 		list = append(list, control.Session{LiveSession: imsg.LiveSession{
 			Number: number, Started: s.started, Client: s.client, Local: s.local, Target: s.target, Ident: s.ident,

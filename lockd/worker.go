@@ -131,7 +131,7 @@ func (srv *server) announce(w *worker, m *imsg.Announce) {
 	}
 	for i := range m.Sessions {
 		l := &m.Sessions[i]
-		free := srv.live.sessions[l.Number] == nil
+		free := srv.live.sessions.Of(l.Number) == nil
 		if s := srv.severed.take(w, l.Number); s != nil && free {
 			srv.live.add(s)
 			if s.lockedMeanwhile && w.conn.Send(&imsg.Locked{Numbers: []uint64{s.number}}) == imsg.Busy {
@@ -155,7 +155,7 @@ func (srv *server) announce(w *worker, m *imsg.Announce) {
 			identKnown: !srv.config.Mode.Remote() || l.State > imsg.StateIdent,
 		})
 	}
-	srv.counters.Peak(len(srv.live.sessions))
+	srv.counters.Peak(srv.live.sessions.Len())
 	if m.Last {
 		w.announced, w.last = true, true
 		srv.dropSevered(w.member)
@@ -222,13 +222,13 @@ func (srv *server) forget(w *worker) {
 	delete(srv.workers, w)
 	srv.barrier.drop(w)
 	if w.ended {
-		for _, s := range srv.live.sessions {
+		for s := range srv.live.sessions.All() {
 			if s.worker == w {
 				srv.closed(s, withRoom)
 			}
 		}
 	} else {
-		srv.severed.add(w, srv.live.sessions)
+		srv.severed.add(w, srv.live.sessions.All())
 	}
 	srv.live.removeAll(w)
 	srv.settle()

@@ -30,7 +30,7 @@ func (w *worker) tick() {
 func (w *worker) checkSessions(start time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, s := range w.sessions {
+	for s := range w.sessions.All() {
 		s.look(time.Since(start))
 	}
 	// Who was admitted is in sessions by then, or has gone.

@@ -36,7 +36,7 @@ func (w *worker) drain(m *imsg.Drain) {
 	}
 	if m.End {
 		w.endAll()
-		for _, s := range w.sessions {
+		for s := range w.sessions.All() {
 			go s.wake()
 		}
 	}

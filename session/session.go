@@ -217,8 +217,8 @@ func (s *session) giveUp() {
 func (s *session) deregister() {
 	w := s.w
 	w.mu.Lock()
-	admitted := w.sessions[s.facts.Number] == s
-	delete(w.sessions, s.facts.Number)
+	admitted := w.sessions.Of(s.facts.Number) == s
+	w.sessions.Delete(s.facts.Number)
 	w.mu.Unlock()
 	if !admitted {
 		return

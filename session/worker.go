@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"os"
 	"runtime"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -67,8 +66,8 @@ type worker struct {
 	unnumbered atomic.Uint64 // sessions that were refused before lockd had a number for them
 
 	mu          sync.Mutex
-	sessions    map[uint64]*session  // admitted
-	lockedEarly map[uint64]time.Time // locked, and not in sessions yet or any more: since when
+	sessions    imsg.ByNumber[*session] // admitted
+	lockedEarly map[uint64]time.Time    // locked, and not in sessions yet or any more: since when
 	listeners   []*listener
 	started     bool
 	draining    bool
@@ -106,7 +105,7 @@ func Main(f *os.File) error {
 }
 
 func newWorker(parent *process.Parent, log *slog.Logger) *worker {
-	w := &worker{parent: parent, log: log, sessions: make(map[uint64]*session), lockedEarly: make(map[uint64]time.Time)}
+	w := &worker{parent: parent, log: log, lockedEarly: make(map[uint64]time.Time)}
 	w.reports.send = func(m imsg.Notice) error { return w.lockd.Send(m) }
 	w.idle = sync.NewCond(&w.mu)
 	w.certificates = certificate.New(&w.keyring)
@@ -299,7 +298,7 @@ func (w *worker) freePlace() {
 func (w *worker) register(s *session) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.sessions[s.facts.Number] = s
+	w.sessions.Put(s.facts.Number, s)
 	if _, locked := w.lockedEarly[s.facts.Number]; locked {
 		s.lock()
 		delete(w.lockedEarly, s.facts.Number)
@@ -312,7 +311,7 @@ func (w *worker) markLocked(numbers []uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, n := range numbers {
-		if s := w.sessions[n]; s != nil {
+		if s := w.sessions.Of(n); s != nil {
 			s.lock()
 		} else {
 			w.lockedEarly[n] = time.Now()
@@ -333,28 +332,21 @@ func (s *session) lock() {
 // forget takes a session off the list of those that lockd knows.
 func (w *worker) forget(s *session) {
 	w.mu.Lock()
-	delete(w.sessions, s.facts.Number)
+	w.sessions.Delete(s.facts.Number)
 	w.mu.Unlock()
 }
 
 // live returns a page of the live sessions above a number, in order.
 func (w *worker) live(after uint64) (page []imsg.LiveSession, more bool) {
 	w.mu.Lock()
-	numbers := make([]uint64, 0, len(w.sessions))
-	for n := range w.sessions {
-		if n > after {
-			numbers = append(numbers, n)
+	defer w.mu.Unlock()
+	for _, s := range w.sessions.Above(after) {
+		if len(page) == imsg.LivePage {
+			return page, true
 		}
+		page = append(page, s.live())
 	}
-	slices.Sort(numbers)
-	if more = len(numbers) > imsg.LivePage; more {
-		numbers = numbers[:imsg.LivePage]
-	}
-	for _, n := range numbers {
-		page = append(page, w.sessions[n].live())
-	}
-	w.mu.Unlock()
-	return page, more
+	return page, false
 }
 
 // states counts the live sessions by what they do.
@@ -362,7 +354,7 @@ func (w *worker) states() []uint64 {
 	states := make([]uint64, imsg.States)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, s := range w.sessions {
+	for s := range w.sessions.All() {
 		states[s.state()]++
 	}
 	return states
