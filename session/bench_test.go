@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 	"github.com/smtp-gated/smtp-gated/imsg/logs"
@@ -128,6 +130,50 @@ func BenchmarkMessage(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkBig is 16 MiB of a message that come as fast as they are taken: what it costs, of
+// which both ends have the larger part.
+func BenchmarkBig(b *testing.B) {
+	text := []byte(strings.Repeat("An ordinary line of an ordinary message, 62 octets in length.\r\n", 16<<20/63))
+	for _, scanned := range []bool{true, false} {
+		b.Run(map[bool]string{true: "scanned", false: "unscanned"}[scanned], func(b *testing.B) {
+			client, server := benchPair(b, func(c *imsg.SessionConfig) {
+				c.Antivirus, c.Antispam = scanned, false
+				c.ScanMaxSize = 1 << 40
+			})
+			benchData(b, client, server)
+			got := make([]byte, 1<<20)
+			b.SetBytes(int64(len(text)))
+			before := cpu(b)
+			for b.Loop() {
+				sent := make(chan error, 1)
+				go func() {
+					_, err := client.Write(text)
+					sent <- err
+				}()
+				for n := 0; n < len(text); {
+					k, err := server.Read(got)
+					if n += k; err != nil {
+						b.Fatal(err)
+					}
+				}
+				if err := <-sent; err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(cpu(b)-before)/float64(b.N)/16, "cpu-ns/MiB")
+		})
+	}
+}
+
+// cpu is what this process has had of it so far, in nanoseconds.
+func cpu(b *testing.B) int64 {
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return unix.TimevalToNsec(u.Utime) + unix.TimevalToNsec(u.Stime)
 }
 
 func benchData(b *testing.B, client, server net.Conn) {

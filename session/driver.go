@@ -98,6 +98,7 @@ func (s *session) step(turn *stream.Turn) (did bool) {
 	}
 	s.seal(relay.Server, &s.server)
 	s.seal(relay.Client, &s.client)
+	s.takeBack()
 	s.runErrand()
 	if s.work(turn) || s.write(relay.Server) || s.write(relay.Client) {
 		s.shows = [2]bool{true, true}
@@ -160,12 +161,25 @@ func (s *session) show(side relay.Side, t *stream.Stream, in []byte) {
 	s.shown[side] = t.Received()
 	n := 0
 	if side == relay.Client {
-		n = s.relay.FromClient(in)
+		if n = s.relay.FromClient(in); s.relay.Lends() {
+			s.lent = n
+		} else {
+			t.Consume(n)
+		}
 	} else {
 		n = s.relay.FromServer(in)
+		t.Consume(n)
 	}
-	t.Consume(n)
 	s.shows[side] = n > 0
+}
+
+// takeBack drops what was lent to the relay, once it is written. Nothing is read of the
+// client before.
+func (s *session) takeBack() {
+	if s.lent > 0 && !s.relay.Lends() {
+		s.client.Consume(s.lent)
+		s.lent = 0
+	}
 }
 
 // over tells whether there is nothing left to do for the relay.

@@ -59,6 +59,7 @@ type session struct {
 	fate      [2]relay.Fate // what was done, of what the relay says is to be
 	halved    [2]bool       // our half of a connection is closed
 	shown     [2]int64      // octets that the relay was shown
+	lent      int           // octets of the client's that the relay has used up, and not written
 	shows     [2]bool       // it is to be shown those that it has left
 	unread    [2]bool       // it was told that there are others, and may wait for them
 	gone      [2]bool       // a side will bring no more

@@ -156,15 +156,18 @@ func (c *client) readChunk(in []byte) (n int, ok bool) {
 	if !m.headerSent {
 		return 0, c.firstChunk(in)
 	}
-	c.write(Server, in)
-	m.header.Show(in)
-	m.size += int64(len(in))
-	if m.spool {
-		b := c.spoolText()
-		*b = append(*b, in...)
-		m.spooled += int64(len(in))
-		c.dropNeedless()
+	if c.lends() {
+		c.lend(in, m.spool)
+	} else {
+		in = in[:min(len(in), MaxInput)]
+		c.write(Server, in)
+		if m.spool {
+			b := c.spoolText()
+			*b = append(*b, in...)
+		}
 	}
+	m.header.Show(in)
+	c.grow(len(in))
 	if c.chunk.left -= int64(len(in)); c.chunk.left == 0 {
 		c.do((*client).endChunk)
 	}

@@ -42,7 +42,10 @@ func (d *drive) checkHeld() {
 	for i := range s.queue.len() {
 		texts += len(s.queue.at(i).text)
 	}
-	client, server, owed := s.pending(Client), s.pending(Server), maxQueued(size)*maxPerReply
+	client, server, owed := s.pending(Client), s.pending(Server)-len(s.out[Server].lent), maxQueued(size)*maxPerReply
+	if lent := len(s.out[Server].lent); lent > MaxInput {
+		d.fail("%d octets are lent", lent)
+	}
 	if client > maxForClient+owed || server > maxForServer || spool > maxForSpool || texts > owed {
 		d.fail("held are %d octets for the client, %d for the server, %d for the spool, %d in the queue", client, server, spool, texts)
 	}

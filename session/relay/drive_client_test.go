@@ -221,6 +221,9 @@ func (s *script) text() (b []byte) {
 	if s.once(40) {
 		b = append(b, bytes.Repeat([]byte("a long text\r\n.. with dots\r\n"), s.IntN(3000))...)
 	}
+	if s.once(200) {
+		b = append(b, bytes.Repeat([]byte("a long text without dots\r\n"), s.IntN(12000))...)
+	}
 	for range s.IntN(9) {
 		switch s.IntN(8) {
 		case 0, 1:

@@ -92,8 +92,11 @@ func (d *drive) endJob() int {
 	case Drop:
 		p.file = nil
 	}
-	spoil(job.Text)
+	if d.lent == nil {
+		spoil(job.Text)
+	}
 	d.relay.Done(kept, err)
+	d.takeBack()
 	return int(job.Do)
 }
 

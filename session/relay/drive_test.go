@@ -51,20 +51,21 @@ type drive struct {
 	now        time.Duration
 	load       float64
 	locked     bool
-	authed     bool // the server has taken a log-in
-	granted    bool // the octets of a message were
-	loose      bool // the server has said what nobody asked for: no reply is known by its place
-	finishing  bool // the relay must end
-	ended      bool // the driver has closed both connections
-	answer     bool // at the last check, the answer to a message was awaited
-	direct     bool // at the last check, it was a direct proxy
-	moved      int  // octets, by a direct proxy
-	tlsPort    bool // the client begins with TLS, and the server's port is for that
-	caught     bool // a virus was found, and lockd does not know
-	letOut     int  // messages whose end was let out
-	asks       int  // questions so far
-	hasty      bool // the server likes to answer a message before its end
-	rare       int  // one event in so many is one that ends the session, or hurts
+	authed     bool   // the server has taken a log-in
+	granted    bool   // the octets of a message were
+	loose      bool   // the server has said what nobody asked for: no reply is known by its place
+	finishing  bool   // the relay must end
+	ended      bool   // the driver has closed both connections
+	answer     bool   // at the last check, the answer to a message was awaited
+	direct     bool   // at the last check, it was a direct proxy
+	moved      int    // octets, by a direct proxy
+	lent       []byte // of the client's, to the relay
+	tlsPort    bool   // the client begins with TLS, and the server's port is for that
+	caught     bool   // a virus was found, and lockd does not know
+	letOut     int    // messages whose end was let out
+	asks       int    // questions so far
+	hasty      bool   // the server likes to answer a message before its end
+	rare       int    // one event in so many is one that ends the session, or hurts
 	events     []event
 	words      []word // what both sides heard, if it is wanted
 }

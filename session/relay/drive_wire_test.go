@@ -123,10 +123,25 @@ func (d *drive) show(side Side) (n int) {
 	if n < 0 || n > len(w.buffer) {
 		d.fail("side %d: %d of %d octets used", side, n, len(w.buffer))
 	}
-	spoil(w.buffer[:n])
-	w.buffer = w.buffer[n:]
 	w.shown -= n
+	if side == Client && d.relay.Lends() {
+		d.lent = w.buffer[:n:n]
+	} else {
+		spoil(w.buffer[:n])
+	}
+	w.buffer = w.buffer[n:]
 	return n
+}
+
+// takeBack spoils what was lent to the relay, once it must be written. Nothing is read of
+// the client before.
+func (d *drive) takeBack() {
+	if !d.relay.Lends() {
+		spoil(d.lent)
+		d.lent = nil
+	} else if d.relay.ReadsClient() {
+		d.fail("what was lent to the relay would be read over")
+	}
 }
 
 // spoil overwrites what the relay may not look at any more.
@@ -184,9 +199,12 @@ func (d *drive) hear(side Side) (n int) {
 
 // wrote tells the relay of the end of a write.
 func (d *drive) wrote(side Side, err error) {
-	spoil(d.wires[side].writing)
+	if d.lent == nil {
+		spoil(d.wires[side].writing)
+	}
 	d.wires[side].writing = nil
 	d.relay.Wrote(side, err)
+	d.takeBack()
 }
 
 // writeFails has a write fail that is under way.

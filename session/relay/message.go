@@ -108,35 +108,31 @@ func (c *client) spooled(job Work, kept string, err error) {
 // readText moves what has come of a message's text.
 func (c *client) readText(in []byte) (n int, ok bool) {
 	m := c.message()
-	out := c.out[Server].buffer()
 	if !m.headerSent {
+		out := c.out[Server].buffer()
 		begins := m.body.Start(in, (*out)[len(*out):])
 		if begins == smtp.StartUnknown {
 			return 0, false
 		}
 		*out = c.appendHeader(*out, begins)
 	}
-	before := len(*out)
-	var spooled []byte
-	var buffer *[]byte
-	if m.body.NoSpool = !m.spool; m.spool {
-		buffer = c.spoolText()
-		spooled = *buffer
+	plain, ev := 0, smtp.BodyMore
+	if c.lends() {
+		plain = m.body.Span(in)
 	}
-	had := len(spooled)
-	n, wire, spooled, ev := m.body.Next(in, *out, spooled)
-	*out = wire
-	m.header.Show(wire[before:])
-	m.open = ev != smtp.BodyEnd
-	if m.spool {
-		*buffer = spooled
-		c.trimSpool()
-		m.size += int64(len(spooled) - had)
-		m.spooled += int64(len(spooled) - had)
-		c.dropNeedless()
+	// What more is to be written behind goes with it, in one write, if it has room there.
+	if rest := in[plain:]; plain > MaxInput || plain > 0 && (len(rest) == 0 || string(rest) == "\r") {
+		c.lend(in[:plain], m.spool)
+		m.header.Show(in[:plain])
+		c.grow(plain)
+		if n = plain; string(rest) == "\r" { // which is held back
+			n, _, _, _ = m.body.Next(rest, nil, nil)
+			n += plain
+		}
 	} else {
-		m.size += int64(len(wire) - before)
+		n, ev = c.copyText(in[:min(len(in), MaxInput)], plain)
 	}
+	m.open = ev != smtp.BodyEnd
 	switch limit := c.Config.SizeLimit; {
 	case limit > 0 && m.size > limit && !c.sizeMonitored():
 		c.info("message over size_limit", "size", m.size, "src", c.Client.Addr(), "ident", c.Ident)
@@ -147,6 +143,43 @@ func (c *client) readText(in []byte) (n int, ok bool) {
 		c.refuseSession(imsg.RuleProtocol, smtp.CodeRejected, c.text(imsg.MsgProtoError))
 	}
 	return n, true
+}
+
+// copyText is readText of what is not lent; plain octets of it have been seen, and stay as
+// they are.
+func (c *client) copyText(in []byte, plain int) (n int, ev smtp.BodyEvent) {
+	m := c.message()
+	out := c.out[Server].buffer()
+	before, had := len(*out), 0
+	wire := append(*out, in[:plain]...)
+	var spooled []byte
+	var buffer *[]byte
+	if m.body.NoSpool = !m.spool; m.spool {
+		buffer = c.spoolText()
+		had = len(*buffer)
+		spooled = append(*buffer, in[:plain]...)
+	}
+	n, wire, spooled, ev = m.body.Next(in[plain:], wire, spooled)
+	*out = wire
+	m.header.Show(wire[before:])
+	if m.spool {
+		*buffer = spooled
+		c.trimSpool()
+		c.grow(len(spooled) - had)
+	} else {
+		c.grow(len(wire) - before)
+	}
+	return plain + n, ev
+}
+
+// grow is that the message has so many octets more.
+func (c *client) grow(n int) {
+	m := c.message()
+	m.size += int64(n)
+	if m.spool {
+		m.spooled += int64(n)
+		c.dropNeedless()
+	}
 }
 
 // sizeMonitored tells whether a message over size_limit is only looked for: once.

@@ -41,14 +41,17 @@ var buffers = sync.Pool{New: func() any {
 	return &b
 }}
 
-// output is what is to be written to one side: collected, or on its way.
+// output is what is to be written to one side: lent, collected behind that, or on its way.
 type output struct {
+	lent      []byte  // of what the relay was shown; nil: nothing
+	lentTaken bool    // that is on its way
 	collected *[]byte // nil: nothing
-	writing   *[]byte // what was taken, and is not written yet
+	writing   *[]byte // what was taken of the collected, and is not written yet
 	failed    bool    // it can take no more
 }
 
 func (o *output) len() (n int) {
+	n = len(o.lent)
 	for _, b := range []*[]byte{o.collected, o.writing} {
 		if b != nil {
 			n += len(*b)
@@ -67,6 +70,9 @@ func (o *output) buffer() *[]byte {
 }
 
 func (o *output) drop() {
+	if !o.lentTaken {
+		o.lent = nil
+	}
 	if o.collected != nil {
 		buffers.Put(o.collected)
 		o.collected = nil
@@ -92,6 +98,22 @@ func (s *shared) writeLine(to Side, line []byte) {
 	}
 }
 
+// lends tells whether what was shown can be lent: nothing is to be written before it.
+func (s *shared) lends() bool { return s.writes(Server) && s.pending(Server) == 0 }
+
+// lend has text of the client's written to the server and, if it is spooled, to the spool,
+// out of where it lies.
+func (s *shared) lend(text []byte, spooled bool) {
+	s.out[Server].lent = text
+	if spooled {
+		s.jobs.list = append(s.jobs.list, Job{Do: Write, Text: text})
+	}
+}
+
+// Lends tells whether what FromClient has used up is to be written still: until it is, it
+// must stay as it is.
+func (r *Relay) Lends() bool { return r.shared.out[Server].lent != nil || r.shared.jobs.lent() }
+
 // pending is how many octets are to be written to a side still.
 func (s *shared) pending(to Side) int { return s.out[to].len() }
 
@@ -113,7 +135,14 @@ func (s *shared) setFate(side Side, f Fate) {
 // taken before is not written yet. It stays valid until Wrote.
 func (r *Relay) Take(side Side) []byte {
 	o := &r.shared.out[side]
-	if o.writing != nil || o.collected == nil {
+	if o.writing != nil || o.lentTaken {
+		return nil
+	}
+	if o.lent != nil {
+		o.lentTaken = true
+		return o.lent
+	}
+	if o.collected == nil {
 		return nil
 	}
 	if len(*o.collected) == 0 {
@@ -128,8 +157,12 @@ func (r *Relay) Take(side Side) []byte {
 // that takes no more is no end yet: it may have said why. A client that does is one.
 func (r *Relay) Wrote(side Side, err error) {
 	o := &r.shared.out[side]
-	buffers.Put(o.writing)
-	o.writing = nil
+	if o.lentTaken {
+		o.lent, o.lentTaken = nil, false
+	} else {
+		buffers.Put(o.writing)
+		o.writing = nil
+	}
 	if err != nil {
 		o.failed = true
 		o.drop()

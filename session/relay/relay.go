@@ -101,7 +101,7 @@ func (r *Relay) ReadsServer() bool { return r.server.reads() && r.shared.pending
 // FromClient shows what has come of the client and was not used yet, at most MaxInput
 // octets, and returns how many of them are used up. What is left is shown again, with
 // more behind it; while ReadsClient still holds, more is needed. It may be called
-// with nothing new.
+// with nothing new. What is used up must stay as it is while Lends holds.
 func (r *Relay) FromClient(in []byte) (n int) {
 	if !r.ReadsClient() {
 		return 0

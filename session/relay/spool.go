@@ -1,13 +1,15 @@
 package relay
 
+import "slices"
+
 // This file owns what is to be done to the spool file, in which order, and what is
 // known of it.
 
 // Job is one thing to be done to the session's spool file.
 type Job struct {
 	Do   Work
-	Text []byte // of Begin and Write; valid until Done
-	text *[]byte
+	Text []byte  // of Begin and Write; valid until Done
+	text *[]byte // where it is collected; nil: it is lent, or there is none
 }
 
 // Work is what a job is.
@@ -35,6 +37,11 @@ func (j *jobs) pop() Job {
 	}
 	j.list = j.list[:copy(j.list, j.list[1:])]
 	return job
+}
+
+// lent tells whether there is text among them that is lent.
+func (j *jobs) lent() bool {
+	return slices.ContainsFunc(j.list, func(job Job) bool { return job.Do == Write && job.text == nil })
 }
 
 func (s *shared) spoolBusy() bool { return len(s.jobs.list) > 0 }
@@ -81,7 +88,7 @@ func (r *Relay) Done(kept string, err error) {
 // trimSpool is due when that is done.
 func (s *shared) spoolText() *[]byte {
 	j := &s.jobs
-	if last := len(j.list) - 1; last >= 0 && j.list[last].Do == Write && !(j.doing && last == 0) {
+	if last := len(j.list) - 1; last >= 0 && j.list[last].Do == Write && j.list[last].text != nil && !(j.doing && last == 0) {
 		return j.list[last].text
 	}
 	return s.spoolBuffer(Write)
