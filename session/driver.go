@@ -20,7 +20,10 @@ import (
 // here, and the lock is not held while a file is worked on or anybody is asked.
 
 // A stream must not bring more at a time than a relay is shown.
-const _ = uint(relay.MaxInput - stream.BufferSize)
+const (
+	_ = uint(relay.MaxInput - stream.BufferSize)
+	_ = uint(relay.MaxText - stream.LargeSize)
+)
 
 // maxSteps is how much is done for one session before others have their turn.
 const maxSteps = 32
@@ -131,6 +134,7 @@ func (s *session) read(side relay.Side) (did bool) {
 			return true
 		}
 	}
+	t.Large(side == relay.Client && s.relay.ReadsText())
 	switch err := t.Fill(); {
 	case err == nil:
 		s.shows[side] = true

@@ -54,8 +54,8 @@ func (c *client) run(in []byte) (n int) {
 			}
 			continue
 		}
-		if n == len(in) {
-			break
+		if n == len(in) || n > 0 && len(in) > MaxInput {
+			break // of more not all that it comes to would have room
 		}
 		if !c.reads() {
 			c.countFull()

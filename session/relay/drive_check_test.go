@@ -43,7 +43,7 @@ func (d *drive) checkHeld() {
 		texts += len(s.queue.at(i).text)
 	}
 	client, server, owed := s.pending(Client), s.pending(Server)-len(s.out[Server].lent), maxQueued(size)*maxPerReply
-	if lent := len(s.out[Server].lent); lent > MaxInput {
+	if lent := len(s.out[Server].lent); lent > MaxText {
 		d.fail("%d octets are lent", lent)
 	}
 	if client > maxForClient+owed || server > maxForServer || spool > maxForSpool || texts > owed {

@@ -67,7 +67,11 @@ func (d *drive) fill(side Side) {
 		}
 		return
 	}
-	n := d.portion(min(len(w.kernel), MaxInput-len(w.buffer)))
+	most := MaxInput
+	if side == Client && d.relay.ReadsText() {
+		most = MaxText
+	}
+	n := d.portion(min(len(w.kernel), most-len(w.buffer)))
 	if n == 0 {
 		d.fail("side %d: the relay wants more than it may be shown", side)
 	}

@@ -18,9 +18,14 @@ import (
 
 // This file owns what a driver may say to a relay, and what it may ask it.
 
-// MaxInput is the most octets of one side that a relay is shown at a time. It is more
-// than the longest line of either side.
-const MaxInput = 32 << 10
+const (
+	// MaxInput is the most octets of one side that a relay is shown at a time, and uses
+	// if it does not lend them. It is more than the longest line of either side.
+	MaxInput = 32 << 10
+	// MaxText is the most of the client's that it is shown where ReadsText holds, and
+	// until it has used them.
+	MaxText = 128 << 10
+)
 
 // World is what a relay uses of the process around it. Nothing in it waits.
 type World interface {
@@ -95,13 +100,17 @@ func (r *Relay) ReadsClient() bool {
 	return r.client.reads() && r.shared.pending(Server) == 0 && !r.shared.spoolBusy()
 }
 
+// ReadsText tells whether what comes of the client is text, or a chunk, and may be much.
+func (r *Relay) ReadsText() bool { return r.shared.reading == text || r.shared.reading == octets }
+
 // ReadsServer tells whether the server is to be read.
 func (r *Relay) ReadsServer() bool { return r.server.reads() && r.shared.pending(Client) < maxUnheard }
 
 // FromClient shows what has come of the client and was not used yet, at most MaxInput
-// octets, and returns how many of them are used up. What is left is shown again, with
-// more behind it; while ReadsClient still holds, more is needed. It may be called
-// with nothing new. What is used up must stay as it is while Lends holds.
+// octets, or MaxText, and returns how many of them are used up. What is left is shown
+// again, with more behind it; while ReadsClient still holds, and no more than MaxInput
+// were shown, more is needed. It may be called with nothing new. What is used up must stay
+// as it is while Lends holds.
 func (r *Relay) FromClient(in []byte) (n int) {
 	if !r.ReadsClient() {
 		return 0

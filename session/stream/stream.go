@@ -21,6 +21,8 @@ const (
 	// BufferSize is how many octets may be buffered, and the most that one read
 	// brings. It holds the longest line of either side.
 	BufferSize = 32 << 10
+	// LargeSize is that of a large buffer, for a text of which much comes at a time.
+	LargeSize = 128 << 10
 	// maxLeft is how many octets of a line that has only begun are kept outside a
 	// buffer.
 	maxLeft = 2 << 10
@@ -47,7 +49,17 @@ const (
 	ended // there will be no news that it is readable: it is, to its end
 )
 
-var inputs = sync.Pool{New: func() any { return new([BufferSize]byte) }}
+var (
+	inputs      = bufferPool(BufferSize)
+	largeInputs = bufferPool(LargeSize)
+)
+
+func bufferPool(size int) *sync.Pool {
+	return &sync.Pool{New: func() any {
+		b := make([]byte, size)
+		return &b
+	}}
+}
 
 // Stream is one TCP connection of a session. Nothing that it does waits, but for Await and
 // Secure. One that has nothing to say holds no buffer; the start of a line whose rest is
@@ -65,8 +77,10 @@ type Stream struct {
 	fd   int
 	open bool
 
-	in       *[BufferSize]byte // nil while nothing is buffered
+	in       *[]byte // nil while nothing is buffered
 	r, w     int
+	much     bool   // the last read has filled it, or more than a small one
+	large    bool   // the next one may be large
 	left     []byte // what is buffered while there is no buffer
 	received atomic.Int64
 
@@ -193,27 +207,32 @@ func (t *Stream) Fill() (err error) {
 		return ErrAgain
 	}
 	t.acquire()
-	if t.w == BufferSize {
+	if t.w == len(*t.in) {
 		if t.r == 0 {
 			return io.ErrShortBuffer
 		}
-		t.w = copy(t.in[:], t.in[t.r:t.w])
+		t.w = copy(*t.in, (*t.in)[t.r:t.w])
 		t.r = 0
 	}
 	var n int
 	if t.tls != nil {
-		n, err = t.readTLS(t.in[t.w:])
-	} else if n, err = t.read(t.in[t.w:]); err == nil && n == 0 {
+		n, err = t.readTLS((*t.in)[t.w:])
+	} else if n, err = t.read((*t.in)[t.w:]); err == nil && n == 0 {
 		err = io.EOF
 	}
 	t.w += n
 	t.received.Store(t.received.Load() + int64(n)) // nobody else writes it
 	if n > 0 {
+		t.much = n > BufferSize || t.w == len(*t.in)
 		return nil
 	}
 	t.waits()
 	return err
 }
+
+// Large says whether the next buffer may be a large one, which it is if the last read has
+// filled the one before.
+func (t *Stream) Large(may bool) { t.large = may }
 
 // waits gives the buffer back, unless too much is left in it to be kept otherwise.
 func (t *Stream) waits() {
@@ -221,7 +240,7 @@ func (t *Stream) waits() {
 		return
 	}
 	if t.r < t.w {
-		t.left = append([]byte(nil), t.in[t.r:t.w]...)
+		t.left = append([]byte(nil), (*t.in)[t.r:t.w]...)
 	}
 	t.release()
 }
@@ -234,7 +253,7 @@ func (t *Stream) Bytes() []byte {
 	if t.in == nil {
 		return nil
 	}
-	return t.in[t.r:t.w]
+	return (*t.in)[t.r:t.w]
 }
 
 // Buffered is how many octets are.
@@ -247,7 +266,7 @@ func (t *Stream) Drain() {
 	defer t.release()
 	t.With(func(fd int) error {
 		for range maxUnasked {
-			if n, err := sysRead(uintptr(fd), t.in[:]); n <= 0 && err != syscall.EINTR {
+			if n, err := sysRead(uintptr(fd), *t.in); n <= 0 && err != syscall.EINTR {
 				break
 			}
 		}
@@ -258,8 +277,12 @@ func (t *Stream) Drain() {
 // acquire takes a buffer, with what is left in it.
 func (t *Stream) acquire() {
 	if t.in == nil {
-		t.in = inputs.Get().(*[BufferSize]byte)
-		t.w = copy(t.in[:], t.left)
+		from := inputs
+		if t.large && t.much {
+			from = largeInputs
+		}
+		t.in = from.Get().(*[]byte)
+		t.w = copy(*t.in, t.left)
 		t.left = nil
 	}
 }
@@ -273,7 +296,11 @@ func (t *Stream) Consume(n int) {
 }
 
 func (t *Stream) release() {
-	inputs.Put(t.in)
+	if len(*t.in) == BufferSize {
+		inputs.Put(t.in)
+	} else {
+		largeInputs.Put(t.in)
+	}
 	t.in, t.r, t.w = nil, 0, 0
 }
 

@@ -71,6 +71,38 @@ func soon(t testing.TB) context.Context {
 	return ctx
 }
 
+// TestLargeBuffer: who brings much, and may, fills a large buffer, and nobody else does.
+func TestLargeBuffer(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		may  bool
+		want int
+	}{{"may", true, LargeSize}, {"may not", false, BufferSize}} {
+		t.Run(tc.name, func(t *testing.T) {
+			pollers(t, func(t *testing.T, p Poller) {
+				s, far := pair(t, p)
+				s.Large(tc.may)
+				go far.Write(make([]byte, 2*LargeSize)) // which the end of the test may cut off
+				for filled := false; !filled; filled = len(s.Bytes()) == BufferSize {
+					if err := s.FillUntil(soon(t)); err != nil {
+						t.Fatal(err)
+					}
+					if len(*s.in) != BufferSize {
+						t.Fatalf("a buffer of %d for the first octets", len(*s.in))
+					}
+				}
+				s.Consume(BufferSize)
+				if err := s.FillUntil(soon(t)); err != nil {
+					t.Fatal(err)
+				}
+				if n := len(*s.in); n != tc.want {
+					t.Errorf("a buffer of %d, want %d", n, tc.want)
+				}
+			})
+		})
+	}
+}
+
 // A side that waits holds no buffer, whatever it has begun to say, and loses
 // none of it.
 func TestWaitingHoldsNoBuffer(t *testing.T) { pollers(t, testWaitingHoldsNoBuffer) }
