@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/lockd/locks"
@@ -17,7 +18,7 @@ import (
 const HistoryTurn = "history"
 
 // sessionID is a session's name: START.N, or START.wPID.N of one that lockd has not seen.
-var sessionID = regexp.MustCompile(`^[0-9]+\.(w[0-9]+\.)?[0-9]+$`)
+var sessionID = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[0-9]+\.(w[0-9]+\.)?[0-9]+$`) })
 
 // about is what an operator has named.
 type about struct {
@@ -30,7 +31,7 @@ type about struct {
 func (s *Service) parse(text string) about {
 	naming, _ := s.naming()
 	text = strings.Trim(text, " ()<>")
-	if sessionID.MatchString(text) {
+	if sessionID().MatchString(text) {
 		return about{id: text}
 	}
 	if a, err := netip.ParseAddr(text); err == nil {

@@ -31,9 +31,14 @@ func (c *Config) Called(name string) string {
 var (
 	// A name of one word is one only where it is to be set: "port" and "mode"
 	// are plain words, too.
-	spoken   = regexp.MustCompile(`\b(set |write )?([a-z]+(?:_[a-z0-9]+)*)\b`)
-	switched = regexp.MustCompile(`\bwrite ([a-z_.]+ )?(yes|no)\b`)
+	spoken   = pattern(`\b(set |write )?([a-z]+(?:_[a-z0-9]+)*)\b`)
+	switched = pattern(`\bwrite ([a-z_.]+ )?(yes|no)\b`)
 )
+
+// pattern compiles an expression when it is needed first: the rooms are this program, too.
+func pattern(expression string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expression) })
+}
 
 // speak translates a text, or the format of one: what is filled in may hold
 // anything, a path that looks like a name.
@@ -41,16 +46,16 @@ func (c *Config) speak(text string) string {
 	if !c.inTOML {
 		return text
 	}
-	text = spoken.ReplaceAllStringFunc(text, func(match string) string {
-		part := spoken.FindStringSubmatch(match)
+	text = spoken().ReplaceAllStringFunc(text, func(match string) string {
+		part := spoken().FindStringSubmatch(match)
 		path, known := paths()[part[2]]
 		if !known || part[1] == "" && !strings.Contains(part[2], "_") {
 			return match
 		}
 		return part[1] + path
 	})
-	return switched.ReplaceAllStringFunc(text, func(match string) string {
-		part := switched.FindStringSubmatch(match)
+	return switched().ReplaceAllStringFunc(text, func(match string) string {
+		part := switched().FindStringSubmatch(match)
 		if part[2] == "yes" {
 			return "write " + part[1] + "true"
 		}

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/smtp-gated/smtp-gated/parent/host"
 )
@@ -26,7 +27,7 @@ type folder struct {
 func (s *Site) folders() []folder {
 	all := []folder{
 		// The script's user must pass through the spool; only its own may list it.
-		{host.Folder{Path: s.Inside(s.SpoolPath), Mode: 0o711, Ours: spoolName.MatchString}, "spool_path", Spool},
+		{host.Folder{Path: s.Inside(s.SpoolPath), Mode: 0o711, Ours: spoolName().MatchString}, "spool_path", Spool},
 		{host.Folder{Path: s.Inside(s.LockPath), Mode: 0o750, Ours: lockName}, "lock_path", Locks},
 		{host.Folder{Path: s.emptyFolder(), Mode: 0o755, Ours: func(string) bool { return false }}, "pidfile", Empty},
 	}
@@ -58,7 +59,7 @@ func (s *Site) whoOwns(f folder) host.User {
 	return host.NoUser
 }
 
-var spoolName = regexp.MustCompile(`^[0-9]+\.[0-9]+(\.part)?$`)
+var spoolName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[0-9]+\.[0-9]+(\.part)?$`) })
 
 // lockName is a client: ip or ip-ident.
 func lockName(name string) bool {
