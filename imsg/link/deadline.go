@@ -17,7 +17,8 @@ func monotonic() int64 { return int64(begun.clock + time.Since(begun.at)) }
 var begun = func() (b struct {
 	at    time.Time
 	clock time.Duration
-}) {
+},
+) {
 	var t unix.Timespec
 	unix.ClockGettime(unix.CLOCK_MONOTONIC, &t)
 	b.clock, b.at = time.Duration(t.Nano()), time.Now()
