@@ -101,7 +101,10 @@ func (a *advisor) scanning() {
 
 	a.danger(a.antivirus() && (a.SizeLimit == 0 || a.SizeLimit > a.ScanMaxSize), "size_limit", "messages larger than scan_max_size pass unscanned: write %d, or scan larger ones", a.ScanMaxSize)
 	a.hint(a.antivirus() && a.SizeLimit > 0 && a.SizeLimit < a.ScanMaxSize, "size_limit", "no message as large as scan_max_size arrives: %d would do there", a.SizeLimit)
-	a.hint(engine && a.tlsPolicy() == imsg.TLSPass, "forbid_starttls", "after STARTTLS a session cannot be scanned: write yes where clients may do without")
+	passed := engine && a.tlsPolicy() == imsg.TLSPass
+	ours := a.TLSPolicy != imsg.TLSAuto || len(a.TLS.Rules) > 0 // these exclude forbid_starttls
+	a.hint(passed && !ours, "forbid_starttls", "after STARTTLS a session cannot be scanned: write yes where clients may do without")
+	a.hint(passed && ours, "tls_policy", "after STARTTLS a session cannot be scanned: write tls_policy mask where clients may do without")
 	a.danger(engine && a.AuthSkip&imsg.SkipDirect != 0, "auth_skip", "direct leaves clients that log in unscanned, with stolen passwords too: leave it out")
 
 	for _, f := range []struct {
@@ -128,10 +131,25 @@ func (a *advisor) encryption() {
 	both := a.beginsTLS()
 	a.danger(a.EndsTLS() && t.MinVersion < imsg.TLS12, "tls_min_version", "TLS 1.0 and 1.1 are broken, and RFC 8996 forbids them: write 1.2, unless clients are known that have nothing newer")
 	a.hint(both && t.Verify == imsg.TLSVerifyNone, "tls_verify", "none encrypts to whoever answers for the server: write pin, with tls_pins, or name")
-	a.hint(!both && t.Verify != imsg.TLSUndecided, "tls_verify", "no session of ours has TLS with a server: leave it out")
-	a.hint(len(a.TLSCertificates) > 0 && !a.EndsTLS(), "tls.certificate", "nobody is shown it: write tls_policy terminate, or leave it out")
+	a.danger(a.clearBehind() && !a.FixedServer.IsLoopback(), "tls_upstream", "never has mail go on to %s in clear, which clients have sent encrypted: leave it out, and say with tls_verify how that server's certificate is looked at", a.FixedServer)
+	unshown := len(a.TLSCertificates) > 0 && !a.EndsTLS()
+	switch idle := !both && t.Verify != imsg.TLSUndecided; {
+	case unshown: // what shows the certificate may give it something to do
+	case a.EndsTLS() && !a.FixedServer.IsLoopback():
+		a.hint(idle, "tls_verify", "it does nothing beside tls_upstream never: leave that out")
+	default:
+		a.hint(idle, "tls_verify", "no session of ours has TLS with a server: leave it out")
+	}
+	switch {
+	case !a.Mode.Fixed():
+		a.hint(unshown, "tls.certificate", "nobody is shown it: TLS ends here in the fixed modes, and mode is %s: leave it out", a.Mode)
+	case a.ForbidSTARTTLS:
+		a.hint(unshown, "tls.certificate", "nobody is shown it, because forbid_starttls is set: leave that out, or the certificate")
+	default:
+		a.hint(unshown, "tls.certificate", "nobody is shown it: write tls_policy terminate, or leave it out")
+	}
 	a.hint(len(t.Pins) > 0 && t.Verify != imsg.TLSVerifyPin, "tls_pins", "nothing is held against them: write tls_verify pin, or leave them out")
-	a.hint(a.TLSCAFile != "" && !a.NeedsRoots(), "tls_ca_file", "it is not read: write tls_verify chain or name, or leave it out")
+	a.hint(a.TLSCAFile != "" && t.Verify != imsg.TLSVerifyChain && t.Verify != imsg.TLSVerifyName, "tls_ca_file", "it is not read: write tls_verify chain or name, or leave it out")
 }
 
 func (a *advisor) locking() {
@@ -192,6 +210,7 @@ func (a *advisor) policy() {
 	a.hint(inside && a.SPF == imsg.SPFIncoming && !a.SPFLogOnly, "spf", "incoming holds your clients' inner addresses against their domains, which do not know them: write outgoing, or fixed with spf_fixed_ip")
 	a.danger(a.Monitor.Has(imsg.RuleVirus), "policy_monitor", "viruses are found, told of, and let through: leave virus out as soon as you have seen enough")
 	a.hint(a.AuthSkip&imsg.SkipRegex != 0 && a.regexes(), "auth_skip", "regex switches the regular expressions for MAIL and RCPT off for everybody, logged in or not: leave it out")
+	a.hint(len(a.ListenTLS) > 0 && a.EnforceRcpt != "" && a.AuthSkip&imsg.SkipRegex == 0, "regex_enforce_rcpt_to", "it holds for clients that log in at listen_tls, too, who can write to nobody else: leave to the server whom it relays for, or give them a gateway of their own")
 	a.hint(a.SPFLogOnly && a.SPF != imsg.SPFOff, "spf_log_only", "mail that fails SPF is logged and let through: write no to refuse it")
 
 	counted := a.RateConnections+a.RateMessages+a.RateRecipients+a.RateBytes+a.RateMailFromRejects+a.RateRcptToRejects+a.RateAuthRejects+a.RateTLSSessions+a.RateTLSBytes+a.RateTLSServers > 0

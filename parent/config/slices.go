@@ -101,6 +101,12 @@ func (c *Config) beginsTLS() bool {
 	return c.EndsTLS() && c.TLS.Upstream != imsg.TLSNever || len(c.ListenTLS) > 0 && c.TLS.Port != 0
 }
 
+// clearBehind tells whether what came to us in TLS may go on without.
+func (c *Config) clearBehind() bool {
+	t := imsg.TLSConfig{Policy: c.tlsPolicy(), Rules: c.TLS.Rules}
+	return c.TLS.Upstream == imsg.TLSNever && (t.Terminates() || len(c.ListenTLS) > 0 && c.TLS.Port == 0)
+}
+
 // NeedsRoots tells whether servers' certificates are held against those of authorities.
 func (c *Config) NeedsRoots() bool {
 	return c.beginsTLS() && (c.TLS.Verify == imsg.TLSVerifyChain || c.TLS.Verify == imsg.TLSVerifyName)

@@ -45,7 +45,7 @@ func (c *Config) checkVerify(wrong complaint) {
 	case imsg.TLSUndecided:
 		wrong("tls_verify", "say how the server's certificate is looked at when TLS ends here: "+
 			"name (signed by an authority of tls_ca_file, for tls_server_name), chain (signed so, for whatever name), pin (with a key of tls_pins), "+
-			"none (whoever is in between may read along); or write tls_upstream never")
+			"none (whoever is in between may read along); to a server on this machine, tls_upstream never does without TLS")
 	case imsg.TLSVerifyPin:
 		if len(t.Pins) == 0 {
 			wrong("tls_verify", "pin needs the hash of a key: set tls_pins")
