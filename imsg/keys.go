@@ -23,6 +23,9 @@ const (
 	// sealed.
 	MaxTicketState = 4096
 	MaxTicket      = MaxTicketState + 64
+	// EndsSoon is how long before its end a certificate is to be renewed: two weeks behind
+	// the day certbot does that.
+	EndsSoon = 14 * 24 * time.Hour
 	// TicketIDLen and TicketSecretLen are those of a key, in octets.
 	TicketIDLen     = 8
 	TicketSecretLen = 32
@@ -42,8 +45,9 @@ var (
 type KeysConfig struct {
 	Certificates []PairNames // at most MaxCertificates
 	Generation   int
-	Strict       bool // one that cannot be used is an error
-	Old          bool // SHA-1 is signed, as TLS before 1.2 has it
+	Strict       bool    // one that cannot be used is an error
+	Shown        []int64 // by number: until when those in force are shown one to be trusted, Unix seconds
+	Old          bool    // SHA-1 is signed, as TLS before 1.2 has it
 }
 
 func (*KeysConfig) notice() {}
@@ -64,6 +68,18 @@ type PairLost struct {
 }
 
 func (*PairLost) notice() {}
+
+// Shown says that clients are shown another certificate from now on.
+type Shown struct {
+	Number int   `rule:"0..MaxCertificates"`
+	Until  int64 `rule:"0.."` // it can be trusted, Unix seconds; 0: not now
+}
+
+func (*Shown) notice() {}
+
+// ShownPace is how often the keys room says so at most: at first, and when all files are
+// others, which is found out once a second.
+var ShownPace = Pace{Burst: 4 * MaxCertificates, Every: time.Second / MaxCertificates}
 
 // TicketKeys are those that tickets are sealed with and opened. The first is for new ones.
 type TicketKeys struct{ Keys []TicketKey }
@@ -132,6 +148,7 @@ func (*Certificates) notice() {}
 // CertificateStatus is how a certificate is.
 type CertificateStatus struct {
 	Name    string `rule:"..100 printable"`               // the first it is for
-	End     int64  `rule:"any: it is compared and shown"` // of its life, Unix seconds; 0: there is none
+	Begin   int64  `rule:"any: it is compared and shown"` // of its life, Unix seconds
+	End     int64  `rule:"any: it is compared and shown"` // 0: there is none
 	Problem string `rule:"..200 printable"`               // why the one on disk was not taken; empty: it was
 }

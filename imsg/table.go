@@ -125,6 +125,7 @@ var Table = number([]Entry{
 	tell[HistoryFile](toParent, toLockd, small).withFile(),
 	tell[Pair](toParent, toKeys, small).withFiles(2),
 	tell[PairLost](toParent, toKeys, small),
+	tell[Shown](toKeys, toParent, small),
 	tell[TicketKeys](toParent, toKeys, small),
 	tell[Sockets](toSession, toParent, small),
 	tell[Socket](toParent, toSession, small).withFile(),

@@ -13,10 +13,6 @@ import (
 	"github.com/smtp-gated/smtp-gated/imsg/link"
 )
 
-// endsSoon is how long before its end a certificate is a finding: two weeks behind the day
-// on which those who renew by a program do it.
-const endsSoon = 14 * 24 * time.Hour
-
 // certificates are those of the configuration in force, as was told last: a room that has
 // ended is replaced, and its certificates are what they were.
 type certificates struct {
@@ -53,7 +49,9 @@ func trouble(c *imsg.CertificateStatus, now time.Time) string {
 		return "the one on disk is not taken: " + c.Problem
 	case left <= 0:
 		return "it has ended at " + end.UTC().Format(time.RFC3339)
-	case left < endsSoon:
+	case c.Begin > now.Unix():
+		return "it is not valid before " + time.Unix(c.Begin, 0).UTC().Format(time.RFC3339)
+	case left < imsg.EndsSoon:
 		return fmt.Sprintf("it ends at %s, in %d days", end.UTC().Format(time.RFC3339), left/(24*time.Hour))
 	}
 	return ""

@@ -58,7 +58,7 @@ func TestCertificates(t *testing.T) {
 	h.Configure(&config)
 	is("old: it ends at ")
 	tell(
-		2, imsg.CertificateStatus{Name: "good", End: in(long)}, imsg.CertificateStatus{Name: "soon", End: in(endsSoon - time.Hour)},
+		2, imsg.CertificateStatus{Name: "good", End: in(long)}, imsg.CertificateStatus{Name: "soon", End: in(imsg.EndsSoon - time.Hour)},
 		imsg.CertificateStatus{Name: "both", End: in(long)}, imsg.CertificateStatus{Name: "both", End: in(-time.Hour)},
 		imsg.CertificateStatus{Name: "stale", End: in(long), Problem: "no such file"},
 	)
@@ -67,6 +67,9 @@ func TestCertificates(t *testing.T) {
 	if all := (view{h.server}).Overview().Certificates; len(all) != 5 {
 		t.Errorf("%+v", all)
 	}
+	tell(2, imsg.CertificateStatus{Name: "good", End: in(long)}, imsg.CertificateStatus{Name: "soon", End: in(long)},
+		imsg.CertificateStatus{Name: "early", Begin: in(time.Hour), End: in(long)})
+	is("early: it is not valid before ")
 	tell(2, imsg.CertificateStatus{Name: "good", End: in(long)}, imsg.CertificateStatus{Name: "soon", End: in(long)})
 	is()
 	h.clock.move(findings.Quiet)

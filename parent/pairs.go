@@ -35,8 +35,9 @@ func pairsPeriod() time.Duration {
 
 // handed is what a room has of the files of a certificate.
 type handed struct {
-	has  site.PairState // what it was given, or why not
-	seen site.PairState // what there was at the last look
+	has   site.PairState // what it was given, or why not
+	seen  site.PairState // what there was at the last look
+	shown int64          // until when clients may trust what it shows, Unix seconds
 }
 
 // handPairs hands a room the files of all certificates.
@@ -46,8 +47,30 @@ func (p *parent) handPairs(m *child) {
 		pair := m.gen.site.OpenPair(i)
 		pair.Hand(m.tell, i)
 		pair.Close()
-		m.pairs[i] = handed{pair.State, pair.State}
+		m.pairs[i] = handed{has: pair.State, seen: pair.State}
 	}
+}
+
+// onShown hears from a room what clients are shown.
+func (m *child) onShown(s *imsg.Shown) {
+	if s.Number < len(m.pairs) {
+		m.pairs[s.Number].shown = s.Until
+	}
+}
+
+// shown tells a room that is to take over until when clients may trust what they are shown
+// now, by file: an expired certificate is no reason to take one from them that is not.
+func (p *parent) shown(m *child) map[string]int64 {
+	if m.gen != p.coming || !m.has(keyPairs) || p.current == nil {
+		return nil
+	}
+	until := make(map[string]int64)
+	for _, other := range p.family.of(p.current) {
+		for i := range other.pairs {
+			until[p.current.site.TLSCertificates[i].Chain] = other.pairs[i].shown
+		}
+	}
+	return until
 }
 
 // lookAfterPairs looks for files that are others, aside: we do not wait for a disk.

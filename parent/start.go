@@ -76,6 +76,8 @@ func (p *parent) onMessage(m *child, r link.Request) {
 		p.upgrade(func(err error) { link.ReplyTo(r, msg).Answer(upgradeOutcome(err)) })
 	case *imsg.Condition:
 		p.onCondition(msg)
+	case *imsg.Shown:
+		m.onShown(msg)
 	case *imsg.Stop:
 		link.ReplyTo(r, msg).Answer(&imsg.Done{})
 		p.log.Say(logs.LevelNotice, "asked to stop", "now", msg.Now)
@@ -104,6 +106,7 @@ func (p *parent) configure(m *child, again bool) {
 	facts := m.gen.site.Facts(m.gen.listeners)
 	facts.Version, facts.CompileDate = p.Version, p.CompileDate
 	facts.Generation, facts.Coming = m.gen.number, m.gen == p.coming
+	facts.Shown = p.shown(m)
 	m.conduct.Ask(&imsg.Ready{})
 	p.tellLoad(m) // before what is judged by it
 	m.tell(m.slice(m.gen.site.Config, facts, m.local))

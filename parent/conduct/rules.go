@@ -34,6 +34,7 @@ var rules = []rule{
 	// No worker reaches so many servers.
 	{message: &imsg.Sockets{}, working: true, pace: imsg.Pace{Burst: 4096, Every: 500 * time.Microsecond}, weight: socketsWanted},
 	{message: &imsg.Condition{}, pace: twice(imsg.Conditions)},
+	{message: &imsg.Shown{}, pace: twice(imsg.ShownPace)},
 	// An operator need not wait until lockd has started.
 	{message: &imsg.Reload{}, pace: twice(imsg.Orders)},
 	{message: &imsg.Upgrade{}, pace: twice(imsg.Orders)},

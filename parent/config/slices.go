@@ -24,6 +24,7 @@ type Facts struct {
 	LocksShared bool             // others use lock_path, too
 	Generation  int              // whose rooms are told
 	Coming      bool             // that is not in force yet
+	Shown       map[string]int64 // by the file of its chain: until when a certificate of those in force is to be trusted
 	Version     string
 	CompileDate string
 }
@@ -235,6 +236,7 @@ func (c *Config) HasCertificates() bool { return len(c.TLSCertificates) > 0 }
 func (c *Config) Keys(f Facts) *imsg.KeysConfig {
 	k := &imsg.KeysConfig{Generation: f.Generation, Strict: f.Coming, Old: c.TLS.MinVersion < imsg.TLS12}
 	for _, names := range c.TLSCertificates {
+		k.Shown = append(k.Shown, f.Shown[names.Chain])
 		k.Certificates = append(k.Certificates, imsg.PairNames{Chain: c.Inside(names.Chain), Key: c.Inside(names.Key)})
 	}
 	return k

@@ -7,9 +7,11 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/binary"
 	"encoding/pem"
 	"fmt"
 	"math/big"
@@ -117,18 +119,22 @@ func pkcs8(t testing.TB, key crypto.Signer) string {
 // house is the room with a family around it.
 type house struct {
 	*family.Family
-	t    testing.TB
-	bad  chan imsg.BadPeer
-	told chan *imsg.Certificates
+	t     testing.TB
+	bad   chan imsg.BadPeer
+	told  chan *imsg.Certificates
+	shown chan imsg.Shown
 }
 
 func open(t testing.TB) *house {
 	t.Helper()
-	h := &house{t: t, bad: make(chan imsg.BadPeer, 8), told: make(chan *imsg.Certificates, 64)}
+	h := &house{t: t, bad: make(chan imsg.BadPeer, 8), told: make(chan *imsg.Certificates, 64), shown: make(chan imsg.Shown, 64)}
 	h.Family = family.Open(t, imsg.Keys, Main, func(r link.Request) {
 		defer r.Close()
-		if m, ok := r.Message.(*imsg.BadPeer); ok {
+		switch m := r.Message.(type) {
+		case *imsg.BadPeer:
 			h.bad <- *m
+		case *imsg.Shown:
+			h.shown <- *m
 		}
 	})
 	return h
@@ -276,18 +282,10 @@ func contains(text, words string) bool { return strings.Contains(text, words) }
 // idOf is what a worker calls a certificate by.
 func idOf(t testing.TB, chain string) uint64 {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "chain")
-	if err := os.WriteFile(path, []byte(chain), 0o600); err != nil {
-		t.Fatal(err)
+	block, _ := pem.Decode([]byte(chain))
+	if block == nil {
+		t.Fatal("no certificate")
 	}
-	f, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	p := new(pair)
-	if _, err := p.readChain(f, time.Now()); err != nil {
-		t.Fatal(err)
-	}
-	return p.id
+	sum := sha256.Sum256(block.Bytes)
+	return binary.BigEndian.Uint64(sum[:])
 }

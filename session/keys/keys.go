@@ -19,6 +19,7 @@ import (
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/link"
 	"github.com/smtp-gated/smtp-gated/imsg/process"
+	"github.com/smtp-gated/smtp-gated/session/keys/pair"
 )
 
 // maxHeld bounds the questions that are worked on at once.
@@ -41,9 +42,9 @@ type room struct {
 
 // slot is a certificate of the configuration.
 type slot struct {
-	heard   bool  // of its files
-	pair    *pair // that is shown; nil: there is none
-	before  *pair // that was shown before, and may be asked for still
+	heard   bool       // of its files
+	pair    *pair.Pair // that is shown; nil: there is none
+	before  *pair.Pair // that was shown before, and may be asked for still
 	problem string
 }
 
@@ -96,7 +97,7 @@ func (k *room) fromParent(r link.Request) {
 	defer r.Close()
 	switch m := r.Message.(type) {
 	case *imsg.Pair:
-		p, err := readPair(r.Files[0], r.Files[1], time.Now())
+		p, err := pair.Read(k.names(m.Number), r.Files[0], r.Files[1])
 		k.take(m.Number, p, err)
 	case *imsg.PairLost:
 		k.take(m.Number, nil, errors.New(m.Problem))
@@ -109,15 +110,32 @@ func (k *room) fromParent(r link.Request) {
 	}
 }
 
-// take puts a pair in the place of the one before, or says why it stays.
-func (k *room) take(number int, p *pair, err error) {
+// names are the files of a certificate.
+func (k *room) names(number int) (n imsg.PairNames) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if number >= 0 && number < len(k.slots) {
+		n = k.config.Certificates[number]
+	}
+	return n
+}
+
+// take puts a pair in the place of the one before, or says why it stays. One that clients
+// do not trust any more, or not yet, is better than none: most mail servers do not look.
+func (k *room) take(number int, p *pair.Pair, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if number < 0 || number >= len(k.slots) {
 		return
 	}
-	s, names := &k.slots[number], k.config.Certificates[number]
+	s, names, now := &k.slots[number], k.config.Certificates[number], time.Now()
 	s.heard = true
+	var untimely error
+	if err == nil {
+		if untimely = p.Timely(now); untimely != nil && k.hasTimely(number, now) {
+			err = fmt.Errorf("its chain: %w", untimely)
+		}
+	}
 	if err != nil && k.config.Strict && s.pair == nil {
 		k.parent.End(fmt.Errorf("certificate %s: %w", names.Chain, err))
 		return
@@ -127,11 +145,18 @@ func (k *room) take(number int, p *pair, err error) {
 		s.problem = imsg.Printable(err.Error(), 200)
 		about.Error("certificate is not taken", "error", err, "there_is_one", s.pair != nil)
 	} else {
-		if s.pair != nil && s.pair.id != p.id {
+		if s.pair != nil && s.pair.ID != p.ID {
 			s.before = s.pair
 		}
 		s.pair, s.problem = p, ""
-		about.Info("certificate", "name", p.name, "end", p.end)
+		shown := &imsg.Shown{Number: number}
+		if untimely == nil {
+			about.Info("certificate", "name", p.Name, "end", p.End)
+			shown.Until = p.End.Unix()
+		} else {
+			about.Error("certificate is shown, and clients that look will not trust it", "name", p.Name, "error", untimely)
+		}
+		k.parent.Send(shown)
 		for conn := range k.workers {
 			k.tell(conn, number)
 		}
@@ -140,10 +165,19 @@ func (k *room) take(number int, p *pair, err error) {
 	k.settle()
 }
 
+// hasTimely tells whether clients are shown one that they may trust: by us, or by those
+// whose place we are to take. mu is held.
+func (k *room) hasTimely(number int, now time.Time) bool {
+	if p := k.slots[number].pair; p != nil {
+		return p.Timely(now) == nil
+	}
+	return number < len(k.config.Shown) && now.Unix() < k.config.Shown[number]
+}
+
 // tell tells a worker of a certificate; mu is held.
 func (k *room) tell(conn *link.Conn, number int) {
 	if p := k.slots[number].pair; p != nil {
-		if err := conn.Send(&imsg.Certificate{Number: number, ID: p.id, Parts: p.parts}); err != nil {
+		if err := conn.Send(&imsg.Certificate{Number: number, ID: p.ID, Parts: p.Parts}); err != nil {
 			conn.Close() // it gets another link
 		}
 	}
@@ -156,7 +190,7 @@ func (k *room) report() {
 		s := &k.slots[i]
 		status := imsg.CertificateStatus{Problem: s.problem, Name: imsg.Printable(k.config.Certificates[i].Chain, 100)}
 		if s.pair != nil {
-			status.Name, status.End = s.pair.name, s.pair.end.Unix()
+			status.Name, status.Begin, status.End = s.pair.Name, s.pair.Begin.Unix(), s.pair.End.Unix()
 		}
 		all.List = append(all.List, status)
 	}
@@ -211,12 +245,12 @@ func (w *asker) answer(ctx context.Context, r link.Request) {
 	case *imsg.Sign:
 		k, err := w.find(q)
 		switch {
-		case errors.Is(err, errNonsense):
+		case errors.Is(err, pair.ErrNonsense):
 			w.report(r.From(), err)
 		case err != nil || !w.signatures.Take(1, now):
 			r.Fail(errno(err))
 		default:
-			process.Work(ctx, w.service, r, q, func(context.Context) (*imsg.Signature, error) { return k.sign(q) })
+			process.Work(ctx, w.service, r, q, func(context.Context) (*imsg.Signature, error) { return k.Sign(q) })
 		}
 	case *imsg.SealTicket:
 		w.ticket(r, now, func(t *tickets) { link.ReplyTo(r, q).Answer(&imsg.Ticket{Octets: t.seal(q.State)}) })
@@ -245,13 +279,13 @@ func (w *asker) ticket(r link.Request, now time.Time, do func(*tickets)) {
 }
 
 // find returns the pair a worker means, if what it asks makes sense for that.
-func (w *asker) find(q *imsg.Sign) (*pair, error) {
+func (w *asker) find(q *imsg.Sign) (*pair.Pair, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for i := range w.slots {
-		for _, p := range []*pair{w.slots[i].pair, w.slots[i].before} {
-			if p != nil && p.id == q.ID {
-				return p, p.fits(q, w.config.Old)
+		for _, p := range []*pair.Pair{w.slots[i].pair, w.slots[i].before} {
+			if p != nil && p.ID == q.ID {
+				return p, p.Fits(q, w.config.Old)
 			}
 		}
 	}

@@ -160,18 +160,17 @@ func TestBadPairs(t *testing.T) {
 	chain := a.valid(t, key, "a.example")
 	encrypted := "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\nAAAA\n-----END RSA PRIVATE KEY-----\n"
 	for name, tc := range map[string]struct{ chain, key, want string }{
-		"another's key":    {chain, pkcs8(t, newKey(t, "p256")), "its key is not that of the first certificate"},
-		"another kind":     {chain, pkcs8(t, newKey(t, "rsa")), "its key is not that of the first certificate"},
-		"expired":          {a.issue(t, key, now.Add(-time.Hour), now.Add(-time.Minute), "a"), pkcs8(t, key), "its chain: it has expired at "},
-		"too early":        {a.issue(t, key, now.Add(time.Hour), now.Add(2*time.Hour), "a"), pkcs8(t, key), "its chain: it is not valid before "},
+		"another's key":    {chain, pkcs8(t, newKey(t, "p256")), "its key /etc/0/key: it is not that of the first certificate of the chain: name the key that"},
+		"another kind":     {chain, pkcs8(t, newKey(t, "rsa")), "its key /etc/0/key: it is not that of the first certificate of the chain: name the key that"},
+		"empty key":        {chain, "", "its key /etc/0/key: it has no private key in PEM"},
 		"no chain":         {"", pkcs8(t, key), "its chain: it has no certificate in PEM"},
 		"key as chain":     {pkcs8(t, key), pkcs8(t, key), "its chain: it has no certificate"},
 		"rubbish inside":   {inPEM("CERTIFICATE", []byte("rubbish")), pkcs8(t, key), "its chain: x509:"},
-		"no key":           {chain, chain, "its key: it has no private key in PEM"},
-		"rubbish as key":   {chain, inPEM("PRIVATE KEY", []byte("rubbish")), "its key: it cannot be read, or is encrypted"},
-		"encrypted":        {chain, inPEM("ENCRYPTED PRIVATE KEY", []byte("x")), "its key: a key of the kind ENCRYPTED PRIVATE KEY is not known, or encrypted"},
-		"encrypted of old": {chain, encrypted, "its key: it cannot be read, or is encrypted"},
-		"too large":        {chain, strings.Repeat("\n", largest+1), "its key: it is larger than"},
+		"no key":           {chain, chain, "its key /etc/0/key: it has no private key in PEM"},
+		"rubbish as key":   {chain, inPEM("PRIVATE KEY", []byte("rubbish")), "its key /etc/0/key: it cannot be read, or is encrypted"},
+		"encrypted":        {chain, inPEM("ENCRYPTED PRIVATE KEY", []byte("x")), "its key /etc/0/key: a key of the kind ENCRYPTED PRIVATE KEY is not known, or encrypted"},
+		"encrypted of old": {chain, encrypted, "its key /etc/0/key: it cannot be read, or is encrypted"},
+		"too large":        {chain, strings.Repeat("\n", 128<<10+1), "its key /etc/0/key: it is larger than"},
 		"too long":         {strings.Repeat(chain, 100), pkcs8(t, key), "octets of certificates"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -190,6 +189,69 @@ func TestBadPairs(t *testing.T) {
 			})
 			if _, err := shake(t, w.Config(tls.VersionTLS12), &tls.Config{RootCAs: a.pool(), ServerName: "a.example"}); err != nil {
 				t.Errorf("the one before is not shown: %v", err)
+			}
+		})
+	}
+}
+
+// TestUntimely: a certificate that clients do not trust any more, or not yet, is taken where
+// there is none that they do, and nowhere else.
+func TestUntimely(t *testing.T) {
+	a := newAuthority(t)
+	key, now := newKey(t, "p256"), time.Now()
+	good := [2]string{a.valid(t, key, "a.example"), pkcs8(t, key)}
+	for name, tc := range map[string]struct {
+		begin, end time.Duration
+		want       string
+	}{
+		"expired":   {-time.Hour, -time.Minute, "its chain: it has expired at "},
+		"too early": {time.Hour, 2 * time.Hour, "its chain: it is not valid before "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bad := [2]string{a.issue(t, key, now.Add(tc.begin), now.Add(tc.end), "b.example"), pkcs8(t, key)}
+			worse := [2]string{a.issue(t, key, now.Add(tc.begin), now.Add(tc.end), "c.example"), pkcs8(t, key)}
+			shows := func(w *worker, name string) {
+				t.Helper()
+				if err := imsgtest.Eventually(name+" is not shown", func() bool {
+					s, err := shake(t, w.Config(tls.VersionTLS12), &tls.Config{InsecureSkipVerify: true})
+					return err == nil && s.PeerCertificates[0].DNSNames[0] == name
+				}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			h := open(t)
+			h.start(true, nil, bad)
+			h.ready()
+			w := h.worker(1)
+			shows(w, "b.example")
+			h.tells("of it", func(all []imsg.CertificateStatus) bool {
+				return all[0].Problem == "" && all[0].Begin == now.Add(tc.begin).Unix() && all[0].End == now.Add(tc.end).Unix()
+			})
+			h.hand(0, worse)
+			shows(w, "c.example")
+			h.hand(0, good)
+			shows(w, "a.example")
+			h.hand(0, bad)
+			h.tells("that it is not taken", func(all []imsg.CertificateStatus) bool {
+				return strings.HasPrefix(all[0].Problem, tc.want) && all[0].Name == "a.example"
+			})
+			shows(w, "a.example")
+			for i, until := range []int64{0, 0, now.Add(100 * time.Hour).Unix()} {
+				if s := imsgtest.Receive(t, "what is shown", h.shown); s.Number != 0 || s.Until != until && i < 2 || i == 2 && s.Until < until-60 {
+					t.Errorf("the parent is told %+v, want %d", s, until)
+				}
+			}
+
+			// Who takes over from those that show one to be trusted does not begin with it.
+			for until, taken := range map[int64]bool{now.Add(time.Hour).Unix(): false, now.Add(-time.Hour).Unix(): true, 0: true} {
+				h := open(t)
+				h.Tell(&imsg.KeysConfig{Certificates: []imsg.PairNames{{Chain: "/etc/0/chain"}}, Generation: 3, Strict: true, Shown: []int64{until}})
+				h.hand(0, bad)
+				if taken {
+					h.ready()
+				} else if err := imsgtest.Receive(t, "the end", h.Ended); err == nil || !contains(err.Error(), "certificate /etc/0/chain: "+tc.want) {
+					t.Errorf("%v, want %s", err, tc.want)
+				}
 			}
 		})
 	}

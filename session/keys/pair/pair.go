@@ -1,7 +1,9 @@
-// A certificate with its private key. This file owns what is taken for one, and which
-// signatures its key makes. Nothing of the key ever leaves it, in no error either.
+// Package pair is a certificate with its private key: what is taken for one, and which
+// signatures its key makes. The room that has the keys goes by it, and so does whoever
+// looks at the files beforehand.
+package pair
 
-package keys
+// This file owns both. Nothing of the key ever leaves it, in no error either.
 
 import (
 	"crypto"
@@ -30,29 +32,59 @@ const largest = 128 << 10
 // maxRSA is the largest key, in bits, whose signature can be told.
 const maxRSA = imsg.MaxSignature * 8
 
-// pair is one.
-type pair struct {
-	id    uint64 // the same for the same certificate, in whatever room
-	key   crypto.Signer
-	parts []string // of the chain, in DER
-	name  string   // the first it is for
-	end   time.Time
+// Pair is one.
+type Pair struct {
+	ID         uint64   // the same for the same certificate, in whatever room
+	Parts      []string // of the chain, in DER
+	Name       string   // the first it is for
+	Begin, End time.Time
+	key        crypto.Signer
 }
 
-// readPair reads the files of one, which it leaves open. Errors say which is to blame.
-func readPair(chain, key *os.File, now time.Time) (*pair, error) {
-	p := new(pair)
-	leaf, err := p.readChain(chain, now)
+// Error is why files are none.
+type Error struct {
+	Key   bool // the private key's file is to blame, else the chain's
+	Names imsg.PairNames
+	Err   error
+}
+
+func (e *Error) Error() string {
+	if e.Key {
+		return fmt.Sprintf("its key %s: %v", e.Names.Key, e.Err)
+	}
+	return fmt.Sprintf("its chain: %v", e.Err)
+}
+
+// Read reads the files of one, which it leaves open; names is what they are called. One
+// that has expired, or is for later, is one all the same: see Timely. Without a key it is
+// to be looked at only. The error is an *Error.
+func Read(names imsg.PairNames, chain, key *os.File) (*Pair, error) {
+	p := new(Pair)
+	leaf, err := p.readChain(chain)
 	if err != nil {
-		return nil, fmt.Errorf("its chain: %w", err)
+		return nil, &Error{false, names, err}
+	}
+	if key == nil {
+		return p, nil
 	}
 	if p.key, err = readKey(key); err != nil {
-		return nil, fmt.Errorf("its key: %w", err)
+		return nil, &Error{true, names, err}
 	}
 	if public, ok := p.key.Public().(interface{ Equal(crypto.PublicKey) bool }); !ok || !public.Equal(leaf.PublicKey) {
-		return nil, errors.New("its key is not that of the first certificate of its chain")
+		return nil, &Error{true, names, errors.New("it is not that of the first certificate of the chain: name the key that this was made for")}
 	}
 	return p, nil
+}
+
+// Timely tells why clients do not trust it at a time, nil if they may.
+func (p *Pair) Timely(now time.Time) error {
+	switch {
+	case now.After(p.End):
+		return fmt.Errorf("it has expired at %s", stamp(p.End))
+	case now.Before(p.Begin):
+		return fmt.Errorf("it is not valid before %s", stamp(p.Begin))
+	}
+	return nil
 }
 
 // read reads a file from its beginning, whoever has read of it before.
@@ -64,7 +96,7 @@ func read(f *os.File) ([]byte, error) {
 	return text, err
 }
 
-func (p *pair) readChain(f *os.File, now time.Time) (*x509.Certificate, error) {
+func (p *Pair) readChain(f *os.File) (*x509.Certificate, error) {
 	text, err := read(f)
 	if err != nil {
 		return nil, err
@@ -85,17 +117,11 @@ func (p *pair) readChain(f *os.File, now time.Time) (*x509.Certificate, error) {
 		return nil, fmt.Errorf("it has more than %d octets of certificates", imsg.ChainParts*imsg.ChainPart)
 	}
 	leaf := all[0]
-	switch {
-	case now.After(leaf.NotAfter):
-		return nil, fmt.Errorf("it has expired at %s", stamp(leaf.NotAfter))
-	case now.Before(leaf.NotBefore):
-		return nil, fmt.Errorf("it is not valid before %s", stamp(leaf.NotBefore))
-	}
 	for part := range slices.Chunk(der, imsg.ChainPart) {
-		p.parts = append(p.parts, string(part))
+		p.Parts = append(p.Parts, string(part))
 	}
 	sum := sha256.Sum256(leaf.Raw)
-	p.id, p.name, p.end = binary.BigEndian.Uint64(sum[:]), nameOf(leaf), leaf.NotAfter
+	p.ID, p.Name, p.Begin, p.End = binary.BigEndian.Uint64(sum[:]), nameOf(leaf), leaf.NotBefore, leaf.NotAfter
 	return leaf, nil
 }
 
@@ -160,17 +186,17 @@ func readKey(f *os.File) (crypto.Signer, error) {
 	return nil, errors.New("it is none of RSA, ECDSA, and Ed25519")
 }
 
-// errNonsense is a question that no handshake leads to.
-var errNonsense = errors.New("asks for a signature that no handshake needs")
+// ErrNonsense is a question that no handshake leads to.
+var ErrNonsense = errors.New("asks for a signature that no handshake needs")
 
-// fits tells whether q is something to sign for the key: its kind of hash, and as many
+// Fits tells whether q is something to sign for the key: its kind of hash, and as many
 // octets as that has. old allows what TLS before 1.2 has signed.
-func (p *pair) fits(q *imsg.Sign, old bool) error {
+func (p *Pair) Fits(q *imsg.Sign, old bool) error {
 	hash := crypto.Hash(q.Hash)
 	_, isRSA := p.key.(*rsa.PrivateKey)
 	if _, ok := p.key.(ed25519.PrivateKey); ok {
 		if hash != 0 || q.PSS {
-			return errNonsense
+			return ErrNonsense
 		}
 		return nil
 	}
@@ -180,16 +206,16 @@ func (p *pair) fits(q *imsg.Sign, old bool) error {
 	case old && hash == crypto.SHA1 && !q.PSS:
 	case old && hash == crypto.MD5SHA1 && !q.PSS && isRSA:
 	default:
-		return errNonsense
+		return ErrNonsense
 	}
 	if len(q.Digest) != size() || q.PSS && !isRSA {
-		return errNonsense
+		return ErrNonsense
 	}
 	return nil
 }
 
-// sign signs what fits.
-func (p *pair) sign(q *imsg.Sign) (*imsg.Signature, error) {
+// Sign signs what fits.
+func (p *Pair) Sign(q *imsg.Sign) (*imsg.Signature, error) {
 	var opts crypto.SignerOpts = crypto.Hash(q.Hash)
 	if q.PSS {
 		opts = &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: crypto.Hash(q.Hash)}
