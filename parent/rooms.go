@@ -189,8 +189,9 @@ func siteRooms() (all []site.Room) {
 }
 
 // Look tells what of a configuration, which Check should have passed, will not work
-// on this machine. Without root it judges as if root were to start the family.
-func Look(c *config.Config) []config.Warning {
+// on this machine; the error is what keeps it out of force. Without root it judges as if
+// root were to start the family.
+func Look(c *config.Config) ([]config.Warning, error) {
 	s := site.Site{Config: c, Rooms: siteRooms(), Rooted: true}
 	return s.Look()
 }

@@ -6,6 +6,8 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -26,11 +28,16 @@ func (t *tool) checkCommand() *cobra.Command {
 			}
 			var advice []config.Advice
 			if err == nil {
-				advice = append(parent.Exposed(c), c.Advise()...)
-				for _, w := range parent.Look(c) {
+				var met []config.Warning
+				met, err = parent.Look(c)
+				for _, w := range met {
 					w.File = file
 					warnings = append(warnings, w)
 				}
+				pairs := lookAtPairs(c, file, time.Now())
+				warnings = append(warnings, pairs.warnings...)
+				err = errors.Join(append(pairs.errs, err)...)
+				advice = slices.Concat(parent.Exposed(c), c.Advise(), pairs.hints)
 			}
 			if t.json {
 				if jerr := t.checkJSON(file, warnings, advice, err); jerr != nil {

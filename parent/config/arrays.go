@@ -108,6 +108,14 @@ func places(text, path string) (all []map[string]int) {
 	return all
 }
 
+// Line is where a file says an option of the table with a number, 0 if that is not known.
+func (c *Config) Line(option string, table int) int {
+	if all := c.lines[option]; table < len(all) {
+		return all[table]
+	}
+	return 0
+}
+
 // array reads all tables of one.
 func (t *tomlReader) array(a Array, all []any, tables []keys, line int) {
 	lines := places(t.text, a.Path)
@@ -127,6 +135,9 @@ func (t *tomlReader) array(a Array, all []any, tables []keys, line int) {
 		}
 		options := map[string]Option{}
 		needed := a.add()
+		for _, o := range needed {
+			t.lines[o.Path] = append(t.lines[o.Path], at(i, o.key()))
+		}
 		for _, o := range needed {
 			options[o.key()] = o
 		}

@@ -130,7 +130,8 @@ type Config struct {
 
 	Texts [imsg.Texts]string
 
-	inTOML bool // the syntax it was read in, in which its options are spoken of
+	inTOML bool             // the syntax it was read in, in which its options are spoken of
+	lines  map[string][]int // of the keys of arrays of tables, by path, one a table
 }
 
 // Socket is where a scanner listens: a UNIX socket if Path is set, else TCP.

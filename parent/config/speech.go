@@ -66,6 +66,6 @@ func (c *Config) speak(text string) string {
 // equal tells whether both mean the same, whatever syntax they were read in.
 func (c *Config) equal(other *Config) bool {
 	a, b := *c, *other
-	a.inTOML = b.inTOML
+	a.inTOML, a.lines = b.inTOML, b.lines
 	return reflect.DeepEqual(a, b)
 }

@@ -19,6 +19,7 @@ type tomlReader struct {
 	options  map[string]Option // by path
 	arrays   map[string]Array  // by path
 	sections map[string]bool
+	lines    map[string][]int  // for Config
 	legacy   map[string]Option // by names of the other syntax, for a helpful error
 }
 
@@ -27,7 +28,7 @@ type keys = map[string]toml.Primitive
 
 // parseTOML reads text into c, which holds the defaults.
 func (r *report) parseTOML(c *Config, text string) {
-	t := tomlReader{report: r, text: text, options: map[string]Option{}, arrays: map[string]Array{}, sections: map[string]bool{}}
+	t := tomlReader{report: r, text: text, options: map[string]Option{}, arrays: map[string]Array{}, sections: map[string]bool{}, lines: map[string][]int{}}
 	for _, a := range arrays(c) {
 		t.arrays[a.Path] = a
 	}
@@ -51,6 +52,7 @@ func (r *report) parseTOML(c *Config, text string) {
 	}
 	t.meta = meta
 	t.section("", root)
+	c.lines = t.lines
 }
 
 func (t *tomlReader) section(prefix string, table keys) {

@@ -35,21 +35,20 @@ func (l *lookout) warn(option, format string, args ...any) {
 }
 
 // Look tells what of a site's configuration, which Check should have passed, will not
-// work on this machine. It needs no Prepare.
-func (s *Site) Look() []config.Warning {
+// work on this machine; the error is what keeps it out of force. It needs no Prepare.
+func (s *Site) Look() ([]config.Warning, error) {
 	l := lookout{Site: s, who: map[imsg.Room]host.User{}, local: host.HasAddress}
 	l.users()
 	l.controls()
 	l.owners()
 	l.script()
-	if _, err := l.readAuthorities(); err != nil {
+	_, err := l.readAuthorities()
+	if l.hidden(err) {
 		l.warn("", "%v", err)
-	}
-	if err := l.checkPairs(); err != nil && !l.hidden(err) {
-		l.warn("", "%v", err)
+		err = nil
 	}
 	l.surroundings()
-	return l.found
+	return l.found, err
 }
 
 // lookAround tells what Look finds beside what is an error of Prepare, and beside

@@ -113,7 +113,11 @@ func TestLook(t *testing.T) {
 			t.Fatalf("%s: %v", c.text, err)
 		}
 		var said []string
-		for _, w := range (&Site{Config: conf, Rooms: family, Rooted: true}).Look() {
+		warnings, err := (&Site{Config: conf, Rooms: family, Rooted: true}).Look()
+		if err != nil {
+			t.Errorf("%s: %v", c.text, err)
+		}
+		for _, w := range warnings {
 			said = append(said, w.String())
 		}
 		got := strings.Join(said, "\n")
