@@ -184,6 +184,14 @@ func TestArrays(t *testing.T) {
 			t.Errorf("reads back different: %v\n%s", err, printed(c.PrintTOML, comments))
 		}
 	}
+	for i, want := range []int{17, 25, 0} { // the keys of the second are the other way round
+		if got := c.Line("tls.certificate.chain", i); got != want {
+			t.Errorf("chain %d is in line %d, want %d", i, got, want)
+		}
+	}
+	if got := parsed(t, "\ntls.certificate = [{ chain = \"/c\", key = \"/k\" }]\n").Line("tls.certificate.key", 0); got != 2 {
+		t.Errorf("inline it is in line %d", got)
+	}
 	line, ok := c.PrintOne("tls.certificate")
 	if want := `tls.certificate = [{ chain = "/etc/a/fullchain.pem", key = "/etc/a/privkey.pem" }, { chain = "/etc/b/fullchain.pem", key = "/etc/b/privkey.pem" }]`; !ok || line != want {
 		t.Errorf("printed alone: %s", line)
