@@ -95,7 +95,7 @@ func (p *parent) readEstate(s *site.Site) (*site.Holdings, error) {
 			ledger = files[0]
 		case m.Word == heir.Estate && len(controls) > 0 && ledger != nil:
 			p.numbered = m.Number
-			p.tickets = tickets{m.Tickets, time.Now()}
+			p.tickets, p.wasShown = tickets{m.Tickets, time.Now()}, m.Shown
 			maps.Copy(p.family.started, m.Started)
 			return s.Inherit(&listeners, controls, ledger, m.Path)
 		default:

@@ -58,11 +58,11 @@ func (m *child) onShown(s *imsg.Shown) {
 	}
 }
 
-// shown tells a room that is to take over until when clients may trust what they are shown
-// now, by file: an expired certificate is no reason to take one from them that is not.
-func (p *parent) shown(m *child) map[string]int64 {
-	if m.gen != p.coming || !m.has(keyPairs) || p.current == nil {
-		return nil
+// shown tells until when clients may trust what they are shown now, by file: whoever is to
+// take over does not take a valid certificate from them for an expired one.
+func (p *parent) shown() map[string]int64 {
+	if p.current == nil {
+		return p.wasShown
 	}
 	until := make(map[string]int64)
 	for _, other := range p.family.of(p.current) {

@@ -79,11 +79,12 @@ type parent struct {
 	condition condition
 	dumps     dumps
 	tickets   tickets
-	stopping  bool      // nobody new is accepted
-	asked     bool      // to stop
-	forced    bool      // end without waiting for sessions
-	lastAsked time.Time // the rooms, whether they work
-	noSink    string    // why the log was not opened again, when last it was tried
+	wasShown  map[string]int64 // by the program before this one: see shown
+	stopping  bool             // nobody new is accepted
+	asked     bool             // to stop
+	forced    bool             // end without waiting for sessions
+	lastAsked time.Time        // the rooms, whether they work
+	noSink    string           // why the log was not opened again, when last it was tried
 }
 
 // Run starts the family and returns after its end. An error says why it did not

@@ -106,7 +106,9 @@ func (p *parent) configure(m *child, again bool) {
 	facts := m.gen.site.Facts(m.gen.listeners)
 	facts.Version, facts.CompileDate = p.Version, p.CompileDate
 	facts.Generation, facts.Coming = m.gen.number, m.gen == p.coming
-	facts.Shown = p.shown(m)
+	if facts.Coming {
+		facts.Shown = p.shown()
+	}
 	m.conduct.Ask(&imsg.Ready{})
 	p.tellLoad(m) // before what is judged by it
 	m.tell(m.slice(m.gen.site.Config, facts, m.local))

@@ -98,7 +98,7 @@ func (p *parent) startHeir(done func(error)) error {
 	})
 	listeners := p.holdings.Listeners.Bequeath()
 	estate := &heir.Message{
-		Word: heir.Estate, Number: p.numbered, Tickets: p.tickets.keys, Started: maps.Clone(p.family.started), Path: p.current.site.Inside(p.current.site.PidFile),
+		Word: heir.Estate, Number: p.numbered, Tickets: p.tickets.keys, Shown: p.shown(), Started: maps.Clone(p.family.started), Path: p.current.site.Inside(p.current.site.PidFile),
 	}
 	go func() {
 		err := s.conn.Send(heir.Introduce(p.Version))

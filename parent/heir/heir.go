@@ -52,6 +52,7 @@ type Message struct {
 	Role     imsg.Room         `msgpack:",omitempty"` // Control: of who connects; 0: imsg.Control
 	Path     string            `msgpack:",omitempty"` // Control: of the socket; Estate: of the pid file
 	Tickets  []imsg.TicketKey  `msgpack:",omitempty"` // Estate: that session tickets are sealed with
+	Shown    map[string]int64  `msgpack:",omitempty"` // Estate: until when clients may trust a certificate, by its file
 	Started  map[imsg.Room]int `msgpack:",omitempty"` // Estate: how many rooms of each kind, ever
 	Number   int               `msgpack:",omitempty"` // Estate: of the generation in force; Worker: of the worker
 	Members  []imsg.Member     `msgpack:",omitempty"` // Family
