@@ -12,18 +12,16 @@ import (
 
 // monotonic is CLOCK_MONOTONIC in nanoseconds: the same in every process. The runtime
 // reads that clock, too, and mostly without a system call.
-func monotonic() int64 { return int64(begun.clock + time.Since(begun.at)) }
+func monotonic() int64 { return clockThen + int64(time.Since(then)) }
 
-var begun = func() (b struct {
-	at    time.Time
-	clock time.Duration
-},
-) {
+// then is a moment, and clockThen what the clock showed.
+var then, clockThen = time.Now(), clock()
+
+func clock() int64 {
 	var t unix.Timespec
 	unix.ClockGettime(unix.CLOCK_MONOTONIC, &t)
-	b.clock, b.at = time.Duration(t.Nano()), time.Now()
-	return b
-}()
+	return t.Nano()
+}
 
 // Late tells whether the asker waits no more. What is judged only after some
 // work, or after a wait, is to be held against it once more then. What is told or
