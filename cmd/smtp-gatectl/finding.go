@@ -36,19 +36,11 @@ func findingsOf(r *imsg.StatusReport) []finding {
 	return list
 }
 
-const (
-	// maxLine is how many columns a finding has.
-	maxLine = 80
-	// maxObject is how many of them its object has.
-	maxObject = 32
-)
-
-// line words a finding in one line. How long it lasts, and when last it was seen, comes
-// before what can be cut.
+// line words a finding in one line. What was seen may be long, and comes last.
 func (f *finding) line(now time.Time) string {
 	text := f.ID
 	if f.Object != "" {
-		text += " " + cutHead(f.Object, maxObject)
+		text += " " + f.Object
 	}
 	text += ": for " + span(now.Sub(f.Since)) + ", "
 	if f.Count == 1 {
@@ -59,27 +51,10 @@ func (f *finding) line(now time.Time) string {
 	if f.Text != "" {
 		text += ": " + f.Text
 	}
-	return cutTail(text, maxLine)
+	return text
 }
 
-const dots = "..."
-
-// cutTail makes a text fit n columns, cutHead too: the end of a path says more.
-func cutTail(text string, n int) string {
-	if len(text) <= n {
-		return text
-	}
-	return text[:n-len(dots)] + dots
-}
-
-func cutHead(text string, n int) string {
-	if len(text) <= n {
-		return text
-	}
-	return dots + text[len(text)-n+len(dots):]
-}
-
-// printFindings prints what there is to look at, the worst first.
+// printFindings prints what there is to look at and what to do, the worst first.
 func (s *status) printFindings(w io.Writer) (err error) {
 	if s.found == 0 {
 		_, err = fmt.Fprintln(w, imsg.Well)
@@ -87,7 +62,8 @@ func (s *status) printFindings(w io.Writer) (err error) {
 	}
 	fmt.Fprintf(w, "look here: %d\n", s.found)
 	for i := range s.Findings {
-		_, err = fmt.Fprintln(w, s.Findings[i].line(s.Now))
+		f := &s.Findings[i]
+		_, err = fmt.Fprintf(w, "%s\n  %s\n", f.line(s.Now), f.Remedy)
 	}
 	if more := s.found - len(s.Findings); more > 0 {
 		_, err = fmt.Fprintf(w, "and %d more\n", more)

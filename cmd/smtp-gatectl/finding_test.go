@@ -34,11 +34,13 @@ func TestStatusFindings(t *testing.T) {
 		{"well", imsg.Well, 0, nil, exitOK, []string{"well"}},
 		{"degraded", imsg.Degraded, 1, []imsg.StatusFinding{spool}, exitDegraded, []string{
 			"look here: 1",
-			"spool-trouble ...ail/gateways/smtp-gated/spool: for 1s, once: no space no spa...",
+			"spool-trouble /srv/mail/gateways/smtp-gated/spool: for 1s, once: " + strings.Repeat("no space ", 20),
+			"  " + imsg.FindingTable[imsg.FindingSpool].Remedy,
 		}},
 		{"down", imsg.Down, 40, []imsg.StatusFinding{server}, exitDown, []string{
 			"look here: 40",
-			"server-unreachable 192.0.2.25:25: for 5m00s, 12 times, last 3s ago: connectio...",
+			"server-unreachable 192.0.2.25:25: for 5m00s, 12 times, last 3s ago: connection refused",
+			"  " + imsg.FindingTable[imsg.FindingServer].Remedy,
 			"and 39 more",
 		}},
 	} {
@@ -50,11 +52,6 @@ func TestStatusFindings(t *testing.T) {
 			code, out, errs := gatectl("status", "--check", "--socket", socket)
 			if code != test.status || out != want || errs != "" {
 				t.Errorf("--check exits with %d, want %d, and says\n%s%s, want\n%s", code, test.status, out, errs, want)
-			}
-			for line := range strings.Lines(out) {
-				if len(line) > maxLine+1 {
-					t.Errorf("%d columns: %s", len(line)-1, line)
-				}
 			}
 			code, out, errs = gatectl("status", "--socket", socket)
 			if code != exitOK || !strings.HasPrefix(out, want+"\n") || errs != "" {
