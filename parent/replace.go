@@ -59,7 +59,10 @@ func (p *parent) lost(m *child, err error) {
 		}
 		return
 	}
-	p.family.crashed(m.Name)
+	refused := m.gen == p.coming && spawn.Refused(err) // its configuration, as it may
+	if !refused {
+		p.family.crashed(m.Name)
+	}
 	if !m.hung && m.gen != p.coming {
 		p.family.trouble(imsg.FindingRestarted, m.Name.String(), spawn.Cause(err))
 	}

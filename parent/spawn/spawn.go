@@ -141,6 +141,13 @@ func Cause(err error) string {
 	return err.Error()
 }
 
+// Refused tells by the error of Ended whether a process ended because it could not begin
+// its work, and said so: one that panics has another exit status.
+func Refused(err error) bool {
+	var exit *exec.ExitError
+	return errors.As(err, &exit) && exit.ExitCode() == 1
+}
+
 // Forbidden tells by the error of Ended whether the kernel has ended a process for a call
 // after which none of it may go on. Of others Line hears.
 func Forbidden(err error) bool {
