@@ -391,6 +391,9 @@ type Dependencies struct {
 	Server       netip.AddrPort // of the fixed modes; invalid in others
 	Engines      []ScanEngine   // that messages are shown to
 	IgnoreErrors bool           // what cannot be scanned passes
+	EndsTLS      bool           // of clients, for some sessions at least
+	BeginsTLS    bool           // with the server
+	Upstream     TLSUpstream    // how they go together
 	DNSBL, SPF   bool           // block lists are asked, and senders' domains
 	Zones        []string       // of the block lists
 	SpoolPath    string         // as configured

@@ -26,6 +26,7 @@ const (
 	FindingScript
 	FindingUpstreamTLS
 	FindingCertificate
+	FindingXclient
 
 	FindingIDs // how many there are, and one
 )
@@ -134,15 +135,21 @@ var FindingTable = [FindingIDs]FindingRow{
 	},
 	FindingUpstreamTLS: {
 		"upstream-tls", set(Session), 1,
-		"TLS with the server fails: it does not offer it, or its certificate is not what tls_verify asks for.",
-		"TLS with the server has begun.",
-		"Look at the server's certificate, and at tls_verify, tls_pins, tls_ca_file and tls_server_name.",
+		"TLS with the server fails: its certificate is not what tls_verify asks for, or there is no handshake. With the word STARTTLS behind the server it does not offer that: then lockstep offers it to no client, and what needs TLS with the server fails. With clear it demands TLS, and tls_upstream is never.",
+		"TLS with the server has begun; it offers STARTTLS; it takes a MAIL in clear.",
+		"Look at the server's certificate, and at tls_verify, tls_pins, tls_ca_file and tls_server_name. Where it does not offer STARTTLS turn that on there, or set tls_upstream to never if it is on this machine; where it demands TLS set that to lockstep or always.",
 	},
 	FindingCertificate: {
 		"certificate", 0, 1,
 		"A certificate ends within 14 days or has ended, or the one on disk was not taken: then the one before is shown to clients as long as it lives.",
 		"It lives longer than that, and is the one on disk.",
 		"Renew it; smtp-gatectl check looks at its files. Both files are looked at once a minute, and at a reload.",
+	},
+	FindingXclient: {
+		"xclient", toSession, 1,
+		"The server does not offer XCLIENT, by which mode fixed+xclient tells it the client's address. No session succeeds.",
+		"It has taken an XCLIENT.",
+		"In Postfix, smtpd_authorized_xclient_hosts has to name this machine's address; others have it in their manuals. Or set mode to fixed.",
 	},
 }
 
@@ -164,6 +171,8 @@ const (
 	ObjectMake           = "make"    // one
 	ObjectDNSBL          = "dnsbl"
 	ObjectSPF            = "spf"
+	ObjectSTARTTLS       = "STARTTLS" // behind the server: it does not offer that
+	ObjectClear          = "clear"    // behind the server: it takes nothing in clear
 	ObjectMaxConnections = "max_connections"
 	ObjectMaxLoad        = "max_load"
 )

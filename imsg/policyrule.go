@@ -36,6 +36,8 @@ const (
 	RuleRoom
 	RuleShutdown
 	RuleTimeout
+	RuleServerTLS
+	RuleXclient
 
 	PolicyRules // how many there are, and one
 )
@@ -85,6 +87,8 @@ var PolicyRuleTable = [PolicyRules]PolicyRuleRow{
 	RuleRoom:        {"room", false, "A room of the gateway did not answer in time.", "smtp-gatectl status and the log say which."},
 	RuleShutdown:    {"shutdown", false, "The gateway, or this part of it, was ending.", "The client comes again by itself."},
 	RuleTimeout:     {"timeout", false, "The client or the server was silent for too long.", "Look at the one that was silent."},
+	RuleServerTLS:   {"server-tls", false, "TLS with the server failed, or it does not offer it.", FindingTable[FindingUpstreamTLS].Remedy},
+	RuleXclient:     {"xclient", false, "The server did not take what it was told of its client by XCLIENT.", FindingTable[FindingXclient].Remedy},
 }
 
 func (r PolicyRule) String() string { return PolicyRuleTable[r%PolicyRules].Name }

@@ -31,7 +31,7 @@ var logTable = []logGroup{
 		{"the client's port is taken, another one is used", "", "In the modes that keep the client's address its port could not be kept, for a connection with it is not over yet."},
 		{"no port is left for a connection", "", "All ports of the address that the server is called from are taken."},
 		{"SESSION TAKEOVER:", "", "There is no server any more; smtp-gated answers in its place, and refuses all. reason= is what the client hears."},
-		{"XCLIENT:FAILED", "", "The server of fixed+xclient did not take what it was told of the client. The session is refused for now."},
+		{"XCLIENT:FAILED", "", "The server of fixed+xclient did not take what it was told of the client; error= has its words. The session is refused for now."},
 		{"protocol error of the server", "", "The server said what is not SMTP, or too much."},
 		{"farewell of the server", "", "The server ended the session by itself, with this code."},
 		{"session is silent for too long", "", "A time-out has ended it; state= is what was waited for."},

@@ -106,7 +106,7 @@ func (s *session) admitted(a *imsg.Admission, problem error) bool {
 	}
 	if problem != nil {
 		s.info("LOOKUP:FAILED", "src", s.facts.Client.Addr(), "error", problem)
-		s.serveUnreachable(imsg.RuleLookup, s.lookupErrorText(problem))
+		s.serveUnreachable(imsg.RuleLookup, "", s.lookupErrorText(problem))
 		return false
 	}
 	if w.cfg.Mode.Asks() {

@@ -53,7 +53,7 @@ func (s *session) connected(err error) {
 	if os.IsTimeout(err) {
 		reason = s.text(imsg.MsgConnectTimeout) + " [" + s.facts.Target.Addr().String() + "]"
 	}
-	s.serveUnreachable(imsg.RuleServer, reason)
+	s.serveUnreachable(imsg.RuleServer, "", reason)
 }
 
 // noteUnreachable notes that the server was not reached, unless it is the client that has
@@ -180,11 +180,11 @@ func (s *session) logPortTaken(from netip.AddrPort) {
 }
 
 // serveUnreachable has the client served in the server's place: there is no server, for
-// the reason that rule names.
-func (s *session) serveUnreachable(rule imsg.PolicyRule, reason string) {
+// the reason that rule and detail name.
+func (s *session) serveUnreachable(rule imsg.PolicyRule, detail, reason string) {
 	s.admissionDecided()
 	if s.clientGone() {
 		return
 	}
-	s.start(relay.Unreachable(&s.facts, s, rule, reason))
+	s.start(relay.Unreachable(&s.facts, s, rule, detail, reason))
 }

@@ -18,7 +18,7 @@ func (s *session) locate(a **imsg.Admission) bool {
 	l, err := askLookupd(s, &imsg.TargetQuery{Client: s.facts.Client, Local: s.facts.Local}, w.cfg.TimeoutLocate)
 	if err != nil {
 		s.info("LOOKUP:FAILED", "src", s.facts.Client.Addr(), "error", err)
-		s.serveUnreachable(imsg.RuleLookup, s.lookupErrorText(err))
+		s.serveUnreachable(imsg.RuleLookup, "", s.lookupErrorText(err))
 		return false
 	}
 	w.mu.Lock()

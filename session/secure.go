@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"slices"
@@ -61,6 +62,9 @@ func verifyChain(roots *x509.CertPool, name string, chain []*x509.Certificate) e
 		between.AddCert(c)
 	}
 	_, err := chain[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: between, DNSName: name})
+	if unknown := (x509.UnknownAuthorityError{}); errors.As(err, &unknown) {
+		return fmt.Errorf("%w: its issuer is %s", err, chain[len(chain)-1].Issuer)
+	}
 	return err
 }
 
@@ -143,7 +147,7 @@ func (s *session) secureServer() bool {
 	}
 	if problem != "" {
 		s.Log(slog.LevelWarn, "TLS:UPSTREAM_FAILED", "dst", s.facts.Target, "error", problem)
-		s.serveUnreachable(imsg.RuleServer, s.text(imsg.MsgTempUnavail))
+		s.serveUnreachable(imsg.RuleServerTLS, problem, s.text(imsg.MsgTempUnavail))
 		return false
 	}
 	s.facts.Secured[relay.Server] = true

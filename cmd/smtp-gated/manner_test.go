@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"sync"
 )
 
@@ -66,6 +67,12 @@ func (s *service) misbehave(how string, over <-chan struct{}, reply string) {
 		reply += "250 2.0.0 msa.test likes to talk\r\n"
 	case "babbles":
 		reply = "\x00\xff babble\r\n" + reply
+	case "hides-tls":
+		reply = strings.Replace(reply, "250-STARTTLS\r\n", "", 1)
+	case "hides-xclient":
+		reply = strings.Replace(reply, "250-XCLIENT ADDR\r\n", "", 1)
+	case "demands-tls":
+		reply = "530 5.7.0 Must issue a STARTTLS command first\r\n"
 	case "goes-on":
 		// Up to its end a reply has one code.
 		code := append([]byte(reply[:min(3, len(reply))]), "250"[min(3, len(reply)):]...)

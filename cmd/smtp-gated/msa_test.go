@@ -40,7 +40,7 @@ type msa struct {
 	conns   map[net.Conn]bool
 }
 
-// startMSA starts a server. The features are tls, auth, v6, and mute: it takes
+// startMSA starts a server. The features are tls, auth, xclient, v6, and mute: it takes
 // connections and says nothing; full: its queue is full; narrow: little waits to be read
 // by it; forgets: it does not keep what was said to it.
 func startMSA(features ...string) (*msa, error) {
@@ -287,6 +287,8 @@ func (s *service) serve() error {
 			s.say("220 go ahead")
 			c := tls.Server(s.conn, &tls.Config{Certificates: []tls.Certificate{certificate()}})
 			s.conn, s.in, s.secret = c, bufio.NewReader(c), true
+		case "XCLIENT":
+			s.say("220 msa.test ESMTP")
 		case "SLEEP": // a server that does not answer
 		case "QUIT":
 			s.say("221 bye")
@@ -301,6 +303,9 @@ func (s *service) offer() []string {
 	lines := []string{"250-msa.test", "250-PIPELINING", "250-SIZE 100000000", "250-8BITMIME", "250-CHUNKING", "250-ENHANCEDSTATUSCODES"}
 	if s.has("tls") && !s.secret {
 		lines = append(lines, "250-STARTTLS")
+	}
+	if s.has("xclient") {
+		lines = append(lines, "250-XCLIENT ADDR")
 	}
 	if s.has("auth") {
 		lines = append(lines, "250-AUTH PLAIN")

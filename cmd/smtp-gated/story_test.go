@@ -1,6 +1,6 @@
 // The words stories are told in. Beside those of testscript:
 //
-//	server [tls|auth|v6|mute|full|narrow]…  start the mail server
+//	server [tls|auth|xclient|v6|mute|full|narrow]…  start the mail server
 //	gate start|activate|background FILE  run the daemon with this configuration; it listens at GATE
 //	gate reload [FILE]               have it read a new one
 //	gate config FILE                 only write the one in force, smtp-gated.conf

@@ -2,6 +2,7 @@ package findings
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 )
@@ -40,6 +41,8 @@ func stops(f *imsg.StatusFinding, c *imsg.LockdConfig) bool {
 	switch f.Finding {
 	case imsg.FindingServer:
 		return c.Mode.Fixed()
+	case imsg.FindingXclient:
+		return true
 	case imsg.FindingEngineDown:
 		// Mail passes without a spam engine's word.
 		return !c.Depends.IgnoreErrors && asks(c, f.Object, imsg.RoleVirus)
@@ -68,6 +71,18 @@ func Concerns(f imsg.FindingID, object string, c *imsg.LockdConfig) bool {
 			return object == d.Server.String()
 		}
 		return object == imsg.ObjectAnyServer
+	case imsg.FindingUpstreamTLS:
+		server, about, _ := strings.Cut(object, " ")
+		used := d.BeginsTLS
+		switch about {
+		case imsg.ObjectSTARTTLS:
+			used = d.EndsTLS && d.Upstream != imsg.TLSNever
+		case imsg.ObjectClear:
+			used = d.EndsTLS && d.Upstream == imsg.TLSNever
+		}
+		return used && server == d.Server.String()
+	case imsg.FindingXclient:
+		return c.Mode == imsg.ModeFixedXclient && object == d.Server.String()
 	case imsg.FindingEngineDown, imsg.FindingEngineSlow:
 		return asks(c, object, imsg.RoleVirus|imsg.RoleSpam)
 	case imsg.FindingUnscanned:

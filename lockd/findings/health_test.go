@@ -19,7 +19,7 @@ func house(edit func(*imsg.LockdConfig)) *imsg.LockdConfig {
 		Depends: imsg.Dependencies{
 			Server:  netip.MustParseAddrPort("192.0.2.25:25"),
 			Engines: []imsg.ScanEngine{{Engine: imsg.EngineClamd, Roles: virus}, {Engine: imsg.EngineSpamd, Roles: spam}},
-			DNSBL:   true, SPF: true, SpoolPath: "/spool",
+			DNSBL:   true, SPF: true, SpoolPath: "/spool", EndsTLS: true, BeginsTLS: true,
 		},
 	}
 	if edit != nil {
@@ -32,6 +32,11 @@ func ignoring(c *imsg.LockdConfig) { c.Depends.IgnoreErrors = true }
 func intercepting(c *imsg.LockdConfig) {
 	c.Mode, c.Depends.Server = imsg.ModeNetfilter, netip.AddrPort{}
 }
+func tellingClients(c *imsg.LockdConfig) { c.Mode = imsg.ModeFixedXclient }
+
+// inClear is tls.upstream never.
+func inClear(c *imsg.LockdConfig) { c.Depends.BeginsTLS, c.Depends.Upstream = false, imsg.TLSNever }
+
 func unscanned(c *imsg.LockdConfig) { c.Depends.Engines = nil }
 func spamOnly(c *imsg.LockdConfig)  { c.Depends.Engines = c.Depends.Engines[1:] }
 
@@ -68,6 +73,10 @@ func TestJudge(t *testing.T) {
 		{imsg.FindingLogLost, "scand", nil, imsg.Degraded},
 		{imsg.FindingHistoryLost, "", nil, imsg.Degraded},
 		{imsg.FindingScript, "", nil, imsg.Degraded},
+		{imsg.FindingUpstreamTLS, "192.0.2.25:25", nil, imsg.Degraded},
+		{imsg.FindingUpstreamTLS, "192.0.2.25:25 STARTTLS", nil, imsg.Degraded},
+		{imsg.FindingUpstreamTLS, "192.0.2.25:25 clear", inClear, imsg.Degraded},
+		{imsg.FindingXclient, "192.0.2.25:25", tellingClients, imsg.Down},
 	} {
 		c := house(test.edit)
 		f := imsg.StatusFinding{Finding: test.finding, Object: test.object}
@@ -121,6 +130,15 @@ func TestConcerns(t *testing.T) {
 		{imsg.FindingDNS, imsg.ObjectDNSBL, func(c *imsg.LockdConfig) { c.Depends.DNSBL = false }},
 		{imsg.FindingLimit, imsg.ObjectMaxLoad, func(c *imsg.LockdConfig) { c.MaxLoad = 0 }},
 		{imsg.FindingScript, "", func(c *imsg.LockdConfig) { c.ActionScript = false }},
+		{imsg.FindingUpstreamTLS, "192.0.2.26:25", nil},
+		{imsg.FindingUpstreamTLS, "192.0.2.26:25 STARTTLS", nil},
+		{imsg.FindingUpstreamTLS, "192.0.2.26:25 clear", inClear},
+		{imsg.FindingUpstreamTLS, "192.0.2.25:25", inClear},
+		{imsg.FindingUpstreamTLS, "192.0.2.25:25 STARTTLS", inClear},
+		{imsg.FindingUpstreamTLS, "192.0.2.25:25 clear", nil},
+		{imsg.FindingUpstreamTLS, "192.0.2.25:25 STARTTLS", func(c *imsg.LockdConfig) { c.Depends.EndsTLS = false }},
+		{imsg.FindingXclient, "192.0.2.26:25", tellingClients},
+		{imsg.FindingXclient, "192.0.2.25:25", nil},
 	} {
 		if Concerns(test.finding, test.object, house(test.edit)) {
 			t.Errorf("%s %s concerns somebody", test.finding, test.object)

@@ -248,6 +248,7 @@ func (c *Config) depends() imsg.Dependencies {
 	if c.Mode.Fixed() {
 		d.Server = c.server()
 	}
+	d.EndsTLS, d.BeginsTLS, d.Upstream = c.EndsTLS(), c.beginsTLS(), c.TLS.Upstream
 	if c.antivirus() {
 		d.Engines = append(d.Engines, imsg.ScanEngine{Engine: c.AntivirusType, Roles: imsg.RoleVirus})
 	}

@@ -95,11 +95,11 @@ func (c *client) settle() {
 		c.question = nil
 	case c.rejection != nil:
 		c.beginRejected()
-	case c.failure != "":
-		reason := c.failure
-		c.failure = ""
+	case c.failure != nil:
+		why := c.failure
+		c.failure = nil
 		c.dropServer()
-		c.greetAndTakeOver(imsg.RuleServer, reason)
+		c.greetAndTakeOver(why)
 	case c.handshake != noHandshake: // nothing can be said
 	case c.ending && len(c.plan) == 0 && !c.inMessage() && c.fate[Client] == Open:
 		c.do((*client).owedReplies, (*client).sayShutdown)

@@ -66,7 +66,7 @@ func newDrive(seed, order uint64, calm bool) *drive {
 		d.client.pieces = append([]piece{{octets: s.hello()}}, d.client.pieces...)
 	}
 	if !calm && r.IntN(40) == 0 {
-		d.relay = Unreachable(&d.facts, d, imsg.RuleServer, c.Texts[imsg.MsgConnectFailed])
+		d.relay = Unreachable(&d.facts, d, imsg.RuleServer, "", c.Texts[imsg.MsgConnectFailed])
 		d.wires[Server].gone = true
 	} else {
 		d.relay = New(&d.facts, d)

@@ -2,6 +2,7 @@ package relay
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/session/smtp"
@@ -24,11 +25,15 @@ var (
 // in octets: no server has so much to say, and the greeting is kept.
 const maxIntroduction = 64 << 10
 
+// replied is err with the reply that it was.
+func replied(err error, r *smtp.Reply) error { return fmt.Errorf("%w: %s", err, printable(r.Line)) }
+
 // introduction is how far the server has been told.
 type introduction struct {
-	xclient bool // it is to be told of its client
-	tls     bool // it is to have TLS
-	replay  bool // it takes the place of one that the client knows
+	xclient bool   // it is to be told of its client
+	tls     bool   // it is to have TLS
+	replay  bool   // it takes the place of one that the client knows
+	problem string // with replay: why there is no TLS there
 
 	said       said
 	size       int      // octets of the reply under way
@@ -89,30 +94,35 @@ func (s *server) introduce(r *smtp.Reply, more bool) {
 	case more && i.said != nothing && i.said != ehloSaid:
 		s.introductionFailed(errUnsolicited)
 	case i.said == nothing && (r.Code != 220 || !i.esmtp && (i.xclient || i.tls)):
-		s.introductionFailed(errNoESMTP)
+		s.introductionFailed(replied(errNoESMTP, r))
 	case i.said == nothing:
 		s.introduceFurther()
-	case i.said == ehloSaid && i.xclient && (r.Code != 250 || !i.offered):
+	case i.said == ehloSaid && i.xclient && r.Code != 250:
+		s.introductionFailed(replied(errNoXclient, r))
+	case i.said == ehloSaid && i.xclient && !i.offered:
 		s.introductionFailed(errNoXclient)
 	case i.said == ehloSaid && i.xclient:
 		i.said, i.xclient = xclientSaid, false
 		s.write(Server, append(AppendXclient(nil, i.attributes, s.Facts), "\r\n"...))
-	case i.said == ehloSaid && (r.Code != 250 || !i.offersTLS):
+	case i.said == ehloSaid && r.Code != 250:
+		s.tlsFailed(replied(errNoTLS, r))
+	case i.said == ehloSaid && !i.offersTLS:
 		s.tlsFailed(errNoTLS)
 	case i.said == ehloSaid:
+		s.noteOffer("")
 		i.said = tlsSaid
 		s.write(Server, []byte("STARTTLS\r\n"))
 	case i.said == xclientSaid && r.Code != 220:
-		s.noted = true // it may be this client alone
-		s.introductionFailed(errXclient)
+		s.introductionFailed(replied(errXclient, r))
 	case i.said == xclientSaid:
+		s.world.Observe(imsg.FindingXclient, s.ServerObject(), "")
 		s.introduceFurther()
 	case i.said == tlsSaid && r.Code != 220:
-		s.tlsFailed(errTLS)
+		s.tlsFailed(replied(errTLS, r))
 	case i.said == tlsSaid:
 		s.agreed(nil, more)
 	case r.Code != 250:
-		s.introductionFailed(errReplay)
+		s.introductionFailed(replied(errReplay, r))
 	default:
 		s.recordHelo()
 		s.replayed()
@@ -151,9 +161,14 @@ func (s *server) introduced() {
 // tlsFailed has the client hear that there is no TLS with the server, and without it no
 // mail.
 func (s *server) tlsFailed(err error) {
-	s.noteUpstreamTLS(err.Error())
+	if errors.Is(err, errNoTLS) {
+		s.warnUpstreamTLS(err.Error())
+		s.noteOffer(err.Error())
+	} else {
+		s.noteUpstreamTLS(err.Error())
+	}
 	s.introducing = false
-	s.failure = s.text(imsg.MsgTempUnavail)
+	s.failure = &refusal{rule: imsg.RuleServerTLS, detail: err.Error(), text: s.text(imsg.MsgTempUnavail)}
 }
 
 // introductionFailed has the client hear that there is no server for it.
@@ -161,11 +176,21 @@ func (s *shared) introductionFailed(err error) {
 	if s.handshake == replaying {
 		s.info("TLS:REPLAY_FAILED", "dst", s.Target, "error", err)
 		s.handshake = noHandshake
-		s.refuseServer()
+		s.refuseServer(imsg.RuleServer, err.Error())
 		return
 	}
 	s.info("XCLIENT:FAILED", "dst", s.Target, "error", err)
-	s.noteServer(err.Error())
+	rule := imsg.RuleServer
+	switch {
+	case errors.Is(err, errNoXclient):
+		rule = imsg.RuleXclient
+		s.noteServer("")
+		s.world.Observe(imsg.FindingXclient, s.ServerObject(), err.Error())
+	case errors.Is(err, errXclient):
+		rule, s.noted = imsg.RuleXclient, true // it may be this client alone
+	default:
+		s.noteServer(err.Error())
+	}
 	s.introducing = false
-	s.failure = s.text(imsg.MsgFixedXclientFail)
+	s.failure = &refusal{rule: rule, detail: err.Error(), text: s.text(imsg.MsgFixedXclientFail)}
 }

@@ -86,11 +86,11 @@ func New(facts *Facts, world World) *Relay {
 // Unreachable returns the relay of a session that has no server. It greets in the
 // server's place and takes over; reason is what the client hears then, and rule why that
 // is so.
-func Unreachable(facts *Facts, world World, rule imsg.PolicyRule, reason string) *Relay {
+func Unreachable(facts *Facts, world World, rule imsg.PolicyRule, detail, reason string) *Relay {
 	r := New(facts, world)
 	r.shared.queue, r.shared.introducing = queue{}, false
 	r.shared.fate[Server], r.shared.noted = Closed, true // by who did not reach it
-	r.client.greetAndTakeOver(rule, reason)
+	r.client.greetAndTakeOver(&refusal{rule: rule, detail: detail, text: reason})
 	return r
 }
 

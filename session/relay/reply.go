@@ -17,13 +17,22 @@ func (s *server) record(e *entry, r *smtp.Reply) {
 		if ok {
 			s.recordHelo()
 		}
+		if ok && e.kind == ehlo && s.terminates() && !s.ownTLS() && !s.secured[Server] {
+			problem := ""
+			if s.offered&smtp.CapStartTLS == 0 {
+				problem = errNoTLS.Error()
+			}
+			s.noteOffer(problem)
+		}
 	case mail:
+		s.noteDemand(mail, r)
 		public := s.publicAddress([]byte(e.text), s.Config.LogMailFrom)
 		s.recordSender(public, code)
 		if ok {
 			s.transaction = &transaction{sender: public, address: e.text}
 		}
 	case rcpt:
+		s.noteDemand(rcpt, r)
 		s.recordRecipient(e.text, code)
 		if ok {
 			s.recipients++
@@ -43,6 +52,7 @@ func (s *server) record(e *entry, r *smtp.Reply) {
 		s.recordEnd(code)
 	case auth:
 		s.recordAuth(r)
+		s.noteDemand(auth, r)
 	case starttls:
 		s.recordTLS(code)
 	}

@@ -211,16 +211,17 @@ func (s *server) begunTLS(problem string) {
 		s.tlsFailed(errors.New(problem))
 	case s.authenticated() || s.transaction != nil: // it could not go on as if nothing were
 		s.handshake = noHandshake
-		s.refuseServer()
+		s.refuseServer(imsg.RuleServerTLS, problem)
 	default:
 		s.handshake, s.errand, s.agreement = redialing, CallServer, nil
+		s.intro = &introduction{replay: true, problem: problem, xclient: s.Config.Mode == imsg.ModeFixedXclient}
 	}
 }
 
 // refuseServer ends a session whose server does not go on as it began.
-func (s *shared) refuseServer() {
+func (s *shared) refuseServer(rule imsg.PolicyRule, detail string) {
 	if s.claim("server") {
-		s.world.Tell((&refusal{rule: imsg.RuleServer, code: smtp.CodeShutdown, text: s.text(imsg.MsgTempUnavail)}).event(imsg.Event{Kind: imsg.EventDefer}))
+		s.world.Tell((&refusal{rule: rule, detail: detail, code: smtp.CodeShutdown, text: s.text(imsg.MsgTempUnavail)}).event(imsg.Event{Kind: imsg.EventDefer}))
 		s.say(smtp.CodeShutdown, s.text(imsg.MsgTempUnavail))
 		s.finish("server")
 	}
@@ -237,11 +238,10 @@ func (r *Relay) Redialed(problem string) {
 	s.touch()
 	if problem != "" {
 		s.handshake = noHandshake
-		s.refuseServer()
+		s.refuseServer(imsg.RuleServer, problem)
 	} else {
 		s.handshake, s.answers = replaying, toUs
 		s.replies = smtp.ReplyScanner{}
-		s.intro = &introduction{replay: true, xclient: s.Config.Mode == imsg.ModeFixedXclient}
 	}
 	r.client.run(nil)
 }
@@ -249,16 +249,45 @@ func (r *Relay) Redialed(problem string) {
 // replayed is that a fresh server knows what the one before knew: the client hears that
 // there is no TLS, and goes on with it.
 func (s *server) replayed() {
+	problem := s.intro.problem
 	s.handshake, s.answers, s.intro = noHandshake, toCommands, nil
 	s.endTransaction()
-	s.world.Tell((&refusal{rule: imsg.RuleServer, code: smtp.CodeNoTLS, text: s.text(imsg.MsgTempUnavail)}).event(imsg.Event{Kind: imsg.EventDefer}))
+	s.world.Tell((&refusal{rule: imsg.RuleServerTLS, detail: problem, code: smtp.CodeNoTLS, text: s.text(imsg.MsgTempUnavail)}).event(imsg.Event{Kind: imsg.EventDefer}))
 	s.say(smtp.CodeNoTLS, s.text(imsg.MsgTempUnavail))
 }
 
 // noteUpstreamTLS notes how TLS with the server did.
 func (s *shared) noteUpstreamTLS(problem string) {
+	s.warnUpstreamTLS(problem)
+	s.world.Observe(imsg.FindingUpstreamTLS, s.ServerObject(), problem)
+}
+
+// warnUpstreamTLS logs why TLS with the server failed, unless problem is empty.
+func (s *shared) warnUpstreamTLS(problem string) {
 	if problem != "" {
 		s.warn("TLS:UPSTREAM_FAILED", "dst", s.Target, "error", problem)
 	}
-	s.world.Observe(imsg.FindingUpstreamTLS, s.ServerObject(), problem)
+}
+
+// noteOffer notes why the server does not offer STARTTLS, empty if it does: without that
+// no client is offered it, and one that has TLS has no server.
+func (s *shared) noteOffer(problem string) {
+	s.world.Observe(imsg.FindingUpstreamTLS, s.ServerObject()+" "+imsg.ObjectSTARTTLS, problem)
+}
+
+// noteDemand notes whether the server takes mail in clear, where it hears nothing else. A
+// 530 is for want of a log-in, too (RFC 4954, 6), so its text has to name STARTTLS, as RFC
+// 3207, 4, has it.
+func (s *server) noteDemand(k kind, r *smtp.Reply) {
+	if !s.terminates() || s.Config.TLS.Upstream != imsg.TLSNever || s.secured[Server] {
+		return
+	}
+	problem := ""
+	switch {
+	case r.Code == 530 && smtp.HasWord(r.Text, "STARTTLS"), k == auth && r.Code == 538:
+		problem = "the server demands TLS, and tls_upstream is never: " + printable(r.Line)
+	case k != mail || r.Code/100 != 2:
+		return
+	}
+	s.world.Observe(imsg.FindingUpstreamTLS, s.ServerObject()+" "+imsg.ObjectClear, problem)
 }

@@ -69,7 +69,7 @@ func (s *server) reads() bool {
 	switch {
 	case s.handshake != noHandshake && s.handshake != replaying:
 		return false
-	case s.fate[Server] >= Last, s.taken, s.failure != "", s.question != nil:
+	case s.fate[Server] >= Last, s.taken, s.failure != nil, s.question != nil:
 		return false
 	case s.answers == toMessage, s.answers == farewell:
 		return true

@@ -32,7 +32,7 @@ type shared struct {
 	agreement     []byte     // the server's 220 to STARTTLS, which the client hears when it has TLS
 	hello         []byte     // the client's EHLO or HELO, to be said again
 	introducing   bool       // the server is told of its client, and nobody else hears a word
-	failure       string     // why there is no server after all; empty: there is, or the client knows
+	failure       *refusal   // why there is no server after all; nil: there is, or the client knows
 	greeted       bool       // the server has said something
 	answers       mode       // what the server's replies are to the session
 	noted         bool       // it was told whether the server has greeted

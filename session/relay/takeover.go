@@ -10,11 +10,11 @@ import (
 
 // takeover is what the client hears in the server's place.
 type takeover struct {
-	reason   string          // of MAIL's refusal
-	rule     imsg.PolicyRule // why there is no server, if a refusal did not come before: MAIL's is told then
-	infected bool            // and that is a virus
-	rest     *message        // the refused one of which there is text to come: it is no command
-	commands int             // that it has said
+	reason   string   // of MAIL's refusal
+	why      *refusal // why there is no server, nil if a refusal came before: MAIL's is told then
+	infected bool     // and that is a virus
+	rest     *message // the refused one of which there is text to come: it is no command
+	commands int      // that it has said
 }
 
 // dropServer ends the server's side at a command: it gets what was collected for it,
@@ -35,10 +35,10 @@ func (c *client) takeOver() (done bool) {
 }
 
 // greetAndTakeOver greets in the place of a server that there is none of.
-func (c *client) greetAndTakeOver(rule imsg.PolicyRule, reason string) {
-	c.takeover.rule = rule
+func (c *client) greetAndTakeOver(why *refusal) {
+	c.takeover.why = why
 	c.say(smtp.CodeGreeting, "SMTP")
-	c.takeOverFor(reason)
+	c.takeOverFor(why.text)
 }
 
 // takeOverFor takes over; the reason is what MAIL hears.
@@ -93,9 +93,9 @@ func (c *client) answerCommand(cmd smtp.Command) {
 		c.finish("error")
 		return
 	}
-	if cmd.Verb == smtp.MAIL && c.takeover.rule != imsg.NoRule {
+	if cmd.Verb == smtp.MAIL && c.takeover.why != nil {
 		c.command = command{Command: cmd, open: true}
-		c.tellRefused(refusal{rule: c.takeover.rule, code: smtp.CodeTakeover, text: c.takeover.reason})
+		c.tellRefused(refusal{rule: c.takeover.why.rule, detail: c.takeover.why.detail, code: smtp.CodeTakeover, text: c.takeover.reason})
 		c.command.open = false
 	}
 	if c.refuseCommand(cmd.Verb, len(cmd.Arg) > 0) {
