@@ -43,8 +43,11 @@ func TestInbox(t *testing.T) {
 func TestFlood(t *testing.T) {
 	for _, e := range impostor.Sayable(imsg.Parent) {
 		room := imsg.Lockd
-		if e.From.Has(imsg.Session) {
+		switch {
+		case e.From.Has(imsg.Session):
 			room = imsg.Session
+		case !e.From.Has(imsg.Lockd):
+			continue // the room of the keys is not in this house: see TestLiars of smtp-gated
 		}
 		t.Run(e.Name, func(t *testing.T) {
 			t.Parallel()
