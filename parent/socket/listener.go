@@ -265,6 +265,10 @@ func (l *Listener) Serve(backlog int) error {
 	return nil
 }
 
+// leastBacklog is how many may wait at least: a worker accepts between other things, and who
+// finds no room comes again a second later.
+const leastBacklog = 128
+
 func listen(f *os.File, backlog int) error {
-	return using(f, func(fd int) error { return unix.Listen(fd, backlog) })
+	return using(f, func(fd int) error { return unix.Listen(fd, max(backlog, leastBacklog)) })
 }

@@ -27,7 +27,7 @@ func TestListen(t *testing.T) {
 			c.Close()
 			t.Error("somebody may wait where nobody comes")
 		}
-		if err := l.Serve(5); err != nil {
+		if err := l.Serve(leastBacklog + 5); err != nil {
 			t.Fatal(err)
 		}
 		if l.Addr.Port() == 0 || l.Addr.Addr() != netip.MustParseAddrPort(address).Addr() {
@@ -124,7 +124,7 @@ func TestMend(t *testing.T) {
 			if n, err := l.Mend(); n != 0 || err != nil {
 				t.Errorf("before anybody serves it, %d sockets were mended: %v", n, err)
 			}
-			if err := l.Serve(5); err != nil {
+			if err := l.Serve(leastBacklog + 5); err != nil {
 				t.Fatal(err)
 			}
 			l.given = given
@@ -149,7 +149,7 @@ func TestMend(t *testing.T) {
 					at, err = boundTo(fd)
 					return err
 				})
-				if !listens(f) || queue != 5 || at != l.Addr {
+				if !listens(f) || queue != leastBacklog+5 || at != l.Addr {
 					t.Errorf("%s, given %v: socket %d listens %v at %s, queue %d", name, given, i, listens(f), at, queue)
 				}
 			}
