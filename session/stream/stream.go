@@ -65,8 +65,8 @@ func bufferPool(size int) *sync.Pool {
 // Secure. One that has nothing to say holds no buffer; the start of a line whose rest is
 // long in coming costs what it is long.
 //
-// One at a time reads, and one at a time writes; anybody may call Received, Closed
-// and, but during Move, Close.
+// One at a time reads, and one at a time writes; under TLS, where reading writes, too, one
+// does either. Anybody may call Received, Closed and, but during Move, Close.
 type Stream struct {
 	poller Poller
 	owner  Owner
