@@ -77,7 +77,8 @@ func (g *gate) path(name string) string { return filepath.Join(g.dir, name) }
 // others tells that the daemon runs as another user than the test.
 func (g *gate) others() bool { return !g.rooted && os.Geteuid() == 0 }
 
-// house is what every story's configuration begins with. Later lines win.
+// house is what every story's configuration begins with. Later lines win. A script that
+// dies of a fault leaves nothing in the spool, which is its working directory.
 func (g *gate) house() string {
 	text := fmt.Sprintf(`mode fixed
 fixed_server 127.0.0.1
@@ -95,6 +96,7 @@ max_load 0
 spam_max_load 0
 antivirus_type builtin
 antispam_type builtin
+limit_core_size 0
 `, g.server, g.dir)
 	for _, a := range accounts {
 		if g.rooted {
