@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/smtp-gated/smtp-gated/imsg/loop"
 	"github.com/smtp-gated/smtp-gated/session/stream"
 )
 
@@ -37,7 +38,7 @@ type listener struct {
 const maxAccepts = 16
 
 // News accepts all who wait, as long as there are places.
-func (l *listener) News(turn *stream.Turn) {
+func (l *listener) News(turn *loop.Turn) {
 	for n := 1; l.takePlace(); n++ {
 		fd, from, err := l.Accept()
 		if err == nil {

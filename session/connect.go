@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/loop"
 	"github.com/smtp-gated/smtp-gated/session/relay"
 	"github.com/smtp-gated/smtp-gated/session/stream"
 	"github.com/smtp-gated/smtp-gated/session/upstream"
@@ -105,7 +106,7 @@ func (s *session) dial(then func(error)) {
 	}
 	err := s.w.dialer.Dial(ctx, s.w.cfg, s.facts.Client, s.facts.Target, s.connectSocket, s.logPortTaken)
 	if err == nil {
-		s.News(stream.Passing) // it may be there already
+		s.News(loop.Passing) // it may be there already
 		return
 	}
 	s.mu.Lock()

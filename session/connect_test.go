@@ -6,7 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/smtp-gated/smtp-gated/session/stream"
+	"github.com/smtp-gated/smtp-gated/imsg/loop"
 )
 
 // TestCalledAgain: while a connection is being made that takes the place of another, what
@@ -26,7 +26,7 @@ func TestCalledAgain(t *testing.T) {
 		return s.connectSocket(fd, to)
 	}
 	// Its own goroutines tell nothing here: the session is not held.
-	s := &session{w: &worker{poller: stream.NewGoroutines()}}
+	s := &session{w: &worker{poller: loop.NewGoroutines()}}
 	s.facts.Target = addrPort(l.Addr())
 	for range 2 {
 		s.calling = &calling{then: func(error) {}}
@@ -36,7 +36,7 @@ func TestCalledAgain(t *testing.T) {
 		if err := connect(s); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.server.Await(t.Context(), stream.Writable); err != nil {
+		if err := s.server.Await(t.Context(), loop.Writable); err != nil {
 			t.Fatal(err)
 		}
 		if then, err := s.called(); then == nil || err != nil || s.facts.Outgoing != s.facts.Target.Addr() {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/loop"
 	"github.com/smtp-gated/smtp-gated/imsg/process"
 	"github.com/smtp-gated/smtp-gated/session/relay"
 	"github.com/smtp-gated/smtp-gated/session/stream"
@@ -48,11 +49,11 @@ func (s *session) start(r *relay.Relay) {
 	if s.w.mustEnd() {
 		r.Finish()
 	}
-	s.run(stream.Passing) // be it that of the link to lockd
+	s.run(loop.Passing) // be it that of the link to lockd
 }
 
 // News has the session go on: one of its connections may be read, or written.
-func (s *session) News(turn *stream.Turn) {
+func (s *session) News(turn *loop.Turn) {
 	if !s.hold() {
 		return
 	}
@@ -72,7 +73,7 @@ func (s *session) News(turn *stream.Turn) {
 // run does what there is to do until something must be waited for; s.mu is held, but not
 // while a file is worked on. It is due whenever the relay was told of something, by who
 // holds the session.
-func (s *session) run(turn *stream.Turn) {
+func (s *session) run(turn *loop.Turn) {
 	s.shows = [2]bool{true, true}
 	for steps := 1; s.step(turn); steps++ {
 		switch {
@@ -95,7 +96,7 @@ func (s *session) run(turn *stream.Turn) {
 }
 
 // step does the next thing, and tells whether there was one.
-func (s *session) step(turn *stream.Turn) (did bool) {
+func (s *session) step(turn *loop.Turn) (did bool) {
 	if s.broken {
 		return false
 	}
@@ -282,7 +283,7 @@ func (s *session) late(side relay.Side) bool {
 }
 
 // work does the next thing there is to do to the spool.
-func (s *session) work(turn *stream.Turn) bool {
+func (s *session) work(turn *loop.Turn) bool {
 	if turn.Wary() {
 		if s.relay.HasJob() {
 			s.follow()
@@ -300,7 +301,7 @@ func (s *session) work(turn *stream.Turn) bool {
 }
 
 // do does it, without the lock.
-func (s *session) do(turn *stream.Turn, job relay.Job) (err error) {
+func (s *session) do(turn *loop.Turn, job relay.Job) (err error) {
 	s.mu.Unlock()
 	defer s.mu.Lock()
 	turn.Slow(func() {

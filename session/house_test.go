@@ -12,11 +12,11 @@ import (
 	"testing"
 
 	"github.com/smtp-gated/smtp-gated/imsg/imsgtest/family"
+	"github.com/smtp-gated/smtp-gated/imsg/loop"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 	"github.com/smtp-gated/smtp-gated/imsg/link"
-	"github.com/smtp-gated/smtp-gated/session/stream"
 )
 
 // house is a session worker with everybody it talks to played by the test.
@@ -132,7 +132,7 @@ func config(server string) *imsg.SessionConfig {
 // withoutLoop has the houses of a test wait for each connection by itself.
 func withoutLoop(t *testing.T) {
 	before := newLoop
-	newLoop = func() (stream.Poller, error) { return nil, errors.New("there is none") }
+	newLoop = func() (loop.Poller, error) { return nil, errors.New("there is none") }
 	t.Cleanup(func() { newLoop = before })
 }
 

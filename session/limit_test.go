@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/loop"
 	"github.com/smtp-gated/smtp-gated/session/relay"
-	"github.com/smtp-gated/smtp-gated/session/stream"
 )
 
 // unlimited is every time-out that may be 0.
@@ -141,7 +141,7 @@ func TestGenerationEndsQuestion(t *testing.T) {
 func TestAbandoned(t *testing.T) {
 	pair := func() (*session, *net.TCPConn) {
 		c, a := connected(t)
-		s := &session{w: &worker{ending: t.Context(), poller: stream.NewGoroutines()}}
+		s := &session{w: &worker{ending: t.Context(), poller: loop.NewGoroutines()}}
 		s.open(t, &s.client, a)
 		t.Cleanup(s.client.Close)
 		if _, err := c.Write([]byte("RSET\r\n")); err != nil {

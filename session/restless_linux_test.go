@@ -9,8 +9,8 @@ import (
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
+	"github.com/smtp-gated/smtp-gated/imsg/loop"
 	"github.com/smtp-gated/smtp-gated/session/relay"
-	"github.com/smtp-gated/smtp-gated/session/stream"
 )
 
 // TestRestless: whoever has a session of which there is always something to read, a
@@ -65,7 +65,7 @@ func TestRestless(t *testing.T) {
 			s.client.With(func(fd int) (err error) { n, err = unix.IoctlGetInt(fd, unix.TIOCINQ); return err })
 			return n == far.held.Len()
 		})
-		if err := s.client.Await(t.Context(), stream.Readable); err != nil {
+		if err := s.client.Await(t.Context(), loop.Readable); err != nil {
 			t.Fatal(err)
 		}
 		go func() {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/link"
+	"github.com/smtp-gated/smtp-gated/imsg/loop"
 	"github.com/smtp-gated/smtp-gated/imsg/process"
 	"github.com/smtp-gated/smtp-gated/session/certificate"
 	"github.com/smtp-gated/smtp-gated/session/relay"
@@ -51,7 +52,7 @@ type worker struct {
 
 	spools spool.Pool
 	dialer *upstream.Dialer
-	poller stream.Poller
+	poller loop.Poller
 
 	toServers *tls.Config // TLS with servers, where TLS ends here
 	toClients *tls.Config // and with clients
@@ -111,18 +112,19 @@ func newWorker(parent *process.Parent, log *slog.Logger) *worker {
 	w.certificates = certificate.New(&w.keyring)
 	w.ending, w.endAll = context.WithCancel(context.Background())
 	w.poller = newPoller(log)
+	parent.Poll(w.poller)
 	w.dialer = upstream.NewDialer(func(ipv6 bool, n int) error { return parent.Send(&imsg.Sockets{IPv6: ipv6, N: n}) })
 	return w
 }
 
 // newLoop is what brings the news of connections, if it can be had.
-var newLoop = func() (stream.Poller, error) { return stream.NewLoop() }
+var newLoop = func() (loop.Poller, error) { return loop.New() }
 
-func newPoller(log *slog.Logger) stream.Poller {
+func newPoller(log *slog.Logger) loop.Poller {
 	p, err := newLoop()
 	if err != nil {
 		log.Warn("no loop: each connection waits by itself", "error", err)
-		return stream.NewGoroutines()
+		return loop.NewGoroutines()
 	}
 	return p
 }
@@ -187,7 +189,7 @@ func (w *worker) tidy(shared bool) {
 }
 
 func (w *worker) setPeer(to *link.Peer, r link.Request, m *imsg.Peer) error {
-	conn, err := w.accept(r, m, w.fromPeer)
+	conn, err := w.parent.Accept(r, m, w.fromPeer)
 	if err != nil {
 		return err
 	}
@@ -202,7 +204,7 @@ const lastAnswers = 2 * time.Second
 // setLockd has a fresh lockd hear of everybody before it admits anybody. One before it
 // that still answers has the last word about those it was asked about.
 func (w *worker) setLockd(r link.Request, m *imsg.Peer) error {
-	conn, err := w.accept(r, m, w.fromPeer)
+	conn, err := w.parent.Accept(r, m, w.fromPeer)
 	if err != nil {
 		return err
 	}

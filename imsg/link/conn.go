@@ -34,7 +34,8 @@ const (
 // by one.
 type Conn struct {
 	self, peer imsg.Room
-	raw        syscall.RawConn
+	raw        Raw
+	reads      syscall.RawConn // nil: its reader waits for it himself
 	closeRaw   func() error
 	done       chan struct{}
 	closed     atomic.Bool
@@ -91,7 +92,9 @@ func NewConn(f *os.File, self, peer imsg.Room) (*Conn, error) {
 		file.Close()
 		return nil, fmt.Errorf("link to %s: %w", peer, err)
 	}
-	return NewConnAt(raw, file.Close, self, peer), nil
+	c := NewConnAt(raw, file.Close, self, peer)
+	c.reads = raw
+	return c, nil
 }
 
 // Take returns a duplicate of f that does not block, and is nobody's yet, and closes f.
@@ -108,10 +111,16 @@ func Take(f *os.File) (fd int, err error) {
 	return fd, nil
 }
 
-// NewConnAt is NewConn of a descriptor that its caller waits for. It must not block. Of raw
-// Read is used by Serve only, and may be called together with the others; Control waits for
-// nothing.
-func NewConnAt(raw syscall.RawConn, closeRaw func() error, self, peer imsg.Room) *Conn {
+// Raw is what a link needs of its descriptor, which does not block. Both may be called
+// together; Control waits for nothing.
+type Raw interface {
+	Control(f func(fd uintptr)) error
+	Write(f func(fd uintptr) (done bool)) error
+}
+
+// NewConnAt is NewConn of a descriptor whose reader waits for it himself: Serve is not for
+// such a one.
+func NewConnAt(raw Raw, closeRaw func() error, self, peer imsg.Room) *Conn {
 	c := &Conn{
 		self: self, peer: peer, raw: raw, closeRaw: closeRaw, most: maxQueue,
 		done:    make(chan struct{}),

@@ -23,12 +23,17 @@ type Request struct {
 
 	conn *Conn
 	id   uint32
+	by   *Reader
 }
 
 // Handler takes what arrives. It runs on the link's reader: it must not block.
 // A Request may be answered later, from any goroutine. A question whose asker
 // waits no more does not get here.
 type Handler func(Request)
+
+// Behind has f done behind the handler, which must be who calls this, and calls it: f may
+// take its time, as a file does.
+func (r Request) Behind(f func()) { r.by.behind = append(r.by.behind, f) }
 
 // From returns the link the request came by.
 func (r Request) From() *Conn { return r.conn }
@@ -73,10 +78,14 @@ func (r Request) Close() { closeAll(r.Files) }
 func (c *Conn) Serve(handle Handler) error {
 	r := c.NewReader(handle)
 	for {
-		if c.raw.Read(r.in.try) != nil { // closed by ourselves
+		if c.reads.Read(r.in.try) != nil { // closed by ourselves
 			return r.end(io.EOF)
 		}
-		if err := r.took(); err != nil {
+		err := r.took()
+		for _, f := range r.Behind() {
+			go f()
+		}
+		if err != nil {
 			return r.end(err)
 		}
 	}
@@ -88,11 +97,12 @@ type Reader struct {
 	in     *reader
 	heard  imsg.Meter
 	handle Handler
+	behind []func()
 }
 
 // NewReader returns what gives to handle what comes by the link.
 func (c *Conn) NewReader(handle Handler) *Reader {
-	return &Reader{c, newReader(largest(c.peer, c.self) + headerLen), imsg.Meter{Pace: c.pace}, handle}
+	return &Reader{c: c, in: newReader(largest(c.peer, c.self) + headerLen), heard: imsg.Meter{Pace: c.pace}, handle: handle}
 }
 
 // Next takes what has come, if that is something, and does not wait. Once over is true the
@@ -115,6 +125,13 @@ func (r *Reader) Next() (did, over bool, err error) {
 	return true, false, nil
 }
 
+// Behind returns what is to be done behind what came, each by itself, be it aside.
+func (r *Reader) Behind() []func() {
+	behind := r.behind
+	r.behind = nil
+	return behind
+}
+
 // took judges what was read, and hands it on.
 func (r *Reader) took() error {
 	data, files, err := r.c.received(r.in)
@@ -123,7 +140,7 @@ func (r *Reader) took() error {
 	case r.c.pace.Burst > 0 && !r.heard.Take(1, time.Now()):
 		err = fmt.Errorf("from %s: %w", r.c.peer, bad("it does not stop talking"))
 	default:
-		if err = r.c.take(data, files, r.in.flags&unix.MSG_CTRUNC != 0, r.handle); err == nil {
+		if err = r.c.take(data, files, r.in.flags&unix.MSG_CTRUNC != 0, r); err == nil {
 			return nil
 		}
 		err = fmt.Errorf("from %s: %w", r.c.peer, err)
@@ -153,7 +170,7 @@ var errNoneFree = errors.New("no descriptor is free for what comes along")
 
 // take judges a message and hands it on. Descriptors are lost when more come than any
 // message has, which is the peer's fault, or when this end has none free.
-func (c *Conn) take(data []byte, files []*os.File, lost bool, handle Handler) error {
+func (c *Conn) take(data []byte, files []*os.File, lost bool, by *Reader) error {
 	h, err := parseHeader(data)
 	if err != nil {
 		return err
@@ -193,7 +210,7 @@ func (c *Conn) take(data []byte, files []*os.File, lost bool, handle Handler) er
 		c.givenUp(m.ID)
 		return nil
 	}
-	r := Request{Message: m, Files: files, conn: c, id: h.id}
+	r := Request{Message: m, Files: files, conn: c, id: h.id, by: by}
 	if e.Way == imsg.Ask && !e.Report {
 		r.Until = time.Now().Add(time.Duration(h.until - monotonic()))
 		if r.Late() {
@@ -205,7 +222,7 @@ func (c *Conn) take(data []byte, files []*os.File, lost bool, handle Handler) er
 	if len(files) < e.Files {
 		return c.lack(r)
 	}
-	handle(r)
+	by.handle(r)
 	return nil
 }
 

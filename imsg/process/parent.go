@@ -16,16 +16,18 @@ import (
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/link"
 	"github.com/smtp-gated/smtp-gated/imsg/logs"
+	"github.com/smtp-gated/smtp-gated/imsg/loop"
 )
 
 // Parent is a room's link to the parent.
 type Parent struct {
 	*link.Conn
-	self  imsg.Room
-	log   *logs.Log
-	guard sync.Locker // nil: none
-	ctx   context.Context
-	end   context.CancelCauseFunc
+	self   imsg.Room
+	log    *logs.Log
+	guard  sync.Locker // nil: none
+	poller loop.Poller // nil: each link has a goroutine
+	ctx    context.Context
+	end    context.CancelCauseFunc
 
 	relinkMu sync.Mutex
 	relinkAt time.Time // when the last of the shortages is reported that were met
@@ -62,6 +64,20 @@ func (p *Parent) End(cause error) {
 // Guard names the lock that all of a room's work passes. A room that never gives
 // it back hangs, however well it reads its links. It must be called before Run.
 func (p *Parent) Guard(l sync.Locker) { p.guard = l }
+
+// Poll has a poller wait for the links that are accepted. What comes by one of them is
+// handled in its turn.
+func (p *Parent) Poll(by loop.Poller) { p.poller = by }
+
+// Loop is Poll by a loop, where there can be one.
+func (p *Parent) Loop() {
+	l, err := loop.New()
+	if err != nil {
+		p.Log().Warn("no loop: each link waits by itself", "error", err)
+		return
+	}
+	p.poller = l
+}
 
 // Serve gives what the parent says to handle, keeping Sink and Ping for itself,
 // until the link ends.
@@ -126,18 +142,26 @@ func (p *Parent) relink(m *imsg.Peer) {
 // background until it ends. A peer that says what it may not is reported to the
 // parent. A link that cannot be had or has failed by the system's fault is asked for anew.
 func (p *Parent) Accept(r link.Request, m *imsg.Peer, handle link.Handler) (*link.Conn, error) {
-	c, err := link.NewConn(r.Files[0], p.self, m.Room)
+	c, err := p.accept(r.Files[0], m, handle)
 	if err != nil {
 		p.relink(m)
-		return nil, err
 	}
-	go func() { p.Ended(m, c.Serve(handle)) }()
-	return c, nil
+	return c, err
 }
 
-// Ended says of a link that a room has made itself, of the Peer m, what Accept says: why it
-// has ended, or why there is none.
-func (p *Parent) Ended(m *imsg.Peer, err error) {
+func (p *Parent) accept(f *os.File, m *imsg.Peer, handle link.Handler) (*link.Conn, error) {
+	if p.poller != nil {
+		return p.acceptPolled(f, m, handle)
+	}
+	c, err := link.NewConn(f, p.self, m.Room)
+	if err == nil {
+		go func() { p.ended(m, c.Serve(handle)) }()
+	}
+	return c, err
+}
+
+// ended says why the link to m has ended.
+func (p *Parent) ended(m *imsg.Peer, err error) {
 	if err == nil {
 		return
 	}

@@ -4,13 +4,15 @@ import (
 	"context"
 	"net"
 	"strconv"
+
+	"github.com/smtp-gated/smtp-gated/imsg/loop"
 )
 
 // This file owns what waits for news in a goroutine of its own: handshakes and last words.
 
 // Await returns when there is one of the news. The error is that of ctx, or net.ErrClosed.
 // One goroutine at a time may wait.
-func (t *Stream) Await(ctx context.Context, n News) error {
+func (t *Stream) Await(ctx context.Context, n loop.News) error {
 	heard := make(chan struct{}, 1)
 	t.heard.Store(&heard)
 	defer t.heard.Store(nil)
@@ -40,7 +42,7 @@ func (t *Stream) FillUntil(ctx context.Context) error {
 		if err != ErrAgain {
 			return err
 		}
-		if err := t.Await(ctx, Readable); err != nil {
+		if err := t.Await(ctx, loop.Readable); err != nil {
 			return err
 		}
 	}
@@ -54,7 +56,7 @@ func (t *Stream) WriteUntil(ctx context.Context, p []byte) error {
 			return err
 		}
 		p = p[n:]
-		if err := t.Await(ctx, Writable); err != nil {
+		if err := t.Await(ctx, loop.Writable); err != nil {
 			return err
 		}
 	}

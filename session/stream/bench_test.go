@@ -9,7 +9,7 @@ import (
 // BenchmarkStream is a line in and a line out, with a wait before each: nothing
 // allocates.
 func BenchmarkStream(b *testing.B) {
-	near, far := pair(b, loop(b))
+	near, far := pair(b, newLoop(b))
 	ctx := context.Background()
 	line := []byte("RCPT TO:<somebody@mx.example>\r\n")
 	echo := make([]byte, len(line))

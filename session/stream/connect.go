@@ -6,13 +6,15 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/smtp-gated/smtp-gated/imsg/loop"
 )
 
 // This file owns how a connection is made without waiting.
 
 // Connect is Open of a socket that it begins to connect to an address. What becomes of that
 // Connected tells.
-func (t *Stream) Connect(p Poller, fd int, to unix.Sockaddr, owner Owner) error {
+func (t *Stream) Connect(p loop.Poller, fd int, to unix.Sockaddr, owner loop.Owner) error {
 	// It is watched from then on: one that nobody has connected would seem to be at its end.
 	if err := unix.Connect(fd, to); err != nil && err != unix.EINPROGRESS && err != unix.EINTR {
 		unix.Close(fd)
@@ -25,11 +27,11 @@ func (t *Stream) Connect(p Poller, fd int, to unix.Sockaddr, owner Owner) error 
 // address of ours. The error is ErrAgain while it is not, net.ErrClosed, or why it could not
 // be made, the system's.
 func (t *Stream) Connected(to netip.AddrPort) (from netip.AddrPort, err error) {
-	if !t.has(Writable) {
+	if !t.has(loop.Writable) {
 		return from, ErrAgain
 	}
 	err = t.With(func(fd int) error {
-		t.news.And(^uint32(Writable))
+		t.news.And(^uint32(loop.Writable))
 		errno, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
 		if err == nil && errno != 0 {
 			err = unix.Errno(errno)
@@ -39,10 +41,10 @@ func (t *Stream) Connected(to netip.AddrPort) (from netip.AddrPort, err error) {
 		}
 		if _, err := syscall.Getpeername(fd); err != nil {
 			// The news was of a socket that had this number before.
-			t.poller.await(fd, Writable)
+			t.poller.Await(fd, loop.Writable)
 			return ErrAgain
 		}
-		t.news.Or(uint32(Writable))
+		t.news.Or(uint32(loop.Writable))
 		return nil
 	})
 	if err != nil {

@@ -5,13 +5,15 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/smtp-gated/smtp-gated/imsg/loop"
 )
 
 // TestStaleNews: news of a socket that had the number before makes no connection of one
 // that is on its way, and those that follow are heard.
 func TestStaleNews(t *testing.T) { pollers(t, testStaleNews) }
 
-func testStaleNews(t *testing.T, p Poller) {
+func testStaleNews(t *testing.T, p loop.Poller) {
 	socket := func() int {
 		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 		if err != nil {
@@ -46,7 +48,7 @@ func testStaleNews(t *testing.T, p Poller) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		near.happened(nil, Readable|Writable|ended)
+		near.Happened(nil, loop.Readable|loop.Writable|loop.Ended)
 		if _, err := near.Connected(netip.AddrPort{}); err != ErrAgain {
 			t.Fatalf("it is connected, or %v", err)
 		}
@@ -57,7 +59,7 @@ func testStaleNews(t *testing.T, p Poller) {
 	}
 	unix.Close(accepted)
 	for err = ErrAgain; err == ErrAgain; _, err = near.Connected(netip.AddrPort{}) {
-		if err := near.Await(soon(t), Writable); err != nil {
+		if err := near.Await(soon(t), loop.Writable); err != nil {
 			t.Fatal(err)
 		}
 	}

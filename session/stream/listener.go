@@ -9,13 +9,15 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/smtp-gated/smtp-gated/imsg/loop"
 )
 
 // Listener is a listening socket that other processes may have, too: who accepts first has
 // a connection.
 type Listener struct {
-	poller Poller
-	owner  Owner
+	poller loop.Poller
+	owner  loop.Owner
 
 	mu   sync.Mutex
 	fd   int
@@ -24,7 +26,7 @@ type Listener struct {
 
 // Listen takes a duplicate of a listening socket. Owner is told that somebody may wait at
 // it. The errors are the system's, or that it is no socket of TCP.
-func Listen(p Poller, f *os.File, owner Owner) (*Listener, error) {
+func Listen(p loop.Poller, f *os.File, owner loop.Owner) (*Listener, error) {
 	fd := -1
 	raw, err := f.SyscallConn()
 	if err != nil {
@@ -42,7 +44,7 @@ func Listen(p Poller, f *os.File, owner Owner) (*Listener, error) {
 		return nil, err
 	}
 	l := &Listener{poller: p, owner: owner, fd: fd, open: true}
-	if err := p.add(fd, l, false); err != nil {
+	if err := p.Add(fd, l, loop.Changes); err != nil {
 		unix.Close(fd)
 		return nil, err
 	}
@@ -63,7 +65,8 @@ func takeListener(fd int) error {
 	return os.NewSyscallError("fcntl", unix.SetNonblock(fd, true)) // does nothing to one that is
 }
 
-func (l *Listener) happened(turn *Turn, _ News) { l.owner.News(turn) }
+// Happened is called by the poller.
+func (l *Listener) Happened(turn *loop.Turn, _ loop.News) { l.owner.News(turn) }
 
 // Accept returns a connection, which does not block, and who has made it. The error is
 // ErrAgain if nobody waits, net.ErrClosed, or the system's.
@@ -83,7 +86,7 @@ func (l *Listener) Accept() (fd int, from netip.AddrPort, err error) {
 			return fd, addrPort(sa), nil
 		case syscall.EINTR:
 		case syscall.EAGAIN:
-			l.poller.await(l.fd, Readable)
+			l.poller.Await(l.fd, loop.Readable)
 			return -1, from, ErrAgain
 		default:
 			return -1, from, os.NewSyscallError("accept", err)
@@ -97,7 +100,7 @@ func (l *Listener) Close() {
 	defer l.mu.Unlock()
 	if l.open {
 		l.open = false
-		l.poller.remove(l.fd, true)
+		l.poller.Remove(l.fd, true)
 		unix.Close(l.fd)
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/smtp-gated/smtp-gated/imsg/loop"
 )
 
 const canSplice = true
@@ -56,32 +58,32 @@ func (t *Stream) fillPipe() (n int, err error) {
 	switch {
 	case !t.open:
 		return 0, net.ErrClosed
-	case !t.has(Readable):
+	case !t.has(loop.Readable):
 		return 0, ErrAgain
 	case t.pipe == nil:
 		if t.pipe, err = newPipe(); err != nil {
 			return 0, err
 		}
 	}
-	t.news.And(^uint32(Readable))
+	t.news.And(^uint32(loop.Readable))
 	n, err = move(t.fd, t.pipe.w, spliceSize)
 	switch {
 	case err == unix.EAGAIN:
-		t.poller.await(t.fd, Readable)
+		t.poller.Await(t.fd, loop.Readable)
 		return 0, ErrAgain
 	case err != nil:
 		err = os.NewSyscallError("splice", err)
 	case n == 0:
 		err = io.EOF
 	}
-	t.news.Or(uint32(Readable))
+	t.news.Or(uint32(loop.Readable))
 	t.pipe.n = n
 	return n, err
 }
 
 // emptyPipe writes what is in a pipe.
 func (t *Stream) emptyPipe(p *pipe) error {
-	if !t.has(Writable) {
+	if !t.has(loop.Writable) {
 		return ErrAgain
 	}
 	t.mu.Lock()
@@ -90,13 +92,13 @@ func (t *Stream) emptyPipe(p *pipe) error {
 		if !t.open {
 			return net.ErrClosed
 		}
-		t.news.And(^uint32(Writable))
+		t.news.And(^uint32(loop.Writable))
 		n, err := move(p.r, t.fd, p.n)
 		if err == unix.EAGAIN {
-			t.poller.await(t.fd, Writable)
+			t.poller.Await(t.fd, loop.Writable)
 			return ErrAgain
 		}
-		t.news.Or(uint32(Writable))
+		t.news.Or(uint32(loop.Writable))
 		if err != nil {
 			return os.NewSyscallError("splice", err)
 		}

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
+	"github.com/smtp-gated/smtp-gated/imsg/loop"
 )
 
 // between moves octets from one stream to another and back, as a session does: whoever
@@ -29,7 +30,7 @@ type between struct {
 	ended  chan error
 }
 
-func (b *between) News(turn *Turn) {
+func (b *between) News(turn *loop.Turn) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for n := 1; !b.over && (b.step(0) || b.step(1)); n++ {
@@ -78,7 +79,7 @@ func (b *between) step(from int) (did bool) {
 }
 
 // newBetween returns one, and its two ends.
-func newBetween(t testing.TB, p Poller, direct bool) (b *between, ends [2]net.Conn) {
+func newBetween(t testing.TB, p loop.Poller, direct bool) (b *between, ends [2]net.Conn) {
 	t.Helper()
 	b = &between{direct: direct, ended: make(chan error, 1)}
 	b.mu.Lock()
@@ -93,7 +94,7 @@ func newBetween(t testing.TB, p Poller, direct bool) (b *between, ends [2]net.Co
 // it is cut and however slowly it is read, and no descriptor is left.
 func TestBetween(t *testing.T) { pollers(t, testBetween) }
 
-func testBetween(t *testing.T, p Poller) {
+func testBetween(t *testing.T, p loop.Poller) {
 	var all sync.WaitGroup
 	for seed := range uint64(24) {
 		all.Go(func() {
@@ -147,7 +148,7 @@ func testBetween(t *testing.T, p Poller) {
 // nothing.
 func TestClosedAtAnyPoint(t *testing.T) { pollers(t, testClosedAtAnyPoint) }
 
-func testClosedAtAnyPoint(t *testing.T, p Poller) {
+func testClosedAtAnyPoint(t *testing.T, p loop.Poller) {
 	for seed := range uint64(60) {
 		draw := rand.New(rand.NewPCG(seed, 4))
 		b, ends := newBetween(t, p, seed%2 == 0)
@@ -191,78 +192,6 @@ type endless struct{}
 
 func (endless) Read(p []byte) (int, error) { return len(p), nil }
 
-// waiter is told of news, and takes its time.
-type waiter struct {
-	slow chan struct{} // nil: it does not
-	told atomic.Int32
-	wary atomic.Bool
-}
-
-func (w *waiter) News(turn *Turn) {
-	w.told.Add(1)
-	w.wary.Store(turn.Wary())
-	if w.slow != nil {
-		turn.Slow(func() { <-w.slow })
-	}
-}
-
-// TestStuck: somebody's slow work keeps nobody waiting for long, and is known of
-// afterwards; who was stuck goes on beside the loop.
-func TestStuck(t *testing.T) {
-	l := loop(t)
-	let := make(chan struct{})
-	other := new(waiter)
-	_, far := pairOf(t, l, other)
-	for n := range 3 {
-		stuck := &waiter{slow: let}
-		_, its := pairOf(t, l, stuck)
-		its.Write([]byte("x"))
-		imsgtest.Until(t, "it is stuck", func() bool { return stuck.told.Load() > 0 })
-		before := other.told.Load()
-		far.Write([]byte("x"))
-		imsgtest.Until(t, "another is told", func() bool { return other.told.Load() > before })
-		if !other.wary.Load() {
-			t.Errorf("%d are stuck, and nobody knows", n+1)
-		}
-	}
-	close(let)
-	before := other.told.Load()
-	far.Write([]byte("x"))
-	imsgtest.Until(t, "another is told", func() bool { return other.told.Load() > before })
-}
-
-// TestStuckInABatch: those whose news came with that of who is stuck are told of it, once.
-func TestStuckInABatch(t *testing.T) {
-	l := loop(t)
-	let, hold := make(chan struct{}), make(chan struct{})
-	first := &waiter{slow: hold}
-	_, its := pairOf(t, l, first)
-	its.Write([]byte("x"))
-	imsgtest.Until(t, "it is stuck", func() bool { return first.told.Load() > 0 })
-	l.mu.Lock() // no more is told: what comes now comes at once
-	var all []*waiter
-	for i := range 20 {
-		w := new(waiter)
-		if i%3 == 0 {
-			w.slow = let
-		}
-		l.mu.Unlock()
-		_, far := pairOf(t, l, w)
-		l.mu.Lock()
-		far.Write([]byte("x"))
-		all = append(all, w)
-	}
-	l.mu.Unlock()
-	close(hold)
-	for i, w := range all {
-		imsgtest.Until(t, "all are told", func() bool { return w.told.Load() > 0 })
-		if n := w.told.Load(); n != 1 {
-			t.Errorf("%d was told %d times", i, n)
-		}
-	}
-	close(let)
-}
-
 func listening(t *testing.T) *net.TCPListener {
 	t.Helper()
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
@@ -276,7 +205,7 @@ func listening(t *testing.T) *net.TCPListener {
 // TestConnect: a connection is made, refused, or given up, and is never one to itself.
 func TestConnect(t *testing.T) { pollers(t, testConnect) }
 
-func testConnect(t *testing.T, p Poller) {
+func testConnect(t *testing.T, p loop.Poller) {
 	connect := func(ctx context.Context, to *unix.SockaddrInet4) (*Stream, error) {
 		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 		if err != nil {
@@ -295,7 +224,7 @@ func testConnect(t *testing.T, p Poller) {
 			if err != ErrAgain {
 				return s, err
 			}
-			if err := s.Await(ctx, Writable); err != nil {
+			if err := s.Await(ctx, loop.Writable); err != nil {
 				return s, err
 			}
 		}
@@ -350,7 +279,7 @@ func testConnect(t *testing.T, p Poller) {
 // teller tells of news.
 type teller chan struct{}
 
-func (c teller) News(*Turn) {
+func (c teller) News(*loop.Turn) {
 	select {
 	case c <- struct{}{}:
 	default:
@@ -360,7 +289,7 @@ func (c teller) News(*Turn) {
 // TestListener: each who comes is accepted once, those too that came before we listened.
 func TestListener(t *testing.T) { pollers(t, testListener) }
 
-func testListener(t *testing.T, p Poller) {
+func testListener(t *testing.T, p loop.Poller) {
 	given := listening(t)
 	f, err := given.File()
 	if err != nil {

@@ -10,6 +10,8 @@ import (
 	"io"
 	"net"
 	"time"
+
+	"github.com/smtp-gated/smtp-gated/imsg/loop"
 )
 
 // ErrClear is what Secure returns when octets that came in clear are still unread: whoever
@@ -41,7 +43,7 @@ func (t *Stream) Secure(ctx context.Context, begin func(net.Conn) *tls.Conn) (tl
 	err := conn.HandshakeContext(ctx)
 	for err == nil && len(w.sealed) > 0 { // our last words of it
 		if err = t.flush(); err == ErrAgain {
-			err = t.Await(ctx, Writable)
+			err = t.Await(ctx, loop.Writable)
 		}
 	}
 	if err != nil {
@@ -128,9 +130,9 @@ func (w *wire) Read(p []byte) (n int, err error) {
 		case err == ErrAgain && w.ctx == nil:
 			return 0, errAgain
 		case err == ErrAgain:
-			news := Readable
+			news := loop.Readable
 			if w.t.flush() == ErrAgain {
-				news |= Writable
+				news |= loop.Writable
 			}
 			if err := w.t.Await(w.ctx, news); err != nil {
 				return 0, err

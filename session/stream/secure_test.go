@@ -15,6 +15,8 @@ import (
 	"net"
 	"testing"
 	"time"
+
+	"github.com/smtp-gated/smtp-gated/imsg/loop"
 )
 
 // ourselves is a certificate that nobody has signed.
@@ -32,7 +34,7 @@ var ourselves = func() *tls.Config {
 }()
 
 // securedPair is pair with TLS of a version.
-func securedPair(t testing.TB, p Poller, version uint16) (near *Stream, far *tls.Conn, beneath net.Conn) {
+func securedPair(t testing.TB, p loop.Poller, version uint16) (near *Stream, far *tls.Conn, beneath net.Conn) {
 	t.Helper()
 	near, beneath = pair(t, p)
 	far = tls.Client(beneath, &tls.Config{InsecureSkipVerify: true, MaxVersion: version})
@@ -52,7 +54,7 @@ func securedPair(t testing.TB, p Poller, version uint16) (near *Stream, far *tls
 // cut, and who waits holds no buffer.
 func TestSecured(t *testing.T) { pollers(t, testSecured) }
 
-func testSecured(t *testing.T, p Poller) {
+func testSecured(t *testing.T, p loop.Poller) {
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		near, far, _ := securedPair(t, p, version)
 		sent := bytes.Repeat([]byte("0123456789abcdef\r\n"), 100_000)
@@ -108,7 +110,7 @@ func testSecured(t *testing.T, p Poller) {
 // TestSecuredWaits: a record that comes octet by octet is waited for without a buffer.
 func TestSecuredWaits(t *testing.T) { pollers(t, testSecuredWaits) }
 
-func testSecuredWaits(t *testing.T, p Poller) {
+func testSecuredWaits(t *testing.T, p loop.Poller) {
 	near, beneath := pair(t, p)
 	inner, outer := net.Pipe() // shows the records one by one
 	far := tls.Client(inner, &tls.Config{InsecureSkipVerify: true, SessionTicketsDisabled: true})
@@ -164,7 +166,7 @@ func testSecuredWaits(t *testing.T, p Poller) {
 // up.
 func TestSecuredEnds(t *testing.T) { pollers(t, testSecuredEnds) }
 
-func testSecuredEnds(t *testing.T, p Poller) {
+func testSecuredEnds(t *testing.T, p loop.Poller) {
 	for name, end := range map[string]func(far *tls.Conn, beneath net.Conn){
 		"properly": func(far *tls.Conn, _ net.Conn) { far.Close() },
 		"cut":      func(_ *tls.Conn, beneath net.Conn) { beneath.Close() },
@@ -200,7 +202,7 @@ func testSecuredEnds(t *testing.T, p Poller) {
 
 // BenchmarkSecured reads and writes lines through TLS.
 func BenchmarkSecured(b *testing.B) {
-	near, far, _ := securedPair(b, loop(b), tls.VersionTLS13)
+	near, far, _ := securedPair(b, newLoop(b), tls.VersionTLS13)
 	line := []byte("MAIL FROM:<alice@client.test>\r\n")
 	back := make([]byte, len(line))
 	b.ReportAllocs()

@@ -15,6 +15,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/smtp-gated/smtp-gated/imsg/loop"
 )
 
 const (
@@ -35,20 +37,6 @@ const (
 // The owner is told when there is.
 var ErrAgain = errors.New("not yet")
 
-// Owner is who is told of a stream's news: that there may be something to read, or room to
-// write. Any goroutine may do so, and it may be for nothing.
-type Owner interface{ News(turn *Turn) }
-
-// News is what may be tried with a connection.
-type News uint32
-
-// The news.
-const (
-	Readable News = 1 << iota
-	Writable
-	ended // there will be no news that it is readable: it is, to its end
-)
-
 var (
 	inputs      = bufferPool(BufferSize)
 	largeInputs = bufferPool(LargeSize)
@@ -68,8 +56,8 @@ func bufferPool(size int) *sync.Pool {
 // One at a time reads, and one at a time writes; under TLS, where reading writes, too, one
 // does either. Anybody may call Received, Closed and, but during Move, Close.
 type Stream struct {
-	poller Poller
-	owner  Owner
+	poller loop.Poller
+	owner  loop.Owner
 	news   atomic.Uint32
 	heard  atomic.Pointer[chan struct{}] // of who waits in Await
 
@@ -93,10 +81,12 @@ type Stream struct {
 // Open makes a socket, which must not block, the stream's, in the place of the one that it
 // had; both are closed if there is an error. Owner, which may be nil, is told of news; it
 // and the poller are the same each time. Nobody else may use the stream meanwhile.
-func (t *Stream) Open(p Poller, fd int, owner Owner) error { return t.take(p, fd, owner, Writable) }
+func (t *Stream) Open(p loop.Poller, fd int, owner loop.Owner) error {
+	return t.take(p, fd, owner, loop.Writable)
+}
 
 // take is Open of a socket of which some news is known.
-func (t *Stream) take(p Poller, fd int, owner Owner, known News) error {
+func (t *Stream) take(p loop.Poller, fd int, owner loop.Owner, known loop.News) error {
 	t.Close()
 	t.Consume(len(t.Bytes()))
 	t.tls, t.wire, t.dry = nil, nil, false
@@ -107,7 +97,11 @@ func (t *Stream) take(p Poller, fd int, owner Owner, known News) error {
 	t.mu.Lock()
 	t.fd, t.open = fd, true
 	t.mu.Unlock()
-	if err := p.add(fd, t, known&Writable == 0); err != nil {
+	watch := loop.Changes
+	if known&loop.Writable == 0 {
+		watch = loop.Room
+	}
+	if err := p.Add(fd, t, watch); err != nil {
 		t.Close()
 		return err
 	}
@@ -123,7 +117,7 @@ func (t *Stream) Close() {
 	t.mu.Lock()
 	if t.open {
 		t.open = false
-		t.poller.remove(t.fd, false)
+		t.poller.Remove(t.fd, false)
 		unix.Close(t.fd)
 	}
 	if t.pipe != nil {
@@ -131,12 +125,12 @@ func (t *Stream) Close() {
 		t.pipe = nil
 	}
 	t.mu.Unlock()
-	t.news.Or(uint32(Readable | Writable)) // whoever tries hears of it
+	t.news.Or(uint32(loop.Readable | loop.Writable)) // whoever tries hears of it
 	t.wake()
 }
 
-// happened is called by the poller.
-func (t *Stream) happened(turn *Turn, n News) {
+// Happened is called by the poller.
+func (t *Stream) Happened(turn *loop.Turn, n loop.News) {
 	t.news.Or(uint32(n))
 	t.wake()
 	if t.owner != nil {
@@ -153,7 +147,7 @@ func (t *Stream) wake() {
 	}
 }
 
-func (t *Stream) has(n News) bool { return t.news.Load()&uint32(n) != 0 }
+func (t *Stream) has(n loop.News) bool { return t.news.Load()&uint32(n) != 0 }
 
 // With calls f with the descriptor, which nobody closes meanwhile. The error is
 // net.ErrClosed, or f's.
@@ -168,7 +162,7 @@ func (t *Stream) With(f func(fd int) error) error {
 
 // read is one read that does not wait. 0 without an error is the other side's end.
 func (t *Stream) read(p []byte) (n int, err error) {
-	if !t.has(Readable) {
+	if !t.has(loop.Readable) {
 		return 0, ErrAgain
 	}
 	t.mu.Lock()
@@ -176,7 +170,7 @@ func (t *Stream) read(p []byte) (n int, err error) {
 	if !t.open {
 		return 0, net.ErrClosed
 	}
-	t.news.And(^uint32(Readable)) // what comes from now on is news
+	t.news.And(^uint32(loop.Readable)) // what comes from now on is news
 	for {
 		n, err = sysRead(uintptr(t.fd), p)
 		if err != syscall.EINTR {
@@ -185,15 +179,15 @@ func (t *Stream) read(p []byte) (n int, err error) {
 	}
 	switch {
 	case err == syscall.EAGAIN:
-		t.poller.await(t.fd, Readable)
+		t.poller.Await(t.fd, loop.Readable)
 		return 0, ErrAgain
 	case err != nil:
-		t.news.Or(uint32(Readable))
+		t.news.Or(uint32(loop.Readable))
 		return 0, os.NewSyscallError("read", err)
-	case n == len(p) || n == 0 || t.has(ended): // there may be more
-		t.news.Or(uint32(Readable))
+	case n == len(p) || n == 0 || t.has(loop.Ended): // there may be more
+		t.news.Or(uint32(loop.Readable))
 	default:
-		t.poller.await(t.fd, Readable)
+		t.poller.Await(t.fd, loop.Readable)
 	}
 	return n, nil
 }
@@ -202,7 +196,7 @@ func (t *Stream) read(p []byte) (n int, err error) {
 // side's end, net.ErrClosed when the connection was closed here, io.ErrShortBuffer when a
 // buffer is full; anything else comes of the system.
 func (t *Stream) Fill() (err error) {
-	if t.tls == nil && !t.has(Readable) {
+	if t.tls == nil && !t.has(loop.Readable) {
 		t.waits()
 		return ErrAgain
 	}
@@ -315,7 +309,7 @@ func (t *Stream) Write(p []byte) (n int, err error) {
 }
 
 func (t *Stream) write(p []byte) (n int, err error) {
-	if !t.has(Writable) {
+	if !t.has(loop.Writable) {
 		return 0, ErrAgain
 	}
 	t.mu.Lock()
@@ -324,17 +318,17 @@ func (t *Stream) write(p []byte) (n int, err error) {
 		if !t.open {
 			return n, net.ErrClosed
 		}
-		t.news.And(^uint32(Writable))
+		t.news.And(^uint32(loop.Writable))
 		k, err := sysWrite(uintptr(t.fd), p[n:])
 		switch {
 		case err == syscall.EAGAIN:
-			t.poller.await(t.fd, Writable)
+			t.poller.Await(t.fd, loop.Writable)
 			return n, ErrAgain
 		case err != nil && err != syscall.EINTR:
-			t.news.Or(uint32(Writable))
+			t.news.Or(uint32(loop.Writable))
 			return n, os.NewSyscallError("write", err)
 		}
-		t.news.Or(uint32(Writable))
+		t.news.Or(uint32(loop.Writable))
 		n += max(k, 0)
 	}
 	return n, nil

@@ -9,16 +9,17 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
+	"github.com/smtp-gated/smtp-gated/imsg/loop"
 )
 
 // pair is a stream and the connection's other end.
-func pair(t testing.TB, p Poller) (near *Stream, far net.Conn) {
+func pair(t testing.TB, p loop.Poller) (near *Stream, far net.Conn) {
 	t.Helper()
 	return pairOf(t, p, nil)
 }
 
 // pairOf is pair for an owner.
-func pairOf(t testing.TB, p Poller, owner Owner) (near *Stream, far net.Conn) {
+func pairOf(t testing.TB, p loop.Poller, owner loop.Owner) (near *Stream, far net.Conn) {
 	t.Helper()
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
@@ -50,14 +51,14 @@ func pairOf(t testing.TB, p Poller, owner Owner) (near *Stream, far net.Conn) {
 }
 
 // pollers has a test run with each.
-func pollers(t *testing.T, test func(t *testing.T, p Poller)) {
-	t.Run("loop", func(t *testing.T) { test(t, loop(t)) })
-	t.Run("goroutines", func(t *testing.T) { test(t, NewGoroutines()) })
+func pollers(t *testing.T, test func(t *testing.T, p loop.Poller)) {
+	t.Run("loop", func(t *testing.T) { test(t, newLoop(t)) })
+	t.Run("goroutines", func(t *testing.T) { test(t, loop.NewGoroutines()) })
 }
 
-func loop(t testing.TB) *Loop {
+func newLoop(t testing.TB) *loop.Loop {
 	t.Helper()
-	l, err := NewLoop()
+	l, err := loop.New()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +80,7 @@ func TestLargeBuffer(t *testing.T) {
 		want int
 	}{{"may", true, LargeSize}, {"may not", false, BufferSize}} {
 		t.Run(tc.name, func(t *testing.T) {
-			pollers(t, func(t *testing.T, p Poller) {
+			pollers(t, func(t *testing.T, p loop.Poller) {
 				s, far := pair(t, p)
 				s.Large(tc.may)
 				go far.Write(make([]byte, 2*LargeSize)) // which the end of the test may cut off
@@ -107,7 +108,7 @@ func TestLargeBuffer(t *testing.T) {
 // none of it.
 func TestWaitingHoldsNoBuffer(t *testing.T) { pollers(t, testWaitingHoldsNoBuffer) }
 
-func testWaitingHoldsNoBuffer(t *testing.T, p Poller) {
+func testWaitingHoldsNoBuffer(t *testing.T, p loop.Poller) {
 	s, far := pair(t, p)
 	want := ""
 	for _, tc := range []struct {
@@ -151,10 +152,10 @@ func testWaitingHoldsNoBuffer(t *testing.T, p Poller) {
 // without end.
 func TestFillsInTime(t *testing.T) { pollers(t, testFillsInTime) }
 
-func testFillsInTime(t *testing.T, p Poller) {
+func testFillsInTime(t *testing.T, p loop.Poller) {
 	near, far := pair(t, p)
 	far.Write([]byte("NOOP\r\n"))
-	if err := near.Await(soon(t), Readable); err != nil {
+	if err := near.Await(soon(t), loop.Readable); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())

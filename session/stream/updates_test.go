@@ -15,6 +15,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/smtp-gated/smtp-gated/imsg/loop"
 )
 
 // sealer makes records of a client that crypto/tls would not make (RFC 8446, 5.2).
@@ -66,7 +68,7 @@ func (s *sealer) update(ask byte) []byte {
 }
 
 // sealed is a pair with TLS 1.3 whose far end makes its records itself.
-func sealed(t testing.TB, p Poller) (*Stream, net.Conn, *sealer) {
+func sealed(t testing.TB, p loop.Poller) (*Stream, net.Conn, *sealer) {
 	near, beneath := pair(t, p)
 	var log bytes.Buffer
 	far := tls.Client(beneath, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS13, KeyLogWriter: &log})
@@ -95,7 +97,7 @@ func sealed(t testing.TB, p Poller) (*Stream, net.Conn, *sealer) {
 // between. What answers that it must take, or is left: it is not kept for it without bound.
 func TestKeysChange(t *testing.T) { pollers(t, testKeysChange) }
 
-func testKeysChange(t *testing.T, p Poller) {
+func testKeysChange(t *testing.T, p loop.Poller) {
 	for _, takes := range []bool{true, false} {
 		near, far, s := sealed(t, p)
 		near.With(func(fd int) error { return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 1) })

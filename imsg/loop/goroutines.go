@@ -1,4 +1,4 @@
-package stream
+package loop
 
 import (
 	"os"
@@ -17,7 +17,7 @@ type Goroutines struct {
 
 // waited is a descriptor, and a duplicate of it that the runtime may have.
 type waited struct {
-	watched
+	Watched
 	file    *os.File
 	raw     syscall.RawConn
 	waiting News // for what a goroutine waits already
@@ -26,12 +26,13 @@ type waited struct {
 // NewGoroutines returns a Goroutines.
 func NewGoroutines() *Goroutines { return &Goroutines{files: make(map[int]*waited)} }
 
-func (g *Goroutines) add(fd int, w watched, room bool) error {
+// Add is a Poller's.
+func (g *Goroutines) Add(fd int, w Watched, as Watch) error {
 	again, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
 		return os.NewSyscallError("fcntl", err)
 	}
-	f := &waited{watched: w, file: os.NewFile(uintptr(again), "connection")}
+	f := &waited{Watched: w, file: os.NewFile(uintptr(again), "connection")}
 	if f.raw, err = f.file.SyscallConn(); err != nil {
 		f.file.Close()
 		return err
@@ -39,14 +40,15 @@ func (g *Goroutines) add(fd int, w watched, room bool) error {
 	g.mu.Lock()
 	g.files[fd] = f
 	g.mu.Unlock()
-	g.await(fd, Readable)
-	if room {
-		g.await(fd, Writable)
+	g.Await(fd, Readable)
+	if as == Room {
+		g.Await(fd, Writable)
 	}
 	return nil
 }
 
-func (g *Goroutines) await(fd int, n News) {
+// Await is a Poller's.
+func (g *Goroutines) Await(fd int, n News) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	f := g.files[fd]
@@ -65,7 +67,7 @@ func (g *Goroutines) await(fd int, n News) {
 		g.mu.Lock()
 		f.waiting &^= n
 		g.mu.Unlock()
-		f.happened(nil, n)
+		f.Happened(nil, n)
 	}()
 }
 
@@ -76,7 +78,8 @@ func ready(fd uintptr, events int16) bool {
 	return n > 0 || err != nil && err != unix.EINTR
 }
 
-func (g *Goroutines) remove(fd int, _ bool) {
+// Remove is a Poller's.
+func (g *Goroutines) Remove(fd int, _ bool) {
 	g.mu.Lock()
 	f := g.files[fd]
 	delete(g.files, fd)

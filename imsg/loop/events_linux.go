@@ -1,4 +1,4 @@
-package stream
+package loop
 
 import (
 	"os"
@@ -7,30 +7,39 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// events is what the kernel finds out (epoll(7), edge-triggered).
+// events is what the kernel finds out (epoll(7)).
 type events struct {
 	fd   int
 	list [batch]unix.EpollEvent
 }
 
-const always = unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLET
+const (
+	state  = unix.EPOLLIN | unix.EPOLLRDHUP
+	always = state | unix.EPOLLET
+)
 
 func (e *events) open() (err error) {
 	e.fd, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	return os.NewSyscallError("epoll_create1", err)
 }
 
-func (e *events) add(fd int, room bool) error {
-	wanted := uint32(always)
-	if room {
-		wanted |= unix.EPOLLOUT
-	}
+func (e *events) add(fd int, as Watch) error {
+	wanted := [...]uint32{Changes: always, Room: always | unix.EPOLLOUT, State: state}[as]
 	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(e.fd, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: wanted, Fd: int32(fd)}))
 }
 
 // wantRoom has it be news when there is room to write.
-func (e *events) wantRoom(fd int) {
-	unix.EpollCtl(e.fd, unix.EPOLL_CTL_MOD, fd, &unix.EpollEvent{Events: always | unix.EPOLLOUT, Fd: int32(fd)})
+func (e *events) wantRoom(fd int, as Watch) {
+	wanted := uint32(always | unix.EPOLLOUT)
+	if as == State {
+		wanted = state | unix.EPOLLOUT
+	}
+	unix.EpollCtl(e.fd, unix.EPOLL_CTL_MOD, fd, &unix.EpollEvent{Events: wanted, Fd: int32(fd)})
+}
+
+// hasRoom ends what wantRoom began, where State is watched.
+func (e *events) hasRoom(fd int) {
+	unix.EpollCtl(e.fd, unix.EPOLL_CTL_MOD, fd, &unix.EpollEvent{Events: state, Fd: int32(fd)})
 }
 
 // forget ends the news of what lives on when we close it.
@@ -58,7 +67,7 @@ func (e *events) at(i int) (fd int, n News) {
 		n |= Writable
 	}
 	if ev.Events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
-		n |= Readable | Writable | ended
+		n |= Readable | Writable | Ended
 	}
 	return int(ev.Fd), n
 }

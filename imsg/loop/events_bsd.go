@@ -1,6 +1,6 @@
 //go:build freebsd || openbsd
 
-package stream
+package loop
 
 import (
 	"os"
@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// events is what the kernel finds out (kqueue(2), edge-triggered).
+// events is what the kernel finds out (kqueue(2)).
 type events struct {
 	fd   int
 	list [batch]unix.Kevent_t
@@ -20,23 +20,29 @@ func (e *events) open() (err error) {
 	return os.NewSyscallError("kqueue", err)
 }
 
-func (e *events) change(fd, filter int) error {
+func (e *events) change(fd, filter, flags int) error {
 	var k [1]unix.Kevent_t
-	unix.SetKevent(&k[0], fd, filter, unix.EV_ADD|unix.EV_CLEAR)
+	unix.SetKevent(&k[0], fd, filter, unix.EV_ADD|flags)
 	_, err := unix.Kevent(e.fd, k[:], nil, nil)
 	return os.NewSyscallError("kevent", err)
 }
 
-func (e *events) add(fd int, room bool) error {
-	err := e.change(fd, unix.EVFILT_READ)
-	if err == nil && room {
-		err = e.change(fd, unix.EVFILT_WRITE)
+func (e *events) add(fd int, as Watch) error {
+	if as == State {
+		return e.change(fd, unix.EVFILT_READ, 0)
+	}
+	err := e.change(fd, unix.EVFILT_READ, unix.EV_CLEAR)
+	if err == nil && as == Room {
+		err = e.change(fd, unix.EVFILT_WRITE, unix.EV_CLEAR)
 	}
 	return err
 }
 
 // wantRoom has it be news when there is room to write.
-func (e *events) wantRoom(fd int) { e.change(fd, unix.EVFILT_WRITE) }
+func (e *events) wantRoom(fd int, _ Watch) { e.change(fd, unix.EVFILT_WRITE, unix.EV_CLEAR) }
+
+// hasRoom does nothing: room to write is a filter of its own, which tells changes.
+func (e *events) hasRoom(int) {}
 
 // forget does nothing: the news of a descriptor ends when it is closed.
 func (e *events) forget(int) {}
@@ -61,7 +67,7 @@ func (e *events) at(i int) (fd int, n News) {
 		n = Writable
 	}
 	if k.Flags&unix.EV_EOF != 0 {
-		n |= Readable | Writable | ended
+		n |= Readable | Writable | Ended
 	}
 	return int(k.Ident), n
 }

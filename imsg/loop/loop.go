@@ -1,4 +1,6 @@
-package stream
+// Package loop waits for the news of descriptors: one goroutine waits for all of a room's,
+// and tells their owners one after the other.
+package loop
 
 import (
 	"sync"
@@ -6,22 +8,43 @@ import (
 	"time"
 )
 
-// This file owns the loop: one goroutine that waits for the news of all connections, and
-// tells their owners one after the other.
+// News is what may be tried with a descriptor.
+type News uint32
+
+// The news.
+const (
+	Readable News = 1 << iota
+	Writable
+	Ended // there will be no news that it is readable: it is, to its end
+)
 
 // Poller finds out what is new of descriptors. It is a Loop, or Goroutines.
 type Poller interface {
-	// add has a descriptor watched until remove. That it can be read, or has ended, is
-	// news from the start, and that it can be written if room is wanted.
-	add(fd int, w watched, room bool) error
-	// await says that a descriptor could not be read, or written; it is news when it can.
-	await(fd int, n News)
-	// remove is due before it is closed; shared is one that others have, too.
-	remove(fd int, shared bool)
+	// Add has a descriptor watched until Remove. That it can be read, or has ended, is
+	// news from the start.
+	Add(fd int, w Watched, as Watch) error
+	// Await says that a descriptor could not be read, or written; it is news when it can.
+	Await(fd int, n News)
+	// Remove is due before it is closed; shared is one that others have, too.
+	Remove(fd int, shared bool)
 }
 
-// watched is a descriptor's owner. Turn is nil outside a loop.
-type watched interface{ happened(turn *Turn, n News) }
+// Watched is a descriptor's owner. Turn is nil outside a loop.
+type Watched interface{ Happened(turn *Turn, n News) }
+
+// Owner is who is told of the news of what lies between a descriptor and him. Any goroutine
+// may do so, and it may be for nothing.
+type Owner interface{ News(turn *Turn) }
+
+// Watch is how a descriptor is watched.
+type Watch uint8
+
+// The ways to watch.
+const (
+	Changes Watch = iota // once it can be read is told once, until Await
+	Room                 // so is that there is room to write, from the start
+	State                // that it can be read is told for as long as it can
+)
 
 const (
 	// batch is how many news a loop takes at once.
@@ -41,16 +64,21 @@ type Loop struct {
 	again  []Owner // who has more to do
 
 	mu    sync.Mutex
-	slots []watched // by descriptor
+	slots []slot // by descriptor
 
 	slow     atomic.Uint64 // odd: something slow is being done
 	watching atomic.Bool
 	wary     atomic.Int64 // until then, in nanoseconds since the epoch
 }
 
-// NewLoop returns a Loop, which runs until the process ends. The error is that of the
+type slot struct {
+	Watched
+	as Watch
+}
+
+// New returns a Loop, which runs until the process ends. The error is that of the
 // system.
-func NewLoop() (*Loop, error) {
+func New() (*Loop, error) {
 	l := new(Loop)
 	if err := l.events.open(); err != nil {
 		return nil, err
@@ -59,33 +87,36 @@ func NewLoop() (*Loop, error) {
 	return l, nil
 }
 
-func (l *Loop) add(fd int, w watched, room bool) error {
+// Add is a Poller's.
+func (l *Loop) Add(fd int, w Watched, as Watch) error {
 	l.mu.Lock()
 	for len(l.slots) <= fd {
-		l.slots = append(l.slots, nil)
+		l.slots = append(l.slots, slot{})
 	}
-	l.slots[fd] = w
+	l.slots[fd] = slot{w, as}
 	l.mu.Unlock()
-	return l.events.add(fd, room)
+	return l.events.add(fd, as)
 }
 
-func (l *Loop) await(fd int, n News) {
+// Await is a Poller's.
+func (l *Loop) Await(fd int, n News) {
 	if n == Writable {
-		l.events.wantRoom(fd)
+		l.events.wantRoom(fd, l.at(fd).as)
 	}
 }
 
-func (l *Loop) remove(fd int, shared bool) {
+// Remove is a Poller's.
+func (l *Loop) Remove(fd int, shared bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.slots[fd] = nil; shared {
+	if l.slots[fd] = (slot{}); shared {
 		l.events.forget(fd)
 	}
 }
 
 // at is who has a descriptor. It may be another than the news is of, who hears of it for
 // nothing.
-func (l *Loop) at(fd int) watched {
+func (l *Loop) at(fd int) slot {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.slots[fd]
@@ -98,8 +129,11 @@ func (l *Loop) run() {
 		for l.next < l.n {
 			fd, n := l.events.at(l.next)
 			l.next++
-			if w := l.at(fd); w != nil {
-				w.happened(turn, n)
+			if s := l.at(fd); s.Watched != nil {
+				if s.as == State && n&Writable != 0 {
+					l.events.hasRoom(fd)
+				}
+				s.Happened(turn, n)
 			}
 			if turn.lost {
 				return
