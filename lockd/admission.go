@@ -17,8 +17,8 @@ import (
 type admission = link.Reply[imsg.Admission]
 
 // enter decides on one accepted connection. It takes the place of one that is
-// within the limits at once: what else may refuse it is looked at aside.
-func (srv *server) enter(w *worker, r admission, m *imsg.Enter) {
+// within the limits at once: what else may refuse it is looked at by start.
+func (srv *server) enter(w *worker, r admission, m *imsg.Enter, start starter) {
 	s := &session{
 		number:     srv.counters.Number(),
 		worker:     w,
@@ -46,7 +46,7 @@ func (srv *server) enter(w *worker, r admission, m *imsg.Enter) {
 		srv.live.add(s)
 		srv.counters.Peak(srv.live.sessions.Len())
 		if s.identKnown { // else Ident will come
-			srv.judge(r, s, a, true)
+			srv.judge(r, s, a, true, start)
 			return
 		}
 	}
@@ -79,7 +79,7 @@ func (srv *server) limit(a *imsg.Admission) imsg.Refusal {
 
 // identify decides again on an admitted session, of which now is known what its
 // worker had to ask for. A session that is refused is live no more.
-func (srv *server) identify(r admission, s *session, m *imsg.Ident) {
+func (srv *server) identify(r admission, s *session, m *imsg.Ident, start starter) {
 	fresh, found := !s.identKnown, !s.target.IsValid()
 	s.identKnown = true
 	if fresh {
@@ -95,7 +95,7 @@ func (srv *server) identify(r admission, s *session, m *imsg.Ident) {
 		srv.offend(s, maxIdents(s), r.Late, func(imsg.Errno) {})
 		srv.live.remove(s)
 	case fresh || found:
-		srv.judge(r, s, a, fresh)
+		srv.judge(r, s, a, fresh, start)
 		return
 	}
 	r.Answer(a)
@@ -105,7 +105,7 @@ func (srv *server) identify(r admission, s *session, m *imsg.Ident) {
 // client: a lock, if that is new to look at, and the quota of connections, once its
 // target is known. It answers r, or gives the place back when nobody waits for
 // the answer any more.
-func (srv *server) judge(r admission, s *session, a *imsg.Admission, lock bool) {
+func (srv *server) judge(r admission, s *session, a *imsg.Admission, lock bool, start starter) {
 	duration, lockMonitored := srv.config.LockDuration, srv.config.Monitored.Has(imsg.RuleLocked)
 	lock = lock && duration != 0
 	if !lock && (!srv.rates.On() || !s.target.IsValid()) {
@@ -117,7 +117,7 @@ func (srv *server) judge(r admission, s *session, a *imsg.Admission, lock bool) 
 	about, u := s.subject(), srv.use(s, imsg.RateConnections, 1)
 	counts := s.target.IsValid() // else Ident will come with it
 	late := time.AfterFunc(time.Until(r.Until), func() { srv.giveUp(r, s, a) })
-	begun := srv.fileCalls.begin(u.Client, func() {
+	begun := srv.fileCalls.beginBy(start, u.Client, func() {
 		if r.Late() {
 			return
 		}

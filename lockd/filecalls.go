@@ -30,7 +30,16 @@ func newFileCalls() *fileCalls {
 
 // begin has job run behind all that was begun under name before. It is false if
 // too much waits already.
-func (a *fileCalls) begin(name string, job func()) bool {
+func (a *fileCalls) begin(name string, job func()) bool { return a.beginBy(aside, name, job) }
+
+// starter starts what may wait for a disk: aside, or in who will have come out of the room's
+// lock.
+type starter func(work func())
+
+func aside(work func()) { go work() }
+
+// beginBy is begin by another starter.
+func (a *fileCalls) beginBy(start starter, name string, job func()) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.queued >= maxQueued {
@@ -40,7 +49,7 @@ func (a *fileCalls) begin(name string, job func()) bool {
 	queue, busy := a.queues[name]
 	a.queues[name] = append(queue, job)
 	if !busy {
-		go a.work(name)
+		start(func() { a.work(name) })
 	}
 	return true
 }

@@ -21,7 +21,7 @@ func (srv *server) use(s *session, what imsg.Rate, n uint64) *rates.Use {
 // allow judges a use that s asks for, and answers r.
 func (srv *server) allow(r link.Reply[imsg.QuotaResult], s *session, m *imsg.QuotaUse) {
 	u := srv.use(s, m.Counter, m.Amount)
-	begun := srv.fileCalls.begin(u.Client, func() {
+	begun := srv.fileCalls.beginBy(r.Behind, u.Client, func() {
 		if r.Late() {
 			return
 		}

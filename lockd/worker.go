@@ -69,13 +69,13 @@ func (srv *server) fromWorker(w *worker, r link.Request) {
 	switch m := r.Message.(type) {
 	case *imsg.Enter:
 		if srv.barrier.settled && w.announced {
-			srv.enter(w, link.ReplyTo(r, m), m)
+			srv.enter(w, link.ReplyTo(r, m), m, r.Behind)
 		} else if !srv.barrier.hold(held{w, link.ReplyTo(r, m), m}) {
 			r.Fail(imsg.Busy)
 		}
 	case *imsg.Ident:
 		if s := srv.judgedOf(w, r, m.Number); s != nil {
-			srv.identify(link.ReplyTo(r, m), s, m)
+			srv.identify(link.ReplyTo(r, m), s, m, r.Behind)
 		}
 	case *imsg.QuotaUse:
 		if s := srv.judgedOf(w, r, m.Number); s != nil {
@@ -180,7 +180,7 @@ func (srv *server) overdue(w *worker) {
 // settle lets in who waits, as far as all is known that admission needs.
 func (srv *server) settle() {
 	for _, h := range srv.barrier.release(srv.workers) {
-		srv.enter(h.w, h.r, h.m)
+		srv.enter(h.w, h.r, h.m, aside)
 	}
 }
 

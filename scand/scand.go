@@ -45,6 +45,7 @@ func Main(f *os.File) error {
 	defer s.close()
 	return process.Main(f, imsg.Scand, func(p *process.Parent) process.Room[imsg.ScandConfig] {
 		s.parent, s.service = p, process.NewService(p, maxHeld)
+		p.Loop()
 		return process.Room[imsg.ScandConfig]{
 			Configure: s.configure,
 			Peers:     map[imsg.Room]process.Peer{imsg.Session: s.service.Accept(s.answer)},
@@ -92,12 +93,31 @@ func (s *room) close() {
 func (s *room) answer(ctx context.Context, r link.Request) {
 	switch q := r.Message.(type) {
 	case *imsg.Scan:
-		process.Work(ctx, s.service, r, q, func(ctx context.Context) (*imsg.Verdict, error) {
+		work := process.Work[imsg.Verdict]
+		if s.soonDone(q) {
+			work = process.WorkBehind
+		}
+		work(ctx, s.service, r, q, func(ctx context.Context) (*imsg.Verdict, error) {
 			return s.scan(ctx, q, r.Files[0]), nil
 		})
 	default:
 		r.Close()
 	}
+}
+
+// soonSize is the size of a message, in octets, that is looked through in less time than
+// another thread takes to begin.
+const soonSize = 64 << 10
+
+// soonDone tells whether a scan waits for no other program, and for no processor that it
+// keeps from others.
+func (s *room) soonDone(q *imsg.Scan) bool {
+	for _, e := range s.engines {
+		if q.Roles&e.roles != 0 && e.kind.Kind().Remote() {
+			return false
+		}
+	}
+	return q.Size <= soonSize
 }
 
 // scan has the engines that have a role of the question look at the message, side

@@ -89,6 +89,16 @@ func (s *Service) linkEnded() {
 // is a panic, which fails this question alone. The request's files are closed when
 // that is said. It does not block.
 func Work[A any](ctx context.Context, s *Service, r link.Request, q imsg.Question[A], work func(context.Context) (*A, error)) {
+	workBy(func(f func()) { go f() }, ctx, s, r, q, work)
+}
+
+// WorkBehind is Work behind the handler (link.Request.Behind): for what is soon done, but
+// for a file's taking its time.
+func WorkBehind[A any](ctx context.Context, s *Service, r link.Request, q imsg.Question[A], work func(context.Context) (*A, error)) {
+	workBy(r.Behind, ctx, s, r, q, work)
+}
+
+func workBy[A any](start func(func()), ctx context.Context, s *Service, r link.Request, q imsg.Question[A], work func(context.Context) (*A, error)) {
 	reply := link.ReplyTo(r, q)
 	select {
 	case s.slots <- struct{}{}:
@@ -98,7 +108,7 @@ func Work[A any](ctx context.Context, s *Service, r link.Request, q imsg.Questio
 		return
 	}
 	asked, cancel := r.Context(ctx)
-	go func() {
+	start(func() {
 		defer r.Close() // nobody waits for it
 		answer, err := safely(s.parent, q, func() (*A, error) { return work(asked) })
 		cancel()
@@ -117,7 +127,7 @@ func Work[A any](ctx context.Context, s *Service, r link.Request, q imsg.Questio
 		default:
 			reply.Fail(imsg.Internal)
 		}
-	}()
+	})
 }
 
 // safely does the work on q. A panic is an error.
