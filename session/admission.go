@@ -12,6 +12,7 @@ import (
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/link"
+	"github.com/smtp-gated/smtp-gated/imsg/loop"
 	"github.com/smtp-gated/smtp-gated/session/relay"
 	"github.com/smtp-gated/smtp-gated/session/smtp"
 	"github.com/smtp-gated/smtp-gated/session/upstream"
@@ -40,7 +41,7 @@ func (s *session) enter() {
 		s.admit(a, err, problem)
 	}
 	s.refs.Add(1)
-	asked := link.AskThen(&w.lockd, question, admissionWait, func(a *imsg.Admission, err error) {
+	asked := link.AskThen(context.Background(), &w.lockd, question, admissionWait, func(_ *loop.Turn, a *imsg.Admission, err error) {
 		defer s.unref()
 		if err == nil {
 			s.entered(a)

@@ -104,6 +104,7 @@ func (s *session) step(turn *loop.Turn) (did bool) {
 	s.seal(relay.Client, &s.client)
 	s.takeBack()
 	s.runErrand()
+	s.ask(turn)
 	if s.work(turn) || s.write(relay.Server) || s.write(relay.Client) {
 		s.shows = [2]bool{true, true}
 		return true
@@ -322,22 +323,38 @@ func (s *session) do(turn *loop.Turn, job relay.Job) (err error) {
 // The rest is what a relay uses of the process around it.
 
 // Ask has a question put to another room.
-func (s *session) Ask(q *relay.Question) {
-	if s.hold() {
-		go s.put(q)
+func (s *session) Ask(q *relay.Question) { s.questions = append(s.questions, q) }
+
+// ask puts the questions there are.
+func (s *session) ask(turn *loop.Turn) {
+	for len(s.questions) > 0 {
+		if turn.Wary() { // a scanner is given a file
+			s.follow()
+			return
+		}
+		q := s.questions[0]
+		s.questions = s.questions[1:]
+		if s.hold() {
+			s.put(turn, q)
+		}
 	}
 }
 
-// put asks, and tells the relay what was answered.
-func (s *session) put(q *relay.Question) {
+// put asks, without the lock. What is answered is told the relay as soon as there is something.
+func (s *session) put(turn *loop.Turn, q *relay.Question) {
+	s.mu.Unlock()
+	defer s.mu.Lock()
+	s.askFor(turn, q)
+}
+
+// answered tells the relay what was answered, or that nothing was.
+func (s *session) answered(turn *loop.Turn, q *relay.Question, a imsg.Message, err error, took time.Duration) {
 	defer s.unref()
-	start := time.Now()
-	a, err := s.askFor(q)
 	s.mu.Lock()
 	defer s.unlock()
 	if !s.broken {
-		s.relay.Answer(q, a, err, time.Since(start))
-		s.run(nil)
+		s.relay.Answer(q, a, err, took)
+		s.run(turn)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/link"
+	"github.com/smtp-gated/smtp-gated/imsg/loop"
 	"github.com/smtp-gated/smtp-gated/session/relay"
 )
 
@@ -56,27 +57,45 @@ func (s *session) atEnd(cancel func(), patient bool) (stop func() bool) {
 }
 
 // askFor puts a relay's question to the room that it is for.
-func (s *session) askFor(q *relay.Question) (imsg.Message, error) {
-	ctx, done := s.limited(q.Limit, q.Patient)
-	defer done()
+func (s *session) askFor(turn *loop.Turn, q *relay.Question) {
 	switch m := q.Message.(type) {
 	case *imsg.QuotaUse:
-		return ask(ctx, &s.w.lockd, m, q.Limit)
+		askRoom(s, q, &s.w.lockd, m)
 	case *imsg.Offence:
-		return ask(ctx, &s.w.lockd, m, q.Limit)
+		askRoom(s, q, &s.w.lockd, m)
 	case *imsg.DNSBLQuery:
-		return ask(ctx, &s.w.lookupd, m, q.Limit)
+		askRoom(s, q, &s.w.lookupd, m)
 	case *imsg.SPF:
-		return ask(ctx, &s.w.lookupd, m, q.Limit)
+		askRoom(s, q, &s.w.lookupd, m)
 	case *imsg.Scan:
-		f, err := s.spool.Reader()
+		var f *os.File
+		var err error
+		turn.Slow(func() { f, err = s.spool.Reader() })
 		if err != nil {
-			return nil, err
+			go s.answered(nil, q, nil, err, 0) // who asks holds the relay
+			return
 		}
 		m.Spool = s.spool.Name()
-		return ask(ctx, &s.w.scand, m, q.Limit, f)
+		askRoom(s, q, &s.w.scand, m, f)
+	default:
+		go s.answered(nil, q, nil, imsg.Internal, 0)
 	}
-	return nil, imsg.Internal
+}
+
+// askRoom asks without waiting, where that can be.
+func askRoom[A any](s *session, q *relay.Question, room *link.Peer, question imsg.Question[A], files ...*os.File) {
+	start := time.Now()
+	ctx, done := s.limited(q.Limit, q.Patient)
+	answered := func(turn *loop.Turn, a *A, err error) {
+		done()
+		s.answered(turn, q, any(a).(imsg.Message), err, time.Since(start))
+	}
+	if !link.AskThen(ctx, room, question, imsg.Limit(q.Limit), answered, files...) {
+		go func() {
+			a, err := ask(ctx, room, question, q.Limit, files...)
+			answered(nil, a, err)
+		}()
+	}
 }
 
 // ask asks another room until ctx is over, at most for limit.

@@ -65,7 +65,8 @@ type session struct {
 	gone      [2]bool       // a side will bring no more
 	turn      relay.Side    // which was read last
 	sending   [2]sending
-	following bool // another goroutine is on its way to do what is slow
+	following bool              // another goroutine is on its way to do what is slow
+	questions []*relay.Question // of the relay's, not put yet
 }
 
 // serve takes a connection that was accepted from a client; tls is that of one which begins

@@ -87,6 +87,7 @@ func Main(f *os.File) error {
 		return err
 	}
 	w := newWorker(p, p.Log())
+	p.Poll(w.poller)
 	defer w.spools.Close()
 	go w.tick()
 	p.Guard(&w.mu)
@@ -112,7 +113,6 @@ func newWorker(parent *process.Parent, log *slog.Logger) *worker {
 	w.certificates = certificate.New(&w.keyring)
 	w.ending, w.endAll = context.WithCancel(context.Background())
 	w.poller = newPoller(log)
-	parent.Poll(w.poller)
 	w.dialer = upstream.NewDialer(func(ipv6 bool, n int) error { return parent.Send(&imsg.Sockets{IPv6: ipv6, N: n}) })
 	return w
 }

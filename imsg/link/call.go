@@ -4,12 +4,14 @@
 package link
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"sync"
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/loop"
 )
 
 // Caller is who can be asked: a Conn, or a Peer that may be replaced.
@@ -43,7 +45,8 @@ type call struct {
 	want   string            // the name of the answer's type
 	answer chan imsg.Message // one place; nil says the link has ended
 	timer  *time.Timer
-	then   func(imsg.Message, error) // hears the answer in place of who waits at answer
+	then   func(*loop.Turn, imsg.Message, error) // hears the answer in place of who waits at answer
+	stop   func() bool                           // of then: has its context leave it alone; nil: it has none that ends
 }
 
 var callPool = sync.Pool{New: func() any {
@@ -108,15 +111,16 @@ func (c *Conn) call(done <-chan struct{}, m imsg.Message, timeout time.Duration,
 	return answer, nil
 }
 
-// AskThen is Ask without waiting: then hears the answer or the error, once, in a goroutine
-// of the link's that it must not keep. The answer, and all that then does, are one step for
-// Replace. False: it could not be asked without waiting, and then hears nothing.
-func AskThen[A any](p *Peer, q imsg.Question[A], timeout time.Duration, then func(*A, error)) bool {
+// AskThen is AskUntil ctx is over, without waiting: then hears the answer or the error, once,
+// in a goroutine of the link's that it must not keep, in whose turn, if it has one. The
+// answer, and all that then does, are one step for Replace. False: it could not be asked
+// without waiting, and then hears nothing.
+func AskThen[A any](ctx context.Context, p *Peer, q imsg.Question[A], timeout time.Duration, then func(*loop.Turn, *A, error), files ...*os.File) bool {
 	c := p.tryHold()
 	if c == nil {
 		return false
 	}
-	asked := c.callThen(q, timeout, func(m imsg.Message, err error) {
+	asked := c.callThen(ctx, q, timeout, files, func(turn *loop.Turn, m imsg.Message, err error) {
 		defer p.release(c)
 		if f, ok := m.(*imsg.Failure); ok {
 			err = f.Errno
@@ -125,7 +129,7 @@ func AskThen[A any](p *Peer, q imsg.Question[A], timeout time.Duration, then fun
 		if err == nil && !ok { // settle has seen to it
 			err = imsg.Internal
 		}
-		then(a, err)
+		then(turn, a, err)
 	})
 	if !asked {
 		p.release(c)
@@ -134,7 +138,7 @@ func AskThen[A any](p *Peer, q imsg.Question[A], timeout time.Duration, then fun
 }
 
 // callThen is call for who does not wait.
-func (c *Conn) callThen(m imsg.Message, timeout time.Duration, then func(imsg.Message, error)) bool {
+func (c *Conn) callThen(ctx context.Context, m imsg.Message, timeout time.Duration, files []*os.File, then func(*loop.Turn, imsg.Message, error)) bool {
 	e := imsg.Row(m)
 	select {
 	case c.flight <- struct{}{}:
@@ -144,23 +148,44 @@ func (c *Conn) callThen(m imsg.Message, timeout time.Duration, then func(imsg.Me
 	k := &call{want: e.Answer, then: then}
 	c.callMu.Lock()
 	id := c.enlist(k)
-	k.timer = time.AfterFunc(timeout, func() { c.end(id, k, nil, imsg.Timeout) })
+	k.timer = time.AfterFunc(timeout, func() { c.end(id, k, nil, nil, imsg.Timeout) })
+	if ctx.Done() != nil {
+		k.stop = context.AfterFunc(ctx, func() {
+			if c.end(id, k, nil, nil, imsg.Gone) {
+				c.Send(&imsg.GiveUp{ID: id})
+			}
+		})
+	}
 	c.callMu.Unlock()
-	if c.send(e, m, header{id: id, until: monotonic() + int64(timeout)}, nil) == nil || !c.taken(id, k) {
+	if c.send(e, m, header{id: id, until: monotonic() + int64(timeout)}, files) == nil || !c.taken(id, k) {
 		return true
 	}
-	k.timer.Stop()
-	<-c.flight
+	c.settled(k)
 	return false
 }
 
-// end has who does not wait hear what came of a call, unless it has.
-func (c *Conn) end(id uint32, k *call, m imsg.Message, err error) {
-	if c.taken(id, k) {
-		k.timer.Stop()
-		<-c.flight
-		k.then(m, err)
+// settled gives back what a call held of which somebody does not wait for the answer.
+func (c *Conn) settled(k *call) {
+	k.timer.Stop()
+	if k.stop != nil {
+		k.stop()
 	}
+	<-c.flight
+}
+
+// end has who does not wait hear what came of a call, unless it has: behind what a reader
+// takes, or at once.
+func (c *Conn) end(id uint32, k *call, by *reader, m imsg.Message, err error) bool {
+	if !c.taken(id, k) {
+		return false
+	}
+	c.settled(k)
+	if by == nil {
+		k.then(nil, m, err)
+	} else {
+		by.behind = append(by.behind, func(turn *loop.Turn) { k.then(turn, m, err) })
+	}
+	return true
 }
 
 // taken takes a call off the list. False: it was taken off before.
@@ -185,7 +210,7 @@ func (c *Conn) endAll() {
 	}
 	c.callMu.Unlock()
 	for id, k := range all {
-		c.end(id, k, nil, imsg.Gone)
+		c.end(id, k, nil, nil, imsg.Gone)
 	}
 }
 
@@ -222,7 +247,7 @@ func (c *Conn) forget(id uint32, k *call) imsg.Message {
 // settle gives an answer of e's type to its call. It complains about one of the
 // wrong type; an answer nobody waits for any more is late, and what it hands out
 // goes back.
-func (c *Conn) settle(e *imsg.Entry, id uint32, m imsg.Message) error {
+func (c *Conn) settle(e *imsg.Entry, id uint32, m imsg.Message, by *reader) error {
 	c.callMu.Lock()
 	defer c.callMu.Unlock()
 	k := c.calls[id]
@@ -240,7 +265,7 @@ func (c *Conn) settle(e *imsg.Entry, id uint32, m imsg.Message) error {
 	if k.then != nil {
 		c.callMu.Unlock()
 		defer c.callMu.Lock()
-		c.end(id, k, m, nil)
+		c.end(id, k, by, m, nil)
 		return nil
 	}
 	delete(c.calls, id)

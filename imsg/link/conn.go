@@ -30,11 +30,10 @@ const (
 	maxFiles = 16
 )
 
-// Conn is one end of a link. Send and Ask may be used by any goroutine, Serve or a Reader
-// by one.
+// Conn is one end of a link. Send and Ask may be used by any goroutine, Serve by one.
 type Conn struct {
 	self, peer imsg.Room
-	raw        Raw
+	raw        socket
 	reads      syscall.RawConn // nil: its reader waits for it himself
 	closeRaw   func() error
 	done       chan struct{}
@@ -80,9 +79,9 @@ func Pair() (a, b *os.File, err error) {
 }
 
 // NewConn makes f, one end of a link or an accepted control connection, the end
-// of self towards peer. It takes f over.
+// of self towards peer, which Serve reads. It takes f over.
 func NewConn(f *os.File, self, peer imsg.Room) (*Conn, error) {
-	fd, err := Take(f)
+	fd, err := take(f)
 	if err != nil {
 		return nil, fmt.Errorf("link to %s: %w", peer, err)
 	}
@@ -92,13 +91,13 @@ func NewConn(f *os.File, self, peer imsg.Room) (*Conn, error) {
 		file.Close()
 		return nil, fmt.Errorf("link to %s: %w", peer, err)
 	}
-	c := NewConnAt(raw, file.Close, self, peer)
+	c := newConn(raw, file.Close, self, peer)
 	c.reads = raw
 	return c, nil
 }
 
-// Take returns a duplicate of f that does not block, and is nobody's yet, and closes f.
-func Take(f *os.File) (fd int, err error) {
+// take returns a duplicate of f that does not block, and is nobody's yet, and closes f.
+func take(f *os.File) (fd int, err error) {
 	fd, err = dup(f)
 	f.Close()
 	if err != nil {
@@ -111,16 +110,16 @@ func Take(f *os.File) (fd int, err error) {
 	return fd, nil
 }
 
-// Raw is what a link needs of its descriptor, which does not block. Both may be called
+// socket is what a link needs of its descriptor, which does not block. Both may be called
 // together; Control waits for nothing.
-type Raw interface {
+type socket interface {
 	Control(f func(fd uintptr)) error
 	Write(f func(fd uintptr) (done bool)) error
 }
 
-// NewConnAt is NewConn of a descriptor whose reader waits for it himself: Serve is not for
+// newConn is NewConn of a descriptor whose reader waits for it himself: Serve is not for
 // such a one.
-func NewConnAt(raw Raw, closeRaw func() error, self, peer imsg.Room) *Conn {
+func newConn(raw socket, closeRaw func() error, self, peer imsg.Room) *Conn {
 	c := &Conn{
 		self: self, peer: peer, raw: raw, closeRaw: closeRaw, most: maxQueue,
 		done:    make(chan struct{}),
@@ -347,8 +346,8 @@ func (c *Conn) fail(err error) {
 	c.Close()
 }
 
-// reader is what receiving needs, made once.
-type reader struct {
+// datagram is what receiving one needs, made once.
+type datagram struct {
 	buf []byte
 	oob []byte
 
@@ -357,8 +356,8 @@ type reader struct {
 	try            func(fd uintptr) bool
 }
 
-func newReader(size int) *reader {
-	r := &reader{buf: make([]byte, size), oob: make([]byte, unix.CmsgSpace(maxFiles*4))}
+func newDatagram(size int) *datagram {
+	r := &datagram{buf: make([]byte, size), oob: make([]byte, unix.CmsgSpace(maxFiles*4))}
 	r.try = func(fd uintptr) bool {
 		r.n, r.oobn, r.flags, _, r.err = unix.Recvmsg(int(fd), r.buf, r.oob, unix.MSG_CMSG_CLOEXEC|unix.MSG_DONTWAIT)
 		return r.err != unix.EAGAIN && r.err != unix.EINTR
@@ -369,7 +368,7 @@ func newReader(size int) *reader {
 // received is the datagram that was read. io.EOF is the other room's end. Another error
 // than a bad message is the system's: nobody can bring it about from the other end. The
 // files are the caller's, with any error too.
-func (c *Conn) received(r *reader) (data []byte, files []*os.File, err error) {
+func (c *Conn) received(r *datagram) (data []byte, files []*os.File, err error) {
 	if r.oobn > 0 {
 		files, err = rights(r.oob[:r.oobn])
 	}

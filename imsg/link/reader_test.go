@@ -9,7 +9,7 @@ import (
 	"github.com/smtp-gated/smtp-gated/imsg"
 )
 
-// TestReader: who waits for a link by himself takes what is there, and learns of its end as
+// TestReader: a reader takes what is there, and learns of its end as
 // Serve would say it.
 func TestReader(t *testing.T) {
 	for _, tc := range []struct {
@@ -25,14 +25,14 @@ func TestReader(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			c, other := link(t, imsg.Lockd, imsg.Session)
 			heard := 0
-			r := c.NewReader(func(r Request) {
+			r := c.newReader(func(r Request) {
 				if _, ok := r.Message.(*imsg.Leave); !ok {
 					t.Errorf("heard %T", r.Message)
 				}
 				heard++
 			})
-			if did, over, err := r.Next(); did || over || err != nil {
-				t.Errorf("nothing is there: %t, %t, %v", did, over, err)
+			if over, err := r.next(); over || err != nil {
+				t.Errorf("nothing is there: %t, %v", over, err)
 			}
 			for range 3 {
 				if err := other.Send(&imsg.Leave{Number: 1}); err != nil {
@@ -43,12 +43,12 @@ func TestReader(t *testing.T) {
 			var over bool
 			var err error
 			for !over {
-				_, over, err = r.Next()
+				over, err = r.next()
 			}
 			if heard != 3 || errors.Is(err, ErrBadMessage) != tc.bad || (err != nil) != tc.bad {
 				t.Errorf("%d heard, then %v", heard, err)
 			}
-			if _, over, err := r.Next(); !over || err != nil || c.Send(&imsg.Locked{}) != imsg.Gone {
+			if over, err := r.next(); !over || err != nil || c.Send(&imsg.Locked{}) != imsg.Gone {
 				t.Errorf("it is not closed: %t, %v", over, err)
 			}
 		})

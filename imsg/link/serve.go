@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/loop"
 )
 
 // Request is a message that arrived. Files are the handler's to close.
@@ -23,7 +24,7 @@ type Request struct {
 
 	conn *Conn
 	id   uint32
-	by   *Reader
+	by   *reader
 }
 
 // Handler takes what arrives. It runs on the link's reader: it must not block.
@@ -33,7 +34,15 @@ type Handler func(Request)
 
 // Behind has f done behind the handler, which must be who calls this, and calls it: f may
 // take its time, as a file does.
-func (r Request) Behind(f func()) { r.by.behind = append(r.by.behind, f) }
+func (r Request) Behind(f func()) {
+	r.by.behind = append(r.by.behind, func(turn *loop.Turn) {
+		if turn == nil || turn.Wary() {
+			go f()
+		} else {
+			turn.Slow(f)
+		}
+	})
+}
 
 // From returns the link the request came by.
 func (r Request) From() *Conn { return r.conn }
@@ -76,14 +85,14 @@ func (r Request) Close() { closeAll(r.Files) }
 // written any more, or lacks the descriptor of what was told.
 // In each case the link is closed then.
 func (c *Conn) Serve(handle Handler) error {
-	r := c.NewReader(handle)
+	r := c.newReader(handle)
 	for {
 		if c.reads.Read(r.in.try) != nil { // closed by ourselves
 			return r.end(io.EOF)
 		}
 		err := r.took()
-		for _, f := range r.Behind() {
-			go f()
+		for _, f := range r.left() {
+			f(nil)
 		}
 		if err != nil {
 			return r.end(err)
@@ -91,23 +100,23 @@ func (c *Conn) Serve(handle Handler) error {
 	}
 }
 
-// Reader is Serve for who waits for the link by himself. One goroutine at a time uses it.
-type Reader struct {
+// reader takes what comes by a link. One goroutine at a time uses it.
+type reader struct {
 	c      *Conn
-	in     *reader
+	in     *datagram
 	heard  imsg.Meter
 	handle Handler
-	behind []func()
+	behind []func(*loop.Turn)
 }
 
-// NewReader returns what gives to handle what comes by the link.
-func (c *Conn) NewReader(handle Handler) *Reader {
-	return &Reader{c: c, in: newReader(largest(c.peer, c.self) + headerLen), heard: imsg.Meter{Pace: c.pace}, handle: handle}
+func (c *Conn) newReader(handle Handler) *reader {
+	return &reader{c: c, in: newDatagram(largest(c.peer, c.self) + headerLen), heard: imsg.Meter{Pace: c.pace}, handle: handle}
 }
 
-// Next takes what has come, if that is something, and does not wait. Once over is true the
+// next takes what has come, if that is something, and does not wait. Once over is true the
 // link is closed, and the error is Serve's.
-func (r *Reader) Next() (did, over bool, err error) {
+func (r *reader) next() (over bool, err error) {
+	did := false
 	closed := r.c.raw.Control(func(fd uintptr) {
 		for did = r.in.try(fd); !did && r.in.err == unix.EINTR; {
 			did = r.in.try(fd)
@@ -115,25 +124,25 @@ func (r *Reader) Next() (did, over bool, err error) {
 	})
 	switch {
 	case closed != nil:
-		return false, true, r.end(io.EOF)
+		return true, r.end(io.EOF)
 	case !did:
-		return false, false, nil
+		return false, nil
 	}
 	if err := r.took(); err != nil {
-		return true, true, r.end(err)
+		return true, r.end(err)
 	}
-	return true, false, nil
+	return false, nil
 }
 
-// Behind returns what is to be done behind what came, each by itself, be it aside.
-func (r *Reader) Behind() []func() {
+// left returns what is to be done behind what came.
+func (r *reader) left() []func(*loop.Turn) {
 	behind := r.behind
 	r.behind = nil
 	return behind
 }
 
 // took judges what was read, and hands it on.
-func (r *Reader) took() error {
+func (r *reader) took() error {
 	data, files, err := r.c.received(r.in)
 	switch {
 	case err != nil:
@@ -150,7 +159,7 @@ func (r *Reader) took() error {
 }
 
 // end closes the link, and returns what Serve does.
-func (r *Reader) end(err error) error {
+func (r *reader) end(err error) error {
 	c := r.c
 	defer c.Close()
 	switch {
@@ -170,7 +179,7 @@ var errNoneFree = errors.New("no descriptor is free for what comes along")
 
 // take judges a message and hands it on. Descriptors are lost when more come than any
 // message has, which is the peer's fault, or when this end has none free.
-func (c *Conn) take(data []byte, files []*os.File, lost bool, by *Reader) error {
+func (c *Conn) take(data []byte, files []*os.File, lost bool, by *reader) error {
 	h, err := parseHeader(data)
 	if err != nil {
 		return err
@@ -204,7 +213,7 @@ func (c *Conn) take(data []byte, files []*os.File, lost bool, by *Reader) error 
 		imsg.MakePrintable(m)
 	}
 	if e.Way == imsg.Answer {
-		return c.settle(e, h.id, m)
+		return c.settle(e, h.id, m, by)
 	}
 	if m, ok := m.(*imsg.GiveUp); ok {
 		c.givenUp(m.ID)

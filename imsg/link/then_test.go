@@ -1,12 +1,14 @@
 package link
 
 import (
+	"context"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
+	"github.com/smtp-gated/smtp-gated/imsg/loop"
 )
 
 // heard is what then heard.
@@ -16,15 +18,15 @@ type heard struct {
 }
 
 // asking returns a peer of a worker's, its far end, and what asks there for entrance.
-func asking(t *testing.T) (p *Peer, lockd *Conn, ask func(timeout time.Duration) (<-chan heard, bool)) {
+func asking(t *testing.T) (p *Peer, lockd *Conn, ask func(ctx context.Context, timeout time.Duration) (<-chan heard, bool)) {
 	t.Helper()
 	session, lockd := link(t, imsg.Session, imsg.Lockd)
 	serve(session, func(Request) {})
 	p = new(Peer)
 	p.Set(session)
-	return p, lockd, func(timeout time.Duration) (<-chan heard, bool) {
+	return p, lockd, func(ctx context.Context, timeout time.Duration) (<-chan heard, bool) {
 		c := make(chan heard, 2)
-		asked := AskThen(p, &imsg.Enter{Client: anybody, Local: anybody}, timeout, func(a *imsg.Admission, err error) {
+		asked := AskThen(ctx, p, &imsg.Enter{Client: anybody, Local: anybody}, timeout, func(_ *loop.Turn, a *imsg.Admission, err error) {
 			h := heard{err: err}
 			if err == nil {
 				h.number = a.Number
@@ -55,7 +57,7 @@ func TestAskThen(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p, lockd, ask := asking(t)
 			serve(lockd, c.answer)
-			told, asked := ask(c.timeout)
+			told, asked := ask(t.Context(), c.timeout)
 			if !asked {
 				t.Fatal("it is not asked")
 			}
@@ -74,21 +76,53 @@ func TestAskThen(t *testing.T) {
 	}
 }
 
+// TestAskThenGivenUp: who does not wait any more hears so, and the other room may stop.
+func TestAskThenGivenUp(t *testing.T) {
+	session, lookupd := link(t, imsg.Session, imsg.Lookupd)
+	serve(session, func(Request) {})
+	p := new(Peer)
+	p.Set(session)
+	working := make(chan context.Context, 2)
+	serve(lookupd, func(r Request) {
+		ctx, _ := r.Context(t.Context())
+		working <- ctx
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	told := make(chan error, 2)
+	ask := func() bool {
+		return AskThen(ctx, p, &imsg.SPF{}, imsgtest.Patience, func(_ *loop.Turn, _ *imsg.SPFResult, err error) { told <- err })
+	}
+	if !ask() {
+		t.Fatal("it is not asked")
+	}
+	work := wait(t, working)
+	cancel()
+	if err := wait(t, told); err != imsg.Gone {
+		t.Errorf("it hears %v", err)
+	}
+	wait(t, work.Done())
+	if ask() { // what is over before it is asked
+		if err := wait(t, told); err != imsg.Gone {
+			t.Errorf("it hears %v", err)
+		}
+	}
+}
+
 // TestAskThenNot: what cannot be asked without waiting is not, and nobody hears of it.
 func TestAskThenNot(t *testing.T) {
 	_, lockd, ask := asking(t)
 	for range maxFlight {
-		if _, asked := ask(imsgtest.Patience); !asked {
+		if _, asked := ask(t.Context(), imsgtest.Patience); !asked {
 			t.Fatal("it is not asked")
 		}
 	}
-	if told, asked := ask(imsgtest.Patience); asked || len(told) > 0 {
+	if told, asked := ask(t.Context(), imsgtest.Patience); asked || len(told) > 0 {
 		t.Error("one more is asked than may be")
 	}
 	lockd.Close()
 	p, _, ask := asking(t)
 	p.Get().Close()
-	if _, asked := ask(imsgtest.Patience); asked {
+	if _, asked := ask(t.Context(), imsgtest.Patience); asked {
 		t.Error("nobody is asked")
 	}
 	if p.held != 0 {
@@ -114,7 +148,7 @@ func TestAskThenAndReplace(t *testing.T) {
 			ReplyTo(r, r.Message.(*imsg.Enter)).Answer(&imsg.Admission{Number: 7})
 		}()
 	})
-	AskThen(p, &imsg.Enter{Client: anybody, Local: anybody}, imsgtest.Patience, func(*imsg.Admission, error) {
+	AskThen(t.Context(), p, &imsg.Enter{Client: anybody, Local: anybody}, imsgtest.Patience, func(*loop.Turn, *imsg.Admission, error) {
 		time.Sleep(10 * time.Millisecond)
 		note("answer")
 	})
@@ -122,7 +156,7 @@ func TestAskThenAndReplace(t *testing.T) {
 	_ = other
 	replaced := make(chan bool)
 	p.Replace(fresh, imsgtest.Patience, func() { note("greeting"); close(replaced) })
-	if AskThen(p, &imsg.Enter{Client: anybody, Local: anybody}, imsgtest.Patience, func(*imsg.Admission, error) {}) {
+	if AskThen(t.Context(), p, &imsg.Enter{Client: anybody, Local: anybody}, imsgtest.Patience, func(*loop.Turn, *imsg.Admission, error) {}) {
 		t.Error("it is asked while another takes over")
 	}
 	close(let)

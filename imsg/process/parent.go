@@ -151,7 +151,7 @@ func (p *Parent) Accept(r link.Request, m *imsg.Peer, handle link.Handler) (*lin
 
 func (p *Parent) accept(f *os.File, m *imsg.Peer, handle link.Handler) (*link.Conn, error) {
 	if p.poller != nil {
-		return p.acceptPolled(f, m, handle)
+		return link.Poll(p.poller, f, p.self, m.Room, handle, func(err error) { p.ended(m, err) })
 	}
 	c, err := link.NewConn(f, p.self, m.Room)
 	if err == nil {
