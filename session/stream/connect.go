@@ -3,7 +3,6 @@ package stream
 import (
 	"net/netip"
 	"os"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -32,20 +31,16 @@ func (t *Stream) Connected(to netip.AddrPort) (from netip.AddrPort, err error) {
 	}
 	err = t.With(func(fd int) error {
 		t.news.And(^uint32(loop.Writable))
-		errno, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
-		if err == nil && errno != 0 {
-			err = unix.Errno(errno)
-		}
-		if err != nil {
+		switch err := sysConnected(fd, to); err {
+		case nil:
+			t.news.Or(uint32(loop.Writable))
+			return nil
+		case ErrAgain: // the news was of a socket that had this number before
+			t.poller.Await(fd, loop.Writable)
+			return err
+		default:
 			return os.NewSyscallError("connect", err)
 		}
-		if _, err := syscall.Getpeername(fd); err != nil {
-			// The news was of a socket that had this number before.
-			t.poller.Await(fd, loop.Writable)
-			return ErrAgain
-		}
-		t.news.Or(uint32(loop.Writable))
-		return nil
 	})
 	if err != nil {
 		return from, err

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"net/netip"
 	"syscall"
 	"unsafe"
 
@@ -23,6 +24,23 @@ func sysWrite(fd uintptr, p []byte) (int, error) {
 		return -1, e
 	}
 	return int(n), nil
+}
+
+// sysConnected tells whether a connection is made that was begun: connect(2) says so to who
+// asks again. The error is ErrAgain while it is not.
+func sysConnected(fd int, to netip.AddrPort) (err error) {
+	if to.Addr().Is4() {
+		err = syscall.Connect(fd, &syscall.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()})
+	} else {
+		err = syscall.Connect(fd, &syscall.SockaddrInet6{Port: int(to.Port()), Addr: to.Addr().As16()})
+	}
+	switch err {
+	case syscall.EISCONN:
+		return nil
+	case syscall.EALREADY, syscall.EINPROGRESS, syscall.EINTR:
+		return ErrAgain
+	}
+	return err
 }
 
 // sysClosed asks for the state of a connection: it shows behind what is unread, too.
