@@ -55,7 +55,7 @@ func (s *session) look(now time.Duration) {
 				due = s.relay.ClientLeft(whole) || due
 			}
 		}
-		if due {
+		if due || len(s.questions) > 0 {
 			s.follow()
 		}
 	case s.abandoned():

@@ -37,19 +37,26 @@ var law = []lawRow{
 		func(_, _ string) bool { return true },
 	},
 	{
-		"imsg", "nothing",
-		func(self string) bool { return self == "imsg" },
+		"imsg, imsg/loop", "nothing",
+		func(self string) bool { return self == "imsg" || self == "imsg/loop" },
 		func(_, _ string) bool { return false },
 	},
 	{
-		"imsg/link, imsg/logs", "imsg",
-		func(self string) bool { return self == "imsg/link" || self == "imsg/logs" },
+		"imsg/logs", "imsg",
+		func(self string) bool { return self == "imsg/logs" },
 		func(_, other string) bool { return other == "imsg" },
 	},
 	{
-		"imsg/process", "imsg, imsg/link, imsg/logs",
+		"imsg/link", "imsg, imsg/loop",
+		func(self string) bool { return self == "imsg/link" },
+		func(_, other string) bool { return other == "imsg" || other == "imsg/loop" },
+	},
+	{
+		"imsg/process", "imsg, imsg/link, imsg/logs, imsg/loop",
 		func(self string) bool { return self == "imsg/process" },
-		func(_, other string) bool { return other == "imsg" || other == "imsg/link" || other == "imsg/logs" },
+		func(_, other string) bool {
+			return slices.Contains([]string{"imsg", "imsg/link", "imsg/logs", "imsg/loop"}, other)
+		},
 	},
 	{
 		"imsg/imsgtest", "imsg and what lies in it",
@@ -97,6 +104,11 @@ var law = []lawRow{
 		func(_, other string) bool {
 			return slices.Contains([]string{"imsg", "session/clienthello", "session/regex", "session/smtp", "session/verdict"}, other)
 		},
+	},
+	{
+		"session/stream", "imsg/loop",
+		func(self string) bool { return self == "session/stream" },
+		func(_, other string) bool { return other == "imsg/loop" },
 	},
 	{
 		"what lies in a room", "imsg",
