@@ -73,7 +73,7 @@ func (p *Parent) Poll(by loop.Poller) { p.poller = by }
 func (p *Parent) Loop() {
 	l, err := loop.New()
 	if err != nil {
-		p.Log().Warn("no loop: each link waits by itself", "error", err)
+		p.Log().Warn("no loop: each connection waits by itself", "error", err)
 		return
 	}
 	p.poller = l
