@@ -341,10 +341,18 @@ func (s *session) ask(turn *loop.Turn) {
 }
 
 // put asks, without the lock. What is answered is told the relay as soon as there is something.
+// The session is held until then.
 func (s *session) put(turn *loop.Turn, q *relay.Question) {
 	s.mu.Unlock()
-	defer s.mu.Lock()
+	asked := false
+	defer func() {
+		s.mu.Lock()
+		if !asked { // it has panicked
+			s.refs.Add(-1)
+		}
+	}()
 	s.askFor(turn, q)
+	asked = true
 }
 
 // answered tells the relay what was answered, or that nothing was.

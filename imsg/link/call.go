@@ -149,19 +149,33 @@ func (c *Conn) callThen(ctx context.Context, m imsg.Message, timeout time.Durati
 	c.callMu.Lock()
 	id := c.enlist(k)
 	k.timer = time.AfterFunc(timeout, func() { c.end(id, k, nil, nil, imsg.Timeout) })
-	if ctx.Done() != nil {
-		k.stop = context.AfterFunc(ctx, func() {
-			if c.end(id, k, nil, nil, imsg.Gone) {
-				c.Send(&imsg.GiveUp{ID: id})
-			}
-		})
-	}
 	c.callMu.Unlock()
-	if c.send(e, m, header{id: id, until: monotonic() + int64(timeout)}, files) == nil || !c.taken(id, k) {
+	if c.send(e, m, header{id: id, until: monotonic() + int64(timeout)}, files) == nil {
+		c.giveUpWith(ctx, id, k)
+		return true
+	}
+	if !c.taken(id, k) {
 		return true
 	}
 	c.settled(k)
 	return false
+}
+
+// giveUpWith has a call that is put given up when ctx is over.
+func (c *Conn) giveUpWith(ctx context.Context, id uint32, k *call) {
+	if ctx.Done() == nil {
+		return
+	}
+	c.callMu.Lock()
+	defer c.callMu.Unlock()
+	if c.calls[id] != k {
+		return
+	}
+	k.stop = context.AfterFunc(ctx, func() {
+		if c.end(id, k, nil, nil, imsg.Gone) {
+			c.Send(&imsg.GiveUp{ID: id})
+		}
+	})
 }
 
 // settled gives back what a call held of which somebody does not wait for the answer.
@@ -209,8 +223,8 @@ func (c *Conn) endAll() {
 		}
 	}
 	c.callMu.Unlock()
-	for id, k := range all {
-		c.end(id, k, nil, nil, imsg.Gone)
+	for id, k := range all { // who hears so may go on for long
+		go c.end(id, k, nil, nil, imsg.Gone)
 	}
 }
 

@@ -281,7 +281,7 @@ func sendmsg(fd int, data, oob []byte) error {
 }
 
 func (c *Conn) broken(err error) error {
-	if errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET) || errors.Is(err, os.ErrClosed) {
+	if c.closed.Load() || errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET) || errors.Is(err, os.ErrClosed) {
 		return imsg.Gone
 	}
 	return fmt.Errorf("send to %s: %w", c.peer, err)

@@ -37,14 +37,18 @@ func Poll(p loop.Poller, f *os.File, self, peer imsg.Room, handle Handler, ended
 	return c, nil
 }
 
-// close closes the link, and has its reader learn of it.
+// close closes the link, and has its reader learn of it then.
 func (l *polled) close() error {
+	err := l.raw.Close()
 	go l.News(nil)
-	return l.raw.Close()
+	return err
 }
 
 // News takes what has come, and does what is to be done behind it.
 func (l *polled) News(turn *loop.Turn) {
+	if turn == nil { // who waits for the link has others to serve
+		turn = loop.Passing
+	}
 	for _, f := range l.take() {
 		f(turn)
 	}

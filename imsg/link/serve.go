@@ -36,7 +36,7 @@ type Handler func(Request)
 // take its time, as a file does.
 func (r Request) Behind(f func()) {
 	r.by.behind = append(r.by.behind, func(turn *loop.Turn) {
-		if turn == nil || turn.Wary() {
+		if turn.Wary() {
 			go f()
 		} else {
 			turn.Slow(f)
@@ -92,7 +92,7 @@ func (c *Conn) Serve(handle Handler) error {
 		}
 		err := r.took()
 		for _, f := range r.left() {
-			f(nil)
+			f(loop.Passing)
 		}
 		if err != nil {
 			return r.end(err)

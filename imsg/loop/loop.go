@@ -101,7 +101,7 @@ func (l *Loop) Add(fd int, w Watched, as Watch) error {
 // Await is a Poller's.
 func (l *Loop) Await(fd int, n News) {
 	if n == Writable {
-		l.events.wantRoom(fd, l.at(fd).as)
+		l.events.wantRoom(fd, l.how(fd))
 	}
 }
 
@@ -114,12 +114,22 @@ func (l *Loop) Remove(fd int, shared bool) {
 	}
 }
 
-// at is who has a descriptor. It may be another than the news is of, who hears of it for
-// nothing.
-func (l *Loop) at(fd int) slot {
+// told is who is to be told of news of a descriptor. That may be another than it is of, who
+// hears of it for nothing.
+func (l *Loop) told(fd int, n News) Watched {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.slots[fd]
+	s := l.slots[fd]
+	if s.as == State && n&Writable != 0 {
+		l.events.hasRoom(fd)
+	}
+	return s.Watched
+}
+
+func (l *Loop) how(fd int) Watch {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.slots[fd].as
 }
 
 // run is the loop. It returns when another goroutine has taken its turn.
@@ -129,11 +139,8 @@ func (l *Loop) run() {
 		for l.next < l.n {
 			fd, n := l.events.at(l.next)
 			l.next++
-			if s := l.at(fd); s.Watched != nil {
-				if s.as == State && n&Writable != 0 {
-					l.events.hasRoom(fd)
-				}
-				s.Happened(turn, n)
+			if w := l.told(fd, n); w != nil {
+				w.Happened(turn, n)
 			}
 			if turn.lost {
 				return

@@ -64,7 +64,7 @@ func (r *Raw) Close() error {
 	r.mu.Lock()
 	if r.open {
 		r.open = false
-		r.poller.Remove(r.fd, false)
+		r.poller.Remove(r.fd, true) // another process may still have it
 		unix.Close(r.fd)
 	}
 	r.mu.Unlock()

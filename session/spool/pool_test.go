@@ -12,11 +12,7 @@ import (
 func begun(t *testing.T, from *Pool, id string) *File {
 	t.Helper()
 	p := new(File)
-	err := p.Begin(from, id, 0o600, []byte("head of "))
-	if err == nil {
-		err = p.Write([]byte(id))
-	}
-	if err != nil {
+	if err := p.Begin(from, id, 0o600, []byte("head of "+id)); err != nil {
 		t.Fatal(err)
 	}
 	if text, err := os.ReadFile(id + partial); err != nil || string(text) != "head of "+id || p.Name() != id+partial {

@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"os"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
@@ -27,10 +26,9 @@ const partial = ".part"
 // of all, and what is scanned is what was written here, whatever has its name.
 type File struct {
 	opened
-	size   int64
-	header []byte // the message's first octets, which are not written yet
-	kept   string // START.N
-	dirty  bool
+	size  int64
+	kept  string // START.N
+	dirty bool
 }
 
 // opened is a file that is in use, or may be.
@@ -44,13 +42,13 @@ type opened struct {
 func (p *File) Name() string { return p.name }
 
 // Size is how many octets were written for this message, header included.
-func (p *File) Size() int64 { return p.size + int64(len(p.header)) }
+func (p *File) Size() int64 { return p.size }
 
 // Kept is the name under which this message was kept, empty if it was not.
 func (p *File) Kept() string { return p.kept }
 
-// Begin empties the file, takes one of others, or makes it, and begins a message with its
-// header, which is written with what follows. id is the session's, and a file name: START.N.
+// Begin empties the file, takes one of others, or makes it, and writes the header of a
+// message. id is the session's, and a file name: START.N.
 func (p *File) Begin(others *Pool, id string, perm fs.FileMode, header []byte) error {
 	if p.dirty { // nobody has said what became of the last one
 		p.Finish(false)
@@ -67,7 +65,10 @@ func (p *File) Begin(others *Pool, id string, perm fs.FileMode, header []byte) e
 			return err
 		}
 	}
-	p.header = append(p.header[:0], header...)
+	if err := p.Write(header); err != nil {
+		p.Drop()
+		return err
+	}
 	return nil
 }
 
@@ -117,42 +118,8 @@ const (
 // maxTries bounds how often somebody may get between us and a file.
 const maxTries = 10
 
-// joined is the most that is written together with a header that is joined with it, in
-// octets.
-const joined = 16 << 10
-
-var joins = sync.Pool{New: func() any {
-	b := make([]byte, 0, joined)
-	return &b
-}}
-
 // Write appends to the message.
 func (p *File) Write(b []byte) error {
-	switch n := len(p.header); {
-	case n == 0:
-	case n+len(b) <= joined:
-		to := joins.Get().(*[]byte)
-		defer joins.Put(to)
-		b = append(append((*to)[:0], p.header...), b...)
-		p.header = p.header[:0]
-	default:
-		if err := p.flush(); err != nil {
-			return err
-		}
-	}
-	return p.write(b)
-}
-
-// flush writes a header that nothing has followed.
-func (p *File) flush() error {
-	header := p.header
-	if p.header = header[:0]; len(header) == 0 {
-		return nil
-	}
-	return p.write(header)
-}
-
-func (p *File) write(b []byte) error {
 	n, err := p.file.WriteAt(b, p.size)
 	p.size += int64(n)
 	if err != nil {
@@ -164,9 +131,6 @@ func (p *File) write(b []byte) error {
 // Reader is what was written, opened for reading only: a scanner that holds it can change
 // nothing. It stays p's. It is an error if its name is gone, or another file's.
 func (p *File) Reader() (*os.File, error) {
-	if err := p.flush(); err != nil {
-		return nil, err
-	}
 	named, err := os.Lstat(p.name)
 	if err != nil {
 		return nil, fmt.Errorf("open spool: %w", err)
@@ -232,7 +196,7 @@ func (p *File) Finish(keep bool) {
 		return
 	}
 	name := strings.TrimSuffix(p.name, partial)
-	if p.flush() != nil || os.Rename(p.name, name) != nil {
+	if os.Rename(p.name, name) != nil {
 		p.Drop() // a scanner may still hold it
 		return
 	}

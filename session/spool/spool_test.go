@@ -237,39 +237,3 @@ func TestCreateWhileSwept(t *testing.T) {
 	close(stop)
 	t.Logf("swept %d times", <-ended)
 }
-
-// TestHeader: a header is written with what follows, however long that is, or without
-// anything, and counts from the start.
-func TestHeader(t *testing.T) {
-	t.Chdir(t.TempDir())
-	for _, n := range []int{0, 1, joined - 5, joined - 4, 3 * joined} {
-		var p File
-		if err := p.Begin(new(Pool), "1.2", 0o600, []byte("head\n")); err != nil {
-			t.Fatal(err)
-		}
-		text := strings.Repeat("x", n)
-		if n > 0 {
-			if err := errors.Join(p.Write([]byte(text)), p.Write([]byte("end"))); err != nil {
-				t.Fatal(err)
-			}
-			text += "end"
-		}
-		if want := int64(len("head\n" + text)); p.Size() != want {
-			t.Errorf("it has %d octets, not %d", p.Size(), want)
-		}
-		f, err := p.Reader()
-		if err != nil {
-			t.Fatal(err)
-		}
-		got := make([]byte, len(text)+10)
-		k, _ := f.ReadAt(got, 0)
-		if string(got[:k]) != "head\n"+text {
-			t.Errorf("%d octets: %d others are in it", n, k)
-		}
-		p.Finish(true)
-		if p.Kept() != "1.2" {
-			t.Errorf("it is kept as %q", p.Kept())
-		}
-		os.Remove("1.2")
-	}
-}
