@@ -24,6 +24,7 @@ const many = "max_connections 500\nmax_per_host 0\nconnect_queue 128\nlock_on ne
 // message is finished, whatever becomes of its generation; who is idle in one that
 // must end hears so. With an idle client in each, eight generations may live.
 func TestReloadsGoOn(t *testing.T) {
+	t.Parallel()
 	bothWays(t, func(t *testing.T, rooted bool) {
 		t.Parallel()
 		g, m := stage(t, rooted, many)
@@ -180,6 +181,7 @@ func (r *rush) stop() error {
 // accepted waits for the next ones. Of sockets that systemd opened there is one
 // for all.
 func TestWorkersChange(t *testing.T) {
+	t.Parallel()
 	for _, given := range []bool{false, true} {
 		t.Run(map[bool]string{false: "own", true: "given"}[given], func(t *testing.T) {
 			t.Parallel()
@@ -234,6 +236,7 @@ func queued(t *testing.T, g *gate, n int) (all []*client) {
 
 // TestWorkerDiesWithAQueue: another one, or the next one, serves who waited for it.
 func TestWorkerDiesWithAQueue(t *testing.T) {
+	t.Parallel()
 	bothWays(t, func(t *testing.T, rooted bool) {
 		t.Parallel()
 		g, _ := stage(t, rooted, many)
@@ -257,6 +260,7 @@ func TestWorkerDiesWithAQueue(t *testing.T) {
 // TestListenerCloses: who waits at one hears why, when the family stops or an
 // address is given up.
 func TestListenerCloses(t *testing.T) {
+	t.Parallel()
 	bothWays(t, func(t *testing.T, rooted bool) {
 		t.Parallel()
 		g, _ := stage(t, rooted, many)

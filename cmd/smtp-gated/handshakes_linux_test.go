@@ -264,6 +264,7 @@ const mostRecords = 40
 // TestHandshakesGoWrong: a client that goes wrong behind any record of its session, in
 // whatever way, hears the end, and nothing is left of it.
 func TestHandshakesGoWrong(t *testing.T) {
+	t.Parallel()
 	bothWays(t, func(t *testing.T, rooted bool) {
 		t.Parallel()
 		g, m := rehearse(t, rooted)

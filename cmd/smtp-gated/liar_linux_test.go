@@ -82,6 +82,7 @@ const believing = "max_per_host 0\nlock_on virus\naction_script /bin/true\n" +
 // liar is ended and replaced, all others live on, no more memory is used, no client is
 // locked or freed by a room that may not, and mail flows. -v prints a table.
 func TestLiars(t *testing.T) {
+	t.Parallel()
 	daemon := buildLiar(t)
 	var mu sync.Mutex
 	var rows []string

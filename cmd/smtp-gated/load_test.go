@@ -250,6 +250,7 @@ const busy = "max_per_host 0\nlock_on spam\nlock_duration 0\naction_script /bin/
 // While mail flows each room is killed in turn: the family heals, no bad mail
 // passes, nobody waits for ever.
 func TestRoomsDieUnderLoad(t *testing.T) {
+	t.Parallel()
 	bothWays(t, func(t *testing.T, rooted bool) {
 		t.Parallel()
 		g, m := stage(t, rooted, busy)
@@ -278,6 +279,7 @@ func TestRoomsDieUnderLoad(t *testing.T) {
 
 // A reload while mail flows refuses and drops nobody.
 func TestReloadUnderLoad(t *testing.T) {
+	t.Parallel()
 	bothWays(t, func(t *testing.T, rooted bool) {
 		t.Parallel()
 		g, m := stage(t, rooted, busy)

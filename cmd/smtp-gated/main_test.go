@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 	flag.Parse()
 	// A story waits more than it works.
 	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
-		f.Value.Set("6")
+		f.Value.Set("8")
 	}
 	syscall.Umask(0o022)
 	dir, remove, err := imsgtest.Programs("..")
@@ -106,14 +106,21 @@ func bothWays(t *testing.T, test func(t *testing.T, rooted bool)) {
 	t.Run("user", func(t *testing.T) { test(t, false) })
 }
 
-func TestStories(t *testing.T) { tell(t, "testdata") }
+func TestStories(t *testing.T) {
+	t.Parallel()
+	tell(t, "testdata")
+}
 
 // TestFaults: stories in which mail flows while something goes wrong.
-func TestFaults(t *testing.T) { tell(t, filepath.Join("testdata", "faults")) }
+func TestFaults(t *testing.T) {
+	t.Parallel()
+	tell(t, filepath.Join("testdata", "faults"))
+}
 
 // tell tells the stories of a folder, each from how it begins.
 func tell(t *testing.T, folder string, how ...func(*story)) {
 	bothWays(t, func(t *testing.T, rooted bool) {
+		t.Parallel()
 		testscript.Run(t, testscript.Params{
 			Dir:       folder,
 			Cmds:      commands,

@@ -11,6 +11,7 @@ import (
 // new one, and nobody is cut off or put off; the same with a reload and with another
 // program just then.
 func TestRenewalUnderLoad(t *testing.T) {
+	t.Parallel()
 	daemon := playing(t, "-X github.com/smtp-gated/smtp-gated/parent.pairsEvery=1s")
 	bothWays(t, func(t *testing.T, rooted bool) {
 		t.Parallel()

@@ -40,6 +40,7 @@ func (g *gate) bySClient(folder, version string) (resumed bool, err error) {
 // reload, a new room for the keys, and another program; a certificate that is renewed is
 // shown without a word to the daemon. What Go's client sees openssl's does as well.
 func TestResumption(t *testing.T) {
+	t.Parallel()
 	needProgram(t, "openssl")
 	daemon := playing(t, "-X github.com/smtp-gated/smtp-gated/parent.pairsEvery=1s")
 	bothWays(t, func(t *testing.T, rooted bool) {

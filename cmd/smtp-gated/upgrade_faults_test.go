@@ -181,6 +181,7 @@ func (h *handover) status(want int) {
 // TestUpgradeIsSignalled: whatever signal comes to either of the two, however far they
 // have come, one of them serves, or all have ended as asked, and nothing is left.
 func TestUpgradeIsSignalled(t *testing.T) {
+	t.Parallel()
 	const conf = busy + "drain_timeout 20m\n"
 	type sent struct {
 		stage string
@@ -304,6 +305,7 @@ func (h *handover) elderServes() {
 // TestUpgradeReloads: who asks for a reload while another program takes over gets it, though
 // that one has read the file before.
 func TestUpgradeReloads(t *testing.T) {
+	t.Parallel()
 	bothWays(t, func(t *testing.T, rooted bool) {
 		t.Parallel()
 		h := hold(t, rooted, ready, busy)
@@ -323,6 +325,7 @@ func TestUpgradeReloads(t *testing.T) {
 // TestHeirsLockdDies: who has a session of the program before counts on, is locked out and
 // is limited by each lockd that comes.
 func TestHeirsLockdDies(t *testing.T) {
+	t.Parallel()
 	bothWays(t, func(t *testing.T, rooted bool) {
 		t.Parallel()
 		const host = "127.0.3.1" // of the session that sits
@@ -382,6 +385,7 @@ func TestHeirsLockdDies(t *testing.T) {
 // has begun to, else a plain start does at once; and so does one when the other is killed
 // that has taken over.
 func TestElderDies(t *testing.T) {
+	t.Parallel()
 	for _, stage := range []string{starting, ready, taken} {
 		t.Run(stage, func(t *testing.T) {
 			bothWays(t, func(t *testing.T, rooted bool) {
@@ -413,6 +417,7 @@ func TestElderDies(t *testing.T) {
 // TestHeirDiesWhenItServes: the session of the program before ends as it should, and a plain
 // start works meanwhile.
 func TestHeirDiesWhenItServes(t *testing.T) {
+	t.Parallel()
 	bothWays(t, func(t *testing.T, rooted bool) {
 		t.Parallel()
 		h := hold(t, rooted, taken, busy)
@@ -435,6 +440,7 @@ func TestHeirDiesWhenItServes(t *testing.T) {
 // next, with its name and with whoever waits there, and costs none of them anything: after
 // ten of them each has what the first had. Nobody else can start at any moment.
 func TestGivenSocketsPassOn(t *testing.T) {
+	t.Parallel()
 	bothWays(t, func(t *testing.T, rooted bool) {
 		t.Parallel()
 		g, m := rehearse(t, rooted)
@@ -495,6 +501,7 @@ func TestGivenSocketsPassOn(t *testing.T) {
 // TestUpgradesCostNothing: after ten upgrades there are as many processes, threads of the
 // parent and descriptors of each as before, and no more memory.
 func TestUpgradesCostNothing(t *testing.T) {
+	t.Parallel()
 	bothWays(t, func(t *testing.T, rooted bool) {
 		t.Parallel()
 		g, _ := stage(t, rooted, busy)
@@ -553,6 +560,7 @@ func costOf(t *testing.T, g *gate) (c cost) {
 // TestElderDrains: a worker of the program before that dies, at any stage, costs its own
 // sessions alone; the other reloads meanwhile; and drain_timeout ends who stays.
 func TestElderDrains(t *testing.T) {
+	t.Parallel()
 	for _, stage := range []string{ready, taken} {
 		t.Run(stage, func(t *testing.T) {
 			bothWays(t, func(t *testing.T, rooted bool) {

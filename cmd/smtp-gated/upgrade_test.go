@@ -46,6 +46,7 @@ func (g *gate) alone(old int) error {
 // TestUpgradeUnderLoad: a program that takes over while mail flows refuses and drops
 // nobody, tells nobody to come again, and neither loses nor doubles a mail.
 func TestUpgradeUnderLoad(t *testing.T) {
+	t.Parallel()
 	bothWays(t, func(t *testing.T, rooted bool) {
 		t.Parallel()
 		g, m := rehearse(t, rooted)
@@ -97,6 +98,7 @@ func (g *gate) replace(text string) error {
 // TestUpgradeGoesOn: who has a session when another program takes over keeps it, to the
 // answer of its message; what it has used counts on, and so do the sessions that live.
 func TestUpgradeGoesOn(t *testing.T) {
+	t.Parallel()
 	bothWays(t, func(t *testing.T, rooted bool) {
 		t.Parallel()
 		g, m := rehearse(t, rooted)
@@ -171,6 +173,7 @@ func TestUpgradeGoesOn(t *testing.T) {
 // TestUpgradeFails: whatever is wrong with the file or with the program that is to take
 // over, the old one serves on, says why, and the next upgrade works.
 func TestUpgradeFails(t *testing.T) {
+	t.Parallel()
 	bothWays(t, func(t *testing.T, rooted bool) {
 		t.Parallel()
 		g, m := ownProgram(t, rooted, busy)
@@ -218,6 +221,7 @@ func TestUpgradeFails(t *testing.T) {
 // TestHeirDies: the program that takes over is killed at any moment: one of the two
 // serves, and no mail is lost.
 func TestHeirDies(t *testing.T) {
+	t.Parallel()
 	bothWays(t, func(t *testing.T, rooted bool) {
 		t.Parallel()
 		g, m := stage(t, rooted, busy)
