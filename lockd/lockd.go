@@ -87,6 +87,7 @@ func Main(f *os.File, dir *os.Root) error {
 	if err != nil {
 		return err
 	}
+	p.Loop()
 	return newServer(p, p.Log(), dir, env{now: time.Now, uid: os.Geteuid(), leaveWait: leaveWait}).serve()
 }
 

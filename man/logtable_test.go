@@ -225,7 +225,7 @@ var logTable = []logGroup{
 		{"control socket had stopped listening", "", "The same of the control socket."},
 		{"control socket does not listen any more", "", "And it could not be made to."},
 		{"take listener", "", "A worker could not use the listener it was handed; the service manager may have handed over something else than a socket of TCP."},
-		{"no loop: each connection waits by itself", "", "The system has no way, or no descriptor, for the one loop of a worker. All goes on, and costs more."},
+		{"no loop: each connection waits by itself", "", "The system has no way, or no descriptor, for the one loop of a room. All goes on, and costs more."},
 		{"accept pauses", "", "No connection could be accepted, for want of descriptors or memory; it is tried again after pause=."},
 	}},
 	{"Findings, history and control", []logLine{

@@ -63,7 +63,7 @@ type ports func(*config.Config) (connect, bind []uint16)
 var rooms = []room{
 	{
 		Room: site.Room{Name: imsg.Lockd, User: "user_lock", Root: site.Locks, Files: fixed(1024)},
-		comm: "smtp-gated-lock", lasting: true, threads: one,
+		comm: "smtp-gated-lock", lasting: true, threads: two,
 		count:  one,
 		slice:  func(c *config.Config, f config.Facts, _ map[string]string) imsg.Notice { return c.Lockd(f) },
 		grants: []grant{controlSockets, ledger, rateStore, loadAverage},

@@ -45,6 +45,7 @@ func Main(f *os.File) error {
 	defer s.close()
 	return process.Main(f, imsg.Scand, func(p *process.Parent) process.Room[imsg.ScandConfig] {
 		s.parent, s.service = p, process.NewService(p, maxHeld)
+		p.Loop()
 		return process.Room[imsg.ScandConfig]{
 			Configure: s.configure,
 			Peers:     map[imsg.Room]process.Peer{imsg.Session: s.service.Accept(s.answer)},

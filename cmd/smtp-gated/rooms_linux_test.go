@@ -174,7 +174,8 @@ func (r *specimen) holds() error {
 		"/dev/null": 2, "pipe": 1, "socket": r.sockets(), r.path("log"): 1,
 		"anon_inode": 2, // the runtime's eventpoll and eventfd
 	}
-	if r.Room == "session" {
+	switch r.Room {
+	case "session", "lockd", "scand":
 		want["anon_inode"]++ // its loop's
 	}
 	if r.Room == "lockd" {

@@ -69,6 +69,16 @@ func (p *Parent) Guard(l sync.Locker) { p.guard = l }
 // handled in its turn.
 func (p *Parent) Poll(by loop.Poller) { p.poller = by }
 
+// Loop is Poll by a loop, where there can be one.
+func (p *Parent) Loop() {
+	l, err := loop.New()
+	if err != nil {
+		p.Log().Warn("no loop: each connection waits by itself", "error", err)
+		return
+	}
+	p.poller = l
+}
+
 // Serve gives what the parent says to handle, keeping Sink and Ping for itself,
 // until the link ends.
 func (p *Parent) Serve(handle link.Handler) error {
