@@ -46,8 +46,8 @@ SHIPPED = /cmd/smtp-gated$$
 test:
 	.ci/packages $(MTAS)
 	.ci/lint
-	GATED_MTA_ROOT=$(MTAS) $(STATIC) test -count=1 -timeout 20m ./...
-	if command -v $${CC:-gcc} >/dev/null; then GATED_MTA_ROOT=$(MTAS) CGO_ENABLED=1 $(GO) test -race -skip '$(ONCE)' -count=1 -timeout 20m $$($(GO) list ./... | grep -v '$(SHIPPED)'); fi
+	GATED_MTA_ROOT=$(MTAS) $(STATIC) test -count=1 -timeout 30m ./...
+	if command -v $${CC:-gcc} >/dev/null; then GATED_MTA_ROOT=$(MTAS) CGO_ENABLED=1 $(GO) test -race -skip '$(ONCE)' -count=1 -timeout 30m $$($(GO) list ./... | grep -v '$(SHIPPED)'); fi
 
 # How long it takes: TIME=1h. How often at most a room is killed or stopped meanwhile:
 # KILLS=500. As root the rooms have users of their own.
