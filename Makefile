@@ -73,7 +73,8 @@ lint:
 	.ci/lint
 
 # The gateway beside HAProxy and none, in turns: ratios of one run. Each way is gone so
-# often: ROUNDS=3 is quick. BENCH_JSON=file writes the numbers there, too.
+# often: ROUNDS=3 is quick. BENCH_JSON=file writes the numbers there, too, and
+# BENCH_OTHER=/folder/smtp-gated has another program of ours beside this one.
 ROUNDS  ?= 11
 
 bench:

@@ -1,6 +1,6 @@
-// A connection to a scanner. This file owns the socket and how it is waited for: who
-// scans sits in poll(2) himself, past the runtime's poller, so no other thread stands
-// between a scanner's word and who waits for it.
+// A connection to a scanner. This file owns the socket and how it is waited for: by the
+// room's loop, or else who scans sits in poll(2) himself, past the runtime's poller. No
+// other thread stands between a scanner's word and who waits for it.
 
 package scand
 
@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/smtp-gated/smtp-gated/imsg/loop"
 )
 
 // errClosed is the end of a connection before an octet of an answer has come.
@@ -25,33 +27,63 @@ type conn struct {
 	fd   int
 	ctx  context.Context // of the scan
 	stop func() bool     // has ctx leave the connection alone
+	by   loop.Poller     // that watches it; nil: none
 
 	mu     sync.Mutex
 	closed bool
+	work   *loop.Work // that waits for it; nil: a goroutine's scan
+	news   bool       // of it, since it was read to its end
 }
 
-// attach has the connection serve a scan until ctx ends; then it is shut down.
-func (c *conn) attach(ctx context.Context) { c.ctx, c.stop = ctx, context.AfterFunc(ctx, c.shutdown) }
+// attach has the connection, of which nothing has been heard, serve a scan until ctx ends;
+// then it is shut down.
+func (c *conn) attach(ctx context.Context) {
+	c.mu.Lock()
+	c.work, c.news = workOf(ctx), false
+	c.mu.Unlock()
+	c.ctx, c.stop = ctx, context.AfterFunc(ctx, c.shutdown)
+}
 
 // detach ends what attach began. False means that the scan's time was over first: the
 // connection is of no use any more.
-func (c *conn) detach() bool { return c.stop() }
+func (c *conn) detach() bool {
+	c.mu.Lock()
+	c.work = nil
+	c.mu.Unlock()
+	return c.stop()
+}
 
 func (c *conn) shutdown() {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	if !c.closed {
 		unix.Shutdown(c.fd, unix.SHUT_RDWR)
 	}
+	c.mu.Unlock()
+	c.Happened(nil, loop.Ended) // of what is not connected yet there may be no news
 }
 
 func (c *conn) close() {
 	c.stop()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.closed {
-		c.closed = true
-		unix.Close(c.fd)
+	if c.closed {
+		return
+	}
+	c.closed = true
+	if c.by != nil {
+		c.by.Remove(c.fd, false)
+	}
+	unix.Close(c.fd)
+}
+
+// Happened is called by the poller that watches it.
+func (c *conn) Happened(turn *loop.Turn, _ loop.News) {
+	c.mu.Lock()
+	w := c.work
+	c.news = true
+	c.mu.Unlock()
+	if w != nil {
+		w.News(turn)
 	}
 }
 
@@ -72,6 +104,9 @@ func (c *conn) connect(to unix.Sockaddr) error {
 
 // wait waits until there is news of the socket, or the scan's time is over.
 func (c *conn) wait(events int16) error {
+	if c.watched() {
+		return c.pause(events)
+	}
 	fds := []unix.PollFd{{Fd: int32(c.fd), Events: events}}
 	for {
 		n, err := unix.Poll(fds, c.left())
@@ -87,6 +122,56 @@ func (c *conn) wait(events int16) error {
 			return nil
 		}
 	}
+}
+
+// watched tells whether the room's loop has news of the socket for who waits.
+func (c *conn) watched() bool {
+	if c.work == nil {
+		return false
+	}
+	if c.by == nil {
+		if c.work.Poller.Add(c.fd, c, loop.Changes) != nil {
+			c.work.Aside() // to wait as a goroutine's scan does
+			return false
+		}
+		c.by = c.work.Poller
+	}
+	return true
+}
+
+// pause is wait in the room's loop, whose news may be another's: who reads finds out.
+func (c *conn) pause(events int16) error {
+	for {
+		switch {
+		case c.ctx.Err() != nil:
+			return c.over()
+		case events == unix.POLLIN && c.heard():
+			return nil
+		case events == unix.POLLIN:
+			c.by.Await(c.fd, loop.Readable)
+		case c.ready(events):
+			return nil
+		default:
+			c.by.Await(c.fd, loop.Writable)
+		}
+		c.work.Pause()
+	}
+}
+
+// more says that it has not been read to its end.
+func (c *conn) more() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.news = true
+}
+
+// heard tells whether there is news that nobody has looked into.
+func (c *conn) heard() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	news := c.news
+	c.news = false
+	return news
 }
 
 // left is the scan's time in milliseconds, as poll(2) has it.
@@ -116,6 +201,7 @@ func (c *conn) Read(p []byte) (int, error) {
 		n, err := unix.Read(c.fd, p)
 		switch {
 		case n > 0:
+			c.more()
 			return n, nil
 		case err == unix.EAGAIN || err == unix.EINTR:
 		case c.ctx.Err() != nil:
@@ -163,9 +249,12 @@ func (c *conn) closeWrite() error {
 }
 
 // quiet tells that the other end has neither closed nor said anything.
-func (c *conn) quiet() bool {
-	n, err := unix.Poll([]unix.PollFd{{Fd: int32(c.fd), Events: unix.POLLIN}}, 0)
-	return n == 0 && err == nil
+func (c *conn) quiet() bool { return !c.ready(unix.POLLIN) }
+
+// ready tells whether what is waited for is there, be it an error.
+func (c *conn) ready(events int16) bool {
+	n, err := unix.Poll([]unix.PollFd{{Fd: int32(c.fd), Events: events}}, 0)
+	return n != 0 || err != nil
 }
 
 // ask has send write a question and reads the answer to the connection's end, or up to

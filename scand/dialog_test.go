@@ -111,117 +111,123 @@ func TestMksdIsTold(t *testing.T) {
 
 // TestBadScanners: whatever a scanner does wrong, the message is not clean.
 func TestBadScanners(t *testing.T) {
-	drain := func(c net.Conn) { io.Copy(io.Discard, c) }
-	good := map[string]string{"clamd": "1: fd[1]: OK\x00", "instream": "1: stream: OK\x00", "scan": "/spool/1.2: OK\n", "spamd": "SPAMD/1.1 0 EX_OK\r\nSpam: False ; 0 / 5\r\n\r\n", "mksd": "OK\n"}
-	for name, serve := range map[string]func(c net.Conn, good string){
-		"closes at once": func(net.Conn, string) {},
-		"closes unread":  func(c net.Conn, _ string) { c.Read(make([]byte, 1)) },
-		"garbage":        func(c net.Conn, _ string) { c.Write([]byte("\x00\xff\x00garbage\r\n\r\n\x00")) },
-		"cut answer":     func(c net.Conn, good string) { c.Write([]byte(good[:1])) },
-		"huge answer": func(c net.Conn, good string) {
-			for range 1000 {
-				if _, err := c.Write([]byte(strings.Repeat("x", 1000))); err != nil {
-					return
+	eachWay(t, func(t *testing.T, way func(engine) engine) {
+		drain := func(c net.Conn) { io.Copy(io.Discard, c) }
+		good := map[string]string{"clamd": "1: fd[1]: OK\x00", "instream": "1: stream: OK\x00", "scan": "/spool/1.2: OK\n", "spamd": "SPAMD/1.1 0 EX_OK\r\nSpam: False ; 0 / 5\r\n\r\n", "mksd": "OK\n"}
+		for name, serve := range map[string]func(c net.Conn, good string){
+			"closes at once": func(net.Conn, string) {},
+			"closes unread":  func(c net.Conn, _ string) { c.Read(make([]byte, 1)) },
+			"garbage":        func(c net.Conn, _ string) { c.Write([]byte("\x00\xff\x00garbage\r\n\r\n\x00")) },
+			"cut answer":     func(c net.Conn, good string) { c.Write([]byte(good[:1])) },
+			"huge answer": func(c net.Conn, good string) {
+				for range 1000 {
+					if _, err := c.Write([]byte(strings.Repeat("x", 1000))); err != nil {
+						return
+					}
 				}
-			}
-			c.Write([]byte(good))
-		},
-		"endless": func(c net.Conn, _ string) {
-			for {
-				if _, err := c.Write([]byte("xxxx")); err != nil {
-					return
+				c.Write([]byte(good))
+			},
+			"endless": func(c net.Conn, _ string) {
+				for {
+					if _, err := c.Write([]byte("xxxx")); err != nil {
+						return
+					}
 				}
-			}
-		},
-		"silent": func(c net.Conn, _ string) { drain(c) },
-		"one octet, then silent": func(c net.Conn, good string) {
-			c.Write([]byte(good[:1]))
-			drain(c)
-		},
-	} {
-		for kind, answer := range good {
-			at := fake(t, map[bool]string{true: "tcp4", false: "unix"}[kind == "instream"], func(c net.Conn) { serve(c, answer) })
-			e := map[string]engine{
-				"clamd":    &clamd{at: addressOf(at), method: imsg.MethodFildes, spool: ""},
-				"instream": &clamd{at: addressOf(at), method: imsg.MethodInstream, spool: ""},
-				"scan":     &clamd{at: addressOf(at), method: imsg.MethodScan, spool: "/spool"},
-				"spamd":    &spamd{addressOf(at)},
-				"mksd":     &mksd{addressOf(at), "/spool"},
-			}[kind]
-			f, err := look(t, e, mail, 300*time.Millisecond)
-			if err == nil {
-				t.Errorf("%s %s: %+v", kind, name, f)
+			},
+			"silent": func(c net.Conn, _ string) { drain(c) },
+			"one octet, then silent": func(c net.Conn, good string) {
+				c.Write([]byte(good[:1]))
+				drain(c)
+			},
+		} {
+			for kind, answer := range good {
+				at := fake(t, map[bool]string{true: "tcp4", false: "unix"}[kind == "instream"], func(c net.Conn) { serve(c, answer) })
+				e := map[string]engine{
+					"clamd":    &clamd{at: addressOf(at), method: imsg.MethodFildes, spool: ""},
+					"instream": &clamd{at: addressOf(at), method: imsg.MethodInstream, spool: ""},
+					"scan":     &clamd{at: addressOf(at), method: imsg.MethodScan, spool: "/spool"},
+					"spamd":    &spamd{addressOf(at)},
+					"mksd":     &mksd{addressOf(at), "/spool"},
+				}[kind]
+				f, err := look(t, way(e), mail, 300*time.Millisecond)
+				if err == nil {
+					t.Errorf("%s %s: %+v", kind, name, f)
+				}
 			}
 		}
-	}
+	})
 }
 
 // TestVerdictOnHalf: a scanner that stops reading has not seen the message, but a
 // refusal or a find it gives first is heard.
 func TestVerdictOnHalf(t *testing.T) {
-	big := strings.Repeat("0123456789abcde\n", 1<<20) // more than any socket buffer takes
-	for _, tt := range []struct {
-		network, answer string
-		want            imsg.Outcome
-		problem         string
-	}{
-		{"tcp4", "1: stream: OK\x00", imsg.Failed, "send"},
-		{"tcp4", "1: INSTREAM size limit exceeded. ERROR\x00", imsg.Failed, "size limit exceeded"},
-		{"tcp4", "1: stream: V FOUND\x00", imsg.Caught, ""},
-		{"unix", "SPAMD/1.1 0 EX_OK\r\nSpam: False ; 0 / 5\r\n\r\n", imsg.Failed, "send"},
-	} {
-		at := fake(t, tt.network, func(c net.Conn) {
-			io.ReadFull(c, make([]byte, 200_000))
-			io.WriteString(c, tt.answer)
-			c.(interface{ CloseRead() error }).CloseRead()
-		})
-		var e engine = &clamd{at: addressOf(at), method: imsg.MethodInstream, spool: ""}
-		if tt.network == "unix" {
-			e = &spamd{addressOf(at)}
+	eachWay(t, func(t *testing.T, way func(engine) engine) {
+		big := strings.Repeat("0123456789abcde\n", 1<<20) // more than any socket buffer takes
+		for _, tt := range []struct {
+			network, answer string
+			want            imsg.Outcome
+			problem         string
+		}{
+			{"tcp4", "1: stream: OK\x00", imsg.Failed, "send"},
+			{"tcp4", "1: INSTREAM size limit exceeded. ERROR\x00", imsg.Failed, "size limit exceeded"},
+			{"tcp4", "1: stream: V FOUND\x00", imsg.Caught, ""},
+			{"unix", "SPAMD/1.1 0 EX_OK\r\nSpam: False ; 0 / 5\r\n\r\n", imsg.Failed, "send"},
+		} {
+			at := fake(t, tt.network, func(c net.Conn) {
+				io.ReadFull(c, make([]byte, 200_000))
+				io.WriteString(c, tt.answer)
+				c.(interface{ CloseRead() error }).CloseRead()
+			})
+			var e engine = &clamd{at: addressOf(at), method: imsg.MethodInstream, spool: ""}
+			if tt.network == "unix" {
+				e = &spamd{addressOf(at)}
+			}
+			f, err := look(t, way(e), big, patience)
+			if err != nil {
+				f.outcome = imsg.Failed
+			}
+			if f.outcome != tt.want || err != nil && !strings.Contains(err.Error(), tt.problem) {
+				t.Errorf("%q: %+v %v", tt.answer, f, err)
+			}
 		}
-		f, err := look(t, e, big, patience)
-		if err != nil {
-			f.outcome = imsg.Failed
-		}
-		if f.outcome != tt.want || err != nil && !strings.Contains(err.Error(), tt.problem) {
-			t.Errorf("%q: %+v %v", tt.answer, f, err)
-		}
-	}
+	})
 }
 
 // TestTimeIsOver: wherever a scan waits, it ends with its time, as one that took too
 // long, and when it is given up.
 func TestTimeIsOver(t *testing.T) {
-	big := strings.Repeat("0123456789abcde\n", 1<<20) // more than any socket buffer takes
-	hold := func(c net.Conn) { <-t.Context().Done() }
-	tcp, local := addressOf(fake(t, "tcp4", hold)), addressOf(fake(t, "unix", hold))
-	full := fullPort(t)
-	for name, tt := range map[string]struct {
-		e    engine
-		text string
-	}{
-		"connect, clamd": {&clamd{at: full, method: imsg.MethodInstream}, mail},
-		"connect, spamd": {&spamd{full}, mail},
-		"send, clamd":    {&clamd{at: tcp, method: imsg.MethodInstream}, big},
-		"send, spamd":    {&spamd{local}, big},
-		"read, fildes":   {&clamd{at: local, method: imsg.MethodFildes}, mail},
-		"read, scan":     {&clamd{at: local, method: imsg.MethodScan, spool: "/spool"}, mail},
-		"read, spamd":    {&spamd{local}, mail},
-		"read, mksd":     {&mksd{local, "/spool"}, mail},
-	} {
-		t.Run(name, func(t *testing.T) {
-			_, err := look(t, tt.e, tt.text, 50*time.Millisecond)
-			if late := net.Error(nil); !errors.As(err, &late) || !late.Timeout() {
-				t.Errorf("its time was over: %v", err)
-			}
-			ctx, cancel := context.WithCancel(t.Context())
-			time.AfterFunc(50*time.Millisecond, cancel)
-			m := &message{file: spool(t, tt.text), size: int64(len(tt.text)), name: "1.2"}
-			if _, err := tt.e.scan(ctx, m); !errors.Is(err, context.Canceled) {
-				t.Errorf("given up: %v", err)
-			}
-		})
-	}
+	eachWay(t, func(t *testing.T, way func(engine) engine) {
+		big := strings.Repeat("0123456789abcde\n", 1<<20) // more than any socket buffer takes
+		hold := func(c net.Conn) { <-t.Context().Done() }
+		tcp, local := addressOf(fake(t, "tcp4", hold)), addressOf(fake(t, "unix", hold))
+		full := fullPort(t)
+		for name, tt := range map[string]struct {
+			e    engine
+			text string
+		}{
+			"connect, clamd": {&clamd{at: full, method: imsg.MethodInstream}, mail},
+			"connect, spamd": {&spamd{full}, mail},
+			"send, clamd":    {&clamd{at: tcp, method: imsg.MethodInstream}, big},
+			"send, spamd":    {&spamd{local}, big},
+			"read, fildes":   {&clamd{at: local, method: imsg.MethodFildes}, mail},
+			"read, scan":     {&clamd{at: local, method: imsg.MethodScan, spool: "/spool"}, mail},
+			"read, spamd":    {&spamd{local}, mail},
+			"read, mksd":     {&mksd{local, "/spool"}, mail},
+		} {
+			t.Run(name, func(t *testing.T) {
+				_, err := look(t, way(tt.e), tt.text, 50*time.Millisecond)
+				if late := net.Error(nil); !errors.As(err, &late) || !late.Timeout() {
+					t.Errorf("its time was over: %v", err)
+				}
+				ctx, cancel := context.WithCancel(t.Context())
+				time.AfterFunc(50*time.Millisecond, cancel)
+				m := &message{file: spool(t, tt.text), size: int64(len(tt.text)), name: "1.2"}
+				if _, err := way(tt.e).scan(ctx, m); !errors.Is(err, context.Canceled) {
+					t.Errorf("given up: %v", err)
+				}
+			})
+		}
+	})
 }
 
 // fullPort is where nobody accepts and no more may wait.

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/loop"
 )
 
 // turn is what a clamd of these tests does with one question.
@@ -83,6 +84,37 @@ func (f *scripted) scan(t *testing.T, e engine) (finding, error) {
 	return found, err
 }
 
+// eachWay has a scan go each way it can: in a goroutine of its own, and as work in a loop
+// and in what stands in for one.
+func eachWay(t *testing.T, test func(t *testing.T, way func(engine) engine)) {
+	l, err := loop.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Run("goroutine", func(t *testing.T) { test(t, func(e engine) engine { return e }) })
+	t.Run("loop", func(t *testing.T) { test(t, func(e engine) engine { return working{e, l} }) })
+	t.Run("no loop", func(t *testing.T) {
+		test(t, func(e engine) engine { return working{e, loop.NewGoroutines()} })
+	})
+}
+
+// working is an engine whose scans are work in a poller.
+type working struct {
+	engine
+	loop.Poller
+}
+
+func (e working) scan(ctx context.Context, m *message) (f finding, err error) {
+	w := &loop.Work{Poller: e.Poller}
+	done := make(chan struct{})
+	w.Start(func() {
+		defer close(done)
+		f, err = e.engine.scan(withWork(ctx, w), m)
+	})
+	<-done
+	return f, err
+}
+
 // TestConversations: an answer counts for its own command alone, and a connection on
 // which anything went wrong is used for no other scan.
 func TestConversations(t *testing.T) {
@@ -148,34 +180,36 @@ func TestConversations(t *testing.T) {
 	for _, answer := range []string{"1", "1: x", "1: x: OK", "1: x: OK\n", "x"} {
 		all["closed behind "+imsg.Printable(answer, 40)] = dialog{[][]turn{{{answer: answer, closes: true}}, {{answer: bad1}}}, scans{"", "caught"}}
 	}
-	for network, method := range map[string]imsg.Method{"unix": imsg.MethodFildes, "tcp4": imsg.MethodInstream} {
-		for name, tt := range all {
-			t.Run(network+"/"+name, func(t *testing.T) {
-				f := &scripted{turns: tt.turns}
-				e := &clamd{at: addressOf(fake(t, network, f.serve)), method: method}
-				defer e.Close()
-				for i, want := range tt.want {
-					found, err := f.scan(t, e)
-					got := map[imsg.Outcome]string{imsg.Clean: "clean", imsg.Caught: "caught"}[found.outcome]
-					if err != nil {
-						got = "clamd: " + want
-						if !strings.Contains(err.Error(), want) || want == "clean" || want == "caught" {
-							got = err.Error()
+	eachWay(t, func(t *testing.T, way func(engine) engine) {
+		for network, method := range map[string]imsg.Method{"unix": imsg.MethodFildes, "tcp4": imsg.MethodInstream} {
+			for name, tt := range all {
+				t.Run(network+"/"+name, func(t *testing.T) {
+					f := &scripted{turns: tt.turns}
+					e := &clamd{at: addressOf(fake(t, network, f.serve)), method: method}
+					defer e.Close()
+					for i, want := range tt.want {
+						found, err := f.scan(t, way(e))
+						got := map[imsg.Outcome]string{imsg.Clean: "clean", imsg.Caught: "caught"}[found.outcome]
+						if err != nil {
+							got = "clamd: " + want
+							if !strings.Contains(err.Error(), want) || want == "clean" || want == "caught" {
+								got = err.Error()
+							}
+							want = "clamd: " + want
 						}
-						want = "clamd: " + want
+						if got != want {
+							t.Fatalf("scan %d: %q, want %q", i+1, got, want)
+						}
 					}
-					if got != want {
-						t.Fatalf("scan %d: %q, want %q", i+1, got, want)
+					f.mu.Lock()
+					defer f.mu.Unlock()
+					if f.conns != len(tt.turns) {
+						t.Errorf("%d connections, want %d", f.conns, len(tt.turns))
 					}
-				}
-				f.mu.Lock()
-				defer f.mu.Unlock()
-				if f.conns != len(tt.turns) {
-					t.Errorf("%d connections, want %d", f.conns, len(tt.turns))
-				}
-			})
+				})
+			}
 		}
-	}
+	})
 }
 
 // TestAnswersSwapped: of two that are asked at once each has the other's answer.

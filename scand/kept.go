@@ -27,11 +27,10 @@ type kept struct {
 func (k *kept) take(ctx context.Context) *idsession {
 	for {
 		s := k.last()
-		switch {
-		case s == nil:
+		if s == nil {
 			return nil
-		case s.quiet():
-			s.attach(ctx)
+		}
+		if s.attach(ctx); s.quiet() {
 			return s
 		}
 		s.close()

@@ -22,6 +22,7 @@ import (
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/link"
+	"github.com/smtp-gated/smtp-gated/imsg/loop"
 	"github.com/smtp-gated/smtp-gated/imsg/process"
 )
 
@@ -35,6 +36,7 @@ var errReplace = errors.New("the directory of the scanner sockets has been remov
 type room struct {
 	parent  *process.Parent
 	service *process.Service
+	loop    loop.Poller // nil: none
 	engines []*limitedEngine
 }
 
@@ -45,7 +47,7 @@ func Main(f *os.File) error {
 	defer s.close()
 	return process.Main(f, imsg.Scand, func(p *process.Parent) process.Room[imsg.ScandConfig] {
 		s.parent, s.service = p, process.NewService(p, maxHeld)
-		p.Loop()
+		s.loop = p.Loop()
 		return process.Room[imsg.ScandConfig]{
 			Configure: s.configure,
 			Peers:     map[imsg.Room]process.Peer{imsg.Session: s.service.Accept(s.answer)},
@@ -93,35 +95,68 @@ func (s *room) close() {
 func (s *room) answer(ctx context.Context, r link.Request) {
 	switch q := r.Message.(type) {
 	case *imsg.Scan:
-		work := process.Work[imsg.Verdict]
-		if s.soonDone(q) {
-			work = process.WorkBehind
+		start, w := func(f func()) { go f() }, (*loop.Work)(nil)
+		switch s.manner(q) {
+		case behind:
+			start = r.Behind
+		case pausing:
+			w = &loop.Work{Poller: s.loop}
+			start = func(f func()) { r.Behind(func() { w.Start(f) }) }
 		}
-		work(ctx, s.service, r, q, func(ctx context.Context) (*imsg.Verdict, error) {
-			return s.scan(ctx, q, r.Files[0]), nil
+		process.WorkBy(start, ctx, s.service, r, q, func(ctx context.Context) (*imsg.Verdict, error) {
+			return s.scan(withWork(ctx, w), q, r.Files[0]), nil
 		})
 	default:
 		r.Close()
 	}
 }
 
+// workKey is a context's key of the loop's work that a scan is.
+type workKey struct{}
+
+func withWork(ctx context.Context, w *loop.Work) context.Context {
+	if w == nil {
+		return ctx
+	}
+	return context.WithValue(ctx, workKey{}, w)
+}
+
+// workOf returns the work that a scan is, nil for one that has a goroutine.
+func workOf(ctx context.Context) *loop.Work {
+	w, _ := ctx.Value(workKey{}).(*loop.Work)
+	return w
+}
+
 // soonSize is the size of a message, in octets, that is looked through in less time than
 // another thread takes to begin.
 const soonSize = 64 << 10
 
-// soonDone tells whether a scan waits for no other program, and for no processor that it
-// keeps from others.
-func (s *room) soonDone(q *imsg.Scan) bool {
+// manner is how a scan is worked on.
+type manner int
+
+const (
+	aside   manner = iota // by a goroutine: it waits for another program, or is long
+	behind                // behind the handler: it is soon done
+	pausing               // so, but it pauses while it waits for another program
+)
+
+func (s *room) manner(q *imsg.Scan) manner {
+	how := behind
 	for _, e := range s.engines {
-		if q.Roles&e.roles != 0 && e.kind.Kind().Remote() {
-			return false
+		switch p, ok := e.engine.(interface{ pauses() bool }); {
+		case q.Roles&e.roles == 0:
+		case !e.kind.Kind().Remote() && q.Size <= soonSize:
+		case s.loop != nil && ok && p.pauses() && how == behind:
+			how = pausing
+		default:
+			return aside
 		}
 	}
-	return q.Size <= soonSize
+	return how
 }
 
 // scan has the engines that have a role of the question look at the message, side
-// by side, the last of them here. Each gives one finding.
+// by side, the last of them here, or one after the other in a loop. Each gives one finding.
 func (s *room) scan(ctx context.Context, q *imsg.Scan, f *os.File) *imsg.Verdict {
 	findings := make([]imsg.Finding, 0, len(s.engines)+1)
 	asked := make([]*limitedEngine, 0, len(s.engines))
@@ -142,7 +177,11 @@ func (s *room) scan(ctx context.Context, q *imsg.Scan, f *os.File) *imsg.Verdict
 	var work sync.WaitGroup
 	last := len(asked) - 1
 	for i := range last {
-		work.Go(func() { look(i) })
+		if workOf(ctx) != nil {
+			look(i)
+		} else {
+			work.Go(func() { look(i) })
+		}
 	}
 	if last >= 0 {
 		look(last)
@@ -206,9 +245,14 @@ func (e *limitedEngine) scan(ctx context.Context, q *imsg.Scan, roles imsg.Roles
 	}
 	select {
 	case e.slots <- struct{}{}:
-		defer func() { <-e.slots }()
-	case <-ctx.Done():
-		return finding{}, fmt.Errorf("wait for a free place: %w", ctx.Err())
+	default:
+		workOf(ctx).Aside()
+		select {
+		case e.slots <- struct{}{}:
+		case <-ctx.Done():
+			return finding{}, fmt.Errorf("wait for a free place: %w", ctx.Err())
+		}
 	}
+	defer func() { <-e.slots }()
 	return e.engine.scan(ctx, m)
 }

@@ -39,7 +39,7 @@ func (c *comparison) accept(b *testing.B) {
 	ways := []way{
 		{name: "direct", address: sink},
 		throughHAProxy(b, sink, acceptIdle),
-		throughUs(b, "ours", sink, acceptIdle, unscanned),
+		throughUs(b, "ours", "", sink, acceptIdle, unscanned),
 	}
 	rounds := make([][]benched, len(ways))
 	for range b.N {
@@ -81,7 +81,7 @@ func (c *comparison) idle(b *testing.B) {
 			// All anew each time: memory once taken is kept, and ports are for a minute.
 			starts := []func() way{
 				func() way { return throughHAProxy(b, gatectlSink(b), sessions) },
-				func() way { return throughUs(b, "ours", gatectlSink(b), sessions, unscanned) },
+				func() way { return throughUs(b, "ours", "", gatectlSink(b), sessions, unscanned) },
 			}
 			rows := make([][]idleRow, len(starts))
 			for range b.N {

@@ -23,7 +23,9 @@ import (
 // nothing, what is not delivered does. The clamd behind us is not ours, and its CPU is not
 // counted.
 //
-//	make bench [ROUNDS=3] [BENCH_JSON=file]
+// With another program of ours, an older one say, that one is beside them, too.
+//
+//	make bench [ROUNDS=3] [BENCH_JSON=file] [BENCH_OTHER=/folder/smtp-gated]
 func BenchmarkCompare(b *testing.B) {
 	c := &comparison{Machine: fmt.Sprintf("%s/%s, %d CPUs", runtime.GOOS, runtime.GOARCH, runtime.NumCPU())}
 	haproxy := needProgram(b, "haproxy")
@@ -212,19 +214,30 @@ const theirs = 1
 
 func (c *comparison) ways(b *testing.B, sink string) []way {
 	const sessions = 2100
-	ways := []way{
-		{name: "direct", address: sink},
-		throughHAProxy(b, sink, sessions),
-		throughUs(b, "ours", sink, sessions, unscanned),
-		throughUs(b, "ours, log at info", sink, sessions, unscanned+"log_level info\n"),
-		throughUs(b, "ours, builtin", sink, sessions, builtinScan),
-	}
+	ways := []way{{name: "direct", address: sink}, throughHAProxy(b, sink, sessions)}
+	socket := ""
 	if findProgram("clamd") == "" {
 		c.note("no clamd: its row is left out")
-		return ways
+	} else {
+		socket, _ = startClamd(b)
 	}
-	socket, _ := startClamd(b)
-	return append(ways, throughUs(b, "ours, clamd", sink, sessions, clamdScan+socket+"\n"))
+	for _, daemon := range slices.Compact([]string{"", os.Getenv("BENCH_OTHER")}) {
+		who := "ours"
+		if daemon != "" {
+			who = "other"
+		}
+		for _, of := range []struct{ what, own string }{
+			{"", unscanned},
+			{", log at info", unscanned + "log_level info\n"},
+			{", builtin", builtinScan},
+			{", clamd", clamdScan + socket + "\n"},
+		} {
+			if socket != "" || of.what != ", clamd" {
+				ways = append(ways, throughUs(b, who+of.what, daemon, sink, sessions, of.own))
+			}
+		}
+	}
+	return ways
 }
 
 func (c *comparison) note(text string) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -46,19 +47,24 @@ listen smtp
 	return way{"haproxy", address, []int{process.Pid}, func() { process.Kill() }}
 }
 
-// throughUs passes what own, its configuration, says of scanning and logging.
-func throughUs(b *testing.B, name, sink string, sessions int, own string) way {
+// throughUs passes what own, its configuration, says of scanning and logging. Daemon is
+// another program than ours.
+func throughUs(b *testing.B, name, daemon, sink string, sessions int, own string) way {
 	// Whose limit of descriptors cannot be raised to all that root's workers may need, runs
 	// as a user, with what there is.
 	rooted := os.Geteuid() == 0 && uint64(6*(sessions+50)+64) <= descriptors()
 	g, err := newGate(b.TempDir(), rooted)
 	must(b, err)
+	g.daemon = cmp.Or(daemon, g.daemon)
 	_, port, _ := net.SplitHostPort(sink)
 	g.server, _ = strconv.Atoi(port)
 	at := imsgtest.Port(b)
 	must(b, g.configure(fmt.Sprintf("port %d\nmax_connections %d\nmax_per_host 0\nlog_level err\nworkers 0\n", at.Port(), sessions+50)+own, false))
 	must(b, g.start())
 	b.Cleanup(g.end)
+	if daemon != "" { // it may not understand us
+		return way{name, at.String(), append(offspring(g.pid), g.pid), g.end}
+	}
 	return way{name, at.String(), processes(b, g), g.end}
 }
 

@@ -69,14 +69,15 @@ func (p *Parent) Guard(l sync.Locker) { p.guard = l }
 // handled in its turn.
 func (p *Parent) Poll(by loop.Poller) { p.poller = by }
 
-// Loop is Poll by a loop, where there can be one.
-func (p *Parent) Loop() {
+// Loop is Poll by a loop, which it returns: nil where there can be none.
+func (p *Parent) Loop() loop.Poller {
 	l, err := loop.New()
 	if err != nil {
 		p.Log().Warn("no loop: each connection waits by itself", "error", err)
-		return
+		return nil
 	}
 	p.poller = l
+	return l
 }
 
 // Serve gives what the parent says to handle, keeping Sink and Ping for itself,

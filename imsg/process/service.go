@@ -89,16 +89,11 @@ func (s *Service) linkEnded() {
 // is a panic, which fails this question alone. The request's files are closed when
 // that is said. It does not block.
 func Work[A any](ctx context.Context, s *Service, r link.Request, q imsg.Question[A], work func(context.Context) (*A, error)) {
-	workBy(func(f func()) { go f() }, ctx, s, r, q, work)
+	WorkBy(func(f func()) { go f() }, ctx, s, r, q, work)
 }
 
-// WorkBehind is Work behind the handler (link.Request.Behind): for what is soon done, but
-// for a file's taking its time.
-func WorkBehind[A any](ctx context.Context, s *Service, r link.Request, q imsg.Question[A], work func(context.Context) (*A, error)) {
-	workBy(r.Behind, ctx, s, r, q, work)
-}
-
-func workBy[A any](start func(func()), ctx context.Context, s *Service, r link.Request, q imsg.Question[A], work func(context.Context) (*A, error)) {
+// WorkBy is Work that start has begun in its own way.
+func WorkBy[A any](start func(func()), ctx context.Context, s *Service, r link.Request, q imsg.Question[A], work func(context.Context) (*A, error)) {
 	reply := link.ReplyTo(r, q)
 	select {
 	case s.slots <- struct{}{}:
