@@ -46,8 +46,7 @@ func (c *clamd) scan(ctx context.Context, m *message) (f finding, err error) {
 	return f, nil
 }
 
-// pauses tells that a scan in a loop keeps nobody waiting: it reads no file itself, and
-// connects at once.
+// pauses tells whether a scan may be work in a loop: it sends no file, and connects at once.
 func (c *clamd) pauses() bool { return c.method == imsg.MethodFildes }
 
 // Close ends the connections that are kept.

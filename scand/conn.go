@@ -21,8 +21,8 @@ import (
 // errClosed is the end of a connection before an octet of an answer has come.
 var errClosed = errors.New("closed without an answer")
 
-// conn is a connection that is used by one scan at a time; only shutdown may be called
-// beside that.
+// conn is a connection that is used by one scan at a time; only shutdown and Happened may
+// be called beside that.
 type conn struct {
 	fd   int
 	ctx  context.Context // of the scan
@@ -32,14 +32,12 @@ type conn struct {
 	mu     sync.Mutex
 	closed bool
 	work   *loop.Work // that waits for it; nil: a goroutine's scan
-	news   bool       // of it, since it was read to its end
 }
 
-// attach has the connection, of which nothing has been heard, serve a scan until ctx ends;
-// then it is shut down.
+// attach has the connection serve a scan until ctx ends; then it is shut down.
 func (c *conn) attach(ctx context.Context) {
 	c.mu.Lock()
-	c.work, c.news = workOf(ctx), false
+	c.work = workOf(ctx)
 	c.mu.Unlock()
 	c.ctx, c.stop = ctx, context.AfterFunc(ctx, c.shutdown)
 }
@@ -80,7 +78,6 @@ func (c *conn) close() {
 func (c *conn) Happened(turn *loop.Turn, _ loop.News) {
 	c.mu.Lock()
 	w := c.work
-	c.news = true
 	c.mu.Unlock()
 	if w != nil {
 		w.News(turn)
@@ -91,8 +88,10 @@ func (c *conn) Happened(turn *loop.Turn, _ loop.News) {
 func (c *conn) connect(to unix.Sockaddr) error {
 	err := unix.Connect(c.fd, to)
 	if err == unix.EINPROGRESS || err == unix.EINTR {
-		if err := c.wait(unix.POLLOUT); err != nil {
-			return err
+		for !c.ready(unix.POLLOUT) {
+			if err := c.wait(unix.POLLOUT); err != nil {
+				return err
+			}
 		}
 		var errno int
 		if errno, err = unix.GetsockoptInt(c.fd, unix.SOL_SOCKET, unix.SO_ERROR); err == nil && errno != 0 {
@@ -139,39 +138,18 @@ func (c *conn) watched() bool {
 	return true
 }
 
-// pause is wait in the room's loop, whose news may be another's: who reads finds out.
+// pause is wait in the room's loop, whose news may be another's: who waits finds out.
 func (c *conn) pause(events int16) error {
-	for {
-		switch {
-		case c.ctx.Err() != nil:
-			return c.over()
-		case events == unix.POLLIN && c.heard():
-			return nil
-		case events == unix.POLLIN:
-			c.by.Await(c.fd, loop.Readable)
-		case c.ready(events):
-			return nil
-		default:
-			c.by.Await(c.fd, loop.Writable)
-		}
-		c.work.Pause()
+	what := loop.Readable
+	if events == unix.POLLOUT {
+		what = loop.Writable
 	}
-}
-
-// more says that it has not been read to its end.
-func (c *conn) more() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.news = true
-}
-
-// heard tells whether there is news that nobody has looked into.
-func (c *conn) heard() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	news := c.news
-	c.news = false
-	return news
+	c.by.Await(c.fd, what)
+	c.work.Pause()
+	if c.ctx.Err() != nil {
+		return c.over()
+	}
+	return nil
 }
 
 // left is the scan's time in milliseconds, as poll(2) has it.
@@ -195,15 +173,15 @@ func (c *conn) over() error {
 // taken for the scanner's end.
 func (c *conn) Read(p []byte) (int, error) {
 	for {
-		if err := c.wait(unix.POLLIN); err != nil {
-			return 0, err
-		}
 		n, err := unix.Read(c.fd, p)
 		switch {
 		case n > 0:
-			c.more()
 			return n, nil
-		case err == unix.EAGAIN || err == unix.EINTR:
+		case err == unix.EAGAIN:
+			if err := c.wait(unix.POLLIN); err != nil {
+				return 0, err
+			}
+		case err == unix.EINTR:
 		case c.ctx.Err() != nil:
 			return 0, c.over()
 		case err != nil:

@@ -530,3 +530,55 @@ func pipe(t *testing.T) *os.File {
 	t.Cleanup(func() { ours.Close() })
 	return theirs
 }
+
+// TestPausedScanKeepsNobody: what a scan does behind a pause takes its time, and keeps nobody
+// waiting, as what it does before one.
+func TestPausedScanKeepsNobody(t *testing.T) {
+	asked, answer := make(chan bool, 1), make(chan bool)
+	conf := builtins()
+	conf.Engines[virus].Engine = imsg.EngineClamd
+	conf.Engines[virus].Socket = fake(t, "unix", func(c net.Conn) {
+		s := newClamdSide(c)
+		for { // until the descriptor is here: the message is too big to be read
+			if b, err := s.in.ReadByte(); err != nil {
+				return
+			} else if b == 'S' && len(s.rights) > 0 {
+				break
+			}
+		}
+		asked <- true
+		<-answer
+		io.WriteString(c, "1: x: OK\x00")
+		io.Copy(io.Discard, c)
+	}).String()
+	h := open(t, conf)
+	one, other := h.session(), h.session()
+	big, err := os.Create(filepath.Join(t.TempDir(), "big"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer big.Close()
+	if err := big.Truncate(4 << 30); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() {
+		_, err := link.Ask(one, &imsg.Scan{Roles: imsg.RoleVirus | imsg.RoleSpam}, patience, big) // of no octets, it says
+		ended <- err
+	}()
+	await(t, "the question to clamd", asked)
+	answer <- true
+	for range 20 { // until it is looked at here, and then
+		if v := askFile(t, other, spool(t, mail), &imsg.Scan{Roles: imsg.RoleSpam}); v.spam.Outcome != imsg.Clean {
+			t.Errorf("%+v", v)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	select {
+	case <-ended:
+		t.Error("another's question waited for it")
+	default:
+	}
+	one.Close() // which gives it up
+	await(t, "the end of the long scan", ended)
+}

@@ -7,11 +7,13 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+	"weak"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/loop"
@@ -402,5 +404,30 @@ func TestTimeIsOneForBoth(t *testing.T) {
 	var late net.Error
 	if !errors.As(err, &late) || !late.Timeout() || time.Since(start) < limit {
 		t.Errorf("%v after %v", err, time.Since(start))
+	}
+}
+
+// TestIdleKeepsNoScan: a connection that no scan uses keeps nothing of the last one.
+func TestIdleKeepsNoScan(t *testing.T) {
+	at, _ := goodbyes(t)
+	e := &clamd{at: addressOf(at), method: imsg.MethodFildes}
+	defer e.Close()
+	l, err := loop.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := func() weak.Pointer[message] {
+		m := &message{file: spool(t, mail), size: int64(len(mail))}
+		if _, err := (working{e, l}).scan(t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
+		return weak.Make(m)
+	}()
+	until(t, "the last message is let go", func() bool {
+		runtime.GC()
+		return m.Value() == nil
+	})
+	if len(e.kept.all) != 1 {
+		t.Error("none is kept")
 	}
 }

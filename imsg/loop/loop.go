@@ -95,7 +95,11 @@ func (l *Loop) Add(fd int, w Watched, as Watch) error {
 	}
 	l.slots[fd] = slot{w, as}
 	l.mu.Unlock()
-	return l.events.add(fd, as)
+	err := l.events.add(fd, as)
+	if err != nil {
+		l.Remove(fd, false)
+	}
+	return err
 }
 
 // Await is a Poller's.

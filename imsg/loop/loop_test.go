@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -104,4 +105,20 @@ func TestStuckInABatch(t *testing.T) {
 		}
 	}
 	close(let)
+}
+
+// TestFailedAddKeepsNothing: what could not be added is not kept.
+func TestFailedAddKeepsNothing(t *testing.T) {
+	l := newLoop(t)
+	f, err := os.CreateTemp(t.TempDir(), "") // epoll takes no file
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if l.Add(int(f.Fd()), new(talk), Changes) == nil {
+		t.Skip("files can be watched")
+	}
+	if l.told(int(f.Fd()), Readable) != nil {
+		t.Error("its owner is kept")
+	}
 }

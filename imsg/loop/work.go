@@ -5,8 +5,9 @@ import (
 	"sync"
 )
 
-// Work waits for news now and then, and keeps no goroutine waiting with it: whoever has
-// the news goes on with the work, up to where it waits next. It is an Owner.
+// Work waits for news now and then, and keeps no thread waiting with it: whoever has the
+// news goes on with the work, up to where it waits next. In a loop it is slow work (Slow).
+// It is an Owner.
 type Work struct {
 	Poller Poller // what it waits for is in this one
 
@@ -43,13 +44,17 @@ func (w *Work) Aside() {
 }
 
 // News has the work go on. It may be for nothing.
-func (w *Work) News(*Turn) {
+func (w *Work) News(turn *Turn) {
 	w.mu.Lock()
 	paused := w.paused
 	w.paused, w.news = false, !paused
 	w.mu.Unlock()
-	if paused {
-		w.run()
+	switch {
+	case !paused:
+	case turn.Wary():
+		go w.run()
+	default:
+		turn.Slow(w.run)
 	}
 }
 
@@ -57,6 +62,7 @@ func (w *Work) News(*Turn) {
 func (w *Work) run() {
 	for {
 		if _, more := w.goOn(); !more {
+			w.goOn, w.yield = nil, nil // nothing of it is kept by who still knows it
 			return
 		}
 		if w.aside {
