@@ -234,7 +234,8 @@ type SessionConfig struct {
 	Listeners      []netip.AddrPort // all of the family, for loop protection
 	Own            []netip.Addr     // of this machine, in order, for the same
 	MaxConnections int
-	PipelineSize   int // 16 or more
+	Alone          bool // no other worker of the generation asks for admission
+	PipelineSize   int  // 16 or more
 	TakeoverCmds   int
 	EnfileSleep    time.Duration
 	TimeoutDirect  time.Duration

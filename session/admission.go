@@ -41,6 +41,7 @@ func (s *session) enter() {
 		s.admit(a, err, problem)
 	}
 	s.refs.Add(1)
+	w.tellLeaves()
 	asked := link.AskThen(context.Background(), &w.lockd, question, admissionWait, func(_ *loop.Turn, a *imsg.Admission, err error) {
 		defer s.unref()
 		if err == nil {
@@ -197,6 +198,7 @@ func (s *session) askAdmission(question imsg.Question[imsg.Admission], follow fu
 
 func (s *session) askAdmissionOnce(question imsg.Question[imsg.Admission], wait time.Duration, follow func(*imsg.Admission)) (*imsg.Admission, error) {
 	start := time.Now()
+	s.w.tellLeaves()
 	lockd := s.w.lockd.Hold(wait)
 	if lockd == nil {
 		return nil, imsg.Gone

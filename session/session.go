@@ -244,7 +244,7 @@ func (s *session) deregister() {
 	if st.Transactions == 0 {
 		w.count(imsg.CountEmpty, 1)
 	}
-	w.lockd.Send(&imsg.Leave{Number: s.facts.Number, Passed: st.Passed})
+	w.leave(&imsg.Leave{Number: s.facts.Number, Passed: st.Passed})
 }
 
 func (s *session) logClose(st relay.Status) {

@@ -68,7 +68,8 @@ type worker struct {
 
 	mu          sync.Mutex
 	sessions    imsg.ByNumber[*session] // admitted
-	lockedEarly map[uint64]time.Time    // locked, and not in sessions yet or any more: since when
+	leaves      leaves
+	lockedEarly map[uint64]time.Time // locked, and not in sessions yet or any more: since when
 	listeners   []*listener
 	started     bool
 	draining    bool

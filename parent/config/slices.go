@@ -20,6 +20,7 @@ type Facts struct {
 	Own         []netip.Addr     // of this machine
 	Nameservers []netip.AddrPort // of the system
 	Roots       []byte           // authorities of tls_ca_file, or the system's, in PEM
+	Alone       bool             // there is one worker
 	SpoolShared bool             // others use spool_path, too
 	LocksShared bool             // others use lock_path, too
 	Generation  int              // whose rooms are told
@@ -135,6 +136,7 @@ func (c *Config) Session(f Facts) *imsg.SessionConfig {
 		s.TLS.Verify = imsg.TLSUndecided
 	}
 	s.SpoolPath = c.SpoolPath
+	s.Alone = f.Alone
 	s.SpoolShared = f.SpoolShared
 	s.Texts = c.Texts[:]
 	return &s

@@ -12,7 +12,7 @@ import (
 
 // Facts are what the rooms are told beside the configuration, all but our version.
 func (s *Site) Facts(listeners []*socket.Listener) config.Facts {
-	f := config.Facts{Nameservers: host.Nameservers("/etc/resolv.conf"), SpoolShared: s.shared(Spool), LocksShared: s.shared(Locks), Roots: s.roots}
+	f := config.Facts{Nameservers: host.Nameservers("/etc/resolv.conf"), Alone: s.Workers() == 1, SpoolShared: s.shared(Spool), LocksShared: s.shared(Locks), Roots: s.roots}
 	f.HostName, _ = os.Hostname()
 	var err error
 	if f.Own, err = host.Addresses(); err != nil {
