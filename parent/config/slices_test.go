@@ -21,6 +21,7 @@ var facts = Facts{
 	Own:         []netip.Addr{netip.MustParseAddr("192.0.2.1")},
 	Nameservers: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.53:53")},
 	Roots:       []byte("roots"),
+	Alone:       true,
 	SpoolShared: true,
 	LocksShared: true,
 	Version:     "2.0",
