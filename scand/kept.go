@@ -27,10 +27,11 @@ type kept struct {
 func (k *kept) take(ctx context.Context) *idsession {
 	for {
 		s := k.last()
-		if s == nil {
+		switch {
+		case s == nil:
 			return nil
-		}
-		if s.attach(ctx); s.quiet() {
+		case s.quiet():
+			s.attach(ctx)
 			return s
 		}
 		s.close()

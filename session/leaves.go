@@ -1,6 +1,7 @@
 package session
 
 import (
+	"sync"
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
@@ -13,11 +14,13 @@ import (
 // leaveWait is how long it waits for that at most.
 const leaveWait = 5 * time.Millisecond
 
-// leaves are those that lockd is not told of yet.
+// leaves are those that lockd is not told of yet; the worker's lock guards them.
 type leaves struct {
 	all   []*imsg.Leave
 	timer *time.Timer // tells of them; nil: there were none yet
 	due   bool        // it runs
+
+	telling sync.Mutex // is held until lockd is told: nobody asks it in between
 }
 
 // leave tells lockd that a session is over.
@@ -42,8 +45,10 @@ func (w *worker) leave(m *imsg.Leave) {
 
 // tellLeaves tells lockd of what it has not been told of yet.
 func (w *worker) tellLeaves() {
-	w.mu.Lock()
 	l := &w.leaves
+	l.telling.Lock()
+	defer l.telling.Unlock()
+	w.mu.Lock()
 	all := l.all
 	l.all = nil
 	if l.due {

@@ -1,9 +1,11 @@
 package session
 
 import (
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
@@ -44,6 +46,7 @@ func TestLeavesGoAhead(t *testing.T) {
 				client.conn.Close()
 				imsgtest.Until(t, "its end", func() bool { return strings.Count(r.Text(), "CLOSE by=") == n+1 })
 				r.set(func() { gone++ })
+				time.Sleep(rand.N(2 * leaveWait)) // the next one comes before it, behind it, or just then
 			}
 			r.seen("all that have ended", func() bool { return uint64(len(r.left)) == gone })
 			r.set(func() {

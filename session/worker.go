@@ -209,6 +209,7 @@ func (w *worker) setLockd(r link.Request, m *imsg.Peer) error {
 	if err != nil {
 		return err
 	}
+	w.tellLeaves()
 	w.lockd.Replace(conn, lastAnswers, func() {
 		if err := w.announce(conn); err != nil {
 			w.log.Error("announce live sessions", "error", err)
