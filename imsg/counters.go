@@ -96,7 +96,8 @@ const (
 	CountSPFAnswered
 	CountSPFSilent
 	CountSPFFailed
-	Counters // how many there are
+	CountFilesScanned // for an operator
+	Counters          // how many there are
 )
 
 // CounterGroup is the line on which people see a counter.
@@ -117,19 +118,20 @@ const (
 	CountedQuota     CounterGroup = "quotas"
 	CountedLock      CounterGroup = "locked"
 	CountedDNS       CounterGroup = "DNS"
+	CountedScan      CounterGroup = "looked at by hand"
 )
 
 // CounterGroups lists them.
 var CounterGroups = []CounterGroup{
 	CountedSeen, CountedFound, CountedRefused, CountedLogin, CountedTrouble, CountedOctets, CountedTLS,
-	CountedWould, CountedUnscanned, CountedEngine, CountedQuota, CountedLock, CountedDNS,
+	CountedWould, CountedUnscanned, CountedEngine, CountedQuota, CountedLock, CountedDNS, CountedScan,
 }
 
 // Sparse tells that a group has many counters, of which most stay at zero: people are
 // shown the others.
 func (g CounterGroup) Sparse() bool {
 	switch g {
-	case CountedTLS, CountedWould, CountedUnscanned, CountedEngine, CountedQuota, CountedLock, CountedDNS:
+	case CountedTLS, CountedWould, CountedUnscanned, CountedEngine, CountedQuota, CountedLock, CountedDNS, CountedScan:
 		return true
 	}
 	return false
@@ -306,6 +308,8 @@ var CounterTable = [Counters]CounterRow{
 	CountSPFAnswered:   dnsRow(ObjectSPF, "answered", "A name server answered about SPF."),
 	CountSPFSilent:     dnsRow(ObjectSPF, "silent", "No name server answered about SPF."),
 	CountSPFFailed:     dnsRow(ObjectSPF, "failed", "The room that asks for SPF did not answer."),
+
+	CountFilesScanned: {"files_scanned", "Files that an operator had looked at.", CountedScan, "files", "", MetricFilesScanned, nil},
 }
 
 func unscannedRow(cause, help string) CounterRow {

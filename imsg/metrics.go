@@ -48,6 +48,7 @@ const (
 	MetricDNS
 	MetricBugs
 	MetricCertificate
+	MetricFilesScanned
 	Metrics // how many there are
 )
 
@@ -111,6 +112,8 @@ var MetricTable = [Metrics]MetricRow{
 	MetricQuotas:    {"smtp_gated_quota_exceeded_total", CounterMetric, []string{"counter"}, "Uses that a client's quota did not allow."},
 	MetricDNS:       {"smtp_gated_dns_queries_total", CounterMetric, []string{"zone", "result"}, "Questions to each block list, up to the first that names a client; and to spf."},
 	MetricBugs:      {"smtp_gated_bugs_total", CounterMetric, nil, "Panics caught in a session."},
+
+	MetricFilesScanned: {"smtp_gated_files_scanned_total", CounterMetric, nil, "Files that an operator had looked at by the scanners."},
 
 	MetricCertificate: {"smtp_gated_certificate_not_after_seconds", GaugeMetric, []string{"name"}, "When a certificate that clients are shown ends, by the first name it is for."},
 }

@@ -193,6 +193,9 @@ var Table = number([]Entry{
 	ask[Explain, Explanation](operators, toLockd, small),
 	answer[Explanation](toLockd, operators, MaxBody),
 	ask[HistoryForget, Done](toOperator, toLockd, small).order(),
+	ask[ScanNow, FileVerdict](toOperator, toLockd, small).withFile().order(),
+	ask[ScanFile, FileVerdict](toLockd, toSession, small).withFile(),
+	answer[FileVerdict](set(Session, Lockd), set(Lockd, Control), medium),
 })
 
 func tell[M any, P interface {

@@ -182,6 +182,7 @@ type testWorker struct {
 	mute   bool               // does not answer it
 	unsaid []uint64           // counted, and said before Snapshot is answered
 	states []uint64           // of its sessions
+	scans  func(f *os.File) *imsg.FileVerdict
 }
 
 // hire joins a worker that has said nothing yet.
@@ -194,6 +195,13 @@ func (h *house) hire(member int) *testWorker {
 		case *imsg.Locked:
 			for _, n := range m.Numbers {
 				w.locked <- n
+			}
+		case *imsg.ScanFile:
+			defer r.Close()
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			if w.scans != nil {
+				family.Answer(r, w.scans(r.Files[0]))
 			}
 		case *imsg.Snapshot:
 			w.mu.Lock()

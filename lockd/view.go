@@ -52,6 +52,25 @@ func (srv view) Workers() (links []*link.Conn) {
 	return links
 }
 
+// Newest implements control.House.
+func (srv view) Newest() *link.Conn {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	var newest *worker
+	generation := 0
+	for w := range srv.workers {
+		for _, m := range srv.family.Rooms {
+			if m.Room == imsg.Session && m.Member == w.member && m.State == imsg.Running && m.Generation > generation {
+				newest, generation = w, m.Generation
+			}
+		}
+	}
+	if newest == nil {
+		return nil
+	}
+	return newest.conn
+}
+
 // TellLocked implements control.House.
 func (srv view) TellLocked(addr netip.Addr, name string) {
 	srv.mu.Lock()

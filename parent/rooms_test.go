@@ -53,7 +53,7 @@ func TestRooms(t *testing.T) {
 // calls themselves are looked at.
 func TestOpenBSD(t *testing.T) {
 	want := map[imsg.Room]string{
-		imsg.Lockd:   "unveil . rwc, block, pledge stdio recvfd rpath wpath cpath flock unix",
+		imsg.Lockd:   "unveil . rwc, block, pledge stdio recvfd sendfd rpath wpath cpath flock unix",
 		imsg.Action:  "",
 		imsg.Keys:    "pledge stdio recvfd",
 		imsg.Scand:   "unveil . rw, block, pledge stdio recvfd sendfd rpath unix inet",

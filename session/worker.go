@@ -50,9 +50,10 @@ type worker struct {
 	// certificates are what TLS with clients is made of, if there are any.
 	certificates *certificate.Store
 
-	spools spool.Pool
-	dialer *upstream.Dialer
-	poller loop.Poller
+	spools    spool.Pool
+	fileScans chan struct{} // of operators, that are under way
+	dialer    *upstream.Dialer
+	poller    loop.Poller
 
 	toServers *tls.Config // TLS with servers, where TLS ends here
 	toClients *tls.Config // and with clients
@@ -108,7 +109,7 @@ func Main(f *os.File) error {
 }
 
 func newWorker(parent *process.Parent, log *slog.Logger) *worker {
-	w := &worker{parent: parent, log: log, lockedEarly: make(map[uint64]time.Time)}
+	w := &worker{parent: parent, log: log, fileScans: make(chan struct{}, maxFileScans), lockedEarly: make(map[uint64]time.Time)}
 	w.reports.send = func(m imsg.Notice) error { return w.lockd.Send(m) }
 	w.idle = sync.NewCond(&w.mu)
 	w.certificates = certificate.New(&w.keyring)
@@ -225,6 +226,8 @@ func (w *worker) fromPeer(r link.Request) {
 		w.markLocked(m.Numbers)
 	case *imsg.Snapshot:
 		go w.show(link.ReplyTo(r, m), m.After) // there may be many
+	case *imsg.ScanFile:
+		go w.scanFile(link.ReplyTo(r, m))
 	}
 }
 

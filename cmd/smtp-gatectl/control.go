@@ -6,6 +6,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
@@ -85,8 +86,8 @@ func dial(paths ...string) (*control, error) {
 }
 
 // ask puts a question.
-func ask[A any](c *control, q imsg.Question[A], timeout time.Duration) (*A, error) {
-	a, err := link.Ask(c, q, timeout)
+func ask[A any](c *control, q imsg.Question[A], timeout time.Duration, files ...*os.File) (*A, error) {
+	a, err := link.Ask(c, q, timeout, files...)
 	if err != nil {
 		return nil, c.explain(err)
 	}

@@ -25,7 +25,7 @@ const (
 	exitFailed = 1 // the daemon is not there, or did not do what was asked
 	exitUsage  = 2 // the command line or the checked configuration is wrong
 
-	exitDegraded = 3 // status --check: something is wrong
+	exitDegraded = 3 // status --check: something is wrong; scan: a message would be refused
 	exitDown     = 4 // and no session can succeed
 )
 
@@ -61,12 +61,12 @@ func run(args []string, in io.Reader, out, errs io.Writer) int {
 	root.SetOut(out)
 	root.SetErr(errs)
 	c, err := root.ExecuteC()
-	var health unwell
+	var outcome interface{ exitStatus() int }
 	switch {
 	case err == nil:
 		return exitOK
-	case errors.As(err, &health): // which was printed
-		return health.exitStatus()
+	case errors.As(err, &outcome): // which was printed
+		return outcome.exitStatus()
 	case !t.started || errors.Is(err, errUsage):
 		fmt.Fprintf(errs, "smtp-gatectl: %v\nTry `%s --help`.\n", err, c.CommandPath())
 		return exitUsage
@@ -112,6 +112,7 @@ Exit status: 0 all went well, 1 the daemon is not there or refused,
 		t.eventsCommand(),
 		t.explainCommand(),
 		t.historyCommand(),
+		t.scanCommand(),
 		t.lockCommand(),
 		t.rateCommand(),
 		t.reloadCommand(),

@@ -243,8 +243,9 @@ func TestDenied(t *testing.T) {
 			continue
 		}
 		orders++
+		files := slices.Repeat([]*os.File{imsgtest.TempFile(t)}, e.Files)
 		for _, m := range []imsg.Message{e.New(), full(e)} {
-			if _, err := operator.call(nil, m, imsgtest.Patience, nil); err != imsg.ReadOnly {
+			if _, err := operator.call(nil, m, imsgtest.Patience, files); err != imsg.ReadOnly {
 				t.Errorf("%s: %v", e.Name, err)
 			}
 		}

@@ -43,6 +43,7 @@ type empty struct {
 func (e *empty) Overview() Overview                { return Overview{Config: e.config} }
 func (e *empty) LiveAfter(uint64, int) []Session   { return nil }
 func (e *empty) Workers() []*link.Conn             { return nil }
+func (e *empty) Newest() *link.Conn                { return nil }
 func (e *empty) TellLocked(_ netip.Addr, _ string) {}
 
 func (e *empty) Aside(_ string, job func()) bool {

@@ -17,6 +17,9 @@ type House interface {
 	LiveAfter(after uint64, n int) []Session
 	// Workers are the links to the session rooms.
 	Workers() []*link.Conn
+	// Newest is the link to a session room of the configuration in force; nil: there is
+	// none at the moment.
+	Newest() *link.Conn
 	// TellLocked has the workers told that the sessions of the client at addr, whose
 	// lock has this name, are locked.
 	TellLocked(addr netip.Addr, name string)

@@ -73,6 +73,7 @@ func (o *operator) serve() {
 	defer idle.Stop()
 	err := o.conn.Serve(func(r link.Request) {
 		if !o.at.asks(o) {
+			r.Close()
 			r.Fail(imsg.Busy)
 			return
 		}
@@ -101,6 +102,7 @@ func (o *operator) inTurn(r link.Request) (give func()) {
 	if _, waits := r.Message.(*imsg.EventsAfter); !waits {
 		end := o.at.turn(r.Until)
 		if end == nil {
+			r.Close()
 			return func() { r.Fail(imsg.Timeout) }
 		}
 		defer end()
@@ -111,9 +113,13 @@ func (o *operator) inTurn(r link.Request) (give func()) {
 	return o.answer(r)
 }
 
-// logOrder logs what changes something; who only looks is not logged.
+// logOrder logs what changes something; who only looks, or has a file looked at, is not
+// logged.
 func (o *operator) logOrder(m imsg.Message) {
 	order, client := orderOf(m)
+	if order == "" {
+		return
+	}
 	attrs := []any{"uid", o.uid, "order", order}
 	if client != "" {
 		attrs = append(attrs, "client", client[:min(len(client), maxName)])

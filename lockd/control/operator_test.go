@@ -95,7 +95,8 @@ func TestOrdersAreLogged(t *testing.T) {
 	}
 	for i := range imsg.Table {
 		e := &imsg.Table[i]
-		if order, _ := orderOf(e.New()); e.Order() != (order != "") {
+		_, silent := e.New().(*imsg.ScanNow) // it changes nothing, and there may be thousands
+		if order, _ := orderOf(e.New()); (e.Order() && !silent) != (order != "") {
 			t.Errorf("%s is logged as %q", e.Name, order)
 		}
 	}

@@ -83,7 +83,7 @@ func TestReadersChangeNothing(t *testing.T) {
 			}
 		}
 		c := h.connectAs(imsg.Reader, 0) // be it root
-		err := askAny(c, m)
+		err := askAny(c, m, slices.Repeat([]*os.File{imsgtest.TempFile(t)}, e.Files)...)
 		looks := slices.ContainsFunc(reads, func(m imsg.Message) bool { return imsg.Row(m) == e })
 		if looks == (err == imsg.ReadOnly) {
 			t.Errorf("%s: %v, and a reader may ask it: %t", e.Name, err, looks)
@@ -101,10 +101,12 @@ func TestReadersChangeNothing(t *testing.T) {
 }
 
 // askAny asks what may be any question.
-func askAny(c *link.Conn, m imsg.Message) (err error) {
+func askAny(c *link.Conn, m imsg.Message, files ...*os.File) (err error) {
 	switch m := m.(type) {
 	case imsg.Question[imsg.Done]:
-		_, err = link.Ask(c, m, patience)
+		_, err = link.Ask(c, m, patience, files...)
+	case imsg.Question[imsg.FileVerdict]:
+		_, err = link.Ask(c, m, patience, files...)
 	case imsg.Question[imsg.StatusReport]:
 		_, err = link.Ask(c, m, patience)
 	case imsg.Question[imsg.SessionList]:

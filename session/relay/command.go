@@ -203,8 +203,8 @@ func (c *client) checkSize() (done bool) {
 }
 
 // tooLarge is what becomes of a message over size_limit.
-func (c *client) tooLarge() refusal {
-	return refusal{rule: imsg.RuleSize, code: smtp.CodeSize, text: c.text(imsg.MsgSizeLimit)}
+func (f *Facts) tooLarge() refusal {
+	return refusal{rule: imsg.RuleSize, code: smtp.CodeSize, text: f.text(imsg.MsgSizeLimit)}
 }
 
 // mayStart refuses a message that auth_require does not allow yet.

@@ -79,11 +79,17 @@ func (c *client) findings(q *Question) []imsg.Finding {
 	if err == nil {
 		return v.Findings
 	}
+	return NoFindings(c.message().plan.Roles, err, q.took)
+}
+
+// NoFindings is what is known of a message when scand did not answer: an error is never a
+// clean message.
+func NoFindings(asked imsg.Roles, err error, took time.Duration) []imsg.Finding {
 	outcome := imsg.Failed
 	if err == imsg.Timeout {
 		outcome = imsg.TimedOut
 	}
-	return []imsg.Finding{{Roles: c.message().plan.Roles, Outcome: outcome, Problem: ErrorText(err), Time: q.took}}
+	return []imsg.Finding{{Roles: asked, Outcome: outcome, Problem: ErrorText(err), Time: took}}
 }
 
 // finishSpool says what is to become of the spool file. Its name is waited for if
@@ -133,7 +139,7 @@ func (c *client) decided() (done bool) {
 	case d.Text == imsg.MsgSpoolProblem:
 		c.refuseMessage(refusal{rule: imsg.RuleSpool, code: smtp.CodeSpool, text: c.text(d.Text)})
 	default:
-		c.refuseMessage(refusal{rule: imsg.RuleScanner, detail: problem(d), code: smtp.CodeScanner, text: c.text(d.Text)})
+		c.refuseMessage(c.deferral(d))
 	}
 	return true
 }
@@ -149,13 +155,18 @@ func (c *client) caught(d *verdict.Decision) {
 }
 
 // refusalFor is the refusal of a message in which something was caught.
-func (c *client) refusalFor(p *verdict.Point) refusal {
+func (f *Facts) refusalFor(p *verdict.Point) refusal {
 	if p.Role == imsg.RoleVirus {
-		name := c.virusName(p.Finding)
-		return refusal{rule: imsg.RuleVirus, code: smtp.CodeRefused, text: c.text(imsg.MsgVirusFound) + " (" + name + ")", name: name}
+		name := f.virusName(p.Finding)
+		return refusal{rule: imsg.RuleVirus, code: smtp.CodeRefused, text: f.text(imsg.MsgVirusFound) + " (" + name + ")", name: name}
 	}
 	score := p.Finding.Score
-	return refusal{rule: imsg.RuleSpam, code: smtp.CodeRefused, text: c.text(imsg.MsgSpamFound) + " [" + formatScore(score) + "]", score: score}
+	return refusal{rule: imsg.RuleSpam, code: smtp.CodeRefused, text: f.text(imsg.MsgSpamFound) + " [" + formatScore(score) + "]", score: score}
+}
+
+// deferral is the refusal of a message of which nothing is known.
+func (f *Facts) deferral(d *verdict.Decision) refusal {
+	return refusal{rule: imsg.RuleScanner, detail: problem(d), code: smtp.CodeScanner, text: f.text(d.Text)}
 }
 
 // problem is what kept the scanners from a verdict.
@@ -271,11 +282,11 @@ func (c *client) logPoint(p *verdict.Point) {
 	}
 }
 
-func (c *client) virusName(f *imsg.Finding) string {
-	if f.Name == "" {
-		return c.text(imsg.MsgUnknownVirus)
+func (f *Facts) virusName(found *imsg.Finding) string {
+	if found.Name == "" {
+		return f.text(imsg.MsgUnknownVirus)
 	}
-	return f.Name
+	return found.Name
 }
 
 func failureWord(o imsg.Outcome) string {
