@@ -38,6 +38,7 @@ type load struct {
 	duration time.Duration // 0: until all sessions are over
 	bdat     bool
 	tls      tlsUse
+	resume   bool
 	source   netip.Prefix // invalid: the kernel chooses
 	from, to string
 	timeout  time.Duration // of each step
@@ -45,7 +46,7 @@ type load struct {
 
 func (t *tool) benchCommand() *cobra.Command {
 	l := load{}
-	var use, source, sinkAt string
+	var use, source, sinkAt, certificate string
 	cmd := &cobra.Command{
 		Use:   "bench [target]",
 		Short: "Send load to a mail server, and be the server behind it",
@@ -60,6 +61,9 @@ its own sink has got as many.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			l.tls = tlsUse(use)
+			if certificate != "" && sinkAt == "" {
+				return fmt.Errorf("%w: --sink-certificate without --sink", errUsage)
+			}
 			if cmd.Flags().Changed("duration") && !cmd.Flags().Changed("sessions") {
 				l.sessions = 1 << 60
 			}
@@ -69,7 +73,7 @@ its own sink has got as many.`,
 			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
 			context.AfterFunc(ctx, stop) // so that the second one ends us
-			return t.bench(ctx, l, sinkAt)
+			return t.bench(ctx, l, sinkAt, certificate)
 		},
 	}
 	flags := cmd.Flags()
@@ -81,11 +85,13 @@ its own sink has got as many.`,
 	flags.DurationVar(&l.duration, "duration", 0, "begin sessions for so long, as 30s, however many")
 	flags.BoolVar(&l.bdat, "bdat", false, "send with BDAT in place of DATA")
 	flags.StringVar(&use, "tls", string(tlsNone), strings.Join(tlsUses(), ", ")+": STARTTLS not at all, where offered, always, or TLS from the first octet")
+	flags.BoolVar(&l.resume, "resume", false, "resume TLS where the server lets us, in place of a full handshake each time")
 	flags.StringVar(&source, "source", "", "loopback network to come from, each session from another address, as 127.1.0.0/16")
 	flags.StringVar(&l.from, "from", "sender@client.bench.invalid", "sender of each mail")
 	flags.StringVar(&l.to, "to", "reader@sink.bench.invalid", "recipient of each mail")
 	flags.DurationVar(&l.timeout, "timeout", 30*time.Second, "for each step: to connect, to hear a reply, to send a message")
 	flags.StringVar(&sinkAt, "sink", "", "be a mail server at this address and port")
+	flags.StringVar(&certificate, "sink-certificate", "", "write the sink's certificate to this new file, for tls.ca_file")
 	err := cmd.RegisterFlagCompletionFunc("tls", cobra.FixedCompletions(tlsUses(), cobra.ShellCompDirectiveNoFileComp))
 	if err != nil {
 		panic(err) // the flag is not called so
@@ -165,13 +171,17 @@ func newGenerator(l load) *generator {
 	g := &generator{load: l, phrases: newPhrases(l.from, l.to, l.size), tlsConfig: &tls.Config{InsecureSkipVerify: true}}
 	g.octets = len(g.phrases.text) - len(".\r\n")
 	g.dialer = net.Dialer{Timeout: l.timeout, KeepAlive: -1}
+	if l.resume {
+		g.tlsConfig.ServerName = "bench.invalid" // sessions are kept by it; it is not checked, nor is the certificate
+		g.tlsConfig.ClientSessionCache = tls.NewLRUClientSessionCache(0)
+	}
 	if l.source.IsValid() {
 		g.dialer.Control = bindLate
 	}
 	return g
 }
 
-func (t *tool) bench(ctx context.Context, l load, sinkAt string) error {
+func (t *tool) bench(ctx context.Context, l load, sinkAt, certificate string) error {
 	var own *sink
 	if sinkAt != "" {
 		var err error
@@ -179,6 +189,12 @@ func (t *tool) bench(ctx context.Context, l load, sinkAt string) error {
 			return err
 		}
 		defer own.close()
+		if certificate != "" {
+			if err := own.writeCertificate(certificate); err != nil {
+				return err
+			}
+			defer os.Remove(certificate)
+		}
 		go own.serve()
 		fmt.Fprintf(t.err, "the sink is at %s\n", own.listener.Addr())
 	}

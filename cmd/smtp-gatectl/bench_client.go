@@ -186,10 +186,16 @@ func (c *client) beginTLS() error {
 	if err := c.limit(); err != nil {
 		return c.failed(err)
 	}
-	if err := c.secure(tls.Client(c.Conn, c.tlsConfig)); err != nil {
+	start := time.Now()
+	conn := tls.Client(c.Conn, c.tlsConfig)
+	if err := c.secure(conn); err != nil {
 		return c.failed(err)
 	}
+	c.tally.handshake.add(time.Since(start))
 	c.tally.tls.Add(1)
+	if conn.ConnectionState().DidResume {
+		c.tally.resumed.Add(1)
+	}
 	return nil
 }
 

@@ -18,6 +18,7 @@ type benchResult struct {
 	Size     int          `json:"size"`
 	Sessions benchCount   `json:"sessions"`
 	TLS      int64        `json:"tls"` // sessions, the idle ones among them
+	Resumed  int64        `json:"tls_resumed"`
 	Mails    benchCount   `json:"mails"`
 	Octets   int64        `json:"octets"` // of the messages that were accepted
 	Idle     benchCount   `json:"idle"`
@@ -43,6 +44,7 @@ type benchRates struct {
 type latencies struct {
 	Greeting  latency `json:"greeting"` // from the begin of the connection
 	EndOfData latency `json:"end_of_data"`
+	Handshake latency `json:"tls_handshake"`
 	Idle      latency `json:"idle_greeting"`
 }
 
@@ -51,12 +53,12 @@ func (g *generator) result(took time.Duration) *benchResult {
 	r := &benchResult{
 		Target: g.target.String(), Seconds: took.Seconds(), Parallel: g.parallel, Size: g.octets,
 		Sessions: benchCount{t.asked.sessions.Load(), t.done.sessions.Load()},
-		TLS:      t.tls.Load(),
-		Mails:    benchCount{t.asked.mails.Load(), t.done.mails.Load()},
-		Octets:   t.octets.Load(),
-		Idle:     benchCount{t.asked.idle.Load(), t.done.idle.Load()},
-		Latency:  latencies{t.greeting.latency(), t.endOfData.latency(), t.idleGreeting.latency()},
-		Errors:   t.errors(),
+		TLS:      t.tls.Load(), Resumed: t.resumed.Load(),
+		Mails:   benchCount{t.asked.mails.Load(), t.done.mails.Load()},
+		Octets:  t.octets.Load(),
+		Idle:    benchCount{t.asked.idle.Load(), t.done.idle.Load()},
+		Latency: latencies{t.greeting.latency(), t.endOfData.latency(), t.handshake.latency(), t.idleGreeting.latency()},
+		Errors:  t.errors(),
 	}
 	if s := r.Seconds; s > 0 {
 		r.Rates = benchRates{float64(r.Sessions.Done) / s, float64(r.Mails.Done) / s, float64(r.Octets) / s}
@@ -78,7 +80,7 @@ func (t *tool) showBench(r *benchResult) error {
 	}
 	tw := columns(t.out)
 	fmt.Fprintf(tw, "target\t%s, %d at once, for %s\n", r.Target, r.Parallel, brief(r.Seconds))
-	fmt.Fprintf(tw, "sessions\t%d of %d, %.0f/s; %d in TLS\n", r.Sessions.Done, r.Sessions.Asked, r.Rates.Sessions, r.TLS)
+	fmt.Fprintf(tw, "sessions\t%d of %d, %.0f/s; %d in TLS, %d of them resumed\n", r.Sessions.Done, r.Sessions.Asked, r.Rates.Sessions, r.TLS, r.Resumed)
 	if r.Idle.Asked > 0 {
 		fmt.Fprintf(tw, "idle\t%d of %d held to the end\n", r.Idle.Done, r.Idle.Asked)
 	}
@@ -91,7 +93,7 @@ func (t *tool) showBench(r *benchResult) error {
 	for _, row := range []struct {
 		name string
 		latency
-	}{{"greeting", r.Latency.Greeting}, {"end of data", r.Latency.EndOfData}, {"idle greeting", r.Latency.Idle}} {
+	}{{"greeting", r.Latency.Greeting}, {"end of data", r.Latency.EndOfData}, {"TLS handshake", r.Latency.Handshake}, {"idle greeting", r.Latency.Idle}} {
 		if row.Count > 0 {
 			fmt.Fprintf(tw, "%s\t%d\t%s\t%s\t%s\n", row.name, row.Count, brief(row.Median), brief(row.P99), brief(row.Max))
 		}

@@ -12,10 +12,12 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"math/big"
 	"net"
+	"os"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -96,6 +98,20 @@ func (s *sink) serve() {
 }
 
 func (s *sink) close() { s.listener.Close() }
+
+// writeCertificate writes the certificate that clients are shown to a new file, in PEM.
+func (s *sink) writeCertificate(path string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return err
+	}
+	return errors.Join(pem.Encode(f, certificateBlock(s.tls.Certificates[0])), f.Close())
+}
+
+// certificateBlock is the one certificate of a chain of one.
+func certificateBlock(c tls.Certificate) *pem.Block {
+	return &pem.Block{Type: "CERTIFICATE", Bytes: c.Certificate[0]}
+}
 
 // sinkSession is one client.
 type sinkSession struct {

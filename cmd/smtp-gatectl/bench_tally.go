@@ -16,9 +16,11 @@ import (
 type tally struct {
 	asked, done struct{ sessions, mails, idle atomic.Int64 }
 	tls         atomic.Int64 // sessions
+	resumed     atomic.Int64 // of them, those without a full handshake
 	octets      atomic.Int64 // of accepted messages
 	greeting    histogram    // from the begin of the connection
 	endOfData   histogram    // from the last octets of a message
+	handshake   histogram    // of TLS
 
 	idleGreeting histogram // of the sessions that are held
 

@@ -3,13 +3,19 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"io"
 	"net"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/emersion/go-smtp"
 
 	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 )
@@ -61,6 +67,52 @@ func TestBench(t *testing.T) {
 				t.Errorf("%s: %s: %d, want %d", test.args, what, n[0], n[1])
 			}
 		}
+	}
+}
+
+// TestBenchTLS: sessions are resumed where that is asked for, and a sink's certificate is
+// there for who is to know it, as long as the sink.
+func TestBenchTLS(t *testing.T) {
+	for resume, want := range map[string]int64{"--resume": 7, "--resume=false": 0} {
+		at := imsgtest.Port(t).String()
+		code, r := benched(t, "--sessions", "8", "--parallel", "1", "--tls", "must", resume, "--sink", at, at)
+		if code != exitOK || r.TLS != 8 || r.Resumed != want || r.Latency.Handshake.Count != 8 {
+			t.Errorf("%s: exit %d, %d resumed of %d, %+v", resume, code, r.Resumed, r.TLS, r.Latency.Handshake)
+		}
+	}
+	path, at := filepath.Join(t.TempDir(), "sink.pem"), imsgtest.Port(t).String()
+	s, err := newSink("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.close()
+	go s.serve()
+	if err := s.writeCertificate(path); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(path)
+	pool := x509.NewCertPool()
+	if err != nil || !pool.AppendCertsFromPEM(text) {
+		t.Fatalf("%v: %s", err, text)
+	}
+	c, err := smtp.DialStartTLS(s.listener.Addr().String(), &tls.Config{RootCAs: pool, ServerName: "sink.bench.invalid"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+	for _, args := range [][]string{
+		{"--sink", at, at, "--sessions", "1", "--sink-certificate", path}, // it is somebody's
+		{at, "--sink-certificate", path + ".new"},
+	} {
+		if code, _, errs := gatectl(append([]string{"bench"}, args...)...); code == exitOK || errs == "" {
+			t.Errorf("%v: exit %d, %s", args, code, errs)
+		}
+	}
+	if code, _ := benched(t, "--sessions", "1", "--sink", at, "--sink-certificate", path+".new", at); code != exitOK {
+		t.Errorf("exit %d", code)
+	}
+	if left, err := os.ReadDir(filepath.Dir(path)); err != nil || len(left) != 1 {
+		t.Errorf("%v is left, %v", left, err)
 	}
 }
 

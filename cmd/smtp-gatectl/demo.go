@@ -26,25 +26,43 @@ func (t *tool) demoCommand() *cobra.Command {
 	var once bool
 	demo := &cobra.Command{
 		Use:   "demo",
-		Short: "See it work: the real daemon, a mail server and four mails on loopback",
+		Short: "See it work: the real daemon, a mail server and six mails on loopback",
 		Long: `demo starts smtp-gated on a loopback port, with a small mail server behind it and
 the built-in scanners, sends a clean mail, a test virus, one more mail from the
-same client, and a test spam, and shows what became of each. Then it stays up
+same client, a test spam, and a clean mail and the virus in TLS, which ends at the
+gateway, and shows what became of each. Then it stays up
 to be tried by hand, until Ctrl-C. Everything it makes lies in one temporary
 folder, which it removes.
 
 The exit status is 0 only if every mail was treated as it should be.`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			// SIGPIPE too: whoever reads us may leave, as head(1) does, and the daemon must not stay.
-			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
+			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 			defer stop()
+			// Whoever reads us may leave, as head(1) does, and the daemon must not stay: our
+			// end is the error, then, and not the signal.
+			signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+			t.out = &attended{t.out, stop}
 			return t.demo(ctx, daemon, once || t.json)
 		},
 	}
 	demo.Flags().StringVar(&daemon, "daemon", "", "the smtp-gated to run (default: the one beside smtp-gatectl)")
-	demo.Flags().BoolVar(&once, "once", false, "end after the four mails")
+	demo.Flags().BoolVar(&once, "once", false, "end after the six mails")
 	return demo
+}
+
+// attended is where somebody reads; when that one leaves, gone is told.
+type attended struct {
+	io.Writer
+	gone func()
+}
+
+func (a *attended) Write(b []byte) (int, error) {
+	n, err := a.Writer.Write(b)
+	if err != nil {
+		a.gone()
+	}
+	return n, err
 }
 
 // errVerdicts says that the gateway did not do its work.
@@ -59,16 +77,19 @@ type trial struct {
 	from   int    // last octet of the client's loopback address
 	mail   string // what is sent
 	expect string // in words
+	tls    bool   // by STARTTLS
 	code   int    // the reply that ends it
 	got    fate   // what the mail server is to see
 }
 
 func trials() []trial {
 	return []trial{
-		{"a clean mail", 2, cleanMail(), "250, delivered", 250, delivered},
-		{"a virus (EICAR)", 3, eicarMail(), "550, sender locked", 550, cutOff},
-		{"clean, same sender", 3, cleanMail(), "554, still locked", 554, untouched},
-		{"spam (GTUBE)", 4, gtubeMail(), "550, sender locked", 550, cutOff},
+		{"a clean mail", 2, cleanMail(), "250, delivered", false, 250, delivered},
+		{"a virus (EICAR)", 3, eicarMail(), "550, sender locked", false, 550, cutOff},
+		{"clean, same sender", 3, cleanMail(), "554, still locked", false, 554, untouched},
+		{"spam (GTUBE)", 4, gtubeMail(), "550, sender locked", false, 550, cutOff},
+		{"a clean mail, in TLS", 5, cleanMail(), "250, delivered", true, 250, deliveredTLS},
+		{"a virus, in TLS", 6, eicarMail(), "550, sender locked", true, 550, cutOff},
 	}
 }
 
@@ -94,7 +115,7 @@ func (t *tool) demo(ctx context.Context, program string, once bool) (err error) 
 		return err
 	}
 	defer server.Close()
-	d, err := startDaemon(ctx, program, server.port)
+	d, err := startDaemon(ctx, program, server)
 	if err != nil {
 		return err
 	}
@@ -170,6 +191,9 @@ func (t *tool) try(ctx context.Context, show io.Writer, ink ink, d *daemon, c *c
 		fmt.Fprintln(show, ink.title(fmt.Sprintf("\n%d. %s, from %s", n+1, trial.what, client)))
 		before := server.seen()
 		talk := dialogue{show: show, ink: ink}
+		if trial.tls {
+			talk.tls = d.trusting()
+		}
 		reply, err := talk.send(ctx, client, d.address(), trial.mail)
 		if ctx.Err() != nil {
 			return nil, errInterrupted
@@ -179,7 +203,7 @@ func (t *tool) try(ctx context.Context, show io.Writer, ink ink, d *daemon, c *c
 		}
 		server.settle(before, trial.got)
 		got := server.since(before)
-		if got == delivered {
+		if got >= delivered {
 			fmt.Fprintln(show, "   The mail server got it with one header field more:")
 			for _, line := range server.received() {
 				fmt.Fprintf(show, "      %s\n", clean(strings.ReplaceAll(line, "\t", "    ")))
@@ -233,6 +257,9 @@ func short(s string) string {
 type ink bool
 
 func inkFor(w io.Writer) ink {
+	if a, ok := w.(*attended); ok {
+		w = a.Writer
+	}
 	f, ok := w.(*os.File)
 	return ink(ok && term.IsTerminal(int(f.Fd())) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb")
 }

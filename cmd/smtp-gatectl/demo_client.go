@@ -6,6 +6,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -17,6 +18,7 @@ import (
 type dialogue struct {
 	show io.Writer
 	ink  ink
+	tls  *tls.Config // how TLS is begun by STARTTLS; nil: not at all
 }
 
 // send delivers mail to the gateway at address from the loopback address
@@ -29,7 +31,8 @@ func (d dialogue) send(ctx context.Context, client, address, mail string) (reply
 		return "", err
 	}
 	defer conn.Close()
-	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	plain := conn
+	defer context.AfterFunc(ctx, func() { plain.Close() })()
 	conn.SetDeadline(time.Now().Add(30 * time.Second))
 	in := bufio.NewReader(conn)
 
@@ -37,13 +40,41 @@ func (d dialogue) send(ctx context.Context, client, address, mail string) (reply
 	if err != nil || reply[0] != '2' {
 		return reply, err
 	}
-	for _, command := range []string{
+	if d.tls != nil {
+		if reply, err = d.exchange(conn, in, "EHLO client.demo", "STARTTLS"); err != nil || reply[0] != '2' {
+			return reply, err
+		}
+		secured := tls.Client(conn, d.tls)
+		if err := secured.HandshakeContext(ctx); err != nil {
+			return "", err
+		}
+		state := secured.ConnectionState()
+		fmt.Fprintf(d.show, "   (%s, with %s)\n", tls.VersionName(state.Version), state.PeerCertificates[0].Subject.CommonName)
+		conn, in = secured, bufio.NewReader(secured)
+	}
+	reply, err = d.exchange(conn, in,
 		"EHLO client.demo",
 		"MAIL FROM:<sender@client.demo>",
 		"RCPT TO:<reader@mail.demo>",
 		"DATA",
-		mail,
-	} {
+		mail)
+	if err != nil {
+		return "", err
+	}
+	if err := d.say(conn, "QUIT"); err != nil {
+		return "", err
+	}
+	// The mail's fate is known; what answers QUIT is for the eye.
+	if _, err := d.hear(in); err != nil {
+		fmt.Fprintf(d.show, "   (the connection ended: %v)\n", err)
+	}
+	return reply, nil
+}
+
+// exchange says one command after the other, while none is refused, and returns the last
+// reply.
+func (d dialogue) exchange(conn net.Conn, in *bufio.Reader, commands ...string) (reply string, err error) {
+	for _, command := range commands {
 		if err := d.say(conn, command); err != nil {
 			return "", err
 		}
@@ -53,13 +84,6 @@ func (d dialogue) send(ctx context.Context, client, address, mail string) (reply
 		if reply[0] != '2' && reply[0] != '3' {
 			break
 		}
-	}
-	if err := d.say(conn, "QUIT"); err != nil {
-		return "", err
-	}
-	// The mail's fate is known; what answers QUIT is for the eye.
-	if _, err := d.hear(in); err != nil {
-		fmt.Fprintf(d.show, "   (the connection ended: %v)\n", err)
 	}
 	return reply, nil
 }

@@ -6,6 +6,9 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -32,12 +35,13 @@ type daemon struct {
 	dir     string
 	socket  string // control socket
 	port    int
+	shown   tls.Certificate // to clients
 	process *exec.Cmd
 	ended   chan struct{} // closed when the process has ended
 	err     error         // how, once ended is closed
 }
 
-func startDaemon(ctx context.Context, program string, server int) (*daemon, error) {
+func startDaemon(ctx context.Context, program string, server *mailServer) (*daemon, error) {
 	program, err := daemonPath(program)
 	if err != nil {
 		return nil, err
@@ -68,7 +72,7 @@ func daemonPath(program string) (string, error) {
 	return filepath.Abs(program)
 }
 
-func (d *daemon) start(ctx context.Context, program string, server int) error {
+func (d *daemon) start(ctx context.Context, program string, server *mailServer) error {
 	// The rooms run under other users than ours; they must get through.
 	if err := os.Chmod(d.dir, 0o755); err != nil {
 		return fmt.Errorf("prepare %s: %w", d.dir, err)
@@ -81,11 +85,20 @@ func (d *daemon) start(ctx context.Context, program string, server int) error {
 		return err
 	}
 	d.port = port
+	key, err := d.certify()
+	if err != nil {
+		return fmt.Errorf("make a certificate: %w", err)
+	}
 	files := map[string]string{
-		"smtp-gated.toml": d.configuration(server),
+		"smtp-gated.toml": d.configuration(server.port),
 		"clean.eml":       cleanMail(),
 		"virus.eml":       eicarMail(),
 		"spam.eml":        gtubeMail(),
+		"gateway.pem":     string(pem.EncodeToMemory(certificateBlock(d.shown))),
+		"mail.pem":        string(pem.EncodeToMemory(certificateBlock(server.certificate))),
+	}
+	if err := os.WriteFile(d.file("gateway.key"), key, 0o600); err != nil {
+		return fmt.Errorf("write the key: %w", err)
 	}
 	for name, text := range files {
 		if err := os.WriteFile(filepath.Join(d.dir, name), []byte(text), 0o644); err != nil {
@@ -143,6 +156,26 @@ func (d *daemon) await(ctx context.Context, ready *net.UnixConn) error {
 	}
 }
 
+// certify makes the certificate that clients are shown, and returns its key.
+func (d *daemon) certify() (key []byte, err error) {
+	if d.shown, err = selfSigned("gateway.demo"); err != nil {
+		return nil, err
+	}
+	text, err := x509.MarshalPKCS8PrivateKey(d.shown.PrivateKey)
+	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: text}), err
+}
+
+// trusting is how a client begins TLS that knows the gateway's certificate.
+func (d *daemon) trusting() *tls.Config {
+	config := &tls.Config{ServerName: "gateway.demo", RootCAs: x509.NewCertPool()}
+	for _, c := range d.shown.Certificate {
+		if known, err := x509.ParseCertificate(c); err == nil {
+			config.RootCAs.AddCert(known)
+		}
+	}
+	return config
+}
+
 // configuration is the file of the demonstration: short enough to be shown.
 func (d *daemon) configuration(server int) string {
 	users := ""
@@ -178,13 +211,23 @@ engine = "builtin"
 [scan.antispam]
 engine = "builtin"
 
+[tls]
+verify = "name"
+ca_file = %q
+server_name = %q
+
+[[tls.certificate]]
+chain = %q
+key = %q
+
 [spool]
 path = %q
 
 [lock]
 on = ["virus", "spam"]
 path = %q
-%s`, server, d.port, d.file("run/pid"), d.socket, d.file("run/state"), d.file("spool"), d.file("lock"), users)
+%s`, server, d.port, d.file("run/pid"), d.socket, d.file("run/state"),
+		d.file("mail.pem"), serverName, d.file("gateway.pem"), d.file("gateway.key"), d.file("spool"), d.file("lock"), users)
 }
 
 func (d *daemon) file(name string) string { return filepath.Join(d.dir, name) }
@@ -269,6 +312,7 @@ func (d *daemon) explain(w io.Writer, ink ink) {
 		{"talk to it", fmt.Sprintf("telnet 127.0.0.1 %d", d.port)},
 		{"send a clean mail", fmt.Sprintf("swaks -s 127.0.0.1 -p %d -f me@client.demo -t you@mail.demo -d @%s", d.port, d.file("clean.eml"))},
 		{"send the virus", fmt.Sprintf("swaks -s 127.0.0.1 -p %d -f me@client.demo -t you@mail.demo -d @%s", d.port, d.file("virus.eml"))},
+		{"send it in TLS", fmt.Sprintf("swaks -s 127.0.0.1 -p %d -f me@client.demo -t you@mail.demo -d @%s -tls", d.port, d.file("virus.eml"))},
 		{"see the rooms", fmt.Sprintf("%s --socket %s status", self, d.socket)},
 		{"see who is locked", fmt.Sprintf("%s --socket %s lock list", self, d.socket)},
 		{"let yourself in again", fmt.Sprintf("%s --socket %s lock remove 127.0.0.1", self, d.socket)},

@@ -4,6 +4,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"fmt"
 	"io"
 	"log"
@@ -23,15 +24,17 @@ const (
 	connected             // one, without a message
 	cutOff                // a message that broke off before its end
 	delivered
+	deliveredTLS
 )
 
 func (f fate) String() string {
-	return [...]string{untouched: "no connection", connected: "no mail", cutOff: "nothing: cut off", delivered: "the mail"}[f]
+	return [...]string{untouched: "no connection", connected: "no mail", cutOff: "nothing: cut off", delivered: "the mail", deliveredTLS: "the mail, in TLS"}[f]
 }
 
 type mailServer struct {
 	*smtp.Server
-	port int
+	port        int
+	certificate tls.Certificate
 
 	mu     sync.Mutex
 	fates  []fate // of each connection
@@ -40,14 +43,23 @@ type mailServer struct {
 	last   []string      // NAT header of the last mail, a string a line
 }
 
+// serverName is what the mail server is called, and its certificate is for.
+const serverName = "mail.demo"
+
 func startServer() (*mailServer, error) {
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		return nil, fmt.Errorf("start the mail server: %w", err)
 	}
-	m := &mailServer{port: l.Addr().(*net.TCPAddr).Port, change: make(chan struct{})}
+	certificate, err := selfSigned(serverName)
+	if err != nil {
+		l.Close()
+		return nil, fmt.Errorf("make the mail server's certificate: %w", err)
+	}
+	m := &mailServer{port: l.Addr().(*net.TCPAddr).Port, certificate: certificate, change: make(chan struct{})}
 	m.Server = smtp.NewServer(m)
-	m.Domain = "mail.demo"
+	m.Domain = serverName
+	m.TLSConfig = &tls.Config{Certificates: []tls.Certificate{certificate}}
 	m.ReadTimeout = 5 * time.Minute
 	m.MaxMessageBytes = 64 << 20
 	m.ErrorLog = log.New(io.Discard, "", 0)
@@ -143,17 +155,22 @@ func (m *mailServer) settle(before int, due fate) {
 
 // NewSession implements smtp.Backend.
 func (m *mailServer) NewSession(c *smtp.Conn) (smtp.Session, error) {
-	t, ok := c.Conn().(*tapped)
-	if !ok {
-		return nil, fmt.Errorf("%T is no connection of the demonstration", c.Conn())
+	conn, fate := c.Conn(), delivered
+	if secured, ok := conn.(*tls.Conn); ok {
+		conn, fate = secured.NetConn(), deliveredTLS
 	}
-	return &mailSession{m, t.n}, nil
+	t, ok := conn.(*tapped)
+	if !ok {
+		return nil, fmt.Errorf("%T is no connection of the demonstration", conn)
+	}
+	return &mailSession{m, t.n, fate}, nil
 }
 
 // mailSession is one connection to the mail server.
 type mailSession struct {
 	server *mailServer
-	n      int // index of its fate
+	n      int  // index of its fate
+	fate   fate // what that is when a mail has come
 }
 
 func (s *mailSession) Mail(string, *smtp.MailOptions) error { return nil }
@@ -168,7 +185,7 @@ func (s *mailSession) Data(r io.Reader) error {
 			s.server.fates[s.n] = max(s.server.fates[s.n], cutOff)
 			return
 		}
-		s.server.fates[s.n] = delivered
+		s.server.fates[s.n] = s.fate
 		s.server.last = natHeader(string(text))
 	})
 	return err

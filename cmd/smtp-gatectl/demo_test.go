@@ -59,7 +59,7 @@ func TestDemo(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%v\n%s", err, out)
 			}
-			for _, want := range []string{"S: 220 mail.demo", "C: EHLO client.demo", "S: 550 ", "(Eicar-Test-Signature)", "S: 554 gateway.demo", "X-Nat-Received: from ", "\nsession  ", "\nlockd "} {
+			for _, want := range []string{"S: 220 mail.demo", "C: EHLO client.demo", "S: 550 ", "(Eicar-Test-Signature)", "S: 554 gateway.demo", "X-Nat-Received: from ", "\nsession  ", "\nlockd ", "\nkeys ", "(TLS 1.3, with gateway.demo)", "the mail, in TLS"} {
 				if !bytes.Contains(out, []byte(want)) {
 					t.Errorf("no %q in\n%s", want, out)
 				}
@@ -113,8 +113,8 @@ func TestDemoStays(t *testing.T) {
 		if err != nil && !strings.Contains(args, "lock remove") {
 			t.Errorf("%s: %v\n%s", args, err, said)
 		}
-		if strings.Contains(args, "lock list") && bytes.Count(said, []byte("127.0.0.")) != 2 && manyLoopbacks() {
-			t.Errorf("two clients should be locked:\n%s", said)
+		if strings.Contains(args, "lock list") && bytes.Count(said, []byte("127.0.0.")) != 3 && manyLoopbacks() {
+			t.Errorf("three clients should be locked:\n%s", said)
 		}
 	}
 	if err := demo.Process.Signal(os.Interrupt); err != nil {
@@ -168,7 +168,7 @@ func TestDemoOneAddress(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer server.Close()
-	d, err := startDaemon(t.Context(), filepath.Join(dir, "smtp-gated"), server.port)
+	d, err := startDaemon(t.Context(), filepath.Join(dir, "smtp-gated"), server)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -235,7 +235,7 @@ func TestDemoWithoutGateway(t *testing.T) {
 	for _, o := range outcomes {
 		right = append(right, o.Right)
 	}
-	if !slices.Equal(right, []bool{true, false, false, false}) {
+	if !slices.Equal(right, []bool{true, false, false, false, false, false}) {
 		t.Errorf("right are %v:\n%s", right, &show)
 	}
 }
