@@ -45,6 +45,16 @@ type SessionList struct {
 	Silent   int `rule:"0.."`
 }
 
+// EndSession asks to have a live session ended at once. Start tells it from another one
+// of that number, under a lockd before: the second in which it began, as its client can
+// quote it.
+type EndSession struct {
+	Number uint64 `rule:"any: looked up among the live sessions"`
+	Start  int64  `rule:"0.."` // Unix seconds, 0: it is not said
+}
+
+func (*EndSession) answer(*Done) {}
+
 // ReloadNow asks for a reload.
 type ReloadNow struct{}
 

@@ -38,6 +38,7 @@ const (
 	RuleTimeout
 	RuleServerTLS
 	RuleXclient
+	RuleOperator
 
 	PolicyRules // how many there are, and one
 )
@@ -89,6 +90,7 @@ var PolicyRuleTable = [PolicyRules]PolicyRuleRow{
 	RuleTimeout:     {"timeout", false, "The client or the server was silent for too long.", "Look at the one that was silent."},
 	RuleServerTLS:   {"server-tls", false, "TLS with the server failed, or it does not offer it.", FindingTable[FindingUpstreamTLS].Remedy},
 	RuleXclient:     {"xclient", false, "The server did not take what it was told of its client by XCLIENT.", FindingTable[FindingXclient].Remedy},
+	RuleOperator:    {"operator", false, "An operator has ended the session.", "The log says who, as an operator's order: kill."},
 }
 
 func (r PolicyRule) String() string { return PolicyRuleTable[r%PolicyRules].Name }

@@ -93,6 +93,13 @@ type Counts struct {
 
 func (*Counts) notice() {}
 
+// MustEnd tells a worker that an operator wants a session ended.
+type MustEnd struct {
+	Number uint64 `rule:"1..1e18"` // looked up among the receiver's
+}
+
+func (*MustEnd) notice() {}
+
 // AuthFlags is what is known of a session's SMTP AUTH.
 type AuthFlags uint8
 

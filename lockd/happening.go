@@ -62,8 +62,14 @@ func (srv *server) opened(s *session) {
 // withRoom is how a session ended that did not say so itself.
 const withRoom = "its room has ended"
 
+// byOperator is how one has ended whose end an operator has asked for.
+const byOperator = "an operator has ended it"
+
 // closed is that s is over, if it ever kept its place; how is empty if it was as it should.
 func (srv *server) closed(s *session, how string) {
+	if how == "" && s.killed {
+		how = byOperator
+	}
 	if s.opened {
 		srv.passed(s, "close", how)
 	}

@@ -177,6 +177,7 @@ type testWorker struct {
 	*link.Conn
 	t      testing.TB
 	locked chan uint64
+	killed chan uint64
 	mu     sync.Mutex         // guards what follows: change sets it
 	live   []imsg.LiveSession // told at Snapshot
 	mute   bool               // does not answer it
@@ -189,7 +190,7 @@ type testWorker struct {
 func (h *house) hire(member int) *testWorker {
 	h.t.Helper()
 	c := h.Link(imsg.Session, member)
-	w := &testWorker{Conn: c, t: h.t, locked: make(chan uint64, 4096)}
+	w := &testWorker{Conn: c, t: h.t, locked: make(chan uint64, 4096), killed: make(chan uint64, 16)}
 	go c.Serve(func(r link.Request) {
 		switch m := r.Message.(type) {
 		case *imsg.Locked:
@@ -203,6 +204,8 @@ func (h *house) hire(member int) *testWorker {
 			if w.scans != nil {
 				family.Answer(r, w.scans(r.Files[0]))
 			}
+		case *imsg.MustEnd:
+			w.killed <- m.Number
 		case *imsg.Snapshot:
 			w.mu.Lock()
 			defer w.mu.Unlock()

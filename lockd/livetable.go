@@ -27,6 +27,7 @@ type session struct {
 	offences []offence // handled, so that a repeat is not
 
 	lockedMeanwhile bool // its client was, while its worker had no link
+	killed          bool // an operator has asked for its end
 }
 
 func (s *session) subject() locks.Subject {

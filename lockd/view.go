@@ -78,5 +78,21 @@ func (srv view) TellLocked(addr netip.Addr, name string) {
 	srv.tellLocked(nil, addr, name)
 }
 
+// EndSession implements control.House. A session whose admission is not decided is not its
+// worker's to end yet.
+func (srv view) EndSession(number uint64, is func(started int64) bool) imsg.Errno {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	s := srv.live.sessions.Of(number)
+	switch {
+	case s == nil || !is(s.started):
+		return imsg.NotFound
+	case s.judging != nil || s.worker.conn.Send(&imsg.MustEnd{Number: number}) != nil:
+		return imsg.Busy
+	}
+	s.killed = true
+	return 0
+}
+
 // Aside implements control.House.
 func (srv view) Aside(turn string, job func()) bool { return srv.fileCalls.begin(turn, job) }

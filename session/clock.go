@@ -34,7 +34,7 @@ func (w *worker) checkSessions(start time.Time) {
 		s.look(time.Since(start))
 	}
 	// Who was admitted is in sessions by then, or has gone.
-	maps.DeleteFunc(w.lockedEarly, func(_ uint64, since time.Time) bool { return time.Since(since) > admissionWait })
+	maps.DeleteFunc(w.early, func(_ uint64, e early) bool { return time.Since(e.since) > admissionWait })
 }
 
 // look tells the relay what the clock shows, and whether its client has gone while

@@ -32,7 +32,10 @@ func (s *session) connect() {
 }
 
 func (s *session) connected(err error) {
-	if s.w.mustEnd() {
+	s.mu.Lock()
+	late := s.mustEnd()
+	s.mu.Unlock()
+	if late {
 		s.server.Close()
 		s.refuseLate()
 		return
@@ -162,7 +165,7 @@ func (s *session) called() (then func(error), err error) {
 // callLate gives up a connection whose time is over, or that nobody may have any more; s.mu
 // is held.
 func (s *session) callLate(now time.Time) {
-	if c := s.calling; c != nil && (s.w.mustEnd() || !c.until.IsZero() && now.After(c.until)) && s.hold() {
+	if c := s.calling; c != nil && (s.mustEnd() || !c.until.IsZero() && now.After(c.until)) && s.hold() {
 		s.server.Close()
 		s.takeCall()
 		go func() {

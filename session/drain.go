@@ -104,9 +104,16 @@ func (s *session) wake() {
 	}
 }
 
-// refuseLate says in place of a greeting that the client has come too late.
+// refuseLate says in place of a greeting that the client has come too late, or that an
+// operator has ended its session.
 func (s *session) refuseLate() {
-	s.closeBy("admin")
+	by, rule := "admin", imsg.RuleShutdown
+	s.mu.Lock()
+	if s.killed {
+		by, rule = "operator", imsg.RuleOperator
+	}
+	s.mu.Unlock()
+	s.closeBy(by)
 	s.w.count(imsg.CountRejectOther, 1)
-	s.refuseConnection(refused{rule: imsg.RuleShutdown, code: smtp.CodeShutdown, text: imsg.MsgTempUnavail})
+	s.refuseConnection(refused{rule: rule, code: smtp.CodeShutdown, text: imsg.MsgTempUnavail})
 }

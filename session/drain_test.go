@@ -223,13 +223,14 @@ func TestGenerationEnds(t *testing.T) {
 	}
 }
 
-// TestEndWhileConnecting: nobody waits for a server that does not answer.
-func TestEndWhileConnecting(t *testing.T) {
+// silent is the address of a server that does not answer.
+func silent(t *testing.T) string {
+	t.Helper()
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
+	t.Cleanup(func() { l.Close() })
 	raw, err := l.(*net.TCPListener).SyscallConn()
 	if err != nil {
 		t.Fatal(err)
@@ -238,10 +239,15 @@ func TestEndWhileConnecting(t *testing.T) {
 	for err == nil { // until the kernel drops what comes
 		var c net.Conn
 		if c, err = net.DialTimeout("tcp4", l.Addr().String(), 300*time.Millisecond); err == nil {
-			defer c.Close()
+			t.Cleanup(func() { c.Close() })
 		}
 	}
-	h := newHouse(t, l.Addr().String(), func(c *imsg.SessionConfig) { c.TimeoutConnect = time.Hour })
+	return l.Addr().String()
+}
+
+// TestEndWhileConnecting: nobody waits for a server that does not answer.
+func TestEndWhileConnecting(t *testing.T) {
+	h := newHouse(t, silent(t), func(c *imsg.SessionConfig) { c.TimeoutConnect = time.Hour })
 	c := h.dial()
 	h.seen("the session", func() bool { return h.number == 101 })
 	h.Tell(&imsg.Drain{End: true})

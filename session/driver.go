@@ -46,7 +46,9 @@ func (s *session) start(r *relay.Relay) {
 	if s.locked {
 		r.Lock()
 	}
-	if s.w.mustEnd() {
+	if s.killed {
+		r.Kill()
+	} else if s.w.mustEnd() {
 		r.Finish()
 	}
 	s.run(loop.Passing) // be it that of the link to lockd

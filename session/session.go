@@ -50,6 +50,7 @@ type session struct {
 	calling   *calling // the connection that is being made to the server
 	broken    bool     // it has panicked, and is told nothing any more
 	locked    bool     // the client got locked while there was no relay
+	killed    bool     // an operator has ended it, while there was none
 	ended     bool     // both connections are closed
 	closedBy  string
 	life      context.Context // over with the session; nil: nobody has asked for it

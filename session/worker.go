@@ -70,7 +70,7 @@ type worker struct {
 	mu          sync.Mutex
 	sessions    imsg.ByNumber[*session] // admitted
 	leaves      leaves
-	lockedEarly map[uint64]time.Time // locked, and not in sessions yet or any more: since when
+	early       map[uint64]early // what lockd says of those that are not in sessions, yet or any more
 	listeners   []*listener
 	started     bool
 	draining    bool
@@ -109,7 +109,7 @@ func Main(f *os.File) error {
 }
 
 func newWorker(parent *process.Parent, log *slog.Logger) *worker {
-	w := &worker{parent: parent, log: log, fileScans: make(chan struct{}, maxFileScans), lockedEarly: make(map[uint64]time.Time)}
+	w := &worker{parent: parent, log: log, fileScans: make(chan struct{}, maxFileScans), early: make(map[uint64]early)}
 	w.reports.send = func(m imsg.Notice) error { return w.lockd.Send(m) }
 	w.idle = sync.NewCond(&w.mu)
 	w.certificates = certificate.New(&w.keyring)
@@ -224,6 +224,8 @@ func (w *worker) fromPeer(r link.Request) {
 	switch m := r.Message.(type) {
 	case *imsg.Locked:
 		w.markLocked(m.Numbers)
+	case *imsg.MustEnd:
+		w.kill(m.Number)
 	case *imsg.Snapshot:
 		go w.show(link.ReplyTo(r, m), m.After) // there may be many
 	case *imsg.ScanFile:
@@ -306,14 +308,26 @@ func (w *worker) register(s *session) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.sessions.Put(s.facts.Number, s)
-	if _, locked := w.lockedEarly[s.facts.Number]; locked {
-		s.lock()
-		delete(w.lockedEarly, s.facts.Number)
+	if e, told := w.early[s.facts.Number]; told {
+		delete(w.early, s.facts.Number)
+		if e.locked {
+			s.lock()
+		}
+		if e.killed {
+			go s.kill()
+		}
 	}
 }
 
-// markLocked notes whose clients lockd has locked. Its word may come between the
-// admission of a session and its first step.
+// early is what lockd has said of a session that the worker does not know. Its word may come
+// between the admission of one and its first step.
+type early struct {
+	since  time.Time
+	locked bool
+	killed bool
+}
+
+// markLocked notes whose clients lockd has locked.
 func (w *worker) markLocked(numbers []uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -321,7 +335,9 @@ func (w *worker) markLocked(numbers []uint64) {
 		if s := w.sessions.Of(n); s != nil {
 			s.lock()
 		} else {
-			w.lockedEarly[n] = time.Now()
+			e := w.early[n]
+			e.since, e.locked = time.Now(), true
+			w.early[n] = e
 		}
 	}
 }

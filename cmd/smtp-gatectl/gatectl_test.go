@@ -236,6 +236,17 @@ func TestOrders(t *testing.T) {
 		{"rate", "", nil, exitUsage, "which command?"},
 		{"lock", "", nil, exitUsage, "which command?"},
 		{"lock frob", "", nil, exitUsage, "unknown command"},
+		{"kill 7", "&imsg.EndSession{Number:0x7, Start:0}", &imsg.Done{}, exitOK, "7 told to end\n"},
+		{"kill (1700000000.7)", "&imsg.EndSession{Number:0x7, Start:1700000000}", &imsg.Done{}, exitOK, "told to end\n"},
+		{"kill 7 8", "", &imsg.Done{}, exitOK, "7 told to end\n8 told to end\n"},
+		{"kill 7 --json", "", &imsg.Done{}, exitOK, "\"name\": \"7\""},
+		{"kill 7 8", "", &imsg.Done{Errno: imsg.NotFound, Detail: "there is no such session"}, exitFailed, "session 7: there is no such session\nsession 8: there is no such session\n"},
+		{"kill 7 8", "", &imsg.Failure{Errno: imsg.ReadOnly}, exitFailed, "session 7: this socket only reads: an order goes over the control socket, for who may use that\n"},
+		{"kill 7 x", "", nil, exitUsage, "\"x\" is neither a session's number nor its id"},
+		{"kill 0", "", nil, exitUsage, "neither a session's number"},
+		{"kill x.7", "", nil, exitUsage, "neither a session's number"},
+		{"kill 1700000000.w12.3", "", nil, exitUsage, "was refused before it was a session"},
+		{"kill", "", nil, exitUsage, "requires at least 1 arg"},
 		{"reload", "&imsg.ReloadNow{}", &imsg.Done{Detail: "generation 2"}, exitOK, "reloaded: generation 2\n"},
 		{"reload", "", &imsg.Done{Errno: imsg.Invalid, Detail: "gate.conf:3: mode: bad\x07"}, exitUsage, "stays in force:\ngate.conf:3: mode: bad#\n"},
 		{"reload", "", &imsg.Done{Errno: imsg.Internal, Detail: "no room"}, exitFailed, "smtp-gatectl: no room\n"},
@@ -251,7 +262,7 @@ func TestOrders(t *testing.T) {
 		{"status --config /etc/x", "", nil, exitUsage, "both name a control socket"},
 	}
 	for _, test := range tests {
-		asked := make(chan string, 1)
+		asked := make(chan string, 2)
 		socket := lockdAt(t, func(r link.Request) {
 			asked <- fmt.Sprintf("%#v", r.Message)
 			switch a := test.answer.(type) {

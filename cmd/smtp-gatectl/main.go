@@ -109,6 +109,7 @@ Exit status: 0 all went well, 1 the daemon is not there or refused,
 	root.AddCommand(
 		t.statusCommand(),
 		t.sessionsCommand(),
+		t.killCommand(),
 		t.eventsCommand(),
 		t.explainCommand(),
 		t.historyCommand(),

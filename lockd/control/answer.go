@@ -29,6 +29,8 @@ func (o *operator) answer(r link.Request) (give func()) {
 		return found(r, m, func() (*imsg.StatusReport, error) { return s.status(), nil })
 	case *imsg.Sessions:
 		return found(r, m, func() (*imsg.SessionList, error) { return s.listSessions(m.After), nil })
+	case *imsg.EndSession:
+		return found(r, m, func() (*imsg.Done, error) { return s.endSession(m), nil })
 	case *imsg.EventsAfter:
 		return found(r, m, func() (*imsg.EventList, error) { return o.awaitEvents(r, m) })
 	case *imsg.Explain:

@@ -46,6 +46,8 @@ func (e *empty) Workers() []*link.Conn             { return nil }
 func (e *empty) Newest() *link.Conn                { return nil }
 func (e *empty) TellLocked(_ netip.Addr, _ string) {}
 
+func (e *empty) EndSession(uint64, func(int64) bool) imsg.Errno { return imsg.NotFound }
+
 func (e *empty) Aside(_ string, job func()) bool {
 	go func() {
 		e.mu.Lock()

@@ -146,6 +146,8 @@ func orderOf(m imsg.Message) (order, client string) {
 		}
 	case *imsg.HistoryForget:
 		order, client = "history forget", m.About
+	case *imsg.EndSession:
+		order = fmt.Sprintf("kill %d", m.Number)
 	case *imsg.ReloadNow:
 		order = "reload"
 	case *imsg.UpgradeNow:

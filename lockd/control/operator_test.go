@@ -79,18 +79,18 @@ func TestOrdersAreLogged(t *testing.T) {
 		&imsg.Lock{Name: "192.0.2.7"}, &imsg.Unlock{Name: "192.0.2.7"}, &imsg.Unlock{Name: "rubbish"},
 		&imsg.RateSetQuota{Client: "192.0.2.8", Quotas: []imsg.RateQuota{{Counter: imsg.RateMessages, Quota: 9}}},
 		&imsg.RateReset{Client: "192.0.2.8"}, &imsg.RateReset{Client: "192.0.2.8", Forget: true},
-		&imsg.ReloadNow{}, &imsg.StopNow{}, &imsg.StopNow{Now: true},
+		&imsg.ReloadNow{}, &imsg.StopNow{}, &imsg.StopNow{Now: true}, &imsg.EndSession{Number: 7},
 	} {
 		link.Ask(c, m, patience)
 	}
 	uid := fmt.Sprintf("msg=\"operator's order\" uid=%d order=", os.Getuid())
 	for _, order := range []string{
 		`"lock add" client=192.0.2.7`, `"lock remove" client=192.0.2.7`, `"lock remove" client=rubbish`, `"rate set messages=9" client=192.0.2.8`,
-		`"rate reset" client=192.0.2.8`, `"rate reset --keep-quotas" client=192.0.2.8`, "reload\n", "stop\n", `"stop --now"`,
+		`"rate reset" client=192.0.2.8`, `"rate reset --keep-quotas" client=192.0.2.8`, "reload\n", "stop\n", `"stop --now"`, `"kill 7"`,
 	} {
 		h.log.Has(t, uid+order)
 	}
-	if n := strings.Count(h.log.String(), "operator's order"); n != 9 {
+	if n := strings.Count(h.log.String(), "operator's order"); n != 10 {
 		t.Errorf("%d orders were logged:\n%s", n, h.log)
 	}
 	for i := range imsg.Table {

@@ -147,7 +147,7 @@ func (d *drive) happen(k eventKind) {
 
 // rarity is what happens once in a session, if at all.
 func (d *drive) rarity() int {
-	what := d.order.IntN(8)
+	what := d.order.IntN(9)
 	switch what {
 	case 0:
 		d.relay.Abort("admin")
@@ -161,6 +161,8 @@ func (d *drive) rarity() int {
 		d.wires[Client].stalled = d.order.IntN(600)
 	case 6, 7:
 		d.wires[Server].stalled = d.order.IntN(600)
+	case 8:
+		d.relay.Kill()
 	}
 	return what
 }

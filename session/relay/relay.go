@@ -203,6 +203,14 @@ func (r *Relay) Finish() {
 	r.client.run(nil)
 }
 
+// Kill ends the relay because an operator says so: at once, whatever is under way, and
+// with 421 where that can be said. A message whose end is out has its answer awaited, or
+// the client would send it again; a second Kill cuts that, too.
+func (r *Relay) Kill() {
+	r.client.kill()
+	r.client.run(nil)
+}
+
 // Abort ends the relay at once, because of by.
 func (r *Relay) Abort(by string) {
 	r.shared.end(by)
@@ -247,7 +255,7 @@ type Status struct {
 	Auth         imsg.AuthFlags
 	Transactions int    // messages the server has taken, or begun to
 	Recipients   int    // that the server took
-	ClosedBy     string // client, server, timeout, admin, error; empty: nobody has yet
+	ClosedBy     string // client, server, timeout, admin, operator, error; empty: nobody has yet
 	Taken        bool   // the server is gone, and we answer in its place
 	Direct       bool   // it is a direct proxy, or was one
 	Passed       uint64 // octets it has moved that are to be counted still

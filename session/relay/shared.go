@@ -24,6 +24,7 @@ type shared struct {
 	replyPending bool // a command whose reply decides what the client's octets mean is open
 	authing      bool // the client's next line is an AUTH response
 	ending       bool // the session must end as soon as no message is under way
+	killed       bool // an operator wants it ended
 
 	policy        imsg.TLSPolicy // of this session
 	handshake     handshake
@@ -52,7 +53,7 @@ type shared struct {
 	taken     bool       // the server is gone, and we answer in its place
 	rejection *rejection // why that is to come; nil: it is not
 	ended     bool
-	closedBy  string // who ended it: client, server, timeout, admin, error
+	closedBy  string // who ended it: client, server, timeout, admin, operator, error
 
 	clock clock
 }

@@ -5,8 +5,8 @@ import (
 	"github.com/smtp-gated/smtp-gated/session/smtp"
 )
 
-// This file owns the ends that come from outside: the relay's generation must end, the
-// client's time is over, or it has gone while nobody read it.
+// This file owns the ends that come from outside: the relay's generation must end, an
+// operator ends it, the client's time is over, or it has gone while nobody read it.
 
 // inMessage tells whether the client is in the middle of a message, or of octets
 // that it must not be interrupted in. One that has only named sender and recipients
@@ -29,12 +29,41 @@ func (c *client) sayShutdown() (done bool) {
 		c.write(Server, []byte("QUIT\r\n"))
 		c.setFate(Server, Last)
 	}
+	c.sayLast()
+	return true
+}
+
+// sayLast says 421, unless the client has said QUIT, and ends the session.
+func (c *client) sayLast() {
+	by, rule := "admin", imsg.RuleShutdown
+	if c.killed {
+		by, rule = "operator", imsg.RuleOperator
+	}
 	if c.state != imsg.StateQuit {
-		c.tellRefused(refusal{rule: imsg.RuleShutdown, code: smtp.CodeShutdown, text: c.text(imsg.MsgTempUnavail)})
+		c.tellRefused(refusal{rule: rule, code: smtp.CodeShutdown, text: c.text(imsg.MsgTempUnavail)})
 		c.say(smtp.CodeShutdown, c.text(imsg.MsgTempUnavail))
 	}
-	c.finish("admin")
-	return true
+	c.finish(by)
+}
+
+// kill ends a session because an operator says so. The server hears nothing more of a
+// message, or of a command that it owes the reply to: it is closed.
+func (c *client) kill() {
+	again := c.killed
+	c.killed = true
+	if !again {
+		c.info("session is ended by an operator", "state", c.shown(), "src", c.Client.Addr(), "ident", c.Ident)
+	}
+	switch {
+	case c.answerPending && !again && !c.over():
+		c.ending = true
+	case c.ended, c.rejection != nil, c.passing(), c.handshake != noHandshake, c.replyBegun && !c.taken:
+		c.end("operator") // nothing can be said where something else is being said
+	case c.queue.len() > 0, c.inMessage():
+		c.sayLast()
+	default:
+		c.sayShutdown()
+	}
 }
 
 // expire ends a session whose time is over: a takeover says so first, a relay ends
