@@ -67,19 +67,19 @@ type worker struct {
 
 	unnumbered atomic.Uint64 // sessions that were refused before lockd had a number for them
 
-	mu          sync.Mutex
-	sessions    imsg.ByNumber[*session] // admitted
-	leaves      leaves
-	early       map[uint64]early // what lockd says of those that are not in sessions, yet or any more
-	listeners   []*listener
-	started     bool
-	draining    bool
-	idle        *sync.Cond // signalled when places may have become free
-	open        int
-	lingering   int  // of these, refused clients that have not closed yet
-	undecided   int  // places of those whose admission is not decided, or who are waited for
-	waitOver    bool // the parent waits for the end of that no longer
-	drained     bool // and has been told of it
+	mu        sync.Mutex
+	sessions  imsg.ByNumber[*session] // admitted
+	leaves    leaves
+	early     map[uint64]early // what lockd says of those that are not in sessions, yet or any more
+	listeners []*listener
+	started   bool
+	draining  bool
+	idle      *sync.Cond // signalled when places may have become free
+	open      int
+	lingering int  // of these, refused clients that have not closed yet
+	undecided int  // places of those whose admission is not decided, or who are waited for
+	waitOver  bool // the parent waits for the end of that no longer
+	drained   bool // and has been told of it
 }
 
 // Main is the life of a session worker; f is its link to the parent.

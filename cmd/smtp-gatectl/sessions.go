@@ -5,6 +5,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -13,28 +14,46 @@ import (
 )
 
 func (t *tool) sessionsCommand() *cobra.Command {
-	return &cobra.Command{
+	var only sessionFilter
+	var follow bool
+	cmd := &cobra.Command{
 		Use:   "sessions",
-		Short: "List the live sessions",
+		Short: "List the live sessions, or follow them",
 		Args:  cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := only.parse(cmd.Flags()); err != nil {
+				return err
+			}
 			c, err := t.look()
 			if err != nil {
 				return err
+			}
+			if follow {
+				return t.followSessions(c, &only)
 			}
 			defer c.Close()
 			list, silent, err := c.sessions()
 			if err != nil {
 				return err
 			}
-			if silent > 0 {
-				fmt.Fprintf(t.err, "smtp-gatectl: %s did not answer in time: its sessions are missing here\n", plural(silent, "worker"))
-			}
+			t.warnSilent(silent)
+			now := time.Now()
+			list = slices.DeleteFunc(list, func(s session) bool { return !only.passes(&s, now) })
 			if t.json {
 				return printJSON(t.out, list)
 			}
-			return printSessions(t.out, list, time.Now())
+			return printSessions(t.out, list, now)
 		},
+	}
+	only.flags(cmd)
+	cmd.Flags().BoolVar(&follow, "follow", false, "go on: print a line when one appears, changes its state or is gone")
+	return cmd
+}
+
+// warnSilent says that workers did not answer.
+func (t *tool) warnSilent(silent int) {
+	if silent > 0 {
+		fmt.Fprintf(t.err, "smtp-gatectl: %s did not answer in time: what its sessions do is not known here\n", plural(silent, "worker"))
 	}
 }
 
