@@ -365,8 +365,9 @@ type LockdConfig struct {
 	LockDuration   int    // seconds, -1 for ever, 0 no locking
 	LockPath       string // as configured: the name told to others
 	LockPerm       uint32
-	LocksShared    bool // others use the room's root, too: what lies there is not swept
-	ActionScript   bool // whether there is one
+	LocksShared    bool         // others use the room's root, too: what lies there is not swept
+	Protected      []netip.Addr // plain ones, that a packet filter must never block: at most MaxProtected
+	ActionScript   bool         // whether there is one
 	Depends        Dependencies
 	Certificates   int // the generation whose certificates clients are shown, 0: there are none
 	StateFile      StateFile
@@ -386,6 +387,9 @@ type LockdConfig struct {
 }
 
 func (*LockdConfig) notice() {}
+
+// MaxProtected bounds what lockd is told of addresses that must never be blocked.
+const MaxProtected = 8192
 
 // Dependencies are what sessions cannot do without, or not so well.
 type Dependencies struct {

@@ -151,6 +151,10 @@ type LockEntry struct {
 	Created int64  `rule:"any: a file may be of any time"`
 	Expires int64  `rule:"any: a file may be of any time"` // 0: never
 	Saint   bool   // a whitelist mark: owned by uid 0
+
+	Bits      int    `rule:"0..128"` // leading ones of the address, all behind which are the client's; 0: the client is no address or network
+	Protected bool   // a packet filter must never block it: it is ours, a server's, or exempt
+	Refusals  uint64 `rule:"any: it is shown and compared"` // how often it was turned away since it is locked, as far as lockd has lived to see it
 }
 
 // Lock asks to lock a client by hand.

@@ -133,7 +133,9 @@ func (srv *server) judge(r admission, s *session, a *imsg.Admission, lock bool, 
 				srv.withdraw(r, s, a, imsg.Resource)
 				return
 			}
-			locked = m == locks.Locked
+			if locked = m == locks.Locked; !locked {
+				srv.refusals.Forget(u.Client)
+			}
 		}
 		if counts && (!locked || lockMonitored) {
 			o = srv.rates.Judge(u)
@@ -163,6 +165,7 @@ func (srv *server) judged(r admission, s *session, a *imsg.Admission, locked boo
 		return false
 	case locked && !srv.monitored(a, imsg.RuleLocked):
 		srv.locks.Say("LOCK:LOCKED", s.subject())
+		srv.refusals.Count(u.Client)
 		a.Refusal = imsg.RefusedLocked
 	default:
 		a.Refusal, a.Uses = o.Refusal, o.Uses

@@ -45,6 +45,7 @@ type server struct {
 	log       *slog.Logger
 	env       env
 	locks     *locks.Directory
+	refusals  *locks.Refusals
 	fileCalls *fileCalls
 	counters  *counters.Counters
 	rates     *rates.Limiter
@@ -98,6 +99,7 @@ func newServer(parent *process.Parent, log *slog.Logger, dir *os.Root, e env) *s
 		log:          log,
 		env:          e,
 		locks:        &locks.Directory{Files: dir, Now: e.now, Whitelist: e.uid != 0, Log: log},
+		refusals:     new(locks.Refusals),
 		fileCalls:    newFileCalls(),
 		workers:      make(map[*worker]struct{}),
 		live:         newLiveTable(),
@@ -111,13 +113,14 @@ func newServer(parent *process.Parent, log *slog.Logger, dir *os.Root, e env) *s
 	}
 	srv.history = history.New(e.now, log, srv.historyKept)
 	srv.locks.Expired = func(name string) {
+		srv.refusals.Forget(name)
 		srv.happened(imsg.Event{Kind: imsg.EventExpire, Client: clientOf(name), Detail: name})
 	}
 	srv.runner = &runner{parent: parent, log: log, observe: func(problem string) {
 		srv.observe(imsg.FindingScript, "", problem)
 	}}
 	srv.control = &control.Service{
-		House: view{srv}, Parent: parent, Locks: srv.locks, Rates: srv.rates, Counters: srv.counters,
+		House: view{srv}, Parent: parent, Locks: srv.locks, Refusals: srv.refusals, Rates: srv.rates, Counters: srv.counters,
 		Events: srv.events, History: srv.history, Happened: srv.happened, Log: log, Now: e.now,
 	}
 	return srv

@@ -93,6 +93,7 @@ func (srv *server) catch(name string, s *session, m *imsg.Offence, late func() b
 		}
 		m, fresh, err := srv.locks.Lock(name, cause, config.LockDuration, config.LockPerm, about)
 		if fresh && m == locks.Locked {
+			srv.refusals.Forget(name)
 			srv.counters.Count(imsg.CountLock(found))
 			srv.observe(imsg.FindingLock, imsg.ObjectMake, "")
 			srv.log.Info("LOCK:CREATED ("+path.Join(config.LockPath, name)+"): "+imsg.Printable(cause, locks.MaxCause), imsg.SessionKey, about.Session)

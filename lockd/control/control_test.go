@@ -47,6 +47,7 @@ func (e *empty) Newest() *link.Conn                { return nil }
 func (e *empty) TellLocked(_ netip.Addr, _ string) {}
 
 func (e *empty) EndSession(uint64, func(int64) bool) imsg.Errno { return imsg.NotFound }
+func (e *empty) ExemptFromLock(netip.Prefix) bool               { return false }
 
 func (e *empty) Aside(_ string, job func()) bool {
 	go func() {
@@ -105,6 +106,7 @@ func open(t testing.TB, config imsg.LockdConfig, set ...func(*desk)) *desk {
 	d.Service = &Service{
 		House: &empty{config: config}, Parent: parent, Log: log, Now: now,
 		Locks:    &locks.Directory{Files: listing{root, &d.lists}, Now: now, Log: log},
+		Refusals: new(locks.Refusals),
 		Rates:    rates.New(rates.NewFileStore(log), now, log),
 		Counters: counters.New(log),
 		Events:   new(events.Ring),

@@ -85,7 +85,7 @@ func (s *Service) explain(m *imsg.Explain) (*imsg.Explanation, error) {
 		name := naming.Name(client, ident)
 		if info, err := s.Locks.Stat(name); info != nil && err == nil {
 			mark, expired := s.Locks.Judge(info, config.LockDuration)
-			found.Locked, found.Lock = mark == locks.Locked && !expired, s.lockEntry(name, info, config.LockDuration)
+			found.Locked, found.Lock = mark == locks.Locked && !expired, s.lockEntry(name, info, naming, config.LockDuration, s.guard())
 		}
 	}
 	return found, nil

@@ -26,6 +26,8 @@ type House interface {
 	// EndSession has the worker of a live session told that it must end, if is knows it by
 	// its start. NotFound: there is none. Busy: its worker cannot be told now.
 	EndSession(number uint64, is func(started int64) bool) imsg.Errno
+	// ExemptFromLock tells whether no offence locks a client in this network.
+	ExemptFromLock(network netip.Prefix) bool
 	// Aside has job run, where it may wait for a disk, behind all that was begun for
 	// the same turn before: a client's name, or one of the turns below. It is false if
 	// too much waits already.

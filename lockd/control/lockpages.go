@@ -29,10 +29,14 @@ func (o *operator) listLocks(after string) (*imsg.LockList, error) {
 			s.Log.Error("locks cannot be listed", "error", err)
 			return nil, imsg.Internal
 		}
-		o.names = names
+		o.names, o.guard = names, s.guard()
+		s.Refusals.Keep(func(name string) bool {
+			_, found := slices.BinarySearch(names, name)
+			return found
+		})
 	}
 	names := o.names
-	duration := s.House.Overview().Config.LockDuration
+	naming, config := s.naming()
 	list := new(imsg.LockList)
 	from, found := slices.BinarySearch(names, after)
 	if found {
@@ -47,21 +51,26 @@ func (o *operator) listLocks(after string) (*imsg.LockList, error) {
 		if info == nil || err != nil {
 			continue // removed meanwhile, or no lock at all
 		}
-		list.Locks = append(list.Locks, s.lockEntry(name, info, duration))
+		list.Locks = append(list.Locks, s.lockEntry(name, info, naming, config.LockDuration, o.guard))
 	}
 	if !list.More {
-		o.names = nil
+		o.names, o.guard = nil, nil
 	}
 	return list, nil
 }
 
 // lockEntry is a lock as it is listed. An expired one stays so until its owner connects or
 // it is swept, with the moment it expired: the file is there.
-func (s *Service) lockEntry(name string, info fs.FileInfo, duration int) imsg.LockEntry {
+func (s *Service) lockEntry(name string, info fs.FileInfo, naming locks.Naming, duration int, g *guard) imsg.LockEntry {
 	mark, _ := s.Locks.Judge(info, duration)
 	e := imsg.LockEntry{Name: name, Cause: s.Locks.Cause(name, info), Created: info.ModTime().UnixNano(), Saint: mark == locks.Whitelisted}
 	if mark != locks.Whitelisted {
 		e.Expires = locks.Until(info.ModTime(), duration)
+		e.Refusals = s.Refusals.Of(name)
+	}
+	client, _ := locks.Parse(name)
+	if network, ok := naming.Network(client); ok && client.String() == name {
+		e.Bits, e.Protected = network.Bits(), g.protects(network)
 	}
 	return e
 }
@@ -100,6 +109,7 @@ func (s *Service) lockByHand(r link.Request, m *imsg.Lock) (*imsg.Done, error) {
 		case !fresh:
 			return done(imsg.Exists, "locked already"), nil
 		}
+		s.Refusals.Forget(name)
 		s.Counters.Count(imsg.CountLockByHand)
 		s.Log.Info("LOCK:CREATED (" + path.Join(config.LockPath, name) + "): " + cause)
 		s.Happened(imsg.Event{
@@ -125,6 +135,7 @@ func (s *Service) unlockByHand(r link.Request, m *imsg.Unlock) (*imsg.Done, erro
 		return wait(s.House, r, name, func() (*imsg.Done, error) {
 			d := s.Locks.Unlock(name, folder)
 			if d.Errno == 0 {
+				s.Refusals.Forget(name)
 				s.Happened(imsg.Event{Kind: imsg.EventUnlock, Client: netip.AddrPortFrom(client.Addr, 0), Ident: client.Ident, Detail: name, Text: "by hand"})
 			}
 			return d, nil

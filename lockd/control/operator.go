@@ -25,7 +25,8 @@ type operator struct {
 	conn    *link.Conn
 	pace    imsg.Meter // of what it is answered
 	uid     int        // who connected; -1 if the system does not tell
-	names   []string   // of the lock directory, while its list is under way
+	names   []string   // of the lock directory, while its list is under way,
+	guard   *guard     // and whom no packet filter must block
 
 	asking  bool      // it waits for an answer; the listener's, as what follows
 	follows bool      // events

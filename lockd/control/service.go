@@ -25,6 +25,7 @@ type Service struct {
 	House    House
 	Parent   link.Caller // is asked for a reload or a stop
 	Locks    *locks.Directory
+	Refusals *locks.Refusals
 	Rates    *rates.Limiter
 	Counters *counters.Counters
 	Events   *events.Ring

@@ -72,6 +72,9 @@ type Naming struct {
 // translated is where all of IPv4 appears in IPv6 (RFC 6052 section 2.1).
 var translated = netip.MustParsePrefix("64:ff9b::/96")
 
+// linkLocal is the network that every link has for its own.
+var linkLocal = netip.MustParsePrefix("fe80::/10")
+
 // Bits is how many leading bits of a client's address make the client. Every link has
 // the same network for its own (RFC 4291 section 2.5.6), and everybody on it an
 // address there.
@@ -105,6 +108,17 @@ func Plain(a netip.AddrPort) netip.AddrPort {
 // Name is the name of the client at a, whom a router calls ident.
 func (n Naming) Name(a netip.Addr, ident string) string {
 	return Client{n.Host(a), SafeIdent(ident), n.Mode.Remote()}.String()
+}
+
+// Network is all the addresses of c, if these alone are what makes the client, today: a
+// packet filter that blocks it blocks nobody else.
+func (n Naming) Network(c Client) (network netip.Prefix, ok bool) {
+	if c.HasIdent || n.WhyNot(c) != "" || n.Today(c) != c {
+		return netip.Prefix{}, false
+	}
+	network = netip.PrefixFrom(c.Addr, n.Bits(c.Addr))
+	// One as wide as that holds those where each address is a client.
+	return network, network.Bits() >= linkLocal.Bits() || !network.Overlaps(linkLocal)
 }
 
 // Today returns the client that c's address belongs to today: a name may come from

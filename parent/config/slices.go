@@ -205,6 +205,7 @@ func (c *Config) Lockd(f Facts) *imsg.LockdConfig {
 	l.MaxConnections = c.MaxConnections
 	l.LockDuration = c.lockSeconds()
 	l.LocksShared = f.LocksShared
+	l.Protected = c.protected(f)
 	l.ActionScript = c.ActionScript != ""
 	l.Depends = c.depends()
 	if c.HasCertificates() {

@@ -192,6 +192,31 @@ func TestLockdSlice(t *testing.T) {
 	}
 }
 
+// TestProtected: whom a packet filter must never block, each once and as lockd compares
+// them.
+func TestProtected(t *testing.T) {
+	c := parsed(t, "mode fixed\nfixed_server 192.0.2.25\nantivirus_type clamd\nantivirus_path 192.0.2.3:3310\nantispam_type spamassassin\nantispam_path [2001:db8::3]:783\noutgoing_addr 192.0.2.4\nspf_fixed_ip 192.0.2.5\n")
+	f := facts
+	f.Listeners = []netip.AddrPort{netip.MustParseAddrPort("0.0.0.0:25"), netip.MustParseAddrPort("[::ffff:192.0.2.6]:25"), netip.MustParseAddrPort("[fe80::1%eth0]:25")}
+	var want []netip.Addr
+	for _, a := range []string{"192.0.2.1", "192.0.2.3", "192.0.2.4", "192.0.2.5", "192.0.2.6", "192.0.2.25", "192.0.2.53", "2001:db8::3", "fe80::1"} {
+		want = append(want, netip.MustParseAddr(a))
+	}
+	if got := c.Lockd(f).Protected; !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+	for i := range uint32(2 * imsg.MaxProtected) {
+		f.Own = append(f.Own, netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}))
+	}
+	got := c.Lockd(f).Protected
+	if len(got) > imsg.MaxProtected || !slices.Contains(got, want[5]) {
+		t.Errorf("%d addresses", len(got))
+	}
+	if m := imsg.Row(c.Lockd(f)); len(got)*24 > m.Max/2 {
+		t.Errorf("they take too much of a message of %d octets", m.Max)
+	}
+}
+
 func TestSpoolLimit(t *testing.T) {
 	for text, want := range map[string]int64{
 		"":                                      100<<20 + 8192,
