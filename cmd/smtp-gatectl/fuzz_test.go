@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"math"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -22,7 +23,7 @@ import (
 func FuzzAnswers(f *testing.F) {
 	commands := []string{
 		"status", "sessions", "lock list", "rate list", "rate show 192.0.2.7", "lock add 192.0.2.7", "lock remove 192.0.2.7",
-		"rate set 192.0.2.7 messages=1", "rate reset 192.0.2.7", "reload", "stop",
+		"rate set 192.0.2.7 messages=1", "rate reset 192.0.2.7", "reload", "stop", "lock export nft:inet/a/b,c",
 	}
 	entry := imsg.RateEntry{Client: hostile, Quotas: []uint64{1, 2, 3, 4, 5, 6, 7}, Used: []uint64{1, 2, 3, 4, 5, 6, 7}, Tries: []uint64{1, 2, 3, 4, 5, 6, 7}}
 	answers := map[string]imsg.Message{
@@ -30,10 +31,11 @@ func FuzzAnswers(f *testing.F) {
 		"sessions": &imsg.SessionList{Sessions: []imsg.LiveSession{{
 			Number: 1, Client: netip.MustParseAddrPort("[fe80::1%}~]:1"), Ident: "<x>",
 		}}, More: true},
-		"lock list": &imsg.LockList{Locks: []imsg.LockEntry{{Name: "x", Cause: "a <b>"}}, More: true},
-		"rate list": &imsg.RateList{Period: 1, Records: []imsg.RateEntry{entry}},
-		"rate show": &imsg.RateRecord{Entry: entry, Targets: []imsg.RateTarget{{Address: netip.MustParseAddr("192.0.2.1")}}},
-		"":          &imsg.Done{Errno: imsg.Denied, Detail: hostile + "\n" + hostile},
+		"lock list":                  &imsg.LockList{Locks: []imsg.LockEntry{{Name: "x", Cause: "a <b>"}}, More: true},
+		"lock export nft:inet/a/b,c": &imsg.LockList{Locks: []imsg.LockEntry{{Name: "2001:db8::", Bits: 32, Expires: math.MaxInt64}}},
+		"rate list":                  &imsg.RateList{Period: 1, Records: []imsg.RateEntry{entry}},
+		"rate show":                  &imsg.RateRecord{Entry: entry, Targets: []imsg.RateTarget{{Address: netip.MustParseAddr("192.0.2.1")}}},
+		"":                           &imsg.Done{Errno: imsg.Denied, Detail: hostile + "\n" + hostile},
 	}
 	for i, command := range commands {
 		for _, m := range []imsg.Message{answers[command], answers[strings.TrimSuffix(command, " 192.0.2.7")], answers[""], &imsg.Failure{Errno: imsg.Busy}} {

@@ -172,7 +172,7 @@ func TestPageLoop(t *testing.T) {
 			family.Answer(r, &imsg.RateList{Records: []imsg.RateEntry{rateEntry("192.0.2.1", 32)}, More: true})
 		}
 	})
-	for _, args := range [][]string{{"sessions"}, {"lock", "list"}, {"rate", "list"}} {
+	for _, args := range [][]string{{"sessions"}, {"lock", "list"}, {"lock", "export", "pf"}, {"rate", "list"}} {
 		if code, _, errs := gatectl(append(args, "--socket", socket)...); code != exitFailed || !strings.Contains(errs, "came behind") {
 			t.Errorf("%v: exit %d: %s", args, code, errs)
 		}
@@ -182,7 +182,7 @@ func TestPageLoop(t *testing.T) {
 func TestLocks(t *testing.T) {
 	now := time.Now().UnixNano()
 	pages := map[string]*imsg.LockList{
-		"":           {Locks: []imsg.LockEntry{{Name: "192.0.2.1", Cause: "VIRUS", Created: now, Expires: now + hour + hour/60}}, More: true},
+		"":           {Locks: []imsg.LockEntry{{Name: "192.0.2.1", Cause: "VIRUS", Created: now, Expires: now + hour + hour/60, Protected: true}}, More: true},
 		"192.0.2.1":  {Locks: []imsg.LockEntry{{Name: "192.0.2.2-b", Cause: "a#b", Created: now}, {Name: "192.0.2.3", Saint: true, Created: now}}},
 		"everything": nil,
 	}
@@ -191,7 +191,7 @@ func TestLocks(t *testing.T) {
 	if code != exitOK {
 		t.Fatalf("exit %d: %s", code, errs)
 	}
-	for i, want := range []string{"CLIENT", "in 1h0", "a#b", "belongs to root"} {
+	for i, want := range []string{"CLIENT", "(protected: not exported)", "a#b", "belongs to root"} {
 		if line := strings.Split(out, "\n")[i]; !strings.Contains(line, want) {
 			t.Errorf("no %q in line %q", want, line)
 		}
@@ -233,6 +233,18 @@ func TestOrders(t *testing.T) {
 		{"rate reset 192.0.2.1", "&imsg.RateReset{Client:\"192.0.2.1\", Forget:true}", &imsg.Done{}, exitOK, "192.0.2.1 forgotten\n"},
 		{"rate reset --keep-quotas 192.0.2.1", "&imsg.RateReset{Client:\"192.0.2.1\", Forget:false}", &imsg.Done{}, exitOK, "192.0.2.1 counts from 0 again\n"},
 		{"rate reset 192.0.2.1 --json", "", &imsg.Done{}, exitOK, "\"name\": \"192.0.2.1\""},
+		{"lock export", "", nil, exitUsage, "accepts 1 arg"},
+		{"lock export iptables", "", nil, exitUsage, "none of nft:FAMILY/TABLE/SET4,SET6, pf and plain"},
+		{"lock export nft:inet/t", "", nil, exitUsage, "none of nft:FAMILY/TABLE/SET4,SET6, pf and plain"},
+		{"lock export nft:arp/t/a,b", "", nil, exitUsage, "\"arp\" is no family of nft: there are inet, ip, "},
+		{"lock export nft:inet/t/a", "", nil, exitUsage, "\"a\" are not two sets"},
+		{"lock export nft:inet/t/a,a", "", nil, exitUsage, "\"a,a\" are not two sets"},
+		{"lock export nft:inet/t/a,b;flush", "", nil, exitUsage, "\"b;flush\" is no name of nft"},
+		{"lock export nft:inet/t/a,b,c", "", nil, exitUsage, "\"b,c\" is no name of nft"},
+		{"lock export nft:inet/@t/a,b", "", nil, exitUsage, "\"@t\" is no name of nft"},
+		{"lock export nft:inet//a,b", "", nil, exitUsage, "\"\" is no name of nft"},
+		{"lock export pf --min-age -1s", "", nil, exitUsage, "--min-age -1s is no age"},
+		{"lock export pf --min-refusals -1", "", nil, exitUsage, "invalid argument"},
 		{"rate", "", nil, exitUsage, "which command?"},
 		{"lock", "", nil, exitUsage, "which command?"},
 		{"lock frob", "", nil, exitUsage, "unknown command"},

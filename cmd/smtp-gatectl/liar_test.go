@@ -45,7 +45,7 @@ func TestLyingDaemon(t *testing.T) {
 		}
 	})
 	for _, command := range []string{
-		"status", "sessions", "lock list", "rate list", "rate show 192.0.2.7", "lock add 192.0.2.7", "lock remove 192.0.2.7",
+		"status", "sessions", "lock list", "lock export pf --json", "rate list", "rate show 192.0.2.7", "lock add 192.0.2.7", "lock remove 192.0.2.7",
 		"rate set 192.0.2.7 messages=1", "rate reset 192.0.2.7", "reload", "stop",
 	} {
 		for _, form := range [][]string{{"--socket", socket}, {"--json", "--socket", socket}} {

@@ -76,7 +76,7 @@ func (t *tool) lockCommand() *cobra.Command {
 			return err
 		},
 	}
-	lock.AddCommand(list, add, remove)
+	lock.AddCommand(list, add, remove, t.lockExportCommand())
 	return lock
 }
 
@@ -96,6 +96,10 @@ type lock struct {
 	Created     time.Time `json:"created"`
 	Expires     time.Time `json:"expires,omitzero"`
 	Whitelisted bool      `json:"whitelisted"`
+	Protected   bool      `json:"protected"`
+	Refusals    uint64    `json:"refusals"`
+
+	bits int // of the address, that its client has for its own; 0: it is none that a packet filter could block
 }
 
 // allLocks asks for all pages.
@@ -112,7 +116,10 @@ func (c *control) allLocks() ([]lock, error) {
 				return nil, fmt.Errorf("ask for the locks: %q came behind %q", l.Name, after)
 			}
 			after = l.Name
-			list = append(list, lock{Name: l.Name, Cause: l.Cause, Created: moment(l.Created), Expires: moment(l.Expires), Whitelisted: l.Saint})
+			list = append(list, lock{
+				Name: l.Name, Cause: l.Cause, Created: moment(l.Created), Expires: moment(l.Expires), Whitelisted: l.Saint,
+				Protected: l.Protected, Refusals: l.Refusals, bits: l.Bits,
+			})
 		}
 		if !page.More || len(page.Locks) == 0 {
 			return list, nil
@@ -129,7 +136,7 @@ func printLocks(w io.Writer, list []lock, now time.Time) error {
 		return err
 	}
 	tw := columns(w)
-	fmt.Fprintln(tw, "CLIENT\tCAUSE\tSINCE\tENDS")
+	fmt.Fprintln(tw, "CLIENT\tCAUSE\tSINCE\tREFUSED\tENDS")
 	for _, l := range list {
 		ends := "never"
 		switch {
@@ -140,7 +147,10 @@ func printLocks(w io.Writer, list []lock, now time.Time) error {
 		case !l.Expires.IsZero():
 			ends = "in " + span(l.Expires.Sub(now))
 		}
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\n", l.Name, or(l.Cause, "-"), stamp(l.Created), ends)
+		if l.Protected && !l.Whitelisted {
+			ends += " (protected: not exported)"
+		}
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%d\t%s\n", l.Name, or(l.Cause, "-"), stamp(l.Created), l.Refusals, ends)
 	}
 	return tw.Flush()
 }
