@@ -96,10 +96,17 @@ install: $(PROGRAMS)
 	install -m 644 etc/firewall/*.nft etc/firewall/*.conf $(EXAMPLES)/firewall
 	install -m 755 etc/firewall/*.sh $(EXAMPLES)/firewall
 	for s in openbsd freebsd; do $(FILL) etc/$$s/smtp_gated >$(EXAMPLES)/rc.$$s && chmod 755 $(EXAMPLES)/rc.$$s || exit 1; done
+	mkdir -p $(EXAMPLES)/export
+	cp -R etc/export/fail2ban etc/export/crowdsec $(EXAMPLES)/export
+	install -m 644 etc/export/*.nft etc/export/*.conf $(EXAMPLES)/export
+	$(FILL) etc/export/smtp_gated_export >$(EXAMPLES)/export/rc.openbsd && chmod 755 $(EXAMPLES)/export/rc.openbsd
+	install -m 755 etc/export/smtp-gated-export $(SBIN)
 	install -m 644 etc/prometheus/smtp-gated.rules.yml etc/grafana/smtp-gated.json $(EXAMPLES)
 	if [ "$$(uname)" = Linux ]; then \
 		mkdir -p $(UNITS) && \
-		for u in smtp-gated.service smtp-gated.socket smtp-gated-exporter.service; do $(FILL) etc/systemd/$$u >$(UNITS)/$$u && chmod 644 $(UNITS)/$$u || exit 1; done; \
+		for u in systemd/smtp-gated.service systemd/smtp-gated.socket systemd/smtp-gated-exporter.service export/smtp-gated-export.service; do \
+			$(FILL) etc/$$u >$(UNITS)/$${u#*/} && chmod 644 $(UNITS)/$${u#*/} || exit 1; \
+		done; \
 	fi
 	test -e $(ETC)/smtp-gated.toml || install -m 640 etc/smtp-gated.toml $(ETC)/smtp-gated.toml
 

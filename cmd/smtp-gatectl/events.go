@@ -150,13 +150,17 @@ func (t *tool) follow(c *control, q *imsg.EventsAfter, once bool, timeout time.D
 		if !end.IsZero() {
 			q.Wait = min(eventWait, max(time.Until(end), 0))
 		}
-		list, err := ask(c, q, eventWait+answerTime)
+		list, err := ask(c, q, q.Wait+answerTime)
 		switch {
 		case errors.Is(err, imsg.Gone):
 			if gone.IsZero() {
 				gone = time.Now()
 			}
-			next, derr := t.dialAgain(gone.Add(comeback))
+			until := gone.Add(comeback)
+			if !end.IsZero() && end.Before(until) {
+				until = end
+			}
+			next, derr := t.dialAgain(until)
 			if derr != nil {
 				return fmt.Errorf("ask for events: %w", err)
 			}

@@ -27,7 +27,8 @@ func (t *tool) lockExportCommand() *cobra.Command {
 		Long: `export prints whom a packet filter may block: the whole state, for nft -f as one
 transaction, for pfctl -T replace -f and others an address or network a line. Nobody is
 among them who is protected, nor a lock that is for one user of an address.`,
-		Args: cobra.ExactArgs(1),
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: cobra.FixedCompletions([]string{"nft:inet/smtp_gated_locked/locked4,locked6", "pf", "plain"}, cobra.ShellCompDirectiveNoFileComp),
 		RunE: func(_ *cobra.Command, args []string) error {
 			form, err := parseForm(args[0])
 			if err != nil {

@@ -30,6 +30,7 @@ func TestFirewalls(t *testing.T) {
 		write(t, file, strings.ReplaceAll(string(text), "user _smtpgated", "user nobody"))
 		// The interfaces need addresses.
 		expect(t, exec.Command(pfctl, "-n", "-D", "lan=lo0", "-D", "ext=lo0", "-f", file))
+		expect(t, exec.Command(pfctl, "-n", "-D", "lan=lo0", "-f", recipes+"pf-locked.conf"))
 	})
 	if runtime.GOOS != "freebsd" {
 		return

@@ -60,7 +60,7 @@ func TestInstall(t *testing.T) {
 	if out := ok(run(nil, dest+"/opt/gate/sbin/smtp-gated", "-v")); !strings.Contains(out, version) {
 		t.Errorf("its version is not %s: %s", version, out)
 	}
-	for _, name := range []string{"sbin/smtp-gatectl", "sbin/smtp-gate-helper", "share/man/man8/smtp-gated.8", "share/man/man5/smtp-gated.toml.5", "share/man/man7/smtp-gated-sizing.7", "share/examples/smtp-gated/firewall", "share/examples/smtp-gated/rc.openbsd", "share/examples/smtp-gated/smtp-gated.rules.yml", "share/examples/smtp-gated/smtp-gated.json"} {
+	for _, name := range []string{"sbin/smtp-gatectl", "sbin/smtp-gate-helper", "share/man/man8/smtp-gated.8", "share/man/man5/smtp-gated.toml.5", "share/man/man7/smtp-gated-sizing.7", "share/examples/smtp-gated/firewall", "share/examples/smtp-gated/rc.openbsd", "sbin/smtp-gated-export", "share/examples/smtp-gated/export/rc.openbsd", "share/examples/smtp-gated/export/fail2ban/filter.d/smtp-gated.conf", "share/examples/smtp-gated/smtp-gated.rules.yml", "share/examples/smtp-gated/smtp-gated.json"} {
 		if _, err := os.Stat(filepath.Join(dest, "opt/gate", name)); err != nil {
 			t.Error(err)
 		}

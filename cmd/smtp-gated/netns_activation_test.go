@@ -21,7 +21,7 @@ import (
 	"github.com/smtp-gated/smtp-gated/parent/site"
 )
 
-// unit reads a file of etc/systemd: the values of each key.
+// unit reads a file of etc/systemd, or another below it: the values of each key.
 func unit(t *testing.T, name string) map[string][]string {
 	text, err := os.ReadFile(filepath.Join("../../etc/systemd", name))
 	if err != nil {
@@ -187,13 +187,15 @@ func TestUnits(t *testing.T) {
 func TestUnitsVerified(t *testing.T) {
 	analyze := needProgram(t, "systemd-analyze")
 	dir := t.TempDir()
-	fill := strings.NewReplacer("@SBIN@", programs, "@SYSCONF@", dir)
+	fill := strings.NewReplacer("@SBIN@/smtp-gated-export", dir+"/smtp-gated-export", "@SBIN@", programs, "@SYSCONF@", dir)
+	must(t, os.WriteFile(filepath.Join(dir, "smtp-gated-export"), []byte("#!/bin/sh\n"), 0o755))
 	var files []string
-	for _, name := range []string{"smtp-gated.service", "smtp-gated.socket", "smtp-gated-exporter.service"} {
-		files = append(files, filepath.Join(dir, name))
-		text, err := os.ReadFile(filepath.Join("../../etc/systemd", name))
+	for _, name := range []string{"systemd/smtp-gated.service", "systemd/smtp-gated.socket", "systemd/smtp-gated-exporter.service", "export/smtp-gated-export.service"} {
+		file := filepath.Join(dir, filepath.Base(name))
+		files = append(files, file)
+		text, err := os.ReadFile(filepath.Join("../../etc", name))
 		must(t, err)
-		must(t, os.WriteFile(filepath.Join(dir, name), []byte(fill.Replace(string(text))), 0o644))
+		must(t, os.WriteFile(file, []byte(fill.Replace(string(text))), 0o644))
 	}
 	cmd := exec.Command(analyze, append([]string{"verify", "--recursive-errors=no", "--man=no"}, files...)...)
 	cmd.Env = append(os.Environ(), "SYSTEMD_LOG_LEVEL=warning")
@@ -211,6 +213,15 @@ func TestUnitsVerified(t *testing.T) {
 	}
 	if u["RestartPreventExitStatus"][0] != fmt.Sprint(exitBadConfig) {
 		t.Error("a wrong configuration has another exit status")
+	}
+	u = unit(t, "../export/smtp-gated-export.service")
+	for key, want := range map[string]string{
+		"ExecStart": "@SBIN@/smtp-gated-export " + exportTo + " --min-refusals 3", "DynamicUser": "yes", "NoNewPrivileges": "yes",
+		"AmbientCapabilities": "CAP_NET_ADMIN", "CapabilityBoundingSet": "CAP_NET_ADMIN", "RuntimeDirectory": "smtp-gated-export",
+	} {
+		if !slices.Equal(u[key], []string{want}) {
+			t.Errorf("%s is %q", key, u[key])
+		}
 	}
 }
 
@@ -241,7 +252,7 @@ func TestUnitCapabilities(t *testing.T) {
 
 // TestScripts: what cannot be run here can at least be read.
 func TestScripts(t *testing.T) {
-	for _, pattern := range []string{"firewall/*.sh", "openbsd/*", "freebsd/*"} {
+	for _, pattern := range []string{"firewall/*.sh", "openbsd/*", "freebsd/*", "export/smtp*export"} {
 		files, err := filepath.Glob("../../etc/" + pattern)
 		if err != nil || len(files) == 0 {
 			t.Fatalf("no %s, %v", pattern, err)

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// doas stands for doas(1) and pfctl(8): it keeps one table.
+const doas = `#!/bin/sh
+echo "$*" >>"$STAGE/said"
+case "$*" in
+*replace*) cat >"$STAGE/new" && mv "$STAGE/new" "$STAGE/table" ;;
+*show*) sed 's/^/   /' "$STAGE/table" ;;
+esac
+`
+
+// TestExportForPf: the loop replaces a table of pf, by what doas.conf lets it do and no
+// more; without a daemon it leaves the table alone.
+func TestExportForPf(t *testing.T) {
+	g, _ := rehearse(t, false)
+	must(t, g.configure("", false))
+	must(t, g.start())
+	stage := t.TempDir()
+	at := func(name string) string { return filepath.Join(stage, name) }
+	must(t, os.WriteFile(at("doas"), []byte(doas), 0o755))
+	for _, name := range []string{"192.0.2.7", "2001:db8:1::"} {
+		if out, err := g.ctl("lock", "add", name); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+	}
+	cmd := exec.Command("/bin/sh", recipes+"smtp-gated-export", "pf:smtp_gated_locked")
+	cmd.Env = append(os.Environ(), "PATH="+stage+":"+programs+":"+os.Getenv("PATH"), "STAGE="+stage, "RUNTIME_DIRECTORY="+stage,
+		"EVERY=10m", "GATE_STORY=yes", "SMTP_GATECTL=smtp-gatectl --socket "+g.path("run/status"))
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	log, err := os.Create(at("log"))
+	must(t, err)
+	defer log.Close()
+	cmd.Stdout, cmd.Stderr = log, log
+	must(t, cmd.Start())
+	t.Cleanup(func() {
+		syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		cmd.Wait()
+	})
+	holds := func(table, metrics string) {
+		t.Helper()
+		have := func(name string) string {
+			text, _ := os.ReadFile(at(name))
+			return string(text)
+		}
+		if err := eventually("", func() bool { return have("table") == table && matches(metrics, have("smtp-gated-export.prom")) }); err != nil {
+			t.Fatalf("the table is %q, not %q:\n%s%s", have("table"), table, have("smtp-gated-export.prom"), have("log"))
+		}
+	}
+	holds("192.0.2.7\n2001:db8:1::/64\n", `^smtp_gated_export_in_force 2$`)
+	if out, err := g.ctl("lock", "remove", "192.0.2.7"); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	holds("2001:db8:1::/64\n", `^smtp_gated_export_in_force 1$`)
+	allowed := readFile(t, recipes+"doas.conf")
+	for line := range strings.Lines(readFile(t, at("said"))) {
+		program, args, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if !strings.Contains(allowed, " as root cmd "+program+" args "+args+"\n") {
+			t.Errorf("doas.conf does not allow %q", line)
+		}
+	}
+}
+
+// TestExportWithoutDaemon: nothing is replaced, and it is said why.
+func TestExportWithoutDaemon(t *testing.T) {
+	stage := t.TempDir()
+	must(t, os.WriteFile(filepath.Join(stage, "doas"), []byte(doas), 0o755))
+	write(t, filepath.Join(stage, "table"), "192.0.2.7\n")
+	run := func(args ...string) *exec.Cmd {
+		cmd := exec.Command("/bin/sh", append([]string{recipes + "smtp-gated-export"}, args...)...)
+		cmd.Env = append(os.Environ(), "PATH="+stage+":"+programs+":"+os.Getenv("PATH"), "STAGE="+stage, "RUNTIME_DIRECTORY="+stage,
+			"GATE_STORY=yes", "SMTP_GATECTL=smtp-gatectl --socket "+filepath.Join(stage, "nobody"))
+		return cmd
+	}
+	for _, wrong := range []string{"", "pf", "pf:", "nft:inet/t", "iptables"} {
+		cmd := run(strings.Fields(wrong)...)
+		if out, err := cmd.CombinedOutput(); err == nil || cmd.ProcessState.ExitCode() > 2 || len(out) == 0 {
+			t.Errorf("%q: %v: %s", wrong, err, out)
+		}
+	}
+	cmd := run("pf:smtp_gated_locked")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	must(t, cmd.Start())
+	defer func() {
+		syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		cmd.Wait()
+	}()
+	must(t, eventually("it does not say so", func() bool {
+		text, _ := os.ReadFile(filepath.Join(stage, "smtp-gated-export.prom"))
+		return matches(`^smtp_gated_export_success 0$`, string(text)) && matches(`^smtp_gated_export_in_force 1$`, string(text))
+	}))
+	if said := readFile(t, filepath.Join(stage, "said")); strings.Contains(said, "replace") {
+		t.Errorf("it has said %q", said)
+	}
+}
