@@ -118,7 +118,7 @@ func (c *client) takeEmpty() (done bool) {
 func (c *client) sendHeader() (done bool) {
 	if header := c.appendHeader(nil, c.chunk.begins); len(header) > 0 {
 		c.forward(smtp.AppendBDAT(nil, int64(len(header))), entry{kind: quietChunk})
-		c.write(Server, header)
+		c.writeOctets(Server, header)
 	}
 	return true
 }
@@ -160,12 +160,13 @@ func (c *client) readChunk(in []byte) (n int, ok bool) {
 		c.lend(in, m.spool)
 	} else {
 		in = in[:min(len(in), MaxInput)]
-		c.write(Server, in)
+		c.writeOctets(Server, in)
 		if m.spool {
 			b := c.spoolText()
 			*b = append(*b, in...)
 		}
 	}
+	c.Trace.octets(fromClient, len(in))
 	m.header.Show(in)
 	c.grow(len(in))
 	if c.chunk.left -= int64(len(in)); c.chunk.left == 0 {
@@ -219,6 +220,7 @@ func (c *client) endChunk() (done bool) {
 // behind them.
 func (c *client) discardChunk(in []byte) (n int) {
 	n = int(min(c.discard, int64(len(in))))
+	c.Trace.octets(fromClient, n)
 	if c.discard -= int64(n); c.discard == 0 && c.discardReply != nil {
 		c.answer(c.discardReply)
 		c.discardReply = nil

@@ -182,6 +182,7 @@ func (c *client) isFull() bool {
 func (c *client) read(in []byte) (n int, ok bool) {
 	switch {
 	case c.fate[Client] == Half: // what comes behind our last words is nobody's
+		c.Trace.octets(fromClient, len(in))
 		return len(in), true
 	case c.discard > 0:
 		return c.discardChunk(in), true

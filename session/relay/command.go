@@ -84,6 +84,9 @@ func (c *client) readLine(in []byte) (n int, ok bool) {
 		c.lines.Limit = smtp.AuthLimit
 	}
 	line, n, status := c.lines.Next(in)
+	if c.Trace != nil {
+		c.Trace.heard(line, n, status, c.authing)
+	}
 	switch {
 	case status == smtp.LineMore:
 		return n, n > 0
@@ -124,12 +127,15 @@ func (c *client) authResponse(line []byte, status smtp.LineStatus) {
 		line = []byte("*")
 	}
 	c.authing, c.replyPending = false, true
-	c.forward(line, entry{kind: auth})
+	c.queue.push(entry{kind: auth})
+	c.Trace.response(toServer, line)
+	c.writeLine(Server, line)
 }
 
 // forward queues a command and hands its line to the server.
 func (c *client) forward(line []byte, e entry) {
 	c.queue.push(e)
+	c.Trace.command(toServer, line)
 	c.writeLine(Server, line)
 }
 

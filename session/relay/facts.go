@@ -25,6 +25,7 @@ type Facts struct {
 	Ident    string     // whom a router says the client calls for
 	Quotas   imsg.RateSet
 	Secured  [2]bool // whose connection, Client's or Server's, has TLS before the relay begins
+	Trace    *Trace  // nil: nobody looks
 }
 
 // ID is the session's name in logs, headers, replies and the spool: START.N.

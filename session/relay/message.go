@@ -114,7 +114,9 @@ func (c *client) readText(in []byte) (n int, ok bool) {
 		if begins == smtp.StartUnknown {
 			return 0, false
 		}
+		before := len(*out)
 		*out = c.appendHeader(*out, begins)
+		c.Trace.octets(toServer, len(*out)-before)
 	}
 	plain, ev := 0, smtp.BodyMore
 	if c.lends() {
@@ -132,6 +134,7 @@ func (c *client) readText(in []byte) (n int, ok bool) {
 	} else {
 		n, ev = c.copyText(in[:min(len(in), MaxInput)], plain)
 	}
+	c.Trace.octets(fromClient, n)
 	m.open = ev != smtp.BodyEnd
 	switch limit := c.Config.SizeLimit; {
 	case limit > 0 && m.size > limit && !c.sizeMonitored():
@@ -161,6 +164,7 @@ func (c *client) copyText(in []byte, plain int) (n int, ev smtp.BodyEvent) {
 	}
 	n, wire, spooled, ev = m.body.Next(in[plain:], wire, spooled)
 	*out = wire
+	c.Trace.octets(toServer, len(wire)-before)
 	m.header.Show(wire[before:])
 	if m.spool {
 		*buffer = spooled

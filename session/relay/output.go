@@ -82,15 +82,39 @@ func (o *output) drop() {
 // writes tells whether a side may be written to.
 func (s *shared) writes(to Side) bool { return s.fate[to] == Open && !s.out[to].failed }
 
-// write has octets written to a side, unless nothing more is written there.
-func (s *shared) write(to Side, b []byte) {
-	if s.writes(to) {
-		o := s.out[to].buffer()
-		*o = append(*o, b...)
+// write has lines of commands, or of replies of our own, written to a side, unless nothing
+// more is written there.
+func (s *shared) write(to Side, lines []byte) {
+	if !s.writes(to) {
+		return
+	}
+	s.append(to, lines)
+	if to == Client {
+		s.Trace.own(lines)
+	} else {
+		s.Trace.commands(toServer, lines)
 	}
 }
 
-// writeLine is write of a line without its CRLF.
+// writeOctets is write of what nobody is to read.
+func (s *shared) writeOctets(to Side, b []byte) {
+	if !s.writes(to) {
+		return
+	}
+	s.append(to, b)
+	if to == Client {
+		s.Trace.octets(toClient, len(b))
+	} else {
+		s.Trace.octets(toServer, len(b))
+	}
+}
+
+func (s *shared) append(to Side, b []byte) {
+	o := s.out[to].buffer()
+	*o = append(*o, b...)
+}
+
+// writeLine is write of a line without its CRLF, which a trace was shown.
 func (s *shared) writeLine(to Side, line []byte) {
 	if s.writes(to) {
 		o := s.out[to].buffer()
@@ -105,6 +129,7 @@ func (s *shared) lends() bool { return s.writes(Server) && s.pending(Server) == 
 // out of where it lies.
 func (s *shared) lend(text []byte, spooled bool) {
 	s.out[Server].lent = text
+	s.Trace.octets(toServer, len(text))
 	if spooled {
 		s.jobs.list = append(s.jobs.list, Job{Do: Write, Text: text})
 	}

@@ -131,7 +131,8 @@ func (c *client) readHello(in []byte) (n int) {
 	name := clienthello.ServerName(in)
 	c.logTLS("passed", "server_name", name)
 	c.world.Tell(imsg.Event{Kind: imsg.EventUnscanned, Detail: imsg.UnscannedTLS, ServerName: name})
-	c.write(Server, in)
+	c.Trace.octets(fromClient, len(in))
+	c.writeOctets(Server, in)
 	c.reading = direct
 	return len(in)
 }
@@ -144,9 +145,11 @@ func (s *server) answerHello(in []byte) (n int) {
 	if in[0] == alert || in[0] == handshake {
 		s.noteServer("")
 		s.answers, s.queue = toCommands, queue{}
-		s.write(Client, in)
+		s.Trace.octets(fromServer, len(in))
+		s.writeOctets(Client, in)
 		return len(in)
 	}
+	s.Trace.nonsense(len(in))
 	s.noted = true
 	if s.claim("error") {
 		r := refusal{rule: imsg.RuleTLSHello, code: smtp.CodeRejected, text: s.text(imsg.MsgTLSHello)}

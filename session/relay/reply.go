@@ -147,7 +147,10 @@ func (s *server) unsolicited(r *smtp.Reply) {
 
 // relayLast relays a line of the reply that is the server's last.
 func (s *server) relayLast(r *smtp.Reply) {
-	s.writeLine(Client, r.Line)
+	if s.writes(Client) {
+		s.Trace.reply(toClient, own, r)
+		s.writeLine(Client, r.Line)
+	}
 	switch {
 	case !r.Last:
 	case s.answers == toMessage:

@@ -165,6 +165,7 @@ func (r *Relay) Secured(side Side, problem string) {
 		return
 	}
 	s.touch()
+	s.Trace.secured(side, problem)
 	switch {
 	case side == Client && problem != "":
 		s.handshake = noHandshake

@@ -91,6 +91,7 @@ func (s *server) run(in []byte) (n int) {
 	for s.reads() && n < len(in) && s.pending(Client) <= room {
 		r, k, err := s.replies.Next(in[n:])
 		if err != nil {
+			s.Trace.nonsense(len(in) - n)
 			s.nonsense(err)
 			break
 		}
@@ -106,6 +107,9 @@ func (s *server) run(in []byte) (n int) {
 
 // line decides on one line of a reply; more tells that octets follow it already.
 func (s *server) line(r *smtp.Reply, more bool) {
+	if s.Trace != nil {
+		s.Trace.reply(fromServer, s.answersKind(), r)
+	}
 	switch s.answers {
 	case toUs:
 		s.introduce(r, more)
@@ -114,6 +118,14 @@ func (s *server) line(r *smtp.Reply, more bool) {
 	default:
 		s.relay(r, more)
 	}
+}
+
+// answersKind is what a line of a reply answers, as far as a trace has to know.
+func (s *server) answersKind() kind {
+	if s.answers == toCommands && s.queue.len() > 0 {
+		return s.queue.at(0).kind
+	}
+	return own
 }
 
 // relay relays a line of a reply to the oldest command in the queue.
@@ -205,9 +217,12 @@ func (s *server) show(k kind, r *smtp.Reply) {
 		}
 		out := s.out[Client].buffer()
 		var offered smtp.Cap
+		before := len(*out)
 		*out, offered = s.offer.Append(*out, r)
+		s.Trace.own((*out)[before:])
 		s.offering |= offered
-	default:
+	case s.writes(Client):
+		s.Trace.reply(toClient, k, r)
 		s.writeLine(Client, r.Line)
 	}
 }

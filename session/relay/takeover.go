@@ -68,6 +68,7 @@ func (c *client) discardText(in []byte) (n int) {
 	scratch := buffers.Get().(*[]byte)
 	n, _, _, ev := body.Next(in, (*scratch)[:0], nil)
 	buffers.Put(scratch)
+	c.Trace.octets(fromClient, n)
 	if ev == smtp.BodyEnd {
 		c.takeover.rest = nil
 	}
