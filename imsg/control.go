@@ -29,6 +29,7 @@ type StatusReport struct {
 	Counters []uint64        `rule:"..Slots each any: it is only shown"` // by slot
 
 	Certificates []CertificateStatus `rule:"..MaxCertificates"` // that clients are shown
+	Traces       []TraceStatus       `rule:"..MaxTraces"`       // under way
 }
 
 // Sessions asks for the live sessions with a number above After.

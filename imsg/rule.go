@@ -63,6 +63,10 @@ var bounds = map[string]float64{
 	"ObservedPage":   ObservedPage,
 	"StatusFindings": StatusFindings,
 
+	"MaxTraces":        MaxTraces,
+	"MaxTraceSessions": MaxTraceSessions,
+	"MaxTrace":         MaxTrace,
+
 	"MaxCertificates": MaxCertificates,
 	"ChainParts":      ChainParts,
 	"ChainPart":       ChainPart,

@@ -45,6 +45,7 @@ type Admission struct {
 	Load     float64       `rule:"0..1e6"` // load average of the last minute
 	Uses     RateSet       // counters the client has a quota of: their uses are asked for
 	Would    PolicyRuleSet // rules of policy.monitor that would have refused it
+	Trace    uint64        `rule:"any: looked up among the traces of its worker"` // that the session is part of, 0: of none
 }
 
 func admissionBack(a *Admission) *Leave {

@@ -143,6 +143,8 @@ var Table = number([]Entry{
 	ask[Offence, Done](toSession, toLockd, medium).report(),
 	tell[Locked](toLockd, toSession, medium),
 	tell[MustEnd](toLockd, toSession, small),
+	tell[TraceFile](toLockd, toSession, small).withFile(),
+	tell[TraceEnd](toLockd, toSession, small),
 	ask[Snapshot, Live](toLockd, toSession, small),
 	answer[Live](toSession, toLockd, MaxBody),
 	ask[Scan, Verdict](toSession, set(Scand), small).withFile(),
@@ -198,6 +200,7 @@ var Table = number([]Entry{
 	ask[ScanNow, FileVerdict](toOperator, toLockd, small).withFile().order(),
 	ask[ScanFile, FileVerdict](toLockd, toSession, small).withFile(),
 	answer[FileVerdict](set(Session, Lockd), set(Lockd, Control), medium),
+	ask[Trace, Done](toOperator, toLockd, small).order().withFile(),
 })
 
 func tell[M any, P interface {

@@ -109,7 +109,7 @@ func (srv *server) judge(r admission, s *session, a *imsg.Admission, lock bool, 
 	duration, lockMonitored := srv.config.LockDuration, srv.config.Monitored.Has(imsg.RuleLocked)
 	lock = lock && duration != 0
 	if !lock && (!srv.rates.On() || !s.target.IsValid()) {
-		srv.opened(s)
+		srv.opened(s, a)
 		r.Answer(a)
 		return
 	}
@@ -181,9 +181,10 @@ func (srv *server) judged(r admission, s *session, a *imsg.Admission, locked boo
 		srv.log.Warn("files are looked at in time again")
 	}
 	if a.Refusal != imsg.Admitted {
+		srv.untraced(s, true)
 		srv.live.remove(s)
 	} else {
-		srv.opened(s)
+		srv.opened(s, a)
 	}
 	r.Answer(a)
 	return true

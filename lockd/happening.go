@@ -51,10 +51,11 @@ func (s *session) about(kind imsg.EventKind) imsg.Event {
 	}
 }
 
-// opened is that s keeps its place.
-func (srv *server) opened(s *session) {
+// opened is that s keeps its place, as its admission is to say.
+func (srv *server) opened(s *session, a *imsg.Admission) {
 	if !s.opened {
 		s.opened = true
+		srv.traced(s, a)
 		srv.passed(s, "open", "")
 	}
 }
@@ -70,6 +71,7 @@ func (srv *server) closed(s *session, how string) {
 	if how == "" && s.killed {
 		how = byOperator
 	}
+	srv.untraced(s, true)
 	if s.opened {
 		srv.passed(s, "close", how)
 	}

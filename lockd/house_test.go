@@ -178,6 +178,7 @@ type testWorker struct {
 	t      testing.TB
 	locked chan uint64
 	killed chan uint64
+	traces chan traceWord
 	mu     sync.Mutex         // guards what follows: change sets it
 	live   []imsg.LiveSession // told at Snapshot
 	mute   bool               // does not answer it
@@ -190,7 +191,7 @@ type testWorker struct {
 func (h *house) hire(member int) *testWorker {
 	h.t.Helper()
 	c := h.Link(imsg.Session, member)
-	w := &testWorker{Conn: c, t: h.t, locked: make(chan uint64, 4096), killed: make(chan uint64, 16)}
+	w := &testWorker{Conn: c, t: h.t, locked: make(chan uint64, 4096), killed: make(chan uint64, 16), traces: make(chan traceWord, 64)}
 	go c.Serve(func(r link.Request) {
 		switch m := r.Message.(type) {
 		case *imsg.Locked:
@@ -206,6 +207,10 @@ func (h *house) hire(member int) *testWorker {
 			}
 		case *imsg.MustEnd:
 			w.killed <- m.Number
+		case *imsg.TraceFile:
+			w.traces <- traceWord{id: m.ID, share: m.Share, file: r.Files[0]}
+		case *imsg.TraceEnd:
+			w.traces <- traceWord{id: m.ID}
 		case *imsg.Snapshot:
 			w.mu.Lock()
 			defer w.mu.Unlock()

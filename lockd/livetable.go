@@ -28,6 +28,8 @@ type session struct {
 
 	lockedMeanwhile bool // its client was, while its worker had no link
 	killed          bool // an operator has asked for its end
+
+	trace *trace // that it is part of; nil: of none
 }
 
 func (s *session) subject() locks.Subject {

@@ -66,6 +66,7 @@ type server struct {
 	live         liveTable
 	severed      severed
 	certificates certificates // all is guarded by mu, since is of who reviews them
+	tracing      tracing
 	barrier      barrier
 	silent       bool // a question was not judged in time; said once
 	leaving      bool // another lockd takes over: the last worker to leave ends us
@@ -227,6 +228,7 @@ func (srv *server) fromParent(r link.Request) {
 		srv.control.Close()
 		srv.mu.Lock()
 		srv.leaving = true
+		srv.endTraces(traceLeave)
 		srv.leave()
 		srv.mu.Unlock()
 		time.AfterFunc(srv.env.leaveWait, srv.leaveLast)

@@ -22,7 +22,7 @@ func (srv view) Overview() control.Overview {
 	health, all := findings.Judge(srv.board.List(), &srv.config)
 	return control.Overview{
 		Config: srv.config, Family: srv.family, Live: srv.live.sessions.Len(), Load: srv.load,
-		Health: health, Findings: all, Certificates: srv.certificates.all,
+		Health: health, Findings: all, Certificates: srv.certificates.all, Traces: srv.tracing.status(),
 	}
 }
 

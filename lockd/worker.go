@@ -40,6 +40,7 @@ func (srv *server) attachWorker(r link.Request, m *imsg.Peer) error {
 	}
 	w.conn = conn
 	srv.workers[w] = struct{}{}
+	srv.handTraces(w)
 	for old := range srv.workers {
 		if old.member == m.Member && old != w { // that link is broken: what lives there is announced again
 			old.conn.Close()
@@ -95,6 +96,7 @@ func (srv *server) fromWorker(w *worker, r link.Request) {
 				srv.unuse(s, imsg.RateConnections, 1)
 			}
 			srv.spend(s, m.Passed)
+			srv.untraced(s, !m.Late)
 			srv.closed(s, "")
 			srv.live.remove(s)
 		}

@@ -71,7 +71,7 @@ var rooms = []room{
 		may: []permission{
 			{"stdio", "memory, clock, links", nil},
 			{"recvfd", "control sockets, ledger and state file come from the parent", nil},
-			{"sendfd", "what an operator has looked at goes to a session worker", nil},
+			{"sendfd", "what an operator has looked at, or written, goes to session workers", nil},
 			{"rpath", "lock files are the truth, asked each time", nil},
 			{"wpath", "a lock file's cause", nil},
 			{"cpath", "lock files are created and removed", nil},

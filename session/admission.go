@@ -67,6 +67,7 @@ func (s *session) entered(a *imsg.Admission) {
 	s.facts.Number = a.Number
 	if a.Refusal == imsg.Admitted {
 		s.w.register(s)
+		s.traced(a)
 	}
 }
 
@@ -290,6 +291,7 @@ func (s *session) refuseConnection(r refused) {
 		Kind: imsg.EventRefuse, Rule: r.rule, Detail: imsg.Printable(r.what, 255), Code: r.code.Number(), Text: imsg.Printable(text, 512),
 	})
 	line := smtp.AppendReply(nil, r.code, false, s.w.cfg.ProxyName, text, id)
+	s.facts.Trace.Refused(line)
 	s.client.Write(line) // there is room for the first one
 	s.client.CloseWrite()
 	s.deregister()

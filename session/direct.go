@@ -21,6 +21,7 @@ func (s *session) move(from relay.Side) (did bool) {
 	n, err := in.Move(out)
 	if n > 0 {
 		s.relay.Touch()
+		s.facts.Trace.Moved(from, n)
 	}
 	switch err {
 	case nil:

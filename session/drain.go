@@ -64,6 +64,7 @@ func (w *worker) finishDrain() {
 	}
 	w.mu.Unlock()
 	w.report()
+	w.settleTraces()
 	w.parent.Close()
 }
 

@@ -28,6 +28,7 @@ func (s *session) locate(a **imsg.Admission) bool {
 		if a.Refusal != imsg.Admitted {
 			w.forget(s) // lockd has forgotten it, too
 		}
+		s.traced(a)
 	})
 	if err != nil {
 		s.admissionFailed(err)

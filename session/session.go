@@ -66,6 +66,7 @@ type session struct {
 	gone      [2]bool       // a side will bring no more
 	turn      relay.Side    // which was read last
 	sending   [2]sending
+	traceFile *traceFile        // nil: nobody looks
 	following bool              // another goroutine is on its way to do what is slow
 	questions []*relay.Question // of the relay's, not put yet
 }
@@ -236,6 +237,7 @@ func (s *session) deregister() {
 	if st.ClosedBy == "" { // the relay has panicked
 		st.ClosedBy = s.closedBy
 	}
+	s.endTrace(st.ClosedBy)
 	if s.newLogged || st.Taken {
 		s.logClose(st)
 	}

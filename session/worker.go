@@ -67,9 +67,12 @@ type worker struct {
 
 	unnumbered atomic.Uint64 // sessions that were refused before lockd had a number for them
 
+	tracing sync.WaitGroup // who writes traces
+
 	mu        sync.Mutex
 	sessions  imsg.ByNumber[*session] // admitted
 	leaves    leaves
+	traces    traces
 	early     map[uint64]early // what lockd says of those that are not in sessions, yet or any more
 	listeners []*listener
 	started   bool
@@ -109,7 +112,7 @@ func Main(f *os.File) error {
 }
 
 func newWorker(parent *process.Parent, log *slog.Logger) *worker {
-	w := &worker{parent: parent, log: log, fileScans: make(chan struct{}, maxFileScans), early: make(map[uint64]early)}
+	w := &worker{parent: parent, log: log, fileScans: make(chan struct{}, maxFileScans), early: make(map[uint64]early), traces: make(traces)}
 	w.reports.send = func(m imsg.Notice) error { return w.lockd.Send(m) }
 	w.idle = sync.NewCond(&w.mu)
 	w.certificates = certificate.New(&w.keyring)
@@ -210,6 +213,10 @@ func (w *worker) setLockd(r link.Request, m *imsg.Peer) error {
 	if err != nil {
 		return err
 	}
+	go func() {
+		<-conn.Done()
+		w.endTraces(conn)
+	}()
 	w.tellLeaves()
 	w.lockd.Replace(conn, lastAnswers, func() {
 		if err := w.announce(conn); err != nil {
@@ -226,6 +233,10 @@ func (w *worker) fromPeer(r link.Request) {
 		w.markLocked(m.Numbers)
 	case *imsg.MustEnd:
 		w.kill(m.Number)
+	case *imsg.TraceFile:
+		w.trace(r, m)
+	case *imsg.TraceEnd:
+		w.endTrace(m.ID)
 	case *imsg.Snapshot:
 		go w.show(link.ReplyTo(r, m), m.After) // there may be many
 	case *imsg.ScanFile:

@@ -245,6 +245,9 @@ func TestDenied(t *testing.T) {
 		orders++
 		files := slices.Repeat([]*os.File{imsgtest.TempFile(t)}, e.Files)
 		for _, m := range []imsg.Message{e.New(), full(e)} {
+			if e.Check(m) != nil { // nobody says it
+				continue
+			}
 			if _, err := operator.call(nil, m, imsgtest.Patience, files); err != imsg.ReadOnly {
 				t.Errorf("%s: %v", e.Name, err)
 			}

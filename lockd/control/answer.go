@@ -53,6 +53,8 @@ func (o *operator) answer(r link.Request) (give func()) {
 		return foundAside(s.House, r, m, StoreTurn, func() (*imsg.Done, error) { return s.resetRate(m), nil })
 	case *imsg.ScanNow:
 		return found(r, m, func() (*imsg.FileVerdict, error) { return s.scanFile(r) })
+	case *imsg.Trace:
+		return found(r, m, func() (*imsg.Done, error) { return s.House.Trace(m, o.uid, r.Files[0]), nil })
 	case *imsg.ReloadNow:
 		return found(r, m, func() (*imsg.Done, error) { return askParent(s, &imsg.Reload{}, reloadTime) })
 	case *imsg.UpgradeNow:

@@ -40,10 +40,15 @@ type empty struct {
 	mu     sync.Mutex // one job aside at a time
 }
 
-func (e *empty) Overview() Overview                { return Overview{Config: e.config} }
-func (e *empty) LiveAfter(uint64, int) []Session   { return nil }
-func (e *empty) Workers() []*link.Conn             { return nil }
-func (e *empty) Newest() *link.Conn                { return nil }
+func (e *empty) Overview() Overview              { return Overview{Config: e.config} }
+func (e *empty) LiveAfter(uint64, int) []Session { return nil }
+func (e *empty) Workers() []*link.Conn           { return nil }
+func (e *empty) Newest() *link.Conn              { return nil }
+func (e *empty) Trace(_ *imsg.Trace, _ int, f *os.File) *imsg.Done {
+	f.Close()
+	return &imsg.Done{}
+}
+
 func (e *empty) TellLocked(_ netip.Addr, _ string) {}
 
 func (e *empty) EndSession(uint64, func(int64) bool) imsg.Errno { return imsg.NotFound }

@@ -2,6 +2,7 @@ package control
 
 import (
 	"net/netip"
+	"os"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/link"
@@ -28,6 +29,9 @@ type House interface {
 	EndSession(number uint64, is func(started int64) bool) imsg.Errno
 	// ExemptFromLock tells whether no offence locks a client in this network.
 	ExemptFromLock(network netip.Prefix) bool
+	// Trace has the next sessions of a client traced into a file, as a user has ordered. It
+	// takes the file over.
+	Trace(m *imsg.Trace, uid int, f *os.File) *imsg.Done
 	// Aside has job run, where it may wait for a disk, behind all that was begun for
 	// the same turn before: a client's name, or one of the turns below. It is false if
 	// too much waits already.
@@ -51,6 +55,7 @@ type Overview struct {
 	Findings []imsg.StatusFinding // the worst first
 
 	Certificates []imsg.CertificateStatus
+	Traces       []imsg.TraceStatus
 }
 
 // Session is a live session as the live table knows it, and the link to its worker,

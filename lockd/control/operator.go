@@ -149,6 +149,9 @@ func orderOf(m imsg.Message) (order, client string) {
 		order, client = "history forget", m.About
 	case *imsg.EndSession:
 		order = fmt.Sprintf("kill %d", m.Number)
+	case *imsg.Trace:
+		order = fmt.Sprintf("trace --sessions %d --for %s", m.Sessions, m.For)
+		client = imsg.NetworkText(m.Client, m.Bits)
 	case *imsg.ReloadNow:
 		order = "reload"
 	case *imsg.UpgradeNow:

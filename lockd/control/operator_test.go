@@ -2,6 +2,7 @@ package control
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
 	"strings"
 	"testing"
@@ -83,14 +84,16 @@ func TestOrdersAreLogged(t *testing.T) {
 	} {
 		link.Ask(c, m, patience)
 	}
+	link.Ask(c, &imsg.Trace{Client: netip.MustParseAddr("192.0.2.0"), Bits: 24, Sessions: 2, For: time.Minute}, patience, imsgtest.TempFile(t))
 	uid := fmt.Sprintf("msg=\"operator's order\" uid=%d order=", os.Getuid())
 	for _, order := range []string{
 		`"lock add" client=192.0.2.7`, `"lock remove" client=192.0.2.7`, `"lock remove" client=rubbish`, `"rate set messages=9" client=192.0.2.8`,
 		`"rate reset" client=192.0.2.8`, `"rate reset --keep-quotas" client=192.0.2.8`, "reload\n", "stop\n", `"stop --now"`, `"kill 7"`,
+		`"trace --sessions 2 --for 1m0s" client=192.0.2.0/24`,
 	} {
 		h.log.Has(t, uid+order)
 	}
-	if n := strings.Count(h.log.String(), "operator's order"); n != 10 {
+	if n := strings.Count(h.log.String(), "operator's order"); n != 11 {
 		t.Errorf("%d orders were logged:\n%s", n, h.log)
 	}
 	for i := range imsg.Table {

@@ -82,6 +82,9 @@ func TestReadersChangeNothing(t *testing.T) {
 				f.SetString("192.0.2.7")
 			}
 		}
+		if e.Check(m) != nil {
+			imsgtest.Honest(reflect.ValueOf(m).Elem())
+		}
 		c := h.connectAs(imsg.Reader, 0) // be it root
 		err := askAny(c, m, slices.Repeat([]*os.File{imsgtest.TempFile(t)}, e.Files)...)
 		looks := slices.ContainsFunc(reads, func(m imsg.Message) bool { return imsg.Row(m) == e })

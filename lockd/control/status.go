@@ -44,5 +44,6 @@ func (s *Service) status() *imsg.StatusReport {
 		Counters: counts[:],
 
 		Certificates: now.Certificates,
+		Traces:       now.Traces,
 	}
 }

@@ -49,7 +49,7 @@ func (s *settler) system() *system {
 }
 
 const (
-	lockdWords = "stdio recvfd rpath wpath cpath flock stdio-sync unix-accept"
+	lockdWords = "stdio recvfd sendfd rpath wpath cpath flock stdio-sync unix-accept"
 	settling   = "chdir /a, bounding set, fence, chroot ., chdir /, become 5 6, dumps false, capabilities"
 )
 
@@ -64,7 +64,7 @@ func spec(words string) *Spec {
 // who it will be, and, if it opens anything, with its root directory open. Each word there
 // is has its say.
 func TestFreeBSD(t *testing.T) {
-	alone := lockdWords + " sendfd stdio-splice"
+	alone := lockdWords + " stdio-splice"
 	keeps := map[string]bool{}
 	for word := range strings.FieldsSeq(alone) {
 		keeps[word] = true
