@@ -95,8 +95,8 @@ func ask[A any](c *control, q imsg.Question[A], timeout time.Duration, files ...
 }
 
 // order asks for something to be done and returns what the daemon says of it.
-func (c *control) order(q imsg.Question[imsg.Done], timeout time.Duration) (detail string, err error) {
-	done, err := ask(c, q, timeout)
+func (c *control) order(q imsg.Question[imsg.Done], timeout time.Duration, files ...*os.File) (detail string, err error) {
+	done, err := ask(c, q, timeout, files...)
 	if err != nil {
 		return "", err
 	}

@@ -79,6 +79,16 @@ type status struct {
 	TLSPassed float64 `json:"tls_passed_share" help:"how much of all sessions since the start went on in a TLS that nobody here reads, 0 to 1"`
 
 	Certificates []certificate `json:"certificates" help:"that clients are shown"`
+	Traces       []trace       `json:"traces" help:"of clients' sessions that are under way"`
+}
+
+// trace is one that an operator has ordered.
+type trace struct {
+	Client  string    `json:"client" help:"address or network"`
+	Left    int       `json:"sessions_left" help:"that are to come"`
+	Running int       `json:"sessions_running" help:"that are under way"`
+	Until   time.Time `json:"until" help:"when it ends at the latest"`
+	UID     int       `json:"uid" help:"who has ordered it; -1 if the system does not tell"`
 }
 
 // certificate is one that clients are shown.
@@ -164,6 +174,10 @@ func (c *control) status() (*status, error) {
 		}
 		s.Certificates = append(s.Certificates, one)
 	}
+	s.Traces = []trace{}
+	for _, t := range r.Traces {
+		s.Traces = append(s.Traces, trace{imsg.NetworkText(t.Client, t.Bits), t.Left, t.Running, moment(t.Until), t.UID})
+	}
 	for _, m := range f.Rooms {
 		uid, root := lookAt(m.PID)
 		s.Rooms = append(s.Rooms, room{
@@ -239,6 +253,9 @@ func (s *status) print(w io.Writer) error {
 			left += ", not renewed: " + c.Problem
 		}
 		fmt.Fprintf(tw, "certificate\t%s, %s\n", c.Name, left)
+	}
+	for _, c := range s.Traces {
+		fmt.Fprintf(tw, "trace\t%s, %s to come, %d under way, until %s, by uid %d\n", c.Client, plural(c.Left, "session"), c.Running, stamp(c.Until), c.UID)
 	}
 	for _, g := range imsg.CounterGroups {
 		var words []string

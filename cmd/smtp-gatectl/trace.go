@@ -1,0 +1,117 @@
+// The command trace: the dialogue of a client's next sessions, in a file of the
+// operator's. This file owns how that is made: nobody else may have made it, or read it.
+
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+)
+
+// longestTrace is how long one may wait for sessions, and last.
+const longestTrace = 24 * time.Hour
+
+func (t *tool) traceCommand() *cobra.Command {
+	var sessions int
+	var limit time.Duration
+	trace := &cobra.Command{
+		Use:   "trace CLIENT FILE",
+		Short: "Write the dialogue of the next sessions of an address, or of a network, to a new file",
+		Args:  cobra.ExactArgs(2),
+		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			if len(args) == 1 {
+				return nil, cobra.ShellCompDirectiveDefault
+			}
+			return t.completeCallers(args)
+		},
+		RunE: func(_ *cobra.Command, args []string) error {
+			net, err := parseNetwork(args[0])
+			switch {
+			case err != nil:
+				return fmt.Errorf("%w: %q is no address and no network", errUsage, args[0])
+			case net != net.Masked():
+				return fmt.Errorf("%w: %s has bits behind its network: is %s meant?", errUsage, net, net.Masked())
+			case sessions < 1, sessions > imsg.MaxTraceSessions:
+				return fmt.Errorf("%w: --sessions is 1 to %d", errUsage, imsg.MaxTraceSessions)
+			case limit < time.Second, limit > longestTrace:
+				return fmt.Errorf("%w: --for is 1s to 24h", errUsage)
+			}
+			return t.trace(&imsg.Trace{Client: net.Addr(), Bits: net.Bits(), Sessions: sessions, For: limit}, args[1])
+		},
+	}
+	trace.Flags().IntVar(&sessions, "sessions", 1, "how many sessions")
+	trace.Flags().DurationVar(&limit, "for", 10*time.Minute, "how long at most")
+	return trace
+}
+
+// completeCallers knows the clients that are connected, if the daemon can be asked.
+func (t *tool) completeCallers(args []string) ([]string, cobra.ShellCompDirective) {
+	var names []string
+	if c, err := t.look(); err == nil && len(args) == 0 {
+		defer c.Close()
+		page, err := ask(c, &imsg.Sessions{}, answerTime)
+		for i := 0; err == nil && i < len(page.Sessions); i++ {
+			names = append(names, page.Sessions[i].Client.Addr().String())
+		}
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+// trace makes the file, and has the daemon write to it. Where it does not, there is no
+// file.
+func (t *tool) trace(q *imsg.Trace, name string) (err error) {
+	c, err := t.dial()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY|os.O_APPEND|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return fmt.Errorf("make the file of the trace: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			os.Remove(name)
+		}
+		f.Close()
+	}()
+	until := time.Now().Add(q.For)
+	if err = writeTraceHead(f, q, until); err != nil {
+		return err
+	}
+	if _, err = c.order(q, answerTime, f); err != nil {
+		return err
+	}
+	client := imsg.NetworkText(q.Client, q.Bits)
+	if t.json {
+		printJSON(t.out, struct {
+			Client   string    `json:"client"`
+			Sessions int       `json:"sessions"`
+			Until    time.Time `json:"until"`
+			File     string    `json:"file"`
+		}{client, q.Sessions, until, clean(name)})
+		return nil
+	}
+	what := "the next session"
+	if q.Sessions > 1 {
+		what = fmt.Sprintf("the next %d sessions", q.Sessions)
+	}
+	fmt.Fprintf(t.out, "%s of %s will be written to %s; it ends with them, at %s, or when the file has %s\n",
+		what, client, clean(name), stamp(until), octets(imsg.MaxTrace))
+	return nil
+}
+
+// writeTraceHead writes what stands at the head of a file: what it is, for who finds it.
+func writeTraceHead(w io.Writer, q *imsg.Trace, until time.Time) error {
+	_, err := fmt.Fprintf(w, "# smtp-gated: a trace of %s of %s, until %s at most\n"+
+		"# session, time since it began, who speaks to whom, what; <n octets> stands for what is not shown\n",
+		plural(q.Sessions, "session"), imsg.NetworkText(q.Client, q.Bits), until.Format(time.RFC3339))
+	return err
+}
