@@ -108,6 +108,7 @@ Exit status: 0 all went well, 1 the daemon is not there or refused,
 	flags.BoolVar(&t.json, "json", false, "print JSON for machines")
 	root.AddCommand(
 		t.statusCommand(),
+		t.topCommand(),
 		t.sessionsCommand(),
 		t.killCommand(),
 		t.eventsCommand(),
