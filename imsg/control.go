@@ -24,6 +24,7 @@ type StatusReport struct {
 	Limit    int             `rule:"0.."` // max_connections
 	Load     float64         `rule:"0..1e6"`
 	Locks    int             `rule:"0.."`
+	Exempt   int             `rule:"0.."`                                // exemptions in force
 	States   []uint64        `rule:"..States each ..MaxReport"`          // of live sessions, as far as workers answered
 	Lists    []ListCount     `rule:"..MaxLists"`                         // block lists, as configured
 	Counters []uint64        `rule:"..Slots each any: it is only shown"` // by slot

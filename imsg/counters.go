@@ -58,6 +58,7 @@ const (
 	CountUnscannedLoad
 	CountUnscannedEngine
 	CountUnscannedAuth
+	CountUnscannedExempt
 	CountUnscannedTLS
 	CountEngineScand // in the order of Engine, each followed by its time-outs
 	CountEngineScandTimeout
@@ -193,6 +194,8 @@ func CountUnscannedFor(cause string) (Counter, bool) {
 		return CountUnscannedEngine, true
 	case UnscannedAuth:
 		return CountUnscannedAuth, true
+	case UnscannedExempt:
+		return CountUnscannedExempt, true
 	case UnscannedTLS:
 		return CountUnscannedTLS, true
 	}
@@ -266,6 +269,7 @@ var CounterTable = [Counters]CounterRow{
 	CountUnscannedLoad:   unscannedRow(UnscannedLoad, "Messages not looked at because of the machine's load."),
 	CountUnscannedEngine: unscannedRow(UnscannedEngine, "Messages passed because the spam engine failed."),
 	CountUnscannedAuth:   unscannedRow(UnscannedAuth, "Messages or sessions of clients that have logged in."),
+	CountUnscannedExempt: unscannedRow(UnscannedExempt, "Messages of clients that an operator exempts from the spam engine."),
 	CountUnscannedTLS:    unscannedRow(UnscannedTLS, "Sessions that went on in an encryption that is not ours."),
 
 	CountEngineScand:          engineRow(EngineOff, Failed),

@@ -103,7 +103,7 @@ func TestCounterOf(t *testing.T) {
 		is(CountDNS(object, DNSSilent, false), "dns_"+object+"_silent")
 		is(CountDNS(object, DNSNotAsked, true), "dns_"+object+"_failed")
 	}
-	for _, cause := range []string{UnscannedSize, UnscannedLoad, UnscannedEngine, UnscannedAuth, UnscannedTLS} {
+	for _, cause := range []string{UnscannedSize, UnscannedLoad, UnscannedEngine, UnscannedAuth, UnscannedExempt, UnscannedTLS} {
 		c, ok := CountUnscannedFor(cause)
 		if is(c, "unscanned_"+cause); !ok {
 			t.Errorf("%s is not counted", cause)

@@ -16,6 +16,9 @@ func (s State) known() bool     { return s < States }
 func (f AuthFlags) known() bool { return f < AuthRejected<<1 }
 func (f Found) known() bool     { return int(f) < len(foundWords) }
 
+func (e Exempt) known() bool    { return e < Exempts }
+func (s ExemptSet) known() bool { return int(s) < 1<<Exempts }
+
 func (r Rate) known() bool    { return r <= RateTargets }
 func (s RateSet) known() bool { return int(s) < 1<<(RateTargets+1) }
 

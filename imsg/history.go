@@ -29,13 +29,18 @@ type Explain struct {
 
 func (*Explain) answer(*Explanation) {}
 
-// Explanation answers Explain. Lock is that of the client now.
+// Explanation answers Explain. Lock is that of the client now, and Exempt are the
+// exemptions that it has.
 type Explanation struct {
 	Records []HistoryRecord `rule:"..ExplainPage"`
 	More    bool
 	Locked  bool
 	Lock    LockEntry
+	Exempt  []Exemption `rule:"..MaxExplained"`
 }
+
+// MaxExplained is how many exemptions of a client an Explanation names.
+const MaxExplained = 16
 
 // ExplainPage is the largest number of records in one Explanation.
 const ExplainPage = 8

@@ -44,6 +44,7 @@ const (
 	MetricScanErrors
 	MetricLocks
 	MetricLocksMade
+	MetricExemptions
 	MetricQuotas
 	MetricDNS
 	MetricBugs
@@ -107,11 +108,12 @@ var MetricTable = [Metrics]MetricRow{
 	MetricScanDuration:     {"smtp_gated_scan_duration_seconds", HistogramMetric, []string{"engine"}, "How long an engine took."},
 	MetricScanErrors:       {"smtp_gated_scan_errors_total", CounterMetric, []string{"engine", "kind"}, "Scans that came to no verdict; scand is the room that asks the engines."},
 
-	MetricLocks:     {"smtp_gated_locks", GaugeMetric, []string{"origin"}, "Clients that are locked."},
-	MetricLocksMade: {"smtp_gated_locks_total", CounterMetric, []string{"cause"}, "Locks that were made, by the cause."},
-	MetricQuotas:    {"smtp_gated_quota_exceeded_total", CounterMetric, []string{"counter"}, "Uses that a client's quota did not allow."},
-	MetricDNS:       {"smtp_gated_dns_queries_total", CounterMetric, []string{"zone", "result"}, "Questions to each block list, up to the first that names a client; and to spf."},
-	MetricBugs:      {"smtp_gated_bugs_total", CounterMetric, nil, "Panics caught in a session."},
+	MetricLocks:      {"smtp_gated_locks", GaugeMetric, []string{"origin"}, "Clients that are locked."},
+	MetricLocksMade:  {"smtp_gated_locks_total", CounterMetric, []string{"cause"}, "Locks that were made, by the cause."},
+	MetricExemptions: {"smtp_gated_exemptions", GaugeMetric, nil, "Exemptions that are in force: smtp-gatectl exempt list."},
+	MetricQuotas:     {"smtp_gated_quota_exceeded_total", CounterMetric, []string{"counter"}, "Uses that a client's quota did not allow."},
+	MetricDNS:        {"smtp_gated_dns_queries_total", CounterMetric, []string{"zone", "result"}, "Questions to each block list, up to the first that names a client; and to spf."},
+	MetricBugs:       {"smtp_gated_bugs_total", CounterMetric, nil, "Panics caught in a session."},
 
 	MetricFilesScanned: {"smtp_gated_files_scanned_total", CounterMetric, nil, "Files that an operator had looked at by the scanners."},
 

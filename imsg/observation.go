@@ -164,6 +164,7 @@ const (
 	UnscannedLoad        = "load"
 	UnscannedEngine      = "engine" // a spam engine that failed: spam alone never keeps mail back for that
 	UnscannedAuth        = "auth"
+	UnscannedExempt      = "exempt" // an operator spares the client the spam engine
 	UnscannedIgnored     = "ignore_errors"
 	UnscannedTLS         = "tls"
 	UnscannedMonitor     = "monitor" // policy.monitor has virus

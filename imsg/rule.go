@@ -60,13 +60,16 @@ var bounds = map[string]float64{
 	"EventPage":      EventPage,
 	"MaxQuotes":      MaxQuotes,
 	"ExplainPage":    ExplainPage,
+	"MaxExplained":   MaxExplained,
 	"ObservedPage":   ObservedPage,
+	"ExemptPage":     ExemptPage,
 	"StatusFindings": StatusFindings,
 
 	"MaxTraces":        MaxTraces,
 	"MaxTraceSessions": MaxTraceSessions,
 	"MaxTrace":         MaxTrace,
 
+	"MaxExemptReason": MaxExemptReason,
 	"MaxCertificates": MaxCertificates,
 	"ChainParts":      ChainParts,
 	"ChainPart":       ChainPart,

@@ -46,6 +46,7 @@ type Admission struct {
 	Uses     RateSet       // counters the client has a quota of: their uses are asked for
 	Would    PolicyRuleSet // rules of policy.monitor that would have refused it
 	Trace    uint64        `rule:"any: looked up among the traces of its worker"` // that the session is part of, 0: of none
+	Exempt   ExemptSet     // what its worker is to spare it
 }
 
 func admissionBack(a *Admission) *Leave {

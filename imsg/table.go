@@ -123,6 +123,7 @@ var Table = number([]Entry{
 	tell[NatDevice](toParent, set(Lookupd), small).withFile(),
 	tell[RateStore](toParent, toLockd, small).withFile(),
 	tell[HistoryFile](toParent, toLockd, small).withFile(),
+	tell[ExemptFile](toParent, toLockd, small).withFile(),
 	tell[Pair](toParent, toKeys, small).withFiles(2),
 	tell[PairLost](toParent, toKeys, small),
 	tell[Shown](toKeys, toParent, small),
@@ -201,6 +202,10 @@ var Table = number([]Entry{
 	ask[ScanFile, FileVerdict](toLockd, toSession, small).withFile(),
 	answer[FileVerdict](set(Session, Lockd), set(Lockd, Control), medium),
 	ask[Trace, Done](toOperator, toLockd, small).order().withFile(),
+	ask[Exemptions, ExemptionList](operators, toLockd, small),
+	answer[ExemptionList](toLockd, operators, MaxBody),
+	ask[ExemptAdd, Done](toOperator, toLockd, medium).order(),
+	ask[ExemptRemove, Done](toOperator, toLockd, small).order(),
 })
 
 func tell[M any, P interface {

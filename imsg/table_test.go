@@ -77,7 +77,7 @@ func TestTableWalls(t *testing.T) {
 // everything else that an operator may ask is an order, which is denied. It hears of
 // nothing else than what it asks, and hands no descriptor over.
 func TestReaderLooks(t *testing.T) {
-	const looks = " Status Sessions Locks Rates RateShow EventsAfter Explain "
+	const looks = " Status Sessions Locks Rates RateShow EventsAfter Explain Exemptions "
 	answers := " Failure "
 	for i := range Table {
 		e := &Table[i]

@@ -33,6 +33,7 @@ func (srv *server) enter(w *worker, r admission, m *imsg.Enter, start starter) {
 		Sessions: srv.live.sessions.Len() + 1,
 		Same:     len(srv.live.sameHost(s.client.Addr())) + 1,
 		Load:     srv.load,
+		Exempt:   srv.exemptions(s),
 	}
 	a.Refusal = srv.limit(a)
 	switch {
@@ -41,12 +42,15 @@ func (srv *server) enter(w *worker, r admission, m *imsg.Enter, start starter) {
 	case a.Refusal == imsg.RefusedLoad:
 		srv.observe(imsg.FindingLimit, imsg.ObjectMaxLoad, "clients are turned away")
 	case a.Refusal == imsg.RefusedHost && !srv.monitored(a, imsg.RuleMaxHost):
-		srv.offend(s, maxHost(s), r.Late, func(imsg.Errno) {})
+		if !a.Exempt.Has(imsg.ExemptLock) {
+			srv.offend(s, maxHost(s), r.Late, func(imsg.Errno) {})
+		}
 	case a.Refusal == imsg.Admitted:
 		srv.live.add(s)
 		srv.counters.Peak(srv.live.sessions.Len())
 		if s.identKnown { // else Ident will come
-			srv.judge(r, s, a, true, start)
+			s.unlooked = srv.looksLater(s)
+			srv.judge(r, s, a, !s.unlooked, start)
 			return
 		}
 	}
@@ -71,7 +75,7 @@ func (srv *server) limit(a *imsg.Admission) imsg.Refusal {
 		return imsg.RefusedConnections
 	case c.MaxLoad > 0 && a.Load > c.MaxLoad:
 		return imsg.RefusedLoad
-	case c.MaxPerHost > 0 && a.Same > c.MaxPerHost:
+	case c.MaxPerHost > 0 && a.Same > c.MaxPerHost && !a.Exempt.Has(imsg.ExemptLimit):
 		return imsg.RefusedHost
 	}
 	return imsg.Admitted
@@ -88,14 +92,14 @@ func (srv *server) identify(r admission, s *session, m *imsg.Ident, start starte
 	if t := locks.Plain(m.Target); t.IsValid() && (fresh || found) {
 		s.target = t
 	}
-	a := &imsg.Admission{Number: s.number, Sessions: srv.live.sessions.Len(), Same: srv.live.identCount(s), Load: srv.load}
+	a := &imsg.Admission{Number: s.number, Sessions: srv.live.sessions.Len(), Same: srv.live.identCount(s), Load: srv.load, Exempt: srv.exemptions(s)}
 	switch limit := srv.config.MaxPerIdent; {
-	case fresh && limit > 0 && a.Same > limit && !srv.monitored(a, imsg.RuleMaxIdent):
+	case fresh && limit > 0 && a.Same > limit && !a.Exempt.Has(imsg.ExemptLimit) && !srv.monitored(a, imsg.RuleMaxIdent):
 		a.Refusal = imsg.RefusedIdent
 		srv.offend(s, maxIdents(s), r.Late, func(imsg.Errno) {})
 		srv.live.remove(s)
 	case fresh || found:
-		srv.judge(r, s, a, fresh, start)
+		srv.judge(r, s, a, fresh || s.unlooked, start)
 		return
 	}
 	r.Answer(a)
@@ -107,15 +111,15 @@ func (srv *server) identify(r admission, s *session, m *imsg.Ident, start starte
 // the answer any more.
 func (srv *server) judge(r admission, s *session, a *imsg.Admission, lock bool, start starter) {
 	duration, lockMonitored := srv.config.LockDuration, srv.config.Monitored.Has(imsg.RuleLocked)
-	lock = lock && duration != 0
-	if !lock && (!srv.rates.On() || !s.target.IsValid()) {
+	lock = lock && duration != 0 && !a.Exempt.Has(imsg.ExemptLock)
+	counts := s.target.IsValid() && !a.Exempt.Has(imsg.ExemptRate) // without a target Ident will come with it
+	if !lock && (!srv.rates.On() || !counts) {
 		srv.opened(s, a)
 		r.Answer(a)
 		return
 	}
 	s.judging = a
 	about, u := s.subject(), srv.use(s, imsg.RateConnections, 1)
-	counts := s.target.IsValid() // else Ident will come with it
 	late := time.AfterFunc(time.Until(r.Until), func() { srv.giveUp(r, s, a) })
 	begun := srv.fileCalls.beginBy(start, u.Client, func() {
 		if r.Late() {

@@ -15,7 +15,7 @@ const maxHeld = 256
 type barrier struct {
 	settled bool // all that was live is known; for good
 	started bool // there is no other worker
-	opening int  // stores of rates that were handed over and are not open yet
+	opening int  // stores that were handed over and are not open yet
 	held    []held
 }
 

@@ -19,6 +19,7 @@ type session struct {
 	identKnown bool                      // at once, or once a router was asked
 	place      int                       // in the list of its host
 	opened     bool                      // its worker knows that it keeps its place
+	unlooked   bool                      // its lock is looked at when its target is known
 	counted    bool                      // it has used one of its client's connections
 	used       [imsg.RateCounters]uint64 // of its client's quotas, as it was told it may
 

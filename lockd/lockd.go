@@ -23,6 +23,7 @@ import (
 	"github.com/smtp-gated/smtp-gated/lockd/control"
 	"github.com/smtp-gated/smtp-gated/lockd/counters"
 	"github.com/smtp-gated/smtp-gated/lockd/events"
+	"github.com/smtp-gated/smtp-gated/lockd/exemptions"
 	"github.com/smtp-gated/smtp-gated/lockd/findings"
 	"github.com/smtp-gated/smtp-gated/lockd/history"
 	"github.com/smtp-gated/smtp-gated/lockd/locks"
@@ -54,6 +55,7 @@ type server struct {
 	control   *control.Service
 	events    *events.Ring
 	history   *history.History
+	exempt    *exemptions.List
 	board     *findings.Board
 	condition imsg.Condition // as the parent knows it
 	looksOn   int64          // since when viruses are only looked for, Unix nanoseconds; 0: they are not
@@ -113,6 +115,7 @@ func newServer(parent *process.Parent, log *slog.Logger, dir *os.Root, e env) *s
 		board:        newBoard(),
 	}
 	srv.history = history.New(e.now, log, srv.historyKept)
+	srv.exempt = exemptions.New(e.now, log, srv.exemptionEnded)
 	srv.locks.Expired = func(name string) {
 		srv.refusals.Forget(name)
 		srv.happened(imsg.Event{Kind: imsg.EventExpire, Client: clientOf(name), Detail: name})
@@ -122,7 +125,7 @@ func newServer(parent *process.Parent, log *slog.Logger, dir *os.Root, e env) *s
 	}}
 	srv.control = &control.Service{
 		House: view{srv}, Parent: parent, Locks: srv.locks, Refusals: srv.refusals, Rates: srv.rates, Counters: srv.counters,
-		Events: srv.events, History: srv.history, Happened: srv.happened, Log: log, Now: e.now,
+		Events: srv.events, History: srv.history, Exempt: srv.exempt, Happened: srv.happened, Log: log, Now: e.now,
 	}
 	return srv
 }
@@ -139,6 +142,7 @@ func (srv *server) serve() error {
 		all.Go(func() { srv.counters.Run(end) })
 		all.Go(func() { srv.records.Run(end) })
 		all.Go(func() { srv.history.Run(end) })
+		all.Go(func() { srv.exempt.Run(end) })
 		all.Wait()
 	}()
 	defer func() {
@@ -190,16 +194,9 @@ func (srv *server) fromParent(r link.Request) {
 	case *imsg.Ledger:
 		srv.counters.Open(r.Files[0])
 	case *imsg.RateStore:
-		srv.mu.Lock()
-		srv.barrier.opening++
-		srv.mu.Unlock()
-		srv.fileCalls.begin(control.StoreTurn, func() {
-			srv.records.Open(r.Files[0])
-			srv.mu.Lock()
-			srv.barrier.opening--
-			srv.settle()
-			srv.mu.Unlock()
-		})
+		srv.openStore(control.StoreTurn, srv.records.Open, r.Files[0])
+	case *imsg.ExemptFile:
+		srv.openStore(control.ExemptTurn, srv.exempt.Open, r.Files[0])
 	case *imsg.HistoryFile:
 		srv.history.Open(r.Files[0])
 	case *imsg.ControlSocket:
@@ -235,6 +232,20 @@ func (srv *server) fromParent(r link.Request) {
 	default:
 		r.Close()
 	}
+}
+
+// openStore has a store opened in its turn. Admission waits for it.
+func (srv *server) openStore(turn string, open func(*os.File), f *os.File) {
+	srv.mu.Lock()
+	srv.barrier.opening++
+	srv.mu.Unlock()
+	srv.fileCalls.begin(turn, func() {
+		open(f)
+		srv.mu.Lock()
+		srv.barrier.opening--
+		srv.settle()
+		srv.mu.Unlock()
+	})
 }
 
 // leaveLast does without the workers that have not gone over: they will, should they live.

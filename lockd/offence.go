@@ -51,7 +51,7 @@ func maxIdents(s *session) *imsg.Offence {
 func (srv *server) offend(s *session, m *imsg.Offence, late func() bool, answer func(imsg.Errno)) {
 	this := offence{m.Transaction, m.Found}
 	repeat := slices.Contains(s.offences, this)
-	lock := srv.config.LockOn&m.Found.LockOn() != 0
+	lock := srv.config.LockOn&m.Found.LockOn() != 0 && !srv.exemptions(s).Has(imsg.ExemptLock)
 	name := srv.live.clientName(s)
 	var job func()
 	switch {
@@ -125,7 +125,9 @@ func (srv *server) catch(name string, s *session, m *imsg.Offence, late func() b
 // this name, are locked, but for the caught one.
 func (srv *server) tellLocked(caught *session, addr netip.Addr, name string) {
 	told := make(map[*worker][]uint64)
-	locked := func(s *session) bool { return s != caught && s.identKnown && srv.live.clientName(s) == name }
+	locked := func(s *session) bool {
+		return s != caught && s.identKnown && srv.live.clientName(s) == name && !srv.exemptions(s).Has(imsg.ExemptLock)
+	}
 	srv.severed.lock(locked)
 	for _, s := range srv.live.sameHost(addr) {
 		if locked(s) {

@@ -94,8 +94,5 @@ func (srv view) EndSession(number uint64, is func(started int64) bool) imsg.Errn
 	return 0
 }
 
-// ExemptFromLock implements control.House.
-func (srv view) ExemptFromLock(network netip.Prefix) bool { return srv.exemptFromLock(network) }
-
 // Aside implements control.House.
 func (srv view) Aside(turn string, job func()) bool { return srv.fileCalls.begin(turn, job) }

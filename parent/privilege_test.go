@@ -184,6 +184,7 @@ func TestPrivilegeNeeded(t *testing.T) {
 		"control":     {"control_socket DIR/foreign/control", 1 << unix.CAP_DAC_OVERRIDE},
 		"rates":       {"ratelimit_expiration 60\nratelimit_path DIR/foreign", 1 << unix.CAP_DAC_OVERRIDE},
 		"group":       {"control_group 12345", 0},
+		"exemptions":  {"lock_path DIR/foreign/lock", 1 << unix.CAP_DAC_OVERRIDE},
 		"read":        {"control_read_socket DIR/foreign/status", 1 << unix.CAP_DAC_OVERRIDE},
 		"read group":  {"control_read_group 12345", 0},
 	} {

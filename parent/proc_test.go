@@ -120,7 +120,7 @@ func inspect(t *testing.T, h *house, p proc, root bool) {
 }
 
 // descriptors: /dev/null twice, the crash pipe, the log, links, what the
-// runtime waits with; the session's listener, lockd's sockets, ledger and directory.
+// runtime waits with; the session's listener, lockd's sockets, ledger, exemptions and directory.
 func descriptors(t *testing.T, h *house, p proc) {
 	dir := fmt.Sprintf("/proc/%d/fd", p.pid)
 	entries, err := os.ReadDir(dir)
@@ -144,6 +144,7 @@ func descriptors(t *testing.T, h *house, p proc) {
 	case "lockd":
 		want["socket"] += 2 // the operators' and the readers'
 		want["/memfd:ledger (deleted)"] = 1
+		want[filepath.Join(h.dir, "lock.exempt")] = 1
 		want[filepath.Join(h.dir, "lock")] = 1 // all that it opens is below it
 	}
 	for kind, n := range count {

@@ -41,7 +41,7 @@ const (
 	packetFilter                // the device, in the modes that ask it
 	controlSockets              // the operators' and the readers'
 	ledger                      // where counters outlive their keeper
-	rateStore                   // anew with each configuration
+	stores                      // of rates, exemptions and history, anew with each configuration; before whoever asks of them
 	loadAverage                 // and told again as long as it lives
 	keyPairs                    // certificates with their keys, and again when they are others
 	ticketKeys                  // and again when there is another
@@ -66,7 +66,7 @@ var rooms = []room{
 		comm: "smtp-gated-lock", lasting: true, threads: two,
 		count:  one,
 		slice:  func(c *config.Config, f config.Facts, _ map[string]string) imsg.Notice { return c.Lockd(f) },
-		grants: []grant{controlSockets, ledger, rateStore, loadAverage},
+		grants: []grant{stores, controlSockets, ledger, loadAverage},
 		links:  []imsg.Room{imsg.Session, imsg.Action, imsg.Keys},
 		may: []permission{
 			{"stdio", "memory, clock, links", nil},
@@ -75,8 +75,8 @@ var rooms = []room{
 			{"rpath", "lock files are the truth, asked each time", nil},
 			{"wpath", "a lock file's cause", nil},
 			{"cpath", "lock files are created and removed", nil},
-			{"flock", "the store of rates is locked", nil},
-			{"stdio-sync", "the store of rates and the ledger reach the disk", nil},
+			{"flock", "the stores of rates and exemptions are locked", nil},
+			{"stdio-sync", "the stores of rates and exemptions and the ledger reach the disk", nil},
 			{"unix-accept", "accepts on the control sockets", nil},
 		},
 	},

@@ -114,8 +114,9 @@ func (p *parent) configure(m *child, again bool) {
 	m.tell(m.slice(m.gen.site.Config, facts, m.local))
 	for _, g := range m.grants {
 		switch {
-		case g == rateStore:
+		case g == stores:
 			m.gen.site.HandRates(m.tell)
+			m.gen.site.HandExemptions(m.tell)
 			p.family.judge(imsg.FindingHistoryLost, "file", m.gen.site.HandHistory(m.tell))
 		case again:
 		case g == listeners:

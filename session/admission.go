@@ -118,8 +118,8 @@ func (s *session) admitted(a *imsg.Admission, problem error) bool {
 		}
 		s.tellWould(a)
 	}
-	s.facts.Quotas = a.Uses
-	if w.cfg.DNSBL && w.cfg.AuthSkip&imsg.SkipDNSBL == 0 && s.refuseListed() {
+	s.facts.Quotas, s.facts.Exempt = a.Uses, a.Exempt
+	if w.cfg.DNSBL && !a.Exempt.Has(imsg.ExemptDNSBL) && w.cfg.AuthSkip&imsg.SkipDNSBL == 0 && s.refuseListed() {
 		return false
 	}
 	s.Always("NEW ("+strconv.Itoa(a.Sessions)+"/"+strconv.Itoa(a.Same)+")",

@@ -45,7 +45,8 @@ type house struct {
 	waits    bool                // so does lockd to Enter, and keeps it
 	entering []link.Request
 	uses     imsg.RateSet
-	trace    uint64                     // that those who enter are part of
+	trace    uint64 // that those who enter are part of
+	exempt   imsg.ExemptSet
 	over     map[imsg.Rate]imsg.Refusal // what becomes of a use, if not Admitted
 	used     []imsg.QuotaUse
 	holds    bool           // what is asked of a quota is not answered
@@ -211,10 +212,10 @@ func (h *house) asLockd(r link.Request) {
 			h.entering = append(h.entering, r)
 			return
 		}
-		family.Answer(r, &imsg.Admission{Number: h.number, Refusal: h.refusal, Sessions: 1, Same: 1, Uses: h.uses, Trace: h.trace})
+		family.Answer(r, &imsg.Admission{Number: h.number, Refusal: h.refusal, Sessions: 1, Same: 1, Uses: h.uses, Trace: h.trace, Exempt: h.exempt})
 	case *imsg.Ident:
 		h.idents = append(h.idents, m)
-		family.Answer(r, &imsg.Admission{Number: m.Number, Refusal: h.unnamed, Sessions: 1, Same: 2, Uses: h.uses})
+		family.Answer(r, &imsg.Admission{Number: m.Number, Refusal: h.unnamed, Sessions: 1, Same: 2, Uses: h.uses, Exempt: h.exempt})
 	case *imsg.QuotaUse:
 		h.used = append(h.used, *m)
 		if h.holds {

@@ -36,7 +36,7 @@ func (w *worker) scanFile(r link.Reply[imsg.FileVerdict]) {
 		return
 	}
 	w.count(imsg.CountFilesScanned, 1)
-	plan := verdict.New(w.cfg, size, 0, process.Load)
+	plan := verdict.New(w.cfg, size, verdict.Spared{}, process.Load)
 	var findings []imsg.Finding
 	if plan.Roles != 0 {
 		findings = w.fileFindings(r, size, plan.Roles)

@@ -77,6 +77,7 @@ func (t *tool) historyCommand() *cobra.Command {
 type explanation struct {
 	Records []explained `json:"records"`
 	Lock    *lockedNow  `json:"lock,omitempty"` // of the client of the newest, now
+	Exempt  []exemption `json:"exempt,omitempty"`
 }
 
 // explained is one record: what happened, how often, and what it means.
@@ -122,6 +123,11 @@ func (c *control) explanation(about string) (*explanation, error) {
 		}
 		if len(e.Records) == 0 && a.Locked {
 			e.Lock = &lockedNow{Name: clean(a.Lock.Name), Cause: clean(a.Lock.Cause), Until: moment(a.Lock.Expires)}
+		}
+		for i := range a.Exempt {
+			if len(e.Records) == 0 {
+				e.Exempt = append(e.Exempt, newExemption(&a.Exempt[i]))
+			}
 		}
 		for i := range a.Records {
 			e.Records = append(e.Records, explain(&a.Records[i]))
@@ -172,9 +178,16 @@ func (e *explanation) print(w io.Writer, about string) error {
 		if !l.Until.IsZero() {
 			until = "until " + stamp(l.Until)
 		}
-		fmt.Fprintf(&b, "\n%s is locked out %s: %s.\nsmtp-gatectl lock remove %s lets it in again.\n", l.Name, until, l.Cause, l.Name)
+		is := "is"
+		if slices.ContainsFunc(e.Exempt, func(x exemption) bool { return slices.Contains(x.From, imsg.ExemptLock.String()) }) {
+			is = "were it not exempt, would be"
+		}
+		fmt.Fprintf(&b, "\n%s %s locked out %s: %s.\nsmtp-gatectl lock remove %s lets it in again.\n", l.Name, is, until, l.Cause, l.Name)
 	} else if len(e.Records) > 0 && e.Records[0].event.Client.IsValid() {
 		fmt.Fprintf(&b, "\n%s is not locked out.\n", e.Records[0].event.Client.Addr())
+	}
+	for i := range e.Exempt {
+		e.Exempt[i].tell(&b)
 	}
 	_, err := io.WriteString(w, b.String())
 	return err

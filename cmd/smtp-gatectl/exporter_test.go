@@ -106,7 +106,7 @@ func richStatus() *imsg.StatusReport {
 		},
 		Lists:        []imsg.ListCount{{Zone: "bl.example", Answered: 8, Silent: 9}, {Zone: "bl.example"}, {Zone: "spf"}},
 		Certificates: []imsg.CertificateStatus{{Name: "mail.example.net", End: 1_900_000_000}, {Name: "mail.example.net", End: 1_800_000_000}, {Name: "/etc/lost.pem", Problem: "gone"}},
-		Now:          start, Sessions: 3, Limit: 64, Load: 0.25, Locks: 7, States: states, Counters: slots,
+		Now:          start, Sessions: 3, Limit: 64, Load: 0.25, Locks: 7, Exempt: 4, States: states, Counters: slots,
 	}
 }
 
@@ -119,6 +119,7 @@ func TestExporter(t *testing.T) {
 	}
 	for _, want := range []string{
 		"smtp_gated_up 1",
+		"smtp_gated_exemptions 4",
 		`smtp_gated_build_info{version="2.0"} 1`,
 		`smtp_gated_verdict{verdict="degraded"} 1`,
 		`smtp_gated_verdict{verdict="well"} 0`,

@@ -24,6 +24,7 @@ func FuzzAnswers(f *testing.F) {
 	commands := []string{
 		"status", "sessions", "lock list", "rate list", "rate show 192.0.2.7", "lock add 192.0.2.7", "lock remove 192.0.2.7",
 		"rate set 192.0.2.7 messages=1", "rate reset 192.0.2.7", "reload", "stop", "lock export nft:inet/a/b,c",
+		"exempt list", "exempt add 192.0.2.7",
 	}
 	entry := imsg.RateEntry{Client: hostile, Quotas: []uint64{1, 2, 3, 4, 5, 6, 7}, Used: []uint64{1, 2, 3, 4, 5, 6, 7}, Tries: []uint64{1, 2, 3, 4, 5, 6, 7}}
 	answers := map[string]imsg.Message{
@@ -36,6 +37,7 @@ func FuzzAnswers(f *testing.F) {
 		"rate list":                  &imsg.RateList{Period: 1, Records: []imsg.RateEntry{entry}},
 		"rate show":                  &imsg.RateRecord{Entry: entry, Targets: []imsg.RateTarget{{Address: netip.MustParseAddr("192.0.2.1")}}},
 		"":                           &imsg.Done{Errno: imsg.Denied, Detail: hostile + "\n" + hostile},
+		"exempt list":                &imsg.ExemptionList{Exemptions: []imsg.Exemption{{Who: "x", From: 1, Reason: "a <b>"}}, More: true},
 	}
 	for i, command := range commands {
 		for _, m := range []imsg.Message{answers[command], answers[strings.TrimSuffix(command, " 192.0.2.7")], answers[""], &imsg.Failure{Errno: imsg.Busy}} {

@@ -73,7 +73,7 @@ func fakeStatus(r link.Request) {
 				{Room: imsg.Session, Member: 3, PID: 1 << 30, Generation: 2, State: imsg.Draining, Started: start + hour, Goroutines: 1<<32 - 1},
 			},
 		},
-		Now: start + 30*hour, Sessions: 5, Limit: 64, Load: 0.25, Locks: 7, Counters: counters,
+		Now: start + 30*hour, Sessions: 5, Limit: 64, Load: 0.25, Locks: 7, Exempt: 4, Counters: counters,
 	})
 }
 
@@ -87,6 +87,7 @@ func TestStatus(t *testing.T) {
 		"smtp-gated  1.2#[31m, up 1d06h since 2026-05-04 03:02:01\n",
 		"config      /etc/gate.toml, generation 2, reloaded 1d05h ago\n",
 		"sessions    5 of 64\n",
+		"exemptions  4\n",
 		"crashes     1, the last 1d04h ago\n",
 		"seen        12 connections, ",
 		"found       3 viruses, ",
@@ -109,7 +110,7 @@ func TestStatus(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &s); err != nil {
 		t.Fatal(err)
 	}
-	for key, want := range map[string]any{"sessions": 5.0, "max_connections": 64.0, "locks": 7.0, "generation": 2.0, "crashes": 1.0} {
+	for key, want := range map[string]any{"sessions": 5.0, "max_connections": 64.0, "locks": 7.0, "exemptions": 4.0, "generation": 2.0, "crashes": 1.0} {
 		if s[key] != want {
 			t.Errorf("%s is %v, want %v", key, s[key], want)
 		}
@@ -211,6 +212,16 @@ func TestOrders(t *testing.T) {
 		{"lock add ::ffff:192.0.2.1-bob --cause TEST", "&imsg.Lock{Name:\"192.0.2.1-bob\", Cause:\"TEST\"}", &imsg.Done{}, exitOK, "192.0.2.1-bob locked\n"},
 		{"lock add 2001:DB8:0::1", "&imsg.Lock{Name:\"2001:db8::1\", Cause:\"OPERATOR\"}", &imsg.Done{}, exitOK, "2001:db8::1 locked\n"},
 		{"lock add 192.0.2.1", "", &imsg.Done{Errno: imsg.Exists}, exitFailed, "192.0.2.1 is locked already"},
+		{"exempt add 192.0.2.1/24 --for 1d --reason x", "&imsg.ExemptAdd{Who:\"192.0.2.0/24\", From:0x4f, For:86400000000000, Reason:\"x\", Wide:false}", &imsg.Done{Detail: "odd"}, exitOK, "192.0.2.0/24 exempt from lock,limit,rate,dnsbl,earlytalk: odd\n"},
+		{"exempt add server=::1 --from spf,spam --yes", "&imsg.ExemptAdd{Who:\"server=::1\", From:0x90, For:0, Reason:\"\", Wide:true}", &imsg.Done{}, exitOK, "server=::1 exempt from spf,spam\n"},
+		{"exempt add 0.0.0.0/0", "", &imsg.Done{Errno: imsg.Invalid, Detail: "so wide"}, exitFailed, "so wide"},
+		{"exempt add joe", "", nil, exitUsage, "neither an address nor a network"},
+		{"exempt add 192.0.2.1 --from virus", "", nil, exitUsage, "nobody can be exempt from"},
+		{"exempt add 192.0.2.1 --from=", "", nil, exitUsage, "names no check"},
+		{"exempt add 192.0.2.1 --for 3w", "", nil, exitUsage, "is no duration"},
+		{"exempt add 192.0.2.1 --reason \u00fc", "", nil, exitUsage, "printable ASCII"},
+		{"exempt remove ::ffff:192.0.2.1", "&imsg.ExemptRemove{Who:\"192.0.2.1\"}", &imsg.Done{}, exitOK, "192.0.2.1 is exempt no more\n"},
+		{"exempt remove 192.0.2.1", "", &imsg.Done{Errno: imsg.NotFound, Detail: "there is no exemption"}, exitFailed, "there is no exemption"},
 		{"lock add example.org", "", nil, exitUsage, "neither an address nor address-ident"},
 		{"lock add fe80::1%eth0", "", nil, exitUsage, "neither an address nor address-ident"},
 		{"lock add", "", nil, exitUsage, "accepts 1 arg"},

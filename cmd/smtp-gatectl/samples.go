@@ -76,6 +76,7 @@ func samples(r *imsg.StatusReport) (list []sample) {
 		add(imsg.MetricCertificate, float64(end), name)
 	}
 	add(imsg.MetricLocks, float64(r.Locks), "local")
+	add(imsg.MetricExemptions, float64(r.Exempt))
 	listed := make(map[string]bool)
 	for _, l := range r.Lists {
 		if zone := clean(l.Zone); !listed[zone] && zone != imsg.ObjectDNSBL && zone != imsg.ObjectSPF {

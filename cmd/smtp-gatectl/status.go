@@ -66,6 +66,7 @@ type status struct {
 	Limit      int               `json:"max_connections" help:"how many may, by max_connections"`
 	Load       float64           `json:"load" help:"the load average of the last minute"`
 	Locks      int               `json:"locks" help:"how many files are in the lock directory"`
+	Exempt     int               `json:"exemptions" help:"how many are in force"`
 	Lacks      []string          `json:"sandbox_lacks" help:"layers of the sandbox that the kernel has not"`
 	Rooms      []room            `json:"rooms" help:"each process of the family"`
 	Counters   map[string]uint64 `json:"counters" help:"what was counted since the start; an upgrade goes on counting"`
@@ -138,7 +139,7 @@ func (c *control) status() (*status, error) {
 		Version: f.Version, Config: f.Config, Generation: f.Generation,
 		Now: moment(r.Now), Started: moment(f.Started), Reloaded: moment(f.Reloaded),
 		Crashes: f.Crashes, LastCrash: moment(f.LastCrash),
-		Sessions: r.Sessions, Limit: r.Limit, Load: r.Load, Locks: r.Locks,
+		Sessions: r.Sessions, Limit: r.Limit, Load: r.Load, Locks: r.Locks, Exempt: r.Exempt,
 		Lacks: []string{}, Rooms: []room{}, Counters: make(map[string]uint64),
 		Restarts: make(map[string]uint64), LinesLost: f.LinesLost, States: statesOf(r), Lists: []dnsList{}, Times: make(map[string]times),
 		TLSPassed: tlsShare(r),
@@ -232,6 +233,9 @@ func (s *status) print(w io.Writer) error {
 	fmt.Fprintf(tw, "config\t%s, generation %d, %s\n", s.Config, s.Generation, reloaded)
 	fmt.Fprintf(tw, "sessions\t%d of %d\n", s.Sessions, s.Limit)
 	fmt.Fprintf(tw, "locks\t%d\n", s.Locks)
+	if s.Exempt > 0 {
+		fmt.Fprintf(tw, "exemptions\t%d\n", s.Exempt)
+	}
 	fmt.Fprintf(tw, "load\t%.2f\n", s.Load)
 	crashes := "none"
 	if s.Crashes > 0 {

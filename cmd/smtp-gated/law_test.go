@@ -92,10 +92,10 @@ var law = []lawRow{
 		},
 	},
 	{
-		"lockd/control", "imsg, imsg/link, imsg/logs, lockd/locks, lockd/rates, lockd/counters, lockd/events, lockd/history",
+		"lockd/control", "imsg, imsg/link, imsg/logs, lockd/locks, lockd/rates, lockd/counters, lockd/events, lockd/exemptions, lockd/history",
 		func(self string) bool { return self == "lockd/control" },
 		func(_, other string) bool {
-			return slices.Contains([]string{"imsg", "imsg/link", "imsg/logs", "lockd/locks", "lockd/rates", "lockd/counters", "lockd/events", "lockd/history"}, other)
+			return slices.Contains([]string{"imsg", "imsg/link", "imsg/logs", "lockd/locks", "lockd/rates", "lockd/counters", "lockd/events", "lockd/exemptions", "lockd/history"}, other)
 		},
 	},
 	{

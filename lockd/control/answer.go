@@ -55,6 +55,12 @@ func (o *operator) answer(r link.Request) (give func()) {
 		return found(r, m, func() (*imsg.FileVerdict, error) { return s.scanFile(r) })
 	case *imsg.Trace:
 		return found(r, m, func() (*imsg.Done, error) { return s.House.Trace(m, o.uid, r.Files[0]), nil })
+	case *imsg.Exemptions:
+		return foundAside(s.House, r, m, ExemptTurn, func() (*imsg.ExemptionList, error) { return s.listExemptions(m.After), nil })
+	case *imsg.ExemptAdd:
+		return foundAside(s.House, r, m, ExemptTurn, func() (*imsg.Done, error) { return s.addExemption(m), nil })
+	case *imsg.ExemptRemove:
+		return foundAside(s.House, r, m, ExemptTurn, func() (*imsg.Done, error) { return s.removeExemption(m), nil })
 	case *imsg.ReloadNow:
 		return found(r, m, func() (*imsg.Done, error) { return askParent(s, &imsg.Reload{}, reloadTime) })
 	case *imsg.UpgradeNow:

@@ -22,6 +22,7 @@ import (
 	"github.com/smtp-gated/smtp-gated/imsg/link"
 	"github.com/smtp-gated/smtp-gated/lockd/counters"
 	"github.com/smtp-gated/smtp-gated/lockd/events"
+	"github.com/smtp-gated/smtp-gated/lockd/exemptions"
 	"github.com/smtp-gated/smtp-gated/lockd/history"
 	"github.com/smtp-gated/smtp-gated/lockd/locks"
 	"github.com/smtp-gated/smtp-gated/lockd/rates"
@@ -52,7 +53,6 @@ func (e *empty) Trace(_ *imsg.Trace, _ int, f *os.File) *imsg.Done {
 func (e *empty) TellLocked(_ netip.Addr, _ string) {}
 
 func (e *empty) EndSession(uint64, func(int64) bool) imsg.Errno { return imsg.NotFound }
-func (e *empty) ExemptFromLock(netip.Prefix) bool               { return false }
 
 func (e *empty) Aside(_ string, job func()) bool {
 	go func() {
@@ -117,6 +117,7 @@ func open(t testing.TB, config imsg.LockdConfig, set ...func(*desk)) *desk {
 		Events:   new(events.Ring),
 		Happened: func(imsg.Event) {},
 		History:  history.New(now, log, func(string) {}),
+		Exempt:   exemptions.New(now, log, func(imsg.Exemption) {}),
 	}
 	d.Rates.Configure(&config)
 	for _, change := range set {

@@ -3,6 +3,8 @@ package control
 import (
 	"net/netip"
 	"slices"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
 )
 
 // guard is whom a packet filter must never block, though a lock may keep them from us: who
@@ -10,7 +12,7 @@ import (
 // sessions, who is exempt from locks. This file owns that nobody of them is forgotten.
 type guard struct {
 	addrs  []netip.Addr // in order
-	exempt func(netip.Prefix) bool
+	exempt []netip.Prefix
 }
 
 // livePage is how many live sessions are looked at at once: their table is locked meanwhile.
@@ -18,7 +20,7 @@ const livePage = 512
 
 // guard finds out who that is now.
 func (s *Service) guard() *guard {
-	g := &guard{addrs: slices.Clone(s.House.Overview().Config.Protected), exempt: s.House.ExemptFromLock}
+	g := &guard{addrs: slices.Clone(s.House.Overview().Config.Protected), exempt: s.Exempt.Networks(imsg.ExemptLock)}
 	servers := make(map[netip.Addr]struct{})
 	for after, more := uint64(0), true; more; {
 		page := s.House.LiveAfter(after, livePage)
@@ -40,5 +42,5 @@ func (s *Service) guard() *guard {
 // protects tells whether one of them is in a network.
 func (g *guard) protects(network netip.Prefix) bool {
 	i, _ := slices.BinarySearchFunc(g.addrs, network.Masked().Addr(), netip.Addr.Compare)
-	return network.Addr().IsLoopback() || i < len(g.addrs) && network.Contains(g.addrs[i]) || g.exempt(network)
+	return network.Addr().IsLoopback() || i < len(g.addrs) && network.Contains(g.addrs[i]) || slices.ContainsFunc(g.exempt, network.Overlaps)
 }

@@ -5,9 +5,10 @@ import (
 	"testing"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/lockd/exemptions"
 )
 
-// crowd is a house with many live sessions, and with one network that is exempt.
+// crowd is a house with many live sessions.
 type crowd struct {
 	empty
 	live []Session
@@ -20,10 +21,6 @@ func (c *crowd) LiveAfter(after uint64, n int) (page []Session) {
 		}
 	}
 	return page
-}
-
-func (c *crowd) ExemptFromLock(network netip.Prefix) bool {
-	return network.Contains(netip.MustParseAddr("198.51.100.9"))
 }
 
 // TestProtectedLocks: of each lock is told whether a packet filter may block it, and how
@@ -54,9 +51,19 @@ func TestProtectedLocks(t *testing.T) {
 		"203.0.113.25":     {32, true, 0},
 		"2001:db8:1::":     {64, true, 0},
 		"2001:db8:2::":     {64, false, 0},
+		"2001:db8:3::":     {64, true, 0},
 		"2001:db8:2::7":    {0, false, 0},
 		"2001:db8:2:0::":   {0, false, 0}, // not the form of a name
 		"::ffff:192.0.2.9": {0, false, 0},
+	}
+	for who, from := range map[string]imsg.Exempt{"198.51.100.9": imsg.ExemptLock, "2001:db8:3::9": imsg.ExemptLock, "192.0.2.0/30": imsg.ExemptSpam, "server=192.0.2.2": imsg.ExemptLock} {
+		w, err := exemptions.Parse(who)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := h.Exempt.Add(w, imsg.ExemptSet(0).With(from), 0, ""); err != nil {
+			t.Fatal(err)
+		}
 	}
 	for name := range want {
 		h.write(name, "")

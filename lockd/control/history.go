@@ -24,6 +24,7 @@ var sessionID = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile
 type about struct {
 	id     string
 	client netip.Addr // that stands for all of a client's
+	said   netip.Addr // as it was said
 	sender string     // as it is kept
 }
 
@@ -35,7 +36,7 @@ func (s *Service) parse(text string) about {
 		return about{id: text}
 	}
 	if a, err := netip.ParseAddr(text); err == nil {
-		return about{client: naming.Host(a)}
+		return about{client: naming.Host(a), said: a}
 	}
 	return about{sender: s.History.Sender(text)}
 }
@@ -77,6 +78,7 @@ func (s *Service) explain(m *imsg.Explain) (*imsg.Explanation, error) {
 		s.Log.Error("history cannot be read", "error", err)
 		return nil, imsg.Resource
 	}
+	found.Exempt = s.exemptionsOf(a, found.Records)
 	client, ident := a.client, ""
 	if len(found.Records) > 0 {
 		client, ident = found.Records[0].Event.Client.Addr(), found.Records[0].Event.Ident

@@ -27,8 +27,6 @@ type House interface {
 	// EndSession has the worker of a live session told that it must end, if is knows it by
 	// its start. NotFound: there is none. Busy: its worker cannot be told now.
 	EndSession(number uint64, is func(started int64) bool) imsg.Errno
-	// ExemptFromLock tells whether no offence locks a client in this network.
-	ExemptFromLock(network netip.Prefix) bool
 	// Trace has the next sessions of a client traced into a file, as a user has ordered. It
 	// takes the file over.
 	Trace(m *imsg.Trace, uid int, f *os.File) *imsg.Done
@@ -42,6 +40,7 @@ type House interface {
 const (
 	DirectoryTurn = "."
 	StoreTurn     = "store"
+	ExemptTurn    = "exempt"
 )
 
 // Overview is how things stand at one moment.

@@ -152,6 +152,13 @@ func orderOf(m imsg.Message) (order, client string) {
 	case *imsg.Trace:
 		order = fmt.Sprintf("trace --sessions %d --for %s", m.Sessions, m.For)
 		client = imsg.NetworkText(m.Client, m.Bits)
+	case *imsg.ExemptAdd:
+		order, client = "exempt add --from "+m.From.String(), m.Who
+		if m.For > 0 {
+			order += " --for " + m.For.String()
+		}
+	case *imsg.ExemptRemove:
+		order, client = "exempt remove", m.Who
 	case *imsg.ReloadNow:
 		order = "reload"
 	case *imsg.UpgradeNow:

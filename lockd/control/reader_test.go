@@ -1,6 +1,7 @@
 package control
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"reflect"
@@ -56,7 +57,7 @@ func (d *desk) state() string {
 		content, _ := os.ReadFile(d.dir + "/" + f.Name())
 		text += f.Name() + "=" + string(content) + "\n"
 	}
-	return text
+	return text + fmt.Sprint("exempt=", d.Exempt.Len())
 }
 
 // TestReadersChangeNothing says all there is in the table to the read socket. What it
@@ -70,6 +71,7 @@ func TestReadersChangeNothing(t *testing.T) {
 	// What each of these does was looked at: it reads.
 	reads := []imsg.Message{
 		&imsg.Status{}, &imsg.Sessions{}, &imsg.Locks{}, &imsg.Rates{}, &imsg.RateShow{Client: "192.0.2.7"}, &imsg.EventsAfter{}, &imsg.Explain{About: "192.0.2.7"},
+		&imsg.Exemptions{},
 	}
 	for i := range imsg.Table {
 		e := &imsg.Table[i]
@@ -77,7 +79,7 @@ func TestReadersChangeNothing(t *testing.T) {
 			continue
 		}
 		m := e.New()
-		for _, field := range []string{"Name", "Client", "About"} {
+		for _, field := range []string{"Name", "Client", "About", "Who"} {
 			if f := reflect.ValueOf(m).Elem().FieldByName(field); f.Kind() == reflect.String {
 				f.SetString("192.0.2.7")
 			}
@@ -123,6 +125,8 @@ func askAny(c *link.Conn, m imsg.Message, files ...*os.File) (err error) {
 	case imsg.Question[imsg.EventList]:
 		_, err = link.Ask(c, m, patience)
 	case imsg.Question[imsg.Explanation]:
+		_, err = link.Ask(c, m, patience)
+	case imsg.Question[imsg.ExemptionList]:
 		_, err = link.Ask(c, m, patience)
 	default:
 		err = imsg.ReadOnly // and not one that is asked

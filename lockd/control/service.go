@@ -15,6 +15,7 @@ import (
 	"github.com/smtp-gated/smtp-gated/imsg/link"
 	"github.com/smtp-gated/smtp-gated/lockd/counters"
 	"github.com/smtp-gated/smtp-gated/lockd/events"
+	"github.com/smtp-gated/smtp-gated/lockd/exemptions"
 	"github.com/smtp-gated/smtp-gated/lockd/history"
 	"github.com/smtp-gated/smtp-gated/lockd/locks"
 	"github.com/smtp-gated/smtp-gated/lockd/rates"
@@ -30,6 +31,7 @@ type Service struct {
 	Counters *counters.Counters
 	Events   *events.Ring
 	History  *history.History
+	Exempt   *exemptions.List
 	Happened func(imsg.Event) // hears what operators do
 	Log      *slog.Logger
 	Now      func() time.Time

@@ -39,6 +39,7 @@ func (s *Service) status() *imsg.StatusReport {
 		Limit:    now.Config.MaxConnections,
 		Load:     now.Load,
 		Locks:    count,
+		Exempt:   s.Exempt.Len(),
 		States:   states,
 		Lists:    lists,
 		Counters: counts[:],

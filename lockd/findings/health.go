@@ -108,5 +108,5 @@ func Concerns(f imsg.FindingID, object string, c *imsg.LockdConfig) bool {
 
 // causes are why messages pass that were not looked at.
 var causes = []string{
-	imsg.UnscannedSize, imsg.UnscannedLoad, imsg.UnscannedEngine, imsg.UnscannedAuth, imsg.UnscannedIgnored, imsg.UnscannedTLS,
+	imsg.UnscannedSize, imsg.UnscannedLoad, imsg.UnscannedEngine, imsg.UnscannedAuth, imsg.UnscannedExempt, imsg.UnscannedIgnored, imsg.UnscannedTLS,
 }

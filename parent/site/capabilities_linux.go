@@ -48,7 +48,7 @@ var Capabilities = []Capability{
 		1 << unix.CAP_CHOWN, 0, (*Site).gift,
 	},
 	{
-		"CAP_DAC_OVERRIDE", "write into folders of other users", "where those of the pid file, control sockets, state file, log or rate limits are not root's",
+		"CAP_DAC_OVERRIDE", "write into folders of other users", "where those of the pid file, control sockets, state file, log, exemptions or rate limits are not root's",
 		1 << unix.CAP_DAC_OVERRIDE, 0, (*Site).intrusion,
 	},
 }
@@ -126,6 +126,7 @@ func (s *Site) intrusion(*Holdings) string {
 	if log := s.destination(host.StderrIsJournal()); strings.HasPrefix(log, "/") {
 		places = append(places, place{"log_target", s.Inside(log), true})
 	}
+	places = append(places, place{"lock_path", s.exemptPath(), true})
 	if s.RateExpiration > 0 {
 		places = append(places, place{"ratelimit_path", filepath.Join(s.Inside(s.RatePath), ratesFile), true})
 	}

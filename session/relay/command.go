@@ -92,7 +92,7 @@ func (c *client) readLine(in []byte) (n int, ok bool) {
 		return n, n > 0
 	case c.taken:
 		c.answerLine(line, status)
-	case c.Config.EarlyTalk && !c.greeted && !c.earlyMonitored():
+	case c.Config.EarlyTalk && !c.greeted && !c.Exempt.Has(imsg.ExemptEarlyTalk) && !c.earlyMonitored():
 		c.refuseEarlyTalk(line, status)
 	case status == smtp.LineBare:
 		c.command = command{open: true} // a takeover that comes before answers it

@@ -36,7 +36,7 @@ func (c *client) identity() verdict.Text {
 func (c *client) scan() (done bool) {
 	m, cfg := c.message(), c.Config
 	if c.question == nil {
-		m.plan = verdict.New(cfg, m.size, c.exempt(), c.world.Load)
+		m.plan = verdict.New(cfg, m.size, c.spared(), c.world.Load)
 		if m.spoolFailed || m.plan.Roles != 0 && !m.spool {
 			m.decision = verdict.Lost(cfg, c.identity())
 			if m.decision.Action == verdict.Pass {
@@ -237,8 +237,10 @@ func (c *client) logSkipped(skipped []verdict.Skip) {
 		}
 		c.tellUnscanned(k.Role, skipCauses[k.Reason])
 		switch k.Reason {
-		case verdict.Exempt:
+		case verdict.LoggedIn:
 			c.info(word + " reason=auth")
+		case verdict.Exempt:
+			c.info("SPAM:SKIPPED reason=exempt") // from nothing else
 		case verdict.Load:
 			c.info(word, "size", c.message().size, "src", c.Client.Addr(), "ident", c.Ident, "load", k.Load)
 		default:

@@ -24,6 +24,7 @@ type Facts struct {
 	Outgoing netip.Addr // ours, towards the server
 	Ident    string     // whom a router says the client calls for
 	Quotas   imsg.RateSet
+	Exempt   imsg.ExemptSet
 	Secured  [2]bool // whose connection, Client's or Server's, has TLS before the relay begins
 	Trace    *Trace  // nil: nobody looks
 }

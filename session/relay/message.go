@@ -50,7 +50,7 @@ func (c *client) beginMessage() (done bool) {
 		}
 		m.header.Want = c.wantedFields()
 		m.chunked = c.command.Verb == smtp.BDAT
-		m.spool = verdict.NeedsSpool(c.Config, 0, c.exempt())
+		m.spool = verdict.NeedsSpool(c.Config, 0, c.spared())
 		c.prepared = m
 		if m.spool {
 			header := c.spoolBuffer(Begin)
@@ -203,7 +203,7 @@ func (c *client) sizeMonitored() bool {
 
 // dropNeedless drops the spool once no engine would look any more.
 func (c *client) dropNeedless() {
-	if m := c.message(); !verdict.NeedsSpool(c.Config, m.size, c.exempt()) {
+	if m := c.message(); !verdict.NeedsSpool(c.Config, m.size, c.spared()) {
 		c.job(Drop)
 		m.spool, m.spooled = false, 0
 	}

@@ -124,8 +124,10 @@ func (c *client) noteUnscanned() {
 		case k.Reason == verdict.Load:
 			note(imsg.UnscannedLoad, "the load is "+strconv.FormatFloat(k.Load, 'f', 2, 64))
 		case m.plan.Roles != 0: // another engine looks
-		case k.Reason == verdict.Exempt:
+		case k.Reason == verdict.LoggedIn:
 			note(imsg.UnscannedAuth, "its client has logged in")
+		case k.Reason == verdict.Exempt:
+			note(imsg.UnscannedExempt, "its client is exempt")
 		default:
 			note(imsg.UnscannedSize, "it has "+strconv.FormatInt(m.size, 10)+" octets")
 		}

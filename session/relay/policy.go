@@ -83,7 +83,7 @@ func addressReadings(addr, arg []byte) [][]byte {
 
 // checkHelo decides on what follows HELO or EHLO.
 func (c *client) checkHelo() (done bool) {
-	if c.Rules.helo.refuses(c.command.Arg) {
+	if !c.Exempt.Has(imsg.ExemptRegex) && c.Rules.helo.refuses(c.command.Arg) {
 		c.info("REGEX:REJECT", "src", c.Client.Addr(), "ident", c.Ident, "helo", c.helo)
 		c.refuseMatch("helo", imsg.FoundRegexHelo, imsg.MsgRegexHelo)
 	}
@@ -104,7 +104,7 @@ func (c *client) checkRecipient() (done bool) {
 // shows of it.
 func (c *client) checkAddress(p pair, name string, how imsg.LogAddress, found imsg.Found, text imsg.Text) (done bool) {
 	addr, _ := smtp.Address(c.command.Arg)
-	if c.Config.AuthSkip&imsg.SkipRegex == 0 && p.refusesAddress(addr, c.command.Arg) {
+	if c.Config.AuthSkip&imsg.SkipRegex == 0 && !c.Exempt.Has(imsg.ExemptRegex) && p.refusesAddress(addr, c.command.Arg) {
 		c.info("REGEX:REJECT", name, c.loggedAddress(addr, how))
 		c.refuseMatch(name, found, text)
 	}
@@ -118,7 +118,7 @@ func (c *client) refuseMatch(what string, found imsg.Found, text imsg.Text) {
 // checkListed asks the DNS block lists about a client that has not logged in. Lists
 // that cannot be asked list nobody.
 func (c *client) checkListed() (done bool) {
-	if c.authenticated() || !c.Config.DNSBL || c.Config.AuthSkip&imsg.SkipDNSBL == 0 {
+	if c.authenticated() || c.Exempt.Has(imsg.ExemptDNSBL) || !c.Config.DNSBL || c.Config.AuthSkip&imsg.SkipDNSBL == 0 {
 		return true
 	}
 	q := c.ask(imsg.StateDNSBL, &imsg.DNSBLQuery{Client: c.Client.Addr()}, Question{Limit: LookupLimit(c.Config.TimeoutLookup)})
@@ -153,7 +153,7 @@ func ListedDetail(l *imsg.DNSBLResult) string { return ": DNSBL: " + l.Zone + ":
 // checkSPF asks what the sender's domain says (RFC 7208), of each reading of its
 // address. Only a plain no refuses, and a question that failed says nothing.
 func (c *client) checkSPF() (done bool) {
-	if c.authenticated() || c.Config.SPF == imsg.SPFOff {
+	if c.authenticated() || c.Exempt.Has(imsg.ExemptSPF) || c.Config.SPF == imsg.SPFOff {
 		return true
 	}
 	addr, _ := smtp.Address(c.command.Arg)

@@ -64,7 +64,7 @@ func TestFileVerdict(t *testing.T) {
 		if row.change != nil {
 			row.change(cfg)
 		}
-		plan := verdict.New(cfg, 100, 0, nil)
+		plan := verdict.New(cfg, 100, verdict.Spared{}, nil)
 		v := FileVerdict(cfg, 100, &plan, row.findings)
 		var skipped []string
 		for _, s := range v.Skipped {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/session/smtp"
+	"github.com/smtp-gated/smtp-gated/session/verdict"
 )
 
 // This file owns what both halves know: who is owed which reply, how the client's
@@ -147,12 +148,13 @@ func (s *shared) enhanced() bool { return s.offered&smtp.CapEnhancedStatus != 0 
 
 func (s *shared) authenticated() bool { return s.auth&imsg.AuthAccepted != 0 }
 
-// exempt is what auth_skip exempts this session from.
-func (s *shared) exempt() imsg.AuthSkip {
-	if !s.authenticated() {
-		return 0
+// spared is who does not look at the messages of this session.
+func (s *shared) spared() (by verdict.Spared) {
+	if s.authenticated() {
+		by.LoggedIn = s.Config.AuthSkip
 	}
-	return s.Config.AuthSkip
+	by.Exempt = s.Exempt
+	return by
 }
 
 // answer says a reply of our own when its turn has come: behind the replies the server

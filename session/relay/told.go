@@ -108,7 +108,7 @@ func (c *client) tellScan(p *verdict.Point) {
 	c.world.Tell(e)
 }
 
-var skipCauses = [...]string{verdict.Exempt: imsg.UnscannedAuth, verdict.Size: imsg.UnscannedSize, verdict.Load: imsg.UnscannedLoad}
+var skipCauses = [...]string{verdict.LoggedIn: imsg.UnscannedAuth, verdict.Exempt: imsg.UnscannedExempt, verdict.Size: imsg.UnscannedSize, verdict.Load: imsg.UnscannedLoad}
 
 // tellUnscanned tells that the message passes without the look of who has that role, and
 // why.

@@ -9,11 +9,18 @@ type Reason uint8
 
 // The reasons. Zero is none: it looks.
 const (
-	Off    Reason = iota + 1
-	Exempt        // auth_skip spares the session it
-	Size          // the message is larger than it takes, or it takes none
-	Load          // the machine is busier than spam_max_load
+	Off      Reason = iota + 1
+	LoggedIn        // auth_skip spares the session it
+	Exempt          // an operator does
+	Size            // the message is larger than it takes, or it takes none
+	Load            // the machine is busier than spam_max_load
 )
+
+// Spared is what a session is spared.
+type Spared struct {
+	LoggedIn imsg.AuthSkip  // because its client has logged in
+	Exempt   imsg.ExemptSet // because an operator says so
+}
 
 // Skip is a scanner that is on and does not look.
 type Skip struct {
@@ -30,20 +37,21 @@ type Plan struct {
 
 // engine is what a configuration says of a role.
 type engine struct {
-	role imsg.Roles
-	skip imsg.AuthSkip
-	on   func(*imsg.SessionConfig) bool
-	size func(*imsg.SessionConfig) int64
+	role   imsg.Roles
+	skip   imsg.AuthSkip
+	exempt imsg.ExemptSet // none for viruses
+	on     func(*imsg.SessionConfig) bool
+	size   func(*imsg.SessionConfig) int64
 }
 
 var engines = [...]engine{
 	{
-		imsg.RoleVirus, imsg.SkipAntivirus,
+		imsg.RoleVirus, imsg.SkipAntivirus, 0,
 		func(c *imsg.SessionConfig) bool { return c.Antivirus },
 		func(c *imsg.SessionConfig) int64 { return c.ScanMaxSize },
 	},
 	{
-		imsg.RoleSpam, imsg.SkipAntispam,
+		imsg.RoleSpam, imsg.SkipAntispam, 1 << imsg.ExemptSpam,
 		func(c *imsg.SessionConfig) bool { return c.Antispam },
 		func(c *imsg.SessionConfig) int64 { return c.SpamMaxSize },
 	},
@@ -51,11 +59,13 @@ var engines = [...]engine{
 
 // why tells why the engine does not look, as far as it can be told without asking
 // anybody.
-func (e *engine) why(cfg *imsg.SessionConfig, size int64, exempt imsg.AuthSkip) Reason {
+func (e *engine) why(cfg *imsg.SessionConfig, size int64, by Spared) Reason {
 	switch limit := e.size(cfg); {
 	case !e.on(cfg):
 		return Off
-	case exempt&e.skip != 0:
+	case by.LoggedIn&e.skip != 0:
+		return LoggedIn
+	case by.Exempt&e.exempt != 0:
 		return Exempt
 	case limit <= 0 || size > limit:
 		return Size
@@ -63,14 +73,14 @@ func (e *engine) why(cfg *imsg.SessionConfig, size int64, exempt imsg.AuthSkip) 
 	return 0
 }
 
-// New makes the plan for a message of size octets. exempt is what auth_skip spares
-// its session; load is asked, for the load average of the last minute, only if it
+// New makes the plan for a message of size octets. by is what its session is
+// spared; load is asked, for the load average of the last minute, only if it
 // matters.
-func New(cfg *imsg.SessionConfig, size int64, exempt imsg.AuthSkip, load func() float64) Plan {
+func New(cfg *imsg.SessionConfig, size int64, by Spared, load func() float64) Plan {
 	var p Plan
 	for i := range engines {
 		e := &engines[i]
-		s := Skip{Role: e.role, Reason: e.why(cfg, size, exempt)}
+		s := Skip{Role: e.role, Reason: e.why(cfg, size, by)}
 		if s.Reason == 0 && e.role == imsg.RoleSpam && cfg.SpamMaxLoad > 0 {
 			if l := load(); l > cfg.SpamMaxLoad {
 				s.Reason, s.Load = Load, l
@@ -89,9 +99,9 @@ func New(cfg *imsg.SessionConfig, size int64, exempt imsg.AuthSkip, load func() 
 
 // NeedsSpool tells whether a message that has this size so far is written for
 // anybody. It is asked for every piece of a message.
-func NeedsSpool(cfg *imsg.SessionConfig, size int64, exempt imsg.AuthSkip) bool {
+func NeedsSpool(cfg *imsg.SessionConfig, size int64, by Spared) bool {
 	for i := range engines {
-		if engines[i].why(cfg, size, exempt) == 0 {
+		if engines[i].why(cfg, size, by) == 0 {
 			return true
 		}
 	}

@@ -21,42 +21,44 @@ func TestPlan(t *testing.T) {
 	for name, row := range map[string]struct {
 		change func(*imsg.SessionConfig)
 		size   int64
-		exempt imsg.AuthSkip
+		by     Spared
 		want   Plan
 	}{
-		"both":                   {nil, 100, 0, Plan{Roles: both}},
-		"too large for spam":     {nil, 101, 0, virusOnly(Size, 0)},
-		"too large for either":   {nil, 1001, 0, Plan{0, []Skip{{imsg.RoleVirus, Size, 0}, {imsg.RoleSpam, Size, 0}}}},
-		"no size at all":         {func(c *imsg.SessionConfig) { c.ScanMaxSize, c.SpamMaxSize = 0, 0 }, 0, 0, Plan{0, []Skip{{imsg.RoleVirus, Size, 0}, {imsg.RoleSpam, Size, 0}}}},
-		"off":                    {func(c *imsg.SessionConfig) { c.Antivirus, c.Antispam = false, false }, 0, 0, Plan{}},
-		"spared spam":            {nil, 0, imsg.SkipAntispam, virusOnly(Exempt, 0)},
-		"spared both, and large": {nil, 5000, imsg.SkipAntispam | imsg.SkipAntivirus, Plan{0, []Skip{{imsg.RoleVirus, Exempt, 0}, {imsg.RoleSpam, Exempt, 0}}}},
-		"spared something else":  {nil, 0, imsg.SkipRegex | imsg.SkipDNSBL, Plan{Roles: both}},
-		"busy":                   {func(c *imsg.SessionConfig) { c.SpamMaxLoad = 2.5 }, 0, 0, virusOnly(Load, 3)},
-		"just not busy":          {func(c *imsg.SessionConfig) { c.SpamMaxLoad = 3 }, 0, 0, Plan{Roles: both}},
+		"both":                     {nil, 100, Spared{}, Plan{Roles: both}},
+		"too large for spam":       {nil, 101, Spared{}, virusOnly(Size, 0)},
+		"too large for either":     {nil, 1001, Spared{}, Plan{0, []Skip{{imsg.RoleVirus, Size, 0}, {imsg.RoleSpam, Size, 0}}}},
+		"no size at all":           {func(c *imsg.SessionConfig) { c.ScanMaxSize, c.SpamMaxSize = 0, 0 }, 0, Spared{}, Plan{0, []Skip{{imsg.RoleVirus, Size, 0}, {imsg.RoleSpam, Size, 0}}}},
+		"off":                      {func(c *imsg.SessionConfig) { c.Antivirus, c.Antispam = false, false }, 0, Spared{}, Plan{}},
+		"spared spam":              {nil, 0, Spared{LoggedIn: imsg.SkipAntispam}, virusOnly(LoggedIn, 0)},
+		"exempt from spam":         {nil, 0, Spared{Exempt: 1 << imsg.ExemptSpam}, virusOnly(Exempt, 0)},
+		"exempt from all there is": {nil, 0, Spared{Exempt: 1<<imsg.Exempts - 1}, virusOnly(Exempt, 0)},
+		"spared both, and large":   {nil, 5000, Spared{LoggedIn: imsg.SkipAntispam | imsg.SkipAntivirus}, Plan{0, []Skip{{imsg.RoleVirus, LoggedIn, 0}, {imsg.RoleSpam, LoggedIn, 0}}}},
+		"spared something else":    {nil, 0, Spared{LoggedIn: imsg.SkipRegex | imsg.SkipDNSBL}, Plan{Roles: both}},
+		"busy":                     {func(c *imsg.SessionConfig) { c.SpamMaxLoad = 2.5 }, 0, Spared{}, virusOnly(Load, 3)},
+		"just not busy":            {func(c *imsg.SessionConfig) { c.SpamMaxLoad = 3 }, 0, Spared{}, Plan{Roles: both}},
 	} {
 		c := usual()
 		if row.change != nil {
 			row.change(c)
 		}
 		asked := 0
-		got := New(c, row.size, row.exempt, func() float64 { asked++; return 3 })
+		got := New(c, row.size, row.by, func() float64 { asked++; return 3 })
 		if !reflect.DeepEqual(got, row.want) {
 			t.Errorf("%s: %+v, want %+v", name, got, row.want)
 		}
 		if asked > 0 != (c.SpamMaxLoad > 0) {
 			t.Errorf("%s: the load was asked for %d times", name, asked)
 		}
-		if needs := NeedsSpool(c, row.size, row.exempt); needs != (got.Roles != 0) && c.SpamMaxLoad == 0 {
+		if needs := NeedsSpool(c, row.size, row.by); needs != (got.Roles != 0) && c.SpamMaxLoad == 0 {
 			t.Errorf("%s: spool %v", name, needs)
 		}
 		c.SpoolLeaveOn = imsg.LeaveAlways
-		if !NeedsSpool(c, row.size, row.exempt) {
+		if !NeedsSpool(c, row.size, row.by) {
 			t.Errorf("%s: nothing to keep", name)
 		}
 	}
 	c := usual()
-	if n := testing.AllocsPerRun(100, func() { NeedsSpool(c, 5000, 0) }); n > 0 {
+	if n := testing.AllocsPerRun(100, func() { NeedsSpool(c, 5000, Spared{}) }); n > 0 {
 		t.Errorf("asking whether a spool is needed allocates %v times", n)
 	}
 }

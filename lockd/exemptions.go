@@ -1,0 +1,27 @@
+// Exemptions of live sessions and of those that come. This file owns when they are looked
+// at: what a worker is to spare a session, at its admission; locks and limits, at each.
+
+package lockd
+
+import (
+	"context"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/logs"
+)
+
+// exemptions are what s is exempt from now, as far as its server is known.
+func (srv *server) exemptions(s *session) imsg.ExemptSet {
+	return srv.exempt.Of(s.client.Addr(), s.target.Addr())
+}
+
+// looksLater tells whether the lock of s is looked at when its server is known: whoever
+// calls that may be exempt.
+func (srv *server) looksLater(s *session) bool {
+	return !s.target.IsValid() && srv.exempt.Servers(imsg.ExemptLock)
+}
+
+// exemptionEnded hears of each that has run out.
+func (srv *server) exemptionEnded(e imsg.Exemption) {
+	srv.log.Log(context.Background(), logs.LevelNotice, "EXEMPT:EXPIRED", "who", e.Who, "from", e.From.String(), "reason", e.Reason)
+}
