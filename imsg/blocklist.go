@@ -1,12 +1,27 @@
 // A DNS block list as it is configured: its zone, and which of its answers list a
-// client. This file owns the form in which lists are written and matched.
+// client. This file owns the form in which lists are written and matched, and what of an
+// answer is an entry.
 
 package imsg
 
 import (
+	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
+)
+
+var (
+	// RFC 5782 section 2.1: list entries are in this network. An answer outside
+	// comes from somebody who rewrites what does not exist.
+	listEntries = netip.MustParsePrefix("127.0.0.0/8")
+	// The large lists say here that they do not answer us: too many queries, or
+	// asked through a public resolver. It would list the whole world.
+	listRefusals = netip.MustParsePrefix("127.255.255.0/24")
+	// 127.0.0.1 is what white lists answer, and lists that refuse; the network
+	// itself is nobody's code.
+	listAbsences = netip.MustParsePrefix("127.0.0.0/31")
 )
 
 // BlockList is a DNS block list (RFC 5782).
@@ -52,6 +67,49 @@ func (l BlockList) Wants(a netip.Addr) bool {
 		}
 	}
 	return true
+}
+
+// Judge returns the entry among the addresses that a list has answered, invalid if there
+// is none; the error is a StrayAnswer if there is something else in its place.
+func (l BlockList) Judge(answers []netip.Addr) (entry netip.Addr, err error) {
+	answers = slices.SortedFunc(slices.Values(answers), netip.Addr.Compare)
+	for _, a := range answers {
+		switch a = a.Unmap(); {
+		case !listEntries.Contains(a), listRefusals.Contains(a), listAbsences.Contains(a):
+			err = StrayAnswer{a}
+		case l.Wants(a):
+			return a, nil
+		}
+	}
+	return netip.Addr{}, err
+}
+
+// StrayAnswer is an answer that is no list's entry.
+type StrayAnswer struct{ Answer netip.Addr }
+
+func (e StrayAnswer) Error() string {
+	switch {
+	case listRefusals.Contains(e.Answer):
+		return "the list refuses to answer our name server: too many queries, or a public resolver"
+	case listEntries.Contains(e.Answer):
+		return "what white lists answer, and lists that refuse"
+	}
+	return "outside " + listEntries.String() + ": the list is gone, or somebody rewrites what does not exist"
+}
+
+// ListName returns the name under which zone would list a: octets in reverse (RFC 5782
+// section 2.1), nibbles in reverse for IPv6 (section 2.4). It ends in a dot, so that no
+// search list applies.
+func ListName(a netip.Addr, zone string) string {
+	var name strings.Builder
+	for _, octet := range slices.Backward(a.AsSlice()) {
+		if a.Is4() {
+			fmt.Fprintf(&name, "%d.", octet)
+		} else {
+			fmt.Fprintf(&name, "%x.%x.", octet&0xf, octet>>4)
+		}
+	}
+	return name.String() + strings.TrimSuffix(zone, ".") + "."
 }
 
 func anyOf(set []Octets, octet uint8) bool {

@@ -1,36 +1,22 @@
-// DNS block lists (RFC 5782). This file owns the questions to them and decides
-// what counts as listed.
+// DNS block lists (RFC 5782). This file owns the questions to them, and what becomes of
+// several lists' answers.
 
 package lookupd
 
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 )
 
-var (
-	// RFC 5782 section 2.1: list entries are in this network. An answer outside
-	// comes from somebody who rewrites what does not exist.
-	entries = netip.MustParsePrefix("127.0.0.0/8")
-	// The large lists say here that they do not answer us: too many queries, or
-	// asked through a public resolver. It would list the whole world.
-	refusals = netip.MustParsePrefix("127.255.255.0/24")
-	// 127.0.0.1 is what white lists answer, and lists that refuse; the network
-	// itself is nobody's code.
-	absences = netip.MustParsePrefix("127.0.0.0/31")
-	// RFC 6598: the addresses between a provider and its customers' routers.
-	shared = netip.MustParsePrefix("100.64.0.0/10")
-)
+// RFC 6598: the addresses between a provider and its customers' routers.
+var shared = netip.MustParsePrefix("100.64.0.0/10")
 
 // repeat is how often it may be said that a list gives answers that are no entries.
 const repeat = time.Hour
@@ -75,7 +61,7 @@ func (b *blocklists) ask(ctx context.Context, client netip.Addr) imsg.DNSBLResul
 	listing := imsg.DNSBLResult{DNS: imsg.DNSAnswered}
 	for i, list := range b.lists {
 		a := <-answers[i]
-		var stray strayError
+		var stray imsg.StrayAnswer
 		switch {
 		case a.err == nil:
 			listing.Answered |= 1 << i
@@ -106,8 +92,8 @@ func public(a netip.Addr) bool {
 	return a.IsGlobalUnicast() && !a.IsPrivate() && !shared.Contains(a)
 }
 
-// query asks one list. An invalid address says that client is not on it, and a
-// strayError that the list answered something else.
+// query asks one list. An invalid address says that client is not on it, and an
+// imsg.StrayAnswer that the list answered something else.
 func (b *blocklists) query(ctx context.Context, client netip.Addr, list imsg.BlockList) (netip.Addr, error) {
 	var found []netip.Addr
 	err := b.dns.query(ctx, func(r *net.Resolver) (err error) {
@@ -121,56 +107,20 @@ func (b *blocklists) query(ctx context.Context, client netip.Addr, list imsg.Blo
 	case err != nil:
 		return netip.Addr{}, err
 	}
-	slices.SortFunc(found, netip.Addr.Compare)
-	var stray error
-	for _, a := range found {
-		switch a = a.Unmap(); {
-		case !entries.Contains(a), refusals.Contains(a), absences.Contains(a):
-			stray = strayError{a}
-		case list.Wants(a):
-			return a, nil
-		}
-	}
-	return netip.Addr{}, stray
-}
-
-// strayError is an answer that is no list's entry.
-type strayError struct{ answer netip.Addr }
-
-func (e strayError) Error() string {
-	switch {
-	case refusals.Contains(e.answer):
-		return "the list refuses to answer our name server: too many queries, or a public resolver"
-	case entries.Contains(e.answer):
-		return "what white lists answer, and lists that refuse"
-	}
-	return "outside " + entries.String() + ": the list is gone, or somebody rewrites what does not exist"
+	return list.Judge(found)
 }
 
 // logStray logs what a list answered in place of entries. It does so for every client,
 // so once in a while is enough.
-func (b *blocklists) logStray(zone string, e strayError) {
+func (b *blocklists) logStray(zone string, e imsg.StrayAnswer) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if last, ok := b.said[zone]; ok && time.Since(last) < repeat {
 		return
 	}
 	b.said[zone] = time.Now()
-	b.log.Warn("DNSBL answer is no list entry and lists nobody", "domain", zone, "answer", e.answer, "reason", e.Error())
+	b.log.Warn("DNSBL answer is no list entry and lists nobody", "domain", zone, "answer", e.Answer, "reason", e.Error())
 }
 
-// listName returns the name under which zone would list client: octets in reverse
-// (RFC 5782 section 2.1), nibbles in reverse for IPv6 (section 2.4). It ends in a
-// dot, so that no search list applies.
-func listName(client netip.Addr, zone string) string {
-	var name strings.Builder
-	client = client.Unmap()
-	for _, octet := range slices.Backward(client.AsSlice()) {
-		if client.Is4() {
-			fmt.Fprintf(&name, "%d.", octet)
-		} else {
-			fmt.Fprintf(&name, "%x.%x.", octet&0xf, octet>>4)
-		}
-	}
-	return name.String() + strings.TrimSuffix(zone, ".") + "."
-}
+// listName returns the name under which zone would list client.
+func listName(client netip.Addr, zone string) string { return imsg.ListName(client.Unmap(), zone) }
