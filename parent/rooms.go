@@ -193,8 +193,13 @@ func siteRooms() (all []site.Room) {
 // on this machine; the error is what keeps it out of force. Without root it judges as if
 // root were to start the family.
 func Look(c *config.Config) ([]config.Warning, error) {
-	s := site.Site{Config: c, Rooms: siteRooms(), Rooted: true}
-	return s.Look()
+	return Site(c, true).Look()
+}
+
+// Site returns what a configuration is on this machine, to be looked at; rooted as if root
+// were to start the family.
+func Site(c *config.Config, rooted bool) *site.Site {
+	return &site.Site{Config: c, Rooms: siteRooms(), Rooted: rooted}
 }
 
 // Exposed tells of secrets that others on this machine may read.

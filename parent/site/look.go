@@ -38,7 +38,11 @@ func (l *lookout) warn(option, format string, args ...any) {
 // work on this machine; the error is what keeps it out of force. It needs no Prepare.
 func (s *Site) Look() ([]config.Warning, error) {
 	l := lookout{Site: s, who: map[imsg.Room]host.User{}, local: host.HasAddress}
-	l.users()
+	if s.Rooted {
+		l.users()
+	} else {
+		l.ourselves()
+	}
 	l.controls()
 	l.owners()
 	l.script()
@@ -56,10 +60,7 @@ func (s *Site) Look() ([]config.Warning, error) {
 func (s *Site) lookAround() []config.Warning {
 	l := lookout{Site: s, who: s.who, local: host.HasAddress}
 	if !s.Rooted {
-		l.who = map[imsg.Room]host.User{}
-		for _, r := range s.Rooms {
-			l.who[r.Name] = host.Ourselves()
-		}
+		l.ourselves()
 	}
 	l.surroundings()
 	return l.found
@@ -69,6 +70,14 @@ func (l *lookout) surroundings() {
 	l.strangers()
 	l.sockets()
 	l.addresses()
+}
+
+// ourselves has every room be who we are, as it is without root.
+func (l *lookout) ourselves() {
+	l.who = map[imsg.Room]host.User{}
+	for _, r := range l.Rooms {
+		l.who[r.Name] = host.Ourselves()
+	}
 }
 
 // users finds out who the rooms will be.

@@ -8,7 +8,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/smtp-gated/smtp-gated/parent/host"
 	"github.com/smtp-gated/smtp-gated/parent/sandbox"
 )
 
@@ -16,29 +15,18 @@ import (
 // its root, if it lives at them.
 func (s *Site) Sandbox(r Room) (spec *sandbox.Spec, local map[string]string) {
 	spec = sandbox.New()
-	spec.Identity, spec.Chroot = sandbox.Identity(s.who[r.Name]), s.Rooted
+	spec.Identity = sandbox.Identity(s.who[r.Name])
 	spec.MaxFiles, spec.CoreSize, spec.Nice = s.affordable(r), s.LimitCore, s.Priority
 	spec.Dumps = s.Dumps()
 	if !s.Rooted {
 		spec.Nice = max(spec.Nice, 0)
 	}
-	spec.RootDir = s.Root(r)
-	switch r.Root {
-	case Spool:
-		if !s.logsToFile() {
-			spec.FileSize = s.SpoolLimit()
-		}
-	case WholeTree:
-		spec.Chroot = false
-	case Scanners:
-		spec.RootDir, local = host.CommonFolder(s.ScannerSockets())
-		if spec.RootDir == "/" && spec.Chroot {
-			spec.Chroot = false
-			s.Log.Warn("no directory but / holds all scanner sockets: scand gets no chroot", "sockets", fmt.Sprint(s.ScannerSockets()))
-		}
+	spec.RootDir, spec.Chroot, local = s.quarters(r)
+	if r.Root == Spool && !s.logsToFile() {
+		spec.FileSize = s.SpoolLimit()
 	}
-	if spec.RootDir == "" {
-		spec.RootDir = s.emptyFolder()
+	if r.Root == Scanners && s.Rooted && !spec.Chroot {
+		s.Log.Warn("no directory but / holds all scanner sockets: scand gets no chroot", "sockets", fmt.Sprint(s.ScannerSockets()))
 	}
 	return spec, local
 }
