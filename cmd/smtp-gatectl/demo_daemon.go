@@ -46,13 +46,30 @@ func startDaemon(ctx context.Context, program string, server *mailServer) (*daem
 	if err != nil {
 		return nil, err
 	}
-	dir, err := os.MkdirTemp("", "smtp-gated-demo-")
+	d, err := makeDaemon("", "smtp-gated-demo-")
+	if err != nil {
+		return nil, err
+	}
+	if err := d.start(ctx, program, server); err != nil {
+		return nil, errors.Join(err, d.lastWords(), d.stop())
+	}
+	return d, nil
+}
+
+// makeDaemon makes the temporary folder of one, in another or where such ones lie.
+func makeDaemon(in, name string) (*daemon, error) {
+	dir, err := os.MkdirTemp(in, name)
 	if err != nil {
 		return nil, fmt.Errorf("make a folder: %w", err)
 	}
 	d := &daemon{dir: dir, socket: filepath.Join(dir, "run", "control"), ended: make(chan struct{})}
-	if err := d.start(ctx, program, server); err != nil {
-		return nil, errors.Join(err, d.lastWords(), d.stop())
+	// The rooms run under other users than ours; they must get through.
+	err = os.Chmod(dir, 0o755)
+	if err == nil {
+		err = os.Mkdir(d.file("run"), 0o755)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("prepare %s: %w", dir, err), d.stop())
 	}
 	return d, nil
 }
@@ -65,6 +82,11 @@ func daemonPath(program string) (string, error) {
 			return "", fmt.Errorf("find smtp-gated: %w", err)
 		}
 		program = filepath.Join(filepath.Dir(self), "smtp-gated")
+		if _, err := os.Stat(program); err != nil {
+			if found, err := exec.LookPath("smtp-gated"); err == nil {
+				program = found
+			}
+		}
 	}
 	if _, err := os.Stat(program); err != nil {
 		return "", fmt.Errorf("find smtp-gated: %w (say where it is with --daemon)", err)
@@ -73,13 +95,6 @@ func daemonPath(program string) (string, error) {
 }
 
 func (d *daemon) start(ctx context.Context, program string, server *mailServer) error {
-	// The rooms run under other users than ours; they must get through.
-	if err := os.Chmod(d.dir, 0o755); err != nil {
-		return fmt.Errorf("prepare %s: %w", d.dir, err)
-	}
-	if err := os.Mkdir(filepath.Join(d.dir, "run"), 0o755); err != nil {
-		return fmt.Errorf("prepare %s: %w", d.dir, err)
-	}
 	port, err := freePort()
 	if err != nil {
 		return err
@@ -105,7 +120,12 @@ func (d *daemon) start(ctx context.Context, program string, server *mailServer) 
 			return fmt.Errorf("write %s: %w", name, err)
 		}
 	}
-	notify := filepath.Join(d.dir, "ready")
+	return d.launch(ctx, program)
+}
+
+// launch runs the program by the configuration in the folder, until it is ready.
+func (d *daemon) launch(ctx context.Context, program string) error {
+	notify := d.file("ready")
 	ready, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: notify, Net: "unixgram"})
 	if err != nil {
 		return fmt.Errorf("wait for smtp-gated: %w", err)

@@ -32,7 +32,12 @@ const (
 // version is set by the linker.
 var version string
 
-func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
+func main() {
+	if len(os.Args) > 2 && os.Args[1] == inRoom {
+		os.Exit(lookFromRoom(os.Args[2:], os.Stdin, os.Stdout, os.Stderr))
+	}
+	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
 
 // errConfig is wrapped by complaints about a configuration, errUsage by those
 // about an argument.
@@ -86,8 +91,8 @@ func (t *tool) command() *cobra.Command {
 not use that looks over the read socket, if that is theirs to use.
 
 Exit status: 0 all went well, 1 the daemon is not there or refused,
-2 the command line or the checked configuration is wrong; of status --check
-3 something is wrong, 4 no session can succeed.`,
+2 the command line or the checked configuration is wrong; of status --check and
+doctor 3 something is wrong, 4 no session can succeed, or something is red.`,
 		Version:       programVersion(),
 		Args:          cobra.NoArgs,
 		RunE:          commandMissing,
@@ -123,6 +128,7 @@ Exit status: 0 all went well, 1 the daemon is not there or refused,
 		t.upgradeCommand(),
 		t.stopCommand(),
 		t.checkCommand(),
+		t.doctorCommand(),
 		t.convertCommand(),
 		t.demoCommand(),
 		t.exporterCommand(),

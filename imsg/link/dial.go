@@ -14,6 +14,9 @@ import (
 	"github.com/smtp-gated/smtp-gated/imsg"
 )
 
+// ErrAbsent is that there is no daemon behind a control socket.
+var ErrAbsent = errors.New("smtp-gated is not running")
+
 // Dial connects to the first of some control sockets that lets its caller in, who must
 // Serve.
 func Dial(paths ...string) (*Conn, error) {
@@ -40,7 +43,7 @@ func dial(path string) (*Conn, error) {
 	case nil:
 		return NewConn(f, imsg.Control, imsg.Lockd)
 	case unix.ENOENT, unix.ECONNREFUSED:
-		err = fmt.Errorf("smtp-gated is not running: nobody listens at %s", path)
+		err = fmt.Errorf("%w: nobody listens at %s", ErrAbsent, path)
 	case unix.EPROTOTYPE:
 		err = fmt.Errorf("%s is no control socket of smtp-gated", path)
 	default:

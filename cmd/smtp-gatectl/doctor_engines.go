@@ -1,0 +1,117 @@
+// Probes of the engines, by mails of which it is known what they must find. The mails take
+// the way of any other through the family, by its command scan.
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+)
+
+// engineSaid is what an engine found in a mail.
+type engineSaid struct {
+	engine string // its word in the configuration
+	roles  imsg.Roles
+	virus  string // its name, empty: none
+	score  float64
+	took   time.Duration
+	err    string // why it said nothing
+}
+
+// errNoScan is that there is no family to scan by.
+var errNoScan = errors.New("no daemon to scan by")
+
+// scanLimit is how long three scans side by side may take.
+func scanLimit(p *patient) time.Duration { return p.slow() + probeTime }
+
+// sayOf returns what the engines say of a mail; they are asked once.
+func (p *patient) sayOf(ctx context.Context, mail string) ([]engineSaid, error) {
+	type answer struct {
+		said []engineSaid
+		err  error
+	}
+	once, _ := p.mails.LoadOrStore(mail, sync.OnceValue(func() answer {
+		said, err := p.scan(ctx, mail)
+		return answer{said, err}
+	}))
+	a := once.(func() answer)()
+	return a.said, a.err
+}
+
+// eachEngine judges what each engine with a role has said of a mail.
+func (p *patient) eachEngine(ctx context.Context, id string, roles imsg.Roles, mail string, judge func(id string, e engineSaid) result) (all []result) {
+	plain := objectless.ReplaceAllString(id, "")
+	var engines []imsg.EngineConfig
+	for _, e := range p.Scand(func(path string) string { return path }).Engines {
+		if e.Roles&roles != 0 {
+			engines = append(engines, e)
+		}
+	}
+	switch {
+	case len(engines) == 0:
+		return []result{skip(plain, "no %s scanner is configured", roles)}
+	case p.control == nil && p.failed == nil:
+		return []result{skip(plain, "%s", p.noFamily)}
+	case p.control == nil:
+		return []result{skip(plain, "%s: see daemon", p.noFamily)}
+	}
+	said, err := p.sayOf(ctx, mail)
+	for _, e := range engines {
+		id := idOf(id, e.Engine.String())
+		i := slices.IndexFunc(said, func(s engineSaid) bool { return s.engine == e.Engine.String() && s.roles&roles != 0 })
+		switch {
+		case errors.Is(err, imsg.ReadOnly):
+			all = append(all, skip(id, "only who may use the control socket can have a mail scanned"))
+		case err != nil:
+			all = append(all, red(id, "see daemon, and the log", "no mail can be scanned: %v", err))
+		case i < 0:
+			all = append(all, red(id, "reload the daemon, if the file has changed since", "the daemon has not asked it"))
+		case said[i].err != "":
+			all = append(all, red(id, fmt.Sprintf("see that %s runs and may be reached (room-scand), and what it logs", e.Engine), "no answer: %s", said[i].err))
+		default:
+			all = append(all, judge(id, said[i]))
+		}
+	}
+	return all
+}
+
+func probeEicar(ctx context.Context, p *patient) []result {
+	return p.eachEngine(ctx, "engine-ENGINE-eicar", imsg.RoleVirus, eicarMail(), func(id string, e engineSaid) result {
+		if e.virus == "" {
+			return red(id, "see that it has its signatures (freshclam for clamd), and that scan_max_size lets mail through to it", "did not find the test virus, in %s", e.took.Round(time.Millisecond))
+		}
+		return green(id, "found %s in %s", e.virus, e.took.Round(time.Millisecond))
+	})
+}
+
+func probeGtube(ctx context.Context, p *patient) []result {
+	return p.eachEngine(ctx, "engine-ENGINE-gtube", imsg.RoleSpam, gtubeMail(), func(id string, e engineSaid) result {
+		took := e.took.Round(time.Millisecond)
+		switch {
+		case e.score < p.SpamThreshold:
+			return red(id, "see that it has its rules, and that antispam_threshold is one it can reach", "gave the test spam %.1f, below the threshold %.1f, in %s", e.score, p.SpamThreshold, took)
+		case !p.SpamRefuse:
+			return warn(id, "write antispam_refuse yes to have spam refused", "gave the test spam %.1f in %s; spam is let through", e.score, took)
+		}
+		return green(id, "gave the test spam %.1f of %.1f in %s", e.score, p.SpamThreshold, took)
+	})
+}
+
+func probeClean(ctx context.Context, p *patient) []result {
+	return p.eachEngine(ctx, "engine-ENGINE-clean", imsg.RoleVirus|imsg.RoleSpam, cleanMail(), func(id string, e engineSaid) result {
+		took := e.took.Round(time.Millisecond)
+		switch {
+		case e.virus != "":
+			return red(id, "see which of its signatures finds that, and take it out", "found %s in a clean mail", e.virus)
+		case e.roles&imsg.RoleSpam != 0 && e.score >= p.SpamThreshold:
+			return red(id, "see which of its rules say so; antispam_threshold may be too low", "takes a clean mail for spam: %.1f of %.1f", e.score, p.SpamThreshold)
+		}
+		return green(id, "found nothing in %s", took)
+	})
+}

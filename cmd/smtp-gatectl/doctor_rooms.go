@@ -1,0 +1,237 @@
+// Probes of the rooms: who they are, where they live, and what they see from there.
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/parent/host"
+	"github.com/smtp-gated/smtp-gated/parent/site"
+)
+
+func probeUsers(_ context.Context, p *patient) []result {
+	const id = "users"
+	if !p.rooted {
+		return []result{green(id, "the daemon runs without root: every room is user %s", host.UserName(p.rootless()))}
+	}
+	if met := p.met("set_user"); len(met) > 0 {
+		return []result{red(id, "create each, or name others; as root no room can do without", "%s", met[0].Text)}
+	}
+	var names []string
+	s := p.site()
+	for _, r := range s.Rooms {
+		if !s.Has(r) {
+			continue
+		}
+		v, err := p.view(r)
+		if err != nil {
+			return []result{red(id, "see user_* and set_user in the manual", "%v", err)}
+		}
+		if name := host.UserName(v.Spec.Identity.UID); !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return []result{green(id, "%s", strings.Join(names, ", "))}
+}
+
+// rootless is the user of all rooms without root.
+func (p *patient) rootless() int {
+	if p.identity.UID > 0 {
+		return p.identity.UID
+	}
+	return os.Geteuid()
+}
+
+func probeFolders(_ context.Context, p *patient) []result {
+	const id = "folders"
+	met := p.met("spool_path", "lock_path", "pidfile", "ratelimit_path")
+	for _, w := range met {
+		if !strings.Contains(w.Text, "nothing is cleared away") {
+			return []result{red(id, "give it to its room, or name another folder; one that is missing is made at the start", "%s", w)}
+		}
+	}
+	if len(met) > 0 {
+		return []result{warn(id, "give each room a folder that nobody else puts things into", "%s", met[0])}
+	}
+	fact := "spool " + p.Inside(p.SpoolPath) + ", locks " + p.Inside(p.LockPath)
+	for _, path := range []string{p.SpoolPath, p.LockPath} {
+		if _, err := os.Stat(p.Inside(path)); err != nil && p.hidden(err) {
+			return []result{skip(id, "only root can look there: %v", err)}
+		} else if os.IsNotExist(err) {
+			fact += "; what is missing is made at the start"
+			break
+		}
+	}
+	return []result{green(id, "%s", fact)}
+}
+
+// hidden tells whether an error is due to who looks.
+func (p *patient) hidden(err error) bool { return os.IsPermission(err) && !p.root }
+
+// probeRooms has each room's stand-in try what the room does.
+func probeRooms(ctx context.Context, p *patient) (all []result) {
+	s := p.site()
+	for _, r := range s.Rooms {
+		if s.Has(r) {
+			all = append(all, p.standFor(ctx, r))
+		}
+	}
+	return all
+}
+
+func (p *patient) standFor(ctx context.Context, r site.Room) result {
+	id := idOf("room-ROOM", r.Name.String())
+	v, err := p.view(r)
+	if err != nil {
+		return red(id, "give the room a user: see users", "%v", err)
+	}
+	if why := p.become(v); why != "" {
+		return skip(id, "%s", why)
+	}
+	if _, err := os.Stat(v.Spec.RootDir); os.IsNotExist(err) {
+		if p.status == nil || p.temporary != nil {
+			return skip(id, "%s is made at the start", v.Spec.RootDir)
+		}
+		return red(id, "make it again, or restart the daemon, which does", "%s is gone", v.Spec.RootDir)
+	}
+	attempts, fact := p.attemptsOf(v)
+	child, err := standAt(ctx, v, nil)
+	if err != nil {
+		return red(id, "see whether smtp-gatectl may start programs", "%v", err)
+	}
+	defer child.dismiss()
+	who := "user " + host.UserName(v.Spec.Identity.UID)
+	if v.Spec.Identity.UID < 0 {
+		who = "user " + host.UserName(os.Geteuid())
+	}
+	for _, a := range attempts {
+		t, err := child.try(a.attempt)
+		switch {
+		case err != nil:
+			return red(id, "see that the folder is there, and the way to it open to root", "%s cannot be entered as %s: %v", v.Spec.RootDir, who, err)
+		case t.Error != "":
+			return red(id, a.remedy, "%s cannot %s %s: %s", who, a.Kind+a.to(), a.shown, t.Error)
+		}
+	}
+	return green(id, "%s, %s", who, fact)
+}
+
+// to is what follows an attempt's verb.
+func (a *attempt) to() string {
+	return map[string]string{toWork: " in", toPass: " through", toConnect: " to"}[a.Kind]
+}
+
+// roomAttempt is an attempt as an administrator sees it.
+type roomAttempt struct {
+	attempt
+	shown, remedy string
+}
+
+// attemptsOf are what a room does, and what can be said when all of that succeeds.
+func (p *patient) attemptsOf(v site.View) (all []roomAttempt, fact string) {
+	here := func(kind string) attempt { return attempt{Kind: kind, Path: "."} }
+	switch v.Root {
+	case site.Spool, site.Locks:
+		remedy := fmt.Sprintf("give %s to that user, with all rights, and look whether its disk can be written", v.Spec.RootDir)
+		return []roomAttempt{{here(toWork), v.Spec.RootDir, remedy}}, "works in " + v.Spec.RootDir
+	case site.WholeTree:
+		if p.ActionScript == "" {
+			return []roomAttempt{{here(toPass), v.Spec.RootDir, "let that user pass through it"}}, "has no script to run"
+		}
+		script := p.Inside(p.ActionScript)
+		return []roomAttempt{
+			{attempt{Kind: toRun, Path: script}, script, "make it executable, and the way to it open, for that user"},
+			{here(toPass), v.Spec.RootDir, "let that user pass through it: the script works there"},
+		}, "may run " + script
+	case site.Scanners:
+		var at []string
+		for _, e := range p.Scand(func(path string) string { return v.Local[path] }).Engines {
+			a := roomAttempt{attempt: attempt{Kind: toConnect, Network: "unix", Path: e.Socket}, shown: e.Name}
+			switch {
+			case !e.Engine.Kind().Remote():
+				continue
+			case e.Socket == "":
+				a.Network, a.Path, a.shown = "tcp", e.Address.String(), e.Address.String()
+				a.remedy = fmt.Sprintf("see that %s runs and listens there, and that no firewall is between", e.Engine)
+			default:
+				a.remedy = fmt.Sprintf("see that %s runs, and that its socket and the way to it are open to that user, as by a group of its own", e.Engine)
+				if !v.Spec.Chroot {
+					a.Path = e.Name
+				}
+			}
+			all = append(all, a)
+			at = append(at, a.shown)
+		}
+		if len(at) > 0 {
+			return all, "reaches " + strings.Join(at, " and ")
+		}
+	}
+	return append(all, roomAttempt{here(toPass), v.Spec.RootDir, "let that user pass through it"}), "needs nothing in " + v.Spec.RootDir
+}
+
+// probeSandbox asks the kernel how each room of a family is locked in.
+func probeSandbox(_ context.Context, p *patient) (all []result) {
+	const id = "sandbox-ROOM"
+	switch {
+	case p.status == nil:
+		return []result{skip("sandbox", "%s", p.noFamily)}
+	case !p.root:
+		return []result{skip("sandbox", "only root can look into processes of others")}
+	}
+	s := p.site()
+	for _, r := range s.Rooms {
+		var pids []int
+		for _, m := range p.status.Rooms {
+			if m.Name == r.Name.String() && m.State == imsg.Running.String() {
+				pids = append(pids, m.PID)
+			}
+		}
+		if len(pids) > 0 {
+			all = append(all, p.lockedIn(idOf(id, r.Name.String()), r, pids))
+		}
+	}
+	return all
+}
+
+func (p *patient) lockedIn(id string, r site.Room, pids []int) result {
+	const remedy = "restart the daemon; if it stays so, tell its makers"
+	v, err := p.view(r)
+	if err != nil {
+		return skip(id, "%v", err)
+	}
+	scripts := r.Root == site.WholeTree // what starts programs is spared what they would inherit
+	for _, pid := range pids {
+		c, err := confinementOf(pid)
+		if err != nil {
+			return skip(id, "process %d: %v", pid, err)
+		}
+		uid, _ := lookAt(pid)
+		switch {
+		case p.rooted && uid != nil && (*uid == 0 || p.temporary == nil && *uid != v.Spec.Identity.UID):
+			return red(id, remedy, "process %d is user %s, not %s", pid, host.UserName(*uid), host.UserName(v.Spec.Identity.UID))
+		case p.rooted && v.Spec.Chroot && c.root == "/":
+			return red(id, remedy, "process %d has the whole tree as its root directory", pid)
+		case c.capabilities != "":
+			return red(id, remedy, "process %d has capabilities %s", pid, c.capabilities)
+		case !scripts && !c.noNew:
+			return red(id, remedy, "process %d can gain privileges (no_new_privs is not set)", pid)
+		case !scripts && !c.filtered && len(p.status.Lacks) == 0:
+			return red(id, remedy, "process %d has no filter of system calls", pid)
+		case !scripts && !c.filtered:
+			return warn(id, "use a kernel that has it: see kernel", "process %d has no filter of system calls", pid)
+		}
+	}
+	fact := "no capabilities, no new privileges, system calls filtered"
+	if scripts {
+		fact = "no capabilities; it may start programs"
+	}
+	if p.rooted && v.Spec.Chroot {
+		fact = "a root directory of its own, " + fact
+	}
+	return green(id, "%s", fact)
+}

@@ -1,0 +1,217 @@
+// Probes of the server of the fixed modes.
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/parent/site"
+	"github.com/smtp-gated/smtp-gated/parent/socket"
+)
+
+func talkLimit(*patient) time.Duration { return talkTime + probeTime }
+
+// conversation is a talk with the server, and what else was seen meanwhile.
+type conversation struct {
+	talk
+	ourselves bool   // our own connection is among the daemon's sessions
+	skipped   string // why there was none
+	err       error
+}
+
+// serverSaid talks to the server, once.
+func (p *patient) serverSaid(ctx context.Context) *conversation {
+	once, _ := p.talks.LoadOrStore("", sync.OnceValue(func() *conversation { return p.callServer(ctx) }))
+	return once.(func() *conversation)()
+}
+
+func (p *patient) server() netip.AddrPort {
+	return netip.AddrPortFrom(p.FixedServer, p.FixedServerPort)
+}
+
+func (p *patient) callServer(ctx context.Context) *conversation {
+	c := new(conversation)
+	s := p.site()
+	i := slices.IndexFunc(s.Rooms, func(r site.Room) bool { return r.Root == site.Spool })
+	v, err := p.view(s.Rooms[i])
+	if err != nil {
+		c.err = err
+		return c
+	}
+	if why := p.become(v); why != "" {
+		v.Spec.Identity.UID, v.Spec.Identity.GID, v.Spec.Identity.Groups = -1, -1, nil
+	}
+	// It needs no file, and its own folder may not be there yet.
+	v.Spec.RootDir, v.Spec.Chroot = "/", false
+	call := &call{To: p.server(), Name: p.name()}
+	for _, a := range p.SessionConfig.Outgoing {
+		if !a.IsUnspecified() && a.Is6() == call.To.Addr().Is6() {
+			call.From = a
+		}
+	}
+	var made *os.File
+	if out := (socket.Outgoing{Mode: p.Mode, Mark: p.SoMark}); out.Needed() {
+		if made, err = out.Make(call.To.Addr().Is6()); err != nil {
+			if !p.root {
+				c.skipped = "only root can mark a socket as the daemon does"
+			}
+			c.err = err
+			return c
+		}
+		defer made.Close()
+		call.Made = true
+	}
+	child, err := standAt(ctx, v, made)
+	if err != nil {
+		c.err = err
+		return c
+	}
+	defer child.dismiss()
+	t, err := child.try(attempt{Kind: toTalk, Talk: call})
+	if err == nil && t.Talk != nil {
+		c.ourselves = p.seesUs(t.Talk.Local)
+		t, err = child.try(attempt{}) // go on
+	}
+	if t.Talk != nil {
+		c.talk = *t.Talk
+	}
+	c.err = err
+	return c
+}
+
+// seesUs tells whether the daemon has a session with a client of this address.
+func (p *patient) seesUs(local netip.AddrPort) bool {
+	if p.control == nil || !local.IsValid() {
+		return false
+	}
+	var after uint64
+	for range 64 { // pages
+		list, err := ask(p.control, &imsg.Sessions{After: after}, time.Second)
+		if err != nil {
+			return false
+		}
+		for _, s := range list.Sessions {
+			if netip.AddrPortFrom(s.Client.Addr().Unmap(), s.Client.Port()) == netip.AddrPortFrom(local.Addr().Unmap(), local.Port()) {
+				return true
+			}
+			after = s.Number
+		}
+		if !list.More {
+			break
+		}
+	}
+	return false
+}
+
+// name is what we call ourselves.
+func (p *patient) name() string {
+	name := p.ProxyName
+	if name == "*" {
+		name, _ = os.Hostname()
+	}
+	if name == "" {
+		name = "localhost"
+	}
+	return name
+}
+
+// fixed returns the server's talk, or why there is none.
+func (p *patient) fixed(ctx context.Context, id string) (c *conversation, none []result) {
+	if !p.Mode.Fixed() {
+		return nil, []result{skip(id, "mode %s: each client has its own server", p.Mode)}
+	}
+	c = p.serverSaid(ctx)
+	switch {
+	case c.skipped != "":
+		return nil, []result{skip(id, "%s", c.skipped)}
+	case c.err != nil:
+		return nil, []result{red(id, "see whether smtp-gatectl may start programs and make sockets", "%v", c.err)}
+	}
+	return c, nil
+}
+
+func probeGreeting(ctx context.Context, p *patient) []result {
+	const id = "server-greeting"
+	c, none := p.fixed(ctx, id)
+	if none != nil {
+		return none
+	}
+	switch {
+	case len(c.Greeting) == 0 || c.Problem != "" && c.EHLO == nil && !positive(c.Greeting):
+		return []result{red(id, fmt.Sprintf("see that a mail server listens at %s, and that no firewall is between", p.server()), "%s: %s", p.server(), c.Problem)}
+	case !positive(c.Greeting):
+		return []result{red(id, "see in its log why it refuses this machine, and let it in", "%s refuses: %s", p.server(), last(c.Greeting))}
+	}
+	return []result{green(id, "%s: %s", p.server(), last(c.Greeting))}
+}
+
+func last(lines []string) string { return lines[len(lines)-1] }
+
+func probeEHLO(ctx context.Context, p *patient) []result {
+	const id = "server-ehlo"
+	c, none := p.fixed(ctx, id)
+	switch {
+	case none != nil:
+		return none
+	case !positive(c.Greeting):
+		return []result{skip(id, "there is no greeting")}
+	case !positive(c.EHLO) && len(c.EHLO) > 0:
+		return []result{red(id, "see in its log why it refuses EHLO of "+p.name(), "refused: %s", last(c.EHLO))}
+	case len(c.EHLO) == 0:
+		return []result{red(id, "see that it is a mail server", "no answer to EHLO: %s", c.Problem)}
+	}
+	var has, lacks []string
+	for _, name := range []string{"STARTTLS", "SIZE", "PIPELINING", "XCLIENT"} {
+		if offers(c.EHLO, name) {
+			has = append(has, name)
+		} else {
+			lacks = append(lacks, name)
+		}
+	}
+	if p.Mode == imsg.ModeFixedXclient && slices.Contains(lacks, "XCLIENT") {
+		return []result{red(id, "let this machine use it, as by smtpd_authorized_xclient_hosts of Postfix, or use mode fixed", "does not offer XCLIENT, which mode %s needs", p.Mode)}
+	}
+	if p.EndsTLS() && p.TLS.Upstream == imsg.TLSAlways && p.TLS.Port == 0 && slices.Contains(lacks, "STARTTLS") {
+		return []result{red(id, "give the server a certificate, or write tls_upstream in another way", "does not offer STARTTLS, which %s needs", p.Called("tls_upstream"))}
+	}
+	if len(has) == 0 {
+		has = []string{"no extension that we know of"}
+	}
+	return []result{green(id, "offers %s", strings.Join(has, ", "))}
+}
+
+func probeLoop(ctx context.Context, p *patient) []result {
+	const id = "server-loop"
+	c, none := p.fixed(ctx, id)
+	if none != nil {
+		return none
+	}
+	const remedy = "let fixed_server name the mail server, and no rule of the firewall lead our own connections to us (firewall-own)"
+	for _, w := range p.met("fixed_server") {
+		return []result{red(id, remedy, "%s", w.Text)}
+	}
+	switch {
+	case c.ourselves:
+		return []result{red(id, remedy, "a connection to %s came to this daemon as a session", p.server())}
+	case len(c.Greeting) > 0 && !positive(c.Greeting) && slices.ContainsFunc(c.Greeting, p.ours):
+		return []result{red(id, remedy, "%s refuses in our own words: %s", p.server(), last(c.Greeting))}
+	case len(c.Greeting) == 0:
+		return []result{skip(id, "there is no greeting")}
+	case p.control == nil:
+		return []result{green(id, "does not answer in our words")}
+	}
+	return []result{green(id, "a connection to it did not come to this daemon")}
+}
+
+// ours tells whether a line is one of our refusals: those begin with our name.
+func (p *patient) ours(line string) bool {
+	return len(line) > 4 && strings.HasPrefix(line[4:], p.name()+" ")
+}
