@@ -116,7 +116,7 @@ func (t *tool) doctor(ctx context.Context, file, program string, chosen []probe,
 	}
 	if len(only) > 0 {
 		results = slices.DeleteFunc(results, func(r result) bool {
-			return !slices.Contains(only, r.ID) && !slices.Contains(only, r.probe.id)
+			return !slices.ContainsFunc(only, func(id string) bool { return id == r.ID || id == r.probe.id || id == r.probe.plainID() })
 		})
 	}
 	worst := good

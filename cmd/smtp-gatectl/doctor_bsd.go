@@ -26,11 +26,20 @@ func confinementOf(int) (confinement, error) {
 
 func prlimit(int, *unix.Rlimit) error { return errors.New("this system does not tell") }
 
-// namelessFile is a file whose name is gone before anything is written.
-func namelessFile() (*os.File, error) {
+// namelessFile is a mail that can be read alone, in a file whose name is gone before
+// anything is written.
+func namelessFile(mail string) (*os.File, error) {
 	f, err := os.CreateTemp("", "smtp-gated-doctor-")
 	if err != nil {
 		return nil, err
 	}
-	return f, os.Remove(f.Name())
+	defer f.Close()
+	r, err := os.Open(f.Name())
+	if err := errors.Join(err, os.Remove(f.Name())); err != nil {
+		return nil, err
+	}
+	if _, err := f.WriteString(mail); err != nil {
+		return nil, errors.Join(err, r.Close())
+	}
+	return r, nil
 }

@@ -27,8 +27,8 @@ type engineSaid struct {
 // errNoScan is that there is no family to scan by.
 var errNoScan = errors.New("no daemon to scan by")
 
-// scanLimit is how long three scans side by side may take.
-func scanLimit(p *patient) time.Duration { return p.slow() + probeTime }
+// scanLimit is how long three scans may take, one after the other.
+func scanLimit(p *patient) time.Duration { return 3*p.slow() + probeTime }
 
 // sayOf returns what the engines say of a mail; they are asked once.
 func (p *patient) sayOf(ctx context.Context, mail string) ([]engineSaid, error) {
@@ -47,12 +47,7 @@ func (p *patient) sayOf(ctx context.Context, mail string) ([]engineSaid, error) 
 // eachEngine judges what each engine with a role has said of a mail.
 func (p *patient) eachEngine(ctx context.Context, id string, roles imsg.Roles, mail string, judge func(id string, e engineSaid) result) (all []result) {
 	plain := objectless.ReplaceAllString(id, "")
-	var engines []imsg.EngineConfig
-	for _, e := range p.Scand(func(path string) string { return path }).Engines {
-		if e.Roles&roles != 0 {
-			engines = append(engines, e)
-		}
-	}
+	engines := slices.DeleteFunc(p.Scand(func(path string) string { return path }).Engines, func(e imsg.EngineConfig) bool { return e.Roles&roles == 0 })
 	switch {
 	case len(engines) == 0:
 		return []result{skip(plain, "no %s scanner is configured", roles)}
@@ -63,6 +58,7 @@ func (p *patient) eachEngine(ctx context.Context, id string, roles imsg.Roles, m
 	}
 	said, err := p.sayOf(ctx, mail)
 	for _, e := range engines {
+		roles := roles & e.Roles // one engine may be there for each
 		id := idOf(id, e.Engine.String())
 		i := slices.IndexFunc(said, func(s engineSaid) bool { return s.engine == e.Engine.String() && s.roles&roles != 0 })
 		switch {
@@ -78,34 +74,34 @@ func (p *patient) eachEngine(ctx context.Context, id string, roles imsg.Roles, m
 			all = append(all, judge(id, said[i]))
 		}
 	}
-	return all
+	return slices.CompactFunc(all, func(a, b result) bool { return a.ID == b.ID && a.State == b.State })
 }
 
 func probeEicar(ctx context.Context, p *patient) []result {
 	return p.eachEngine(ctx, "engine-ENGINE-eicar", imsg.RoleVirus, eicarMail(), func(id string, e engineSaid) result {
 		if e.virus == "" {
-			return red(id, "see that it has its signatures (freshclam for clamd), and that scan_max_size lets mail through to it", "did not find the test virus, in %s", e.took.Round(time.Millisecond))
+			return red(id, "see that it has its signatures (freshclam for clamd), and that scan_max_size lets mail through to it", "did not find the test virus, in %s", briefly(e.took))
 		}
-		return green(id, "found %s in %s", e.virus, e.took.Round(time.Millisecond))
+		return green(id, "found %s in %s", e.virus, briefly(e.took))
 	})
 }
 
 func probeGtube(ctx context.Context, p *patient) []result {
 	return p.eachEngine(ctx, "engine-ENGINE-gtube", imsg.RoleSpam, gtubeMail(), func(id string, e engineSaid) result {
-		took := e.took.Round(time.Millisecond)
+		took := briefly(e.took)
 		switch {
 		case e.score < p.SpamThreshold:
 			return red(id, "see that it has its rules, and that antispam_threshold is one it can reach", "gave the test spam %.1f, below the threshold %.1f, in %s", e.score, p.SpamThreshold, took)
 		case !p.SpamRefuse:
 			return warn(id, "write antispam_refuse yes to have spam refused", "gave the test spam %.1f in %s; spam is let through", e.score, took)
 		}
-		return green(id, "gave the test spam %.1f of %.1f in %s", e.score, p.SpamThreshold, took)
+		return green(id, "gave the test spam %.1f, where %.1f is spam, in %s", e.score, p.SpamThreshold, took)
 	})
 }
 
 func probeClean(ctx context.Context, p *patient) []result {
 	return p.eachEngine(ctx, "engine-ENGINE-clean", imsg.RoleVirus|imsg.RoleSpam, cleanMail(), func(id string, e engineSaid) result {
-		took := e.took.Round(time.Millisecond)
+		took := briefly(e.took)
 		switch {
 		case e.virus != "":
 			return red(id, "see which of its signatures finds that, and take it out", "found %s in a clean mail", e.virus)
@@ -114,4 +110,12 @@ func probeClean(ctx context.Context, p *patient) []result {
 		}
 		return green(id, "found nothing in %s", took)
 	})
+}
+
+// briefly is how long something took, to three digits or so.
+func briefly(d time.Duration) time.Duration {
+	if d < 10*time.Millisecond {
+		return d.Round(10 * time.Microsecond)
+	}
+	return d.Round(time.Millisecond)
 }

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
@@ -29,7 +30,10 @@ func startFamily(ctx context.Context, c *config.Config, program string) (*daemon
 		return nil, err
 	}
 	if err := d.startBy(ctx, program, temporary(c, d.dir)); err != nil {
-		err = errors.Join(err, d.lastWords())
+		if words := d.lastWords(); words != nil {
+			lines := strings.Split(words.Error(), "\n")
+			err = fmt.Errorf("%w: %s", err, strings.ReplaceAll(lines[len(lines)-1], d.dir+"/", ""))
+		}
 		return nil, errors.Join(err, d.stop())
 	}
 	return d, nil
@@ -71,7 +75,7 @@ func temporary(from *config.Config, dir string) *config.Config {
 		c.Mode, c.FixedServer, c.FixedServerPort = imsg.ModeFixed, netip.MustParseAddr("127.0.0.1"), 9
 		c.TLSCertificates, c.TLSPolicy, c.TLS = nil, imsg.TLSAuto, config.NewSite().TLS
 	}
-	c.Outgoing, c.SoMark = nil, 0
+	c.Outgoing, c.SoMark = config.NewSite().Outgoing, 0
 	c.Workers, c.MaxConnections = 1, min(c.MaxConnections, 16)
 
 	// What is below chroot_path is named from outside.

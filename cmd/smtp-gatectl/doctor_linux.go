@@ -74,11 +74,17 @@ func spaceAt(path string) (space, error) {
 	return space{free: s.Bavail * uint64(s.Bsize), size: s.Blocks * uint64(s.Bsize), names: s.Ffree, found: s.Files}, nil
 }
 
-// namelessFile is a file in memory: none on a disk that a scanner of its own might meet.
-func namelessFile() (*os.File, error) {
+// namelessFile is a mail that can be read alone, in memory: none on a disk that a scanner
+// of its own might meet.
+func namelessFile(mail string) (*os.File, error) {
 	fd, err := unix.MemfdCreate("mail", unix.MFD_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("make a file in memory: %w", err)
 	}
-	return os.NewFile(uintptr(fd), "mail"), nil
+	f := os.NewFile(uintptr(fd), "mail")
+	defer f.Close()
+	if _, err := f.WriteString(mail); err != nil {
+		return nil, err
+	}
+	return os.Open(fmt.Sprintf("/proc/self/fd/%d", fd))
 }

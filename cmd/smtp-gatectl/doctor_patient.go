@@ -44,12 +44,13 @@ type patient struct {
 	rooted   bool             // the rooms have users and root directories of their own
 	identity sandbox.Identity // of a family that is not rooted, if it is not ours
 
-	look  func() lookResult                                                  // what the site meets, once
-	scan  func(context.Context, string) ([]engineSaid, error)                // has the family scan a mail
+	look  func() lookResult                                                      // what the site meets, once
+	scan  func(context.Context, string) ([]engineSaid, error)                    // has the family scan a mail
 	run   func(ctx context.Context, name string, args ...string) (string, error) // runs a program
-	mails sync.Map                                                           // what the engines said, by mail
-	talks sync.Map                                                           // what the server said
+	mails sync.Map                                                               // what the engines said, by mail
+	talks sync.Map                                                               // what the server said
 
+	scanning sync.Mutex
 	firewall sync.Once // is read
 	rules    firewall
 	unread   string // why there are none
@@ -137,6 +138,11 @@ func (p *patient) find() error {
 		return err
 	}
 	s, err := c.status()
+	// A family that has just become ready may not have told of its rooms.
+	for wait := 0; err == nil && len(s.Rooms) == 0 && wait < 100; wait++ {
+		time.Sleep(20 * time.Millisecond)
+		s, err = c.status()
+	}
 	if err != nil {
 		c.Close()
 		return err

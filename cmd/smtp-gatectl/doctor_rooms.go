@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/parent"
 	"github.com/smtp-gated/smtp-gated/parent/host"
 	"github.com/smtp-gated/smtp-gated/parent/site"
 )
@@ -93,11 +94,19 @@ func (p *patient) standFor(ctx context.Context, r site.Room) result {
 	if why := p.become(v); why != "" {
 		return skip(id, "%s", why)
 	}
+	instead := ""
 	if _, err := os.Stat(v.Spec.RootDir); os.IsNotExist(err) {
-		if p.status == nil || p.temporary != nil {
+		switch {
+		case p.temporary != nil: // it has one made in the same way
+			instead = ", in place of " + v.Spec.RootDir + ", which is made at the start"
+			if v, err = parent.Site(temporary(p.Config, p.temporary.dir), p.rooted).View(r); err != nil {
+				return red(id, "give the room a user: see users", "%v", err)
+			}
+		case p.status == nil:
 			return skip(id, "%s is made at the start", v.Spec.RootDir)
+		default:
+			return red(id, "make it again, or restart the daemon, which does", "%s is gone", v.Spec.RootDir)
 		}
-		return red(id, "make it again, or restart the daemon, which does", "%s is gone", v.Spec.RootDir)
 	}
 	attempts, fact := p.attemptsOf(v)
 	child, err := standAt(ctx, v, nil)
@@ -118,7 +127,7 @@ func (p *patient) standFor(ctx context.Context, r site.Room) result {
 			return red(id, a.remedy, "%s cannot %s %s: %s", who, a.Kind+a.to(), a.shown, t.Error)
 		}
 	}
-	return green(id, "%s, %s", who, fact)
+	return green(id, "%s, %s%s", who, fact, instead)
 }
 
 // to is what follows an attempt's verb.

@@ -5,7 +5,6 @@ package main
 import (
 	"context"
 	"errors"
-	"io"
 	"strings"
 	"time"
 
@@ -13,14 +12,13 @@ import (
 )
 
 func (p *patient) scanByFamily(_ context.Context, mail string) (said []engineSaid, err error) {
-	f, err := namelessFile()
+	p.scanning.Lock() // the daemon lets an operator have one at a time
+	defer p.scanning.Unlock()
+	f, err := namelessFile(mail)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	if _, err := io.WriteString(f, mail); err != nil {
-		return nil, err
-	}
 	r, err := p.control.scan("a mail of doctor's", f)
 	if err != nil {
 		return nil, err

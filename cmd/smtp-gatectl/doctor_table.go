@@ -56,7 +56,9 @@ var probes = []probe{
 }
 
 // plainID is the id where there is no object to name.
-func (b *probe) plainID() string { return strings.TrimSuffix(objectless.ReplaceAllString(b.id, ""), "-") }
+func (b *probe) plainID() string {
+	return strings.TrimSuffix(objectless.ReplaceAllString(b.id, ""), "-")
+}
 
 var objectless = regexp.MustCompile(`-[A-Z]+`)
 
