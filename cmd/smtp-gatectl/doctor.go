@@ -66,7 +66,7 @@ Exit status: 0 all is well, 3 there are warnings, 4 something is red,
 	}
 	flags := cmd.Flags()
 	flags.BoolVar(&list, "list", false, "print what is tried, and try nothing")
-	flags.StringSliceVar(&only, "only", nil, "try these alone: `IDs`, separated by commas")
+	flags.StringSliceVar(&only, "only", nil, "try these alone: `IDs` or groups, separated by commas")
 	flags.StringVar(&program, "daemon", "", "the smtp-gated to start, if none runs (default: the one beside smtp-gatectl, or in PATH)")
 	return cmd
 }
@@ -116,7 +116,7 @@ func (t *tool) doctor(ctx context.Context, file, program string, chosen []probe,
 	}
 	if len(only) > 0 {
 		results = slices.DeleteFunc(results, func(r result) bool {
-			return !slices.ContainsFunc(only, func(id string) bool { return id == r.ID || id == r.probe.id || id == r.probe.plainID() })
+			return !slices.ContainsFunc(only, func(id string) bool { return id == r.ID || r.probe.named(id) })
 		})
 	}
 	worst := good

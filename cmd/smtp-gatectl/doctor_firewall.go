@@ -168,7 +168,7 @@ func (p *patient) judgeRedirect(id string, f firewall) result {
 
 func portList(ports []uint16) string {
 	var words []string
-	for _, p := range ports {
+	for _, p := range slices.Compact(slices.Sorted(slices.Values(ports))) {
 		words = append(words, strconv.Itoa(int(p)))
 	}
 	return strings.Join(words, " or ")

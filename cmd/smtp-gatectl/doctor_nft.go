@@ -79,7 +79,9 @@ func (n nftReader) statement(r *fwRule, kind string, raw json.RawMessage) {
 	case "match":
 		r.matches = append(r.matches, n.match(raw))
 	case "accept":
-		r.verdict = accept
+		if r.verdict != redirect { // TPROXY is no end of a rule
+			r.verdict = accept
+		}
 	case "drop", "reject", "queue":
 		r.verdict = drop
 	case "return":

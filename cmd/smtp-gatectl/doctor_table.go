@@ -62,9 +62,14 @@ func (b *probe) plainID() string {
 
 var objectless = regexp.MustCompile(`-[A-Z]+`)
 
-// has tells whether id may be that of a result.
+// has tells whether id may be that of a result, or names all of them or the group.
 func (b *probe) has(id string) bool {
 	pattern := placeholder.ReplaceAllLiteralString(regexp.QuoteMeta(b.id), `.+`)
 	is, err := regexp.MatchString("^"+pattern+"$", id)
-	return id == b.id || id == b.plainID() || err == nil && is
+	return b.named(id) || err == nil && is
+}
+
+// named tells whether a word means the row as a whole.
+func (b *probe) named(word string) bool {
+	return word == b.id || word == b.plainID() || word == b.group
 }
