@@ -12,7 +12,7 @@ import (
 	"github.com/smtp-gated/smtp-gated/imsg"
 )
 
-var update = flag.Bool("update", false, "write the expected screens anew")
+var update = flag.Bool("update", false, "write what is expected anew: screens, and the list of doctor in the manual page")
 
 // topSnapshot is a family with so many sessions.
 func topSnapshot(sessions int) *snapshot {

@@ -1,0 +1,360 @@
+// The table of doctor, its command line, and its judgements: each has what it is content
+// with, and what it is not.
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/parent/config"
+)
+
+// TestMain is the stand-in of a room as well: this program is what doctor starts.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 2 && os.Args[1] == inRoom {
+		os.Exit(lookFromRoom(os.Args[2:], os.Stdin, os.Stdout, os.Stderr))
+	}
+	flag.Parse()
+	os.Exit(m.Run())
+}
+
+// TestDoctorManual: smtp-gatectl.8 has the table. -update writes it.
+func TestDoctorManual(t *testing.T) {
+	const page, end = "../../man/smtp-gatectl.8", ".El\n"
+	text, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, entry, ok := strings.Cut(string(text), ".It Ic doctor ")
+	before, _, ok2 := strings.Cut(entry, ".Bl -tag -width Ds\n")
+	if !ok || !ok2 {
+		t.Fatalf("%s has no list of doctor", page)
+	}
+	at := strings.Index(string(text), entry) + len(before) + len(".Bl -tag -width Ds\n")
+	rest := string(text)[at:]
+	var list strings.Builder
+	for _, p := range probes {
+		list.WriteString(".It Cm " + p.id + "\n")
+		line := ""
+		for w := range strings.FieldsSeq(strings.ToUpper(p.help[:1]) + p.help[1:] + ".") {
+			if len(line)+len(w) > 74 {
+				list.WriteString(line + "\n")
+				line = ""
+			}
+			line = strings.TrimSpace(line + " " + w)
+		}
+		list.WriteString(line + "\n")
+	}
+	if want := string(text)[:at] + list.String() + rest[strings.Index(rest, end):]; want != string(text) {
+		if !*update {
+			t.Fatalf("%s is not what the table says: run go test ./cmd/smtp-gatectl -run TestDoctorManual -update", page)
+		}
+		if err := os.WriteFile(page, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestDoctorTable(t *testing.T) {
+	seen := map[string]bool{}
+	word := regexp.MustCompile(`^[a-z]+(-[a-z]+|-[A-Z]+)*$`)
+	for _, p := range probes {
+		if !word.MatchString(p.id) || seen[p.id] || seen[p.plainID()] || p.help == "" || p.do == nil {
+			t.Errorf("%s is no row", p.id)
+		}
+		seen[p.id], seen[p.plainID()] = true, true
+	}
+	for id, want := range map[string]int{
+		"users": 1, "engine-clamd-eicar": 1, "engine-ENGINE-gtube": 1, "engine-clean": 1, "dns-list-bl.example.org": 1,
+		"engines": 3, "dns-server-[2001:db8::1]:53": 1, "nothing": 0, "users-x": 0,
+	} {
+		n := 0
+		for _, p := range probes {
+			if p.has(id) {
+				n++
+			}
+		}
+		if n != want {
+			t.Errorf("%s is of %d rows, not %d", id, n, want)
+		}
+	}
+}
+
+func TestDoctorCommandLine(t *testing.T) {
+	code, out, _ := gatectl("doctor", "--list")
+	if code != exitOK || strings.Count(out, "\n  ") != len(probes) {
+		t.Errorf("exit %d: %s", code, out)
+	}
+	code, out, _ = gatectl("doctor", "--list", "--json")
+	var rows []map[string]string
+	if err := json.Unmarshal([]byte(out), &rows); code != exitOK || err != nil || len(rows) != len(probes) {
+		t.Errorf("exit %d, error %v: %s", code, err, out)
+	}
+	wrong := filepath.Join(t.TempDir(), "wrong.toml")
+	if err := os.WriteFile(wrong, []byte("[target]\nmode = \"nowhere\"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		args []string
+		code int
+		errs string
+	}{
+		{[]string{"doctor", "--only", "nothing"}, exitUsage, `nothing is called "nothing"`},
+		{[]string{"doctor", "--socket", "/x", "file"}, exitUsage, "FILE names the daemon"},
+		{[]string{"doctor", wrong}, exitUsage, "target.mode"},
+		{[]string{"doctor", "/no/such/file"}, exitUsage, "/no/such/file"},
+		{[]string{"doctor", "--socket", "/no/such/socket"}, exitFailed, "smtp-gated is not running"},
+	} {
+		if code, _, errs := gatectl(tt.args...); code != tt.code || !strings.Contains(errs, tt.errs) {
+			t.Errorf("%v: exit %d: %s", tt.args, code, errs)
+		}
+	}
+}
+
+// TestDoctorPrints: in the order of the table, whoever is done first, with what to do below;
+// and the worst is the outcome.
+func TestDoctorPrints(t *testing.T) {
+	second := make(chan struct{})
+	rows := []probe{
+		{id: "a", group: "one", do: func(context.Context, *patient) []result {
+			<-second
+			return []result{green("a", "fine\x1b[2J")}
+		}},
+		{id: "b", group: "one", do: func(context.Context, *patient) []result {
+			close(second)
+			return []result{warn("b", "mend it", "odd")}
+		}},
+		{id: "c", group: "two", do: func(ctx context.Context, _ *patient) []result {
+			<-ctx.Done()
+			return []result{red("c", "wait", "late")}
+		}, limit: func(*patient) time.Duration { return time.Millisecond }},
+	}
+	p := &patient{Config: config.NewSite(), file: "f", noFamily: "none"}
+	results := examine(context.Background(), p, rows)
+	var out bytes.Buffer
+	if err := printResults(&out, p, results); err != nil {
+		t.Fatal(err)
+	}
+	const want = `f: none
+
+one
+  green   a  fine#[2J
+  warning b  odd
+             -> mend it
+
+two
+  red     c  late
+             -> wait
+
+1 green, 1 warning, 1 red
+`
+	if out.String() != want {
+		t.Errorf("printed:\n%s", out.String())
+	}
+	for s, code := range map[state]int{skipped: 0, good: 0, warning: exitDegraded, bad: exitDown} {
+		if s.exitStatus() != code {
+			t.Errorf("%s: exit %d", s, s.exitStatus())
+		}
+	}
+}
+
+// TestDoctorHangs: a probe that does not keep to its time holds up nobody.
+func TestDoctorHangs(t *testing.T) {
+	forever := make(chan struct{})
+	defer close(forever)
+	row := probe{id: "x-FILE", do: func(context.Context, *patient) []result { <-forever; return nil }, limit: func(*patient) time.Duration { return -lateTime }}
+	r := row.try(context.Background(), nil)
+	if len(r) != 1 || r[0].ID != "x" || r[0].State != bad || r[0].Remedy == "" {
+		t.Errorf("%+v", r)
+	}
+}
+
+// TestDoctorJudges: numbers that are good, odd and bad.
+func TestDoctorJudges(t *testing.T) {
+	now := time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)
+	for _, tt := range []struct {
+		name string
+		got  result
+		want state
+	}{
+		{"files", judgeFiles("x", 664, 1024, 100, "have"), good},
+		{"files", judgeFiles("x", 6064, 1024, 1000, "have"), warning},
+		{"queue", judgeQueue("x", "q", 128, 4096), good},
+		{"queue", judgeQueue("x", "q", 1024, 128), warning},
+		{"conntrack", judgeConntrack("x", 10, 65536, 1000), good},
+		{"conntrack", judgeConntrack("x", 10, 3999, 1000), warning},
+		{"conntrack", judgeConntrack("x", 60000, 65536, 1000), warning},
+		{"disk", judgeDisk("x", "/", space{free: 1 << 30, size: 2 << 30, names: 5000, found: 9000}, 1<<20, 1000), good},
+		{"no inodes to count", judgeDisk("x", "/", space{free: 1 << 30, size: 2 << 30}, 1<<20, 1000), good},
+		{"full", judgeDisk("x", "/", space{free: 1 << 19, size: 2 << 30}, 1<<20, 1000), bad},
+		{"nearly full", judgeDisk("x", "/", space{free: 8 << 20, size: 2 << 30}, 1<<20, 1000), warning},
+		{"two percent", judgeDisk("x", "/", space{free: 1 << 30, size: 100 << 30}, 1<<20, 1000), warning},
+		{"no inode", judgeDisk("x", "/", space{free: 1 << 30, size: 2 << 30, found: 9000}, 1<<20, 1000), bad},
+		{"few inodes", judgeDisk("x", "/", space{free: 1 << 30, size: 2 << 30, names: 9, found: 9000}, 1<<20, 1000), warning},
+		{"clock", judgeClock("x", now, now.Add(time.Hour)), good},
+		{"clock", judgeClock("x", now.AddDate(-10, 0, 0), now), bad},
+	} {
+		if tt.got.State != tt.want || (tt.got.State > good) != (tt.got.Remedy != "") {
+			t.Errorf("%s: %+v", tt.name, tt.got)
+		}
+	}
+}
+
+// patientWith has a configuration in the old syntax.
+func patientWith(t *testing.T, text string) *patient {
+	t.Helper()
+	c, _, err := config.Parse("gate.conf", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &patient{Config: c, file: "gate.conf", rooted: true, root: os.Geteuid() == 0, noFamily: "none runs"}
+	p.look = func() lookResult {
+		w, err := p.site().Look()
+		return lookResult{w, err}
+	}
+	return p
+}
+
+func states(all []result) (words []string) {
+	for _, r := range all {
+		words = append(words, r.ID+" "+r.State.String())
+	}
+	return words
+}
+
+func same(t *testing.T, what string, got []result, want ...string) {
+	t.Helper()
+	if !slices.Equal(states(got), want) {
+		t.Errorf("%s: %+v, want %q", what, got, want)
+	}
+	for _, r := range got {
+		if r.State > good && r.Remedy == "" {
+			t.Errorf("%s: %s does not say what to do", what, r.ID)
+		}
+	}
+}
+
+// TestDoctorEngines: what engines say of the mails decides, with the configuration.
+func TestDoctorEngines(t *testing.T) {
+	p := patientWith(t, "antivirus_type clamd\nantispam_type spamassassin\nspam_threshold 7\nantispam_refuse yes\n")
+	ctx := context.Background()
+	same(t, "no family", probeEicar(ctx, p), "engine-eicar skipped")
+	p.control = new(control)
+	var said []engineSaid
+	var fault error
+	p.scan = func(context.Context, string) ([]engineSaid, error) { return said, fault }
+	clamd, spamd := engineSaid{engine: "clamd", roles: imsg.RoleVirus}, engineSaid{engine: "spamassassin", roles: imsg.RoleSpam}
+	say := func(all ...engineSaid) {
+		p.mails.Clear()
+		said = all
+	}
+	caught, scored, odd, dumb := clamd, spamd, spamd, clamd
+	caught.virus, scored.score, odd.score, dumb.err = "Eicar", 1000, 6.9, "no answer"
+	say(caught, scored)
+	same(t, "found", probeEicar(ctx, p), "engine-clamd-eicar green")
+	same(t, "found", probeGtube(ctx, p), "engine-spamassassin-gtube green")
+	same(t, "found in a clean mail", probeClean(ctx, p), "engine-clamd-clean red", "engine-spamassassin-clean red")
+	say(clamd, odd)
+	same(t, "not found", probeEicar(ctx, p), "engine-clamd-eicar red")
+	same(t, "not found", probeGtube(ctx, p), "engine-spamassassin-gtube red")
+	same(t, "nothing", probeClean(ctx, p), "engine-clamd-clean green", "engine-spamassassin-clean green")
+	say(dumb)
+	same(t, "silent, and not asked", probeClean(ctx, p), "engine-clamd-clean red", "engine-spamassassin-clean red")
+	p.mails.Clear()
+	fault = errors.New("broken")
+	same(t, "no scan", probeEicar(ctx, p), "engine-clamd-eicar red")
+	p.mails.Clear()
+	fault = imsg.ReadOnly
+	same(t, "a reader", probeEicar(ctx, p), "engine-clamd-eicar skipped")
+	fault = nil
+	say(caught, scored)
+	p.SpamRefuse = false
+	same(t, "let through", probeGtube(ctx, p), "engine-spamassassin-gtube warning")
+
+	p = patientWith(t, "antivirus_type off\nantispam_type off\n")
+	same(t, "no engine", probeEicar(ctx, p), "engine-eicar skipped")
+}
+
+// TestDoctorCertificates: files that are good, end soon, have ended, and do not fit.
+func TestDoctorCertificates(t *testing.T) {
+	const day = 24 * time.Hour
+	dir := t.TempDir()
+	p := patientWith(t, "")
+	same(t, "none", probeCertificates(context.Background(), p), "certificate skipped")
+	_, strange := aPair(t, -day, 90*day)
+	for _, tt := range []struct {
+		name string
+		end  time.Duration
+		key  string
+		want string
+	}{
+		{"good", 90 * day, "", "green"}, {"soon", 10 * day, "", "warning"}, {"over", -time.Hour, "", "red"}, {"strange", 90 * day, strange, "red"}, {"absent", 0, "none", "red"},
+	} {
+		chain, key := aPair(t, -day, tt.end)
+		if tt.key != "" {
+			key = tt.key
+		}
+		names := config.Certificate{Chain: filepath.Join(dir, tt.name+".PEM"), Key: filepath.Join(dir, tt.name+".key")}
+		if tt.key != "none" {
+			for path, text := range map[string]string{names.Chain: chain, names.Key: key} {
+				if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		p.TLSCertificates = []config.Certificate{names}
+		same(t, tt.name, probeCertificates(context.Background(), p), "certificate-"+tt.name+".pem "+tt.want)
+	}
+}
+
+// TestDoctorTemporary: a temporary family starts by whatever a file says, and has none of
+// its places.
+func TestDoctorTemporary(t *testing.T) {
+	for _, text := range []string{
+		"mode fixed\nfixed_server 192.0.2.1\n",
+		"mode tproxy\nso_mark 5\nlisten 0.0.0.0:9199,[::]:9199\naction_script /bin/x\noutgoing_addr 192.0.2.9\n",
+		"mode remote-udp\nchroot_path /srv\nantivirus_type clamd\nantivirus_path /run/clamd\nratelimit_expiration 60\nratelimit_messages 5\n",
+		"mode fixed+xclient\nfixed_server 2001:db8::1\nset_user daemon\nset_group daemon\nspool_path /var/spool/x\nlimit_fsize 1000000\n",
+	} {
+		p := patientWith(t, text)
+		c := temporary(p.Config, "/tmp/x")
+		if err := c.Check(); err != nil {
+			t.Fatalf("%s%v", text, err)
+		}
+		var b bytes.Buffer
+		if err := c.PrintTOML(&b, true, false); err != nil {
+			t.Fatal(err)
+		}
+		again, _, err := config.Parse("x", b.Bytes())
+		if err != nil {
+			t.Fatalf("%s%v", text, err)
+		}
+		if again.ActionScript != "" || again.SoMark != 0 || again.ChrootPath != "" || again.SpoolPath != "/tmp/x/spool" || again.LockPath != "/tmp/x/lock" {
+			t.Errorf("%s%s", text, b.String())
+		}
+		if l := again.Listeners(); len(l) != 1 || l[0] != netip.MustParseAddrPort("127.0.0.1:0") {
+			t.Errorf("%slistens at %s", text, l)
+		}
+		for _, r := range imsg.Children() {
+			if again.User(r) != p.User(r) {
+				t.Errorf("%sroom %s is %s", text, r, again.User(r))
+			}
+		}
+		if p.AntivirusSocket.Path != "" && again.AntivirusSocket.Path != p.Inside(p.AntivirusSocket.Path) {
+			t.Errorf("%sclamd is at %s", text, again.AntivirusSocket.Path)
+		}
+	}
+}
