@@ -141,6 +141,7 @@ func (n nftReader) match(raw json.RawMessage) func(*packet) likely {
 	}
 	json.Unmarshal(m.Left, &left)
 	var test func(*packet) likely
+	given := func(*packet) likely { return yes } // what a match takes for granted, negated or not
 	values := n.values(m.Right)
 	switch key := metaKey(m.Left); {
 	case left.Payload != nil && left.Payload.Field == "dport" && left.Payload.Protocol != "udp":
@@ -148,11 +149,7 @@ func (n nftReader) match(raw json.RawMessage) func(*packet) likely {
 			test = portIn(ranges)
 		}
 	case left.Payload != nil && left.Payload.Field == "daddr":
-		test = nftAddresses(values)
-		if test != nil {
-			six, is := left.Payload.Protocol == "ip6", test
-			test = func(p *packet) likely { return min(ofFamily(six)(p), is(p)) }
-		}
+		given, test = ofFamily(left.Payload.Protocol == "ip6"), nftAddresses(values)
 	case key == "skuid":
 		if ranges, ok := parseNumbers(values); ok {
 			test = uidIn(ranges)
@@ -167,14 +164,12 @@ func (n nftReader) match(raw json.RawMessage) func(*packet) likely {
 		test = protocols(values)
 	}
 	switch {
-	case test == nil:
-		return always(maybe)
+	case test == nil || m.Op != "==" && m.Op != "!=" && m.Op != "in":
+		test = always(maybe)
 	case m.Op == "!=":
-		return negated(test)
-	case m.Op == "==" || m.Op == "in" || m.Op == "":
-		return test
+		test = negated(test)
 	}
-	return always(maybe)
+	return func(p *packet) likely { return min(given(p), test(p)) }
 }
 
 // values are the right side of a match, as words; ranges and networks as one word each. A

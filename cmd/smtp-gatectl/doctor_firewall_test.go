@@ -1,0 +1,196 @@
+// What rules of firewalls do to packets. The texts are what the programs have printed.
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func recorded(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("testdata", "doctor", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func asUser(n int) *int { return &n }
+
+// tell words what a firewall does to a packet.
+func (f firewall) tell(hook string, p packet) string {
+	var words []string
+	for _, h := range f.hits(hook, p) {
+		words = append(words, fmt.Sprintf("%s %v", map[likely]string{maybe: "perhaps", yes: "surely"}[h.sure], h.to.Port()))
+	}
+	return strings.Join(words, ", ")
+}
+
+func TestFirewallRules(t *testing.T) {
+	nft, err := parseNft(recorded(t, "nft.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tproxy := append(parseIptables(recorded(t, "iptables-tproxy.txt"), false), parseIptables(recorded(t, "ip6tables-tproxy.txt"), true)...)
+	dnat := parseIptables(recorded(t, "iptables-dnat.txt"), false)
+	freebsd := parsePf(recorded(t, "pf-freebsd.txt"))
+	openbsd := parsePf(recorded(t, "pf-openbsd.txt"))
+	server, other := netip.MustParseAddr("192.0.2.25"), netip.MustParseAddr("198.51.100.7")
+	six := netip.MustParseAddr("2001:db8::25")
+	for _, tt := range []struct {
+		name string
+		f    firewall
+		hook string
+		packet
+		want string
+	}{
+		{"nft, a client", nft, "prerouting", packet{port: 25, incoming: true}, "perhaps 9199, perhaps 9198"},
+		{"nft, a client of IPv6", nft, "prerouting", packet{port: 25, six: true, incoming: true}, "perhaps 9199, perhaps 9198"},
+		{"nft, another port", nft, "prerouting", packet{port: 80, incoming: true}, ""},
+		{"nft, our own", nft, "output", packet{to: server, port: 25, uid: asUser(7), marked: true}, "surely 9199"},
+		{"nft, our own, port in a range", nft, "output", packet{to: server, port: 24, uid: asUser(7), marked: true}, "surely 9199"},
+		{"nft, who knows whereto", nft, "output", packet{port: 25, uid: asUser(7), marked: true}, "perhaps 9199"},
+		{"nft, exempt by user", nft, "output", packet{to: server, port: 25, uid: asUser(65534), marked: true}, ""},
+		{"nft, exempt by a range of users", nft, "output", packet{to: server, port: 25, uid: asUser(150), marked: true}, ""},
+		{"nft, exempt by mark", nft, "output", packet{to: server, port: 25, uid: asUser(7), mark: 0x5347, marked: true}, ""},
+		{"nft, exempt by a negated address", nft, "output", packet{to: other, port: 25, uid: asUser(7), marked: true}, ""},
+		{"nft, that is of IPv4", nft, "output", packet{to: six, six: true, port: 25, uid: asUser(7), marked: true}, "surely 9199"},
+
+		{"tproxy, a client", tproxy, "prerouting", packet{port: 25, incoming: true}, "perhaps 9199"},
+		{"tproxy, a client of IPv6", tproxy, "prerouting", packet{port: 587, six: true, incoming: true}, "perhaps 9199"},
+		{"tproxy, another port", tproxy, "prerouting", packet{port: 80, incoming: true}, ""},
+		{"iptables, our own", tproxy, "output", packet{port: 25, uid: asUser(7), marked: true}, "surely 9199"},
+		{"iptables, exempt by user", tproxy, "output", packet{port: 25, uid: asUser(65534), marked: true}, ""},
+		{"iptables, exempt by mark", tproxy, "output", packet{port: 25, uid: asUser(7), mark: 0x5347, marked: true}, ""},
+		{"iptables, of IPv6", tproxy, "output", packet{port: 25, six: true, uid: asUser(7), marked: true}, ""},
+		{"dnat, a client", dnat, "prerouting", packet{port: 25, incoming: true}, "perhaps 9199"},
+		{"dnat, our own", dnat, "output", packet{port: 25, uid: asUser(7)}, ""},
+
+		{"FreeBSD, a client", freebsd, "prerouting", packet{port: 25, incoming: true}, "surely 9199"},
+		{"FreeBSD, a client of IPv6", freebsd, "prerouting", packet{port: 25, six: true, incoming: true}, "surely 9199"},
+		{"FreeBSD, another port", freebsd, "prerouting", packet{port: 80, incoming: true}, ""},
+		{"FreeBSD, our own", freebsd, "output", packet{port: 25, uid: asUser(7)}, ""},
+		{"OpenBSD, a client", openbsd, "prerouting", packet{port: 25, incoming: true}, "surely 9199"},
+		{"OpenBSD, a client of IPv6", openbsd, "prerouting", packet{port: 25, six: true, incoming: true}, "surely 9199"},
+		{"OpenBSD, our own", openbsd, "output", packet{port: 25, uid: asUser(7)}, "surely 9199"},
+		{"OpenBSD, exempt", openbsd, "output", packet{port: 25, uid: asUser(1000)}, ""},
+	} {
+		if got := tt.f.tell(tt.hook, tt.packet); got != tt.want {
+			t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
+		}
+	}
+	for _, h := range tproxy.hits("prerouting", packet{port: 25, incoming: true}) {
+		if !h.tproxy || h.mark != 1 {
+			t.Errorf("a rule with TPROXY is %+v", h)
+		}
+	}
+	if _, err := parseNft("{"); err == nil {
+		t.Error("half of an answer is read")
+	}
+	// A chain that leads to itself comes to an end.
+	round := parseIptables("*nat\n:OUTPUT ACCEPT [0:0]\n:x - [0:0]\n-A OUTPUT -j x\n-A x -m y -j x\n-A x -g x\nCOMMIT\n", false)
+	if got := round.tell("output", packet{port: 25}); got != "" {
+		t.Errorf("a circle: %s", got)
+	}
+}
+
+// TestDoctorFirewallJudges: what is said of rules, by the modes.
+func TestDoctorFirewallJudges(t *testing.T) {
+	p := patientWith(t, "mode netfilter\nlisten 0.0.0.0:9199\n")
+	p.root = true
+	printed := map[string]string{}
+	p.run = func(_ context.Context, name string, args ...string) (string, error) {
+		text, ok := printed[strings.Join(append([]string{name}, args...), " ")]
+		if !ok {
+			return "", missingProgram(name)
+		}
+		if text == "fails" {
+			return "", errors.New(text)
+		}
+		return text, nil
+	}
+	list := func() (firewall, string) { return p.listRules(context.Background(), "linux") }
+	if _, none := list(); !strings.Contains(none, "nft (package nftables)") || !strings.Contains(none, "package iptables") {
+		t.Errorf("no program: %s", none)
+	}
+	printed["nft -j list ruleset"] = "fails"
+	if _, none := list(); none != "fails" {
+		t.Errorf("one that fails: %s", none)
+	}
+	printed["nft -j list ruleset"] = `{"nftables": []}`
+	f, none := list()
+	if none != "" {
+		t.Fatal(none)
+	}
+	same(t, "no rules", []result{p.judgeRedirect("x", f), p.judgeOwn("x", f)}, "x warning", "x green")
+	printed["iptables-save"] = recorded(t, "iptables-tproxy.txt")
+	f, _ = list()
+	same(t, "rules", []result{p.judgeRedirect("x", f)}, "x green")
+	p.own() // of a user that is not there
+	q := patientWith(t, "mode netfilter\nlisten 0.0.0.0:9199,[::]:9199\nso_mark 21319\n")
+	same(t, "IPv6 is forgotten", []result{q.judgeRedirect("x", f)}, "x warning")
+	same(t, "a mark", []result{q.judgeOwn("x", f)}, "x green")
+	q = patientWith(t, "mode netfilter\nlisten 0.0.0.0:25\n")
+	same(t, "another port", []result{q.judgeRedirect("x", f)}, "x warning")
+	q = patientWith(t, "mode tproxy\nlisten 0.0.0.0:9199\n")
+	same(t, "root's socket", []result{q.judgeOwn("x", f)}, "x red")
+	far := parseIptables(strings.ReplaceAll(recorded(t, "iptables-dnat.txt"), "192.0.2.1:", "203.0.113.77:"), false)
+	same(t, "to another machine", []result{q.judgeRedirect("x", far)}, "x warning")
+
+	q.run = p.run
+	routes := func() []result { return []result{q.judgeRoutes(context.Background(), "x", f)} }
+	same(t, "no ip", routes(), "x skipped")
+	printed["ip -4 -j rule"] = `[{"priority":0,"src":"all","table":"local"}]`
+	same(t, "no rule", routes(), "x red")
+	printed["ip -4 -j rule"] = `[{"priority":0,"src":"all","table":"local"},{"priority":900,"src":"all","fwmark":"0x1","table":"100"}]`
+	printed["ip -4 -j route show table 100"] = `[]`
+	same(t, "no route", routes(), "x red")
+	printed["ip -4 -j route show table 100"] = `[{"type":"local","dst":"default","dev":"lo","scope":"host","flags":[]}]`
+	same(t, "all", routes(), "x green")
+	printed["ip -4 -j rule"] = `nonsense`
+	same(t, "nonsense", routes(), "x red")
+}
+
+func TestRunProgram(t *testing.T) {
+	ctx := context.Background()
+	if out, err := runProgram(ctx, "echo", "a  b", "$PATH"); err != nil || out != "a  b $PATH\n" {
+		t.Errorf("%q, %v", out, err)
+	}
+	var missing missingProgram
+	if _, err := runProgram(ctx, "no-such-program"); !errors.As(err, &missing) {
+		t.Errorf("one that is missing: %v", err)
+	}
+	if _, err := runProgram(ctx, "ls", "/no/such/file"); err == nil || !strings.Contains(err.Error(), "/no/such/file") {
+		t.Errorf("one that fails: %v", err)
+	}
+	short, cancel := context.WithTimeout(ctx, 1)
+	defer cancel()
+	if _, err := runProgram(short, "sleep", "100"); err == nil {
+		t.Error("one that does not end has ended well")
+	}
+}
+
+// FuzzRules: whatever is printed is read to an end.
+func FuzzRules(f *testing.F) {
+	for _, name := range []string{"nft.json", "iptables-tproxy.txt", "ip6tables-tproxy.txt", "pf-openbsd.txt", "pf-freebsd.txt"} {
+		text, err := os.ReadFile(filepath.Join("testdata", "doctor", name))
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(string(text))
+	}
+	f.Fuzz(func(_ *testing.T, text string) {
+		nft, _ := parseNft(text)
+		for _, rules := range []firewall{nft, parseIptables(text, false), parsePf(text)} {
+			rules.tell("output", packet{port: 25, uid: asUser(1)})
+			rules.tell("prerouting", packet{port: 25, six: true, incoming: true})
+		}
+	})
+}
