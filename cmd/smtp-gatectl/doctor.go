@@ -115,9 +115,10 @@ func (t *tool) doctor(ctx context.Context, file, program string, chosen []probe,
 		return errInterrupted
 	}
 	if len(only) > 0 {
-		results = slices.DeleteFunc(results, func(r result) bool {
-			return !slices.ContainsFunc(only, func(id string) bool { return id == r.ID || r.probe.named(id) })
-		})
+		results = slices.DeleteFunc(results, func(r result) bool { return !slices.ContainsFunc(only, r.called) })
+		if len(results) == 0 {
+			return fmt.Errorf("%w: here is nothing that is called %s", errUsage, strings.Join(only, " or "))
+		}
 	}
 	worst := good
 	for _, r := range results {

@@ -48,8 +48,9 @@ type patient struct {
 	scan  func(context.Context, string) ([]engineSaid, error)                    // has the family scan a mail
 	run   func(ctx context.Context, name string, args ...string) (string, error) // runs a program
 	mails sync.Map                                                               // what the engines said, by mail
-	talks sync.Map                                                               // what the server said
 
+	talking  sync.Once // to the server
+	talked   *conversation
 	scanning sync.Mutex
 	firewall sync.Once // is read
 	rules    firewall

@@ -79,6 +79,12 @@ func skip(id, format string, args ...any) result {
 	return result{ID: id, State: skipped, Text: fmt.Sprintf(format, args...)}
 }
 
+// called tells whether a word of --only means a result. One that stands for all objects,
+// for there are none, or none can be tried, is meant by each.
+func (r result) called(word string) bool {
+	return word == r.ID || r.probe.named(word) || r.ID == r.probe.plainID() && r.probe.has(word)
+}
+
 // idOf puts an object's name in the place of the word in capitals of a probe's id.
 func idOf(id, object string) string {
 	return placeholder.ReplaceAllLiteralString(id, tame(object))

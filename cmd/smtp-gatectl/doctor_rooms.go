@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/parent"
 	"github.com/smtp-gated/smtp-gated/parent/host"
 	"github.com/smtp-gated/smtp-gated/parent/site"
@@ -124,10 +123,21 @@ func (p *patient) standFor(ctx context.Context, r site.Room) result {
 		case err != nil:
 			return red(id, "see that the folder is there, and the way to it open to root", "%s cannot be entered as %s: %v", v.Spec.RootDir, who, err)
 		case t.Error != "":
-			return red(id, a.remedy, "%s cannot %s %s: %s", who, a.Kind+a.to(), a.shown, t.Error)
+			text := fmt.Sprintf("%s cannot %s %s: %s", who, a.Kind+a.to(), a.shown, t.Error)
+			for _, w := range p.met(seenOf[v.Root]...) { // who looks at modes knows what is closed
+				if strings.Contains(w.Text, a.shown) {
+					text += "; " + w.Text
+				}
+			}
+			return red(id, a.remedy, "%s", text)
 		}
 	}
 	return green(id, "%s, %s%s", who, fact, instead)
+}
+
+// seenOf are the options by which a look at modes sees what rooms with a root see.
+var seenOf = map[site.Root][]string{
+	site.Scanners: {"antivirus_path", "antispam_path"}, site.WholeTree: {"action_script"},
 }
 
 // to is what follows an attempt's verb.
@@ -181,66 +191,4 @@ func (p *patient) attemptsOf(v site.View) (all []roomAttempt, fact string) {
 		}
 	}
 	return append(all, roomAttempt{here(toPass), v.Spec.RootDir, "let that user pass through it"}), "needs nothing in " + v.Spec.RootDir
-}
-
-// probeSandbox asks the kernel how each room of a family is locked in.
-func probeSandbox(_ context.Context, p *patient) (all []result) {
-	const id = "sandbox-ROOM"
-	switch {
-	case p.status == nil:
-		return []result{skip("sandbox", "%s", p.noFamily)}
-	case !p.root:
-		return []result{skip("sandbox", "only root can look into processes of others")}
-	}
-	s := p.site()
-	for _, r := range s.Rooms {
-		var pids []int
-		for _, m := range p.status.Rooms {
-			if m.Name == r.Name.String() && m.State == imsg.Running.String() {
-				pids = append(pids, m.PID)
-			}
-		}
-		if len(pids) > 0 {
-			all = append(all, p.lockedIn(idOf(id, r.Name.String()), r, pids))
-		}
-	}
-	return all
-}
-
-func (p *patient) lockedIn(id string, r site.Room, pids []int) result {
-	const remedy = "restart the daemon; if it stays so, tell its makers"
-	v, err := p.view(r)
-	if err != nil {
-		return skip(id, "%v", err)
-	}
-	scripts := r.Root == site.WholeTree // what starts programs is spared what they would inherit
-	for _, pid := range pids {
-		c, err := confinementOf(pid)
-		if err != nil {
-			return skip(id, "process %d: %v", pid, err)
-		}
-		uid, _ := lookAt(pid)
-		switch {
-		case p.rooted && uid != nil && (*uid == 0 || p.temporary == nil && *uid != v.Spec.Identity.UID):
-			return red(id, remedy, "process %d is user %s, not %s", pid, host.UserName(*uid), host.UserName(v.Spec.Identity.UID))
-		case p.rooted && v.Spec.Chroot && c.root == "/":
-			return red(id, remedy, "process %d has the whole tree as its root directory", pid)
-		case c.capabilities != "":
-			return red(id, remedy, "process %d has capabilities %s", pid, c.capabilities)
-		case !scripts && !c.noNew:
-			return red(id, remedy, "process %d can gain privileges (no_new_privs is not set)", pid)
-		case !scripts && !c.filtered && len(p.status.Lacks) == 0:
-			return red(id, remedy, "process %d has no filter of system calls", pid)
-		case !scripts && !c.filtered:
-			return warn(id, "use a kernel that has it: see kernel", "process %d has no filter of system calls", pid)
-		}
-	}
-	fact := "no capabilities, no new privileges, system calls filtered"
-	if scripts {
-		fact = "no capabilities; it may start programs"
-	}
-	if p.rooted && v.Spec.Chroot {
-		fact = "a root directory of its own, " + fact
-	}
-	return green(id, "%s", fact)
 }

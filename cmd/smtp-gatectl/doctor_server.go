@@ -9,7 +9,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
@@ -29,8 +28,8 @@ type conversation struct {
 
 // serverSaid talks to the server, once.
 func (p *patient) serverSaid(ctx context.Context) *conversation {
-	once, _ := p.talks.LoadOrStore("", sync.OnceValue(func() *conversation { return p.callServer(ctx) }))
-	return once.(func() *conversation)()
+	p.talking.Do(func() { p.talked = p.callServer(ctx) })
+	return p.talked
 }
 
 func (p *patient) server() netip.AddrPort {
