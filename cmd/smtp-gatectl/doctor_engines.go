@@ -80,15 +80,15 @@ func (p *patient) eachEngine(ctx context.Context, id string, roles imsg.Roles, m
 func probeEicar(ctx context.Context, p *patient) []result {
 	return p.eachEngine(ctx, "engine-ENGINE-eicar", imsg.RoleVirus, eicarMail(), func(id string, e engineSaid) result {
 		if e.virus == "" {
-			return red(id, "see that it has its signatures (freshclam for clamd), and that scan_max_size lets mail through to it", "did not find the test virus, in %s", briefly(e.took))
+			return red(id, "see that it has its signatures (freshclam for clamd), and that scan_max_size lets mail through to it", "did not find the test virus, in %s", brief(e.took.Seconds()))
 		}
-		return green(id, "found %s in %s", e.virus, briefly(e.took))
+		return green(id, "found %s in %s", e.virus, brief(e.took.Seconds()))
 	})
 }
 
 func probeGtube(ctx context.Context, p *patient) []result {
 	return p.eachEngine(ctx, "engine-ENGINE-gtube", imsg.RoleSpam, gtubeMail(), func(id string, e engineSaid) result {
-		took := briefly(e.took)
+		took := brief(e.took.Seconds())
 		switch {
 		case e.score < p.SpamThreshold:
 			return red(id, "see that it has its rules, and that antispam_threshold is one it can reach", "gave the test spam %.1f, below the threshold %.1f, in %s", e.score, p.SpamThreshold, took)
@@ -101,7 +101,7 @@ func probeGtube(ctx context.Context, p *patient) []result {
 
 func probeClean(ctx context.Context, p *patient) []result {
 	return p.eachEngine(ctx, "engine-ENGINE-clean", imsg.RoleVirus|imsg.RoleSpam, cleanMail(), func(id string, e engineSaid) result {
-		took := briefly(e.took)
+		took := brief(e.took.Seconds())
 		switch {
 		case e.virus != "":
 			return red(id, "see which of its signatures finds that, and take it out", "found %s in a clean mail", e.virus)
@@ -110,12 +110,4 @@ func probeClean(ctx context.Context, p *patient) []result {
 		}
 		return green(id, "found nothing in %s", took)
 	})
-}
-
-// briefly is how long something took, to three digits or so.
-func briefly(d time.Duration) time.Duration {
-	if d < 10*time.Millisecond {
-		return d.Round(10 * time.Microsecond)
-	}
-	return d.Round(time.Millisecond)
 }
