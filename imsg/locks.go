@@ -3,7 +3,10 @@
 
 package imsg
 
-import "net/netip"
+import (
+	"net/netip"
+	"time"
+)
 
 // Found is the cause of an Offence.
 type Found uint8
@@ -159,9 +162,13 @@ type LockEntry struct {
 
 // Lock asks to lock a client by hand.
 type Lock struct {
-	Name  string `rule:"..MaxWord free: parsed as a client's name"`
-	Cause string `rule:"..MaxWord free: lockd makes it printable"`
+	Name  string        `rule:"..MaxWord free: parsed as a client's name"`
+	Cause string        `rule:"..MaxWord free: lockd makes it printable"`
+	For   time.Duration `rule:"0..87600h"` // 0: as lock_duration has it
 }
+
+// MaxLockTime is the longest time for which a lock is made by hand: ten years.
+const MaxLockTime = 87600 * time.Hour
 
 func (*Lock) answer(*Done) {}
 

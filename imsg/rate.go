@@ -139,8 +139,9 @@ func (*RateShow) answer(*RateRecord) {}
 
 // RateRecord answers RateShow.
 type RateRecord struct {
-	Entry   RateEntry
-	Targets []RateTarget `rule:"..64"` // the latest first
+	NoClient string `rule:"..255 printable"` // why the name is no client's, then the rest is zero
+	Entry    RateEntry
+	Targets  []RateTarget `rule:"..64"` // the latest first
 }
 
 // RateTarget is a server a client has called.

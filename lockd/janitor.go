@@ -76,7 +76,7 @@ func (w *janitor) next() {
 	if duration != 0 {
 		srv.tryLocks()
 	}
-	if duration <= 0 || settings.LocksShared {
+	if duration == 0 || settings.LocksShared {
 		return
 	}
 	var names []string

@@ -62,10 +62,30 @@ func TestSweptLocks(t *testing.T) {
 	}
 	h.log.Has(t, "msg=LOCK:EXPIRED src=192.0.2.2 ident=joe")
 
+	// What has an end of its own goes by that alone, where locks are for ever, too.
+	hour := h.clock.now().Add(time.Hour).Unix()
+	h.write("192.0.2.8", fmt.Sprintf("OPERATOR\nuntil=%d\n", hour))
+	h.write("192.0.2.9", fmt.Sprintf("OPERATOR\nuntil=%d\n", hour-7200))
+	for _, name := range []string{"192.0.2.8", "192.0.2.9"} {
+		if err := os.Chown(filepath.Join(h.dir, name), us, -1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if old := h.clock.now().Add(-2 * time.Hour); os.Chtimes(filepath.Join(h.dir, "192.0.2.8"), old, old) != nil {
+		t.Fatal("the file's time cannot be set")
+	}
+	c := usual()
+	c.LockDuration = -1
+	h.reload(c)
+	if w.next(); left() != want+1 {
+		t.Errorf("%d are left, want %d", left(), want+1)
+	}
+	h.log.Has(t, "msg=LOCK:EXPIRED src=192.0.2.9")
+	os.Remove(filepath.Join(h.dir, "192.0.2.8"))
+
 	// For ever, and no locking: nothing expires.
 	for _, duration := range []int{-1, 0} {
 		age("192.0.2.1", 20*time.Hour, us)
-		c := usual()
 		c.LockDuration = duration
 		h.reload(c)
 		if w.next(); left() != want+1 {

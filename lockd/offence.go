@@ -91,7 +91,7 @@ func (srv *server) catch(name string, s *session, m *imsg.Offence, late func() b
 		if late != nil && late() {
 			return
 		}
-		m, fresh, err := srv.locks.Lock(name, cause, config.LockDuration, config.LockPerm, about)
+		m, fresh, err := srv.locks.Lock(name, locks.Content{Cause: cause}, config.LockDuration, config.LockPerm, about)
 		if fresh && m == locks.Locked {
 			srv.refusals.Forget(name)
 			srv.counters.Count(imsg.CountLock(found))

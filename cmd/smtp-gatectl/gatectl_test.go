@@ -208,9 +208,9 @@ func TestOrders(t *testing.T) {
 		code   int
 		says   string // on stdout if the code is 0, else on stderr
 	}{
-		{"lock add 192.0.2.1", "&imsg.Lock{Name:\"192.0.2.1\", Cause:\"OPERATOR\"}", &imsg.Done{}, exitOK, "192.0.2.1 locked\n"},
-		{"lock add ::ffff:192.0.2.1-bob --cause TEST", "&imsg.Lock{Name:\"192.0.2.1-bob\", Cause:\"TEST\"}", &imsg.Done{}, exitOK, "192.0.2.1-bob locked\n"},
-		{"lock add 2001:DB8:0::1", "&imsg.Lock{Name:\"2001:db8::1\", Cause:\"OPERATOR\"}", &imsg.Done{}, exitOK, "2001:db8::1 locked\n"},
+		{"lock add 192.0.2.1", "&imsg.Lock{Name:\"192.0.2.1\", Cause:\"OPERATOR\", For:0}", &imsg.Done{}, exitOK, "192.0.2.1 locked\n"},
+		{"lock add ::ffff:192.0.2.1-bob --cause TEST", "&imsg.Lock{Name:\"192.0.2.1-bob\", Cause:\"TEST\", For:0}", &imsg.Done{}, exitOK, "192.0.2.1-bob locked\n"},
+		{"lock add 2001:DB8:0::1", "&imsg.Lock{Name:\"2001:db8::1\", Cause:\"OPERATOR\", For:0}", &imsg.Done{}, exitOK, "2001:db8::1 locked\n"},
 		{"lock add 192.0.2.1", "", &imsg.Done{Errno: imsg.Exists}, exitFailed, "192.0.2.1 is locked already"},
 		{"exempt add 192.0.2.1/24 --for 1d --reason x", "&imsg.ExemptAdd{Who:\"192.0.2.0/24\", From:0x4f, For:86400000000000, Reason:\"x\", Wide:false}", &imsg.Done{Detail: "odd"}, exitOK, "192.0.2.0/24 exempt from lock,limit,rate,dnsbl,earlytalk: odd\n"},
 		{"exempt add server=::1 --from spf,spam --yes", "&imsg.ExemptAdd{Who:\"server=::1\", From:0x90, For:0, Reason:\"\", Wide:true}", &imsg.Done{}, exitOK, "server=::1 exempt from spf,spam\n"},
@@ -224,14 +224,23 @@ func TestOrders(t *testing.T) {
 		{"exempt remove 192.0.2.1", "", &imsg.Done{Errno: imsg.NotFound, Detail: "there is no exemption"}, exitFailed, "there is no exemption"},
 		{"lock add example.org", "", nil, exitUsage, "neither an address nor address-ident"},
 		{"lock add fe80::1%eth0", "", nil, exitUsage, "neither an address nor address-ident"},
-		{"lock add", "", nil, exitUsage, "accepts 1 arg"},
+		{"lock add", "", nil, exitUsage, "requires at least 1 arg"},
+		{"lock add 2001:DB8::/64-bob --for 2h", "&imsg.Lock{Name:\"2001:db8::/64-bob\", Cause:\"OPERATOR\", For:7200000000000}", &imsg.Done{}, exitOK, "2001:db8::/64-bob locked\n"},
+		{"lock add 192.0.2.1 --for 30d", "&imsg.Lock{Name:\"192.0.2.1\", Cause:\"OPERATOR\", For:2592000000000000}", &imsg.Done{}, exitOK, "192.0.2.1 locked\n"},
+		{"lock add 192.0.2.1 --for 3651d", "", nil, exitUsage, "from a second to 3650d"},
+		{"lock add 192.0.2.1 --for -1h", "", nil, exitUsage, "from a second to 3650d"},
+		{"lock add 192.0.2.1 --for 30", "", nil, exitUsage, "it is a time as 90m, 2h or 30d"},
+		{"lock add 2001:db8::/48", "", &imsg.Done{Errno: imsg.Invalid, Detail: "a network of 64 bits"}, exitFailed, "smtp-gatectl: a network of 64 bits\n"},
+		{"lock add 192.0.2.1 example.org", "", nil, exitUsage, "\"example.org\" is neither an address nor address-ident"},
 		{"lock remove 192.0.2.1", "&imsg.Unlock{Name:\"192.0.2.1\"}", &imsg.Done{}, exitOK, "192.0.2.1 unlocked\n"},
 		{"lock remove 192.0.2.1", "", &imsg.Failure{Errno: imsg.NotFound}, exitFailed, "192.0.2.1 is not locked"},
 		{"rate set ::ffff:192.0.2.1 connections=5 ratelimit_bytes=off", "&imsg.RateSetQuota{Client:\"192.0.2.1\", Generation:0x0, Quotas:[]imsg.RateQuota{imsg.RateQuota{Counter:0x0, Quota:0x5}, imsg.RateQuota{Counter:0x3, Quota:0x0}}}", &imsg.Done{}, exitOK, "192.0.2.1 has quotas of its own\n"},
 		{"rate set 2001:DB8::/64-joe messages=18446744073709551615 --generation 9", "&imsg.RateSetQuota{Client:\"2001:db8::/64-joe\", Generation:0x9, Quotas:[]imsg.RateQuota{imsg.RateQuota{Counter:0x1, Quota:0xffffffffffffffff}}}", &imsg.Done{Detail: "for now: the store"}, exitOK, "has quotas of its own: for now: the store\n"},
 		{"rate set 192.0.2.1 connections=5", "", &imsg.Done{Errno: imsg.Invalid, Detail: "ratelimit_expiration is 0"}, exitFailed, "smtp-gatectl: ratelimit_expiration is 0\n"},
 		{"rate set 192.0.2.1", "", nil, exitUsage, "requires at least 2 arg"},
-		{"rate set 192.0.2.1 connections", "", nil, exitUsage, "\"connections\" is not COUNTER=QUOTA"},
+		{"rate set 192.0.2.1 192.0.2.2", "", nil, exitUsage, "no COUNTER=QUOTA is given"},
+		{"rate set 192.0.2.1 bytes=1 192.0.2.2", "", nil, exitUsage, "\"192.0.2.2\" is not COUNTER=QUOTA"},
+		{"rate set 192.0.2.1 connections", "", nil, exitUsage, "\"connections\" is not COUNTER=QUOTA, and no client"},
 		{"rate set 192.0.2.1 mails=5", "", nil, exitUsage, "no counter \"mails\", only connections, messages, "},
 		{"rate set 192.0.2.1 bytes=-1", "", nil, exitUsage, "the quota of bytes is a number or off, not \"-1\""},
 		{"rate set 192.0.2.1 bytes=18446744073709551616", "", nil, exitUsage, "is a number or off"},
@@ -240,7 +249,7 @@ func TestOrders(t *testing.T) {
 		{"rate show 2001:db8::1/64", "", nil, exitUsage, "neither an address nor address-ident"},
 		{"rate show 192.0.2.1-joe", "&imsg.RateShow{Client:\"192.0.2.1-joe\"}", &imsg.Failure{Errno: imsg.NotFound}, exitFailed, "nothing is remembered of 192.0.2.1-joe\n"},
 		{"rate show 192.0.2.1", "", &imsg.Failure{Errno: imsg.Off}, exitFailed, "rate limits are off: their period is 0\n"},
-		{"rate show 2001:db8::/48", "", &imsg.Failure{Errno: imsg.Invalid}, exitFailed, "2001:db8::/48 can be no client's name: see client_prefix_ipv6\n"},
+		{"rate show 2001:db8::/48", "", &imsg.RateRecord{NoClient: "a network of 64 bits"}, exitFailed, "smtp-gatectl: a network of 64 bits\n"},
 		{"rate reset 192.0.2.1", "&imsg.RateReset{Client:\"192.0.2.1\", Forget:true}", &imsg.Done{}, exitOK, "192.0.2.1 forgotten\n"},
 		{"rate reset --keep-quotas 192.0.2.1", "&imsg.RateReset{Client:\"192.0.2.1\", Forget:false}", &imsg.Done{}, exitOK, "192.0.2.1 counts from 0 again\n"},
 		{"rate reset 192.0.2.1 --json", "", &imsg.Done{}, exitOK, "\"name\": \"192.0.2.1\""},
@@ -290,6 +299,8 @@ func TestOrders(t *testing.T) {
 			asked <- fmt.Sprintf("%#v", r.Message)
 			switch a := test.answer.(type) {
 			case *imsg.Done:
+				family.Answer(r, a)
+			case *imsg.RateRecord:
 				family.Answer(r, a)
 			case *imsg.Failure:
 				r.Fail(a.Errno)

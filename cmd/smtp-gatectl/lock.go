@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
-	"github.com/smtp-gated/smtp-gated/lockd/locks"
 )
 
 func (t *tool) lockCommand() *cobra.Command {
@@ -41,52 +40,60 @@ func (t *tool) lockCommand() *cobra.Command {
 			return printLocks(t.out, list, time.Now())
 		},
 	}
-	var cause string
-	add := &cobra.Command{
-		Use:   "add CLIENT",
-		Short: "Lock a client out: an address, or address-ident",
-		Args:  cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			name, err := lockName(args[0])
-			if err != nil {
-				return err
-			}
-			err = t.order(&imsg.Lock{Name: name, Cause: cause}, "locked", name)
-			if errors.Is(err, imsg.Exists) {
-				return fmt.Errorf("%s is locked already", name)
-			}
-			return err
-		},
-	}
-	add.Flags().StringVar(&cause, "cause", "OPERATOR", "what the lock file says")
-	remove := &cobra.Command{
-		Use:     "remove CLIENT",
-		Aliases: []string{"rm"},
-		Short:   "Let a client in again",
-		Args:    cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			name, err := lockName(args[0])
-			if err != nil {
-				return err
-			}
-			err = t.order(&imsg.Unlock{Name: name}, "unlocked", name)
-			if errors.Is(err, imsg.NotFound) {
-				return fmt.Errorf("%s is not locked", name)
-			}
-			return err
-		},
-	}
-	lock.AddCommand(list, add, remove, t.lockExportCommand())
+	lock.AddCommand(list, t.lockAdd(), t.lockRemove(), t.lockExportCommand())
 	return lock
 }
 
-// lockName brings a client's name into the form lock files have.
-func lockName(arg string) (string, error) {
-	c, ok := locks.Parse(arg)
-	if !ok {
-		return "", fmt.Errorf("%w: %q is neither an address nor address-ident", errUsage, arg)
+func (t *tool) lockAdd() *cobra.Command {
+	var cause string
+	until := lasting{most: imsg.MaxLockTime}
+	add := &cobra.Command{
+		Use:   "add CLIENT...",
+		Short: "Lock clients out: addresses, networks, or either with an ident",
+		Args:  cobra.MinimumNArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			names, err := clientNames(args)
+			if err != nil {
+				return err
+			}
+			return t.orderEach(names, "locked", func(name string) imsg.Question[imsg.Done] {
+				return &imsg.Lock{Name: name, Cause: cause, For: until.Duration}
+			}, lockError)
+		},
 	}
-	return c.String(), nil
+	add.Flags().StringVar(&cause, "cause", "OPERATOR", "what the lock file says")
+	add.Flags().Var(&until, "for", "for how long, as 2h or 30d (default: lock_duration)")
+	return add
+}
+
+func (t *tool) lockRemove() *cobra.Command {
+	return &cobra.Command{
+		Use:               "remove CLIENT...",
+		Aliases:           []string{"rm"},
+		Short:             "Let clients in again",
+		Args:              cobra.MinimumNArgs(1),
+		ValidArgsFunction: t.completeLocks,
+		RunE: func(_ *cobra.Command, args []string) error {
+			names, err := clientNames(args)
+			if err != nil {
+				return err
+			}
+			return t.orderEach(names, "unlocked", func(name string) imsg.Question[imsg.Done] {
+				return &imsg.Unlock{Name: name}
+			}, lockError)
+		},
+	}
+}
+
+// lockError says what a refusal without words of its own is about.
+func lockError(name string, err error) error {
+	switch {
+	case errors.Is(err, imsg.Exists):
+		return fmt.Errorf("%s is locked already", name)
+	case errors.Is(err, imsg.NotFound):
+		return fmt.Errorf("%s is not locked", name)
+	}
+	return err
 }
 
 // lock is a LockEntry as it is printed: its fields are the JSON form.

@@ -6,7 +6,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -52,12 +51,12 @@ func (t *tool) rateList() *cobra.Command {
 
 func (t *tool) rateShow() *cobra.Command {
 	return &cobra.Command{
-		Use:               "show CLIENT",
-		Short:             "Show all that is remembered of a client: an address, or address-ident",
-		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: t.completeClients,
+		Use:               "show CLIENT...",
+		Short:             "Show all that is remembered of clients: addresses, networks, or either with an ident",
+		Args:              cobra.MinimumNArgs(1),
+		ValidArgsFunction: t.completeRates,
 		RunE: func(_ *cobra.Command, args []string) error {
-			name, err := rateName(args[0])
+			names, err := clientNames(args)
 			if err != nil {
 				return err
 			}
@@ -66,18 +65,20 @@ func (t *tool) rateShow() *cobra.Command {
 				return err
 			}
 			defer c.Close()
-			m, err := ask(c, &imsg.RateShow{Client: name}, answerTime)
-			if err != nil {
-				return rateError(name, err)
-			}
-			r := newRate(&m.Entry)
-			for _, s := range m.Targets {
-				r.Servers = append(r.Servers, server{s.Address.String(), moment(s.Last)})
-			}
-			if t.json {
-				return printJSON(t.out, r)
-			}
-			return printRate(t.out, r, time.Now())
+			shown := 0
+			return t.each(names, func(name string) error {
+				r, err := c.rate(name)
+				if err != nil {
+					return err
+				}
+				if t.json {
+					return printJSON(t.out, r)
+				}
+				if shown++; shown > 1 {
+					fmt.Fprintln(t.out)
+				}
+				return printRate(t.out, r, time.Now())
+			})
 		},
 	}
 }
@@ -85,33 +86,30 @@ func (t *tool) rateShow() *cobra.Command {
 func (t *tool) rateSet() *cobra.Command {
 	var generation uint64
 	set := &cobra.Command{
-		Use:   "set CLIENT COUNTER=QUOTA...",
-		Short: "Give a client quotas of its own, which the configuration does not change",
-		Long: `Give a client quotas of its own, which the configuration does not change.
+		Use:   "set CLIENT... COUNTER=QUOTA...",
+		Short: "Give clients quotas of their own, which the configuration does not change",
+		Long: `Give clients quotas of their own, which the configuration does not change.
 The other counters keep the quota they have. A quota is a number, off for a
 counter that is not held against this client; the counters are
 ` + strings.Join(counterNames(), ", ") + ".",
 		Args:              cobra.MinimumNArgs(2),
-		ValidArgsFunction: t.completeQuotas,
+		ValidArgsFunction: t.completeRateSet,
 		RunE: func(_ *cobra.Command, args []string) error {
-			name, err := rateName(args[0])
+			clients := 1
+			for clients < len(args) && isClient(args[clients]) {
+				clients++
+			}
+			names, err := clientNames(args[:clients])
 			if err != nil {
 				return err
 			}
-			m := &imsg.RateSetQuota{Client: name, Generation: generation}
-			seen := imsg.RateSet(0)
-			for _, arg := range args[1:] {
-				q, err := quota(arg)
-				if err != nil {
-					return err
-				}
-				if seen.Has(q.Counter) {
-					return fmt.Errorf("%w: %s is given twice", errUsage, q.Counter)
-				}
-				seen |= 1 << q.Counter
-				m.Quotas = append(m.Quotas, q)
+			quotas, err := parseQuotas(args[clients:])
+			if err != nil {
+				return err
 			}
-			return rateError(name, t.order(m, "has quotas of its own", name))
+			return t.orderEach(names, "has quotas of its own", func(name string) imsg.Question[imsg.Done] {
+				return &imsg.RateSetQuota{Client: name, Generation: generation, Quotas: quotas}
+			}, rateError)
 		},
 	}
 	set.Flags().Uint64Var(&generation, "generation", 0, "a ratelimit_generation above this ends it (default: none does)")
@@ -121,12 +119,12 @@ counter that is not held against this client; the counters are
 func (t *tool) rateReset() *cobra.Command {
 	var keep bool
 	reset := &cobra.Command{
-		Use:               "reset CLIENT",
-		Short:             "Forget a client, its own quotas too",
-		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: t.completeClients,
+		Use:               "reset CLIENT...",
+		Short:             "Forget clients, their own quotas too",
+		Args:              cobra.MinimumNArgs(1),
+		ValidArgsFunction: t.completeRates,
 		RunE: func(_ *cobra.Command, args []string) error {
-			name, err := rateName(args[0])
+			names, err := clientNames(args)
 			if err != nil {
 				return err
 			}
@@ -134,26 +132,29 @@ func (t *tool) rateReset() *cobra.Command {
 			if keep {
 				word = "counts from 0 again"
 			}
-			return rateError(name, t.order(&imsg.RateReset{Client: name, Forget: !keep}, word, name))
+			return t.orderEach(names, word, func(name string) imsg.Question[imsg.Done] {
+				return &imsg.RateReset{Client: name, Forget: !keep}
+			}, rateError)
 		},
 	}
 	reset.Flags().BoolVar(&keep, "keep-quotas", false, "begin its period anew, and leave its quotas as they are")
 	return reset
 }
 
-// rateName checks what a client was called and gives its name the one form it has. A
-// network may be called as a list shows it: lockd knows whether that is a client's.
-func rateName(arg string) (string, error) {
-	address, ident, found := strings.Cut(arg, "-")
-	n, err := netip.ParsePrefix(address)
-	if err != nil || n != n.Masked() {
-		return lockName(arg)
+// rate asks for all that is remembered of a client.
+func (c *control) rate(name string) (*rate, error) {
+	m, err := ask(c, &imsg.RateShow{Client: name}, answerTime)
+	switch {
+	case err != nil:
+		return nil, rateError(name, err)
+	case m.NoClient != "":
+		return nil, errors.New(m.NoClient)
 	}
-	name := n.String()
-	if found {
-		name += "-" + ident
+	r := newRate(&m.Entry)
+	for _, s := range m.Targets {
+		r.Servers = append(r.Servers, server{s.Address.String(), moment(s.Last)})
 	}
-	return name, nil
+	return r, nil
 }
 
 // rateError says what a refusal without words of its own is about.
@@ -163,17 +164,35 @@ func rateError(name string, err error) error {
 		return fmt.Errorf("nothing is remembered of %s", name)
 	case imsg.Off:
 		return errors.New(rateOff)
-	case imsg.Invalid:
-		return fmt.Errorf("%s can be no client's name: see client_prefix_ipv6", name)
 	}
 	return err
+}
+
+// parseQuotas reads what a client is given.
+func parseQuotas(args []string) (quotas []imsg.RateQuota, err error) {
+	if len(args) == 0 {
+		return nil, fmt.Errorf("%w: no COUNTER=QUOTA is given", errUsage)
+	}
+	seen := imsg.RateSet(0)
+	for _, arg := range args {
+		q, err := quota(arg)
+		if err != nil {
+			return nil, err
+		}
+		if seen.Has(q.Counter) {
+			return nil, fmt.Errorf("%w: %s is given twice", errUsage, q.Counter)
+		}
+		seen |= 1 << q.Counter
+		quotas = append(quotas, q)
+	}
+	return quotas, nil
 }
 
 // quota reads COUNTER=QUOTA.
 func quota(arg string) (q imsg.RateQuota, err error) {
 	name, number, ok := strings.Cut(arg, "=")
 	if !ok {
-		return q, fmt.Errorf("%w: %q is not COUNTER=QUOTA", errUsage, arg)
+		return q, fmt.Errorf("%w: %q is not COUNTER=QUOTA, and no client", errUsage, arg)
 	}
 	// The options that hold everybody's quotas are good names, too.
 	name = strings.TrimPrefix(name, "ratelimit_")
@@ -195,28 +214,4 @@ func counterNames() []string {
 		all = append(all, c.String())
 	}
 	return all
-}
-
-// completeClients knows the clients that are counted, if the daemon can be asked.
-func (t *tool) completeClients(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	var names []string
-	if c, err := t.look(); err == nil && len(args) == 0 {
-		defer c.Close()
-		list, _, _ := c.rates()
-		for i := range list {
-			names = append(names, list[i].Client)
-		}
-	}
-	return names, cobra.ShellCompDirectiveNoFileComp
-}
-
-func (t *tool) completeQuotas(cmd *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
-	if len(args) == 0 {
-		return t.completeClients(cmd, args, begun)
-	}
-	var words []string
-	for _, name := range counterNames() {
-		words = append(words, name+"=")
-	}
-	return words, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
 }

@@ -94,7 +94,7 @@ func (d *topDaemon) order(what topAction, s *session) (said string, err error) {
 		}
 		return fmt.Sprintf("session %d told to end", s.Number), nil
 	}
-	name, err := lockName(clientOf(s))
+	name, err := clientName(clientOf(s))
 	if err != nil {
 		return "", err
 	}

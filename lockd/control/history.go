@@ -86,8 +86,8 @@ func (s *Service) explain(m *imsg.Explain) (*imsg.Explanation, error) {
 	if client.IsValid() {
 		name := naming.Name(client, ident)
 		if info, err := s.Locks.Stat(name); info != nil && err == nil {
-			mark, expired := s.Locks.Judge(info, config.LockDuration)
-			found.Locked, found.Lock = mark == locks.Locked && !expired, s.lockEntry(name, info, naming, config.LockDuration, s.guard())
+			v, entry := s.lockEntry(name, info, naming, config.LockDuration, s.guard())
+			found.Locked, found.Lock = v.Mark == locks.Locked, entry
 		}
 	}
 	return found, nil

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"path"
 	"slices"
+	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/link"
@@ -51,7 +52,8 @@ func (o *operator) listLocks(after string) (*imsg.LockList, error) {
 		if info == nil || err != nil {
 			continue // removed meanwhile, or no lock at all
 		}
-		list.Locks = append(list.Locks, s.lockEntry(name, info, naming, config.LockDuration, o.guard))
+		_, entry := s.lockEntry(name, info, naming, config.LockDuration, o.guard)
+		list.Locks = append(list.Locks, entry)
 	}
 	if !list.More {
 		o.names, o.guard = nil, nil
@@ -61,41 +63,45 @@ func (o *operator) listLocks(after string) (*imsg.LockList, error) {
 
 // lockEntry is a lock as it is listed. An expired one stays so until its owner connects or
 // it is swept, with the moment it expired: the file is there.
-func (s *Service) lockEntry(name string, info fs.FileInfo, naming locks.Naming, duration int, g *guard) imsg.LockEntry {
-	mark, _ := s.Locks.Judge(info, duration)
-	e := imsg.LockEntry{Name: name, Cause: s.Locks.Cause(name, info), Created: info.ModTime().UnixNano(), Saint: mark == locks.Whitelisted}
-	if mark != locks.Whitelisted {
-		e.Expires = locks.Until(info.ModTime(), duration)
+func (s *Service) lockEntry(name string, info fs.FileInfo, naming locks.Naming, duration int, g *guard) (locks.Verdict, imsg.LockEntry) {
+	v, cause := s.Locks.Show(name, info, duration)
+	e := imsg.LockEntry{Name: name, Cause: cause, Created: info.ModTime().UnixNano(), Expires: v.Until, Saint: v.Mark == locks.Whitelisted}
+	if !e.Saint {
 		e.Refusals = s.Refusals.Of(name)
 	}
 	client, _ := locks.Parse(name)
 	if network, ok := naming.Network(client); ok && client.String() == name {
 		e.Bits, e.Protected = network.Bits(), g.protects(network)
 	}
-	return e
+	return v, e
 }
 
 // lockByHand locks a client because an operator says so: like an offence, but no
 // script runs.
 func (s *Service) lockByHand(r link.Request, m *imsg.Lock) (*imsg.Done, error) {
-	client, ok := locks.Parse(m.Name)
-	if !ok {
-		return done(imsg.Invalid, locks.WhatName), nil
-	}
 	naming, config := s.naming()
-	why, name := naming.WhyNot(client), naming.Today(client).String()
-	if why != "" {
-		return done(imsg.Invalid, why), nil
+	called, err := naming.Called(m.Name)
+	if err == nil {
+		err = naming.WhyNot(called)
 	}
+	if err != nil {
+		return done(imsg.Invalid, err.Error()), nil
+	}
+	client, name := called.Client, naming.Today(called.Client).String()
 	if config.LockDuration == 0 {
 		return done(imsg.Invalid, "lock_duration is 0: nothing is locked"), nil
 	}
-	cause := imsg.Printable(m.Cause, locks.MaxCause)
-	if cause == "" {
-		cause = "by hand"
+	content := locks.Content{Cause: imsg.Printable(m.Cause, locks.MaxCause)}
+	if content.Cause == "" {
+		content.Cause = "by hand"
 	}
 	return wait(s.House, r, name, func() (*imsg.Done, error) {
-		found, fresh, err := s.Locks.Lock(name, cause, config.LockDuration, config.LockPerm, locks.Subject{Addr: client.Addr, Ident: client.Ident})
+		until := locks.Until(s.Now(), config.LockDuration)
+		if m.For > 0 {
+			until = s.Now().Add(m.For).Truncate(time.Second).UnixNano()
+			content.Until = until
+		}
+		found, fresh, err := s.Locks.Lock(name, content, config.LockDuration, config.LockPerm, locks.Subject{Addr: client.Addr, Ident: client.Ident})
 		if err != nil {
 			s.Log.Error("client is not locked", "error", err)
 		}
@@ -111,10 +117,9 @@ func (s *Service) lockByHand(r link.Request, m *imsg.Lock) (*imsg.Done, error) {
 		}
 		s.Refusals.Forget(name)
 		s.Counters.Count(imsg.CountLockByHand)
-		s.Log.Info("LOCK:CREATED (" + path.Join(config.LockPath, name) + "): " + cause)
+		s.Log.Info("LOCK:CREATED (" + path.Join(config.LockPath, name) + "): " + content.Cause)
 		s.Happened(imsg.Event{
-			Kind: imsg.EventLock, Client: netip.AddrPortFrom(client.Addr, 0), Ident: client.Ident, Detail: name, Text: cause,
-			Until: locks.Until(s.Now(), config.LockDuration),
+			Kind: imsg.EventLock, Client: netip.AddrPortFrom(client.Addr, 0), Ident: client.Ident, Detail: name, Text: content.Cause, Until: until,
 		})
 		s.House.TellLocked(client.Addr, name)
 		return done(0, ""), nil
@@ -122,12 +127,12 @@ func (s *Service) lockByHand(r link.Request, m *imsg.Lock) (*imsg.Done, error) {
 }
 
 func (s *Service) unlockByHand(r link.Request, m *imsg.Unlock) (*imsg.Done, error) {
-	client, ok := locks.Parse(m.Name)
-	if !ok {
-		return done(imsg.Invalid, locks.WhatName), nil
-	}
 	naming, config := s.naming()
-	folder := config.LockPath
+	called, err := naming.Called(m.Name)
+	if err != nil {
+		return done(imsg.Invalid, err.Error()), nil
+	}
+	client, folder := called.Client, config.LockPath
 	said, today := client.String(), naming.Today(client).String()
 	// A file made by hand may name one address of many: it locks nobody, but
 	// can be removed.
@@ -142,7 +147,7 @@ func (s *Service) unlockByHand(r link.Request, m *imsg.Unlock) (*imsg.Done, erro
 		})
 	}
 	d, err := unlock(said)
-	if err == nil && d.Errno == imsg.NotFound && today != said {
+	if err == nil && d.Errno == imsg.NotFound && today != said && called.Bits < 0 {
 		return unlock(today)
 	}
 	return d, err

@@ -66,3 +66,28 @@ func TestWhitelistedByHand(t *testing.T) {
 		t.Errorf("%+v", l)
 	}
 }
+
+// TestLockForATime: a lock by hand can have an end of its own, and is listed with it.
+func TestLockForATime(t *testing.T) {
+	h := open(t, usual())
+	c := h.connect()
+	if d := ask(t, c, &imsg.Lock{Name: "2001:db8::/64", Cause: "TEST", For: 48 * time.Hour}); d.Errno != 0 {
+		t.Fatalf("%+v", d)
+	}
+	l := ask(t, c, &imsg.Locks{})
+	if len(l.Locks) != 1 {
+		t.Fatalf("%+v", l)
+	}
+	e := l.Locks[0]
+	if left := time.Duration(e.Expires - e.Created); e.Name != "2001:db8::" || e.Cause != "TEST" || left > 48*time.Hour || left < 47*time.Hour || e.Expires%int64(time.Second) != 0 {
+		t.Errorf("%+v", e)
+	}
+	for name, want := range map[string]string{"2001:db8::/48": "64 bits", "192.0.2.0/24": "32 bits", "192.0.2.7-joe": "idents count only"} {
+		if d := ask(t, c, &imsg.Lock{Name: name}); d.Errno != imsg.Invalid || !strings.Contains(d.Detail, want) {
+			t.Errorf("%s: %+v", name, d)
+		}
+	}
+	if d := ask(t, c, &imsg.Unlock{Name: "2001:db8::/64"}); d.Errno != 0 {
+		t.Errorf("%+v", d)
+	}
+}

@@ -133,6 +133,9 @@ func orderOf(m imsg.Message) (order, client string) {
 	switch m := m.(type) {
 	case *imsg.Lock:
 		order, client = "lock add", m.Name
+		if m.For > 0 {
+			order += " --for " + m.For.String()
+		}
 	case *imsg.Unlock:
 		order, client = "lock remove", m.Name
 	case *imsg.RateSetQuota:

@@ -77,7 +77,7 @@ func TestOrdersAreLogged(t *testing.T) {
 	ask(t, c, &imsg.Status{})
 	ask(t, c, &imsg.Locks{})
 	for _, m := range []order{
-		&imsg.Lock{Name: "192.0.2.7"}, &imsg.Unlock{Name: "192.0.2.7"}, &imsg.Unlock{Name: "rubbish"},
+		&imsg.Lock{Name: "192.0.2.7", For: 90 * time.Minute}, &imsg.Unlock{Name: "192.0.2.7"}, &imsg.Unlock{Name: "rubbish"},
 		&imsg.RateSetQuota{Client: "192.0.2.8", Quotas: []imsg.RateQuota{{Counter: imsg.RateMessages, Quota: 9}}},
 		&imsg.RateReset{Client: "192.0.2.8"}, &imsg.RateReset{Client: "192.0.2.8", Forget: true},
 		&imsg.ReloadNow{}, &imsg.StopNow{}, &imsg.StopNow{Now: true}, &imsg.EndSession{Number: 7},
@@ -87,7 +87,7 @@ func TestOrdersAreLogged(t *testing.T) {
 	link.Ask(c, &imsg.Trace{Client: netip.MustParseAddr("192.0.2.0"), Bits: 24, Sessions: 2, For: time.Minute}, patience, imsgtest.TempFile(t))
 	uid := fmt.Sprintf("msg=\"operator's order\" uid=%d order=", os.Getuid())
 	for _, order := range []string{
-		`"lock add" client=192.0.2.7`, `"lock remove" client=192.0.2.7`, `"lock remove" client=rubbish`, `"rate set messages=9" client=192.0.2.8`,
+		`"lock add --for 1h30m0s" client=192.0.2.7`, `"lock remove" client=192.0.2.7`, `"lock remove" client=rubbish`, `"rate set messages=9" client=192.0.2.8`,
 		`"rate reset" client=192.0.2.8`, `"rate reset --keep-quotas" client=192.0.2.8`, "reload\n", "stop\n", `"stop --now"`, `"kill 7"`,
 		`"trace --sessions 2 --for 1m0s" client=192.0.2.0/24`,
 	} {

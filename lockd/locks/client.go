@@ -1,7 +1,10 @@
 package locks
 
 import (
+	"errors"
+	"fmt"
 	"net/netip"
+	"strconv"
 	"strings"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
@@ -26,9 +29,6 @@ type Client struct {
 	HasIdent bool // its name has one, which may be empty
 }
 
-// WhatName is what an operator is told who named no client.
-const WhatName = `a client's name is an address, or an address, "-" and an ident`
-
 // Parse takes a client's name apart. ok is false for anything that is none.
 func Parse(name string) (c Client, ok bool) {
 	// No address holds a "-".
@@ -38,6 +38,46 @@ func Parse(name string) (c Client, ok bool) {
 		return Client{}, false
 	}
 	return Client{a.Unmap(), ident, hasIdent}, true
+}
+
+// Call is a client as an operator calls it: by its name, or as it is shown, by the
+// network it is: 2001:db8::/64, or 2001:db8::/64-ident.
+type Call struct {
+	Client
+	Bits int // of the network, -1 if none was named
+}
+
+// ParseCall is Parse for what an operator says. Whether a client has a network of that
+// length a Naming knows.
+func ParseCall(name string) (c Call, ok bool) {
+	address, ident, found := strings.Cut(name, "-")
+	address, length, network := strings.Cut(address, "/")
+	c.Bits = -1
+	if found {
+		address += "-" + ident
+	}
+	if c.Client, ok = Parse(address); !ok || !network {
+		return c, ok
+	}
+	bits, err := strconv.Atoi(length)
+	if err != nil || strconv.Itoa(bits) != length {
+		return Call{}, false
+	}
+	c.Bits = bits
+	p, err := c.Addr.Prefix(bits)
+	return c, err == nil && p.Addr() == c.Addr
+}
+
+// String is the inverse of ParseCall, in the one form there is.
+func (c Call) String() string {
+	if c.Bits < 0 {
+		return c.Client.String()
+	}
+	name := netip.PrefixFrom(c.Addr, c.Bits).String()
+	if c.HasIdent {
+		name += "-" + c.Ident
+	}
+	return name
 }
 
 // String is the inverse of Parse, in the one form names have.
@@ -113,7 +153,7 @@ func (n Naming) Name(a netip.Addr, ident string) string {
 // Network is all the addresses of c, if these alone are what makes the client, today: a
 // packet filter that blocks it blocks nobody else.
 func (n Naming) Network(c Client) (network netip.Prefix, ok bool) {
-	if c.HasIdent || n.WhyNot(c) != "" || n.Today(c) != c {
+	if c.HasIdent || n.WhyNot(Call{c, -1}) != nil || n.Today(c) != c {
 		return netip.Prefix{}, false
 	}
 	network = netip.PrefixFrom(c.Addr, n.Bits(c.Addr))
@@ -128,14 +168,43 @@ func (n Naming) Today(c Client) Client {
 	return c
 }
 
-// WhyNot tells an operator why a well-formed name can be no client's in the mode of
-// today; empty if it can.
-func (n Naming) WhyNot(c Client) string {
-	switch {
-	case c.HasIdent == n.Mode.Remote():
-		return ""
-	case c.HasIdent:
-		return "idents count only in the modes remote and remote-udp"
+// Shown is the length of the network that a client's name stands for. A name of yesterday
+// may be that of no network of today: it is one address.
+func (n Naming) Shown(c Client) int {
+	if n.Host(c.Addr) == c.Addr {
+		return n.Bits(c.Addr)
 	}
-	return "in mode " + n.Mode.String() + ` a client's name needs an ident: an address, "-" and the ident, which may be empty`
+	return c.Addr.BitLen()
+}
+
+// Called is the client that an operator has called so. The error is for its eyes.
+func (n Naming) Called(name string) (Call, error) {
+	c, ok := ParseCall(name)
+	if !ok {
+		return c, errors.New(`a client's name is an address or its network, or one of these, "-" and an ident`)
+	}
+	if c.Bits >= 0 && c.Bits != n.Shown(c.Client) {
+		return c, n.wrongLength(c)
+	}
+	return c, nil
+}
+
+func (n Naming) wrongLength(c Call) error {
+	if bits := n.Bits(c.Addr); bits < c.Addr.BitLen() {
+		return fmt.Errorf("%s is no client: here each has a network of %d bits (client_prefix_ipv6)", c, bits)
+	}
+	return fmt.Errorf("%s is no client: there each address is one, of %d bits", c, c.Addr.BitLen())
+}
+
+// WhyNot tells why a client can be none in the mode and with the networks of today.
+func (n Naming) WhyNot(c Call) error {
+	switch {
+	case c.Bits >= 0 && c.Bits != n.Bits(c.Addr):
+		return n.wrongLength(c)
+	case c.HasIdent == n.Mode.Remote():
+		return nil
+	case c.HasIdent:
+		return errors.New("idents count only in the modes remote and remote-udp")
+	}
+	return errors.New("in mode " + n.Mode.String() + ` a client's name needs an ident: an address, "-" and the ident, which may be empty`)
 }

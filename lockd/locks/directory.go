@@ -7,14 +7,13 @@ package locks
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"net/netip"
 	"os"
 	"path"
 	"slices"
-	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -42,6 +41,9 @@ type Directory struct {
 	Whitelist bool
 
 	Expired func(name string) // hears of each lock that has come to its end; nil: nobody does
+
+	saidMu sync.Mutex
+	said   map[string]struct{} // the files of which was said that their second line counts as none
 }
 
 // Mark is what the directory says of a client.
@@ -60,9 +62,6 @@ type Subject struct {
 	Addr    netip.Addr
 	Ident   string
 }
-
-// MaxCause bounds a lock file's content when it is read.
-const MaxCause = 255
 
 // Stat returns the lock file of this name, nil if there is none.
 func (l *Directory) Stat(name string) (fs.FileInfo, error) {
@@ -101,18 +100,53 @@ func (n NotALock) Error() string {
 	return n.name + " is " + what + ", not a regular file: it locks nobody"
 }
 
-// Judge says what a lock file means under duration: seconds, -1 for ever, 0 no
-// locking.
-func (l *Directory) Judge(info fs.FileInfo, duration int) (m Mark, expired bool) {
-	switch {
-	case l.IsWhitelisted(info):
-		return Whitelisted, false
-	case duration == 0:
-		return Unlocked, false
-	case duration > 0 && l.Now().Sub(info.ModTime()) >= time.Duration(duration)*time.Second:
-		return Unlocked, true
+// Verdict is what a lock file means.
+type Verdict struct {
+	Mark    Mark
+	Expired bool  // it is Unlocked because the lock has come to its end
+	Until   int64 // when that is or was, Unix nanoseconds; 0: never
+}
+
+// Judge says what a lock file means under duration: seconds, -1 for ever, 0 no locking.
+// One that may say more than the cause is read. After an error nobody knows.
+func (l *Directory) Judge(name string, info fs.FileInfo, duration int) (Verdict, error) {
+	var c Content
+	if !l.IsWhitelisted(info) && duration != 0 && info.Size() >= least {
+		var err error
+		if c, err = l.Read(name, info); err != nil {
+			return Verdict{}, fmt.Errorf("read lock %s: %w", name, err)
+		}
 	}
-	return Locked, false
+	return l.judge(info, c, duration), nil
+}
+
+func (l *Directory) judge(info fs.FileInfo, c Content, duration int) Verdict {
+	if l.IsWhitelisted(info) {
+		return Verdict{Mark: Whitelisted}
+	}
+	v := Verdict{Mark: Locked, Until: c.Until}
+	v.Expired = c.Until != 0 && l.Now().UnixNano() >= c.Until
+	if c.Until == 0 {
+		v.Until = Until(info.ModTime(), duration)
+		v.Expired = duration > 0 && l.Now().Sub(info.ModTime()) >= time.Duration(duration)*time.Second
+	}
+	if duration == 0 {
+		v.Expired = false
+	}
+	if duration == 0 || v.Expired {
+		v.Mark = Unlocked
+	}
+	return v
+}
+
+// Show is what an operator sees of a lock file, one that cannot be read as of one that says
+// nothing.
+func (l *Directory) Show(name string, info fs.FileInfo, duration int) (Verdict, string) {
+	c, err := l.Read(name, info)
+	if err != nil {
+		l.Log.Error("lock cannot be read", "name", name, "error", err)
+	}
+	return l.judge(info, c, duration), c.Cause
 }
 
 func (l *Directory) IsWhitelisted(info fs.FileInfo) bool {
@@ -126,9 +160,12 @@ func (l *Directory) stale(name string, duration, uid int) bool {
 	if err != nil || info == nil {
 		return false
 	}
-	_, expired := l.Judge(info, duration)
 	st, ok := info.Sys().(*syscall.Stat_t)
-	return expired && ok && int(st.Uid) == uid
+	if !ok || int(st.Uid) != uid {
+		return false
+	}
+	v, err := l.Judge(name, info, duration)
+	return err == nil && v.Expired
 }
 
 // Sweep removes an expired lock that belongs to uid.
@@ -176,28 +213,32 @@ func (l *Directory) Look(name string, duration int, s Subject) (Mark, error) {
 	if info == nil {
 		return Unlocked, nil
 	}
-	m, expired := l.Judge(info, duration)
-	if expired {
+	v, err := l.Judge(name, info, duration)
+	if err != nil {
+		l.Log.Error("lock cannot be judged", "error", err)
+		return Unlocked, err
+	}
+	if v.Expired {
 		if err := l.Files.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			l.Log.Error("expired lock stays", "error", err)
 		}
 		l.Say("LOCK:EXPIRED", s)
 		l.expired(name)
 	}
-	if m == Whitelisted {
+	if v.Mark == Whitelisted {
 		l.Say("LOCK:SAINT", s)
 	}
-	return m, nil
+	return v.Mark, nil
 }
 
-// Lock makes sure that s is locked. fresh says that it was not before. Without
+// Lock makes sure that s is locked, as c says. fresh says that it was not before. Without
 // locking every offence is fresh, a whitelisted client's never.
-func (l *Directory) Lock(name, cause string, duration int, perm uint32, s Subject) (m Mark, fresh bool, err error) {
+func (l *Directory) Lock(name string, c Content, duration int, perm uint32, s Subject) (m Mark, fresh bool, err error) {
 	m, _ = l.Look(name, duration, s) // a file that is there is no worse for an attempt
 	if m != Unlocked || duration == 0 {
 		return m, m == Unlocked, nil
 	}
-	if err := l.create(name, cause, perm); err == nil {
+	if err := l.create(name, c, perm); err == nil {
 		return Locked, true, nil
 	} else if !errors.Is(err, fs.ErrExist) {
 		return Unlocked, false, err
@@ -210,36 +251,21 @@ func (l *Directory) Lock(name, cause string, duration int, perm uint32, s Subjec
 }
 
 // create makes a lock file. fs.ErrExist tells that there is one already.
-func (l *Directory) create(name, cause string, perm uint32) error {
+func (l *Directory) create(name string, c Content, perm uint32) error {
 	f, err := l.Files.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, fs.FileMode(perm)&fs.ModePerm)
 	if err != nil {
 		return fmt.Errorf("create lock: %w", err)
 	}
-	_, err = f.WriteString(imsg.Printable(cause, MaxCause) + "\n")
-	if err = errors.Join(err, f.Close()); err != nil {
-		// Its presence is what locks; a full disk costs only the cause.
-		l.Log.Error("lock has no cause in it", "error", err)
+	_, err = f.WriteString(c.text())
+	if err = errors.Join(err, f.Close()); err == nil {
+		return nil
 	}
+	if c.Until > 0 { // it would end at another time than was asked for
+		return errors.Join(fmt.Errorf("write lock %s: %w", name, err), l.Files.Remove(name))
+	}
+	// Its presence is what locks; a full disk costs only the cause.
+	l.Log.Error("lock has no cause in it", "error", err)
 	return nil
-}
-
-// Cause reads what a lock file says, given what Lstat said of it.
-func (l *Directory) Cause(name string, info fs.FileInfo) string {
-	// O_NONBLOCK: a pipe may have taken the file's place.
-	f, err := l.Files.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return ""
-	}
-	defer f.Close()
-	if now, err := f.Stat(); err != nil || !os.SameFile(info, now) {
-		return ""
-	}
-	b, err := io.ReadAll(io.LimitReader(f, MaxCause))
-	if err != nil {
-		return ""
-	}
-	line, _, _ := strings.Cut(string(b), "\n")
-	return imsg.Printable(line, MaxCause)
 }
 
 // Names lists the directory's locks, sorted.

@@ -102,7 +102,7 @@ func TestCreate(t *testing.T) {
 	l, dir, _ := shelf(t, false)
 	old := syscall.Umask(0o027)
 	defer syscall.Umask(old)
-	if err := l.create("192.0.2.7", "Bad\nName\x00\xff", 0o666); err != nil {
+	if err := l.create("192.0.2.7", Content{Cause: "Bad\nName\x00\xff"}, 0o666); err != nil {
 		t.Fatal(err)
 	}
 	b, err := os.ReadFile(filepath.Join(dir, "192.0.2.7"))
@@ -118,7 +118,7 @@ func TestCreate(t *testing.T) {
 	os.Symlink(outside, filepath.Join(dir, "192.0.2.8"))
 	os.Symlink("inside", filepath.Join(dir, "192.0.2.9"))
 	for _, name := range []string{"192.0.2.7", "192.0.2.8", "192.0.2.9"} {
-		if err := l.create(name, "again", 0o660); !os.IsExist(underlying(err)) {
+		if err := l.create(name, Content{Cause: "again"}, 0o660); !os.IsExist(underlying(err)) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -145,7 +145,7 @@ func TestCreateAtTheSameTime(t *testing.T) {
 	var all sync.WaitGroup
 	for range 16 {
 		all.Go(func() {
-			if l.create("2001:db8::1", "VIRUS", 0o660) == nil {
+			if l.create("2001:db8::1", Content{Cause: "VIRUS"}, 0o660) == nil {
 				made.Add(1)
 			}
 		})
@@ -226,36 +226,169 @@ func BenchmarkLook(b *testing.B) {
 	}
 }
 
-// FuzzCause: whatever a lock file holds, a short printable line comes of it, and what we
-// write comes back as far as it is one.
-func FuzzCause(f *testing.F) {
+// FuzzContent: whatever a lock file holds, a short printable line comes of it and a moment
+// that can be one, and what we write comes back.
+func FuzzContent(f *testing.F) {
 	d, path, _ := shelf(f, false)
 	const name, ours = "192.0.2.7", "192.0.2.8"
-	f.Add("VIRUS\n", "SPAM")
-	f.Add("\x1b[2J\r\n\xff", "a\nb")
-	f.Add(strings.Repeat("x", MaxCause+1), strings.Repeat("\u00fc", MaxCause))
-	f.Fuzz(func(t *testing.T, content, cause string) {
+	f.Add("VIRUS\n", "SPAM", uint32(0))
+	f.Add("\x1b[2J\r\n\xff", "a\nb", uint32(1))
+	f.Add("OPERATOR\nid=7.8 until=1764547200 from=list\n", "x", uint32(1764547200))
+	f.Add("x\nuntil=1764547200", "x", uint32(0))
+	f.Add("x\nuntil=99999999999999999\nuntil=1\n", "x", uint32(0))
+	f.Add(strings.Repeat("x", MaxCause+1), strings.Repeat("\u00fc", MaxCause), uint32(1<<32-1))
+	f.Fuzz(func(t *testing.T, content, cause string, until uint32) {
 		os.Remove(filepath.Join(path, ours))
 		if err := os.WriteFile(filepath.Join(path, name), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if err := d.create(ours, cause, 0o600); err != nil {
+		wrote := Content{imsg.Printable(cause, MaxCause), int64(until) * int64(time.Second)}
+		if err := d.create(ours, wrote, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		read := func(name string) string {
+		read := func(name string) Content {
 			info, err := d.Stat(name)
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := d.Cause(name, info)
-			if len(got) > MaxCause || strings.ContainsFunc(got, func(r rune) bool { return r < ' ' || r > '~' }) {
-				t.Errorf("%q", got)
+			got, err := d.Read(name, info)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(got.Cause) > MaxCause || strings.ContainsFunc(got.Cause, func(r rune) bool { return r < ' ' || r > '~' }) || got.Until < 0 {
+				t.Errorf("%+v", got)
 			}
 			return got
 		}
 		read(name)
-		if got := read(ours); got != imsg.Printable(cause, MaxCause) {
-			t.Errorf("%q reads back as %q", cause, got)
+		if got := read(ours); got != wrote {
+			t.Errorf("%+v reads back as %+v", wrote, got)
 		}
 	})
+}
+
+// TestUntil: the end that a lock file names counts, whatever lock_duration says.
+func TestUntil(t *testing.T) {
+	const name = "192.0.2.7"
+	now := time.Unix(1764547200, 0)
+	for _, row := range []struct {
+		name, content string
+		age           time.Duration
+		duration      int
+		want          Verdict
+		log           string
+	}{
+		{"to come, and long beyond the duration", "OPERATOR\nuntil=1764547201\n", 1000 * time.Hour, 3600, Verdict{Locked, false, 1764547201e9}, ""},
+		{"now, and within the duration", "OPERATOR\nuntil=1764547200\n", 0, 3600, Verdict{Unlocked, true, 1764547200e9}, ""},
+		{"past, where locks are for ever", "OPERATOR\nuntil=1\n", 0, -1, Verdict{Unlocked, true, 1e9}, ""},
+		{"to come, where nothing is locked", "OPERATOR\nuntil=1764547201\n", 0, 0, Verdict{Unlocked, false, now.UnixNano()}, ""},
+		{"words of others around it", "VIRUS\nid=7.8 until=1764547201 from=list x =\nuntil=2\n", 2 * time.Hour, 3600, Verdict{Locked, false, 1764547201e9}, ""},
+		{"no such word", "OPERATOR\nid=7.8 later=1\n", 0, 3600, Verdict{Locked, false, now.UnixNano() + 3600e9}, ""},
+		{"an empty line", "OPERATOR\n\nuntil=1\n", 0, 3600, Verdict{Locked, false, now.UnixNano() + 3600e9}, ""},
+		{"no number", "OPERATOR\nuntil=soon\n", 0, 3600, Verdict{Locked, false, now.UnixNano() + 3600e9}, "does not say until when"},
+		{"no moment", "OPERATOR\nuntil=9223372036854775807\n", 2 * time.Hour, 3600, Verdict{Unlocked, true, now.UnixNano() - 3600e9}, "does not say until when"},
+		{"two of them", "OPERATOR\nuntil=1 until=1764547201\n", 0, 3600, Verdict{Locked, false, now.UnixNano() + 3600e9}, "does not say until when"},
+		{"cut short", "OPERATOR\nuntil=176454", 0, 3600, Verdict{Locked, false, now.UnixNano() + 3600e9}, "has no end"},
+		{"too long", "OPERATOR\nuntil=1 " + strings.Repeat("x", maxContent) + "\n", 0, 3600, Verdict{Locked, false, now.UnixNano() + 3600e9}, "has no end"},
+		{"behind a cause that is too long", strings.Repeat("x", 300) + "\nuntil=1764547201\n", 2 * time.Hour, 3600, Verdict{Locked, false, 1764547201e9}, ""},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			l, dir, log := shelf(t, false)
+			l.Now = func() time.Time { return now }
+			var told []string
+			l.Expired = func(name string) { told = append(told, name) }
+			path := filepath.Join(dir, name)
+			if err := os.WriteFile(path, []byte(row.content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			made := now.Add(-row.age)
+			if err := os.Chtimes(path, made, made); err != nil {
+				t.Fatal(err)
+			}
+			info, err := l.Stat(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 2 {
+				if row.duration == 0 {
+					if v, _ := l.Show(name, info, 0); v.Mark != Unlocked || v.Expired {
+						t.Errorf("%+v", v)
+					}
+				} else if v, err := l.Judge(name, info, row.duration); v != row.want || err != nil {
+					t.Errorf("%+v, want %+v; %v", v, row.want, err)
+				}
+			}
+			if row.log == "" {
+				log.HasNot(t, "msg=")
+			} else {
+				log.Has(t, row.log)
+				if n := strings.Count(log.String(), row.log); n != 1 {
+					t.Errorf("said %d times", n)
+				}
+			}
+			if row.duration != 0 {
+				l.Sweep(name, row.duration, os.Getuid())
+			}
+			if _, err := os.Lstat(path); (err != nil) != row.want.Expired || (len(told) == 1) != row.want.Expired {
+				t.Errorf("%v; told of %q", err, told)
+			}
+		})
+	}
+}
+
+// TestUntilIsWritten: a lock for a time of its own is one for old readers, too.
+func TestUntilIsWritten(t *testing.T) {
+	l, dir, _ := shelf(t, false)
+	if m, fresh, err := l.Lock("192.0.2.7", Content{"OPERATOR", 1764547200e9}, 3600, 0o600, somebody); m != Locked || !fresh || err != nil {
+		t.Errorf("%d, %v, %v", m, fresh, err)
+	}
+	if b, err := os.ReadFile(filepath.Join(dir, "192.0.2.7")); string(b) != "OPERATOR\nuntil=1764547200\n" || err != nil {
+		t.Errorf("%q, %v", b, err)
+	}
+}
+
+func TestCalled(t *testing.T) {
+	n := Naming{Mode: imsg.ModeRemote, PrefixIPv6: 64}
+	for _, row := range []struct{ said, called, today, wrong string }{
+		{"192.0.2.7-", "192.0.2.7-", "192.0.2.7-", ""},
+		{"::ffff:192.0.2.7-Joe", "192.0.2.7-Joe", "192.0.2.7-Joe", ""},
+		{"192.0.2.7/32-a/b", "", "", "a client's name is"},
+		{"192.0.2.7/32-joe", "192.0.2.7/32-joe", "192.0.2.7-joe", ""},
+		{"192.0.2.0/24-joe", "192.0.2.0/24-joe", "", "there each address is one, of 32 bits"},
+		{"2001:DB8::1-joe", "2001:db8::1-joe", "2001:db8::-joe", ""},
+		{"2001:db8::/64-joe", "2001:db8::/64-joe", "2001:db8::-joe", ""},
+		{"2001:db8::/48-joe", "2001:db8::/48-joe", "", "here each has a network of 64 bits (client_prefix_ipv6)"},
+		{"2001:db8::1/64-joe", "", "", "a client's name is"},
+		{"2001:db8::/064-joe", "", "", "a client's name is"},
+		{"2001:db8::/129-joe", "", "", "a client's name is"},
+		{"fe80::1/128-joe", "fe80::1/128-joe", "fe80::1-joe", ""},
+		{"fe80::/64-joe", "fe80::/64-joe", "", "there each address is one, of 128 bits"},
+		{"/64", "", "", "a client's name is"},
+		{"2001:db8::/64", "2001:db8::/64", "", "needs an ident"},
+	} {
+		c, ok := ParseCall(row.said)
+		if ok != (row.called != "") || ok && c.String() != row.called {
+			t.Errorf("%q is read as %q, %v", row.said, c, ok)
+		}
+		c, err := n.Called(row.said)
+		if err == nil {
+			err = n.WhyNot(c)
+		}
+		switch {
+		case err != nil:
+			if row.wrong == "" || !strings.Contains(err.Error(), row.wrong) {
+				t.Errorf("%q: %v", row.said, err)
+			}
+		case row.wrong != "" || n.Today(c.Client).String() != row.today:
+			t.Errorf("%q is %q", row.said, n.Today(c.Client))
+		}
+	}
+	// A record of yesterday is shown as one address. It can be named so, and not be made.
+	c, err := n.Called("2001:db8::1/128-joe")
+	if err != nil {
+		t.Error(err)
+	}
+	if err := n.WhyNot(c); err == nil {
+		t.Error("a client of another length")
+	}
 }

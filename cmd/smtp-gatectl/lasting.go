@@ -1,0 +1,56 @@
+// How long something is to last, as the command line has it.
+
+package main
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// lasting is a flag's duration: one of Go's, as 90m, or whole days, as 30d. Its least is a
+// second.
+type lasting struct {
+	time.Duration
+	most time.Duration
+}
+
+const day = 24 * time.Hour
+
+// Set implements pflag.Value.
+func (l *lasting) Set(text string) error {
+	var d time.Duration
+	if days, ok := strings.CutSuffix(text, "d"); ok {
+		n, err := strconv.ParseUint(days, 10, 32)
+		if err != nil || n > uint64(l.most/day) {
+			return l.wrong()
+		}
+		d = time.Duration(n) * day
+	} else {
+		var err error
+		if d, err = time.ParseDuration(text); err != nil {
+			return l.wrong()
+		}
+	}
+	if d < time.Second || d > l.most {
+		return l.wrong()
+	}
+	l.Duration = d
+	return nil
+}
+
+func (l *lasting) wrong() error {
+	return errors.New("it is a time as 90m, 2h or 30d, from a second to " + strconv.Itoa(int(l.most/day)) + "d")
+}
+
+// String implements pflag.Value.
+func (l *lasting) String() string {
+	if l.Duration == 0 {
+		return ""
+	}
+	return l.Duration.String()
+}
+
+// Type implements pflag.Value.
+func (l *lasting) Type() string { return "time" }
