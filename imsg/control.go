@@ -4,7 +4,7 @@ package imsg
 
 import "time"
 
-// Orders is how often lockd passes a Reload or a Stop on. One that does so at more than
+// Orders is how often lockd passes a Reload, a LogLevel or a Stop on. One that does so at more than
 // twice the pace is ended: no operator made it do that.
 var Orders = Pace{Burst: 60, Every: 100 * time.Millisecond}
 
@@ -72,6 +72,19 @@ type StopNow struct{ Now bool }
 
 func (*StopNow) answer(*Done) {}
 
+// SetLogLevel asks to have everybody log by another level until the next reload. Errors are
+// logged by each of them: who has this said for him could else be ended for what he does,
+// and nobody would read of it.
+type SetLogLevel struct {
+	Below int           `rule:"0..4"`    // levels below err that are logged, too: 4 with debug
+	For   time.Duration `rule:"0..720h"` // 0: until then
+}
+
+// MaxLogTime is the longest time for which that may be asked for: 30 days.
+const MaxLogTime = 720 * time.Hour
+
+func (*SetLogLevel) answer(*Done) {}
+
 // Dump asks lockd to write the state file into the descriptor that comes along.
 type Dump struct{}
 
@@ -88,6 +101,14 @@ func (*Reload) answer(*Done) {}
 type Upgrade struct{}
 
 func (*Upgrade) answer(*Done) {}
+
+// LogLevel asks the parent to have every room log by another level: see SetLogLevel.
+type LogLevel struct {
+	Below int           `rule:"0..4"`
+	For   time.Duration `rule:"0..720h"`
+}
+
+func (*LogLevel) answer(*Done) {}
 
 // Stop asks the parent to end the family: after the last session, or at once.
 type Stop struct{ Now bool }

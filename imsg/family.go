@@ -14,6 +14,9 @@ type Family struct {
 	Restarts   []uint64  `rule:"..AllRooms each any: it is only shown"` // of Crashes, by Room
 	LinesLost  uint64    `rule:"any: it is only shown"`                 // of all rooms' logs
 	Lacks      []string  `rule:"..16 each ..255 printable"`             // layers of the sandbox that the kernel has not
+	LogLevel   string    `rule:"..16 word"`                             // in force
+	LogSet     bool      // by an operator: it is not the configuration's
+	LogUntil   int64     `rule:"0.."` // when it is that again, 0: at the next reload
 	Rooms      []Member  `rule:"..1024"`
 	Troubles   []Trouble `rule:"..32"`
 }

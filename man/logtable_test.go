@@ -239,6 +239,8 @@ var logTable = []logGroup{
 	{"Findings, history and control", []logLine{
 		{"FINDING:BEGIN *", "FINDING:BEGIN finding", "Something is wrong, see FINDINGS."},
 		{"FINDING:END *", "FINDING:END finding", "It is no more."},
+		{"log level is set", "", "smtp-gatectl loglevel has everybody log from here on, whatever the configuration says. No level keeps this line back, nor the next."},
+		{"log level is that of the configuration again", "", "The time is over for which it was set."},
 		{"operator's order", "", "What was done over the control socket, and by whose uid."},
 		{"trace is over", "", "Why, whose sessions it was about, how many of them began, and who had ordered it."},
 		{"trace cannot be written", "", "The file of a trace takes no more; its sessions go on unseen."},

@@ -120,9 +120,11 @@ func (p *parent) activate(g *generation) {
 	}
 	old := p.current
 	p.current, p.coming, p.switching = g, nil, g
+	p.endLogLevel()
 	if g.site.Sink != p.log.Sink {
 		p.useSink(g.site.Sink)
 	}
+	p.tellLogLevel()
 	for _, m := range p.family.children {
 		if m.lasting && m.gen != g {
 			m.gen = g

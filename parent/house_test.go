@@ -275,6 +275,8 @@ func flood(p *process.Parent, ordered func(string) bool) {
 			floodQuestion(p, m)
 		case *imsg.Stop:
 			floodQuestion(p, m)
+		case *imsg.LogLevel:
+			floodQuestion(p, m)
 		}
 	}
 }

@@ -84,7 +84,8 @@ type parent struct {
 	asked     bool             // to stop
 	forced    bool             // end without waiting for sessions
 	lastAsked time.Time        // the rooms, whether they work
-	noSink    string           // why the log was not opened again, when last it was tried
+	level     logLevel
+	noSink    string // why the log was not opened again, when last it was tried
 }
 
 // Run starts the family and returns after its end. An error says why it did not

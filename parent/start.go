@@ -1,6 +1,6 @@
 // The way of a room from its start to its work. This file owns the order of what it
 // is told; of what a room says it reads nothing but that it is there, ready, done,
-// reports another, wants sockets, or the family reloaded or stopped, and how it is.
+// reports another, wants sockets, the family reloaded or stopped, or another log level, and how it is.
 
 package parent
 
@@ -78,6 +78,9 @@ func (p *parent) onMessage(m *child, r link.Request) {
 		p.onCondition(msg)
 	case *imsg.Shown:
 		m.onShown(msg)
+	case *imsg.LogLevel:
+		p.setLogLevel(msg)
+		link.ReplyTo(r, msg).Answer(&imsg.Done{})
 	case *imsg.Stop:
 		link.ReplyTo(r, msg).Answer(&imsg.Done{})
 		p.log.Say(logs.LevelNotice, "asked to stop", "now", msg.Now)

@@ -71,6 +71,10 @@ type status struct {
 	Rooms      []room            `json:"rooms" help:"each process of the family"`
 	Counters   map[string]uint64 `json:"counters" help:"what was counted since the start; an upgrade goes on counting"`
 
+	LogLevel string    `json:"log_level" help:"the least important level that is logged"`
+	LogSet   bool      `json:"log_level_set" help:"whether smtp-gatectl loglevel has set it: then it is not the configuration's"`
+	LogUntil time.Time `json:"log_level_until,omitzero" help:"when it is that again; absent: at the next reload"`
+
 	Restarts  map[string]uint64 `json:"room_restarts" help:"how often each room has ended unasked"`
 	LinesLost uint64            `json:"log_lines_lost" help:"lines of the log that were lost"`
 	States    map[string]uint64 `json:"session_states" help:"how many sessions are in each state"`
@@ -142,7 +146,7 @@ func (c *control) status() (*status, error) {
 		Sessions: r.Sessions, Limit: r.Limit, Load: r.Load, Locks: r.Locks, Exempt: r.Exempt,
 		Lacks: []string{}, Rooms: []room{}, Counters: make(map[string]uint64),
 		Restarts: make(map[string]uint64), LinesLost: f.LinesLost, States: statesOf(r), Lists: []dnsList{}, Times: make(map[string]times),
-		TLSPassed: tlsShare(r),
+		TLSPassed: tlsShare(r), LogLevel: f.LogLevel, LogSet: f.LogSet, LogUntil: moment(f.LogUntil),
 	}
 	for i, n := range f.Restarts {
 		if i > 0 && n > 0 {
@@ -231,6 +235,7 @@ func (s *status) print(w io.Writer) error {
 		reloaded = "reloaded " + span(s.Now.Sub(s.Reloaded)) + " ago"
 	}
 	fmt.Fprintf(tw, "config\t%s, generation %d, %s\n", s.Config, s.Generation, reloaded)
+	fmt.Fprintf(tw, "log\t%s\n", s.logLevel())
 	fmt.Fprintf(tw, "sessions\t%d of %d\n", s.Sessions, s.Limit)
 	fmt.Fprintf(tw, "locks\t%d\n", s.Locks)
 	if s.Exempt > 0 {

@@ -59,9 +59,11 @@ func words(self, peer imsg.Room) (all []*imsg.Entry) {
 	return all
 }
 
-// lawful are lies that have the parent stop or read its file again: lockd passes on what
-// the operator wants, and is believed.
-func lawful(e *imsg.Entry) bool { return e.Name == "Stop" || e.Name == "Reload" }
+// lawful are lies that have the parent stop, read its file again or log otherwise: lockd
+// passes on what the operator wants, and is believed.
+func lawful(e *imsg.Entry) bool {
+	return e.Name == "Stop" || e.Name == "Reload" || e.Name == "LogLevel"
+}
 
 func header(e *imsg.Entry) []byte {
 	h := make([]byte, imsg.HeaderLen)

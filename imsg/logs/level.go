@@ -21,10 +21,17 @@ const (
 // levels are the slog levels by syslog severity (RFC 3164 section 4.1.1).
 var levels = [8]slog.Level{LevelEmerg, LevelAlert, LevelCrit, slog.LevelError, slog.LevelWarn, LevelNotice, slog.LevelInfo, slog.LevelDebug}
 
-var severityNames = [8]string{"emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"}
+// Severities are the severities' names, by their numbers.
+var Severities = [8]string{"emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"}
+
+// SeverityErr is the severity of an error.
+const SeverityErr = 3
 
 // LevelOf returns the level of a syslog severity, 0 (emerg) to 7 (debug).
 func LevelOf(severity int) slog.Level { return levels[min(max(severity, 0), 7)] }
+
+// SeverityName is the name of the severity that a level stands for.
+func SeverityName(level int) string { return Severities[severity(slog.Level(level))] }
 
 func severity(l slog.Level) int {
 	if l >= LevelAlways {

@@ -184,7 +184,7 @@ func (r *record) appendJSON(b []byte, room imsg.Room, pid int) []byte {
 	b = append(b, `{"ts":"`...)
 	b = r.when.AppendFormat(b, time.RFC3339Nano)
 	b = append(b, `","level":"`...)
-	b = append(b, severityNames[severity(r.level)]...)
+	b = append(b, Severities[severity(r.level)]...)
 	b = append(b, `","process":"`...)
 	b = append(b, room.String()...)
 	b = append(b, `","pid":`...)

@@ -10,8 +10,8 @@ import (
 
 // What the operator asks over the control socket. This file owns the questions, and how
 // long the answers may take; who may connect, and how many, is a matter of the listener.
-// Of the parent an operator can only have asked a reload or a stop, without any path or
-// setting.
+// Of the parent an operator can only have asked a reload, an upgrade, a stop or a level for
+// the log, without any path or setting.
 
 const (
 	// reloadTime is how long a reload may take until its asker is told so.
@@ -65,6 +65,8 @@ func (o *operator) answer(r link.Request) (give func()) {
 		return found(r, m, func() (*imsg.Done, error) { return askParent(s, &imsg.Reload{}, reloadTime) })
 	case *imsg.UpgradeNow:
 		return found(r, m, func() (*imsg.Done, error) { return askParent(s, &imsg.Upgrade{}, reloadTime) })
+	case *imsg.SetLogLevel:
+		return found(r, m, func() (*imsg.Done, error) { return askParent(s, &imsg.LogLevel{Below: m.Below, For: m.For}, stopTime) })
 	case *imsg.StopNow:
 		return found(r, m, func() (*imsg.Done, error) { return askParent(s, &imsg.Stop{Now: m.Now}, stopTime) })
 	}

@@ -121,11 +121,15 @@ func (o *operator) logOrder(m imsg.Message) {
 	if order == "" {
 		return
 	}
+	level := logs.LevelNotice
+	if _, is := m.(*imsg.SetLogLevel); is { // after which lines are missing, or there are more
+		level += logs.LevelAlways
+	}
 	attrs := []any{"uid", o.uid, "order", order}
 	if client != "" {
 		attrs = append(attrs, "client", client[:min(len(client), maxName)])
 	}
-	o.service.Log.Log(context.Background(), logs.LevelNotice, "operator's order", attrs...)
+	o.service.Log.Log(context.Background(), level, "operator's order", attrs...)
 }
 
 // orderOf is an order as an operator gives it, and whom it is about.
@@ -166,6 +170,11 @@ func orderOf(m imsg.Message) (order, client string) {
 		order = "reload"
 	case *imsg.UpgradeNow:
 		order = "upgrade"
+	case *imsg.SetLogLevel:
+		order = "loglevel " + logs.Severities[logs.SeverityErr+m.Below]
+		if m.For > 0 {
+			order += " --for " + m.For.String()
+		}
 	case *imsg.StopNow:
 		order = "stop"
 		if m.Now {

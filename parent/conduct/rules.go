@@ -39,6 +39,7 @@ var rules = []rule{
 	{message: &imsg.Reload{}, pace: twice(imsg.Orders)},
 	{message: &imsg.Upgrade{}, pace: twice(imsg.Orders)},
 	{message: &imsg.Stop{}, pace: twice(imsg.Orders)},
+	{message: &imsg.LogLevel{}, pace: twice(imsg.Orders)},
 }
 
 func isShortage(m imsg.Message) bool { return m.(*imsg.BadPeer).Fault == imsg.Shortage }

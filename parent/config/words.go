@@ -180,7 +180,7 @@ var addressLogs = []word[imsg.LogAddress]{
 	{name: "base64", value: imsg.LogBase64},
 }
 
-// RFC 5424 table 2 numbers the levels.
+// RFC 5424 table 2 numbers the levels; logs.Severities names them, too.
 var levels = []word[int]{
 	{name: "emerg", value: 0, also: []string{"0"}},
 	{name: "alert", value: 1, also: []string{"1"}},
