@@ -114,6 +114,7 @@ doctor 3 something is wrong, 4 no session can succeed, or something is red.`,
 	root.AddCommand(
 		t.statusCommand(),
 		t.topCommand(),
+		t.roomsCommand(),
 		t.sessionsCommand(),
 		t.killCommand(),
 		t.eventsCommand(),

@@ -1,10 +1,15 @@
-// What the kernel tells of a room, where /proc is as Linux has it.
+// What the kernel tells of a room, where /proc is as Linux has it. This file owns what of it
+// means what.
 
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"os"
+	"strconv"
+	"strings"
 	"syscall"
 )
 
@@ -22,4 +27,82 @@ func lookAt(pid int) (uid *int, root string) {
 		uid = &n
 	}
 	return uid, root
+}
+
+// inspect returns what the kernel shows of a process, as far as we may look.
+func inspect(pid int) (p process) {
+	dir := fmt.Sprintf("/proc/%d", pid)
+	root := ""
+	p.UID, root = lookAt(pid)
+	if text, err := os.ReadFile(dir + "/status"); err == nil {
+		p.read(string(text), root)
+	}
+	if f, err := os.Open(dir + "/fd"); err == nil {
+		p.Files = count(f)
+		f.Close()
+	}
+	if text, err := os.ReadFile(dir + "/limits"); err == nil {
+		p.MaxFiles = limit(string(text), "Max open files")
+	}
+	return p
+}
+
+// read takes what proc_pid_status(5) shows, of a process with that root directory, empty if
+// that is not shown.
+func (p *process) read(text, root string) {
+	p.Layers = []string{}
+	if root != "" && root != "/" {
+		p.Layers = append(p.Layers, "chroot")
+	}
+	for line := range strings.Lines(text) {
+		key, value, _ := strings.Cut(line, ":")
+		value = strings.TrimSpace(value)
+		switch {
+		case key == "VmRSS":
+			p.Memory = kilobytes(value)
+		case key == "VmHWM":
+			p.Peak = kilobytes(value)
+		case key == "NoNewPrivs" && value == "1":
+			p.Layers = append(p.Layers, "no_new_privs")
+		case key == "Seccomp" && value == "2":
+			p.Layers = append(p.Layers, seccomp)
+		}
+	}
+}
+
+func kilobytes(value string) *int64 {
+	n, err := strconv.ParseInt(strings.TrimSuffix(value, " kB"), 10, 48)
+	if err != nil {
+		return nil
+	}
+	n <<= 10
+	return &n
+}
+
+func count(dir *os.File) *int64 {
+	n := int64(0)
+	for {
+		names, err := dir.Readdirnames(1 << 10)
+		n += int64(len(names))
+		if errors.Is(err, io.EOF) {
+			return &n
+		}
+		if err != nil {
+			return nil
+		}
+	}
+}
+
+// limit is the soft one of what /proc/PID/limits calls so.
+func limit(text, name string) *int64 {
+	for line := range strings.Lines(text) {
+		if rest, ok := strings.CutPrefix(line, name); ok {
+			if words := strings.Fields(rest); len(words) > 0 {
+				if n, err := strconv.ParseInt(words[0], 10, 52); err == nil {
+					return &n
+				}
+			}
+		}
+	}
+	return nil
 }

@@ -64,7 +64,7 @@ func Layers(played string) (have, missing []string) {
 	}
 	layer(k.filters(), "seccomp", "seccomp (filters of system calls for "+runtime.GOARCH+")")
 	v := k.landlockVersion()
-	layer(v >= knowsFiles, fmt.Sprintf("landlock-%d", v), "Landlock (Linux 5.13: files outside a room's folder)")
+	layer(v >= knowsFiles, fmt.Sprintf("landlock-%d", v), LacksLandlock)
 	if v >= knowsFiles {
 		layer(v >= knowsTruncate, "truncate", "Landlock 3 (Linux 6.2: the length of files)")
 		layer(v >= knowsPorts, "ports", "Landlock 4 (Linux 6.7: TCP ports)")

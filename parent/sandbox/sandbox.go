@@ -21,6 +21,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// LacksLandlock is what a kernel of Linux lacks that has no Landlock, as Layers calls it.
+const LacksLandlock = "Landlock (Linux 5.13: files outside a room's folder)"
+
 // Spec is where a process lives, as whom, and within which limits. New makes one
 // that changes nothing.
 type Spec struct {

@@ -1,0 +1,26 @@
+package main
+
+import (
+	"slices"
+	"testing"
+)
+
+// TestProcess: what a room looks like is read as proc(5) has it.
+func TestProcess(t *testing.T) {
+	var p process
+	p.read("Name:\tsmtp-gated-scan\nVmHWM:\t   20 kB\nVmRSS:\t   12 kB\nNoNewPrivs:\t1\nSeccomp:\t2\nSeccomp_filters:\t1\n", "/var/spool")
+	if *p.Memory != 12<<10 || *p.Peak != 20<<10 || !slices.Equal(p.Layers, []string{"chroot", "no_new_privs", "seccomp"}) {
+		t.Errorf("%+v", p)
+	}
+	p = process{}
+	p.read("NoNewPrivs:\t0\nSeccomp:\t0\nVmRSS:\tmuch\n", "/")
+	if p.Memory != nil || len(p.Layers) != 0 || p.Layers == nil {
+		t.Errorf("%+v", p)
+	}
+	if n := limit("Limit                     Soft Limit           Hard Limit           Units\nMax open files            1024                 4096                 files\n", "Max open files"); n == nil || *n != 1024 {
+		t.Errorf("%v", n)
+	}
+	if n := limit("Max open files            unlimited            unlimited            files\n", "Max open files"); n != nil {
+		t.Errorf("%d", *n)
+	}
+}
