@@ -239,6 +239,7 @@ var logTable = []logGroup{
 	{"Findings, history and control", []logLine{
 		{"FINDING:BEGIN *", "FINDING:BEGIN finding", "Something is wrong, see FINDINGS."},
 		{"FINDING:END *", "FINDING:END finding", "It is no more."},
+		{"it is not written down which configuration is in force", "", "smtp-gatectl config cannot show it. Nothing else depends on it: look at the folder of the control socket."},
 		{"log level is set", "", "smtp-gatectl loglevel has everybody log from here on, whatever the configuration says. No level keeps this line back, nor the next."},
 		{"log level is that of the configuration again", "", "The time is over for which it was set."},
 		{"operator's order", "", "What was done over the control socket, and by whose uid."},

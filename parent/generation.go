@@ -141,6 +141,7 @@ func (p *parent) activate(g *generation) {
 		}
 	}
 	p.family.dirty = true
+	p.showRunning()
 	closing := p.holdings.Listeners.Release(g.listeners)
 	if p.elder != nil {
 		p.elder.closing = closing

@@ -217,6 +217,7 @@ func (p *parent) succeed(tries int) {
 		p.holdings.RemoveNames()
 		return
 	}
+	p.showRunning()
 	p.log.Say(logs.LevelNotice, "taken over from the program before")
 	if err := p.sayServing("serving"); err != nil {
 		p.log.Warn("no service manager", "error", err)

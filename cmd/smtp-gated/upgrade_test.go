@@ -119,6 +119,9 @@ func TestUpgradeGoesOn(t *testing.T) {
 		must(t, g.follow(old))
 		reads := func() {
 			t.Helper()
+			if out, err := g.ctl("config"); err != nil || !strings.Contains(out, "\nper_host = 3\n") {
+				t.Errorf("%v: %s", err, out)
+			}
 			if out, err := g.ctl("--socket", g.path("run/status"), "sessions"); err != nil {
 				t.Errorf("%v: %s", err, out)
 			}

@@ -132,6 +132,9 @@ type Config struct {
 
 	inTOML bool             // the syntax it was read in, in which its options are spoken of
 	lines  map[string][]int // of the keys of arrays of tables, by path, one a table
+
+	origins map[string][]string // of options that are not at their defaults: see origin
+	hidden  map[string]bool     // secrets that are set, nobody here knows to what, by path
 }
 
 // Socket is where a scanner listens: a UNIX socket if Path is set, else TCP.
@@ -248,6 +251,7 @@ func (c *Config) Keep(running *Config) []string {
 			changed = append(changed, c.Called(o.Name))
 			// What one Config prints every other reads.
 			o.read(old[i].Value())
+			c.noteOrigin(o.Path, kept)
 		}
 	}
 	return changed

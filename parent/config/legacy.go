@@ -58,7 +58,10 @@ func (r *report) parseLegacy(c *Config, text string) {
 	set := map[string]bool{}
 	for number, row := range rows(text) {
 		if row.name != "" {
-			set[r.parseLine(options, number, row)] = true
+			o := r.parseLine(options, number, row)
+			if set[o.Name] = true; o.Path != "" {
+				c.came(o, number)
+			}
 		}
 		if r.full() {
 			return
@@ -69,15 +72,15 @@ func (r *report) parseLegacy(c *Config, text string) {
 	}
 }
 
-// parseLine takes one line and returns the name of the option it sets.
-func (r *report) parseLine(options map[string]Option, number int, line row) (set string) {
+// parseLine takes one line and returns the option it sets.
+func (r *report) parseLine(options map[string]Option, number int, line row) (set Option) {
 	name, value := line.name, line.value
 	now, old := name, false
 	if s, ok := switches[name]; ok {
 		on, _, err := boolean().parse(value)
 		if err != nil {
 			r.refused(number, name, err, boolean().accepts)
-			return ""
+			return set
 		}
 		now, value, old = s.option, turned(options[s.option].Value(), s.word, s.none, on), true
 	} else {
@@ -86,16 +89,16 @@ func (r *report) parseLine(options map[string]Option, number int, line row) (set
 	o, ok := options[now]
 	if !ok {
 		r.errorf(number, shown(name), "unknown option (smtp-gated -T lists all of them)")
-		return ""
+		return set
 	}
 	if !line.blank {
 		r.errorf(number, name, "has no value (accepted: %s)", o.Accepted())
-		return ""
+		return set
 	}
 	remark, err := o.read(value)
 	if err != nil {
 		r.refused(number, name, err, o.Accepted())
-		return ""
+		return set
 	}
 	if old {
 		r.warnf(number, name, oldForm+`, write "%s %s"`, now, o.Value())
@@ -103,7 +106,7 @@ func (r *report) parseLine(options map[string]Option, number int, line row) (set
 	if remark != "" {
 		r.warnf(number, name, "%s", remark)
 	}
-	return o.Name
+	return o
 }
 
 // shown is a name from a file that may be anything.

@@ -26,6 +26,7 @@ type Option struct {
 	Restart bool     // a reload leaves it as it is
 	Remote  bool     // acts in the remote modes only
 	Needed  bool     // a table of an array is nothing without it
+	Secret  bool     // nobody is shown it but who reads the file
 	value
 }
 
@@ -68,7 +69,7 @@ func table(c *Config) []Option {
 		{Name: "target_tls_port", Path: "target.tls_port", Help: "its port for TLS from the first octet, for clients that begin so; 0: its port, and TLS as tls_upstream says", value: as(&c.TLS.Port, 0, port(0))},
 		{Name: "remote_port", Path: "target.remote.port", Help: "port on the router that answers lookups", Remote: true, value: as(&c.RemotePort, 114, port(1))},
 		{Name: "remote_udp_retries", Path: "target.remote.retries", Help: "how often a lookup by UDP is tried", Remote: true, value: as(&c.RemoteRetries, 3, within(1, 100))},
-		{Name: "remote_udp_secret", Path: "target.remote.secret", Help: "number shared with the router's helper", Remote: true, value: as(&c.RemoteSecret, 0, integer[int64]("INT", -1<<31, 1<<32-1))},
+		{Name: "remote_udp_secret", Path: "target.remote.secret", Help: "number shared with the router's helper", Remote: true, Secret: true, value: as(&c.RemoteSecret, 0, integer[int64]("INT", -1<<31, 1<<32-1))},
 
 		{Name: "bind_address", Path: "listen.address", Help: "address to listen on", value: as(&c.BindAddress, anyIPv4, address())},
 		{Name: "port", Path: "listen.port", Help: "port to listen on, 0: one the system picks", value: as(&c.Port, 9199, port(0))},

@@ -17,6 +17,8 @@ type style struct {
 	messages bool // the texts for clients too
 	comments bool // what each option does and takes
 	inactive bool // every setting commented out
+	origins  bool // where each value comes from, behind it
+	secret   bool // what is secret is hidden
 }
 
 const (
@@ -119,7 +121,7 @@ func (c *Config) toml(w io.Writer, s style) error {
 		if s.comments {
 			fmt.Fprintf(b, "\n# %s\n# %s\n", o.Help, o.legend(true))
 		}
-		fmt.Fprintf(b, "%s%s = %s\n", s.sign(), o.key(), o.TOML())
+		fmt.Fprintf(b, "%s%s\n", s.sign(), s.setting(c, o, 0))
 	}
 	return b.Flush()
 }
@@ -133,13 +135,25 @@ func (c *Config) printArrays(b *bufio.Writer, s style, section string) {
 		if s.comments {
 			b.WriteString(a.legend())
 		}
-		for _, row := range a.rows() {
+		for i, row := range a.rows() {
 			fmt.Fprintf(b, "\n[[%s]]\n", a.Path)
 			for _, o := range row {
-				fmt.Fprintf(b, "%s = %s\n", o.key(), o.TOML())
+				fmt.Fprintln(b, s.setting(c, o, i))
 			}
 		}
 	}
+}
+
+// setting is an option in TOML, in the table with a number of an array.
+func (s style) setting(c *Config, o Option, table int) string {
+	text := o.TOML()
+	if s.secret && c.hides(o) {
+		text = hidden
+	}
+	if s.origins {
+		text += originMark + c.origin(o, table)
+	}
+	return o.key() + " = " + text
 }
 
 func (s style) sign() string {

@@ -66,6 +66,6 @@ func (c *Config) speak(text string) string {
 // equal tells whether both mean the same, whatever syntax they were read in.
 func (c *Config) equal(other *Config) bool {
 	a, b := *c, *other
-	a.inTOML, a.lines = b.inTOML, b.lines
+	a.inTOML, a.lines, a.origins, a.hidden = b.inTOML, b.lines, b.origins, b.hidden
 	return reflect.DeepEqual(a, b)
 }

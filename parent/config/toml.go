@@ -14,6 +14,7 @@ import (
 // tomlReader reads one document.
 type tomlReader struct {
 	*report
+	config   *Config
 	text     string
 	meta     toml.MetaData
 	options  map[string]Option // by path
@@ -28,7 +29,7 @@ type keys = map[string]toml.Primitive
 
 // parseTOML reads text into c, which holds the defaults.
 func (r *report) parseTOML(c *Config, text string) {
-	t := tomlReader{report: r, text: text, options: map[string]Option{}, arrays: map[string]Array{}, sections: map[string]bool{}, lines: map[string][]int{}}
+	t := tomlReader{report: r, config: c, text: text, options: map[string]Option{}, arrays: map[string]Array{}, sections: map[string]bool{}, lines: map[string][]int{}}
 	for _, a := range arrays(c) {
 		t.arrays[a.Path] = a
 	}
@@ -69,6 +70,7 @@ func (t *tomlReader) section(prefix string, table keys) {
 			t.errorf(line, shown(path), "unknown key")
 		case known:
 			t.option(o, data, line)
+			t.config.came(o, line)
 		case array:
 			all, ok := elements(data)
 			var tables []keys

@@ -35,6 +35,36 @@ func NewFresh(path string, mode fs.FileMode) (*Fresh, error) {
 	return &Fresh{f, p}, nil
 }
 
+// Name is a file that has got its name, to be taken away by who gave it that.
+type Name struct {
+	path string
+	is   unix.Stat_t
+}
+
+// FinishNamed is Finish, and returns the name.
+func (f *Fresh) FinishNamed(err error) (*Name, error) {
+	st, serr := statOf(f.File)
+	if err == nil {
+		err = serr
+	}
+	if err = f.Finish(err); err != nil {
+		return nil, err
+	}
+	return &Name{f.place.path, *st}, nil
+}
+
+// Remove takes the name away, if it is that file's still.
+func (n *Name) Remove() {
+	p, err := OpenPlace(n.path)
+	if err != nil {
+		return
+	}
+	defer p.Folder.Close()
+	if st, err := p.stat(); err == nil && st.Dev == n.is.Dev && st.Ino == n.is.Ino {
+		p.remove()
+	}
+}
+
 // Finish closes the file and gives it its name, or removes it if writing it met an
 // error, which it returns.
 func (f *Fresh) Finish(err error) error {

@@ -46,5 +46,8 @@ func openOwnName(path string) (*os.File, error) {
 	return f, nil
 }
 
+// OpenOwnName opens a regular file to read it that is what its name alone says it is.
+func OpenOwnName(path string) (*os.File, error) { return openOwnName(path) }
+
 // OpenRegular opens a regular file to read it.
 func OpenRegular(path string) (*os.File, error) { return openRegular(path, 0) }

@@ -26,6 +26,8 @@ type Holdings struct {
 	Controls  []Control
 	Ledger    *os.File // where counters outlive their keeper
 
+	running *host.Name // of the file that says which configuration is in force
+
 	privilege
 }
 
@@ -131,6 +133,7 @@ func (h *Holdings) Yield() {
 		c.Yield()
 	}
 	h.PidFile.Yield()
+	h.removeRunning()
 }
 
 // Listen returns the listeners of a site, and finds out whether its sessions can be
@@ -161,6 +164,7 @@ func (h *Holdings) retryWhilePredecessorEnds(try func() error) error {
 // not touched.
 func (h *Holdings) RemoveNames() {
 	h.PidFile.Remove()
+	h.removeRunning()
 	for _, c := range h.Controls {
 		c.Remove()
 	}
