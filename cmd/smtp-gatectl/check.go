@@ -81,14 +81,17 @@ type remark struct {
 	Text     string `json:"text"`
 }
 
+// checkResult is what was found of a file; its fields are the JSON form.
+type checkResult struct {
+	File     string   `json:"file"`
+	Good     bool     `json:"good"`
+	Errors   []remark `json:"errors"`
+	Warnings []remark `json:"warnings"`
+	Advice   []remark `json:"advice"`
+}
+
 func (t *tool) checkJSON(file string, warnings []config.Warning, advice []config.Advice, err error) error {
-	result := struct {
-		File     string   `json:"file"`
-		Good     bool     `json:"good"`
-		Errors   []remark `json:"errors"`
-		Warnings []remark `json:"warnings"`
-		Advice   []remark `json:"advice"`
-	}{file, err == nil, []remark{}, []remark{}, []remark{}}
+	result := checkResult{file, err == nil, []remark{}, []remark{}, []remark{}}
 	for _, e := range flatten(err) {
 		if ce := (*config.Error)(nil); errors.As(e, &ce) {
 			result.Errors = append(result.Errors, remark{"error", ce.File, ce.Line, ce.Option, ce.Text})

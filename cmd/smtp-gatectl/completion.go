@@ -4,28 +4,55 @@
 package main
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
 
+// completer is what cobra asks for words.
+type completer = func(cmd *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective)
+
 // complete offers the words of a live daemon that are not there yet.
-func (t *tool) complete(args []string, words func(*control) []string) ([]string, cobra.ShellCompDirective) {
-	c, err := t.look()
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
+func (t *tool) complete(words ...func(*control) []string) completer {
+	return func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		c, err := t.look()
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		defer c.Close()
+		var all []string
+		for _, f := range words {
+			for _, word := range f(c) {
+				if !slices.Contains(args, word) && !slices.Contains(all, word) {
+					all = append(all, word)
+				}
+			}
+		}
+		return all, cobra.ShellCompDirectiveNoFileComp
 	}
-	defer c.Close()
-	all := slices.DeleteFunc(words(c), func(word string) bool { return slices.Contains(args, word) })
-	return all, cobra.ShellCompDirectiveNoFileComp
 }
 
-// completeRates knows the clients that are counted.
-func (t *tool) completeRates(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	return t.complete(args, (*control).countedClients)
+// one is complete for what takes a single word.
+func one(words completer) completer {
+	return func(cmd *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
+		if len(args) > 0 {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		return words(cmd, args, begun)
+	}
 }
 
-func (c *control) countedClients() (names []string) {
+// completeFlag has the words for a flag offered.
+func completeFlag(cmd *cobra.Command, flag string, words completer) {
+	if err := cmd.RegisterFlagCompletionFunc(flag, words); err != nil {
+		panic(err) // there is no such flag
+	}
+}
+
+// countedClients are those of the rate limiter.
+func countedClients(c *control) (names []string) {
 	list, _, _ := c.rates()
 	for _, r := range list {
 		names = append(names, r.name())
@@ -33,12 +60,8 @@ func (c *control) countedClients() (names []string) {
 	return names
 }
 
-// completeLocks knows the clients that are locked.
-func (t *tool) completeLocks(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	return t.complete(args, (*control).lockedClients)
-}
-
-func (c *control) lockedClients() (names []string) {
+// lockedClients are those that are locked out.
+func lockedClients(c *control) (names []string) {
 	list, _ := c.allLocks()
 	for i := range list {
 		if !list[i].Whitelisted {
@@ -48,17 +71,65 @@ func (c *control) lockedClients() (names []string) {
 	return names
 }
 
+// lockedAddresses are the addresses of the same.
+func lockedAddresses(c *control) (names []string) {
+	for _, name := range lockedClients(c) {
+		address, _, _ := strings.Cut(name, "-")
+		names = append(names, address)
+	}
+	return names
+}
+
+// liveClients are those that have a session, as a lock names them.
+func liveClients(c *control) (names []string) {
+	list, _, _ := c.sessions()
+	for i := range list {
+		names = append(names, clientOf(&list[i]))
+	}
+	return names
+}
+
+// liveAddresses are the addresses of the same.
+func liveAddresses(c *control) (names []string) {
+	list, _, _ := c.sessions()
+	for i := range list {
+		names = append(names, list[i].address())
+	}
+	return names
+}
+
+// liveIDs are the words that the live sessions' clients can quote.
+func liveIDs(c *control) (ids []string) {
+	list, _, _ := c.sessions()
+	for i := range list {
+		ids = append(ids, fmt.Sprintf("%d.%d", list[i].Started.Unix(), list[i].Number))
+	}
+	return ids
+}
+
+// nameNoFiles has no files offered to commands that take none.
+func nameNoFiles(c *cobra.Command) {
+	for _, sub := range c.Commands() {
+		nameNoFiles(sub)
+	}
+	if c.Args != nil && c.Args(c, []string{"file"}) != nil && c.ValidArgsFunction == nil && len(c.ValidArgs) == 0 && !c.HasSubCommands() {
+		c.ValidArgsFunction = cobra.NoFileCompletions
+	}
+}
+
 // completeRateSet knows clients, and behind the first the counters, too.
 func (t *tool) completeRateSet(cmd *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
 	var words []string
 	if len(args) == 0 || isClient(args[len(args)-1]) {
-		words, _ = t.completeRates(cmd, args, begun)
+		words, _ = t.complete(countedClients)(cmd, args, begun)
 	}
 	if len(args) == 0 {
 		return words, cobra.ShellCompDirectiveNoFileComp
 	}
 	for _, name := range counterNames() {
-		words = append(words, name+"=")
+		if word := name + "="; !slices.ContainsFunc(args, func(arg string) bool { return strings.HasPrefix(arg, word) }) {
+			words = append(words, word)
+		}
 	}
 	return words, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
 }

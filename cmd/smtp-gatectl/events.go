@@ -3,7 +3,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -71,6 +70,8 @@ sessions are shown only if named.`,
 	flags.DurationVar(&since, "since", 0, "begin with those of the last so much time, as 10m")
 	flags.BoolVar(&once, "once", false, "end with the first one")
 	flags.DurationVar(&timeout, "timeout", 0, "with --once: how long to wait for it at most, as 60s")
+	completeFlag(cmd, "kind", cobra.FixedCompletions(eventKinds(), cobra.ShellCompDirectiveNoFileComp))
+	completeFlag(cmd, "client", t.complete(liveAddresses, lockedAddresses))
 	return cmd
 }
 
@@ -221,7 +222,7 @@ func printEventJSON(w io.Writer, e *imsg.Event) error {
 		if v == nil {
 			continue
 		}
-		text, err := json.Marshal(v)
+		text, err := marshal(v)
 		if err != nil {
 			return err
 		}

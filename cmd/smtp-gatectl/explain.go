@@ -20,7 +20,8 @@ func (t *tool) explainCommand() *cobra.Command {
 		Short: "Tell why somebody was refused, and what to do",
 		Long: `explain tells what a client was refused and locked for, newest first: by the ID at
 the end of a refusal, as 1700000000.7, by the client's ADDRESS, or by a SENDER.`,
-		Args: cobra.ExactArgs(1),
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: one(t.complete(lockedAddresses, liveAddresses, liveIDs)),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if len(args[0]) > imsg.MaxSender {
 				return fmt.Errorf("%w: that is longer than any id, address or sender", errUsage)
@@ -53,6 +54,8 @@ func (t *tool) historyCommand() *cobra.Command {
 		Use:   "forget CLIENT|SENDER",
 		Short: "Erase what is kept of a client, by its address, or of a sender",
 		Args:  cobra.ExactArgs(1),
+
+		ValidArgsFunction: one(t.complete(lockedAddresses, liveAddresses)),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if len(args[0]) > imsg.MaxSender {
 				return fmt.Errorf("%w: that is longer than any address or sender", errUsage)

@@ -63,13 +63,16 @@ func (t *tool) order(q imsg.Question[imsg.Done], done, name string) error {
 	return t.said(done, name, detail)
 }
 
+// orderResult is what was done to what; its fields are the JSON form.
+type orderResult struct {
+	Result string `json:"result"`
+	Name   string `json:"name,omitempty"`
+	Detail string `json:"detail,omitempty"`
+}
+
 func (t *tool) said(done, name, detail string) error {
 	if t.json {
-		return printJSON(t.out, struct {
-			Result string `json:"result"`
-			Name   string `json:"name,omitempty"`
-			Detail string `json:"detail,omitempty"`
-		}{done, name, detail})
+		return printJSON(t.out, orderResult{done, name, detail})
 	}
 	line := done
 	if name != "" {

@@ -19,7 +19,8 @@ func (t *tool) killCommand() *cobra.Command {
 		Short: "End live sessions at once",
 		Long: `kill ends live sessions at once, each by its number, as sessions shows it, or by its
 whole id, as replies and the log quote it: 1700000000.7.`,
-		Args: cobra.MinimumNArgs(1),
+		Args:              cobra.MinimumNArgs(1),
+		ValidArgsFunction: t.complete(liveIDs),
 		RunE: func(_ *cobra.Command, args []string) error {
 			var all []*imsg.EndSession
 			for _, arg := range args {

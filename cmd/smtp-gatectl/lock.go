@@ -51,6 +51,8 @@ func (t *tool) lockAdd() *cobra.Command {
 		Use:   "add CLIENT...",
 		Short: "Lock clients out: addresses, networks, or either with an ident",
 		Args:  cobra.MinimumNArgs(1),
+
+		ValidArgsFunction: t.complete(liveClients, countedClients),
 		RunE: func(_ *cobra.Command, args []string) error {
 			names, err := clientNames(args)
 			if err != nil {
@@ -72,7 +74,7 @@ func (t *tool) lockRemove() *cobra.Command {
 		Aliases:           []string{"rm"},
 		Short:             "Let clients in again",
 		Args:              cobra.MinimumNArgs(1),
-		ValidArgsFunction: t.completeLocks,
+		ValidArgsFunction: t.complete(lockedClients),
 		RunE: func(_ *cobra.Command, args []string) error {
 			names, err := clientNames(args)
 			if err != nil {

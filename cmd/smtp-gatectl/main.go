@@ -137,6 +137,7 @@ doctor 3 something is wrong, 4 no session can succeed, or something is red.`,
 		t.exporterCommand(),
 		t.benchCommand(),
 	)
+	nameNoFiles(root)
 	return root
 }
 

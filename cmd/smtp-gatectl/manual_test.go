@@ -3,7 +3,12 @@
 package main
 
 import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -48,4 +53,89 @@ func TestManual(t *testing.T) {
 	if found < 12 {
 		t.Errorf("only %d commands found", found)
 	}
+}
+
+// TestExitStatus: the manual explains each exit status there is and no other, and has a row
+// for each command; a status that is named in it is one.
+func TestExitStatus(t *testing.T) {
+	page, err := os.ReadFile("../../man/smtp-gatectl.8")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(page), ".Sh EXIT STATUS\n")
+	section, _, _ = strings.Cut(section, "\n.Sh ")
+	all := exitConstants(t)
+	explained := map[string]bool{}
+	rows := map[string]bool{}
+	for line := range strings.Lines(section) {
+		item, is := strings.CutPrefix(strings.TrimSpace(line), ".It ")
+		if !is {
+			continue
+		}
+		command, meanings, row := strings.Cut(strings.TrimPrefix(item, "Ic "), " Ta ")
+		if !row {
+			explained[item] = true
+			continue
+		}
+		if strings.HasPrefix(command, "Sy ") { // the head of the table
+			continue
+		}
+		rows[strings.Replace(command, "Fl -", "--", 1)] = true
+		for part := range strings.SplitSeq(meanings, "; ") {
+			if n, _, _ := strings.Cut(part, " "); n != "-" && !slices.Contains(slices.Collect(maps.Values(all)), n) {
+				t.Errorf("%s ends with %s", command, n)
+			}
+		}
+	}
+	for name, value := range all {
+		if !explained[value] {
+			t.Errorf("exit status %s, %s, is not explained", value, name)
+		}
+		delete(explained, value)
+	}
+	if len(explained) > 0 || len(all) < 5 {
+		t.Errorf("there is no exit status %v", explained)
+	}
+	var look func(c *cobra.Command, name string)
+	look = func(c *cobra.Command, name string) {
+		for _, sub := range c.Commands() {
+			look(sub, strings.TrimSpace(name+" "+sub.Name()))
+		}
+		if !c.HasSubCommands() && !rows[name] {
+			t.Errorf("what %q ends with is not said", name)
+		}
+		if c.HasSubCommands() || c.Flags().Lookup("check") == nil {
+			delete(rows, name)
+		}
+	}
+	look(new(tool).command(), "")
+	for _, name := range []string{"status", "status --check", "completion"} {
+		if !rows[name] {
+			t.Errorf("what %q ends with is not said", name)
+		}
+		delete(rows, name)
+	}
+	if len(rows) > 0 {
+		t.Errorf("no such commands: %v", rows)
+	}
+}
+
+// exitConstants are those of main.go, by their names.
+func exitConstants(t *testing.T) map[string]string {
+	t.Helper()
+	f, err := parser.ParseFile(token.NewFileSet(), "main.go", nil, parser.SkipObjectResolution)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[string]string{}
+	ast.Inspect(f, func(n ast.Node) bool {
+		spec, ok := n.(*ast.ValueSpec)
+		if ok && strings.HasPrefix(spec.Names[0].Name, "exit") && len(spec.Values) == 1 {
+			if v, ok := spec.Values[0].(*ast.BasicLit); ok {
+				all[spec.Names[0].Name] = v.Value
+			}
+		}
+		return true
+	})
+	return all
 }

@@ -54,7 +54,7 @@ func (t *tool) rateShow() *cobra.Command {
 		Use:               "show CLIENT...",
 		Short:             "Show all that is remembered of clients: addresses, networks, or either with an ident",
 		Args:              cobra.MinimumNArgs(1),
-		ValidArgsFunction: t.completeRates,
+		ValidArgsFunction: t.complete(countedClients),
 		RunE: func(_ *cobra.Command, args []string) error {
 			names, err := clientNames(args)
 			if err != nil {
@@ -122,7 +122,7 @@ func (t *tool) rateReset() *cobra.Command {
 		Use:               "reset CLIENT...",
 		Short:             "Forget clients, their own quotas too",
 		Args:              cobra.MinimumNArgs(1),
-		ValidArgsFunction: t.completeRates,
+		ValidArgsFunction: t.complete(countedClients),
 		RunE: func(_ *cobra.Command, args []string) error {
 			names, err := clientNames(args)
 			if err != nil {

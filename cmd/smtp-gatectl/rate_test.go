@@ -99,6 +99,10 @@ func TestRateShow(t *testing.T) {
 		}
 	}
 	_, out, _ = gatectl("rate", "show", "192.0.2.7", "--json", "--socket", socket)
+	if !strings.Contains(out, `"generation": "18446744073709551615"`) { // no double holds it
+		t.Errorf("%s", out)
+	}
+	out = strings.Replace(out, `"18446744073709551615"`, "7", 1)
 	r := new(rate)
 	if err := json.Unmarshal([]byte(out), r); err != nil || r.Client != "192.0.2.7" || len(r.Servers) != 1 || r.Servers[0].Address != "2001:db8::25" {
 		t.Errorf("%v: %s", err, out)

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -200,7 +199,7 @@ func (c *control) scan(name string, f *os.File) (scanResult, error) {
 // printScan prints what came of one file: for machines an object a line.
 func (t *tool) printScan(r *scanResult) error {
 	if t.json {
-		return json.NewEncoder(t.out).Encode(r)
+		return printJSONLine(t.out, r)
 	}
 	return r.print(t.out)
 }

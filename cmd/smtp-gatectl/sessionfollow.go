@@ -4,7 +4,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -141,7 +140,7 @@ func (t *tool) followSessions(c *control, only *sessionFilter) error {
 
 func (t *tool) showChange(c *sessionChange) error {
 	if t.json {
-		return json.NewEncoder(t.out).Encode(c)
+		return printJSONLine(t.out, c)
 	}
 	_, err := io.WriteString(t.out, c.String()+"\n")
 	return err

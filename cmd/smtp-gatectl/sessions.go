@@ -5,6 +5,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -46,6 +47,7 @@ func (t *tool) sessionsCommand() *cobra.Command {
 		},
 	}
 	only.flags(cmd)
+	completeFlag(cmd, "client", t.complete(liveAddresses))
 	cmd.Flags().BoolVar(&follow, "follow", false, "go on: print a line when one appears, changes its state or is gone")
 	return cmd
 }
@@ -70,6 +72,12 @@ type session struct {
 	ClientBytes  int64     `json:"client_bytes" help:"octets from the client"`
 	ServerBytes  int64     `json:"server_bytes" help:"octets from the server"`
 	Ident        string    `json:"ident" help:"whom it calls for, in the remote modes"`
+}
+
+// address is the client's alone.
+func (s *session) address() string {
+	a, _ := netip.ParseAddrPort(s.Client)
+	return a.Addr().String()
 }
 
 // sessions asks for all pages. silent counts the workers that did not answer.

@@ -25,11 +25,11 @@ func (t *tool) traceCommand() *cobra.Command {
 		Use:   "trace CLIENT FILE",
 		Short: "Write the dialogue of the next sessions of an address, or of a network, to a new file",
 		Args:  cobra.ExactArgs(2),
-		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		ValidArgsFunction: func(c *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
 			if len(args) == 1 {
 				return nil, cobra.ShellCompDirectiveDefault
 			}
-			return t.completeCallers(args)
+			return t.complete(liveAddresses)(c, args, begun)
 		},
 		RunE: func(_ *cobra.Command, args []string) error {
 			net, err := parseNetwork(args[0])
@@ -51,17 +51,12 @@ func (t *tool) traceCommand() *cobra.Command {
 	return trace
 }
 
-// completeCallers knows the clients that are connected, if the daemon can be asked.
-func (t *tool) completeCallers(args []string) ([]string, cobra.ShellCompDirective) {
-	var names []string
-	if c, err := t.look(); err == nil && len(args) == 0 {
-		defer c.Close()
-		page, err := ask(c, &imsg.Sessions{}, answerTime)
-		for i := 0; err == nil && i < len(page.Sessions); i++ {
-			names = append(names, page.Sessions[i].Client.Addr().String())
-		}
-	}
-	return names, cobra.ShellCompDirectiveNoFileComp
+// traceResult is what will be written; its fields are the JSON form.
+type traceResult struct {
+	Client   string    `json:"client"`
+	Sessions int       `json:"sessions"`
+	Until    time.Time `json:"until"`
+	File     string    `json:"file"`
 }
 
 // trace makes the file, and has the daemon write to it. Where it does not, there is no
@@ -91,12 +86,7 @@ func (t *tool) trace(q *imsg.Trace, name string) (err error) {
 	}
 	client := imsg.NetworkText(q.Client, q.Bits)
 	if t.json {
-		printJSON(t.out, struct {
-			Client   string    `json:"client"`
-			Sessions int       `json:"sessions"`
-			Until    time.Time `json:"until"`
-			File     string    `json:"file"`
-		}{client, q.Sessions, until, clean(name)})
+		printJSON(t.out, traceResult{client, q.Sessions, until, clean(name)})
 		return nil
 	}
 	what := "the next session"
