@@ -46,7 +46,7 @@ func TestLyingDaemon(t *testing.T) {
 	})
 	for _, command := range []string{
 		"status", "sessions", "lock list", "lock export pf --json", "rate list", "rate show 192.0.2.7", "lock add 192.0.2.7", "lock remove 192.0.2.7",
-		"rate set 192.0.2.7 messages=1", "rate reset 192.0.2.7", "reload", "stop",
+		"rate set 192.0.2.7 messages=1", "rate reset 192.0.2.7", "reload", "stop", "kill 7",
 	} {
 		for _, form := range [][]string{{"--socket", socket}, {"--json", "--socket", socket}} {
 			_, out, errs := gatectl(append(form, strings.Fields(command)...)...)
@@ -59,6 +59,19 @@ func TestLyingDaemon(t *testing.T) {
 				}
 			}
 		}
+	}
+	d := &topDaemon{tool: &tool{socket: socket}}
+	defer d.close()
+	var rates topRates
+	for range 3 {
+		s, err := d.look()
+		if err != nil {
+			t.Fatal(err)
+		}
+		rates.add(s)
+		var st topState
+		st.settle(st.rows(s), pageOf(s, topWidth, topHeight))
+		checkScreen(t, "of a liar", drawTop(s, &st, topWait{}, topWidth, topHeight), topWidth, topHeight)
 	}
 }
 

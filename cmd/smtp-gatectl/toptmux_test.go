@@ -284,7 +284,7 @@ func TestTopInTerminal(t *testing.T) {
 	s.types("Down", "l")
 	s.has(`(?m)^lock 192\.0\.2\.99 out\? y or n`)
 	s.types("y")
-	s.has(`(?m)^192\.0\.2\.99 locked`, "1 locks")
+	s.has(`(?m)^192\.0\.2\.99 locked`, "live, 1 lock,")
 	d.mu.Lock()
 	if !slices.Equal(d.locked, []string{"192.0.2.99"}) {
 		t.Errorf("locked are %v", d.locked)

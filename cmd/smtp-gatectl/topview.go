@@ -69,7 +69,7 @@ func drawTop(s *snapshot, st *topState, waits topWait, width, height int) []topL
 	if s == nil {
 		s = new(snapshot)
 	}
-	add(plainInk, fmt.Sprintf("sessions    %d of %d live, %d locks, load %.2f", s.Sessions, s.Limit, s.Locks, s.Load))
+	add(plainInk, fmt.Sprintf("sessions    %d of %d live, %s, load %.2f", s.Sessions, s.Limit, plural(s.Locks, "lock"), s.Load))
 	add(plainInk, fmt.Sprintf("a second    %s sessions, %s messages, %s", few(s.perSecond.sessions), few(s.perSecond.messages), octets(int64(s.perSecond.octets))))
 	add(plainInk, verdictsOf(s))
 	add(plainInk, roomsOf(s))
@@ -173,7 +173,7 @@ func roomsOf(s *snapshot) string {
 	}
 	crashes := ""
 	if s.Crashes > 0 {
-		crashes = fmt.Sprintf("; %d crashes", s.Crashes)
+		crashes = fmt.Sprintf("; %d ended unasked", s.Crashes)
 	}
 	return "rooms       " + strings.Join(words, ", ") + crashes
 }
