@@ -22,8 +22,6 @@ func recorded(t *testing.T, name string) string {
 	return string(text)
 }
 
-func asUser(n int) *int { return &n }
-
 // tell words what a firewall does to a packet.
 func (f firewall) tell(hook string, p packet) string {
 	var words []string
@@ -54,33 +52,33 @@ func TestFirewallRules(t *testing.T) {
 		{"nft, a client", nft, "prerouting", packet{port: 25, incoming: true}, "perhaps 9199, perhaps 9198"},
 		{"nft, a client of IPv6", nft, "prerouting", packet{port: 25, six: true, incoming: true}, "perhaps 9199, perhaps 9198"},
 		{"nft, another port", nft, "prerouting", packet{port: 80, incoming: true}, ""},
-		{"nft, our own", nft, "output", packet{to: server, port: 25, uid: asUser(7), marked: true}, "surely 9199"},
-		{"nft, our own, port in a range", nft, "output", packet{to: server, port: 24, uid: asUser(7), marked: true}, "surely 9199"},
-		{"nft, who knows whereto", nft, "output", packet{port: 25, uid: asUser(7), marked: true}, "perhaps 9199"},
-		{"nft, exempt by user", nft, "output", packet{to: server, port: 25, uid: asUser(65534), marked: true}, ""},
-		{"nft, exempt by a range of users", nft, "output", packet{to: server, port: 25, uid: asUser(150), marked: true}, ""},
-		{"nft, exempt by mark", nft, "output", packet{to: server, port: 25, uid: asUser(7), mark: 0x5347, marked: true}, ""},
-		{"nft, exempt by a negated address", nft, "output", packet{to: other, port: 25, uid: asUser(7), marked: true}, ""},
-		{"nft, that is of IPv4", nft, "output", packet{to: six, six: true, port: 25, uid: asUser(7), marked: true}, "surely 9199"},
+		{"nft, our own", nft, "output", packet{to: server, port: 25, uid: new(7), marked: true}, "surely 9199"},
+		{"nft, our own, port in a range", nft, "output", packet{to: server, port: 24, uid: new(7), marked: true}, "surely 9199"},
+		{"nft, who knows whereto", nft, "output", packet{port: 25, uid: new(7), marked: true}, "perhaps 9199"},
+		{"nft, exempt by user", nft, "output", packet{to: server, port: 25, uid: new(65534), marked: true}, ""},
+		{"nft, exempt by a range of users", nft, "output", packet{to: server, port: 25, uid: new(150), marked: true}, ""},
+		{"nft, exempt by mark", nft, "output", packet{to: server, port: 25, uid: new(7), mark: 0x5347, marked: true}, ""},
+		{"nft, exempt by a negated address", nft, "output", packet{to: other, port: 25, uid: new(7), marked: true}, ""},
+		{"nft, that is of IPv4", nft, "output", packet{to: six, six: true, port: 25, uid: new(7), marked: true}, "surely 9199"},
 
 		{"tproxy, a client", tproxy, "prerouting", packet{port: 25, incoming: true}, "perhaps 9199"},
 		{"tproxy, a client of IPv6", tproxy, "prerouting", packet{port: 587, six: true, incoming: true}, "perhaps 9199"},
 		{"tproxy, another port", tproxy, "prerouting", packet{port: 80, incoming: true}, ""},
-		{"iptables, our own", tproxy, "output", packet{port: 25, uid: asUser(7), marked: true}, "surely 9199"},
-		{"iptables, exempt by user", tproxy, "output", packet{port: 25, uid: asUser(65534), marked: true}, ""},
-		{"iptables, exempt by mark", tproxy, "output", packet{port: 25, uid: asUser(7), mark: 0x5347, marked: true}, ""},
-		{"iptables, of IPv6", tproxy, "output", packet{port: 25, six: true, uid: asUser(7), marked: true}, ""},
+		{"iptables, our own", tproxy, "output", packet{port: 25, uid: new(7), marked: true}, "surely 9199"},
+		{"iptables, exempt by user", tproxy, "output", packet{port: 25, uid: new(65534), marked: true}, ""},
+		{"iptables, exempt by mark", tproxy, "output", packet{port: 25, uid: new(7), mark: 0x5347, marked: true}, ""},
+		{"iptables, of IPv6", tproxy, "output", packet{port: 25, six: true, uid: new(7), marked: true}, ""},
 		{"dnat, a client", dnat, "prerouting", packet{port: 25, incoming: true}, "perhaps 9199"},
-		{"dnat, our own", dnat, "output", packet{port: 25, uid: asUser(7)}, ""},
+		{"dnat, our own", dnat, "output", packet{port: 25, uid: new(7)}, ""},
 
 		{"FreeBSD, a client", freebsd, "prerouting", packet{port: 25, incoming: true}, "surely 9199"},
 		{"FreeBSD, a client of IPv6", freebsd, "prerouting", packet{port: 25, six: true, incoming: true}, "surely 9199"},
 		{"FreeBSD, another port", freebsd, "prerouting", packet{port: 80, incoming: true}, ""},
-		{"FreeBSD, our own", freebsd, "output", packet{port: 25, uid: asUser(7)}, ""},
+		{"FreeBSD, our own", freebsd, "output", packet{port: 25, uid: new(7)}, ""},
 		{"OpenBSD, a client", openbsd, "prerouting", packet{port: 25, incoming: true}, "surely 9199"},
 		{"OpenBSD, a client of IPv6", openbsd, "prerouting", packet{port: 25, six: true, incoming: true}, "surely 9199"},
-		{"OpenBSD, our own", openbsd, "output", packet{port: 25, uid: asUser(7)}, "surely 9199"},
-		{"OpenBSD, exempt", openbsd, "output", packet{port: 25, uid: asUser(1000)}, ""},
+		{"OpenBSD, our own", openbsd, "output", packet{port: 25, uid: new(7)}, "surely 9199"},
+		{"OpenBSD, exempt", openbsd, "output", packet{port: 25, uid: new(1000)}, ""},
 	} {
 		if got := tt.f.tell(tt.hook, tt.packet); got != tt.want {
 			t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
@@ -189,7 +187,7 @@ func FuzzRules(f *testing.F) {
 	f.Fuzz(func(_ *testing.T, text string) {
 		nft, _ := parseNft(text)
 		for _, rules := range []firewall{nft, parseIptables(text, false), parsePf(text)} {
-			rules.tell("output", packet{port: 25, uid: asUser(1)})
+			rules.tell("output", packet{port: 25, uid: new(1)})
 			rules.tell("prerouting", packet{port: 25, six: true, incoming: true})
 		}
 	})
