@@ -219,7 +219,7 @@ type secrets struct {
 // learn keeps what was hidden: its words, and what they mean in base64.
 func (s *secrets) learn(b []byte) {
 	s.keepWords(b)
-	for _, word := range bytes.Fields(b) {
+	for word := range bytes.FieldsSeq(b) {
 		for _, coding := range []*base64.Encoding{base64.StdEncoding, base64.RawStdEncoding, base64.URLEncoding, base64.RawURLEncoding} {
 			if meant, err := coding.DecodeString(string(word)); err == nil {
 				s.learnMeant(meant)
@@ -246,7 +246,7 @@ func (s *secrets) learnMeant(b []byte) {
 
 // keepWords keeps the words of b.
 func (s *secrets) keepWords(b []byte) {
-	for _, w := range bytes.Fields(b) {
+	for w := range bytes.FieldsSeq(b) {
 		s.keep(strings.ToLower(string(w)))
 	}
 }
