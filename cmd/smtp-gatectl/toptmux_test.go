@@ -132,10 +132,11 @@ func (d *fakeDaemon) answer(r link.Request) {
 
 // screenTest is a terminal of tmux's with a shell in it.
 type screenTest struct {
-	t      *testing.T
-	socket string
-	dir    string
-	ends   int // so often top has ended
+	t       *testing.T
+	socket  string
+	sockets string // folder of it
+	dir     string
+	ends    int // so often top has ended
 }
 
 // newScreenTest has a shell run in a terminal of 80 by 24, and top be called by `top`.
@@ -149,7 +150,15 @@ func newScreenTest(t *testing.T, args ...string) *screenTest {
 	if err := os.WriteFile(filepath.Join(s.dir, "top"), []byte(script), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { s.try("kill-server") })
+	sockets, err := os.MkdirTemp("", "tmux") // a socket's path is short
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.sockets = sockets
+	t.Cleanup(func() {
+		s.try("kill-server")
+		os.RemoveAll(sockets)
+	})
 	s.tmux("-f", "/dev/null", "new-session", "-d", "-x", "80", "-y", "24", "-s", "top", "env", "PS1=ready> ", "sh")
 	s.has("ready>")
 	s.types("cd "+s.dir+"; stty -a >before; echo the line before", "Enter")
@@ -159,7 +168,7 @@ func newScreenTest(t *testing.T, args ...string) *screenTest {
 
 func (s *screenTest) try(args ...string) (string, error) {
 	cmd := exec.Command("tmux", append([]string{"-L", s.socket}, args...)...)
-	cmd.Env = append(os.Environ(), "TMUX=", "TERM=xterm", "LC_ALL=C.UTF-8")
+	cmd.Env = append(os.Environ(), "TMUX=", "TMUX_TMPDIR="+s.sockets, "TERM=xterm", "LC_ALL=C.UTF-8")
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }
