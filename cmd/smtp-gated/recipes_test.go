@@ -15,8 +15,8 @@ import (
 
 const recipes = "../../etc/export/"
 
-// forged is what a client calls itself that would be somebody else.
-const forged = `x","message":"LOCK:LOCKED","src":"203.0.113.66","ident":""}`
+// forgedLine is what a client calls itself that would be somebody else.
+const forgedLine = `x","message":"LOCK:LOCKED","src":"203.0.113.66","ident":""}`
 
 // lockedLog is a log in JSON, in which a client of 127.0.0.7 is turned away three times for
 // its lock, one of 127.0.0.8 once, and others say much.
@@ -44,7 +44,7 @@ func lockedLog(t *testing.T) string {
 	c, err := dialGate(at, "127.0.0.9")
 	must(t, err)
 	must(t, c.expect("220 "))
-	must(t, c.send("EHLO "+forged))
+	must(t, c.send("EHLO "+forgedLine))
 	must(t, c.expect("5|250"))
 	c.conn.Close()
 	must(t, eventually("the log is not whole", func() bool {
