@@ -200,11 +200,12 @@ func (f *traceFile) write() {
 			f.lost = 0
 		}
 		if len(b) == 0 {
-			f.writing = false
-			if f.ended {
+			over := f.ended
+			f.writing = over // nobody is to write any more, nor to close it
+			f.mu.Unlock()
+			if over { // who shows something must not wait for a disk
 				f.file.Close()
 			}
-			f.mu.Unlock()
 			return
 		}
 		f.mu.Unlock()
