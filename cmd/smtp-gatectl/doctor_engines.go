@@ -24,9 +24,6 @@ type engineSaid struct {
 	err    string // why it said nothing
 }
 
-// errNoScan is that there is no family to scan by.
-var errNoScan = errors.New("no daemon to scan by")
-
 // scanLimit is how long three scans may take, one after the other.
 func scanLimit(p *patient) time.Duration { return 3*p.slow() + probeTime }
 
