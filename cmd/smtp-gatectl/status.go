@@ -146,7 +146,7 @@ func (c *control) status() (*status, error) {
 		Sessions: r.Sessions, Limit: r.Limit, Load: r.Load, Locks: r.Locks, Exempt: r.Exempt,
 		Lacks: []string{}, Rooms: []room{}, Counters: make(map[string]uint64),
 		Restarts: make(map[string]uint64), LinesLost: f.LinesLost, States: statesOf(r), Lists: []dnsList{}, Times: make(map[string]times),
-		TLSPassed: tlsShare(r), LogLevel: f.LogLevel, LogSet: f.LogSet, LogUntil: moment(f.LogUntil),
+		TLSPassed: tlsShare(r), LogLevel: or(f.LogLevel, unknownState), LogSet: f.LogSet, LogUntil: moment(f.LogUntil),
 	}
 	for i, n := range f.Restarts {
 		if i > 0 && n > 0 {

@@ -30,8 +30,9 @@ func printRecord(w io.Writer, record string, sockets ...string) error {
 	r, err := link.Ask(c, &imsg.RateShow{Client: client}, recordWithin)
 	switch err {
 	case nil:
-	case imsg.Invalid:
-		return fmt.Errorf("%q names no client: it is an address, or in the remote modes address-ident", record)
+		if r.NoClient != "" {
+			return fmt.Errorf("%q names no client: %s", record, r.NoClient)
+		}
 	case imsg.NotFound:
 		return fmt.Errorf("nothing is remembered of %s", client)
 	case imsg.Off:
