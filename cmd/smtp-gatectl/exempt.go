@@ -5,7 +5,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"strconv"
 	"strings"
 	"time"
 
@@ -51,7 +50,8 @@ func (t *tool) exemptList() *cobra.Command {
 
 func (t *tool) exemptAdd() *cobra.Command {
 	var from []string
-	var lasting, reason string
+	var reason string
+	until := lasting{most: imsg.MaxExemptTime}
 	var yes bool
 	add := &cobra.Command{
 		Use:   "add WHO",
@@ -66,14 +66,9 @@ exempt from the scan for viruses.`,
 			if err != nil {
 				return err
 			}
-			m := &imsg.ExemptAdd{Who: who.String(), Wide: yes, Reason: reason}
+			m := &imsg.ExemptAdd{Who: who.String(), For: until.Duration, Wide: yes, Reason: reason}
 			if m.From, err = exemptFrom(from); err != nil {
 				return err
-			}
-			if lasting != "" {
-				if m.For, err = exemptTime(lasting); err != nil {
-					return err
-				}
 			}
 			if len(reason) > imsg.MaxExemptReason || clean(reason) != reason {
 				return fmt.Errorf("%w: a reason is printable ASCII, %d characters at most", errUsage, imsg.MaxExemptReason)
@@ -83,7 +78,7 @@ exempt from the scan for viruses.`,
 	}
 	flags := add.Flags()
 	flags.StringSliceVar(&from, "from", imsg.UsualExempts.Names(), "checks that are left out: "+strings.Join(exemptNames(), ", "))
-	flags.StringVar(&lasting, "for", "", "how long it lasts, as 30d, 12h or 1d12h (default: for ever)")
+	flags.Var(&until, "for", "how long it lasts, as 30d, 12h or 1d12h (default: for ever)")
 	flags.StringVar(&reason, "reason", "", "why, for who reads the list")
 	flags.BoolVar(&yes, "yes", false, "a network that large is meant: to /7, in IPv6 to /18")
 	for flag, words := range map[string][]string{"from": exemptNames(), "for": nil, "reason": nil} {
@@ -134,25 +129,6 @@ func exemptFrom(names []string) (from imsg.ExemptSet, err error) {
 }
 
 func exemptNames() []string { return imsg.ExemptSet(1<<imsg.Exempts - 1).Names() }
-
-// exemptTime reads a duration that may begin with days.
-func exemptTime(text string) (d time.Duration, err error) {
-	days, rest, found := strings.Cut(text, "d")
-	if !found {
-		days, rest = "0", text
-	}
-	n, err := strconv.ParseUint(days, 10, 16)
-	if err == nil && rest != "" {
-		d, err = time.ParseDuration(rest)
-	}
-	if d += time.Duration(n) * 24 * time.Hour; err != nil || d <= 0 {
-		return 0, fmt.Errorf("%w: %q is no duration, as 30d, 12h or 1d12h", errUsage, text)
-	}
-	if d > imsg.MaxExemptTime {
-		return 0, fmt.Errorf("%w: %s are more than %d days: without --for it is for ever", errUsage, text, imsg.MaxExemptTime/(24*time.Hour))
-	}
-	return d, nil
-}
 
 // completeExempt knows who is exempt, if the daemon can be asked.
 func (t *tool) completeExempt(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {

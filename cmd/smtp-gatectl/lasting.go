@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// lasting is a flag's duration: one of Go's, as 90m, or whole days, as 30d. Its least is a
-// second.
+// lasting is a flag's duration: one of Go's, as 90m, that may begin with days, as 30d and
+// 1d12h. Its least is a second.
 type lasting struct {
 	time.Duration
 	most time.Duration
@@ -20,20 +20,16 @@ const day = 24 * time.Hour
 
 // Set implements pflag.Value.
 func (l *lasting) Set(text string) error {
-	var d time.Duration
-	if days, ok := strings.CutSuffix(text, "d"); ok {
-		n, err := strconv.ParseUint(days, 10, 32)
-		if err != nil || n > uint64(l.most/day) {
-			return l.wrong()
-		}
-		d = time.Duration(n) * day
-	} else {
-		var err error
-		if d, err = time.ParseDuration(text); err != nil {
-			return l.wrong()
-		}
+	days, rest, found := strings.Cut(text, "d")
+	if !found {
+		days, rest = "0", text
 	}
-	if d < time.Second || d > l.most {
+	n, err := strconv.ParseUint(days, 10, 16)
+	var d time.Duration
+	if err == nil && (rest != "" || !found) {
+		d, err = time.ParseDuration(rest)
+	}
+	if d += time.Duration(n) * day; err != nil || strings.HasPrefix(rest, "-") || d < time.Second || d > l.most {
 		return l.wrong()
 	}
 	l.Duration = d

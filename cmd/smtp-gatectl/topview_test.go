@@ -62,7 +62,7 @@ func TestTopScreens(t *testing.T) {
 		})
 	}
 	odd := topSnapshot(1)
-	odd.sessions[0] = session{Number: 1 << 62, State: "\x1b]0;x\a", Client: "漢字\t\n", Target: "\u202e", Ident: "\xff", Started: odd.Now, ClientBytes: 1 << 62, Transactions: 1 << 40}
+	odd.sessions[0] = session{Number: 1 << 62, State: "\x1b]0;x\a", Client: "漢字\t\n", Target: "\u202e", Ident: "\xff", Started: odd.Now, ClientBytes: 1 << 62, Transactions: 1 << 30}
 	for name, c := range map[string]struct {
 		s             *snapshot
 		state         topState

@@ -20,7 +20,7 @@ const longestTrace = 24 * time.Hour
 
 func (t *tool) traceCommand() *cobra.Command {
 	var sessions int
-	var limit time.Duration
+	limit := lasting{10 * time.Minute, longestTrace}
 	trace := &cobra.Command{
 		Use:   "trace CLIENT FILE",
 		Short: "Write the dialogue of the next sessions of an address, or of a network, to a new file",
@@ -40,14 +40,12 @@ func (t *tool) traceCommand() *cobra.Command {
 				return fmt.Errorf("%w: %s has bits behind its network: is %s meant?", errUsage, net, net.Masked())
 			case sessions < 1, sessions > imsg.MaxTraceSessions:
 				return fmt.Errorf("%w: --sessions is 1 to %d", errUsage, imsg.MaxTraceSessions)
-			case limit < time.Second, limit > longestTrace:
-				return fmt.Errorf("%w: --for is 1s to 24h", errUsage)
 			}
-			return t.trace(&imsg.Trace{Client: net.Addr(), Bits: net.Bits(), Sessions: sessions, For: limit}, args[1])
+			return t.trace(&imsg.Trace{Client: net.Addr(), Bits: net.Bits(), Sessions: sessions, For: limit.Duration}, args[1])
 		},
 	}
 	trace.Flags().IntVar(&sessions, "sessions", 1, "how many sessions")
-	trace.Flags().DurationVar(&limit, "for", 10*time.Minute, "how long at most")
+	trace.Flags().Var(&limit, "for", "how long at most")
 	return trace
 }
 
