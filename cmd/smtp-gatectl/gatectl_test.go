@@ -218,7 +218,7 @@ func TestOrders(t *testing.T) {
 		{"exempt add joe", "", nil, exitUsage, "neither an address nor a network"},
 		{"exempt add 192.0.2.1 --from virus", "", nil, exitUsage, "nobody can be exempt from"},
 		{"exempt add 192.0.2.1 --from=", "", nil, exitUsage, "names no check"},
-		{"exempt add 192.0.2.1 --for 3w", "", nil, exitUsage, "is no duration"},
+		{"exempt add 192.0.2.1 --for 3w", "", nil, exitUsage, "it is a time as 90m, 2h or 30d"},
 		{"exempt add 192.0.2.1 --reason \u00fc", "", nil, exitUsage, "printable ASCII"},
 		{"exempt remove ::ffff:192.0.2.1", "&imsg.ExemptRemove{Who:\"192.0.2.1\"}", &imsg.Done{}, exitOK, "192.0.2.1 is exempt no more\n"},
 		{"exempt remove 192.0.2.1", "", &imsg.Done{Errno: imsg.NotFound, Detail: "there is no exemption"}, exitFailed, "there is no exemption"},
