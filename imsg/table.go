@@ -64,6 +64,10 @@ type Entry struct {
 	// the same: there is no more of it than of that, and no later word makes up
 	// for it.
 	Gives bool
+
+	// Spare is for what is told with descriptors and can be done without: where the
+	// receiver has none free for them, it is as if it had not been told.
+	Spare bool
 }
 
 // HeaderLen is what a frame has before its body, in octets.
@@ -145,7 +149,7 @@ var Table = number([]Entry{
 	ask[Offence, Done](toSession, toLockd, medium).report(),
 	tell[Locked](toLockd, toSession, medium),
 	tell[MustEnd](toLockd, toSession, small),
-	tell[TraceFile](toLockd, toSession, small).withFile(),
+	tell[TraceFile](toLockd, toSession, small).withFile().spare(),
 	tell[TraceEnd](toLockd, toSession, small),
 	ask[Snapshot, Live](toLockd, toSession, small),
 	answer[Live](toSession, toLockd, MaxBody),
@@ -243,6 +247,7 @@ func (e Entry) withFiles(n int) Entry {
 
 func (e Entry) report() Entry { e.Report = true; return e }
 func (e Entry) gives() Entry  { e.Gives = true; return e }
+func (e Entry) spare() Entry  { e.Spare = true; return e }
 
 // order is for what an operator asks that changes something.
 func (e Entry) order() Entry { e.Denied = set(Reader); return e }

@@ -42,7 +42,7 @@ func (srv *server) enter(w *worker, r admission, m *imsg.Enter, start starter) {
 	case a.Refusal == imsg.RefusedLoad:
 		srv.observe(imsg.FindingLimit, imsg.ObjectMaxLoad, "clients are turned away")
 	case a.Refusal == imsg.RefusedHost && !srv.monitored(a, imsg.RuleMaxHost):
-		if !a.Exempt.Has(imsg.ExemptLock) {
+		if !a.Exempt.Has(imsg.ExemptLock) && !srv.looksLater(s) {
 			srv.offend(s, maxHost(s), r.Late, func(imsg.Errno) {})
 		}
 	case a.Refusal == imsg.Admitted:
@@ -154,6 +154,7 @@ func (srv *server) judge(r admission, s *session, a *imsg.Admission, lock bool, 
 	if !begun {
 		srv.observe(imsg.FindingLock, imsg.ObjectLook, "too much waits for the disk")
 		late.Stop()
+		srv.untraced(s, false)
 		srv.live.remove(s)
 		r.Fail(imsg.Busy)
 	}
@@ -185,12 +186,14 @@ func (srv *server) judged(r admission, s *session, a *imsg.Admission, locked boo
 		srv.log.Warn("files are looked at in time again")
 	}
 	if a.Refusal != imsg.Admitted {
-		srv.untraced(s, true)
 		srv.live.remove(s)
 	} else {
 		srv.opened(s, a)
 	}
 	r.Answer(a)
+	if a.Refusal != imsg.Admitted { // a trace that ends with it shows it
+		srv.untraced(s, true)
+	}
 	return true
 }
 
@@ -215,6 +218,7 @@ func (srv *server) withdraw(r admission, s *session, a *imsg.Admission, why imsg
 	if s.judging != a {
 		return false
 	}
+	srv.untraced(s, false)
 	srv.live.remove(s)
 	r.Fail(why)
 	return true

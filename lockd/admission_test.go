@@ -297,6 +297,9 @@ func TestSevered(t *testing.T) {
 	if k := other.offend(imsg.Offence{Number: elsewhere, Transaction: 1, Found: imsg.FoundVirus}); k != 0 {
 		t.Fatal(k)
 	}
+	if d := ask(t, h.operators()(), &imsg.EndSession{Number: two}); d.Errno != imsg.Busy {
+		t.Errorf("its end, meanwhile: %+v", d)
+	}
 	again := h.hire(3)
 	again.say(announced(one))
 	again.say(&imsg.Announce{Sessions: announced(two).Sessions, Last: true})
@@ -304,6 +307,19 @@ func TestSevered(t *testing.T) {
 	heard := []uint64{receive(t, again.locked), receive(t, again.locked)}
 	if slices.Sort(heard); !slices.Equal(heard, []uint64{one, two}) {
 		t.Errorf("it hears that %d are locked", heard)
+	}
+
+	// That an operator has ended one it hears again.
+	if d := ask(t, h.operators()(), &imsg.EndSession{Number: one}); d.Errno != 0 {
+		t.Errorf("its end: %+v", d)
+	}
+	receive(t, again.killed)
+	again.Close()
+	imsgtest.Until(t, "its sessions are away again", func() bool { return h.liveCount() == 1 })
+	third := h.hire(3)
+	third.say(&imsg.Announce{Sessions: announced(one, two).Sessions, Last: true})
+	if n := receive(t, third.killed); n != one {
+		t.Errorf("it hears that %d is to end", n)
 	}
 }
 

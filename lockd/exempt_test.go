@@ -176,7 +176,8 @@ func TestExemptFromRates(t *testing.T) {
 func TestExemptOfServerLater(t *testing.T) {
 	c := usual()
 	c.Mode = imsg.ModePf
-	h, w, operator := sparing(t, plan{config: c})
+	dir, counterFile := t.TempDir(), imsgtest.TempFile(t)
+	h, w, operator := sparing(t, plan{config: c, dir: dir, counterFile: counterFile})
 	h.write("192.0.2.7", "VIRUS\n")
 	enter := func() *imsg.Admission {
 		m := entering("192.0.2.7")
@@ -192,6 +193,16 @@ func TestExemptOfServerLater(t *testing.T) {
 		if b := w.identify(a.Number, "", server); a.Refusal != imsg.Admitted || b.Refusal != want {
 			t.Errorf("%s: %+v, %+v", server, a, b)
 		}
+	}
+
+	// So it is for a session that another lockd has let in, and that is announced.
+	number := enter().Number
+	h.close()
+	next := open(t, plan{config: c, dir: dir, counterFile: counterFile})
+	heir := next.hire(0)
+	heir.say(&imsg.Announce{Sessions: []imsg.LiveSession{{Number: number, Client: at("192.0.2.7")}}, Last: true})
+	if b := heir.identify(number, "", "192.0.2.26"); b.Refusal != imsg.RefusedLocked {
+		t.Errorf("%+v", b)
 	}
 }
 

@@ -15,8 +15,8 @@ func (srv *server) exemptions(s *session) imsg.ExemptSet {
 	return srv.exempt.Of(s.client.Addr(), s.target.Addr())
 }
 
-// looksLater tells whether the lock of s is looked at when its server is known: whoever
-// calls that may be exempt.
+// looksLater tells whether the lock of s is looked at, or made, when its server is known
+// alone: whoever calls that may be exempt.
 func (srv *server) looksLater(s *session) bool {
 	return !s.target.IsValid() && srv.exempt.Servers(imsg.ExemptLock)
 }

@@ -64,7 +64,7 @@ func (srv *server) beginTrace(m *imsg.Trace, uid int, f *os.File) *imsg.Done {
 	case m.For < time.Second:
 		return refuse(imsg.Invalid, "a trace takes a second at least")
 	case !mayBeWritten(f):
-		return refuse(imsg.Invalid, "what came along is no regular file that is open to be appended to")
+		return refuse(imsg.Invalid, "what came along is no new regular file that is open to be appended to")
 	}
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
@@ -92,7 +92,8 @@ func (srv *server) beginTrace(m *imsg.Trace, uid int, f *os.File) *imsg.Done {
 }
 
 // mayBeWritten tells whether f is what a worker may be handed: a regular file, for no other
-// can be told how much it takes, that is appended to, for all of them write to it.
+// can be told how much it takes, with no more in it than its head, that is appended to, for
+// all of them write to it.
 func mayBeWritten(f *os.File) bool {
 	raw, err := f.SyscallConn()
 	if err != nil {
@@ -101,7 +102,7 @@ func mayBeWritten(f *os.File) bool {
 	good := false
 	err = raw.Control(func(fd uintptr) {
 		var st unix.Stat_t
-		if unix.Fstat(int(fd), &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
+		if unix.Fstat(int(fd), &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFREG || st.Size > imsg.TraceHead {
 			return
 		}
 		flags, err := unix.FcntlInt(fd, unix.F_GETFL, 0)
@@ -112,8 +113,12 @@ func mayBeWritten(f *os.File) bool {
 
 // handTrace hands a trace to a worker.
 func (srv *server) handTrace(w *worker, t *trace) {
-	if w.conn.Send(&imsg.TraceFile{ID: t.id, Share: t.share}, t.file) == imsg.Busy {
+	switch err := w.conn.Send(&imsg.TraceFile{ID: t.id, Share: t.share}, t.file); err {
+	case nil, imsg.Gone:
+	case imsg.Busy:
 		srv.dropWorker(w, "does not take what it is told")
+	default: // its sessions are not traced
+		srv.log.Warn("trace is not handed over", "client", t.name(), "member", w.member, "error", err)
 	}
 }
 
@@ -164,13 +169,13 @@ func (srv *server) endTrace(t *trace, why string) {
 	t.over = true
 	t.timer.Stop()
 	srv.tracing.list = slices.DeleteFunc(srv.tracing.list, func(o *trace) bool { return o == t })
+	srv.log.Log(context.Background(), logs.LevelNotice, "trace is over", "client", t.name(), "reason", why, "sessions", t.begun, "uid", t.uid)
 	for w := range srv.workers {
 		if w.conn.Send(&imsg.TraceEnd{ID: t.id}) == imsg.Busy {
 			srv.dropWorker(w, "does not take what it is told")
 		}
 	}
 	go t.file.Close() // which may wait for a disk
-	srv.log.Log(context.Background(), logs.LevelNotice, "trace is over", "client", t.name(), "reason", why, "sessions", t.begun, "uid", t.uid)
 }
 
 // endTraces ends all.

@@ -85,6 +85,8 @@ func (srv view) EndSession(number uint64, is func(started int64) bool) imsg.Errn
 	defer srv.mu.Unlock()
 	s := srv.live.sessions.Of(number)
 	switch {
+	case s == nil && srv.severed.has(number): // its worker will announce it
+		return imsg.Busy
 	case s == nil || !is(s.started):
 		return imsg.NotFound
 	case s.judging != nil || s.worker.conn.Send(&imsg.MustEnd{Number: number}) != nil:

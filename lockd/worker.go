@@ -136,7 +136,8 @@ func (srv *server) announce(w *worker, m *imsg.Announce) {
 		free := srv.live.sessions.Of(l.Number) == nil
 		if s := srv.severed.take(w, l.Number); s != nil && free {
 			srv.live.add(s)
-			if s.lockedMeanwhile && w.conn.Send(&imsg.Locked{Numbers: []uint64{s.number}}) == imsg.Busy {
+			if s.lockedMeanwhile && w.conn.Send(&imsg.Locked{Numbers: []uint64{s.number}}) == imsg.Busy ||
+				s.killed && w.conn.Send(&imsg.MustEnd{Number: s.number}) == imsg.Busy {
 				srv.dropWorker(w, "does not take what it is told")
 				return
 			}
@@ -155,6 +156,7 @@ func (srv *server) announce(w *worker, m *imsg.Announce) {
 			opened: true, number: l.Number, worker: w, started: l.Started,
 			client: locks.Plain(l.Client), local: locks.Plain(l.Local), target: locks.Plain(l.Target), ident: l.Ident,
 			identKnown: !srv.config.Mode.Remote() || l.State > imsg.StateIdent,
+			unlooked:   !l.Target.IsValid(), // the lockd before may have left that for Ident
 		})
 	}
 	srv.counters.Peak(srv.live.sessions.Len())
@@ -231,6 +233,11 @@ func (srv *server) forget(w *worker) {
 		}
 	} else {
 		srv.severed.add(w, srv.live.sessions.All())
+	}
+	for s := range srv.live.sessions.All() {
+		if s.worker == w && s.judging != nil {
+			srv.untraced(s, false)
+		}
 	}
 	srv.live.removeAll(w)
 	srv.settle()

@@ -243,6 +243,7 @@ var logTable = []logGroup{
 		{"log level is set", "", "smtp-gatectl loglevel has everybody log from here on, whatever the configuration says. No level keeps this line back, nor the next."},
 		{"log level is that of the configuration again", "", "The time is over for which it was set."},
 		{"operator's order", "", "What was done over the control socket, and by whose uid."},
+		{"trace is not handed over", "", "A worker cannot be given its file: of its sessions none is traced."},
 		{"trace is over", "", "Why, whose sessions it was about, how many of them began, and who had ordered it."},
 		{"trace cannot be written", "", "The file of a trace takes no more; its sessions go on unseen."},
 		{"trace refused", "", "A worker was handed more traces than there may be. Please report it."},

@@ -27,6 +27,9 @@ func (w *worker) kill(number uint64) {
 // still asked about elsewhere is cut.
 func (s *session) kill() {
 	defer s.guard()
+	s.w.mu.Lock() // which guards what a lookup finds
+	ident := s.facts.Ident
+	s.w.mu.Unlock()
 	s.mu.Lock()
 	defer s.unlock()
 	switch {
@@ -35,7 +38,7 @@ func (s *session) kill() {
 		s.relay.Kill()
 		s.follow()
 	default:
-		s.info("session is ended by an operator", "state", imsg.State(s.setup.Load()), "src", s.facts.Client.Addr(), "ident", s.facts.Ident)
+		s.info("session is ended by an operator", "state", imsg.State(s.setup.Load()), "src", s.facts.Client.Addr(), "ident", ident)
 		s.killed = true
 		if s.calling == nil {
 			s.endLocked("operator")

@@ -35,7 +35,7 @@ const (
 	heldDialogues  = 200
 	shortStep      = 20 // of them one in so many is played with -short
 	shownTexts     = 10 // of those that differ
-	tries          = 3  // what differs each time differs
+	tries          = 6  // what differs each time differs
 )
 
 func TestRecord(t *testing.T) {

@@ -225,6 +225,7 @@ func (s *session) deregister() {
 	w.sessions.Delete(s.facts.Number)
 	w.mu.Unlock()
 	if !admitted {
+		s.endTrace(s.closedBy)
 		return
 	}
 	st := relay.Status{ClosedBy: s.closedBy}

@@ -79,7 +79,7 @@ func (w *worker) endTraces(from *link.Conn) {
 	for id, f := range w.traces {
 		if f.from == from {
 			delete(w.traces, id)
-			f.end("... the room that keeps the trace has ended, or its link: the trace is over")
+			f.end("... the link to the room that keeps the trace has ended: these sessions go on unseen")
 		}
 	}
 }
@@ -116,6 +116,7 @@ func (s *session) endTrace(by string) {
 	if s.traceFile != nil {
 		s.facts.Trace.End(by)
 		s.traceFile.leave()
+		s.traceFile = nil
 	}
 }
 

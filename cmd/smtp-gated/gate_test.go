@@ -305,7 +305,12 @@ func gone(pid int) bool {
 	if err != nil {
 		return false
 	}
-	return bytes.HasPrefix(stat[bytes.LastIndexByte(stat, ')')+1:], []byte(" Z"))
+	if !bytes.HasPrefix(stat[bytes.LastIndexByte(stat, ')')+1:], []byte(" Z")) {
+		return false
+	}
+	// As long as a thread of it is on its way out its files are open.
+	threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	return err != nil || len(threads) <= 1
 }
 
 // wait waits for the daemon's end and returns its exit status, -1 if unknown.

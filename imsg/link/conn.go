@@ -145,6 +145,17 @@ func largest(one, other imsg.Room) int {
 	return n
 }
 
+// bringsFiles tells whether anything that one may say to another has descriptors, and is
+// heard.
+func bringsFiles(one, other imsg.Room) bool {
+	for i := range imsg.Table {
+		if e := &imsg.Table[i]; e.Files > 0 && e.From.Has(one) && e.To.Has(other) {
+			return true
+		}
+	}
+	return false
+}
+
 // Limit has more than a pace allows be a bad message, whatever it is: an answer
 // nobody waits for costs its reader as much as a question. It must be called before
 // Serve.
@@ -356,8 +367,13 @@ type datagram struct {
 	try            func(fd uintptr) bool
 }
 
-func newDatagram(size int) *datagram {
-	r := &datagram{buf: make([]byte, size), oob: make([]byte, unix.CmsgSpace(maxFiles*4))}
+// newDatagram receives up to size octets, and descriptors only where they may come: to close
+// one that somebody has sent takes as long as he likes, if he has made its file system.
+func newDatagram(size int, files bool) *datagram {
+	r := &datagram{buf: make([]byte, size)}
+	if files {
+		r.oob = make([]byte, unix.CmsgSpace(maxFiles*4))
+	}
 	r.try = func(fd uintptr) bool {
 		r.n, r.oobn, r.flags, _, r.err = unix.Recvmsg(int(fd), r.buf, r.oob, unix.MSG_CMSG_CLOEXEC|unix.MSG_DONTWAIT)
 		return r.err != unix.EAGAIN && r.err != unix.EINTR

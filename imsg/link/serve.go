@@ -110,7 +110,7 @@ type reader struct {
 }
 
 func (c *Conn) newReader(handle Handler) *reader {
-	return &reader{c: c, in: newDatagram(largest(c.peer, c.self) + headerLen), heard: imsg.Meter{Pace: c.pace}, handle: handle}
+	return &reader{c: c, in: newDatagram(largest(c.peer, c.self)+headerLen, bringsFiles(c.peer, c.self)), heard: imsg.Meter{Pace: c.pace}, handle: handle}
 }
 
 // next takes what has come, if that is something, and does not wait. Once over is true the
@@ -188,17 +188,19 @@ func (c *Conn) take(data []byte, files []*os.File, lost bool, by *reader) error 
 	if e == nil {
 		return bad("unknown type %d", h.typ)
 	}
+	denied := e.Denied.Has(c.peer) // whatever comes along
+	wrong := len(files) > e.Files || len(files) == e.Files && lost || len(files) < e.Files && !lost
 	switch {
 	case !e.Crosses(c.peer, c.self):
 		return bad("%s may not say %s to %s", c.peer, e.Name, c.self)
-	case len(files) > e.Files, len(files) == e.Files && lost, len(files) < e.Files && !lost:
+	case wrong && !denied:
 		return bad("%s with %d files, not %d, some lost: %t", e.Name, len(files), e.Files, lost)
 	case (h.id == 0) != (e.Way == imsg.Tell):
 		return bad("%s with call id %d", e.Name, h.id)
 	case (h.until == 0) != (e.Way != imsg.Ask):
 		return bad("%s with deadline %d", e.Name, h.until)
 	}
-	if e.Denied.Has(c.peer) {
+	if denied {
 		Request{conn: c, id: h.id}.Fail(imsg.ReadOnly)
 		closeAll(files)
 		return nil
@@ -240,6 +242,7 @@ func (c *Conn) lack(r Request) error {
 	switch {
 	case imsg.Row(r.Message).Way == imsg.Ask:
 		r.Fail(imsg.Resource)
+	case imsg.Row(r.Message).Spare:
 	case c.lacking == nil || !c.lacking(r.Message):
 		return fmt.Errorf("%T: %w", r.Message, errNoneFree)
 	}

@@ -55,6 +55,26 @@ func TestShortage(t *testing.T) {
 		t.Errorf("the next one: %v", err)
 	}
 
+	// What can be done without is passed over.
+	lockd, session := link(t, imsg.Lockd, imsg.Session)
+	serve(lockd, func(Request) {})
+	told := make(chan imsg.Message, 3)
+	serve(session, func(r Request) {
+		r.Close()
+		told <- r.Message
+	})
+	short(t, func() {
+		if err := lockd.Send(&imsg.TraceFile{ID: 7, Share: 1}, file); err != nil {
+			t.Fatal(err)
+		}
+		if err := lockd.Send(&imsg.TraceEnd{ID: 7}); err != nil {
+			t.Fatal(err)
+		}
+		if m, ok := wait(t, told).(*imsg.TraceEnd); !ok {
+			t.Errorf("told: %+v", m)
+		}
+	})
+
 	for _, bears := range []bool{false, true} {
 		parent, room := link(t, imsg.Parent, imsg.Scand)
 		lost, heard := make(chan imsg.Message, 1), make(chan imsg.Message, 1)

@@ -88,6 +88,9 @@ func (s *Service) lockByHand(r link.Request, m *imsg.Lock) (*imsg.Done, error) {
 		return done(imsg.Invalid, err.Error()), nil
 	}
 	client, name := called.Client, naming.Today(called.Client).String()
+	if m.For > 0 && m.For < time.Second {
+		return done(imsg.Invalid, "a lock lasts a second at least"), nil
+	}
 	if config.LockDuration == 0 {
 		return done(imsg.Invalid, "lock_duration is 0: nothing is locked"), nil
 	}
@@ -98,7 +101,7 @@ func (s *Service) lockByHand(r link.Request, m *imsg.Lock) (*imsg.Done, error) {
 	return wait(s.House, r, name, func() (*imsg.Done, error) {
 		until := locks.Until(s.Now(), config.LockDuration)
 		if m.For > 0 {
-			until = s.Now().Add(m.For).Truncate(time.Second).UnixNano()
+			until = s.Now().Add(m.For + time.Second - 1).Truncate(time.Second).UnixNano() // the file has seconds
 			content.Until = until
 		}
 		found, fresh, err := s.Locks.Lock(name, content, config.LockDuration, config.LockPerm, locks.Subject{Addr: client.Addr, Ident: client.Ident})

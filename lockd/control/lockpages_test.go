@@ -79,13 +79,16 @@ func TestLockForATime(t *testing.T) {
 		t.Fatalf("%+v", l)
 	}
 	e := l.Locks[0]
-	if left := time.Duration(e.Expires - e.Created); e.Name != "2001:db8::" || e.Cause != "TEST" || left > 48*time.Hour || left < 47*time.Hour || e.Expires%int64(time.Second) != 0 {
+	if left := time.Duration(e.Expires - e.Created); e.Name != "2001:db8::" || e.Cause != "TEST" || left > 48*time.Hour+time.Second || left < 48*time.Hour-time.Second || e.Expires%int64(time.Second) != 0 {
 		t.Errorf("%+v", e)
 	}
 	for name, want := range map[string]string{"2001:db8::/48": "64 bits", "192.0.2.0/24": "32 bits", "192.0.2.7-joe": "idents count only"} {
 		if d := ask(t, c, &imsg.Lock{Name: name}); d.Errno != imsg.Invalid || !strings.Contains(d.Detail, want) {
 			t.Errorf("%s: %+v", name, d)
 		}
+	}
+	if d := ask(t, c, &imsg.Lock{Name: "192.0.2.9", For: 1}); d.Errno != imsg.Invalid {
+		t.Errorf("for a nanosecond: %+v", d)
 	}
 	if d := ask(t, c, &imsg.Unlock{Name: "2001:db8::/64"}); d.Errno != 0 {
 		t.Errorf("%+v", d)

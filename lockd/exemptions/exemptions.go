@@ -38,6 +38,7 @@ type List struct {
 	file    *os.File   // nil: there is none, or it cannot be used
 	pending *os.File   // handed over, and another daemon has it still
 	closed  bool       // for good
+	opened  bool       // a file was read
 	turn    uint64     // of what the file has
 	kept    uint64     // changes of which the file knows
 	said    string     // why it does not know of all, as the log has it

@@ -75,8 +75,8 @@ func decode(place []byte) (turn uint64, all map[Who]imsg.Exemption, err error) {
 	}
 	rest := place[len(magic)+crc32.Size:]
 	turn = binary.LittleEndian.Uint64(rest)
-	n := int(binary.LittleEndian.Uint32(rest[8:]))
-	if turn == 0 || n > len(place)-headSize || crc32.ChecksumIEEE(rest[:12+n]) != binary.LittleEndian.Uint32(place[len(magic):]) {
+	n := uint64(binary.LittleEndian.Uint32(rest[8:]))
+	if turn == 0 || n > uint64(len(place)-headSize) || crc32.ChecksumIEEE(rest[:12+n]) != binary.LittleEndian.Uint32(place[len(magic):]) {
 		return 0, nil, errDamaged
 	}
 	var records []record
@@ -182,8 +182,13 @@ func (l *List) read(f *os.File) (all map[Who]imsg.Exemption) {
 	return all
 }
 
-// take adds what a file has said, where nothing newer is known; fileMu is held.
+// take adds what the first file has said, where nothing newer is known; fileMu is held. One
+// in another place, of old, may have what was removed since.
 func (l *List) take(all map[Who]imsg.Exemption) {
+	if l.opened {
+		all = nil
+	}
+	l.opened = true
 	l.mu.Lock()
 	l.kept = l.changes
 	if len(l.all) > 0 { // of which the file does not know

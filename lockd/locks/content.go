@@ -38,6 +38,8 @@ const (
 type Content struct {
 	Cause string
 	Until int64 // when the lock ends, Unix nanoseconds; 0: as lock_duration has it
+
+	unread bool // it is not for us to read, and may say more
 }
 
 // text is the content as it is written.
@@ -83,6 +85,10 @@ func parseContent(text string) (c Content, err error) {
 func (l *Directory) Read(name string, info fs.FileInfo) (Content, error) {
 	// O_NONBLOCK: a pipe may have taken the file's place.
 	f, err := l.Files.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if errors.Is(err, fs.ErrPermission) && info.Size() >= least {
+		l.sayOnce(name, err)
+		return Content{unread: true}, nil
+	}
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.ELOOP) {
 		return Content{}, nil
 	}

@@ -136,6 +136,9 @@ func (l *Directory) judge(info fs.FileInfo, c Content, duration int) Verdict {
 	if duration == 0 || v.Expired {
 		v.Mark = Unlocked
 	}
+	if c.unread { // who has made it may know of a later end
+		v.Expired = false
+	}
 	return v
 }
 
@@ -257,6 +260,9 @@ func (l *Directory) create(name string, c Content, perm uint32) error {
 		return fmt.Errorf("create lock: %w", err)
 	}
 	_, err = f.WriteString(c.text())
+	if err == nil && c.Until > 0 { // a file that a power failure left empty would have no end
+		err = f.Sync()
+	}
 	if err = errors.Join(err, f.Close()); err == nil {
 		return nil
 	}

@@ -1,6 +1,7 @@
 package locks
 
 import (
+	"io/fs"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -242,7 +243,7 @@ func FuzzContent(f *testing.F) {
 		if err := os.WriteFile(filepath.Join(path, name), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		wrote := Content{imsg.Printable(cause, MaxCause), int64(until) * int64(time.Second)}
+		wrote := Content{Cause: imsg.Printable(cause, MaxCause), Until: int64(until) * int64(time.Second)}
 		if err := d.create(ours, wrote, 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -336,10 +337,50 @@ func TestUntil(t *testing.T) {
 	}
 }
 
+// closed is a directory in which no file is for us to read.
+type closed struct{ Files }
+
+func (closed) OpenFile(name string, flag int, _ fs.FileMode) (*os.File, error) {
+	return nil, &fs.PathError{Op: "open", Path: name, Err: syscall.EACCES}
+}
+
+// TestUnreadable: a lock that may say when it ends, and is not for us to read, is nobody's to
+// remove, and that is said; one that is too short for that is as it was.
+func TestUnreadable(t *testing.T) {
+	const long, short = "192.0.2.7", "192.0.2.8"
+	l, dir, log := shelf(t, false)
+	l.Files = closed{l.Files}
+	old := time.Now().Add(-2 * time.Hour)
+	for name, text := range map[string]string{long: "OPERATOR\nuntil=99999999999\n", short: "VIRUS\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if m, err := l.Look(name, -1, somebody); m != Locked || err != nil {
+			t.Errorf("%s: %d, %v", name, m, err)
+		}
+		if err := os.Chtimes(filepath.Join(dir, name), old, old); err != nil {
+			t.Fatal(err)
+		}
+		if m, err := l.Look(name, 3600, somebody); m != Unlocked || err != nil {
+			t.Errorf("%s, of yesterday: %d, %v", name, m, err)
+		}
+		l.Sweep(name, 3600, os.Getuid())
+	}
+	if _, err := os.Stat(filepath.Join(dir, long)); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, short)); err == nil {
+		t.Error("an old lock stays")
+	}
+	if n := strings.Count(log.String(), "name="+long); n != 1 || strings.Contains(log.String(), "name="+short) {
+		t.Errorf("it was said %d times:\n%s", n, log)
+	}
+}
+
 // TestUntilIsWritten: a lock for a time of its own is one for old readers, too.
 func TestUntilIsWritten(t *testing.T) {
 	l, dir, _ := shelf(t, false)
-	if m, fresh, err := l.Lock("192.0.2.7", Content{"OPERATOR", 1764547200e9}, 3600, 0o600, somebody); m != Locked || !fresh || err != nil {
+	if m, fresh, err := l.Lock("192.0.2.7", Content{Cause: "OPERATOR", Until: 1764547200e9}, 3600, 0o600, somebody); m != Locked || !fresh || err != nil {
 		t.Errorf("%d, %v, %v", m, fresh, err)
 	}
 	if b, err := os.ReadFile(filepath.Join(dir, "192.0.2.7")); string(b) != "OPERATOR\nuntil=1764547200\n" || err != nil {

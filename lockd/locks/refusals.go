@@ -1,6 +1,10 @@
 package locks
 
-import "sync"
+import (
+	"maps"
+	"slices"
+	"sync"
+)
 
 // maxRefusals bounds the locks whose refusals are counted.
 const maxRefusals = 1 << 17
@@ -43,10 +47,11 @@ func (r *Refusals) Forget(name string) {
 // Keep forgets all that locked does not have.
 func (r *Refusals) Keep(locked func(name string) bool) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	for name := range r.counts {
+	names := slices.Collect(maps.Keys(r.counts))
+	r.mu.Unlock()
+	for _, name := range names { // who counts does not wait for all of them
 		if !locked(name) {
-			delete(r.counts, name)
+			r.Forget(name)
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // hidden is printed in the place of a secret that is set.
@@ -51,9 +52,12 @@ func (r *Running) Show(w io.Writer, origins bool) error {
 	return r.toml(w, style{title: inEffect + ", without secrets", messages: true, origins: origins, secret: true})
 }
 
+// Who starts reads no such file.
 var (
-	originLine  = regexp.MustCompile(`^([a-z0-9_]+) = (.*)` + originMark + `(default|line [0-9]+|` + kept + `)$`)
-	sectionLine = regexp.MustCompile(`^\[\[?([a-z0-9_.]+)\]\]?$`)
+	originLine = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^([a-z0-9_]+) = (.*)` + originMark + `(default|line [0-9]+|` + kept + `)$`)
+	})
+	sectionLine = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^\[\[?([a-z0-9_.]+)\]\]?$`) })
 )
 
 // ParseRunning reads what Print has written; of secrets it knows only whether they are set.
@@ -71,10 +75,10 @@ func ParseRunning(name string, text []byte) (*Running, error) {
 	section := ""
 	for line := range strings.Lines(string(text)) {
 		line = strings.TrimSuffix(line, "\n")
-		if s := sectionLine.FindStringSubmatch(line); s != nil {
+		if s := sectionLine().FindStringSubmatch(line); s != nil {
 			section = s[1] + "."
 		}
-		if o := originLine.FindStringSubmatch(line); o != nil {
+		if o := originLine().FindStringSubmatch(line); o != nil {
 			path := section + o[1]
 			origins[path] = append(origins[path], o[3])
 			if line = o[1] + " = " + o[2]; secrets[path] && o[2] == hidden {

@@ -274,8 +274,8 @@ func (c *Config) Action(f Facts) *imsg.ActionConfig {
 	return &a
 }
 
-// SpoolLimit is the size no file of a session room may pass: room for a message
-// that is scanned and its spool header. -1: no limit.
+// SpoolLimit is the size no spool file may pass: room for a message that is scanned and its
+// spool header. -1: no limit.
 func (c *Config) SpoolLimit() int64 {
 	const header = 8192
 	limit := max(c.LimitFile, c.ScanMaxSize, c.SpamMaxSize)

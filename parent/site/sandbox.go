@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/parent/sandbox"
 )
 
@@ -24,6 +25,9 @@ func (s *Site) Sandbox(r Room) (spec *sandbox.Spec, local map[string]string) {
 	spec.RootDir, spec.Chroot, local = s.quarters(r)
 	if r.Root == Spool && !s.logsToFile() {
 		spec.FileSize = s.SpoolLimit()
+		if spec.FileSize >= 0 { // an operator's trace has room, too
+			spec.FileSize = max(spec.FileSize, imsg.MaxTrace)
+		}
 	}
 	if r.Root == Scanners && s.Rooted && !spec.Chroot {
 		s.Log.Warn("no directory but / holds all scanner sockets: scand gets no chroot", "sockets", fmt.Sprint(s.ScannerSockets()))

@@ -264,7 +264,7 @@ func (s *secrets) keep(w string) {
 			s.pieces[w] = struct{}{}
 		}
 	default:
-		for i := range len(w) - pieceLen + 1 {
+		for i := range min(len(w)-pieceLen+1, maxPieces+1) {
 			s.pieces[w[i:i+pieceLen]] = struct{}{}
 		}
 	}
