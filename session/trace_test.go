@@ -252,7 +252,7 @@ func TestTraceWaitsForNobody(t *testing.T) {
 	}
 	r.lockd.Close()
 	rest, err := io.ReadAll(text)
-	if err != nil || !strings.HasSuffix(string(rest), "the trace is over\n") {
+	if err != nil || !strings.HasSuffix(string(rest), "these sessions go on unseen\n") {
 		t.Errorf("%q, %v", rest, err)
 	}
 	r.toClient("250 Ok\r\n")
