@@ -5,8 +5,10 @@ package main
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -14,23 +16,40 @@ import (
 // completer is what cobra asks for words.
 type completer = func(cmd *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective)
 
-// complete offers the words of a live daemon that are not there yet.
+// completeTime is how long who has pressed the key waits.
+const completeTime = time.Second
+
+// complete offers the words of a live daemon that are not there yet, those that it tells
+// in time.
 func (t *tool) complete(words ...func(*control) []string) completer {
-	return func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-		c, err := t.look()
-		if err != nil {
-			return nil, cobra.ShellCompDirectiveNoFileComp
-		}
-		defer c.Close()
-		var all []string
-		for _, f := range words {
-			for _, word := range f(c) {
-				if !slices.Contains(args, word) && !slices.Contains(all, word) {
-					all = append(all, word)
+	return func(_ *cobra.Command, args []string, _ string) (all []string, _ cobra.ShellCompDirective) {
+		told := make(chan []string, len(words))
+		go func() {
+			defer close(told)
+			c, err := t.look()
+			if err != nil {
+				return
+			}
+			defer c.Close()
+			for _, f := range words {
+				told <- f(c)
+			}
+		}()
+		for late := time.After(completeTime); ; {
+			select {
+			case <-late:
+				return all, cobra.ShellCompDirectiveNoFileComp
+			case some, more := <-told:
+				if !more {
+					return all, cobra.ShellCompDirectiveNoFileComp
+				}
+				for _, word := range some {
+					if word != "" && !slices.Contains(args, word) && !slices.Contains(all, word) {
+						all = append(all, word)
+					}
 				}
 			}
 		}
-		return all, cobra.ShellCompDirectiveNoFileComp
 	}
 }
 
@@ -94,6 +113,26 @@ func liveAddresses(c *control) (names []string) {
 	list, _, _ := c.sessions()
 	for i := range list {
 		names = append(names, list[i].address())
+	}
+	return names
+}
+
+// liveServers are the addresses of the servers of those sessions.
+func liveServers(c *control) (names []string) {
+	list, _, _ := c.sessions()
+	for i := range list {
+		if a, err := netip.ParseAddrPort(list[i].Target); err == nil {
+			names = append(names, a.Addr().String())
+		}
+	}
+	return names
+}
+
+// liveIdents are for whom their clients call.
+func liveIdents(c *control) (names []string) {
+	list, _, _ := c.sessions()
+	for i := range list {
+		names = append(names, list[i].Ident)
 	}
 	return names
 }

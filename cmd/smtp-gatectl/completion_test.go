@@ -25,7 +25,7 @@ func alive(t *testing.T) string {
 			family.Answer(r, &imsg.RateList{Records: []imsg.RateEntry{rateEntry("2001:db8::-joe", 64)}})
 		case *imsg.Sessions:
 			family.Answer(r, &imsg.SessionList{Sessions: []imsg.LiveSession{{
-				Number: 7, Started: 1700000000 * int64(time.Second), Client: netip.MustParseAddrPort("192.0.2.3:4444"), Ident: "ann",
+				Number: 7, Started: 1700000000 * int64(time.Second), Client: netip.MustParseAddrPort("192.0.2.3:4444"), Target: netip.MustParseAddrPort("198.51.100.1:25"), Ident: "ann",
 			}}})
 		default:
 			r.Fail(imsg.Invalid)
@@ -52,6 +52,8 @@ func TestCompletion(t *testing.T) {
 		"explain x ":                      ":4",
 		"history forget ":                 "192.0.2.1 192.0.2.3 :4",
 		"events --client ":                "192.0.2.3 192.0.2.1 :4",
+		"sessions --server ":              "198.51.100.1 :4",
+		"sessions --ident ":               "ann :4",
 		"events ":                         ":4",
 		"status ":                         ":4",
 		"loglevel ":                       "err warning notice info debug :4",
@@ -97,5 +99,17 @@ func TestCompletionOfAll(t *testing.T) {
 	look(new(tool).command())
 	if found < 7 {
 		t.Errorf("only %d commands take one", found)
+	}
+}
+
+// TestCompletionOfSilent: a daemon that does not answer keeps nobody's prompt.
+func TestCompletionOfSilent(t *testing.T) {
+	socket := lockdAt(t, func(r link.Request) {
+		if _, asked := r.Message.(*imsg.Sessions); asked {
+			family.Answer(r, &imsg.SessionList{Sessions: []imsg.LiveSession{{Number: 7, Client: netip.MustParseAddrPort("192.0.2.3:4444")}}})
+		}
+	})
+	if got := completed(socket, "events", "--client", ""); len(got) != 2 || got[0] != "192.0.2.3" {
+		t.Errorf("%q", got)
 	}
 }

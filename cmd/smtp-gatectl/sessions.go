@@ -48,6 +48,8 @@ func (t *tool) sessionsCommand() *cobra.Command {
 	}
 	only.flags(cmd)
 	completeFlag(cmd, "client", t.complete(liveAddresses))
+	completeFlag(cmd, "server", t.complete(liveServers))
+	completeFlag(cmd, "ident", t.complete(liveIdents))
 	cmd.Flags().BoolVar(&follow, "follow", false, "go on: print a line when one appears, changes its state or is gone")
 	return cmd
 }

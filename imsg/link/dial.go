@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -17,12 +18,16 @@ import (
 // ErrAbsent is that there is no daemon behind a control socket.
 var ErrAbsent = errors.New("smtp-gated is not running")
 
+// dialTime is how long a place in a control socket's queue is waited for: a family that is
+// stopped empties it never.
+const dialTime = 5 * time.Second
+
 // Dial connects to the first of some control sockets that lets its caller in, who must
 // Serve.
 func Dial(paths ...string) (*Conn, error) {
 	var closed []string
 	for _, path := range paths {
-		c, err := dial(path)
+		c, err := dial(path, dialTime)
 		switch {
 		case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
 			closed = append(closed, path)
@@ -33,17 +38,19 @@ func Dial(paths ...string) (*Conn, error) {
 	return nil, fmt.Errorf("no permission to use %s: be root, or in the group that control_group names; in that of control_read_group it is enough to look", strings.Join(closed, " or "))
 }
 
-func dial(path string) (*Conn, error) {
+func dial(path string, wait time.Duration) (*Conn, error) {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", path, err)
 	}
 	f := os.NewFile(uintptr(fd), path)
-	switch err = connect(fd, path); err {
+	switch err = connect(fd, path, time.Now().Add(wait)); err {
 	case nil:
 		return NewConn(f, imsg.Control, imsg.Lockd)
 	case unix.ENOENT, unix.ECONNREFUSED:
 		err = fmt.Errorf("%w: nobody listens at %s", ErrAbsent, path)
+	case unix.EAGAIN:
+		err = fmt.Errorf("smtp-gated does not answer: for %s nobody was let in at %s", wait, path)
 	case unix.EPROTOTYPE:
 		err = fmt.Errorf("%s is no control socket of smtp-gated", path)
 	default:
@@ -53,9 +60,18 @@ func dial(path string) (*Conn, error) {
 	return nil, err
 }
 
-// connect waits for a place in the listener's queue.
-func connect(fd int, path string) error {
+// connect waits for a place in the listener's queue, and returns EAGAIN if there is none in
+// time. A BSD does not wait.
+func connect(fd int, path string, until time.Time) error {
 	for {
+		left := time.Until(until)
+		if left < time.Millisecond { // 0 would be for ever
+			return unix.EAGAIN
+		}
+		limit := unix.NsecToTimeval(left.Nanoseconds())
+		if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &limit); err != nil {
+			return err
+		}
 		err := unix.Connect(fd, &unix.SockaddrUnix{Name: path})
 		switch err {
 		case unix.EINTR:
