@@ -129,7 +129,8 @@ func (p *top) begin(work func()) {
 
 // run draws until it is told to end. Whatever ends it, the terminal is as it was.
 func (p *top) run() (err error) {
-	signal.Notify(p.signals, unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT, unix.SIGTSTP, unix.SIGCONT, unix.SIGWINCH)
+	signal.Notify(p.signals, endings...)
+	signal.Notify(p.signals, unix.SIGTSTP, unix.SIGCONT, unix.SIGWINCH)
 	defer signal.Stop(p.signals)
 	if err := p.screen.enter(); err != nil {
 		return fmt.Errorf("prepare the terminal: %w", err)
@@ -159,7 +160,7 @@ func (p *top) run() (err error) {
 			}
 		case octets, more := <-p.typed:
 			if !more {
-				return nil
+				return errors.New("the terminal is gone")
 			}
 			todo = p.press(keys.feed(octets))
 			if escape = nil; keys.pending() {
@@ -183,7 +184,7 @@ func (p *top) run() (err error) {
 					return err
 				}
 			default:
-				return nil
+				return endedBy{s.(unix.Signal)}
 			}
 		}
 		switch todo {
@@ -232,8 +233,13 @@ func (p *top) draw() {
 
 // stop stops us, or all that the shell has started with us, as ^Z would, and goes on when
 // that wants us to. We are stopped by SIGSTOP: once it was asked for, no SIGTSTP does it any
-// more (os/signal does not give its handler up).
+// more (os/signal does not give its handler up). SIGSTOP stops, too, whom nobody can have go
+// on, which SIGTSTP does not.
 func (p *top) stop(all bool) error {
+	if orphaned() {
+		p.state.message = "not stopped: no shell is here that could have it go on"
+		return nil
+	}
 	goesOn := make(chan os.Signal, 1)
 	signal.Notify(goesOn, unix.SIGCONT)
 	defer signal.Stop(goesOn)

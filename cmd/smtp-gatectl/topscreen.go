@@ -4,6 +4,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -25,7 +26,7 @@ var inks = [...]string{plainInk: "", boldInk: "\x1b[1m", reverseInk: "\x1b[7m"}
 // screen is the terminal.
 type screen struct {
 	in, out *os.File
-	found   *term.State // as it was
+	found   *term.State // as it was at the first
 	shown   []topLine
 	width   int // when that was
 	height  int
@@ -33,7 +34,8 @@ type screen struct {
 
 func newScreen(in, out *os.File) *screen { return &screen{in: in, out: out} }
 
-// enter takes the terminal over, be it once more: a shell may have set it otherwise.
+// enter takes the terminal over, be it once more: a shell may have set it otherwise, for
+// itself.
 func (s *screen) enter() error {
 	before, err := term.MakeRaw(int(s.in.Fd()))
 	if err != nil {
@@ -43,16 +45,14 @@ func (s *screen) enter() error {
 		s.found = before
 	}
 	s.shown = nil
-	_, err = s.out.WriteString(enterScreen)
-	return err
+	return s.write(enterScreen)
 }
 
 // leave gives it back.
 func (s *screen) leave() {
-	s.out.WriteString(leaveScreen)
+	s.write(leaveScreen)
 	if s.found != nil {
 		term.Restore(int(s.in.Fd()), s.found)
-		s.found = nil
 	}
 }
 
@@ -90,9 +90,23 @@ func (s *screen) show(lines []topLine) {
 			b.WriteString(clearLine)
 		}
 	}
-	if b.Len() > 0 {
-		s.out.WriteString(b.String())
+	s.write(b.String())
+}
+
+// write writes all, also where another program has had the terminal not block.
+func (s *screen) write(text string) error {
+	for {
+		n, err := s.out.WriteString(text)
+		if text = text[n:]; !errors.Is(err, unix.EAGAIN) {
+			return err
+		}
+		wait(s.out, unix.POLLOUT)
 	}
+}
+
+// wait waits until a file is ready, or its end is to be met.
+func wait(f *os.File, events int16) {
+	unix.Poll([]unix.PollFd{{Fd: int32(f.Fd()), Events: events}}, -1)
 }
 
 // read brings what is typed, until there is no more.
@@ -100,6 +114,7 @@ func (s *screen) read(to chan<- []byte) {
 	defer close(to)
 	for {
 		b := make([]byte, 256)
+		wait(s.in, unix.POLLIN)
 		n, err := unix.Read(int(s.in.Fd()), b)
 		switch {
 		case err == unix.EINTR || err == unix.EAGAIN:

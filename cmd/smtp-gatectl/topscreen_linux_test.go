@@ -98,3 +98,70 @@ func TestScreenDrawsWhatChanges(t *testing.T) {
 		t.Errorf("drawn is %q", got)
 	}
 }
+
+// TestScreenKeepsWhatItFound: what a shell has set for itself, while we were stopped, is not
+// what the terminal is given back as.
+func TestScreenKeepsWhatItFound(t *testing.T) {
+	_, tty := terminal(t)
+	fd := int(tty.Fd())
+	before, err := term.GetState(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newScreen(tty, tty)
+	if err := s.enter(); err != nil {
+		t.Fatal(err)
+	}
+	s.leave()
+	if _, err := term.MakeRaw(fd); err != nil { // as a shell does that reads a line
+		t.Fatal(err)
+	}
+	if err := s.enter(); err != nil {
+		t.Fatal(err)
+	}
+	s.leave()
+	if after, err := term.GetState(fd); err != nil || !reflect.DeepEqual(after, before) {
+		t.Errorf("the terminal is %+v, and was %+v: %v", after, before, err)
+	}
+}
+
+// TestScreenDoesNotBlock: a terminal that another program has had not block is read and
+// drawn on like others, and nobody asks it again and again.
+func TestScreenDoesNotBlock(t *testing.T) {
+	drawn, tty := terminal(t)
+	fd, err := unix.Dup(int(tty.Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours := os.NewFile(uintptr(fd), "the terminal") // it blocks, as far as that one knows
+	defer ours.Close()
+	if err := unix.SetNonblock(fd, true); err != nil {
+		t.Fatal(err)
+	}
+	s := newScreen(ours, ours)
+	if err := s.enter(); err != nil {
+		t.Fatal(err)
+	}
+	defer s.leave()
+	typed := make(chan []byte)
+	go s.read(typed)
+	text := strings.Repeat("much ", 8<<10) // more than a terminal holds
+	failed := make(chan error, 1)
+	go func() { failed <- s.write(text) }()
+	for b, n := make([]byte, 4<<10), 0; n < len(enterScreen)+len(text); {
+		m, err := drawn.Read(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n += m
+	}
+	if err := <-failed; err != nil {
+		t.Error(err)
+	}
+	if _, err := drawn.WriteString("x"); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-typed; string(got) != "x" {
+		t.Errorf("%q is read", got)
+	}
+}

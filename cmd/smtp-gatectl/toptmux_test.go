@@ -332,12 +332,17 @@ func TestTopInTerminal(t *testing.T) {
 func TestTopEnds(t *testing.T) {
 	d := newFakeDaemon(t)
 	s := newScreenTest(t, "--every", "200ms", "--socket", d.path)
-	for _, end := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT} {
+	for _, end := range endings {
 		s.begins()
-		syscall.Kill(s.pid(), end)
-		s.asBefore(0)
+		syscall.Kill(s.pid(), end.(syscall.Signal))
+		s.asBefore(128 + int(end.(syscall.Signal)))
 	}
 	s.begins()
+	for _, none := range []syscall.Signal{syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGALRM, syscall.SIGVTALRM, syscall.SIGXCPU, syscall.SIGPIPE} {
+		syscall.Kill(s.pid(), none)
+	}
+	s.types("o")
+	s.has(`(?m)^by octets`)
 	s.types("C-c")
 	s.asBefore(0)
 	s.begins()
@@ -379,6 +384,20 @@ func TestTopStops(t *testing.T) {
 	s.has(`(?m)^ q quit`)
 	s.types("q")
 	s.is("it does not end", func(screen string) bool { return !strings.Contains(screen, "q quit") })
+}
+
+// TestTopIsAlone: where no shell could have it go on it is not stopped.
+func TestTopIsAlone(t *testing.T) {
+	d := newFakeDaemon(t)
+	s := newScreenTest(t, "--every", "200ms", "--socket", d.path)
+	s.types("exec ./top", "Enter")
+	s.has(`(?m)^ q quit`)
+	s.types("C-z")
+	s.has(`(?m)^not stopped: no shell is here`, `(?m)^ q quit`)
+	s.types("o")
+	s.has(`(?m)^by octets`)
+	syscall.Kill(s.pid(), syscall.SIGTSTP)
+	s.has(`(?m)^not stopped: no shell is here`)
 }
 
 func TestTopNeedsTerminal(t *testing.T) {
