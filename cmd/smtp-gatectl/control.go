@@ -118,6 +118,13 @@ type refused struct {
 func (r refused) Error() string { return r.detail }
 func (r refused) Unwrap() error { return r.kind }
 
+// undecided tells whether an order that has failed may have been carried out: nobody has
+// answered.
+func undecided(err error) bool {
+	var no refused
+	return !errors.As(err, &no) && (errors.Is(err, imsg.Gone) || errors.Is(err, imsg.Timeout))
+}
+
 // explain words what went wrong with a question.
 func (c *control) explain(err error) error {
 	switch err {

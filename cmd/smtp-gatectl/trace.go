@@ -4,15 +4,17 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/parent/host"
 )
 
 // longestTrace is how long one may wait for sessions, and last.
@@ -57,30 +59,30 @@ type traceResult struct {
 	File     string    `json:"file"`
 }
 
-// trace makes the file, and has the daemon write to it. Where it does not, there is no
-// file.
-func (t *tool) trace(q *imsg.Trace, name string) (err error) {
+// trace makes the file, and has the daemon write to it. Where that has refused there is no
+// file; where it may have begun the file stays.
+func (t *tool) trace(q *imsg.Trace, name string) error {
 	c, err := t.dial()
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY|os.O_APPEND|unix.O_NOFOLLOW, 0o600)
+	place, f, err := makeTrace(name)
 	if err != nil {
 		return fmt.Errorf("make the file of the trace: %w", err)
 	}
-	defer func() {
-		if err != nil {
-			os.Remove(name)
-		}
-		f.Close()
-	}()
+	defer place.Folder.Close()
+	defer f.Close()
 	until := time.Now().Add(q.For)
-	if err = writeTraceHead(f, q, until); err != nil {
-		return err
+	if err = writeTraceHead(f, q, until); err == nil {
+		_, err = c.order(q, answerTime, f)
 	}
-	if _, err = c.order(q, answerTime, f); err != nil {
-		return err
+	switch {
+	case err == nil:
+	case undecided(err):
+		return fmt.Errorf("%w; the trace may be under way, and %s stays: see status", err, clean(name))
+	default:
+		return errors.Join(err, place.Unmake(f))
 	}
 	client := imsg.NetworkText(q.Client, q.Bits)
 	if t.json {
@@ -94,6 +96,25 @@ func (t *tool) trace(q *imsg.Trace, name string) (err error) {
 	fmt.Fprintf(t.out, "%s of %s will be written to %s; it ends with them, at %s, or when the file has %s\n",
 		what, client, clean(name), stamp(until), octets(imsg.MaxTrace))
 	return nil
+}
+
+// makeTrace makes the file: nobody may have led us to its folder, and there it is made, and
+// taken away, by whatever name the folder has then.
+func makeTrace(name string) (*host.Place, *os.File, error) {
+	path, err := filepath.Abs(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	place, err := host.OpenPlace(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	f, err := place.Make(os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		place.Folder.Close()
+		return nil, nil, err
+	}
+	return place, f, nil
 }
 
 // writeTraceHead writes what stands at the head of a file: what it is, for who finds it.

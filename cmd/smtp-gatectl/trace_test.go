@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -91,6 +92,51 @@ func TestTrace(t *testing.T) {
 		if _, err := os.Lstat(refused); err == nil {
 			t.Fatalf("%v: a file is left", args)
 		}
+	}
+}
+
+// TestTraceUndecided: where nobody has answered the trace may be under way, and its file
+// stays; a refusal of whatever kind takes it away.
+func TestTraceUndecided(t *testing.T) {
+	for what, c := range map[string]struct {
+		answer func(r link.Request)
+		stays  bool
+	}{
+		"it hangs up":           {func(r link.Request) { r.From().Close() }, true},
+		"nobody answers":        {func(r link.Request) { r.Fail(imsg.Timeout) }, true},
+		"it refuses":            {func(r link.Request) { family.Answer(r, &imsg.Done{Errno: imsg.Invalid}) }, false},
+		"another lockd is next": {func(r link.Request) { family.Answer(r, &imsg.Done{Errno: imsg.Gone, Detail: "try again"}) }, false},
+		"it only looks":         {func(r link.Request) { r.Fail(imsg.ReadOnly) }, false},
+	} {
+		name := filepath.Join(t.TempDir(), "trace")
+		socket := lockdAt(t, func(r link.Request) {
+			defer r.Close()
+			c.answer(r)
+		})
+		code, _, errs := gatectl("--socket", socket, "trace", "192.0.2.7", name)
+		_, err := os.Lstat(name)
+		if code != exitFailed || (err == nil) != c.stays || strings.Contains(errs, name+" stays") != c.stays {
+			t.Errorf("%s: exit %d, %v: %s", what, code, err, errs)
+		}
+	}
+}
+
+// TestTraceIsNotLed: no link that somebody else could have put there leads to the file's
+// folder.
+func TestTraceIsNotLed(t *testing.T) {
+	socket := lockdAt(t, func(r link.Request) {
+		defer r.Close()
+		family.Answer(r, &imsg.Done{})
+	})
+	dir := t.TempDir()
+	if err := errors.Join(os.Mkdir(dir+"/open", 0), os.Chmod(dir+"/open", 0o777), os.Mkdir(dir+"/target", 0o755), os.Symlink("../target", dir+"/open/trap")); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, errs := gatectl("--socket", socket, "trace", "192.0.2.7", dir+"/open/trap/trace"); code != exitFailed || !strings.Contains(errs, "lies where others may put one") {
+		t.Errorf("exit %d: %s", code, errs)
+	}
+	if found, _ := os.ReadDir(dir + "/target"); len(found) > 0 {
+		t.Errorf("%v was made", found)
 	}
 }
 

@@ -5,6 +5,8 @@ package host
 
 import (
 	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -56,6 +58,19 @@ func (p *Place) open(flags int, perm uint32) (*os.File, error) {
 func (p *Place) stat() (*unix.Stat_t, error) {
 	st := new(unix.Stat_t)
 	return st, unix.Fstatat(int(p.Folder.Fd()), p.Name, st, unix.AT_SYMLINK_NOFOLLOW)
+}
+
+// Make makes a file that is not there yet, whatever kind of thing may be.
+func (p *Place) Make(flags int, mode fs.FileMode) (*os.File, error) {
+	return p.open(flags|os.O_CREATE|os.O_EXCL, uint32(mode.Perm()))
+}
+
+// Unmake takes the name away, if it is that file's still.
+func (p *Place) Unmake(f *os.File) error {
+	if !p.is(f) {
+		return fmt.Errorf("%s is another file by now", p.path)
+	}
+	return p.remove()
 }
 
 // is tells whether the name leads to f.

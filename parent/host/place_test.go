@@ -73,6 +73,51 @@ func TestNobodyLeadsUs(t *testing.T) {
 	}
 }
 
+// TestUnmake: what is taken away is the file that was made, wherever its folder is called to
+// by now, and nothing that has taken its name.
+func TestUnmake(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Mkdir(dir+"/a", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	p, err := OpenPlace(dir + "/a/file")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Folder.Close()
+	f, err := p.Make(os.O_WRONLY, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := p.Make(os.O_WRONLY, 0o600); !errors.Is(err, unix.EEXIST) {
+		t.Errorf("made again: %v", err)
+	}
+	// Another folder takes the place of ours, with another file of the name.
+	err = errors.Join(os.Rename(dir+"/a", dir+"/b"), os.Mkdir(dir+"/a", 0o755), os.WriteFile(dir+"/a/file", nil, 0o600))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Unmake(f); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Lstat(dir + "/b/file"); err == nil {
+		t.Error("ours is there")
+	}
+	// Another file takes the place of ours.
+	if err := os.WriteFile(dir+"/b/file", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Unmake(f); err == nil {
+		t.Error("it says nothing")
+	}
+	for _, name := range []string{"/a/file", "/b/file"} {
+		if _, err := os.Lstat(dir + name); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // TestMakeWay: what is missing is made, as a user may have it who is not us.
 func TestMakeWay(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a/b/../c/file")
