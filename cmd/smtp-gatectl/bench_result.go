@@ -11,21 +11,21 @@ import (
 // benchResult is a load and what became of it: its fields are the JSON form. Times are in
 // seconds, sizes in octets.
 type benchResult struct {
-	Target   string       `json:"target"`
-	Complete bool         `json:"complete"`
-	Seconds  float64      `json:"seconds"`
-	Parallel int          `json:"parallel"`
-	Size     int          `json:"size"`
-	Sessions benchCount   `json:"sessions"`
-	TLS      int64        `json:"tls"` // sessions, the idle ones among them
-	Resumed  int64        `json:"tls_resumed"`
-	Mails    benchCount   `json:"mails"`
-	Octets   int64        `json:"octets"` // of the messages that were accepted
-	Idle     benchCount   `json:"idle"`
-	Rates    benchRates   `json:"rates"`
-	Latency  latencies    `json:"latency"`
-	Errors   []benchError `json:"errors"`
-	Sink     *sinkResult  `json:"sink,omitempty"`
+	Target   string             `json:"target"`
+	Complete bool               `json:"complete"`
+	Seconds  float64            `json:"seconds"`
+	Parallel int                `json:"parallel"`
+	Size     int                `json:"size"`
+	Sessions benchCount         `json:"sessions"`
+	TLS      int64              `json:"tls"` // sessions, the idle ones among them
+	Resumed  int64              `json:"tls_resumed"`
+	Mails    benchCount         `json:"mails"`
+	Octets   int64              `json:"octets"` // of the messages that were accepted
+	Idle     benchCount         `json:"idle"`
+	Rates    benchRates         `json:"rates"`
+	Latency  latencies          `json:"latency"`
+	Errors   listOf[benchError] `json:"errors"`
+	Sink     *sinkResult        `json:"sink,omitempty"`
 }
 
 // benchCount is how many were asked for, as far as they began, and how many went well.

@@ -83,11 +83,11 @@ type remark struct {
 
 // checkResult is what was found of a file; its fields are the JSON form.
 type checkResult struct {
-	File     string   `json:"file"`
-	Good     bool     `json:"good"`
-	Errors   []remark `json:"errors"`
-	Warnings []remark `json:"warnings"`
-	Advice   []remark `json:"advice"`
+	File     string         `json:"file"`
+	Good     bool           `json:"good"`
+	Errors   listOf[remark] `json:"errors"`
+	Warnings listOf[remark] `json:"warnings"`
+	Advice   listOf[remark] `json:"advice"`
 }
 
 func (t *tool) checkJSON(file string, warnings []config.Warning, advice []config.Advice, err error) error {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 
@@ -53,6 +54,11 @@ func TestSeveralClients(t *testing.T) {
 		code, out, errs := gatectl(words...)
 		if code != exitFailed || errs != "smtp-gatectl: 192.0.2.2: no client\n" || !strings.Contains(out, says) {
 			t.Errorf("%s: exit %d: %s%s", args, code, errs, out)
+		}
+		// For machines each is an object on a line of its own.
+		_, objects, _ := gatectl(append(words, "--json")...)
+		if got := strings.SplitAfter(objects, "\n"); len(got) != 3 || !json.Valid([]byte(got[0])) || !json.Valid([]byte(got[1])) || got[2] != "" {
+			t.Errorf("%s: %s", args, objects)
 		}
 		if args == "rate show" && !strings.Contains(out, "\n\nclient  2001:db8::/64-a=b\n") {
 			t.Errorf("%s", out)

@@ -41,7 +41,8 @@ If none runs, and root asks, it starts a temporary one by FILE on a loopback
 port, in a folder that is removed again. It changes nothing.
 
 Exit status: 0 all is well, 3 there are warnings, 4 something is red,
-2 the file is wrong, 1 there is nothing to look at.`,
+2 the file is wrong, 1 it was interrupted, could not remove its temporary daemon, or
+there is nothing to look at.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if list {

@@ -145,11 +145,11 @@ func (t *tool) completeExempt(_ *cobra.Command, args []string, _ string) ([]stri
 
 // exemption is one as it is printed: its fields are the JSON form.
 type exemption struct {
-	Who    string    `json:"who"`
-	From   []string  `json:"from"`
-	Since  time.Time `json:"since"`
-	Until  time.Time `json:"until,omitzero"`
-	Reason string    `json:"reason,omitempty"`
+	Who    string         `json:"who"`
+	From   listOf[string] `json:"from"`
+	Since  time.Time      `json:"since"`
+	Until  time.Time      `json:"until,omitzero"`
+	Reason string         `json:"reason,omitempty"`
 }
 
 func newExemption(e *imsg.Exemption) exemption {

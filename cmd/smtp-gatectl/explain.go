@@ -78,9 +78,9 @@ func (t *tool) historyCommand() *cobra.Command {
 
 // explanation is what is known: its fields are the JSON form.
 type explanation struct {
-	Records []explained `json:"records"`
-	Lock    *lockedNow  `json:"lock,omitempty"` // of the client of the newest, now
-	Exempt  []exemption `json:"exempt,omitempty"`
+	Records listOf[explained] `json:"records"`
+	Lock    *lockedNow        `json:"lock,omitempty"` // of the client of the newest, now
+	Exempt  []exemption       `json:"exempt,omitempty"`
 }
 
 // explained is one record: what happened, how often, and what it means.
@@ -88,7 +88,7 @@ type explained struct {
 	First  time.Time      `json:"first"`
 	Last   time.Time      `json:"last"`
 	Count  uint64         `json:"count"`
-	IDs    []string       `json:"ids"`
+	IDs    listOf[string] `json:"ids"`
 	Event  map[string]any `json:"event"`
 	Why    string         `json:"why,omitempty"`
 	Remedy string         `json:"remedy,omitempty"`

@@ -72,7 +72,7 @@ type orderResult struct {
 
 func (t *tool) said(done, name, detail string) error {
 	if t.json {
-		return printJSON(t.out, orderResult{done, name, detail})
+		return printJSONLine(t.out, orderResult{done, name, detail})
 	}
 	line := done
 	if name != "" {

@@ -8,6 +8,8 @@ import (
 	"go/token"
 	"maps"
 	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -52,6 +54,56 @@ func TestManual(t *testing.T) {
 	})
 	if found < 12 {
 		t.Errorf("only %d commands found", found)
+	}
+}
+
+// TestReadSocketManual: each command that connects by look, which takes the read socket, too,
+// is named where the manual says which do.
+func TestReadSocketManual(t *testing.T) {
+	page, err := os.ReadFile("../../man/smtp-gatectl.8")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(page), "is led to the read socket\n")
+	section, _, _ = strings.Cut(section, ".Pp\n")
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for _, file := range files {
+		if strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// The last command that begins before a look is the one that looks.
+		command := ""
+		ast.Inspect(f, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.KeyValueExpr:
+				key, isName := n.Key.(*ast.Ident)
+				value, isText := n.Value.(*ast.BasicLit)
+				if isName && isText && key.Name == "Use" {
+					command, _, _ = strings.Cut(strings.Trim(value.Value, "\"`"), " ")
+				}
+			case *ast.SelectorExpr:
+				of, isName := n.X.(*ast.Ident)
+				orders := command == "remove" || command == "upgrade" // which look, too
+				if !isName || of.Name != "t" || n.Sel.Name != "look" || command == "" || orders {
+					break
+				}
+				if found++; !regexp.MustCompile(`(?m)^\.Ic ([a-z]+ )?` + command + `( [,.])?$`).MatchString(section) {
+					t.Errorf("the manual does not say that %s of %s does with the read socket", command, file)
+				}
+			}
+			return true
+		})
+	}
+	if found < 10 {
+		t.Errorf("only %d commands look", found)
 	}
 }
 

@@ -1,11 +1,12 @@
-// Numbers in JSON. This file owns that none is printed which a reader would take for
-// another: most hold them in doubles.
+// Numbers and lists in JSON. This file owns that none is printed which a reader would take
+// for another: most hold numbers in doubles, and a list that is null cannot be gone through.
 
 package main
 
 import (
 	"bytes"
 	"encoding/json"
+	"reflect"
 	"strconv"
 )
 
@@ -14,13 +15,27 @@ import (
 const exact = 1 << 53
 
 // marshal is json.Marshal, but that a whole number beyond exact is the string of its
-// digits.
+// digits, and a list with nothing in it none the less a list.
 func marshal(v any) ([]byte, error) {
+	if l := reflect.ValueOf(v); l.Kind() == reflect.Slice && l.IsNil() {
+		return []byte("[]"), nil
+	}
 	text, err := json.Marshal(v)
 	if err != nil {
 		return nil, err
 	}
 	return quoteLarge(text), nil
+}
+
+// listOf is a list of what is printed, which is never null.
+type listOf[T any] []T
+
+// MarshalJSON implements json.Marshaler.
+func (l listOf[T]) MarshalJSON() ([]byte, error) {
+	if l == nil {
+		return []byte("[]"), nil
+	}
+	return json.Marshal([]T(l))
 }
 
 // quoteLarge puts such numbers in quotes, in a text that is JSON.

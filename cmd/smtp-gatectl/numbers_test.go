@@ -65,9 +65,50 @@ func TestNumbers(t *testing.T) {
 	}
 }
 
+// TestLists: no list is printed as null, however little there is to print; but the layers
+// that hold a room, where nobody knows them.
+func TestLists(t *testing.T) {
+	found := 0
+	var look func(path string, v reflect.Type)
+	look = func(path string, v reflect.Type) {
+		switch v.Kind() {
+		case reflect.Pointer, reflect.Slice, reflect.Map:
+			look(path, v.Elem())
+		case reflect.Struct:
+			for f := range v.Fields() {
+				tag, printed := f.Tag.Lookup("json")
+				at := path + "." + f.Name
+				if printed || f.Anonymous {
+					look(at, f.Type)
+				}
+				if !printed || f.Type.Kind() != reflect.Slice || strings.Contains(tag, ",omit") {
+					continue
+				}
+				if found++; !f.Type.Implements(reflect.TypeFor[json.Marshaler]()) && at != "roomProcess.process.Layers" {
+					t.Errorf("%s is null where there is none: it is to be a listOf", at)
+				}
+			}
+		}
+	}
+	for _, v := range shownTypes {
+		root := reflect.TypeOf(v)
+		for root.Kind() != reflect.Struct {
+			root = root.Elem()
+		}
+		look(root.Name(), root)
+		var b bytes.Buffer
+		if err := printJSONLine(&b, reflect.Zero(reflect.TypeOf(v)).Interface()); err != nil || strings.HasPrefix(b.String(), "null") {
+			t.Errorf("%T: %v: %s", v, err, b.String())
+		}
+	}
+	if found < 10 {
+		t.Errorf("only %d lists found", found)
+	}
+}
+
 // fillLargest gives each number of v the largest value, and each list and map an element.
 func fillLargest(v reflect.Value, seen map[string]bool) {
-	if v.Type().Implements(reflect.TypeFor[json.Marshaler]()) { // a time, a word
+	if v.Kind() != reflect.Slice && v.Type().Implements(reflect.TypeFor[json.Marshaler]()) { // a time, a word
 		return
 	}
 	switch v.Kind() {

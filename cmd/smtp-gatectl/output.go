@@ -19,6 +19,7 @@ import (
 // columns aligns cells separated by tabs.
 func columns(w io.Writer) *tabwriter.Writer { return tabwriter.NewWriter(w, 0, 8, 2, ' ', 0) }
 
+// printJSON prints all that a command has to say.
 func printJSON(w io.Writer, v any) error {
 	text, err := marshal(v)
 	if err != nil {
@@ -33,7 +34,7 @@ func printJSON(w io.Writer, v any) error {
 	return err
 }
 
-// printJSONLine is printJSON on one line.
+// printJSONLine prints one object of several, or of what may be several, on a line.
 func printJSONLine(w io.Writer, v any) error {
 	text, err := marshal(v)
 	if err != nil {

@@ -47,12 +47,12 @@ func inspect(pid int) (p process) {
 	return p
 }
 
-// read takes what proc_pid_status(5) shows, of a process with that root directory, empty if
-// that is not shown.
+// read takes what proc_pid_status(5) shows, of a process with that root directory. If that is
+// empty, which is shown to root and the process's own user alone, nobody knows all layers.
 func (p *process) read(text, root string) {
-	p.Layers = []string{}
-	if root != "" && root != "/" {
-		p.Layers = append(p.Layers, "chroot")
+	layers := []string{}
+	if root != "/" {
+		layers = append(layers, "chroot")
 	}
 	for line := range strings.Lines(text) {
 		key, value, _ := strings.Cut(line, ":")
@@ -63,10 +63,13 @@ func (p *process) read(text, root string) {
 		case key == "VmHWM":
 			p.Peak = kilobytes(value)
 		case key == "NoNewPrivs" && value == "1":
-			p.Layers = append(p.Layers, "no_new_privs")
+			layers = append(layers, "no_new_privs")
 		case key == "Seccomp" && value == "2":
-			p.Layers = append(p.Layers, seccomp)
+			layers = append(layers, seccomp)
 		}
+	}
+	if root != "" {
+		p.Layers = layers
 	}
 }
 

@@ -17,6 +17,12 @@ func TestProcess(t *testing.T) {
 	if p.Memory != nil || len(p.Layers) != 0 || p.Layers == nil {
 		t.Errorf("%+v", p)
 	}
+	// Whose root is not shown is not said to have none.
+	p = process{}
+	p.read("VmRSS:\t12 kB\nNoNewPrivs:\t1\nSeccomp:\t2\n", "")
+	if p.Layers != nil || p.Memory == nil {
+		t.Errorf("%+v", p)
+	}
 	if n := limit("Limit                     Soft Limit           Hard Limit           Units\nMax open files            1024                 4096                 files\n", "Max open files"); n == nil || *n != 1024 {
 		t.Errorf("%v", n)
 	}

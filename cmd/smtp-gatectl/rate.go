@@ -72,7 +72,7 @@ func (t *tool) rateShow() *cobra.Command {
 					return err
 				}
 				if t.json {
-					return printJSON(t.out, r)
+					return printJSONLine(t.out, r)
 				}
 				if shown++; shown > 1 {
 					fmt.Fprintln(t.out)

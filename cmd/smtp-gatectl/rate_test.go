@@ -99,7 +99,7 @@ func TestRateShow(t *testing.T) {
 		}
 	}
 	_, out, _ = gatectl("rate", "show", "192.0.2.7", "--json", "--socket", socket)
-	if !strings.Contains(out, `"generation": "18446744073709551615"`) { // no double holds it
+	if !strings.Contains(out, `"generation":"18446744073709551615"`) { // no double holds it
 		t.Errorf("%s", out)
 	}
 	out = strings.Replace(out, `"18446744073709551615"`, "7", 1)

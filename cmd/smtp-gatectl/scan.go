@@ -20,14 +20,14 @@ import (
 
 // scanResult is what came of one file: its fields are the JSON form.
 type scanResult struct {
-	File    string       `json:"file" help:"as it was named, or found"`
-	Size    int64        `json:"size" help:"octets"`
-	Verdict string       `json:"verdict" help:"pass, refuse, defer: the client is to try again, or error: nobody has looked"`
-	Reply   string       `json:"reply,omitempty" help:"what a client would hear; absent: what its server answers"`
-	Engines []scanEngine `json:"engines" help:"what each engine says"`
-	Skipped []scanSkip   `json:"skipped,omitempty" help:"what nobody was asked, and why"`
-	Would   []string     `json:"would,omitempty" help:"rules of policy.monitor that would refuse it"`
-	Problem string       `json:"problem,omitempty" help:"why nobody has looked"`
+	File    string             `json:"file" help:"as it was named, or found"`
+	Size    int64              `json:"size" help:"octets"`
+	Verdict string             `json:"verdict" help:"pass, refuse, defer: the client is to try again, or error: nobody has looked"`
+	Reply   string             `json:"reply,omitempty" help:"what a client would hear; absent: what its server answers"`
+	Engines listOf[scanEngine] `json:"engines" help:"what each engine says"`
+	Skipped []scanSkip         `json:"skipped,omitempty" help:"what nobody was asked, and why"`
+	Would   []string           `json:"would,omitempty" help:"rules of policy.monitor that would refuse it"`
+	Problem string             `json:"problem,omitempty" help:"why nobody has looked"`
 
 	Unscanned bool `json:"unscanned,omitempty" help:"it would pass although an engine that is to look at it came to no verdict"`
 }

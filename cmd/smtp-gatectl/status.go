@@ -53,7 +53,7 @@ type status struct {
 	health     imsg.Health
 	found      int               // findings, of which Findings has the worst
 	Verdict    string            `json:"verdict" help:"well, degraded, or down: no session can succeed"`
-	Findings   []finding         `json:"findings" help:"what is wrong, the worst first, 32 at most"`
+	Findings   listOf[finding]   `json:"findings" help:"what is wrong, the worst first, 32 at most"`
 	Version    string            `json:"version" help:"of the program that runs"`
 	Config     string            `json:"config" help:"path of the configuration in force"`
 	Generation int               `json:"generation" help:"how many configurations have been in force, this one counted"`
@@ -67,8 +67,8 @@ type status struct {
 	Load       float64           `json:"load" help:"the load average of the last minute"`
 	Locks      int               `json:"locks" help:"how many files are in the lock directory"`
 	Exempt     int               `json:"exemptions" help:"how many are in force"`
-	Lacks      []string          `json:"sandbox_lacks" help:"layers of the sandbox that the kernel has not"`
-	Rooms      []room            `json:"rooms" help:"each process of the family"`
+	Lacks      listOf[string]    `json:"sandbox_lacks" help:"layers of the sandbox that the kernel has not"`
+	Rooms      listOf[room]      `json:"rooms" help:"each process of the family"`
 	Counters   map[string]uint64 `json:"counters" help:"what was counted since the start; an upgrade goes on counting"`
 
 	LogLevel string    `json:"log_level" help:"the least important level that is logged"`
@@ -78,13 +78,13 @@ type status struct {
 	Restarts  map[string]uint64 `json:"room_restarts" help:"how often each room has ended unasked"`
 	LinesLost uint64            `json:"log_lines_lost" help:"lines of the log that were lost"`
 	States    map[string]uint64 `json:"session_states" help:"how many sessions are in each state"`
-	Lists     []dnsList         `json:"dns_lists" help:"the block lists"`
+	Lists     listOf[dnsList]   `json:"dns_lists" help:"the block lists"`
 	Times     map[string]times  `json:"times" help:"how long things took, in seconds, since the start"`
 
 	TLSPassed float64 `json:"tls_passed_share" help:"how much of all sessions since the start went on in a TLS that nobody here reads, 0 to 1"`
 
-	Certificates []certificate `json:"certificates" help:"that clients are shown"`
-	Traces       []trace       `json:"traces" help:"of clients' sessions that are under way"`
+	Certificates listOf[certificate] `json:"certificates" help:"that clients are shown"`
+	Traces       listOf[trace]       `json:"traces" help:"of clients' sessions that are under way"`
 }
 
 // trace is one that an operator has ordered.
@@ -113,9 +113,9 @@ type dnsList struct {
 // times is a histogram: how many times were at most as long as each bound, in seconds, and
 // how many longer.
 type times struct {
-	Sum    float64   `json:"sum" help:"of all"`
-	Bounds []float64 `json:"bounds" help:"upper ones, each of the times up to it and above the one before"`
-	Counts []uint64  `json:"counts" help:"how many times up to each bound, and how many above the last"`
+	Sum    float64         `json:"sum" help:"of all"`
+	Bounds listOf[float64] `json:"bounds" help:"upper ones, each of the times up to it and above the one before"`
+	Counts listOf[uint64]  `json:"counts" help:"how many times up to each bound, and how many above the last"`
 }
 
 // room is one process of the family. UID and Root are what the kernel says of

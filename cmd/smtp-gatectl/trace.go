@@ -86,8 +86,7 @@ func (t *tool) trace(q *imsg.Trace, name string) error {
 	}
 	client := imsg.NetworkText(q.Client, q.Bits)
 	if t.json {
-		printJSON(t.out, traceResult{client, q.Sessions, until, clean(name)})
-		return nil
+		return printJSON(t.out, traceResult{client, q.Sessions, until, clean(name)})
 	}
 	what := "the next session"
 	if q.Sessions > 1 {
