@@ -60,6 +60,10 @@ func TestExportForPf(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	holds("2001:db8:1::/64\n", `^smtp_gated_export_in_force 1$`)
+	// Somebody loads the filter anew, and says so.
+	write(t, at("table"), "")
+	must(t, cmd.Process.Signal(syscall.SIGHUP))
+	holds("2001:db8:1::/64\n", `^smtp_gated_export_in_force 1$`)
 	allowed := readFile(t, recipes+"doas.conf")
 	for line := range strings.Lines(readFile(t, at("said"))) {
 		program, args, _ := strings.Cut(strings.TrimSpace(line), " ")
@@ -99,5 +103,47 @@ func TestExportWithoutDaemon(t *testing.T) {
 	}))
 	if said := readFile(t, filepath.Join(stage, "said")); strings.Contains(said, "replace") {
 		t.Errorf("it has said %q", said)
+	}
+}
+
+// seatless stands for a smtp-gatectl for whom there is always a seat but to hear of events.
+const seatless = `#!/bin/sh
+case "$*" in
+*export*) echo 192.0.2.7 ;;
+*) exit 1 ;;
+esac
+`
+
+// rested stands for sleep(1): it tells how long it would.
+const rested = `#!/bin/sh
+echo "$1" >>"$STAGE/rested"
+exec tail -f /dev/null
+`
+
+// TestExportWithoutSeats: where nobody tells of events the filter is not loaded every other
+// second.
+func TestExportWithoutSeats(t *testing.T) {
+	stage := t.TempDir()
+	for name, text := range map[string]string{"doas": doas, "ctl": seatless, "sleep": rested} {
+		must(t, os.WriteFile(filepath.Join(stage, name), []byte(text), 0o755))
+	}
+	cmd := exec.Command("/bin/sh", recipes+"smtp-gated-export", "pf:smtp_gated_locked")
+	cmd.Env = append(os.Environ(), "PATH="+stage+":"+os.Getenv("PATH"), "STAGE="+stage, "RUNTIME_DIRECTORY="+stage, "SMTP_GATECTL=ctl")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	must(t, cmd.Start())
+	defer func() {
+		syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		cmd.Wait()
+	}()
+	// Which second it is may change meanwhile: then it looks again.
+	must(t, eventually("it does not rest for long", func() bool {
+		text, _ := os.ReadFile(filepath.Join(stage, "rested"))
+		if strings.HasSuffix(string(text), "2\n") {
+			cmd.Process.Signal(syscall.SIGHUP)
+		}
+		return strings.HasSuffix(string(text), "30\n")
+	}))
+	if table := readFile(t, filepath.Join(stage, "table")); table != "192.0.2.7\n" {
+		t.Errorf("the table is %q", table)
 	}
 }
