@@ -36,7 +36,9 @@ type daemon struct {
 	socket  string // control socket
 	port    int
 	shown   tls.Certificate // to clients
-	process *exec.Cmd
+	held    *os.File // the folder, locked
+	process *exec.Cmd     // the keeper
+	line    io.Closer     // its lifeline
 	ended   chan struct{} // closed when the process has ended
 	err     error         // how, once ended is closed
 }
@@ -63,8 +65,11 @@ func makeDaemon(in, name string) (*daemon, error) {
 		return nil, fmt.Errorf("make a folder: %w", err)
 	}
 	d := &daemon{dir: dir, socket: filepath.Join(dir, "run", "control"), ended: make(chan struct{})}
-	// The rooms run under other users than ours; they must get through.
-	err = os.Chmod(dir, 0o755)
+	d.held, err = holdFolder(dir)
+	if err == nil {
+		// The rooms run under other users than ours; they must get through.
+		err = os.Chmod(dir, 0o711)
+	}
 	if err == nil {
 		err = os.Mkdir(d.file("run"), 0o755)
 	}
@@ -105,22 +110,30 @@ func (d *daemon) start(ctx context.Context, program string, server *mailServer) 
 		return fmt.Errorf("make a certificate: %w", err)
 	}
 	files := map[string]string{
-		"smtp-gated.toml": d.configuration(server.port),
-		"clean.eml":       cleanMail(),
-		"virus.eml":       eicarMail(),
-		"spam.eml":        gtubeMail(),
-		"gateway.pem":     string(pem.EncodeToMemory(certificateBlock(d.shown))),
-		"mail.pem":        string(pem.EncodeToMemory(certificateBlock(server.certificate))),
-	}
-	if err := os.WriteFile(d.file("gateway.key"), key, 0o600); err != nil {
-		return fmt.Errorf("write the key: %w", err)
+		keptConfig:    d.configuration(server.port),
+		"clean.eml":   cleanMail(),
+		"virus.eml":   eicarMail(),
+		"spam.eml":    gtubeMail(),
+		"gateway.key": string(key),
+		"gateway.pem": string(pem.EncodeToMemory(certificateBlock(d.shown))),
+		"mail.pem":    string(pem.EncodeToMemory(certificateBlock(server.certificate))),
 	}
 	for name, text := range files {
-		if err := os.WriteFile(filepath.Join(d.dir, name), []byte(text), 0o644); err != nil {
+		f, err := d.create(name)
+		if err == nil {
+			_, err = f.WriteString(text)
+			err = errors.Join(err, f.Close())
+		}
+		if err != nil {
 			return fmt.Errorf("write %s: %w", name, err)
 		}
 	}
 	return d.launch(ctx, program)
+}
+
+// create makes a file in the folder that nobody else reads.
+func (d *daemon) create(name string) (*os.File, error) {
+	return os.OpenFile(d.file(name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 }
 
 // launch runs the program by the configuration in the folder, until it is ready.
@@ -131,23 +144,38 @@ func (d *daemon) launch(ctx context.Context, program string) error {
 		return fmt.Errorf("wait for smtp-gated: %w", err)
 	}
 	defer ready.Close()
-	log, err := os.Create(filepath.Join(d.dir, "log"))
+	log, err := d.create(keptLog)
+	if err == nil {
+		err = log.Close()
+	}
 	if err != nil {
 		return err
 	}
-	defer log.Close()
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
 
-	d.process = exec.Command(program, "-f", filepath.Join(d.dir, "smtp-gated.toml"))
-	d.process.Stderr = log
-	d.process.Env = append(os.Environ(), "NOTIFY_SOCKET="+notify)
+	var errs bytes.Buffer
+	keeper := exec.Command(self, asKeeper, d.dir, program)
+	keeper.Stderr = &errs
+	keeper.Env = append(os.Environ(), "NOTIFY_SOCKET="+notify)
+	keeper.ExtraFiles = []*os.File{d.held}
 	// Ctrl-C is for us: we end the daemon in our own time.
-	d.process.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := d.process.Start(); err != nil {
-		d.process = nil
+	keeper.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	line, err := keeper.StdinPipe()
+	if err == nil {
+		err = keeper.Start()
+	}
+	if err != nil {
 		return fmt.Errorf("start smtp-gated: %w", err)
 	}
+	d.process, d.line = keeper, line
 	go func() {
-		d.err = d.process.Wait()
+		d.err = keeper.Wait()
+		if words := bytes.TrimSpace(errs.Bytes()); len(words) > 0 {
+			d.err = errors.New(string(words))
+		}
 		close(d.ended)
 		ready.Close()
 	}()
@@ -172,6 +200,9 @@ func (d *daemon) await(ctx context.Context, ready *net.UnixConn) error {
 			return fmt.Errorf("smtp-gated was not ready after %v", startTime)
 		}
 		<-d.ended
+		if d.err == nil {
+			return errors.New("smtp-gated ended at its start, as if all were well")
+		}
 		return fmt.Errorf("smtp-gated ended at its start: %w", d.err)
 	}
 }
@@ -246,7 +277,7 @@ path = %q
 [lock]
 on = ["virus", "spam"]
 path = %q
-%s`, server, d.port, d.file("run/pid"), d.socket, d.file("run/state"),
+%s`, server, d.port, d.file(keptPid), d.socket, d.file("run/state"),
 		d.file("mail.pem"), serverName, d.file("gateway.pem"), d.file("gateway.key"), d.file("spool"), d.file("lock"), users)
 }
 
@@ -287,7 +318,7 @@ func manyLoopbacks() bool {
 
 // lastWords is the end of the daemon's log, as an error to be shown.
 func (d *daemon) lastWords() error {
-	text, err := os.ReadFile(d.file("log"))
+	text, err := os.ReadFile(d.file(keptLog))
 	if err != nil || len(text) == 0 {
 		return nil
 	}
@@ -302,22 +333,28 @@ func (d *daemon) stop() error {
 	if d.process != nil {
 		err = d.end()
 	}
+	if d.held != nil {
+		d.held.Close()
+	}
 	return errors.Join(err, os.RemoveAll(d.dir))
 }
 
+// end has the keeper end it.
 func (d *daemon) end() error {
-	// The second TERM ends running sessions.
-	for range 2 {
-		d.process.Process.Signal(syscall.SIGTERM)
-		select {
-		case <-d.ended:
-			return nil
-		case <-time.After(endTime):
-		}
+	select {
+	case <-d.ended: // it has, by itself
+		return nil
+	default:
+	}
+	d.line.Close()
+	select {
+	case <-d.ended:
+		return d.err
+	case <-time.After(3 * endTime):
 	}
 	d.process.Process.Kill()
 	<-d.ended
-	return fmt.Errorf("smtp-gated did not end within %v and was killed", 2*endTime)
+	return errors.New("smtp-gated did not end")
 }
 
 // explain says what can be tried by hand.
@@ -336,8 +373,8 @@ func (d *daemon) explain(w io.Writer, ink ink) {
 		{"see the rooms", fmt.Sprintf("%s --socket %s status", self, d.socket)},
 		{"see who is locked", fmt.Sprintf("%s --socket %s lock list", self, d.socket)},
 		{"let yourself in again", fmt.Sprintf("%s --socket %s lock remove 127.0.0.1", self, d.socket)},
-		{"read the log", "tail -f " + d.file("log")},
-		{"read the configuration", "cat " + d.file("smtp-gated.toml")},
+		{"read the log", "tail -f " + d.file(keptLog)},
+		{"read the configuration", "cat " + d.file(keptConfig)},
 	} {
 		fmt.Fprintf(tw, "   %s\t%s\n", line[0], line[1])
 	}

@@ -25,7 +25,12 @@ func startFamily(ctx context.Context, c *config.Config, program string) (*daemon
 	if err != nil {
 		return nil, err
 	}
-	d, err := makeDaemon(safePlace(filepath.Dir(c.Inside(c.SpoolPath))), "smtp-gated-doctor-")
+	const prefix = "smtp-gated-doctor-"
+	place := safePlace(filepath.Dir(c.Inside(c.SpoolPath)))
+	if place != "" {
+		sweepFolders(place, prefix)
+	}
+	d, err := makeDaemon(place, prefix)
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +61,7 @@ func (d *daemon) startBy(ctx context.Context, program string, c *config.Config) 
 	if err := c.Check(); err != nil {
 		return fmt.Errorf("a configuration for the temporary daemon: %w", err)
 	}
-	f, err := os.Create(d.file("smtp-gated.toml"))
+	f, err := d.create(keptConfig)
 	if err != nil {
 		return err
 	}
@@ -75,6 +80,7 @@ func temporary(from *config.Config, dir string) *config.Config {
 		c.Mode, c.FixedServer, c.FixedServerPort = imsg.ModeFixed, netip.MustParseAddr("127.0.0.1"), 9
 		c.TLSCertificates, c.TLSPolicy, c.TLS = nil, imsg.TLSAuto, config.NewSite().TLS
 	}
+	c.RemoteSecret = 0 // nobody has a use for it here
 	c.Outgoing, c.SoMark = config.NewSite().Outgoing, 0
 	c.Workers, c.MaxConnections = 1, min(c.MaxConnections, 16)
 
@@ -93,7 +99,7 @@ func temporary(from *config.Config, dir string) *config.Config {
 	c.SpoolPath, c.LockPath = filepath.Join(dir, "spool"), filepath.Join(dir, "lock")
 	c.RatePath, c.RateExpiration = filepath.Join(dir, "rates"), 0
 	c.HistoryPath, c.HistoryMax = filepath.Join(dir, "history"), 0
-	c.PidFile, c.StateFile = filepath.Join(dir, "run", "pid"), filepath.Join(dir, "run", "state")
+	c.PidFile, c.StateFile = filepath.Join(dir, keptPid), filepath.Join(dir, "run", "state")
 	c.ControlSocket, c.ControlPerm, c.ControlGroup = filepath.Join(dir, "run", "control"), 0o600, ""
 	c.ReadSocket, c.ReadPerm, c.ReadGroup = filepath.Join(dir, "run", "status"), 0o600, ""
 	c.LogTarget, c.ActionScript = "stderr", ""

@@ -22,10 +22,10 @@ import (
 	"github.com/smtp-gated/smtp-gated/parent/config"
 )
 
-// TestMain is the stand-in of a room as well: this program is what doctor starts.
+// TestMain is what doctor and demo start of themselves as well: they start this program.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 2 && os.Args[1] == inRoom {
-		os.Exit(lookFromRoom(os.Args[2:], os.Stdin, os.Stdout, os.Stderr))
+	if code, is := helperMain(os.Args[1:]); is {
+		os.Exit(code)
 	}
 	flag.Parse()
 	os.Exit(m.Run())
@@ -326,7 +326,7 @@ func TestDoctorTemporary(t *testing.T) {
 	for _, text := range []string{
 		"mode fixed\nfixed_server 192.0.2.1\n",
 		"mode tproxy\nso_mark 5\nlisten 0.0.0.0:9199,[::]:9199\naction_script /bin/x\noutgoing_addr 192.0.2.9\n",
-		"mode remote-udp\nchroot_path /srv\nantivirus_type clamd\nantivirus_path /run/clamd\nratelimit_expiration 60\nratelimit_messages 5\n",
+		"mode remote-udp\nremote_udp_secret 77\nchroot_path /srv\nantivirus_type clamd\nantivirus_path /run/clamd\nratelimit_expiration 60\nratelimit_messages 5\n",
 		"mode fixed+xclient\nfixed_server 2001:db8::1\nset_user daemon\nset_group daemon\nspool_path /var/spool/x\nlimit_fsize 1000000\n",
 	} {
 		p := patientWith(t, text)
@@ -344,6 +344,11 @@ func TestDoctorTemporary(t *testing.T) {
 		}
 		if again.ActionScript != "" || again.SoMark != 0 || again.ChrootPath != "" || again.SpoolPath != "/tmp/x/spool" || again.LockPath != "/tmp/x/lock" {
 			t.Errorf("%s%s", text, b.String())
+		}
+		for _, o := range c.Settings() {
+			if o.Secret {
+				t.Errorf("%s%s is kept", text, o.Name)
+			}
 		}
 		if l := again.Listeners(); len(l) != 1 || l[0] != netip.MustParseAddrPort("127.0.0.1:0") {
 			t.Errorf("%slistens at %s", text, l)

@@ -33,8 +33,8 @@ const (
 var version string
 
 func main() {
-	if len(os.Args) > 2 && os.Args[1] == inRoom {
-		os.Exit(lookFromRoom(os.Args[2:], os.Stdin, os.Stdout, os.Stderr))
+	if code, is := helperMain(os.Args[1:]); is {
+		os.Exit(code)
 	}
 	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
