@@ -4,6 +4,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -87,8 +88,16 @@ func dial(paths ...string) (*control, error) {
 
 // ask puts a question.
 func ask[A any](c *control, q imsg.Question[A], timeout time.Duration, files ...*os.File) (*A, error) {
-	a, err := link.Ask(c, q, timeout, files...)
-	if err != nil {
+	return askUntil(context.Background(), c, q, timeout, files...)
+}
+
+// askUntil puts a question, and gives it up when ctx ends.
+func askUntil[A any](ctx context.Context, c *control, q imsg.Question[A], timeout time.Duration, files ...*os.File) (*A, error) {
+	a, err := link.AskUntil(c, ctx.Done(), q, timeout, files...)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil, ctx.Err()
+	case err != nil:
 		return nil, c.explain(err)
 	}
 	return a, nil

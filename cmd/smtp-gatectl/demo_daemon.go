@@ -36,11 +36,11 @@ type daemon struct {
 	socket  string // control socket
 	port    int
 	shown   tls.Certificate // to clients
-	held    *os.File // the folder, locked
-	process *exec.Cmd     // the keeper
-	line    io.Closer     // its lifeline
-	ended   chan struct{} // closed when the process has ended
-	err     error         // how, once ended is closed
+	held    *os.File        // the folder, locked
+	process *exec.Cmd       // the keeper
+	line    io.Closer       // its lifeline
+	ended   chan struct{}   // closed when the process has ended
+	err     error           // how, once ended is closed
 }
 
 func startDaemon(ctx context.Context, program string, server *mailServer) (*daemon, error) {

@@ -6,7 +6,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -62,6 +61,7 @@ there is nothing to look at.`,
 			// SIGPIPE too: whoever reads us may leave, and a temporary family must not stay.
 			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
 			defer stop()
+			context.AfterFunc(ctx, stop) // a second one ends us at once; the keeper sees to the family
 			return t.doctor(ctx, file, program, chosen, only)
 		},
 	}
@@ -110,7 +110,14 @@ func (t *tool) doctor(ctx context.Context, file, program string, chosen []probe,
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, p.discharge()) }()
+	defer func() {
+		// Of a colour nothing more is printed: this is said here.
+		if derr := p.discharge(); derr != nil && err != nil {
+			fmt.Fprintf(t.err, "smtp-gatectl: %v\n", derr)
+		} else if derr != nil {
+			err = derr
+		}
+	}()
 	results := examine(ctx, p, chosen)
 	if ctx.Err() != nil {
 		return errInterrupted
@@ -148,13 +155,13 @@ func examine(ctx context.Context, p *patient, chosen []probe) []result {
 	return slices.Concat(all...)
 }
 
-// try has a probe at work, for a bounded time.
-func (b *probe) try(ctx context.Context, p *patient) []result {
+// try has a probe at work, for a bounded time; nothing comes of it if we are to end.
+func (b *probe) try(interrupted context.Context, p *patient) []result {
 	limit := probeTime
 	if b.limit != nil {
 		limit = b.limit(p)
 	}
-	ctx, cancel := context.WithTimeout(ctx, limit)
+	ctx, cancel := context.WithTimeout(interrupted, limit)
 	defer cancel()
 	done := make(chan []result, 1)
 	go func() { done <- b.do(ctx, p) }()
@@ -163,6 +170,7 @@ func (b *probe) try(ctx context.Context, p *patient) []result {
 	var results []result
 	select {
 	case results = <-done:
+	case <-interrupted.Done():
 	case <-late.C:
 		results = []result{red(b.plainID(), "find out what it waits for: there may be a disk, or a user database, that does not answer", "no answer within %v", limit)}
 	}

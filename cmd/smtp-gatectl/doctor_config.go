@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/parent"
 	"github.com/smtp-gated/smtp-gated/parent/config"
 	"github.com/smtp-gated/smtp-gated/parent/host"
 	"github.com/smtp-gated/smtp-gated/session/keys/pair"
@@ -26,17 +27,31 @@ var elsewhereTold = []string{
 
 func probeConfig(_ context.Context, p *patient) []result {
 	const id = "config"
-	met := p.look()
+	names, met := p.Config, p.look()
+	if p.written != nil {
+		names = p.written
+		met.warnings, met.err = parent.Site(names, p.rooted).Look()
+	}
 	if met.err != nil {
 		return []result{red(id, "see smtp-gatectl check", "%v", met.err)}
 	}
 	warnings := slices.Clone(p.warnings)
 	for _, w := range met.warnings {
-		if !slices.ContainsFunc(elsewhereTold, func(o string) bool { return p.Called(o) == w.Option }) {
+		if !slices.ContainsFunc(elsewhereTold, func(o string) bool { return names.Called(o) == w.Option }) {
 			warnings = append(warnings, w)
 		}
 	}
 	switch {
+	case len(p.changes) > 0:
+		var changed []string
+		for _, c := range p.changes {
+			changed = append(changed, c.Name)
+		}
+		text := fmt.Sprintf("the daemon runs by other values than %s has: %s", p.file, strings.Join(changed, ", "))
+		if len(warnings) > 0 {
+			text += "; of the file there " + map[bool]string{true: "is 1 warning", false: fmt.Sprintf("are %d warnings", len(warnings))}[len(warnings) == 1]
+		}
+		return []result{warn(id, "see smtp-gatectl config --diff and smtp-gatectl check, and reload the daemon", "%s", text)}
 	case len(warnings) == 1:
 		return []result{warn(id, "change that", "%s", warnings[0])}
 	case len(warnings) > 0:
@@ -53,6 +68,8 @@ func probeDaemon(_ context.Context, p *patient) []result {
 		return []result{red(id, "see whether it hangs, and its log", "%v", p.failed)}
 	case p.failed != nil:
 		return []result{red(id, "see what it says", "a temporary one does not start: %v", p.failed)}
+	case p.absent:
+		return []result{warn(id, "start it; root can have doctor start a temporary one", "no daemon runs by %s", p.file)}
 	case s == nil:
 		return []result{skip(id, "%s", p.noFamily)}
 	case p.elsewhere != "":

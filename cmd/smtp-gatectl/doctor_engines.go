@@ -16,12 +16,14 @@ import (
 
 // engineSaid is what an engine found in a mail.
 type engineSaid struct {
-	engine string // its word in the configuration
+	engine string // its word in the configuration; empty: what is said is of all with the roles
 	roles  imsg.Roles
 	virus  string // its name, empty: none
 	score  float64
 	took   time.Duration
 	err    string // why it said nothing
+
+	skipped string // why no engine was asked: load, size or another word
 }
 
 // scanLimit is how long three scans may take, one after the other.
@@ -53,16 +55,34 @@ func (p *patient) eachEngine(ctx context.Context, id string, roles imsg.Roles, m
 	case p.control == nil:
 		return []result{skip(plain, "%s: see daemon", p.noFamily)}
 	}
-	said, err := p.sayOf(ctx, mail)
+	var said []engineSaid
+	var err error
+	if slices.ContainsFunc(engines, func(e imsg.EngineConfig) bool { return unnamed(e) == "" && p.takes(roles&e.Roles, mail) }) {
+		said, err = p.sayOf(ctx, mail)
+	}
 	for _, e := range engines {
 		roles := roles & e.Roles // one engine may be there for each
 		id := idOf(id, e.Engine.String())
-		i := slices.IndexFunc(said, func(s engineSaid) bool { return s.engine == e.Engine.String() && s.roles&roles != 0 })
+		of := func(name string) int {
+			return slices.IndexFunc(said, func(s engineSaid) bool { return s.engine == name && s.roles&roles != 0 })
+		}
+		i := of(e.Engine.String())
+		if i < 0 {
+			i = of("")
+		}
 		switch {
+		case unnamed(e) != "":
+			all = append(all, skip(id, "%s", unnamed(e)))
+		case !p.takes(roles, mail), i >= 0 && said[i].skipped == "size":
+			all = append(all, warn(id, "let "+p.sizeOption(roles)+" be more than a mail has", "mails of %d octets are too large to be looked at", len(mail)))
 		case errors.Is(err, imsg.ReadOnly):
 			all = append(all, skip(id, "only who may use the control socket can have a mail scanned"))
 		case err != nil:
 			all = append(all, red(id, "see daemon, and the log", "no mail can be scanned: %v", err))
+		case i >= 0 && said[i].skipped == "load":
+			all = append(all, skip(id, "the machine is too busy for it, by %s: try again", p.Called("spam_max_load")))
+		case i >= 0 && said[i].skipped != "":
+			all = append(all, skip(id, "it is not asked: %s", said[i].skipped))
 		case i < 0:
 			all = append(all, red(id, "reload the daemon, if the file has changed since", "the daemon has not asked it"))
 		case said[i].err != "":
@@ -72,6 +92,28 @@ func (p *patient) eachEngine(ctx context.Context, id string, roles imsg.Roles, m
 		}
 	}
 	return slices.CompactFunc(all, func(a, b result) bool { return a.ID == b.ID && a.State == b.State })
+}
+
+// unnamed tells why an engine cannot be shown a mail of ours; empty, it can.
+func unnamed(e imsg.EngineConfig) string {
+	if e.Engine == imsg.EngineMksd || e.Method == imsg.MethodScan {
+		return "it opens files by their names, and a mail of doctor's has none"
+	}
+	return ""
+}
+
+// takes tells whether an engine looks at mails of such a size in one of the roles.
+func (p *patient) takes(roles imsg.Roles, mail string) bool {
+	size := int64(len(mail))
+	return roles&imsg.RoleVirus != 0 && size <= p.ScanMaxSize || roles&imsg.RoleSpam != 0 && size <= p.SpamMaxSize
+}
+
+// sizeOption is what bounds the mails that a role's engine looks at.
+func (p *patient) sizeOption(role imsg.Roles) string {
+	if role&imsg.RoleVirus != 0 {
+		return p.Called("scan_max_size")
+	}
+	return p.Called("spam_max_size")
 }
 
 func probeEicar(ctx context.Context, p *patient) []result {

@@ -30,6 +30,8 @@ type patient struct {
 	*config.Config
 	file     string // that it was read from
 	warnings []config.Warning
+	written  *config.Config  // what the file says, if the family runs by something else
+	changes  []config.Change // from what it runs by to that
 
 	control   *control // the family's, by which it is asked
 	paths     []string // of its sockets
@@ -38,6 +40,7 @@ type patient struct {
 	temporary *daemon  // it was started for us
 	tried     bool     // to start one
 	noFamily  string   // why there is none
+	absent    bool     // nobody listens, and we may not start one
 	failed    error    // why it could not be started, or asked
 
 	root     bool             // we are
@@ -51,8 +54,8 @@ type patient struct {
 
 	talking  sync.Once // to the server
 	talked   *conversation
-	scanning sync.Mutex
-	firewall sync.Once // is read
+	scanning chan struct{} // has room for one scan
+	firewall sync.Once     // is read
 	rules    firewall
 	unread   string // why there are none
 }
@@ -65,7 +68,7 @@ type lookResult struct {
 
 // admit finds the configuration and the family.
 func (t *tool) admit(ctx context.Context, file, program string) (p *patient, err error) {
-	p = &patient{root: os.Geteuid() == 0, rooted: true, run: runProgram}
+	p = &patient{root: os.Geteuid() == 0, rooted: true, run: runProgram, scanning: make(chan struct{}, 1)}
 	p.look = sync.OnceValue(func() lookResult {
 		warnings, err := p.site().Look()
 		return lookResult{warnings, err}
@@ -78,7 +81,7 @@ func (t *tool) admit(ctx context.Context, file, program string) (p *patient, err
 	} else if p.paths, err = t.paths(); err != nil {
 		return nil, err
 	}
-	err = p.find()
+	err = p.find(ctx)
 	switch {
 	case err == nil && file == "":
 		err = p.read(p.status.Config)
@@ -91,25 +94,20 @@ func (t *tool) admit(ctx context.Context, file, program string) (p *patient, err
 			return nil, err
 		}
 		p.paths = p.ControlPaths()
-		err = p.find()
+		err = p.find(ctx)
 	}
 	if p.Config == nil {
 		return nil, err
 	}
 	switch {
 	case p.status != nil:
-	case !errors.Is(err, link.ErrAbsent) && p.root:
-		p.failed, p.noFamily = err, "the daemon cannot be asked"
-	case !errors.Is(err, link.ErrAbsent):
-		p.noFamily = err.Error()
-	case !p.root:
-		p.noFamily = "no daemon runs, and only root can start one for this"
-	default:
+		p.liveBy()
+	case p.mayStart(err):
 		p.tried = true
 		p.temporary, p.failed = startFamily(ctx, p.Config, program)
 		if p.failed == nil {
 			p.paths = []string{p.temporary.socket}
-			p.failed = p.find()
+			p.failed = p.find(ctx)
 		}
 		if p.failed != nil {
 			p.noFamily = "the daemon does not start"
@@ -122,6 +120,22 @@ func (t *tool) admit(ctx context.Context, file, program string) (p *patient, err
 	return p, nil
 }
 
+// mayStart tells whether a temporary family may stand in for one that was not found, and
+// notes why not. That who may not look sees nothing is no fault; all else is one.
+func (p *patient) mayStart(err error) bool {
+	switch {
+	case errors.Is(err, link.ErrClosed) && !p.root:
+		p.noFamily = err.Error()
+	case !errors.Is(err, link.ErrAbsent):
+		p.failed, p.noFamily = err, "the daemon cannot be asked"
+	case !p.root:
+		p.absent, p.noFamily = true, "no daemon runs, and only root can start one for this"
+	default:
+		return true
+	}
+	return false
+}
+
 // read reads the configuration, as a daemon does that is to start with it.
 func (p *patient) read(file string) error {
 	c, warnings, err := config.Read(file)
@@ -132,12 +146,32 @@ func (p *patient) read(file string) error {
 	return nil
 }
 
+// liveBy has the family judged by what it runs by, where that can be read: the file may
+// have changed since.
+func (p *patient) liveBy() {
+	r, err := p.status.readRunning(p.paths[0])
+	if err != nil {
+		return
+	}
+	p.changes = r.Changes(p.Config)
+	p.Config, p.written = r.Config, p.Config
+}
+
+// Called is what the file calls an option.
+func (p *patient) Called(option string) string {
+	if p.written != nil {
+		return p.written.Called(option)
+	}
+	return p.Config.Called(option)
+}
+
 // find connects to the family.
-func (p *patient) find() error {
+func (p *patient) find(ctx context.Context) error {
 	c, err := dial(p.paths...)
 	if err != nil {
 		return err
 	}
+	defer context.AfterFunc(ctx, func() { c.Close() })() // nobody waits for its answer
 	s, err := c.status()
 	// A family that has just become ready may not have told of its rooms.
 	for wait := 0; err == nil && len(s.Rooms) == 0 && wait < 100; wait++ {
@@ -218,7 +252,7 @@ func (p *patient) become(v site.View) (why string) {
 // met are the warnings of a look at this machine about some options.
 func (p *patient) met(options ...string) (all []config.Warning) {
 	for _, w := range p.look().warnings {
-		if slices.ContainsFunc(options, func(o string) bool { return p.Called(o) == w.Option }) {
+		if slices.ContainsFunc(options, func(o string) bool { return p.Config.Called(o) == w.Option }) {
 			all = append(all, w)
 		}
 	}

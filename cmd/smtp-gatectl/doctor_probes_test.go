@@ -5,6 +5,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -20,6 +21,7 @@ import (
 	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 	"github.com/smtp-gated/smtp-gated/imsg/imsgtest/family"
 	"github.com/smtp-gated/smtp-gated/imsg/link"
+	"github.com/smtp-gated/smtp-gated/parent/config"
 	"github.com/smtp-gated/smtp-gated/parent/sandbox"
 	"github.com/smtp-gated/smtp-gated/parent/site"
 )
@@ -285,6 +287,91 @@ func roomAt(p *patient, r site.Root) site.Room {
 	return site.Room{}
 }
 
+// TestDoctorNoDaemon: one that hangs is red for whoever asks, and one that is not there no
+// reason to be content.
+func TestDoctorNoDaemon(t *testing.T) {
+	closed := fmt.Errorf("%w to use it", link.ErrClosed)
+	absent := fmt.Errorf("%w: nobody listens", link.ErrAbsent)
+	for _, tt := range []struct {
+		err  error
+		root bool
+		want string // empty: one is started
+	}{
+		{closed, false, "daemon skipped"},
+		{closed, true, "daemon red"},
+		{imsg.Timeout, false, "daemon red"},
+		{imsg.Gone, false, "daemon red"},
+		{imsg.Timeout, true, "daemon red"},
+		{absent, false, "daemon warning"},
+		{absent, true, ""},
+	} {
+		p := patientWith(t, "mode fixed\nfixed_server 192.0.2.1\n")
+		p.root = tt.root
+		if may := p.mayStart(tt.err); may != (tt.want == "") {
+			t.Errorf("%v, root %v: one may be started: %v", tt.err, tt.root, may)
+		}
+		if tt.want != "" {
+			same(t, tt.err.Error(), probeDaemon(context.Background(), p), tt.want)
+		}
+	}
+}
+
+// TestDoctorLives: a family is judged by what it runs by, and the file's changes are told.
+func TestDoctorLives(t *testing.T) {
+	ctx := context.Background()
+	dir := imsgtest.Folder(t)
+	const before = "mode fixed\nfixed_server 192.0.2.1\nset_user nobody\nantivirus_type off\n"
+	p := patientWith(t, before)
+	running := config.Running{Config: p.Config, PID: 7, Generation: 3}
+	control := filepath.Join(dir, "control")
+	f, err := os.Create(config.RunningFile(control))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(running.Print(f), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string]string{before: "", before + "spam_threshold 9\n": "spam_threshold"} {
+		p := patientWith(t, text)
+		p.paths = []string{control}
+		p.status = &status{Generation: 3, Rooms: []room{{Name: imsg.Parent.String(), PID: 7}}}
+		p.liveBy()
+		if p.SpamThreshold != running.SpamThreshold || p.Called("spam_threshold") != "spam_threshold" {
+			t.Errorf("it is judged by %.1f, called %s", p.SpamThreshold, p.Called("spam_threshold"))
+		}
+		said := probeConfig(ctx, p)
+		if len(said) != 1 || strings.Contains(said[0].Text, "other values") != (want != "") || !strings.Contains(said[0].Text, want) {
+			t.Errorf("%+v, want %q", said, want)
+		}
+	}
+}
+
+// TestDoctorScanEnds with the context, whatever the daemon does.
+func TestDoctorScanEnds(t *testing.T) {
+	asked := make(chan link.Request, 1)
+	socket := lockdAt(t, func(r link.Request) { asked <- r })
+	c, err := dial(socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	p := patientWith(t, "")
+	p.control, p.scanning = c, make(chan struct{}, 1)
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		r := <-asked
+		cancel()
+		r.Close()
+	}()
+	if _, err := p.scanByFamily(ctx, cleanMail()); err == nil {
+		t.Error("it has an answer")
+	}
+	p.scanning <- struct{}{} // another's
+	if _, err := p.scanByFamily(ctx, cleanMail()); err == nil {
+		t.Error("it has an answer")
+	}
+}
+
 // TestDoctorDaemon: what the daemon finds is told.
 func TestDoctorDaemon(t *testing.T) {
 	ctx := context.Background()
@@ -295,6 +382,9 @@ func TestDoctorDaemon(t *testing.T) {
 	p.elsewhere = "/other"
 	same(t, "of another file", probeDaemon(ctx, p), "daemon warning")
 	p.elsewhere = ""
+	p.absent, p.status = true, nil
+	same(t, "none, and one should", probeDaemon(ctx, p), "daemon warning")
+	p.absent, p.status = false, &status{Now: time.Now()}
 	p.status.Findings, p.status.found = []finding{{ID: "loop", Remedy: "mend it"}}, 2
 	p.status.health = imsg.Degraded
 	same(t, "degraded", probeDaemon(ctx, p), "daemon warning")

@@ -4,9 +4,11 @@ package main
 
 import (
 	"context"
+	"slices"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/parent/host"
+	"github.com/smtp-gated/smtp-gated/parent/sandbox"
 	"github.com/smtp-gated/smtp-gated/parent/site"
 )
 
@@ -56,13 +58,16 @@ func (p *patient) lockedIn(id string, r site.Room, pids []int) result {
 			return red(id, remedy, "process %d has capabilities %s", pid, c.capabilities)
 		case !scripts && !c.noNew:
 			return red(id, remedy, "process %d can gain privileges (no_new_privs is not set)", pid)
-		case !scripts && !c.filtered && len(p.status.Lacks) == 0:
+		case !scripts && !c.filtered && !slices.Contains(p.status.Lacks, sandbox.LacksFilters):
 			return red(id, remedy, "process %d has no filter of system calls", pid)
 		case !scripts && !c.filtered:
 			return warn(id, "use a kernel that has it: see kernel", "process %d has no filter of system calls", pid)
 		}
 	}
 	fact := "no capabilities, no new privileges, system calls filtered"
+	if !slices.Contains(p.status.Lacks, sandbox.LacksLandlock) { // which comes with the filter: see rooms.go
+		fact += ", Landlock"
+	}
 	if scripts {
 		fact = "no capabilities; it may start programs"
 	}

@@ -11,16 +11,23 @@ import (
 	"github.com/smtp-gated/smtp-gated/imsg"
 )
 
-func (p *patient) scanByFamily(_ context.Context, mail string) (said []engineSaid, err error) {
-	p.scanning.Lock() // the daemon lets an operator have one at a time
-	defer p.scanning.Unlock()
+func (p *patient) scanByFamily(ctx context.Context, mail string) (said []engineSaid, err error) {
+	select {
+	case p.scanning <- struct{}{}: // the daemon lets an operator have one at a time
+		defer func() { <-p.scanning }()
+	case <-ctx.Done():
+		return nil, errNoScan
+	}
 	f, err := namelessFile(mail)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	r, err := p.control.scan("a mail of doctor's", f)
-	if err != nil {
+	r, err := p.control.scan(ctx, "a mail of doctor's", f)
+	switch {
+	case ctx.Err() != nil:
+		return nil, errNoScan
+	case err != nil:
 		return nil, err
 	}
 	for _, e := range r.Engines {
@@ -35,8 +42,15 @@ func (p *patient) scanByFamily(_ context.Context, mail string) (said []engineSai
 		}
 		said = append(said, one)
 	}
-	if len(said) == 0 && len(r.Skipped) > 0 {
-		err = errors.New("nobody was asked: " + r.Skipped[0].Cause)
+	for _, s := range r.Skipped {
+		for _, role := range []imsg.Roles{imsg.RoleVirus, imsg.RoleSpam} {
+			if s.Roles == role.String() {
+				said = append(said, engineSaid{roles: role, skipped: s.Cause})
+			}
+		}
 	}
-	return said, err
+	return said, nil
 }
+
+// errNoScan is that time is up.
+var errNoScan = errors.New("the daemon has not said what comes of it in time")

@@ -182,6 +182,17 @@ func TestDoctorHangs(t *testing.T) {
 	}
 }
 
+// TestDoctorInterrupted: nobody waits for a probe once we are to end.
+func TestDoctorInterrupted(t *testing.T) {
+	forever := make(chan struct{})
+	defer close(forever)
+	ctx, cancel := context.WithCancel(context.Background())
+	row := probe{id: "x", do: func(context.Context, *patient) []result { cancel(); <-forever; return nil }, limit: func(*patient) time.Duration { return time.Hour }}
+	if r := row.try(ctx, nil); len(r) != 0 {
+		t.Errorf("%+v", r)
+	}
+}
+
 // TestDoctorJudges: numbers that are good, odd and bad.
 func TestDoctorJudges(t *testing.T) {
 	now := time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)
@@ -280,9 +291,35 @@ func TestDoctorEngines(t *testing.T) {
 	fault = imsg.ReadOnly
 	same(t, "a reader", probeEicar(ctx, p), "engine-clamd-eicar skipped")
 	fault = nil
+	say(engineSaid{roles: imsg.RoleSpam, skipped: "load"}, caught)
+	same(t, "too busy", probeGtube(ctx, p), "engine-spamassassin-gtube skipped")
+	same(t, "too busy for spam", probeClean(ctx, p), "engine-clamd-clean red", "engine-spamassassin-clean skipped")
+	say(engineSaid{roles: imsg.RoleSpam, skipped: "size"})
+	same(t, "too large", probeGtube(ctx, p), "engine-spamassassin-gtube warning")
+	say(engineSaid{roles: imsg.RoleVirus | imsg.RoleSpam, err: "no scand"})
+	same(t, "nobody answers for the role", probeEicar(ctx, p), "engine-clamd-eicar red")
+	if r := probeEicar(ctx, p)[0]; !strings.Contains(r.Text, "no scand") {
+		t.Errorf("%+v", r)
+	}
 	say(caught, scored)
+	most := p.SpamMaxSize
+	p.SpamMaxSize = 10
+	same(t, "hardly any mail is looked at", probeGtube(ctx, p), "engine-spamassassin-gtube warning")
+	p.SpamMaxSize = most
 	p.SpamRefuse = false
 	same(t, "let through", probeGtube(ctx, p), "engine-spamassassin-gtube warning")
+
+	for _, text := range []string{"antivirus_type clamd\nantivirus_method scan\n", "antivirus_type mksd\n"} {
+		p = patientWith(t, text+"antivirus_path /run/x\nantispam_type off\n")
+		p.control = new(control)
+		p.scan = func(context.Context, string) ([]engineSaid, error) {
+			t.Error("it is shown a mail that it cannot open")
+			return nil, nil
+		}
+		if r := probeEicar(ctx, p); len(r) != 1 || r[0].State != skipped {
+			t.Errorf("%s%+v", text, r)
+		}
+	}
 
 	p = patientWith(t, "antivirus_type off\nantispam_type off\n")
 	same(t, "no engine", probeEicar(ctx, p), "engine-eicar skipped")

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -92,7 +93,7 @@ Exit status: 0 each message would pass, 1 one could not be looked at or is defer
 				err := walkFiles(path, func(name string, f *os.File, err error) error {
 					r := scanResult{File: clean(name), Verdict: scanError}
 					if err == nil {
-						r, err = c.scan(name, f)
+						r, err = c.scan(context.Background(), name, f)
 					}
 					if err != nil {
 						r.Problem = clean(err.Error())
@@ -155,10 +156,10 @@ func walkFiles(path string, show func(name string, f *os.File, err error) error)
 	})
 }
 
-// scan has the daemon look at one file.
-func (c *control) scan(name string, f *os.File) (scanResult, error) {
+// scan has the daemon look at one file, for as long as there is a use for it.
+func (c *control) scan(ctx context.Context, name string, f *os.File) (scanResult, error) {
 	r := scanResult{File: clean(name), Verdict: scanError, Engines: []scanEngine{}}
-	v, err := ask(c, &imsg.ScanNow{}, imsg.Longest, f)
+	v, err := askUntil(ctx, c, &imsg.ScanNow{}, imsg.Longest, f)
 	if err != nil {
 		return r, err
 	}

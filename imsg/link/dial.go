@@ -22,6 +22,9 @@ var ErrAbsent = errors.New("smtp-gated is not running")
 // stopped empties it never.
 const dialTime = 5 * time.Second
 
+// ErrClosed is that its sockets let others in.
+var ErrClosed = errors.New("no permission")
+
 // Dial connects to the first of some control sockets that lets its caller in, who must
 // Serve.
 func Dial(paths ...string) (*Conn, error) {
@@ -35,7 +38,7 @@ func Dial(paths ...string) (*Conn, error) {
 			return c, err
 		}
 	}
-	return nil, fmt.Errorf("no permission to use %s: be root, or in the group that control_group names; in that of control_read_group it is enough to look", strings.Join(closed, " or "))
+	return nil, fmt.Errorf("%w to use %s: be root, or in the group that control_group names; in that of control_read_group it is enough to look", ErrClosed, strings.Join(closed, " or "))
 }
 
 func dial(path string, wait time.Duration) (*Conn, error) {

@@ -6,7 +6,6 @@ package sandbox
 import (
 	"fmt"
 	"maps"
-	"runtime"
 	"slices"
 	"unsafe"
 
@@ -62,7 +61,7 @@ func Layers(played string) (have, missing []string) {
 			missing = append(missing, lacks)
 		}
 	}
-	layer(k.filters(), "seccomp", "seccomp (filters of system calls for "+runtime.GOARCH+")")
+	layer(k.filters(), "seccomp", LacksFilters)
 	v := k.landlockVersion()
 	layer(v >= knowsFiles, fmt.Sprintf("landlock-%d", v), LacksLandlock)
 	if v >= knowsFiles {

@@ -14,6 +14,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -21,8 +22,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// LacksLandlock is what a kernel of Linux lacks that has no Landlock, as Layers calls it.
-const LacksLandlock = "Landlock (Linux 5.13: files outside a room's folder)"
+// What a kernel of Linux lacks that has no Landlock, or no filters, as Layers calls it.
+const (
+	LacksLandlock = "Landlock (Linux 5.13: files outside a room's folder)"
+	LacksFilters  = "seccomp (filters of system calls for " + runtime.GOARCH + ")"
+)
 
 // Spec is where a process lives, as whom, and within which limits. New makes one
 // that changes nothing.
