@@ -97,11 +97,33 @@ func probeCertificates(_ context.Context, p *patient) (all []result) {
 	if len(p.TLSCertificates) == 0 {
 		return []result{skip("certificate", "none is configured")}
 	}
-	for _, names := range p.TLSCertificates {
-		id := idOf("certificate-FILE", filepath.Base(names.Chain))
-		all = append(all, p.probeCertificate(id, names, time.Now()))
+	called := certificateNames(p.TLSCertificates)
+	for i, names := range p.TLSCertificates {
+		all = append(all, p.probeCertificate(idOf("certificate-FILE", called[i]), names, time.Now()))
 	}
 	return all
+}
+
+// certificateNames tells certificates from each other: by their files, with the folder
+// where files are called alike, and by a number where folders are, too.
+func certificateNames(all []config.Certificate) (names []string) {
+	count := make(map[string]int)
+	for _, c := range all {
+		count[tame(filepath.Base(c.Chain))]++
+	}
+	seen := make(map[string]int)
+	for _, c := range all {
+		name := filepath.Base(c.Chain)
+		if count[tame(name)] > 1 {
+			name = filepath.Base(filepath.Dir(c.Chain)) + "-" + name
+		}
+		id := tame(name)
+		if seen[id]++; seen[id] > 1 {
+			name += fmt.Sprintf("-%d", seen[id])
+		}
+		names = append(names, name)
+	}
+	return names
 }
 
 func (p *patient) probeCertificate(id string, names config.Certificate, now time.Time) result {

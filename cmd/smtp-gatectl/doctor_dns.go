@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/parent/config"
@@ -24,6 +26,13 @@ const resolvConf = "/etc/resolv.conf"
 func (p *patient) nameservers() []netip.AddrPort {
 	return p.Lookupd(config.Facts{Nameservers: host.Nameservers(resolvConf)}).Nameservers
 }
+
+const (
+	// retryTime is when a datagram counts as lost: as that of lookupd.
+	retryTime = 2 * time.Second
+	// serverTime is how long one server gets for a question.
+	serverTime = 2 * retryTime
+)
 
 // asker asks one name server, and knows whether it has said anything.
 type asker struct {
@@ -42,7 +51,7 @@ func (a *asker) resolver() *net.Resolver {
 	}}
 }
 
-// hearing notes that something was read. It stays a PacketConn, by which the resolver
+// hearing notes that something was read, and gives up in time for another try. It stays a PacketConn, by which the resolver
 // knows that it must send datagrams.
 type hearing struct {
 	*net.UDPConn
@@ -55,6 +64,13 @@ func (h hearing) Read(b []byte) (int, error) {
 		h.heard.Store(true)
 	}
 	return n, err
+}
+
+func (h hearing) SetDeadline(t time.Time) error {
+	if soon := time.Now().Add(retryTime); soon.Before(t) {
+		t = soon
+	}
+	return h.UDPConn.SetDeadline(t)
 }
 
 func probeNameservers(ctx context.Context, p *patient) []result {
@@ -73,6 +89,8 @@ func probeNameservers(ctx context.Context, p *patient) []result {
 		wg.Go(func() {
 			id := idOf(id, server.String())
 			a := &asker{server: server}
+			ctx, cancel := context.WithTimeout(ctx, serverTime)
+			defer cancel()
 			_, err := a.resolver().LookupNS(ctx, ".")
 			switch {
 			case err == nil || a.heard.Load():
@@ -85,6 +103,11 @@ func probeNameservers(ctx context.Context, p *patient) []result {
 		})
 	}
 	wg.Wait()
+	if slices.ContainsFunc(all, func(r result) bool { return r.State == good }) {
+		for i := range all {
+			all[i].State = min(all[i].State, warning) // the others answer in its place
+		}
+	}
 	return all
 }
 
@@ -156,20 +179,40 @@ func listFailed(id string, err error) result {
 	return red(id, "see whether name servers answer (dns-server), and leave the list out if it does not", "no answer: %s", dnsReason(err))
 }
 
-// listed asks a list for an address through the name servers, in turn. An invalid entry
-// is that it is not listed.
+// listed asks a list for an address through the name servers, in turn, and begins with the
+// one that answered last. An invalid entry is that it is not listed.
 func (p *patient) listed(ctx context.Context, list imsg.BlockList, a netip.Addr) (entry netip.Addr, err error) {
-	err = errors.New("there is no name server")
-	for _, server := range p.nameservers() {
-		var found []netip.Addr
-		found, err = (&asker{server: server}).resolver().LookupNetIP(ctx, "ip4", imsg.ListName(a, list.Zone))
-		var dns *net.DNSError
-		if errors.As(err, &dns) && dns.IsNotFound {
-			return netip.Addr{}, nil
+	servers := p.nameservers()
+	if len(servers) == 0 {
+		return netip.Addr{}, errors.New("there is no name server")
+	}
+	heard := false
+	for range serverTime / retryTime { // what was asked, or answered, may be lost
+		for range servers {
+			at := p.answering.Load()
+			asked := &asker{server: servers[int(at)%len(servers)]}
+			var found []netip.Addr
+			found, err = asked.ask(ctx, imsg.ListName(a, list.Zone))
+			var dns *net.DNSError
+			if errors.As(err, &dns) && dns.IsNotFound {
+				return netip.Addr{}, nil
+			}
+			if err == nil {
+				return list.Judge(found)
+			}
+			heard = heard || asked.heard.Load()
+			p.answering.CompareAndSwap(at, at+1)
 		}
-		if err == nil {
-			return list.Judge(found)
+		if heard || ctx.Err() != nil {
+			break
 		}
 	}
 	return netip.Addr{}, err
+}
+
+// ask asks for the addresses of a name, once.
+func (a *asker) ask(ctx context.Context, name string) ([]netip.Addr, error) {
+	ctx, cancel := context.WithTimeout(ctx, retryTime)
+	defer cancel()
+	return a.resolver().LookupNetIP(ctx, "ip4", name)
 }

@@ -89,6 +89,9 @@ func TestFirewallRules(t *testing.T) {
 			t.Errorf("a rule with TPROXY is %+v", h)
 		}
 	}
+	for _, text := range []string{`""`, `"" x`, `-A ""`, `*nat` + "\n" + `:""` + "\n" + `-A "" -j ""`} {
+		parseIptables(text, false) // quotes around nothing
+	}
 	if _, err := parseNft("{"); err == nil {
 		t.Error("half of an answer is read")
 	}

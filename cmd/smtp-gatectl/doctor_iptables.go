@@ -21,7 +21,7 @@ func parseIptables(text string, six bool) (f firewall) {
 	for line := range strings.Lines(text) {
 		words := splitQuoted(strings.TrimSpace(line))
 		switch {
-		case len(words) == 0 || words[0][0] == '#' || words[0] == "COMMIT":
+		case len(words) == 0 || words[0] == "" || words[0][0] == '#' || words[0] == "COMMIT":
 		case words[0][0] == '*':
 			table = words[0][1:]
 		case words[0][0] == ':':

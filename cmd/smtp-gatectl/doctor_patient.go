@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
@@ -52,12 +53,13 @@ type patient struct {
 	run   func(ctx context.Context, name string, args ...string) (string, error) // runs a program
 	mails sync.Map                                                               // what the engines said, by mail
 
-	talking  sync.Once // to the server
-	talked   *conversation
-	scanning chan struct{} // has room for one scan
-	firewall sync.Once     // is read
-	rules    firewall
-	unread   string // why there are none
+	talking   sync.Once // to the server
+	talked    *conversation
+	scanning  chan struct{} // has room for one scan
+	answering atomic.Uint32 // which name server, counted on: those before it do not
+	firewall  sync.Once     // is read
+	rules     firewall
+	unread    string // why there are none
 }
 
 // lookResult is what a site meets on this machine.

@@ -10,12 +10,14 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/miekg/dns"
+	"golang.org/x/sys/unix"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
@@ -92,6 +94,10 @@ func TestDoctorDNS(t *testing.T) {
 	p := patientWith(t, "nameservers "+mute+"\ndnsbl x.test\n")
 	same(t, "silent", probeNameservers(ctx, p), "dns-server-"+mute+" red")
 	same(t, "silent", probeLists(ctx, p), "dns-list-x.test red")
+	dead := imsgtest.Port(t).String()
+	p = patientWith(t, "nameservers "+dead+","+at+"\ndnsbl good.list.test\n")
+	same(t, "the other one answers", probeLists(context.Background(), p), "dns-list-good.list.test green")
+	same(t, "the other one answers", probeNameservers(context.Background(), p), "dns-server-"+dead+" warning", "dns-server-"+at+" green")
 	p = patientWith(t, "nameservers "+mute+"\nspf off\n")
 	same(t, "silent, and nobody asks", probeNameservers(ctx, p), "dns-server-"+mute+" warning")
 	same(t, "no list", probeLists(ctx, p), "dns-list skipped")
@@ -149,7 +155,8 @@ func TestDoctorServer(t *testing.T) {
 		{"XCLIENT", "fixed+xclient", []string{greeting, "250-mail.test\r\n250 xclient ADDR", bye}, "green", "green", "green"},
 		{"no XCLIENT", "fixed+xclient", []string{greeting, "250 mail.test", bye}, "green", "red", "green"},
 		{"it refuses", "fixed", []string{"554 mail.test go away", bye}, "red", "skipped", "green"},
-		{"it refuses in our words", "fixed", []string{"554 gate.test go away", bye}, "red", "skipped", "red"},
+		{"it refuses in our words", "fixed", []string{"421 gate.test The service is not available at the moment. Please try again later", bye}, "red", "skipped", "red"},
+		{"it has our name", "fixed", []string{"421 gate.test Service not available", bye}, "red", "skipped", "green"},
 		{"it hangs up", "fixed", []string{""}, "red", "skipped", "skipped"},
 		{"it babbles", "fixed", []string{"?", ""}, "red", "skipped", "skipped"},
 		{"it refuses EHLO", "fixed", []string{greeting, "502 what", bye}, "green", "red", "green"},
@@ -168,6 +175,47 @@ func TestDoctorServer(t *testing.T) {
 	p = rootless(patientWith(t, "mode fixed\nbind_address 0.0.0.0\nport 9199\nfixed_server 127.0.0.2\nfixed_server_port 9199\n"))
 	if manyLoopbacks() {
 		same(t, "a circle", probeLoop(ctx, p), "server-loop red")
+	}
+}
+
+// TestDoctorConnects: a marked socket connects, or does not, in time.
+func TestDoctorConnects(t *testing.T) {
+	try := func(to unix.Sockaddr, wait time.Duration) (int, error) {
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { unix.Close(fd) })
+		return fd, connectUntil(fd, to, time.Now().Add(wait))
+	}
+	if _, err := try(sockaddr(imsgtest.Port(t)), imsgtest.Patience); !errors.Is(err, unix.ECONNREFUSED) {
+		t.Errorf("nobody listens: %v", err)
+	}
+	l, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(l)
+	if err := errors.Join(unix.Bind(l, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}), unix.Listen(l, 0)); err != nil {
+		t.Fatal(err)
+	}
+	to, err := unix.Getsockname(l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := try(to, imsgtest.Patience); err != nil {
+		t.Errorf("somebody listens: %v", err)
+	}
+	if runtime.GOOS != "linux" {
+		return // who drops what does not fit its queue
+	}
+	for range 10 {
+		if _, err = try(to, 50*time.Millisecond); err != nil {
+			break
+		}
+	}
+	if !errors.Is(err, unix.ETIMEDOUT) {
+		t.Errorf("nobody answers: %v", err)
 	}
 }
 

@@ -210,7 +210,12 @@ func probeLoop(ctx context.Context, p *patient) []result {
 	return []result{green(id, "a connection to it did not come to this daemon")}
 }
 
-// ours tells whether a line is one of our refusals: those begin with our name.
+// ours tells whether a line is one of our refusals: those have our name, which may be the
+// server's as well, and one of our texts.
 func (p *patient) ours(line string) bool {
-	return len(line) > 4 && strings.HasPrefix(line[4:], p.name()+" ")
+	if len(line) < 4 {
+		return false
+	}
+	text, named := strings.CutPrefix(line[4:], p.name()+" ")
+	return named && slices.ContainsFunc(p.Texts[:], func(ours string) bool { return ours != "" && strings.HasPrefix(text, ours) })
 }

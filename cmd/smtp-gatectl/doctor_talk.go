@@ -42,13 +42,14 @@ type talk struct {
 // hold calls the server. between hears of the greeting, and says when to go on.
 func (c *call) hold(between func(*talk) error) (t *talk, err error) {
 	t = new(talk)
-	conn, err := c.dial()
+	end := time.Now().Add(talkTime)
+	conn, err := c.dial(end)
 	if err != nil {
 		t.Problem = plainly(err).Error()
 		return t, between(t)
 	}
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(talkTime))
+	conn.SetDeadline(end)
 	in := bufio.NewReader(io.LimitReader(conn, 4*maxReply))
 	if a, ok := conn.LocalAddr().(*net.TCPAddr); ok {
 		t.Local = a.AddrPort()
@@ -78,26 +79,55 @@ func (c *call) hold(between func(*talk) error) (t *talk, err error) {
 }
 
 // dial connects as a session does.
-func (c *call) dial() (net.Conn, error) {
+func (c *call) dial(end time.Time) (net.Conn, error) {
 	if !c.Made {
-		d := net.Dialer{Timeout: talkTime}
+		d := net.Dialer{Deadline: end}
 		if c.From.IsValid() {
 			d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(c.From, 0))
 		}
 		return d.Dial("tcp", c.To.String())
 	}
-	f := os.NewFile(3, "socket")
+	const fd = 3
+	f := os.NewFile(fd, "socket")
 	defer f.Close()
-	fd := int(f.Fd()) // it blocks from now on; our caller bounds us
+	if err := unix.SetNonblock(fd, true); err != nil {
+		return nil, os.NewSyscallError("fcntl", err)
+	}
 	if c.From.IsValid() {
 		if err := unix.Bind(fd, sockaddr(netip.AddrPortFrom(c.From, 0))); err != nil {
 			return nil, os.NewSyscallError("bind", err)
 		}
 	}
-	if err := unix.Connect(fd, sockaddr(c.To)); err != nil {
+	if err := connectUntil(fd, sockaddr(c.To), end); err != nil {
 		return nil, os.NewSyscallError("connect", err)
 	}
 	return net.FileConn(f)
+}
+
+// connectUntil connects a socket that does not block.
+func connectUntil(fd int, to unix.Sockaddr, end time.Time) error {
+	err := unix.Connect(fd, to)
+	if !errors.Is(err, unix.EINPROGRESS) && !errors.Is(err, unix.EINTR) {
+		return err
+	}
+	for {
+		left := time.Until(end)
+		if left <= 0 {
+			return unix.ETIMEDOUT
+		}
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, int(left/time.Millisecond)+1)
+		if n > 0 {
+			break
+		}
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+	n, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
+	if err == nil && n != 0 {
+		err = unix.Errno(n)
+	}
+	return err
 }
 
 func sockaddr(a netip.AddrPort) unix.Sockaddr {

@@ -357,6 +357,17 @@ func TestDoctorCertificates(t *testing.T) {
 	}
 }
 
+// TestDoctorCertificateNames: each certificate has an id of its own.
+func TestDoctorCertificateNames(t *testing.T) {
+	var all []config.Certificate
+	for _, chain := range []string{"/le/a.example/fullchain.pem", "/le/b.example/fullchain.pem", "/x/own.pem", "/y/b.example/Fullchain.pem"} {
+		all = append(all, config.Certificate{Chain: chain})
+	}
+	if got, want := certificateNames(all), []string{"a.example-fullchain.pem", "b.example-fullchain.pem", "own.pem", "b.example-Fullchain.pem-2"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
 // TestDoctorTemporary: a temporary family starts by whatever a file says, and has none of
 // its places.
 func TestDoctorTemporary(t *testing.T) {
