@@ -63,6 +63,9 @@ func (p *patient) listRules(ctx context.Context, system string) (f firewall, non
 	}
 	var missing, failed []string
 	for _, from := range printers(system) {
+		if p.loads != nil && p.loads(from.program) {
+			continue // there are no rules
+		}
 		text, err := p.run(ctx, from.program, from.args...)
 		var rules firewall
 		if err == nil {
@@ -182,7 +185,7 @@ func probeOwn(ctx context.Context, p *patient) []result {
 	if none != "" {
 		return []result{skip(id, "%s", none)}
 	}
-	return []result{p.judgeOwn(id, f)}
+	return []result{p.judgeOwn(ctx, id, f)}
 }
 
 // own are the first packets of connections that we make.
@@ -209,14 +212,16 @@ func (p *patient) own() (all []packet) {
 	return []packet{o, six}
 }
 
-func (p *patient) judgeOwn(id string, f firewall) result {
+func (p *patient) judgeOwn(ctx context.Context, id string, f firewall) result {
+	var blind error // why we do not know where a mark leads
 	remedy := "put an exemption before it: by the mark of so_mark"
 	if !p.Mode.Transparent() && p.SoMark == 0 {
 		remedy += ", or by the user of the session room"
 	}
 	for _, least := range []likely{yes, maybe} {
 		for _, o := range p.own() {
-			for _, h := range f.hits("output", o) {
+			hits, by := f.follow("output", o)
+			for _, h := range hits {
 				switch {
 				case h.sure != least || !p.leads(h.fwRule, o.port):
 				case least == yes:
@@ -225,7 +230,30 @@ func (p *patient) judgeOwn(id string, f firewall) result {
 					return warn(id, remedy+", unless its other conditions keep them out", "%s may lead our own connections to port %d back to us", h.shown, o.port)
 				}
 			}
+			for _, r := range by {
+				if r.sure != least || r.mark == 0 || o.local() {
+					continue
+				}
+				const away = "let no rule of policy routing (ip rule) bring that mark to this machine, or have our own connections bear another one"
+				switch table, err := p.broughtHere(ctx, o.six, r.mark); {
+				case err != nil:
+					blind = err
+				case table == "":
+				case least == yes:
+					return red(id, away, "our own connections bear mark %#x, and table %s routes it to this machine", r.mark, table)
+				default:
+					return warn(id, away+", unless other conditions keep them out", "our own connections may bear mark %#x, and table %s routes it to this machine", r.mark, table)
+				}
+			}
 		}
 	}
+	if blind != nil {
+		return skip(id, "no rule leads our own connections to us, but where their mark is routed is not known: %v", blind)
+	}
 	return green(id, "no rule leads our own connections to us")
+}
+
+// local tells whether a packet is for this machine, wherever it comes from.
+func (o *packet) local() bool {
+	return o.to.IsValid() && (o.to.IsLoopback() || host.HasAddress(o.to))
 }

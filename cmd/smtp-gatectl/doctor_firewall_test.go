@@ -121,6 +121,11 @@ func TestDoctorFirewallJudges(t *testing.T) {
 	if _, none := list(); !strings.Contains(none, "nft (package nftables)") || !strings.Contains(none, "package iptables") {
 		t.Errorf("no program: %s", none)
 	}
+	p.loads = func(string) bool { return true }
+	if f, none := list(); len(f) != 0 || none != "" {
+		t.Errorf("a kernel that has none: %v, %s", f, none)
+	}
+	p.loads = nil
 	printed["nft -j list ruleset"] = "fails"
 	if _, none := list(); none != "fails" {
 		t.Errorf("one that fails: %s", none)
@@ -130,18 +135,22 @@ func TestDoctorFirewallJudges(t *testing.T) {
 	if none != "" {
 		t.Fatal(none)
 	}
-	same(t, "no rules", []result{p.judgeRedirect("x", f), p.judgeOwn("x", f)}, "x warning", "x green")
+	same(t, "no rules", []result{p.judgeRedirect("x", f), p.judgeOwn(context.Background(), "x", f)}, "x warning", "x green")
 	printed["iptables-save"] = recorded(t, "iptables-tproxy.txt")
 	f, _ = list()
 	same(t, "rules", []result{p.judgeRedirect("x", f)}, "x green")
 	p.own() // of a user that is not there
 	q := patientWith(t, "mode netfilter\nlisten 0.0.0.0:9199,[::]:9199\nso_mark 21319\n")
 	same(t, "IPv6 is forgotten", []result{q.judgeRedirect("x", f)}, "x warning")
-	same(t, "a mark", []result{q.judgeOwn("x", f)}, "x green")
+	q.run = p.run
+	same(t, "a mark, and no ip", []result{q.judgeOwn(context.Background(), "x", f)}, "x skipped")
+	printed["ip -4 -j rule"], printed["ip -6 -j rule"] = `[{"src":"all","table":"local"}]`, `[]`
+	same(t, "a mark", []result{q.judgeOwn(context.Background(), "x", f)}, "x green")
+	delete(printed, "ip -4 -j rule")
 	q = patientWith(t, "mode netfilter\nlisten 0.0.0.0:25\n")
 	same(t, "another port", []result{q.judgeRedirect("x", f)}, "x warning")
 	q = patientWith(t, "mode tproxy\nlisten 0.0.0.0:9199\n")
-	same(t, "root's socket", []result{q.judgeOwn("x", f)}, "x red")
+	same(t, "root's socket", []result{q.judgeOwn(context.Background(), "x", f)}, "x red")
 	far := parseIptables(strings.ReplaceAll(recorded(t, "iptables-dnat.txt"), "192.0.2.1:", "203.0.113.77:"), false)
 	same(t, "to another machine", []result{q.judgeRedirect("x", far)}, "x warning")
 
@@ -157,6 +166,59 @@ func TestDoctorFirewallJudges(t *testing.T) {
 	same(t, "all", routes(), "x green")
 	printed["ip -4 -j rule"] = `nonsense`
 	same(t, "nonsense", routes(), "x red")
+}
+
+// TestDoctorFollowsMarks: what a mark brings back to us has no rule with a redirect.
+func TestDoctorFollowsMarks(t *testing.T) {
+	const policy = `[{"src":"all","table":"local"},{"src":"all","fwmark":"0x1","table":"100"},{"src":"all","fwmark":"0x10","fwmask":"0xf0","iif":"eth0","table":"100"},{"src":"all","fwmark":"0x7","table":"7"},{"src":"all","not":null,"fwmark":"0x8","table":"100"}]`
+	nft := func(kind, match, value string) string {
+		if match != "" {
+			match = `{"match":` + match + `},`
+		}
+		return `{"nftables":[{"chain":{"family":"inet","table":"t","name":"c","type":"` + kind + `","hook":"output","prio":-150}},
+			{"rule":{"family":"inet","table":"t","chain":"c","expr":[` + match + `{"mangle":{"key":{"meta":{"key":"mark"}},"value":` + value + `}}]}}]}`
+	}
+	const mail, other = `{"op":"==","left":{"payload":{"protocol":"tcp","field":"dport"}},"right":25}`, `{"op":"==","left":{"payload":{"protocol":"tcp","field":"dport"}},"right":80}`
+	const some = `{"op":"==","left":{"meta":{"key":"cgroup"}},"right":5}`
+	const ored = `{"|":[{"meta":{"key":"mark"}},1]}`
+	for _, tt := range []struct {
+		name, options, nft, iptables, want string
+	}{
+		{"so_mark is the clients'", "so_mark 1\n", "", "", "red"},
+		{"so_mark leads out by a table", "so_mark 7\n", "", "", "green"},
+		{"for what comes in", "so_mark 16\n", "", "", "green"},
+		{"for all but", "so_mark 8\n", "", "", "green"},
+		{"a chain marks it", "", nft("route", mail, "1"), "", "red"},
+		{"it may", "", nft("route", some, "1"), "", "warning"},
+		{"it adds the mark", "", nft("route", mail, ored), "", "red"},
+		{"it changes the mark into one that leads out", "so_mark 1\n", nft("route", mail, "9"), "", "green"},
+		{"another port", "", nft("route", other, "1"), "", "green"},
+		{"a chain behind which nothing is routed anew", "", nft("filter", mail, "1"), "", "green"},
+		{"iptables", "", "", "*mangle\n:OUTPUT ACCEPT [0:0]\n-A OUTPUT -p tcp -m tcp --dport 25 -j MARK --set-xmark 0x1/0xffffffff\nCOMMIT\n", "red"},
+		{"the bits that it keeps", "so_mark 4096\n", "", "*mangle\n:OUTPUT ACCEPT [0:0]\n-A OUTPUT -p tcp -j MARK --set-xmark 0x1/0xff\nCOMMIT\n", "green"},
+		{"a connection's mark", "", "", "*mangle\n:OUTPUT ACCEPT [0:0]\n-A OUTPUT -p tcp -j CONNMARK --set-xmark 0x1/0xffffffff\nCOMMIT\n", "green"},
+	} {
+		p := patientWith(t, "mode netfilter\nlisten 0.0.0.0:9199\n"+tt.options)
+		p.run = func(_ context.Context, _ string, args ...string) (string, error) {
+			switch args := strings.Join(args, " "); {
+			case strings.HasSuffix(args, "rule"):
+				return policy, nil
+			case strings.HasSuffix(args, "100"):
+				return `[{"type":"local","dst":"default","dev":"lo"}]`, nil
+			}
+			return `[{"dst":"default","dev":"eth0"}]`, nil
+		}
+		f := parseIptables(tt.iptables, false)
+		if tt.nft != "" {
+			var err error
+			if f, err = parseNft(tt.nft); err != nil {
+				t.Fatal(err)
+			}
+		}
+		same(t, tt.name, []result{p.judgeOwn(context.Background(), "x", f)}, "x "+tt.want)
+	}
+	p := patientWith(t, "mode fixed\nfixed_server 127.0.0.1\nso_mark 1\n")
+	same(t, "a server on this machine", []result{p.judgeOwn(context.Background(), "x", nil)}, "x green")
 }
 
 func TestRunProgram(t *testing.T) {

@@ -29,6 +29,7 @@ func parseIptables(text string, six bool) (f firewall) {
 			if c.name == "PREROUTING" || c.name == "OUTPUT" {
 				c.hook = strings.ToLower(c.name)
 			}
+			c.reroutes = table == "mangle" && c.hook == "output"
 			f = append(f, c)
 		case words[0] == "-A" && len(words) > 1:
 			if c := f.chain(prefix+" "+table, words[1]); c != nil {
@@ -57,7 +58,7 @@ func splitQuoted(line string) (words []string) {
 
 // iptablesRule reads a rule behind its chain.
 func iptablesRule(words []string) (r fwRule) {
-	not := false
+	not, marks := false, false
 	add := func(m func(*packet) likely) {
 		if not {
 			m = negated(m)
@@ -101,6 +102,7 @@ func iptablesRule(words []string) (r fwRule) {
 			add(iptablesMark(value))
 		case "-j", "-g":
 			r.target(value, words[i] == "-j")
+			marks = value == "MARK" || value == "TPROXY"
 		case "--to-ports", "--to-port", "--on-port":
 			first, _, _ := strings.Cut(value, "-")
 			port, _ := parsePort(first)
@@ -116,9 +118,14 @@ func iptablesRule(words []string) (r fwRule) {
 				r.to = netip.AddrPortFrom(a, r.to.Port())
 			}
 		case "--tproxy-mark", "--set-xmark", "--set-mark":
-			mark, _, _ := strings.Cut(value, "/")
-			n, _ := strconv.ParseUint(mark, 0, 32)
-			r.mark = uint32(n)
+			if marks { // CONNMARK's is another
+				mark, mask, masked := strings.Cut(value, "/")
+				n, _ := strconv.ParseUint(mark, 0, 32)
+				r.mark = uint32(n)
+				if m, err := strconv.ParseUint(mask, 0, 32); masked && err == nil {
+					r.keeps = ^uint32(m)
+				}
+			}
 		case "--comment", "--to-source", "--reject-with", "--tcp-flags", "--log-prefix":
 		default:
 			// What we do not know may be so. Its values are words without a hyphen.

@@ -40,6 +40,7 @@ func parseNft(text string) (firewall, error) {
 	for _, o := range all.Nftables {
 		if c := o.Chain; c != nil {
 			chain := &fwChain{table: c.Family + " " + c.Table, name: c.Name, hook: c.Hook, priority: c.Prio}
+			chain.reroutes = c.Type == "route"
 			chain.families = fwFamilies{four: c.Family == "ip" || c.Family == "inet", six: c.Family == "ip6" || c.Family == "inet"}
 			f = append(f, chain)
 		}
@@ -111,12 +112,23 @@ func (n nftReader) statement(r *fwRule, kind string, raw json.RawMessage) {
 		json.Unmarshal(raw, &set)
 		if metaKey(set.Key) == "mark" {
 			var mark uint32
-			json.Unmarshal(set.Value, &mark)
+			if json.Unmarshal(set.Value, &mark) != nil {
+				mark, r.keeps = orMark(set.Value), ^uint32(0)
+			}
 			r.mark = mark
 		}
 	case "vmap", "xt": // xt is what iptables made: its own program prints that
 		r.matches = append(r.matches, always(maybe))
 	}
+}
+
+// orMark is what {"|": [{"meta": {"key": "mark"}}, ...]} adds to a mark, 0 for anything else.
+func orMark(raw json.RawMessage) (mark uint32) {
+	var or map[string][]json.RawMessage
+	if json.Unmarshal(raw, &or) == nil && len(or["|"]) == 2 && metaKey(or["|"][0]) == "mark" {
+		json.Unmarshal(or["|"][1], &mark)
+	}
+	return mark
 }
 
 // metaKey is the key of {"meta": {"key": ...}}, empty for anything else.

@@ -51,6 +51,7 @@ type patient struct {
 	look  func() lookResult                                                      // what the site meets, once
 	scan  func(context.Context, string) ([]engineSaid, error)                    // has the family scan a mail
 	run   func(ctx context.Context, name string, args ...string) (string, error) // runs a program
+	loads func(program string) bool                                              // tells whether one would change the kernel; nil: none does
 	mails sync.Map                                                               // what the engines said, by mail
 
 	talking   sync.Once // to the server
@@ -70,7 +71,7 @@ type lookResult struct {
 
 // admit finds the configuration and the family.
 func (t *tool) admit(ctx context.Context, file, program string) (p *patient, err error) {
-	p = &patient{root: os.Geteuid() == 0, rooted: true, run: runProgram, scanning: make(chan struct{}, 1)}
+	p = &patient{root: os.Geteuid() == 0, rooted: true, run: runProgram, loads: wouldLoad, scanning: make(chan struct{}, 1)}
 	p.look = sync.OnceValue(func() lookResult {
 		warnings, err := p.site().Look()
 		return lookResult{warnings, err}

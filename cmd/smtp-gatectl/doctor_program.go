@@ -27,15 +27,36 @@ type missingProgram string
 
 func (m missingProgram) Error() string { return fmt.Sprintf("there is no %s", string(m)) }
 
-// runProgram returns what a program prints.
-func runProgram(ctx context.Context, name string, args ...string) (string, error) {
-	path := ""
+// programPath is where a program lies, empty: nowhere.
+func programPath(name string) string {
 	for _, dir := range programFolders {
 		if info, err := os.Stat(filepath.Join(dir, name)); err == nil && info.Mode()&0o111 != 0 {
-			path = filepath.Join(dir, name)
-			break
+			return filepath.Join(dir, name)
 		}
 	}
+	return ""
+}
+
+// wouldLoad tells whether the kernel would load a part of itself for a program, to say that
+// there are no rules: nft, and an iptables made of it, have Linux do so.
+func wouldLoad(name string) bool {
+	path, err := filepath.EvalSymlinks(programPath(name))
+	return err == nil && strings.Contains(filepath.Base(path), "nft") && lacksTables()
+}
+
+// lacksTables tells whether a kernel of Linux is without nf_tables, and says so.
+func lacksTables() bool {
+	if _, err := os.Stat("/sys/module/nf_tables"); err == nil {
+		return false
+	}
+	// What is no module has no folder there.
+	names, err := os.ReadFile("/proc/kallsyms")
+	return err == nil && len(names) > 0 && !bytes.Contains(names, []byte(" nft_do_chain"))
+}
+
+// runProgram returns what a program prints.
+func runProgram(ctx context.Context, name string, args ...string) (string, error) {
+	path := programPath(name)
 	if path == "" {
 		return "", missingProgram(name)
 	}

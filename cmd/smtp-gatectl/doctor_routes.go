@@ -43,7 +43,7 @@ func (p *patient) judgeRoutes(ctx context.Context, id string, f firewall) result
 			if h.mark == 0 {
 				return warn(id, "have it set a mark, as the files in etc/firewall do", "%s sets no mark to route by", h.shown)
 			}
-			table, err := p.routedBy(ctx, option, h.mark)
+			table, err := p.routedBy(ctx, option, h.mark, false)
 			switch no := missingProgram(""); {
 			case errors.As(err, &no):
 				return skip(id, "there is no %s (package %s)", string(no), packages[string(no)])
@@ -60,28 +60,49 @@ func (p *patient) judgeRoutes(ctx context.Context, id string, f firewall) result
 	return green(id, "%s", strings.Join(facts, ", "))
 }
 
-// routedBy looks for the rule and the route that bring packets with a mark to this machine.
-func (p *patient) routedBy(ctx context.Context, option string, mark uint32) (table string, err error) {
+// policyRule is one of ip rule, as far as it matters here.
+type policyRule struct {
+	FwMark string          `json:"fwmark"`
+	FwMask string          `json:"fwmask"`
+	Table  string          `json:"table"`
+	Iif    string          `json:"iif"`
+	Not    json.RawMessage `json:"not"`
+}
+
+// is tells whether a rule is for what has a mark.
+func (r *policyRule) is(mark uint32) bool {
+	word, inline, _ := strings.Cut(r.FwMark, "/")
+	n, err := strconv.ParseUint(word, 0, 32)
+	mask := uint64(^uint32(0))
+	if m, merr := strconv.ParseUint(r.FwMask+inline, 0, 32); merr == nil {
+		mask = m
+	}
+	return err == nil && r.Not == nil && uint64(mark)&mask == n
+}
+
+// errNoPolicy is that nothing routes by a mark.
+var errNoPolicy = errors.New("no rule of policy routing (ip rule) is for it")
+
+// notLocal is a table that a mark leads to, and that does not lead to this machine.
+type notLocal string
+
+func (n notLocal) Error() string {
+	return fmt.Sprintf("table %s has no route local default dev lo", string(n))
+}
+
+// routedBy looks for the rule and the route that bring packets with a mark to this machine;
+// those that we make ourselves come from lo.
+func (p *patient) routedBy(ctx context.Context, option string, mark uint32, ours bool) (table string, err error) {
 	text, err := p.run(ctx, "ip", option, "-j", "rule")
 	if err != nil {
 		return "", err
 	}
-	var rules []struct {
-		FwMark string `json:"fwmark"`
-		FwMask string `json:"fwmask"`
-		Table  string `json:"table"`
-	}
+	var rules []policyRule
 	if err := json.Unmarshal([]byte(text), &rules); err != nil {
 		return "", fmt.Errorf("what ip prints: %w", err)
 	}
 	for _, r := range rules {
-		word, inline, _ := strings.Cut(r.FwMark, "/")
-		n, err := strconv.ParseUint(word, 0, 32)
-		mask := uint64(^uint32(0))
-		if m, merr := strconv.ParseUint(r.FwMask+inline, 0, 32); merr == nil {
-			mask = m
-		}
-		if err != nil || uint64(mark)&mask != n {
+		if !r.is(mark) || r.Iif != "" && (r.Iif == "lo") != ours {
 			continue
 		}
 		text, err := p.run(ctx, "ip", option, "-j", "route", "show", "table", r.Table)
@@ -95,7 +116,25 @@ func (p *patient) routedBy(ctx context.Context, option string, mark uint32) (tab
 		if len(routes) > 0 && routes[0].Type == "local" && routes[0].Dst == "default" {
 			return r.Table, nil
 		}
-		return "", fmt.Errorf("table %s has no route local default dev lo", r.Table)
+		return "", notLocal(r.Table)
 	}
-	return "", errors.New("no rule of policy routing (ip rule) is for it")
+	return "", errNoPolicy
+}
+
+// broughtHere tells by which table our own packets with a mark come back; empty, they go
+// out.
+func (p *patient) broughtHere(ctx context.Context, six bool, mark uint32) (table string, err error) {
+	if runtime.GOOS != "linux" {
+		return "", nil
+	}
+	option := "-4"
+	if six {
+		option = "-6"
+	}
+	table, err = p.routedBy(ctx, option, mark, true)
+	elsewhere, missing := notLocal(""), missingProgram("")
+	if errors.Is(err, errNoPolicy) || errors.As(err, &elsewhere) || six && err != nil && !errors.As(err, &missing) { // no IPv6 here
+		return "", nil
+	}
+	return table, err
 }

@@ -50,6 +50,7 @@ type fwRule struct {
 	to      netip.AddrPort // of redirect; an invalid address is this machine, port 0 the one it has
 	tproxy  bool           // a redirect by TPROXY
 	mark    uint32         // that it gives a packet, 0: none
+	keeps   uint32         // which bits of the mark that it had stay
 	shown   string         // for people
 }
 
@@ -57,6 +58,7 @@ type fwRule struct {
 type fwChain struct {
 	table, name string
 	hook        string // prerouting, output, or empty
+	reroutes    bool   // a packet whose mark it changes is routed anew
 	priority    int
 	families    fwFamilies
 	rules       []fwRule
@@ -75,8 +77,9 @@ type packet struct {
 	port     uint16
 	uid      *int
 	mark     uint32
-	marked   bool // mark is known
-	incoming bool // it came from outside: it has an input interface
+	marked   bool     // mark is known
+	others   []uint32 // marks that it may have instead
+	incoming bool     // it came from outside: it has an input interface
 }
 
 // hit is a rule that redirects a packet.
@@ -85,17 +88,60 @@ type hit struct {
 	sure likely
 }
 
+// routing is a mark by which a packet is routed, or may be.
+type routing struct {
+	mark uint32
+	sure likely
+}
+
 // hits are the rules of a hook that redirect a packet, or may.
 func (f firewall) hits(hook string, p packet) (all []hit) {
+	all, _ = f.follow(hook, p)
+	return all
+}
+
+// follow follows a packet through a hook: which rules redirect it, and by which marks it is
+// routed.
+func (f firewall) follow(hook string, p packet) (all []hit, by []routing) {
+	by = []routing{{p.mark, yes}}
+	p.others = slices.Clone(p.others)
 	chains := slices.Clone(f)
 	slices.SortStableFunc(chains, func(a, b *fwChain) int { return a.priority - b.priority })
 	for _, c := range chains {
 		if c.hook != hook || p.six && !c.families.six || !p.six && !c.families.four {
 			continue
 		}
+		before, others := p.mark, len(p.others)
 		f.walk(c, &p, yes, 0, &all)
+		if !c.reroutes {
+			continue
+		}
+		if p.mark != before {
+			by = []routing{{p.mark, yes}}
+		}
+		for _, mark := range p.others[min(others, len(p.others)):] {
+			by = append(by, routing{mark, maybe})
+		}
 	}
-	return all
+	return all, by
+}
+
+// remark gives a packet a rule's mark, or perhaps.
+func (p *packet) remark(r *fwRule, applies likely) {
+	const most = 16 // marks; more may come of no ruleset that is meant
+	given := func(had uint32) uint32 { return had&r.keeps | r.mark }
+	if applies == yes {
+		p.mark = given(p.mark)
+		for i := range p.others {
+			p.others[i] = given(p.others[i])
+		}
+		return
+	}
+	for _, had := range append([]uint32{p.mark}, p.others...) {
+		if n := given(had); n != p.mark && !slices.Contains(p.others, n) && len(p.others) < most {
+			p.others = append(p.others, n)
+		}
+	}
 }
 
 // walk follows the rules of a chain. left tells whether the packet comes out behind it.
@@ -120,6 +166,9 @@ func (f firewall) walk(c *fwChain, p *packet, reached likely, depth int, all *[]
 		}
 		if applies == no {
 			continue
+		}
+		if r.mark != 0 {
+			p.remark(r, applies)
 		}
 		switch r.verdict {
 		case redirect:
@@ -186,7 +235,13 @@ func markIs(mark, mask uint32) func(*packet) likely {
 		if !p.marked {
 			return maybe
 		}
-		return truly(p.mark&mask == mark)
+		is := truly(p.mark&mask == mark)
+		for _, other := range p.others {
+			if truly(other&mask == mark) != is {
+				return maybe
+			}
+		}
+		return is
 	}
 }
 
