@@ -71,13 +71,13 @@ func TestFirewallRules(t *testing.T) {
 		{"dnat, a client", dnat, "prerouting", packet{port: 25, incoming: true}, "perhaps 9199"},
 		{"dnat, our own", dnat, "output", packet{port: 25, uid: new(7)}, ""},
 
-		{"FreeBSD, a client", freebsd, "prerouting", packet{port: 25, incoming: true}, "surely 9199"},
-		{"FreeBSD, a client of IPv6", freebsd, "prerouting", packet{port: 25, six: true, incoming: true}, "surely 9199"},
+		{"FreeBSD, a client", freebsd, "prerouting", packet{port: 25, incoming: true}, "perhaps 9199"},
+		{"FreeBSD, a client of IPv6", freebsd, "prerouting", packet{port: 25, six: true, incoming: true}, "perhaps 9199"},
 		{"FreeBSD, another port", freebsd, "prerouting", packet{port: 80, incoming: true}, ""},
 		{"FreeBSD, our own", freebsd, "output", packet{port: 25, uid: new(7)}, ""},
-		{"OpenBSD, a client", openbsd, "prerouting", packet{port: 25, incoming: true}, "surely 9199"},
-		{"OpenBSD, a client of IPv6", openbsd, "prerouting", packet{port: 25, six: true, incoming: true}, "surely 9199"},
-		{"OpenBSD, our own", openbsd, "output", packet{port: 25, uid: new(7)}, "surely 9199"},
+		{"OpenBSD, a client", openbsd, "prerouting", packet{port: 25, incoming: true}, "perhaps 9199"},
+		{"OpenBSD, a client of IPv6", openbsd, "prerouting", packet{port: 25, six: true, incoming: true}, "perhaps 9199"},
+		{"OpenBSD, our own", openbsd, "output", packet{port: 25, uid: new(7)}, "perhaps 9199"},
 		{"OpenBSD, exempt", openbsd, "output", packet{port: 25, uid: new(1000)}, ""},
 	} {
 		if got := tt.f.tell(tt.hook, tt.packet); got != tt.want {
@@ -219,6 +219,39 @@ func TestDoctorFollowsMarks(t *testing.T) {
 	}
 	p := patientWith(t, "mode fixed\nfixed_server 127.0.0.1\nso_mark 1\n")
 	same(t, "a server on this machine", []result{p.judgeOwn(context.Background(), "x", nil)}, "x green")
+}
+
+// TestPfOrder: the last rule decides, or the first with quick; of translations the first.
+func TestPfOrder(t *testing.T) {
+	const lead = "out inet proto tcp from any to any port = 25 rdr-to 127.0.0.1 port 9199\n"
+	for name, tt := range map[string]struct{ rules, want string }{
+		"one":                    {"pass " + lead, "surely 9199"},
+		"an exemption behind it": {"pass " + lead + "pass out proto tcp from any to any port = smtp user = 7\n", ""},
+		"one before it":          {"pass out proto tcp from any to any port = smtp user = 7\npass " + lead, "surely 9199"},
+		"a quick one before it":  {"pass out quick proto tcp from any to any port = smtp user = 7\npass " + lead, ""},
+		"behind a quick one":     {"pass quick " + lead + "pass out all\n", "surely 9199"},
+		"of another direction":   {"pass " + lead + "block drop in all\n", "surely 9199"},
+		"of both":                {"pass " + lead + "block drop all\n", ""},
+		"on an interface":        {"pass " + lead + "pass out on em0 all\n", "perhaps 9199"},
+		"from a network":         {"pass " + strings.Replace(lead, "from any", "from 192.0.2.0/24", 1), "perhaps 9199"},
+		"from a port":            {"pass " + strings.Replace(lead, "from any", "from any port = 24", 1), "perhaps 9199"},
+		"to others":              {"pass " + strings.Replace(lead, "to any", "to 198.51.100.0/24", 1), ""},
+		"to others than":         {"pass " + strings.Replace(lead, "to any", "to ! 198.51.100.0/24", 1), "perhaps 9199"},
+		"a match":                {"match " + lead + "pass out all\n", "surely 9199"},
+		"a match of nothing":     {"pass " + lead + "match out all scrub (no-df)\n", "surely 9199"},
+		"a name for it":          {"pass out all label \"user\"\npass " + lead, "surely 9199"},
+	} {
+		p := packet{to: netip.MustParseAddr("192.0.2.25"), port: 25, uid: new(7)}
+		if got := parsePf(tt.rules).tell("output", p); got != tt.want {
+			t.Errorf("%s: %q, want %q", name, got, tt.want)
+		}
+	}
+	rdr := "rdr pass inet proto tcp from any to any port = smtp -> 127.0.0.1 port 9199\n"
+	for rules, want := range map[string]string{rdr: "surely 9199", "no rdr proto tcp from any to any\n" + rdr: "", rdr + "no rdr all\n": "surely 9199"} {
+		if got := parsePf(rules).tell("prerouting", packet{port: 25, incoming: true}); got != want {
+			t.Errorf("%s%q, want %q", rules, got, want)
+		}
+	}
 }
 
 func TestRunProgram(t *testing.T) {
