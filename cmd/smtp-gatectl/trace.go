@@ -92,8 +92,8 @@ func (t *tool) trace(q *imsg.Trace, name string) error {
 	if q.Sessions > 1 {
 		what = fmt.Sprintf("the next %d sessions", q.Sessions)
 	}
-	fmt.Fprintf(t.out, "%s of %s will be written to %s; it ends with them, at %s, or when the file has %s\n",
-		what, client, clean(name), stamp(until), octets(imsg.MaxTrace))
+	fmt.Fprintf(t.out, "%s of %s will be written to %s, %s at most, until %s\n",
+		what, client, clean(name), octets(imsg.MaxTrace), stamp(until))
 	return nil
 }
 

@@ -27,7 +27,7 @@ func TestTrace(t *testing.T) {
 	})
 	name := filepath.Join(t.TempDir(), "trace")
 	code, out, errs := gatectl("--socket", socket, "trace", "::ffff:192.0.2.0/120", name, "--sessions", "3", "--for", "90s")
-	if code != exitOK || !strings.HasPrefix(out, "the next 3 sessions of 192.0.2.0/24 will be written to "+name+"; it ends with them, at ") {
+	if code != exitOK || !strings.HasPrefix(out, "the next 3 sessions of 192.0.2.0/24 will be written to "+name+", 10.0 MiB at most, until ") {
 		t.Fatalf("exit %d: %s%s", code, out, errs)
 	}
 	if want := (imsg.Trace{Client: netip.MustParseAddr("192.0.2.0"), Bits: 24, Sessions: 3, For: 90 * time.Second}); asked != want {
