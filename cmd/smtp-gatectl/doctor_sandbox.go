@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
@@ -37,42 +38,52 @@ func probeSandbox(_ context.Context, p *patient) (all []result) {
 }
 
 func (p *patient) lockedIn(id string, r site.Room, pids []int) result {
-	const remedy = "restart the daemon; if it stays so, tell its makers"
 	v, err := p.view(r)
 	if err != nil {
 		return skip(id, "%v", err)
 	}
-	scripts := r.Root == site.WholeTree // what starts programs is spared what they would inherit
 	for _, pid := range pids {
 		c, err := confinementOf(pid)
 		if err != nil {
 			return skip(id, "process %d: %v", pid, err)
 		}
 		uid, _ := lookAt(pid)
-		switch {
-		case p.rooted && uid != nil && (*uid == 0 || p.temporary == nil && *uid != v.Spec.Identity.UID):
-			return red(id, remedy, "process %d is user %s, not %s", pid, host.UserName(*uid), host.UserName(v.Spec.Identity.UID))
-		case p.rooted && v.Spec.Chroot && c.root == "/":
-			return red(id, remedy, "process %d has the whole tree as its root directory", pid)
-		case c.capabilities != "":
-			return red(id, remedy, "process %d has capabilities %s", pid, c.capabilities)
-		case !scripts && !c.noNew:
-			return red(id, remedy, "process %d can gain privileges (no_new_privs is not set)", pid)
-		case !scripts && !c.filtered && !slices.Contains(p.status.Lacks, sandbox.LacksFilters):
-			return red(id, remedy, "process %d has no filter of system calls", pid)
-		case !scripts && !c.filtered:
-			return warn(id, "use a kernel that has it: see kernel", "process %d has no filter of system calls", pid)
+		if fault := p.loose(uid, c, r, v); fault != "" {
+			return red(id, "restart the daemon; if it stays so, tell its makers", "process %d %s", pid, fault)
 		}
+		if c.filtered || r.Root == site.WholeTree {
+			continue
+		}
+		return warn(id, "use a kernel that has it: see kernel", "process %d has no filter of system calls", pid)
 	}
 	fact := "no capabilities, no new privileges, system calls filtered"
 	if !slices.Contains(p.status.Lacks, sandbox.LacksLandlock) { // which comes with the filter: see rooms.go
 		fact += ", Landlock"
 	}
-	if scripts {
+	if r.Root == site.WholeTree {
 		fact = "no capabilities; it may start programs"
 	}
 	if p.rooted && v.Spec.Chroot {
 		fact = "a root directory of its own, " + fact
 	}
 	return green(id, "%s", fact)
+}
+
+// loose tells in which way a process of a room is not held that should be. What starts
+// programs is spared what they would inherit.
+func (p *patient) loose(uid *int, c confinement, r site.Room, v site.View) string {
+	scripts := r.Root == site.WholeTree
+	switch {
+	case p.rooted && uid != nil && (*uid == 0 || p.temporary == nil && *uid != v.Spec.Identity.UID):
+		return fmt.Sprintf("is user %s, not %s", host.UserName(*uid), host.UserName(v.Spec.Identity.UID))
+	case p.rooted && v.Spec.Chroot && c.root == "/":
+		return "has the whole tree as its root directory"
+	case c.capabilities != "":
+		return "has capabilities " + c.capabilities
+	case !scripts && !c.noNew:
+		return "can gain privileges (no_new_privs is not set)"
+	case !scripts && !c.filtered && !slices.Contains(p.status.Lacks, sandbox.LacksFilters):
+		return "has no filter of system calls"
+	}
+	return ""
 }

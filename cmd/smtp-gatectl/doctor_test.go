@@ -20,6 +20,8 @@ import (
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/parent/config"
+	"github.com/smtp-gated/smtp-gated/parent/sandbox"
+	"github.com/smtp-gated/smtp-gated/parent/site"
 )
 
 // TestMain is what doctor and demo start of themselves as well: they start this program.
@@ -179,6 +181,41 @@ func TestDoctorHangs(t *testing.T) {
 	r := row.try(context.Background(), nil)
 	if len(r) != 1 || r[0].ID != "x" || r[0].State != bad || r[0].Remedy == "" {
 		t.Errorf("%+v", r)
+	}
+}
+
+// TestDoctorLoose: what the kernel says of a process that should be held.
+func TestDoctorLoose(t *testing.T) {
+	held := confinement{root: "/spool", noNew: true, filtered: true}
+	unfiltered, able, bare, whole := held, held, held, held
+	unfiltered.filtered, able.capabilities, bare.noNew, whole.root = false, "1", false, "/"
+	spool, script := site.Room{Root: site.Spool}, site.Room{Root: site.WholeTree}
+	v := site.View{Spec: sandbox.New()}
+	v.Spec.Chroot, v.Spec.Identity.UID = true, 7
+	for _, tt := range []struct {
+		name  string
+		room  site.Room
+		uid   int
+		c     confinement
+		lacks []string
+		fault string
+	}{
+		{"held", spool, 7, held, nil, ""},
+		{"another user", spool, 8, held, nil, "is user"},
+		{"root", spool, 0, held, nil, "is user"},
+		{"the whole tree", spool, 7, whole, nil, "whole tree"},
+		{"capabilities", spool, 7, able, nil, "capabilities"},
+		{"it may gain some", spool, 7, bare, nil, "privileges"},
+		{"what starts programs", script, 7, confinement{root: "/x"}, nil, ""},
+		{"no filter", spool, 7, unfiltered, nil, "filter"},
+		{"no filter, where there is none", spool, 7, unfiltered, []string{sandbox.LacksFilters, sandbox.LacksLandlock}, ""},
+		{"no filter, where there is no Landlock", spool, 7, unfiltered, []string{sandbox.LacksLandlock}, "filter"},
+	} {
+		p := patientWith(t, "")
+		p.status = &status{Lacks: tt.lacks}
+		if got := p.loose(&tt.uid, tt.c, tt.room, v); (got == "") != (tt.fault == "") || !strings.Contains(got, tt.fault) {
+			t.Errorf("%s: %q", tt.name, got)
+		}
 	}
 }
 
