@@ -39,6 +39,7 @@ The exit status is 0 only if every mail was treated as it should be.`,
 		RunE: func(*cobra.Command, []string) error {
 			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 			defer stop()
+			context.AfterFunc(ctx, stop) // so that the second one ends us; the keeper ends the family
 			// Whoever reads us may leave, as head(1) does, and the daemon must not stay: our
 			// end is the error, then, and not the signal.
 			signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)

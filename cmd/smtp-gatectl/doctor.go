@@ -59,9 +59,10 @@ there is nothing to look at.`,
 				file = args[0]
 			}
 			// SIGPIPE too: whoever reads us may leave, and a temporary family must not stay.
+			signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
 			defer stop()
-			context.AfterFunc(ctx, stop) // a second one ends us at once; the keeper sees to the family
+			context.AfterFunc(ctx, stop) // so that the second one ends us; the keeper ends the family
 			return t.doctor(ctx, file, program, chosen, only)
 		},
 	}

@@ -261,29 +261,45 @@ func TestDoctorBeforeTheStart(t *testing.T) {
 	cmd := run()
 	cmd.SysProcAttr.Credential = &syscall.Credential{Uid: unprivileged, Gid: unprivileged}
 	d = doctor(t, cmd)
-	d.wants(t, 0, map[string]string{"daemon": "skipped", "engine-eicar": "skipped", "room-session": "skipped", "server-greeting": "green"})
+	d.wants(t, 3, map[string]string{"daemon": "warning", "engine-eicar": "skipped", "room-session": "skipped", "server-greeting": "green"})
 }
 
-// TestDoctorInterrupted: an interrupt ends the temporary family, too.
+// TestDoctorInterrupted: an interrupt ends the temporary family, too, and so does what
+// leaves doctor no time for it.
 func TestDoctorInterrupted(t *testing.T) {
 	need(t, os.Geteuid() == 0, "root")
-	g, _ := rehearse(t, true)
-	silent := silence(t) // nobody greets: it waits
-	must(t, g.configure(fmt.Sprintf("fixed_server_port %d\n", silent.Addr().(*net.TCPAddr).Port), false))
-	cmd := g.command(program("smtp-gatectl"), "doctor", g.path("smtp-gated.conf"))
-	before := traces(t, g)
-	must(t, cmd.Start())
-	imsgtest.Until(t, "the temporary daemon", func() bool {
-		found, _ := filepath.Glob(g.path("smtp-gated-doctor-*/run/control"))
-		return len(found) > 0
-	})
-	must(t, cmd.Process.Signal(os.Interrupt))
-	err := cmd.Wait()
-	if exit := (*exec.ExitError)(nil); !errors.As(err, &exit) || exit.ExitCode() != 1 {
-		t.Errorf("after an interrupt: %v", err)
-	}
-	if names := changes(before, traces(t, g)); len(names) > 0 {
-		t.Errorf("these have changed: %s", names)
+	for _, signal := range []os.Signal{os.Interrupt, os.Kill} {
+		g, _ := rehearse(t, true)
+		silent := silence(t) // nobody greets: it waits
+		must(t, g.configure(fmt.Sprintf("fixed_server_port %d\nremote_udp_secret 77\n", silent.Addr().(*net.TCPAddr).Port), false))
+		cmd := g.command(program("smtp-gatectl"), "doctor", g.path("smtp-gated.conf"))
+		before := traces(t, g)
+		must(t, cmd.Start())
+		var found []string
+		imsgtest.Until(t, "the temporary daemon", func() bool {
+			found, _ = filepath.Glob(g.path("smtp-gated-doctor-*/run/control"))
+			return len(found) > 0
+		})
+		folder := filepath.Dir(filepath.Dir(found[0]))
+		for _, name := range []string{"smtp-gated.toml", "log"} {
+			info, err := os.Stat(filepath.Join(folder, name))
+			must(t, err)
+			if info.Mode().Perm() != 0o600 {
+				t.Errorf("%s has the mode %v", name, info.Mode())
+			}
+		}
+		must(t, cmd.Process.Signal(signal))
+		err := cmd.Wait()
+		exit := (*exec.ExitError)(nil)
+		if !errors.As(err, &exit) || signal == os.Interrupt && exit.ExitCode() != 1 {
+			t.Errorf("after %v: %v", signal, err)
+		}
+		if signal == os.Kill {
+			imsgtest.Until(t, "nothing is left behind", func() bool { _, err := os.Stat(folder); return err != nil })
+		}
+		if names := changes(before, traces(t, g)); len(names) > 0 {
+			t.Errorf("after %v these have changed: %s", signal, names)
+		}
 	}
 }
 
