@@ -62,11 +62,8 @@ func (p *patient) judgeRoutes(ctx context.Context, id string, f firewall) result
 
 // policyRule is one of ip rule, as far as it matters here.
 type policyRule struct {
-	FwMark string          `json:"fwmark"`
-	FwMask string          `json:"fwmask"`
-	Table  string          `json:"table"`
-	Iif    string          `json:"iif"`
-	Not    json.RawMessage `json:"not"`
+	FwMark, FwMask, Table, Iif string
+	Not                        json.RawMessage
 }
 
 // is tells whether a rule is for what has a mark.
