@@ -142,7 +142,6 @@ func TestScreenDoesNotBlock(t *testing.T) {
 	if err := s.enter(); err != nil {
 		t.Fatal(err)
 	}
-	defer s.leave()
 	typed := make(chan []byte)
 	go s.read(typed)
 	text := strings.Repeat("much ", 8<<10) // more than a terminal holds
@@ -163,5 +162,10 @@ func TestScreenDoesNotBlock(t *testing.T) {
 	}
 	if got := <-typed; string(got) != "x" {
 		t.Errorf("%q is read", got)
+	}
+	s.leave()
+	drawn.Close()
+	if got, more := <-typed; more {
+		t.Errorf("behind the end %q is read", got)
 	}
 }

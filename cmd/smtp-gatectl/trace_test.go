@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,21 +18,23 @@ import (
 
 // TestTrace: the file is new, nobody else's to read, and the daemon writes to it.
 func TestTrace(t *testing.T) {
-	var asked imsg.Trace
-	answer := &imsg.Done{}
+	asked := make(chan imsg.Trace, 10)
+	var answer atomic.Pointer[imsg.Done]
+	answer.Store(&imsg.Done{})
 	socket := lockdAt(t, func(r link.Request) {
 		defer r.Close()
-		asked = *r.Message.(*imsg.Trace)
+		asked <- *r.Message.(*imsg.Trace)
 		r.Files[0].WriteString("told\n")
-		family.Answer(r, answer)
+		family.Answer(r, answer.Load())
 	})
 	name := filepath.Join(t.TempDir(), "trace")
 	code, out, errs := gatectl("--socket", socket, "trace", "::ffff:192.0.2.0/120", name, "--sessions", "3", "--for", "90s")
 	if code != exitOK || !strings.HasPrefix(out, "the next 3 sessions of 192.0.2.0/24 will be written to "+name+", 10.0 MiB at most, until ") {
 		t.Fatalf("exit %d: %s%s", code, out, errs)
 	}
-	if want := (imsg.Trace{Client: netip.MustParseAddr("192.0.2.0"), Bits: 24, Sessions: 3, For: 90 * time.Second}); asked != want {
-		t.Errorf("asked %+v", asked)
+	want := imsg.Trace{Client: netip.MustParseAddr("192.0.2.0"), Bits: 24, Sessions: 3, For: 90 * time.Second}
+	if got := <-asked; got != want {
+		t.Errorf("asked %+v", got)
 	}
 	text, _ := os.ReadFile(name)
 	if info, err := os.Stat(name); err != nil || info.Mode() != 0o600 || !strings.HasPrefix(string(text), "# smtp-gated: a trace of 3 sessions of 192.0.2.0/24, until ") ||
@@ -62,7 +65,7 @@ func TestTrace(t *testing.T) {
 	}
 
 	// Where the daemon refuses there is no file.
-	answer = &imsg.Done{Errno: imsg.Busy, Detail: "no more\x1b at once"}
+	answer.Store(&imsg.Done{Errno: imsg.Busy, Detail: "no more\x1b at once"})
 	refused := name + ".refused"
 	code, _, errs = gatectl("--socket", socket, "trace", "192.0.2.7", refused)
 	if code != exitFailed || errs != "smtp-gatectl: no more# at once\n" {
