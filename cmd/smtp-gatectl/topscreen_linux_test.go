@@ -73,6 +73,9 @@ func TestTopPanics(t *testing.T) {
 		}
 		n += more
 	}
+	drawn.Close() // which ends who reads
+	for range p.typed {
+	}
 }
 
 // TestScreenDrawsWhatChanges: a line that is as it was is not drawn again.
