@@ -5,6 +5,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -111,14 +112,7 @@ func (t *tool) doctor(ctx context.Context, file, program string, chosen []probe,
 	if err != nil {
 		return err
 	}
-	defer func() {
-		// Of a colour nothing more is printed: this is said here.
-		if derr := p.discharge(); derr != nil && err != nil {
-			fmt.Fprintf(t.err, "smtp-gatectl: %v\n", derr)
-		} else if derr != nil {
-			err = derr
-		}
-	}()
+	defer func() { err = t.with(err, p.discharge()) }()
 	results := examine(ctx, p, chosen)
 	if ctx.Err() != nil {
 		return errInterrupted
@@ -141,6 +135,16 @@ func (t *tool) doctor(ctx context.Context, file, program string, chosen []probe,
 	if err == nil && worst > good {
 		err = worst
 	}
+	return err
+}
+
+// with adds to an outcome how the temporary family has ended. Of a colour main prints
+// nothing: it is said here.
+func (t *tool) with(err, end error) error {
+	if err == nil || end == nil {
+		return cmp.Or(err, end)
+	}
+	fmt.Fprintf(t.err, "smtp-gatectl: %v\n", end)
 	return err
 }
 

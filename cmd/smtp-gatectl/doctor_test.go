@@ -184,6 +184,23 @@ func TestDoctorHangs(t *testing.T) {
 	}
 }
 
+// TestDoctorTellsTheEnd of a temporary family that does not end well, whatever the outcome.
+func TestDoctorTellsTheEnd(t *testing.T) {
+	end := errors.New("it was killed")
+	for _, tt := range []struct {
+		err, end, want error
+		said           bool
+	}{
+		{nil, nil, nil, false}, {bad, nil, bad, false}, {nil, end, end, false}, {bad, end, bad, true}, {errInterrupted, end, errInterrupted, true},
+	} {
+		var errs bytes.Buffer
+		got := (&tool{err: &errs}).with(tt.err, tt.end)
+		if got != tt.want || strings.Contains(errs.String(), end.Error()) != tt.said {
+			t.Errorf("%v and %v: %v, said %q", tt.err, tt.end, got, &errs)
+		}
+	}
+}
+
 // TestDoctorLoose: what the kernel says of a process that should be held.
 func TestDoctorLoose(t *testing.T) {
 	held := confinement{root: "/spool", noNew: true, filtered: true}
