@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestBootedExport is for the same machine as TestBooted: the unit of smtp-gated-export has
@@ -50,7 +51,12 @@ func TestBootedExport(t *testing.T) {
 	}
 	holds(true)
 	// Whatever empties the sets by way of nftables.service fills them at once, not in ten minutes.
+	const metrics = "/run/smtp-gated-export/smtp-gated-export.prom"
 	for _, way := range []string{"reload", "restart"} {
+		must(t, eventually("it does not come to rest", func() bool {
+			info, err := os.Stat(metrics)
+			return err == nil && time.Since(info.ModTime()) > 4*time.Second
+		}))
 		run("", "systemctl", way, "nftables")
 		holds(true)
 	}
@@ -58,7 +64,6 @@ func TestBootedExport(t *testing.T) {
 	run("", "systemctl", "stop", "nftables")
 	run("", "systemctl", "start", "nftables")
 	holds(true)
-	const metrics = "/run/smtp-gated-export/smtp-gated-export.prom"
 	must(t, eventually("it does not tell others", func() bool {
 		out, err := exec.Command("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "cat", metrics).Output()
 		return err == nil && matches(`^smtp_gated_export_in_force 1$`, string(out))
