@@ -277,8 +277,11 @@ path = %q
 [lock]
 on = ["virus", "spam"]
 path = %q
+
+[history]
+path = %q
 %s`, server, d.port, d.file(keptPid), d.socket, d.file("run/state"),
-		d.file("mail.pem"), serverName, d.file("gateway.pem"), d.file("gateway.key"), d.file("spool"), d.file("lock"), users)
+		d.file("mail.pem"), serverName, d.file("gateway.pem"), d.file("gateway.key"), d.file("spool"), d.file("lock"), d.file("history"), users)
 }
 
 func (d *daemon) file(name string) string { return filepath.Join(d.dir, name) }

@@ -41,8 +41,8 @@ func (p *patient) callServer(ctx context.Context) *conversation {
 	s := p.site()
 	i := slices.IndexFunc(s.Rooms, func(r site.Room) bool { return r.Root == site.Spool })
 	v, err := p.view(s.Rooms[i])
-	if err != nil {
-		c.err = err
+	if err != nil { // which is said where the rooms are looked at
+		c.skipped = err.Error()
 		return c
 	}
 	if why := p.become(v); why != "" {

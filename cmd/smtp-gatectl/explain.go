@@ -167,7 +167,7 @@ func explain(r *imsg.HistoryRecord) explained {
 func (e *explanation) print(w io.Writer, about string) error {
 	var b strings.Builder
 	if len(e.Records) == 0 {
-		fmt.Fprintf(&b, "Nothing is known of %s: it was not refused, or that is not kept any more.\n", about)
+		fmt.Fprintf(&b, "Nothing is known of %s: it was not refused, or a second ago at most, or that is not kept any more.\n", about)
 	}
 	for i := range e.Records {
 		r := &e.Records[i]

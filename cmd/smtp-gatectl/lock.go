@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/lockd/locks"
 )
 
 func (t *tool) lockCommand() *cobra.Command {
@@ -111,6 +113,15 @@ type lock struct {
 	bits int // of the address, that its client has for its own; 0: it is none that a packet filter could block
 }
 
+// shown is the client as a network, where it has one: that is how it can be called, too.
+func (l *lock) shown() string {
+	c, ok := locks.Parse(l.Name)
+	if !ok || l.bits == 0 || l.bits == c.Addr.BitLen() {
+		return l.Name
+	}
+	return netip.PrefixFrom(c.Addr, l.bits).String()
+}
+
 // allLocks asks for all pages.
 func (c *control) allLocks() ([]lock, error) {
 	list := []lock{}
@@ -159,7 +170,7 @@ func printLocks(w io.Writer, list []lock, now time.Time) error {
 		if l.Protected && !l.Whitelisted {
 			ends += " (protected: not exported)"
 		}
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%d\t%s\n", l.Name, or(l.Cause, "-"), stamp(l.Created), l.Refusals, ends)
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%d\t%s\n", l.shown(), or(l.Cause, "-"), stamp(l.Created), l.Refusals, ends)
 	}
 	return tw.Flush()
 }

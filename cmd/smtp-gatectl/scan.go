@@ -36,7 +36,7 @@ type scanResult struct {
 type scanEngine struct {
 	Engine  string  `json:"engine" help:"its name; empty: nobody answered for the role"`
 	Roles   string  `json:"roles" help:"what it was asked: virus, spam, or both"`
-	Outcome string  `json:"outcome" help:"clean, caught, failed, or timed out"`
+	Outcome string  `json:"outcome" help:"clean, caught, which is spam from the threshold on, failed, or timed out"`
 	Name    string  `json:"name,omitempty" help:"of the virus"`
 	Score   float64 `json:"score" help:"of spam, where that was asked"`
 	Seconds float64 `json:"seconds" help:"how long it took"`
@@ -219,7 +219,7 @@ func (r *scanResult) print(w io.Writer) error {
 		if e.Problem != "" {
 			word = e.Problem
 		}
-		if strings.Contains(e.Roles, imsg.RoleSpam.String()) && e.Outcome == imsg.Clean.String() {
+		if strings.Contains(e.Roles, imsg.RoleSpam.String()) && e.Problem == "" {
 			score = fmt.Sprintf("%.1f", e.Score)
 		}
 		took := time.Duration(e.Seconds * float64(time.Second)).Round(time.Microsecond)

@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -40,6 +41,10 @@ func TestExportForPf(t *testing.T) {
 	must(t, err)
 	defer log.Close()
 	cmd.Stdout, cmd.Stderr = log, log
+	// A shell cannot trap what it was told to ignore, as by nohup(1), and so by us.
+	heard := make(chan os.Signal, 1)
+	signal.Notify(heard, syscall.SIGHUP)
+	defer signal.Stop(heard)
 	must(t, cmd.Start())
 	t.Cleanup(func() {
 		syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)

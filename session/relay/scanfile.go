@@ -19,6 +19,11 @@ func FileVerdict(cfg *imsg.SessionConfig, size int64, plan *verdict.Plan, findin
 		v.Skipped = append(v.Skipped, imsg.SkippedRole{Roles: s.Role, Cause: skipCauses[s.Reason]})
 	}
 	d := plan.Decide(cfg, verdict.Text{Octets: size}, findings)
+	for i := range findings { // of spam only the score is an engine's to say
+		if f := &findings[i]; f.Roles == imsg.RoleSpam && f.Outcome == imsg.Clean && f.Score >= cfg.SpamThreshold {
+			f.Outcome = imsg.Caught
+		}
+	}
 	would := func(r refusal) bool {
 		if cfg.Monitor.Has(r.rule) {
 			v.Would = v.Would.With(r.rule)
