@@ -14,8 +14,8 @@ import (
 	"github.com/smtp-gated/smtp-gated/imsg/link"
 )
 
-// alive is a lockd with a client that is locked, one that is counted, and one that is
-// connected.
+// alive is a lockd with a client that is locked, one that is counted, one that is
+// connected, and a network that is exempt.
 func alive(t *testing.T) string {
 	return lockdAt(t, func(r link.Request) {
 		switch r.Message.(type) {
@@ -27,6 +27,8 @@ func alive(t *testing.T) string {
 			family.Answer(r, &imsg.SessionList{Sessions: []imsg.LiveSession{{
 				Number: 7, Started: 1700000000 * int64(time.Second), Client: netip.MustParseAddrPort("192.0.2.3:4444"), Target: netip.MustParseAddrPort("198.51.100.1:25"), Ident: "ann",
 			}}})
+		case *imsg.Exemptions:
+			family.Answer(r, &imsg.ExemptionList{Exemptions: []imsg.Exemption{{Who: "192.0.2.0/24", From: 1}}})
 		default:
 			r.Fail(imsg.Invalid)
 		}
@@ -48,6 +50,9 @@ func TestCompletion(t *testing.T) {
 		"rate show ":                      "2001:db8::/64-joe :4",
 		"rate reset ":                     "2001:db8::/64-joe :4",
 		"rate set ":                       "2001:db8::/64-joe :4",
+		"exempt add ":                     "192.0.2.3 :4",
+		"exempt remove ":                  "192.0.2.0/24 :4",
+		"exempt remove 192.0.2.0/24 ":     ":4",
 		"explain ":                        "192.0.2.1 192.0.2.3 1700000000.7 :4",
 		"explain x ":                      ":4",
 		"history forget ":                 "192.0.2.1 192.0.2.3 :4",
@@ -80,7 +85,7 @@ func TestCompletion(t *testing.T) {
 // are there offered.
 func TestCompletionOfAll(t *testing.T) {
 	socket := alive(t)
-	takes := regexp.MustCompile(`\b(CLIENT|SESSION|ID|ADDRESS|LOCK|NUMBER)\b`)
+	takes := regexp.MustCompile(`\b(CLIENT|SESSION|ID|ADDRESS|LOCK|NUMBER|WHO)\b`)
 	found := 0
 	var look func(c *cobra.Command)
 	look = func(c *cobra.Command) {
@@ -97,7 +102,7 @@ func TestCompletionOfAll(t *testing.T) {
 		}
 	}
 	look(new(tool).command())
-	if found < 7 {
+	if found < 9 {
 		t.Errorf("only %d commands take one", found)
 	}
 }

@@ -31,19 +31,7 @@ func (t *tool) exemptList() *cobra.Command {
 		Short: "List who is exempt, from what, and until when",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			c, err := t.look()
-			if err != nil {
-				return err
-			}
-			defer c.Close()
-			list, err := c.exemptions()
-			if err != nil {
-				return err
-			}
-			if t.json {
-				return printJSON(t.out, list)
-			}
-			return printExemptions(t.out, list, time.Now())
+			return show(t, (*control).exemptions, func(w io.Writer, list []exemption) error { return printExemptions(w, list, time.Now()) })
 		},
 	}
 }
@@ -60,7 +48,7 @@ func (t *tool) exemptAdd() *cobra.Command {
 the mail server=ADDRESS. What was said of the same WHO before is replaced. Nobody is ever
 exempt from the scan for viruses.`,
 		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: cobra.NoFileCompletions,
+		ValidArgsFunction: one(t.complete(liveAddresses)),
 		RunE: func(_ *cobra.Command, args []string) error {
 			who, err := exemptWho(args[0])
 			if err != nil {
@@ -95,7 +83,7 @@ func (t *tool) exemptRemove() *cobra.Command {
 		Aliases:           []string{"rm"},
 		Short:             "End an exemption",
 		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: t.completeExempt,
+		ValidArgsFunction: one(t.complete(exemptNow)),
 		RunE: func(_ *cobra.Command, args []string) error {
 			who, err := exemptWho(args[0])
 			if err != nil {
@@ -130,17 +118,13 @@ func exemptFrom(names []string) (from imsg.ExemptSet, err error) {
 
 func exemptNames() []string { return imsg.ExemptSet(1<<imsg.Exempts - 1).Names() }
 
-// completeExempt knows who is exempt, if the daemon can be asked.
-func (t *tool) completeExempt(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	var names []string
-	if c, err := t.look(); err == nil && len(args) == 0 {
-		defer c.Close()
-		list, _ := c.exemptions()
-		for i := range list {
-			names = append(names, list[i].Who)
-		}
+// exemptNow are those who are exempt.
+func exemptNow(c *control) (names []string) {
+	list, _ := c.exemptions()
+	for i := range list {
+		names = append(names, list[i].Who)
 	}
-	return names, cobra.ShellCompDirectiveNoFileComp
+	return names
 }
 
 // exemption is one as it is printed: its fields are the JSON form.
@@ -156,30 +140,21 @@ func newExemption(e *imsg.Exemption) exemption {
 	return exemption{Who: e.Who, From: e.From.Names(), Since: moment(e.Since), Until: moment(e.Until), Reason: e.Reason}
 }
 
-// exemptions asks for all pages.
+// exemptions asks for all of them.
 func (c *control) exemptions() ([]exemption, error) {
 	list := []exemption{}
-	after := ""
-	for {
+	err := allPages(c, "exemptions", func(after string) (keys []string, more bool, err error) {
 		page, err := ask(c, &imsg.Exemptions{After: after}, answerTime)
 		if err != nil {
-			return nil, fmt.Errorf("ask for the exemptions: %w", err)
+			return nil, false, err
 		}
 		for i := range page.Exemptions {
-			e := newExemption(&page.Exemptions[i])
-			if e.Who <= after {
-				return nil, fmt.Errorf("ask for the exemptions: %q came behind %q", e.Who, after)
-			}
-			after = e.Who
-			list = append(list, e)
+			list = append(list, newExemption(&page.Exemptions[i]))
+			keys = append(keys, page.Exemptions[i].Who)
 		}
-		if !page.More || len(page.Exemptions) == 0 {
-			return list, nil
-		}
-		if len(list) > c.longest {
-			return nil, fmt.Errorf("ask for the exemptions: %w", errEndless)
-		}
-	}
+		return keys, page.More, nil
+	})
+	return list, err
 }
 
 func printExemptions(w io.Writer, list []exemption, now time.Time) error {

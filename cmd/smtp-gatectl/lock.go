@@ -22,28 +22,19 @@ func (t *tool) lockCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  commandMissing,
 	}
-	list := &cobra.Command{
+	lock.AddCommand(t.lockList(), t.lockAdd(), t.lockRemove(), t.lockExportCommand())
+	return lock
+}
+
+func (t *tool) lockList() *cobra.Command {
+	return &cobra.Command{
 		Use:   "list",
 		Short: "List the clients that are locked out, and those that never are",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			c, err := t.look()
-			if err != nil {
-				return err
-			}
-			defer c.Close()
-			list, err := c.allLocks()
-			if err != nil {
-				return err
-			}
-			if t.json {
-				return printJSON(t.out, list)
-			}
-			return printLocks(t.out, list, time.Now())
+			return show(t, (*control).allLocks, func(w io.Writer, list []lock) error { return printLocks(w, list, time.Now()) })
 		},
 	}
-	lock.AddCommand(list, t.lockAdd(), t.lockRemove(), t.lockExportCommand())
-	return lock
 }
 
 func (t *tool) lockAdd() *cobra.Command {
@@ -122,32 +113,24 @@ func (l *lock) shown() string {
 	return netip.PrefixFrom(c.Addr, l.bits).String()
 }
 
-// allLocks asks for all pages.
+// allLocks asks for all of them.
 func (c *control) allLocks() ([]lock, error) {
 	list := []lock{}
-	after := ""
-	for {
+	err := allPages(c, "locks", func(after string) (keys []string, more bool, err error) {
 		page, err := ask(c, &imsg.Locks{After: after}, answerTime)
 		if err != nil {
-			return nil, fmt.Errorf("ask for the locks: %w", err)
+			return nil, false, err
 		}
 		for _, l := range page.Locks {
-			if l.Name <= after {
-				return nil, fmt.Errorf("ask for the locks: %q came behind %q", l.Name, after)
-			}
-			after = l.Name
+			keys = append(keys, l.Name)
 			list = append(list, lock{
 				Name: l.Name, Cause: l.Cause, Created: moment(l.Created), Expires: moment(l.Expires), Whitelisted: l.Saint,
 				Protected: l.Protected, Refusals: l.Refusals, bits: l.Bits,
 			})
 		}
-		if !page.More || len(page.Locks) == 0 {
-			return list, nil
-		}
-		if len(list) > c.longest {
-			return nil, fmt.Errorf("ask for the locks: %w", errEndless)
-		}
-	}
+		return keys, page.More, nil
+	})
+	return list, err
 }
 
 func printLocks(w io.Writer, list []lock, now time.Time) error {

@@ -4,6 +4,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"time"
@@ -53,20 +54,18 @@ func (t *tool) setLogLevel(name string, until lasting) error {
 }
 
 func (t *tool) showLogLevel() error {
-	c, err := t.look()
-	if err != nil {
+	var words string
+	find := func(c *control) (l levelInForce, err error) {
+		s, err := c.status()
+		if err == nil {
+			l, words = levelInForce{s.LogLevel, s.LogSet, s.LogUntil}, s.logLevel()
+		}
+		return l, err
+	}
+	return show(t, find, func(w io.Writer, _ levelInForce) error {
+		_, err := fmt.Fprintln(w, words)
 		return err
-	}
-	defer c.Close()
-	s, err := c.status()
-	if err != nil {
-		return err
-	}
-	if t.json {
-		return printJSON(t.out, levelInForce{s.LogLevel, s.LogSet, s.LogUntil})
-	}
-	_, err = fmt.Fprintln(t.out, s.logLevel())
-	return err
+	})
 }
 
 // levelInForce is by which level everybody logs; its fields are the JSON form.

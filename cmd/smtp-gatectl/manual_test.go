@@ -71,6 +71,14 @@ func TestReadSocketManual(t *testing.T) {
 		t.Fatal(err)
 	}
 	found := 0
+	looks := func(file, command string, does bool) {
+		if !does || command == "" || command == "remove" || command == "upgrade" { // these give orders, too
+			return
+		}
+		if found++; !regexp.MustCompile(`(?m)^\.Ic ([a-z]+ )?` + command + `( [,.])?$`).MatchString(section) {
+			t.Errorf("the manual does not say that %s of %s does with the read socket", command, file)
+		}
+	}
 	for _, file := range files {
 		if strings.HasSuffix(file, "_test.go") {
 			continue
@@ -91,18 +99,18 @@ func TestReadSocketManual(t *testing.T) {
 				}
 			case *ast.SelectorExpr:
 				of, isName := n.X.(*ast.Ident)
-				orders := command == "remove" || command == "upgrade" // which look, too
-				if !isName || of.Name != "t" || n.Sel.Name != "look" || command == "" || orders {
-					break
-				}
-				if found++; !regexp.MustCompile(`(?m)^\.Ic ([a-z]+ )?` + command + `( [,.])?$`).MatchString(section) {
-					t.Errorf("the manual does not say that %s of %s does with the read socket", command, file)
+				looks(file, command, isName && of.Name == "t" && n.Sel.Name == "look")
+			case *ast.CallExpr: // what shows a list looks
+				of, isName := n.Fun.(*ast.Ident)
+				if isName && of.Name == "show" {
+					by, isTool := n.Args[0].(*ast.Ident)
+					looks(file, command, isTool && by.Name == "t")
 				}
 			}
 			return true
 		})
 	}
-	if found < 10 {
+	if found < 14 {
 		t.Errorf("only %d commands look", found)
 	}
 }

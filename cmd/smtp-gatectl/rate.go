@@ -6,6 +6,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"strconv"
 	"strings"
 	"time"
@@ -32,19 +33,12 @@ func (t *tool) rateList() *cobra.Command {
 		Short: "List the clients that are counted",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			c, err := t.look()
-			if err != nil {
-				return err
+			var period time.Duration
+			find := func(c *control) (list []*rate, err error) {
+				list, period, err = c.rates()
+				return list, err
 			}
-			defer c.Close()
-			list, period, err := c.rates()
-			if err != nil {
-				return err
-			}
-			if t.json {
-				return printJSON(t.out, list)
-			}
-			return printRates(t.out, list, period, time.Now())
+			return show(t, find, func(w io.Writer, list []*rate) error { return printRates(w, list, period, time.Now()) })
 		},
 	}
 }

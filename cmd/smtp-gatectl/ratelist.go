@@ -63,30 +63,22 @@ func newRate(e *imsg.RateEntry) *rate {
 	return r
 }
 
-// rates asks for all pages. A period of 0 says that nothing is limited.
+// rates asks for all of them. A period of 0 says that nothing is limited.
 func (c *control) rates() (list []*rate, period time.Duration, err error) {
 	list = []*rate{}
-	after := ""
-	for {
+	err = allPages(c, "rates", func(after string) (keys []string, more bool, err error) {
 		page, err := ask(c, &imsg.Rates{After: after}, answerTime)
 		if err != nil {
-			return nil, 0, fmt.Errorf("ask for the rates: %w", err)
+			return nil, false, err
 		}
+		period = time.Duration(page.Period)
 		for i := range page.Records {
-			e := &page.Records[i]
-			if e.Client <= after {
-				return nil, 0, fmt.Errorf("ask for the rates: %q came behind %q", e.Client, after)
-			}
-			after = e.Client
-			list = append(list, newRate(e))
+			list = append(list, newRate(&page.Records[i]))
+			keys = append(keys, page.Records[i].Client)
 		}
-		if !page.More || len(page.Records) == 0 {
-			return list, time.Duration(page.Period), nil
-		}
-		if len(list) > c.longest {
-			return nil, 0, fmt.Errorf("ask for the rates: %w", errEndless)
-		}
-	}
+		return keys, page.More, nil
+	})
+	return list, period, err
 }
 
 // name is the client as people see it.

@@ -20,20 +20,16 @@ func (t *tool) roomsCommand() *cobra.Command {
 		Short: "Show what each room is held by, and what it takes",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			c, err := t.look()
-			if err != nil {
-				return err
+			var now time.Time
+			find := func(c *control) ([]roomProcess, error) {
+				s, err := c.status()
+				if err != nil {
+					return nil, err
+				}
+				now = s.Now
+				return s.processes(inspect), nil
 			}
-			defer c.Close()
-			s, err := c.status()
-			if err != nil {
-				return err
-			}
-			list := s.processes(inspect)
-			if t.json {
-				return printJSON(t.out, list)
-			}
-			return printProcesses(t.out, list, s.Now)
+			return show(t, find, func(w io.Writer, list []roomProcess) error { return printProcesses(w, list, now) })
 		},
 	}
 }

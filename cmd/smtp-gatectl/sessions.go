@@ -82,34 +82,26 @@ func (s *session) address() string {
 	return a.Addr().String()
 }
 
-// sessions asks for all pages. silent counts the workers that did not answer.
+// sessions asks for all of them. silent counts the workers that did not answer.
 func (c *control) sessions() (list []session, silent int, err error) {
 	list = []session{}
-	after := uint64(0)
-	for {
+	err = allPages(c, "sessions", func(after uint64) (keys []uint64, more bool, err error) {
 		page, err := ask(c, &imsg.Sessions{After: after}, answerTime)
 		if err != nil {
-			return nil, 0, fmt.Errorf("ask for the sessions: %w", err)
+			return nil, false, err
 		}
 		silent = max(silent, page.Silent)
 		for _, s := range page.Sessions {
-			if s.Number <= after {
-				return nil, 0, fmt.Errorf("ask for the sessions: number %d came behind %d", s.Number, after)
-			}
-			after = s.Number
+			keys = append(keys, s.Number)
 			list = append(list, session{
 				Number: s.Number, State: s.State.String(), Auth: authWord(s.Auth), Started: moment(s.Started),
 				Client: endpoint(s.Client), Local: endpoint(s.Local), Target: endpoint(s.Target),
 				Transactions: s.Transactions, ClientBytes: s.ClientBytes, ServerBytes: s.ServerBytes, Ident: s.Ident,
 			})
 		}
-		if !page.More || len(page.Sessions) == 0 {
-			return list, silent, nil
-		}
-		if len(list) > c.longest {
-			return nil, 0, fmt.Errorf("ask for the sessions: %w", errEndless)
-		}
-	}
+		return keys, page.More, nil
+	})
+	return list, silent, err
 }
 
 func authWord(f imsg.AuthFlags) string {
