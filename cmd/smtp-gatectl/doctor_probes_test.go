@@ -153,6 +153,7 @@ func TestDoctorServer(t *testing.T) {
 		{"all is well", "fixed", []string{greeting, "250-mail.test\r\n250-PIPELINING\r\n250 SIZE 9", bye}, "green", "green", "green"},
 		{"a greeting of two lines", "fixed", []string{"220-mail.test\r\n220 ESMTP", "250 mail.test", bye}, "green", "green", "green"},
 		{"XCLIENT", "fixed+xclient", []string{greeting, "250-mail.test\r\n250 xclient ADDR", bye}, "green", "green", "green"},
+		{"XCLIENT for everybody", "fixed", []string{greeting, "250-mail.test\r\n250 XCLIENT ADDR", bye}, "green", "warning", "green"},
 		{"no XCLIENT", "fixed+xclient", []string{greeting, "250 mail.test", bye}, "green", "red", "green"},
 		{"it refuses", "fixed", []string{"554 mail.test go away", bye}, "red", "skipped", "green"},
 		{"it refuses in our words", "fixed", []string{"421 gate.test The service is not available at the moment. Please try again later", bye}, "red", "skipped", "red"},

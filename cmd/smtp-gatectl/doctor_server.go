@@ -178,6 +178,10 @@ func probeEHLO(ctx context.Context, p *patient) []result {
 	if p.Mode == imsg.ModeFixedXclient && slices.Contains(lacks, "XCLIENT") {
 		return []result{red(id, "let this machine use it, as by smtpd_authorized_xclient_hosts of Postfix, or use mode fixed", "does not offer XCLIENT, which mode %s needs", p.Mode)}
 	}
+	if p.Mode == imsg.ModeFixed && slices.Contains(has, "XCLIENT") {
+		return []result{warn(id, "use mode fixed+xclient, or take this machine out of what the server believes, as smtpd_authorized_xclient_hosts of Postfix",
+			"offers XCLIENT to this machine, and in mode %s to each client of ours, who may call itself what it likes", p.Mode)}
+	}
 	if p.EndsTLS() && p.TLS.Upstream == imsg.TLSAlways && p.TLS.Port == 0 && slices.Contains(lacks, "STARTTLS") {
 		return []result{red(id, "give the server a certificate, or write tls_upstream in another way", "does not offer STARTTLS, which %s needs", p.Called("tls_upstream"))}
 	}
