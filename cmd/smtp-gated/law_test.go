@@ -179,11 +179,14 @@ var update = flag.Bool("update", false, "write the lists of what the programs li
 // platforms are what the programs are made for.
 var platforms = []string{"linux", "openbsd", "freebsd"}
 
+// programNames are the programs.
+var programNames = []string{"smtp-gated", "smtp-gatectl", "smtp-gate-helper"}
+
 // TestLinks holds what each program links to the list beside it, links.txt, so that
 // a package more is seen in review. Of the standard library only what is imported
 // from outside stands there: what it needs itself changes with each Go.
 func TestLinks(t *testing.T) {
-	for _, program := range []string{"smtp-gated", "smtp-gatectl", "smtp-gate-helper"} {
+	for _, program := range programNames {
 		on := map[string][]string{} // the platforms that link a package
 		for _, goos := range platforms {
 			for path := range links(t, program, goos) {
