@@ -10,6 +10,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/smtp-gated/smtp-gated/cmd/internal/version"
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/link"
 	"github.com/smtp-gated/smtp-gated/parent/config"
@@ -143,11 +144,11 @@ func (c *control) explain(err error) error {
 		case cause := <-c.ended:
 			c.ended <- cause
 			if errors.Is(cause, link.ErrBadMessage) {
-				return fmt.Errorf("the daemon speaks otherwise than this smtp-gatectl %s: use the one installed with it (%w)", programVersion(), cause)
+				return fmt.Errorf("the daemon speaks otherwise than this smtp-gatectl %s: use the one installed with it (%w)", version.Name(), cause)
 			}
 		case <-time.After(time.Second):
 		}
-		return fmt.Errorf("the daemon hung up before it answered: it ended, has too many operators, or is not of this version (%s): %w", programVersion(), err)
+		return fmt.Errorf("the daemon hung up before it answered: it ended, has too many operators, or is not of this version (%s): %w", version.Name(), err)
 	case imsg.Timeout:
 		return fmt.Errorf("the daemon did not answer: %w", err)
 	case imsg.ReadOnly:

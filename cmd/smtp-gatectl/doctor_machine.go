@@ -10,13 +10,13 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/smtp-gated/smtp-gated/cmd/internal/version"
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/parent/sandbox"
 )
@@ -185,12 +185,8 @@ func probeClock(context.Context, *patient) []result {
 // built is when this program was made, as far as it is known: when its sources were
 // committed, or when its file was written.
 func built() time.Time {
-	if b, ok := debug.ReadBuildInfo(); ok {
-		for _, s := range b.Settings {
-			if t, err := time.Parse(time.RFC3339, s.Value); s.Key == "vcs.time" && err == nil {
-				return t
-			}
-		}
+	if t, err := time.Parse(time.RFC3339, version.Date()); err == nil {
+		return t
 	}
 	if self, err := os.Executable(); err == nil {
 		if info, err := os.Stat(self); err == nil {

@@ -11,11 +11,11 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime/debug"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/smtp-gated/smtp-gated/cmd/internal/version"
 	"github.com/smtp-gated/smtp-gated/parent/config"
 )
 
@@ -28,9 +28,6 @@ const (
 	exitDegraded = 3 // status --check: something is wrong; scan: a message would be refused
 	exitDown     = 4 // and no session can succeed
 )
-
-// version is set by the linker.
-var version string
 
 func main() {
 	if code, is := helperMain(os.Args[1:]); is {
@@ -93,7 +90,7 @@ not use that looks over the read socket, if that is theirs to use.
 Exit status: 0 all went well, 1 the daemon is not there or refused,
 2 the command line or the checked configuration is wrong; of status --check and
 doctor 3 something is wrong, 4 no session can succeed, or something is red.`,
-		Version:       programVersion(),
+		Version:       version.Name(),
 		Args:          cobra.NoArgs,
 		RunE:          commandMissing,
 		SilenceErrors: true,
@@ -144,14 +141,4 @@ doctor 3 something is wrong, 4 no session can succeed, or something is red.`,
 // commandMissing runs where only a command's name was given that has others below it.
 func commandMissing(*cobra.Command, []string) error {
 	return fmt.Errorf("%w: which command?", errUsage)
-}
-
-func programVersion() string {
-	if version != "" {
-		return version
-	}
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
-	}
-	return "unknown"
 }

@@ -13,8 +13,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 
+	"github.com/smtp-gated/smtp-gated/cmd/internal/version"
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/process"
 	"github.com/smtp-gated/smtp-gated/lockd"
@@ -28,12 +28,6 @@ import (
 	"github.com/smtp-gated/smtp-gated/scand"
 	"github.com/smtp-gated/smtp-gated/session"
 	"github.com/smtp-gated/smtp-gated/session/keys"
-)
-
-// Set by the linker. A build without it asks the module's own records.
-var (
-	version     string
-	compileDate string
 )
 
 // Set by the linker for tests: see parent.Options.
@@ -115,7 +109,7 @@ func start(file string, foreground bool) int {
 }
 
 func run(o parent.Options) int {
-	o.Version, o.CompileDate, o.Filter = programVersion(), programDate(), openFilter
+	o.Version, o.CompileDate, o.Filter = version.Name(), version.Date(), openFilter
 	o.Load, o.Kernel, o.Without = process.Load, kernel, without
 	err := parent.Run(o)
 	if bad := new(config.Invalid); errors.As(err, &bad) {
@@ -144,28 +138,4 @@ func complain(err error) int {
 func badConfig(err error) int {
 	fmt.Fprintln(os.Stderr, err)
 	return exitBadConfig
-}
-
-func programVersion() string {
-	if version != "" {
-		return version
-	}
-	if b, ok := debug.ReadBuildInfo(); ok && b.Main.Version != "" && b.Main.Version != "(devel)" {
-		return b.Main.Version
-	}
-	return "devel" // parentheses and the like would upset readers of the state file
-}
-
-func programDate() string {
-	if compileDate != "" {
-		return compileDate
-	}
-	if b, ok := debug.ReadBuildInfo(); ok {
-		for _, s := range b.Settings {
-			if s.Key == "vcs.time" {
-				return s.Value
-			}
-		}
-	}
-	return "unknown"
 }

@@ -21,7 +21,7 @@ func Programs(cmd string) (dir string, remove func(), err error) {
 	}
 	remove = func() { os.RemoveAll(dir) }
 	if err = os.Chmod(dir, 0o755); err == nil {
-		build := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-X main.version=story", "-o", dir, "./...")
+		build := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-X github.com/smtp-gated/smtp-gated/cmd/internal/version.name=story", "-o", dir, "./...")
 		build.Dir, build.Env = cmd, append(os.Environ(), "CGO_ENABLED=0")
 		var out []byte
 		if out, err = build.CombinedOutput(); err != nil {
