@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/smtp-gated/smtp-gated/cmd/internal/version"
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/parent/config"
 	"github.com/smtp-gated/smtp-gated/parent/sandbox"
@@ -30,13 +31,18 @@ const usage = `usage: smtp-gated [-f] [-C name | -K | -L client | -r | -s | -S |
   -L client print a rate limit record: an address, address-ident, or its old file
   -v        print the version
   -V        print the version and what is built in
-  -h        print this
+  -h        print this, and end with status 10; --help with 0
 `
 
 const (
 	letters   = "fhKrsStTvVC:L:" // a colon: takes an argument
 	exclusive = "hKrsStTvVCL"
+
+	help = 'H' // --help: -h has the exit status of the old daemon
 )
+
+// longWords are the words that every program knows.
+var longWords = map[string]byte{"--help": help, "--version": 'v'}
 
 // invocation is a command line.
 type invocation struct {
@@ -58,6 +64,11 @@ func parse(args []string) (inv invocation, many bool, err error) {
 				}
 			}
 			break
+		}
+		if do := longWords[a]; do != 0 {
+			many = many || inv.do != 0 && inv.do != do
+			inv.do = do
+			continue
 		}
 		if len(a) < 2 || a[0] != '-' {
 			if err := inv.name(a); err != nil {
@@ -116,6 +127,9 @@ func command(args []string) int {
 	case 'h':
 		io.WriteString(os.Stdout, usage)
 		return exitHelp
+	case help:
+		io.WriteString(os.Stdout, usage)
+		return 0
 	case 'v':
 		printVersion(os.Stdout)
 		return 0
@@ -186,15 +200,18 @@ func (inv *invocation) printConfig() int {
 func printVersion(w io.Writer) {
 	fmt.Fprintln(w, "smtp-gated, a transparent SMTP gateway")
 	printFacts(w, [][2]string{
-		{"version", programVersion()},
+		{"version", version.Name()},
 		{"system", runtime.GOOS + "/" + runtime.GOARCH},
-		{"compile date", programDate()},
+		{"compile date", version.Date()},
 	})
 }
 
 // printBuild lists what scripts of the old daemon look for, and what it is made of.
 func printBuild(w io.Writer) {
 	layers, missing := sandbox.Layers(kernel)
+	if sandbox.LinkedWithCgo {
+		layers = []string{"none: linked with cgo, it does not start"}
+	}
 	printFacts(w, [][2]string{
 		{"USE_NAT", strings.Join(modes(), " ")}, // one has a comma in its name,
 		{"USE_SPF", "yes"},

@@ -47,8 +47,8 @@ func TestParse(t *testing.T) {
 
 func TestExitStatus(t *testing.T) {
 	for args, want := range map[string]int{
-		"-h": exitHelp, "-v": 0, "-V": 0, "-t": 0, "-T": 0, "-C port": 0, "-C nonsense": exitNoOption,
-		"": exitFailure, "-z": exitFailure, "-f": exitFailure, "-r": exitFailure, "-t -r": exitManyAsked,
+		"-h": exitHelp, "--help": 0, "--version": 0, "-v": 0, "-V": 0, "-t": 0, "-T": 0, "-C port": 0, "-C nonsense": exitNoOption,
+		"": exitFailure, "-z": exitFailure, "-f": exitFailure, "-r": exitFailure, "-t -r": exitManyAsked, "--help -t": exitManyAsked, "--halp": exitFailure, "-H": exitFailure,
 		"-t /nowhere": exitBadConfig, "-K /nowhere": exitBadConfig, "-L x /nowhere": exitBadConfig, "-L x": exitFailure, "-C port -C mode": exitManyAsked,
 	} {
 		if got := command(strings.Fields(args)); got != want {
