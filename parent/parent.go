@@ -117,6 +117,9 @@ func Run(o Options) (err error) {
 		p.unnamed = true
 		p.notify.Silence()
 	}
+	if err = sandbox.CheckLinkage(); err != nil {
+		return err
+	}
 	// From the first moment on: one that comes early must not end us half made.
 	signal.Notify(p.signals, unix.SIGHUP, unix.SIGUSR1, unix.SIGUSR2, unix.SIGTERM, unix.SIGQUIT, unix.SIGINT)
 	signal.Notify(p.childEnded, unix.SIGCHLD)

@@ -2,4 +2,5 @@
 
 package sandbox
 
-const linkedWithCgo = false
+// LinkedWithCgo tells whether there may be threads that Go does not know of.
+const LinkedWithCgo = false

@@ -88,7 +88,7 @@ func setPriority(n int) error {
 // for the race detector, that takes /proc: behind a changed root directory such a
 // one reaches only this thread, and Enter sees to it that no other needs it.
 func everyThread(call, a, b, c uintptr) error {
-	if linkedWithCgo {
+	if LinkedWithCgo {
 		if _, err := os.Stat("/proc/self/task"); err != nil {
 			_, _, errno := syscall.RawSyscall6(call, a, b, c, 0, 0, 0)
 			return asError(errno)

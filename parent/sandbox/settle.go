@@ -47,7 +47,7 @@ func (s *Spec) settle(k *system) (root *os.Root, err error) {
 		}
 	}
 	if s.Chroot {
-		if linkedWithCgo && s.Identity.UID <= 0 {
+		if LinkedWithCgo && s.Identity.UID <= 0 {
 			return nil, errors.New("linked with cgo, as it is, not all threads of it can be bound: build it with CGO_ENABLED=0")
 		}
 		if err := k.chroot("."); err != nil {

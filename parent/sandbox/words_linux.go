@@ -31,7 +31,7 @@ func (r *Rights) allowed() []rule {
 	for _, word := range r.Words {
 		all = append(all, wordRules(word)...)
 	}
-	if linkedWithCgo {
+	if LinkedWithCgo {
 		all = append(all, cRules...)
 	}
 	return all
