@@ -3,20 +3,33 @@
 GO      ?= go
 # The processes change uid with system calls on all threads: cgo must stay off.
 STATIC   = CGO_ENABLED=0 $(GO)
-PREFIX  ?= /usr/local
-SYSCONF ?= /etc/smtp-gated
-SBIN     = $(DESTDIR)$(PREFIX)/sbin
-MAN      = $(DESTDIR)$(PREFIX)/share/man
-ETC      = $(DESTDIR)$(SYSCONF)
-EXAMPLES = $(DESTDIR)$(PREFIX)/share/examples/smtp-gated
-UNITS    = $(DESTDIR)$(PREFIX)/lib/systemd/system
-FILL     = sed -e 's,@SBIN@,$(PREFIX)/sbin,g' -e 's,@SYSCONF@,$(SYSCONF),g'
+
+# Where make install puts things, each to be said otherwise: make install PREFIX=/usr.
+# DESTDIR goes before all of them.
+PREFIX       ?= /usr/local
+SBINDIR      ?= $(PREFIX)/sbin
+DATADIR      ?= $(PREFIX)/share
+MANDIR       ?= $(DATADIR)/man
+EXAMPLESDIR  ?= $(DATADIR)/examples/smtp-gated
+BASHCOMPDIR  ?= $(DATADIR)/bash-completion/completions
+ZSHCOMPDIR   ?= $(DATADIR)/zsh/site-functions
+FISHCOMPDIR  ?= $(DATADIR)/fish/vendor_completions.d
+SYSCONFDIR   ?= /etc
+SYSCONF      ?= $(SYSCONFDIR)/smtp-gated
+UNITDIR      ?= $(PREFIX)/lib/systemd/system
+SYSUSERSDIR  ?= $(PREFIX)/lib/sysusers.d
+TMPFILESDIR  ?= $(PREFIX)/lib/tmpfiles.d
+# Only Linux has systemd.
+SYSTEM       != $(GO) env GOOS 2>/dev/null || uname | tr A-Z a-z
 
 # The tree may be another user's than the one who runs make.
 GIT      = git -c safe.directory="$$PWD"
-VERSION != $(GIT) describe --tags --always --dirty 2>/dev/null || echo unknown
-DATE    != TZ=UTC $(GIT) log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd 2>/dev/null || echo unknown
-LDFLAGS  = -s -w -X main.version=$(VERSION) -X main.compileDate=$(DATE)
+# What git does not say, as in an archive of a release, the programs know by themselves.
+# An archive may lie in somebody else's repository.
+VERSION != test ! -e .git || $(GIT) describe --tags --always --dirty 2>/dev/null || true
+DATE    != test ! -e .git || TZ=UTC $(GIT) log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd 2>/dev/null || true
+KNOWN    = github.com/smtp-gated/smtp-gated/cmd/internal/version
+LDFLAGS  = -s -w -X $(KNOWN).name=$(VERSION) -X $(KNOWN).date=$(DATE)
 
 COMPILE  = $(STATIC) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
 
@@ -25,11 +38,20 @@ SOURCES != find cmd imsg lockd lookupd parent scand session go.mod go.sum -name 
 
 build:
 	$(COMPILE) -o bin/ $(PROGRAMS:bin/%=./cmd/%)
+	$(COMPLETE)
 
 # Root, under sudo, need not have go: what is built is installed as it is.
 $(PROGRAMS): $(SOURCES)
 	@command -v $(GO) >/dev/null || { echo "$@ is not built, or older than its source, and $(GO) is not in PATH: run make as a user who has it, then make install again" >&2; exit 1; }
 	$(COMPILE) -o $@ ./cmd/$(@F)
+
+# By one for this system, where that which was built is for another.
+COMPLETE = mkdir -p bin/completion; for shell in bash zsh fish; do \
+	bin/smtp-gatectl completion $$shell >bin/completion/$$shell 2>/dev/null || \
+	GOOS= GOARCH= $(STATIC) run -trimpath -buildvcs=false ./cmd/smtp-gatectl completion $$shell >bin/completion/$$shell || exit 1; done
+
+bin/completion/bash: bin/smtp-gatectl
+	$(COMPLETE)
 
 demo: build
 	if [ -t 0 ] && [ -t 1 ] && [ -z "$$CI" ]; then bin/smtp-gatectl demo; else bin/smtp-gatectl demo --once; fi
@@ -85,32 +107,57 @@ bench:
 bench-parts:
 	$(STATIC) test -run '^$$' -bench . -skip '^BenchmarkCompare$$' -benchmem ./...
 
-install: $(PROGRAMS)
-	mkdir -p $(SBIN) $(MAN)/man5 $(MAN)/man7 $(MAN)/man8 $(ETC)
-	install -m 755 $(PROGRAMS) $(SBIN)
-	install -m 644 man/*.5 $(MAN)/man5
-	install -m 644 man/*.7 $(MAN)/man7
-	install -m 644 man/*.8 $(MAN)/man8
-	install -m 644 etc/smtp-gated.toml $(ETC)/smtp-gated.toml.default
-	mkdir -p $(EXAMPLES)/firewall
-	install -m 644 etc/firewall/*.nft etc/firewall/*.conf $(EXAMPLES)/firewall
-	install -m 755 etc/firewall/*.sh $(EXAMPLES)/firewall
-	for s in openbsd freebsd; do $(FILL) etc/$$s/smtp_gated >$(EXAMPLES)/rc.$$s && chmod 755 $(EXAMPLES)/rc.$$s || exit 1; done
-	mkdir -p $(EXAMPLES)/export
-	cp -R etc/export/fail2ban etc/export/crowdsec $(EXAMPLES)/export
-	install -m 644 etc/export/*.nft etc/export/*.conf $(EXAMPLES)/export
-	$(FILL) etc/export/smtp_gated_export >$(EXAMPLES)/export/rc.openbsd && chmod 755 $(EXAMPLES)/export/rc.openbsd
-	install -m 755 etc/export/smtp-gated-export $(SBIN)
-	install -m 644 etc/prometheus/smtp-gated.rules.yml etc/grafana/smtp-gated.json $(EXAMPLES)
-	if [ "$$(uname)" = Linux ]; then \
-		mkdir -p $(UNITS) && \
-		for u in systemd/smtp-gated.service systemd/smtp-gated.socket systemd/smtp-gated-exporter.service export/smtp-gated-export.service; do \
-			$(FILL) etc/$$u >$(UNITS)/$${u#*/} && chmod 644 $(UNITS)/$${u#*/} || exit 1; \
-		done; \
+# What is installed: mode, file in the tree, place. The files of etc say where the others are.
+files:
+	@place() { mode=$$1 to=$$2; shift 2; for f; do [ ! -e "$$f" ] || echo "$$mode $$f $$to/$${f##*/}"; done; }; \
+	place 755 "$(SBINDIR)" $(PROGRAMS) etc/export/smtp-gated-export; \
+	for n in 5 7 8; do place 644 "$(MANDIR)/man$$n" man/*.$$n; done; \
+	echo "644 bin/completion/bash $(BASHCOMPDIR)/smtp-gatectl"; \
+	echo "644 bin/completion/zsh $(ZSHCOMPDIR)/_smtp-gatectl"; \
+	echo "644 bin/completion/fish $(FISHCOMPDIR)/smtp-gatectl.fish"; \
+	echo "644 etc/smtp-gated.toml $(SYSCONF)/smtp-gated.toml.default"; \
+	place 644 "$(EXAMPLESDIR)" etc/prometheus/*.yml etc/grafana/*.json; \
+	place 644 "$(EXAMPLESDIR)/firewall" etc/firewall/*.nft etc/firewall/*.conf; \
+	place 755 "$(EXAMPLESDIR)/firewall" etc/firewall/*.sh; \
+	for s in openbsd freebsd; do \
+		echo "755 etc/$$s/smtp_gated $(EXAMPLESDIR)/rc.$$s"; \
+		echo "755 etc/$$s/smtp_gate_helper $(EXAMPLESDIR)/helper/rc.$$s"; \
+	done; \
+	echo "755 etc/export/smtp_gated_export $(EXAMPLESDIR)/export/rc.openbsd"; \
+	place 644 "$(EXAMPLESDIR)/export" etc/export/*.nft etc/export/*.conf; \
+	for f in $$(find etc/export/fail2ban etc/export/crowdsec -type f); do echo "644 $$f $(EXAMPLESDIR)/$${f#etc/}"; done; \
+	if [ $(SYSTEM) = linux ]; then \
+		place 644 "$(UNITDIR)" etc/systemd/*.service etc/systemd/*.socket etc/export/*.service; \
+		place 644 "$(EXAMPLESDIR)/systemd" etc/systemd/*.conf; \
+		for f in etc/systemd/*.sysusers; do [ ! -e "$$f" ] || echo "644 $$f $(SYSUSERSDIR)/$$(basename "$$f" .sysusers).conf"; done; \
+		for f in etc/systemd/*.tmpfiles; do [ ! -e "$$f" ] || echo "644 $$f $(TMPFILESDIR)/$$(basename "$$f" .tmpfiles).conf"; done; \
 	fi
-	test -e $(ETC)/smtp-gated.toml || install -m 640 etc/smtp-gated.toml $(ETC)/smtp-gated.toml
+
+FILL = sed -e 's,@SBIN@,$(SBINDIR),g' -e 's,@SYSCONF@,$(SYSCONF),g'
+
+# Whoever installs may keep files to himself (umask): these are for all. Folders that are
+# there stay as they are.
+install: $(PROGRAMS) bin/completion/bash
+	@umask 022; $(MAKE) -s files | while read -r mode from to; do \
+		to="$(DESTDIR)$$to"; echo "$$to"; \
+		mkdir -p "$${to%/*}" || exit 1; \
+		case $$from in \
+		bin/smtp*|man/*) install -m $$mode "$$from" "$$to" || exit 1 ;; \
+		*) rm -f "$$to"; $(FILL) "$$from" >"$$to" && chmod $$mode "$$to" || exit 1 ;; \
+		esac; \
+	done
+	@to="$(DESTDIR)$(SYSCONF)/smtp-gated.toml"; [ -e "$$to" ] || install -m 640 etc/smtp-gated.toml "$$to"
+	@to="$(DESTDIR)$(SYSCONF)/smtp-gate-helper.conf"; [ $(SYSTEM) != linux ] || [ -e "$$to" ] || install -m 640 etc/smtp-gate-helper.conf "$$to"
+
+# Just what install has made. Folders go that are named after us and have nothing else in them.
+uninstall:
+	@$(MAKE) -s files | while read -r mode from to; do \
+		to="$(DESTDIR)$$to"; [ ! -e "$$to" ] || { echo "$$to"; rm "$$to" || exit 1; }; \
+	done
+	@[ ! -d "$(DESTDIR)$(EXAMPLESDIR)" ] || find "$(DESTDIR)$(EXAMPLESDIR)" -depth -type d -exec rmdir {} \; 2>/dev/null || true
+	@echo "these stay, for who installs it again: the configuration in $(SYSCONF), what smtp-gated has written (spool, locks, rates, history), its users"
 
 clean:
 	rm -rf bin
 
-.PHONY: build demo test soak flood test-system test-bsd lint bench bench-parts install clean
+.PHONY: build demo test soak flood test-system test-bsd lint bench bench-parts files install uninstall clean

@@ -277,10 +277,10 @@ func TestParse(t *testing.T) {
 		}
 	}
 	var out bytes.Buffer
-	if run([]string{"-h"}, &out) != exitOK || !strings.Contains(out.String(), "proxies") {
+	if run([]string{"-h"}, &out, io.Discard) != exitOK || !strings.Contains(out.String(), "proxies") {
 		t.Errorf("help: %s", &out)
 	}
-	if run([]string{"-z"}, io.Discard) != exitUsage {
+	if run([]string{"-z"}, io.Discard, io.Discard) != exitUsage {
 		t.Error("a wrong flag is no wrong usage")
 	}
 }

@@ -20,12 +20,14 @@ import (
 	"os"
 	"os/signal"
 	"os/user"
-	"runtime/debug"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
+
+	"github.com/smtp-gated/smtp-gated/cmd/internal/version"
 	"github.com/smtp-gated/smtp-gated/lookupd/wire"
 	"github.com/smtp-gated/smtp-gated/parent/sandbox"
 )
@@ -45,10 +47,13 @@ const keeperRole = "-x"
 // in pf, to which its device is limited already.
 var rights = sandbox.Rights{Words: []string{"stdio", "inet-serve", "inet-answer", "pf"}}
 
-// version is set by the linker.
-var version string
-
-func main() { os.Exit(run(os.Args[1:], os.Stderr)) }
+func main() {
+	if err := sandbox.CheckLinkage(); err != nil {
+		fmt.Fprintln(os.Stderr, "smtp-gate-helper:", err)
+		os.Exit(exitFailed)
+	}
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
 
 // settings is the command line.
 type settings struct {
@@ -62,7 +67,7 @@ type settings struct {
 	version bool
 }
 
-func run(args []string, errs io.Writer) int {
+func run(args []string, out, errs io.Writer) int {
 	if len(args) == 1 && args[0] == keeperRole {
 		if err := keep(); err != nil {
 			fmt.Fprintf(errs, "smtp-gate-helper: %v\n", err)
@@ -70,7 +75,7 @@ func run(args []string, errs io.Writer) int {
 		}
 		return exitOK
 	}
-	s, err := parse(args, errs)
+	s, err := parse(args, out)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		return exitOK
@@ -78,7 +83,7 @@ func run(args []string, errs io.Writer) int {
 		fmt.Fprintf(errs, "smtp-gate-helper: %v\n", err)
 		return exitUsage
 	case s.version:
-		fmt.Fprintln(errs, "smtp-gate-helper", programVersion())
+		fmt.Fprintln(out, "smtp-gate-helper", version.Name())
 		return exitOK
 	}
 	level := slog.LevelInfo
@@ -93,7 +98,7 @@ func run(args []string, errs io.Writer) int {
 	return exitOK
 }
 
-func parse(args []string, errs io.Writer) (*settings, error) {
+func parse(args []string, out io.Writer) (*settings, error) {
 	s := new(settings)
 	f := flag.NewFlagSet("smtp-gate-helper", flag.ContinueOnError)
 	f.SetOutput(io.Discard)
@@ -120,8 +125,8 @@ func parse(args []string, errs io.Writer) (*settings, error) {
 	f.BoolVar(&s.version, "version", false, "print the version")
 	switch err := f.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
-		fmt.Fprintln(errs, "usage: smtp-gate-helper -a proxies [options]")
-		f.SetOutput(errs)
+		fmt.Fprintln(out, "usage: smtp-gate-helper -a proxies [options]")
+		f.SetOutput(out)
 		f.PrintDefaults()
 		return nil, err
 	case err != nil:
@@ -172,7 +177,11 @@ func (s *settings) serve(log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	_, _ = time.Now().Zone() // its file is out of reach soon
+	// Files and the service manager are out of reach soon.
+	_, _ = time.Now().Zone()
+	if _, err := daemon.SdNotify(true, daemon.SdNotifyReady); err != nil {
+		return fmt.Errorf("tell the service manager: %w", err)
+	}
 	if err := who.Become(); err != nil {
 		return fmt.Errorf("become user %d: %w", who.UID, err)
 	}
@@ -242,14 +251,4 @@ func account(name string) (sandbox.Identity, error) {
 		return stay, errors.New("root is no user to run as: name another with -u")
 	}
 	return sandbox.Identity{UID: uid, GID: gid}, nil
-}
-
-func programVersion() string {
-	if version != "" {
-		return version
-	}
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
-	}
-	return "unknown"
 }

@@ -32,9 +32,9 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 {
 		switch os.Args[1] {
 		case keeperRole:
-			os.Exit(run(os.Args[1:], os.Stderr))
+			os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 		case "helper":
-			os.Exit(run(os.Args[2:], os.Stderr))
+			os.Exit(run(os.Args[2:], os.Stdout, os.Stderr))
 		case "gateway":
 			if err := gateway(os.Args[2], os.Args[3]); err != nil {
 				fmt.Fprintln(os.Stderr, err)
