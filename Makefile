@@ -109,7 +109,7 @@ bench-parts:
 
 # What is installed: mode, file in the tree, place. The files of etc say where the others are.
 files:
-	@place() { mode=$$1 to=$$2; shift 2; for f; do [ ! -e "$$f" ] || echo "$$mode $$f $$to/$${f##*/}"; done; }; \
+	@place() { mode=$$1 to=$$2; shift 2; for f; do echo "$$mode $$f $$to/$${f##*/}"; done; }; \
 	place 755 "$(SBINDIR)" $(PROGRAMS) etc/export/smtp-gated-export; \
 	for n in 5 7 8; do place 644 "$(MANDIR)/man$$n" man/*.$$n; done; \
 	echo "644 bin/completion/bash $(BASHCOMPDIR)/smtp-gatectl"; \
@@ -127,10 +127,13 @@ files:
 	place 644 "$(EXAMPLESDIR)/export" etc/export/*.nft etc/export/*.conf; \
 	for f in $$(find etc/export/fail2ban etc/export/crowdsec -type f); do echo "644 $$f $(EXAMPLESDIR)/$${f#etc/}"; done; \
 	if [ $(SYSTEM) = linux ]; then \
-		place 644 "$(UNITDIR)" etc/systemd/*.service etc/systemd/*.socket etc/export/*.service; \
-		place 644 "$(EXAMPLESDIR)/systemd" etc/systemd/*.conf; \
-		for f in etc/systemd/*.sysusers; do [ ! -e "$$f" ] || echo "644 $$f $(SYSUSERSDIR)/$$(basename "$$f" .sysusers).conf"; done; \
-		for f in etc/systemd/*.tmpfiles; do [ ! -e "$$f" ] || echo "644 $$f $(TMPFILESDIR)/$$(basename "$$f" .tmpfiles).conf"; done; \
+		place 644 "$(UNITDIR)" etc/export/*.service; \
+		for f in etc/systemd/*; do case $$f in \
+		*.service|*.socket) place 644 "$(UNITDIR)" $$f ;; \
+		*.sysusers) echo "644 $$f $(SYSUSERSDIR)/$$(basename $$f .sysusers).conf" ;; \
+		*.tmpfiles) echo "644 $$f $(TMPFILESDIR)/$$(basename $$f .tmpfiles).conf" ;; \
+		*.conf) place 644 "$(EXAMPLESDIR)/systemd" $$f ;; \
+		esac; done; \
 	fi
 
 FILL = sed -e 's,@SBIN@,$(SBINDIR),g' -e 's,@SYSCONF@,$(SYSCONF),g'

@@ -96,6 +96,9 @@ func TestInstall(t *testing.T) {
 		if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "bin/smtp-gatectl is not built") || !strings.Contains(string(out), "run make") {
 			t.Errorf("%s without smtp-gatectl: %v: %s", program, err, out)
 		}
+		if out := succeed(t, tree, nil, program, "-s", "files"); !strings.Contains(out, "755 bin/smtp-gatectl /usr/local/sbin/smtp-gatectl\n") {
+			t.Errorf("%s would not uninstall it: %s", program, out)
+		}
 	}
 }
 
