@@ -34,7 +34,7 @@ LDFLAGS  = -s -w -X $(KNOWN).name=$(VERSION) -X $(KNOWN).date=$(DATE)
 COMPILE  = $(STATIC) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
 
 PROGRAMS = bin/smtp-gated bin/smtp-gatectl bin/smtp-gate-helper
-SOURCES != find cmd imsg lockd lookupd parent scand session go.mod go.sum -name '*_test.go' -o -name '*.go' -print -o -name 'go.*' -print
+SOURCES != find cmd etc/firewall imsg lockd lookupd parent scand session go.mod go.sum -name '*_test.go' -o -name testdata -prune -o -type f -print
 
 build:
 	$(COMPILE) -o bin/ $(PROGRAMS:bin/%=./cmd/%)

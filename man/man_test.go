@@ -127,10 +127,11 @@ func TestLint(t *testing.T) {
 	if err != nil || len(pages) < 4 {
 		t.Fatalf("pages are %v, error %v", pages, err)
 	}
-	// References to pages that are not installed here are no fault of ours.
+	// References to pages that are not installed here are no fault of ours, nor is it that
+	// those of ours are, of which an index does not know yet.
 	out, _ := exec.Command("mandoc", append([]string{"-Tlint"}, pages...)...).CombinedOutput()
 	for line := range bytes.Lines(out) {
-		if !bytes.Contains(line, []byte("referenced manual not found")) {
+		if !bytes.Contains(line, []byte("referenced manual not found")) && !bytes.Contains(line, []byte("outdated mandoc.db")) {
 			t.Errorf("%s", bytes.TrimSpace(line))
 		}
 	}
