@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 
 	"github.com/smtp-gated/smtp-gated/cmd/internal/version"
 	"github.com/smtp-gated/smtp-gated/imsg"
@@ -109,6 +110,9 @@ func start(file string, foreground bool) int {
 }
 
 func run(o parent.Options) int {
+	// A crash, and a hang that the service manager ends by SIGABRT, is no exit status: the
+	// runtime's own is that of a bad configuration, with which nobody starts us again.
+	debug.SetTraceback("crash")
 	o.Version, o.CompileDate, o.Filter = version.Name(), version.Date(), openFilter
 	o.Load, o.Kernel, o.Without = process.Load, kernel, without
 	err := parent.Run(o)
