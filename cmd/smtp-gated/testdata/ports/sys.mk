@@ -1,0 +1,1 @@
+# Nothing that make knows by itself is for a port.
