@@ -42,7 +42,8 @@ func TestFilter(t *testing.T) {
 		only := func(mode string, n int) {
 			t.Helper()
 			h.waitFor("packet filter room=lookupd, started=false", n)
-			if got := fmt.Sprint(h.holders(device(mode))); got != "[lookupd]" {
+			// Into rooms only root may look.
+			if got := fmt.Sprint(h.holders(device(mode))); os.Geteuid() == 0 && got != "[lookupd]" {
 				t.Errorf("%s is held by %s", mode, got)
 			}
 		}

@@ -19,6 +19,9 @@ func TestAbusedFile(t *testing.T) {
 	if abi, _, _ := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION); int(abi) < 3 {
 		imsgtest.Lacks(t, "no Landlock of Linux 6.2")
 	}
+	if statusIn("/proc/self/status")["NoNewPrivs"] == "1" {
+		imsgtest.Lacks(t, "no_new_privs binds us and all whom we start")
+	}
 	both(t, func(t *testing.T, asNobody bool) {
 		h := newHouse(t)
 		h.configure("proxy_name abuse-log:session", "log_target "+h.dir+"/run/log")

@@ -22,8 +22,11 @@ import (
 // sized is what the workers take: memory in KiB, and descriptors.
 type sized struct{ memory, files int }
 
-// size measures the workers.
+// size measures the workers. Only root may look into them: to anybody else they are nothing.
 func (g *gate) size() (s sized, err error) {
+	if os.Geteuid() != 0 {
+		return s, nil
+	}
 	all, err := g.members()
 	for _, m := range all {
 		if m.Room != "session" {

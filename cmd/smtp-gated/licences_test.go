@@ -35,26 +35,25 @@ type linkedModule struct {
 	folders            map[string]bool // below dir, of the packages that are linked
 }
 
-// linkedModules returns them by path. A vendored tree does not keep all that is said of
-// a licence, so that it needs the modules themselves.
+// linkedModules returns them by path. Vendored ones have no folder but those of packages.
 func linkedModules(t *testing.T) []*linkedModule {
 	t.Helper()
 	all := map[string]*linkedModule{}
 	for _, program := range programNames {
 		for _, goos := range platforms {
-			for _, line := range deps(t, program, goos, `{{with .Module}}{{if not .Main}}{{.Path}}|{{.Version}}|{{.Dir}}|{{$.ImportPath}}{{end}}{{end}}`) {
+			for _, line := range deps(t, program, goos, `{{with .Module}}{{if not .Main}}{{.Path}}|{{.Version}}|{{$.Dir}}|{{$.ImportPath}}{{end}}{{end}}`) {
 				word := strings.Split(line, "|")
 				if len(word) != 4 {
 					continue
 				}
+				below := strings.TrimPrefix(word[3], word[0])
 				m := all[word[0]]
 				if m == nil {
-					need(t, word[2] != "", "the modules, which are vendored here")
-					m = &linkedModule{word[0], word[1], word[2], map[string]bool{}, map[string]bool{}}
+					m = &linkedModule{word[0], word[1], strings.TrimSuffix(word[2], filepath.FromSlash(below)), map[string]bool{}, map[string]bool{}}
 					all[m.path] = m
 				}
 				m.programs[program] = true
-				m.folders[path.Join(".", strings.TrimPrefix(word[3], m.path))] = true
+				m.folders[path.Join(".", below)] = true
 			}
 		}
 	}

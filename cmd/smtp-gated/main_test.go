@@ -114,6 +114,7 @@ func TestStories(t *testing.T) {
 // TestFaults: stories in which mail flows while something goes wrong.
 func TestFaults(t *testing.T) {
 	t.Parallel()
+	needProgram(t, "pgrep") // finds rooms without asking the daemon
 	tell(t, filepath.Join("testdata", "faults"))
 }
 

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // inspect looks at each room in /proc: who it is, where it lives, what it may do,
@@ -107,8 +109,12 @@ func (r *specimen) powers() error {
 	const none = "0000000000000000"
 	errs := []error{r.want("CapInh", none), r.want("CapPrm", none), r.want("CapEff", none), r.want("CapAmb", none)}
 	if r.Room == "action" {
-		// A script may use sudo.
-		return errors.Join(append(errs, r.want("NoNewPrivs", "0"))...)
+		// A script may use sudo, unless nobody may whom we start.
+		bound, err := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)
+		if err != nil {
+			return err
+		}
+		return errors.Join(append(errs, r.want("NoNewPrivs", strconv.Itoa(bound)))...)
 	}
 	if r.rooted {
 		errs = append(errs, r.want("CapBnd", none))

@@ -123,8 +123,8 @@ func begin(env *testscript.Env, rooted bool) error {
 }
 
 // condition knows [root], where rooms change user, [ipv6], [inject], where system calls
-// can fail at will, [memgroup], where control groups bound memory, and [prlimit],
-// [setpriv] and [unshare], that there are such programs.
+// can fail at will, [memgroup], where control groups bound memory, and [pgrep],
+// [prlimit], [setpriv] and [unshare], that there are such programs.
 func condition(rooted bool) func(string) (bool, error) {
 	return func(word string) (bool, error) {
 		switch word {
@@ -144,7 +144,7 @@ func condition(rooted bool) func(string) (bool, error) {
 				err = g.remove()
 			}
 			return err == nil, nil
-		case "openssl", "prlimit", "setpriv", "swaks", "unshare":
+		case "openssl", "pgrep", "prlimit", "setpriv", "swaks", "unshare":
 			_, err := exec.LookPath(word)
 			return err == nil, nil
 		}

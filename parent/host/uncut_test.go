@@ -23,6 +23,9 @@ func TestUncut(t *testing.T) {
 	if abi, _, _ := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION); int(abi) < 3 {
 		imsgtest.Lacks(t, "no Landlock of Linux 6.2")
 	}
+	if bound, err := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0); err != nil || bound == 1 {
+		imsgtest.Lacks(t, "no_new_privs binds us and all whom we start")
+	}
 	dir := t.TempDir()
 	s, err := OpenSink(filepath.Join(dir, "log"), imsg.Sink{})
 	if err != nil {
