@@ -133,7 +133,7 @@ func probeRedirect(ctx context.Context, p *patient) []result {
 }
 
 func (p *patient) judgeRedirect(id string, f firewall) result {
-	const example = "load rules as those in etc/firewall of the sources"
+	const example = "load the rules that smtp-gatectl rules prints"
 	var by, lacking []string
 	var astray string
 	for _, six := range []bool{false, true} {
@@ -159,11 +159,11 @@ func (p *patient) judgeRedirect(id string, f firewall) result {
 	}
 	switch {
 	case len(by) == 0 && astray != "":
-		return warn(id, "let the rule and the option listen name the same port", "%s, where we do not listen", astray)
+		return warn(id, "let the rule and the option listen name the same port, as those that smtp-gatectl rules prints do", "%s, where we do not listen", astray)
 	case len(by) == 0:
 		return warn(id, example, "no rule leads port %d to port %s", mailPort, portList(p.ports()))
 	case len(lacking) > 0:
-		return warn(id, "load a rule for it, too, or do not listen there", "we listen for %s, and no rule leads its port %d to us", lacking[0], mailPort)
+		return warn(id, "load the rules that smtp-gatectl rules prints, or do not listen there", "we listen for %s, and no rule leads its port %d to us", lacking[0], mailPort)
 	}
 	return green(id, "%s", strings.Join(by, "; "))
 }

@@ -41,14 +41,14 @@ func (p *patient) judgeRoutes(ctx context.Context, id string, f firewall) result
 				option, name = "-6", "IPv6"
 			}
 			if h.mark == 0 {
-				return warn(id, "have it set a mark, as the files in etc/firewall do", "%s sets no mark to route by", h.shown)
+				return warn(id, "have it set a mark, as the rules that smtp-gatectl rules nft prints do", "%s sets no mark to route by", h.shown)
 			}
 			table, err := p.routedBy(ctx, option, h.mark, false)
 			switch no := missingProgram(""); {
 			case errors.As(err, &no):
 				return skip(id, "there is no %s (package %s)", string(no), packages[string(no)])
 			case err != nil:
-				return red(id, "run etc/firewall/tproxy-routes.sh start, at each boot", "%s, mark %#x: %v", name, h.mark, err)
+				return red(id, "run the script that smtp-gatectl rules routes prints, with start, at each boot", "%s, mark %#x: %v", name, h.mark, err)
 			}
 			facts = append(facts, fmt.Sprintf("%s: mark %#x by table %s", name, h.mark, table))
 			break

@@ -24,12 +24,14 @@ func TestFirewalls(t *testing.T) {
 	}
 	t.Run("pf", func(t *testing.T) {
 		pfctl := needProgram(t, "pfctl")
-		text, err := os.ReadFile(rules + "pf-" + runtime.GOOS + ".conf")
-		must(t, err)
-		file := filepath.Join(t.TempDir(), "pf.conf")
-		write(t, file, strings.ReplaceAll(string(text), "user _smtpgated", "user nobody"))
-		// The interfaces need addresses.
-		expect(t, exec.Command(pfctl, "-n", "-D", "lan=lo0", "-D", "ext=lo0", "-f", file))
+		for _, name := range map[string][]string{"openbsd": {"pf-openbsd.conf", "pf-openbsd-tproxy.conf"}, "freebsd": {"pf-freebsd.conf", "pf-remote.conf"}}[runtime.GOOS] {
+			text, err := os.ReadFile(rules + name)
+			must(t, err)
+			file := filepath.Join(t.TempDir(), "pf.conf")
+			write(t, file, strings.ReplaceAll(string(text), `user = "_smtpgated"`, `user = "nobody"`))
+			// The interfaces need addresses.
+			expect(t, exec.Command(pfctl, "-n", "-D", "lan=lo0", "-D", "dmz=lo0", "-f", file))
+		}
 		expect(t, exec.Command(pfctl, "-n", "-D", "lan=lo0", "-f", recipes+"pf-locked.conf"))
 	})
 	if runtime.GOOS != "freebsd" {

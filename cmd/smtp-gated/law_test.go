@@ -116,8 +116,8 @@ var law = []lawRow{
 		func(_, other string) bool { return other == "imsg" },
 	},
 	{
-		"man", "nothing",
-		func(self string) bool { return self == "man" },
+		"etc/firewall, man", "nothing",
+		func(self string) bool { return self == "etc/firewall" || self == "man" },
 		func(_, _ string) bool { return false },
 	},
 }

@@ -2,8 +2,11 @@
 # smtp-gated on FreeBSD: ipfw fwd, which leaves the packets as they are, so that
 # a connection's own local address says where the client was going.
 #
-#     mode ipfw
-#     listen 127.0.0.1:9199,[::1]:9199
+#     [target]
+#     mode = "ipfw"
+#
+#     [listen]
+#     on = ["127.0.0.1:9199", "[::1]:9199"]
 #
 #     ipfw.sh start|stop
 #

@@ -8,17 +8,20 @@
 # tproxy     mode tproxy, or getsockname; run tproxy-routes.sh too
 # combined   mode tproxy,netfilter; run tproxy-routes.sh too
 # remote     modes remote and remote-udp: the gateway is another machine, and
-#            smtp-gate-helper runs here. Let only the gateway reach port 114
+#            smtp-gate-helper runs here, which only the gateway reaches
 #
-# Every rule stands in a chain called SMTP_GATED, so that stop finds it.
+# The comments of those files tell what the gateway's configuration says, and the
+# reasons. What had begun before breaks off. stop takes away what start has put
+# there; before another start it has to be said.
 
-lan=lan0              # where the clients are
-mail=25,587           # what is intercepted
+lan=lan0              # where the clients are; a bridge by its own name, not its ports'
+mail=25,587           # what is intercepted; 465 is TLS from its first octet: passed on, not scanned
 gate=9199             # where the gateway listens
 gate4=192.0.2.1       # for dnat: the router's addresses
 gate6=2001:db8:1::1
 far4=203.0.113.2      # for remote: the gateway's addresses
 far6=2001:db8:3::2
+helper=114            # for remote: where smtp-gate-helper listens here
 mark=0x1              # as in tproxy-routes.sh
 direct4=203.0.113.0/28 # who is left alone, joined by commas
 direct6=2001:db8:cafe::/48
@@ -34,12 +37,16 @@ each_family() {
 		family ip6tables "$direct6" "$private6" "[$gate6]:$gate" "$far6" "[$far6]:$gate" && "$@"
 }
 
-# One chain a table: from the clients, to mail ports, not those left alone.
+# One chain a table: from the clients, to mail ports, not those left alone nor a mail
+# server on this router. Of the filter's rules ours comes first, for others may accept.
 chain() { # TABLE HOOK
+	at=-A
+	[ "$1" = filter ] && at=-I
 	$iptables -w -t "$1" -N SMTP_GATED &&
+		$iptables -w -t "$1" -A SMTP_GATED -m addrtype --dst-type LOCAL -j RETURN &&
 		$iptables -w -t "$1" -A SMTP_GATED -s "$direct" -j RETURN &&
 		$iptables -w -t "$1" -A SMTP_GATED -d "$direct" -j RETURN &&
-		$iptables -w -t "$1" -A "$2" -i $lan -p tcp -m multiport --dports $mail -j SMTP_GATED
+		$iptables -w -t "$1" $at "$2" -i $lan -p tcp -m multiport --dports $mail -j SMTP_GATED
 }
 
 unchain() { # TABLE HOOK
@@ -48,26 +55,34 @@ unchain() { # TABLE HOOK
 	$iptables -w -t "$1" -X SMTP_GATED
 }
 
-redirect_start() {
-	chain nat PREROUTING && $iptables -w -t nat -A SMTP_GATED -p tcp -j REDIRECT --to-ports $gate
+# What does not get to the gateway does not pass unscanned: FORWARD refuses it.
+refuse() {
+	chain filter FORWARD && $iptables -w -t filter -A SMTP_GATED -p tcp -j REJECT --reject-with tcp-reset
 }
-redirect_stop() { unchain nat PREROUTING; }
+
+redirect_start() {
+	refuse && chain nat PREROUTING &&
+		$iptables -w -t nat -A SMTP_GATED -p tcp -j REDIRECT --to-ports $gate
+}
+redirect_stop() {
+	unchain nat PREROUTING
+	unchain filter FORWARD
+}
 
 dnat_start() {
-	chain nat PREROUTING && $iptables -w -t nat -A SMTP_GATED -p tcp -j DNAT --to-destination "$to"
+	refuse && chain nat PREROUTING &&
+		$iptables -w -t nat -A SMTP_GATED -p tcp -j DNAT --to-destination "$to"
 }
-dnat_stop() { unchain nat PREROUTING; }
+dnat_stop() { redirect_stop; }
 
-# What belongs to a connection of the gateway, and new ones of clients. If the
-# gateway is down, FORWARD keeps them from passing unscanned.
+# What belongs to a connection of the gateway, and new ones of clients.
 tproxy_start() {
 	$iptables -w -t mangle -A PREROUTING -p tcp -m socket --transparent -j MARK --set-mark $mark &&
 		$iptables -w -t mangle -A PREROUTING -p tcp -m socket --transparent -j ACCEPT &&
 		chain mangle PREROUTING &&
 		tproxy_exempt &&
 		$iptables -w -t mangle -A SMTP_GATED -p tcp -j TPROXY --on-port $gate --tproxy-mark $mark &&
-		chain filter FORWARD &&
-		$iptables -w -t filter -A SMTP_GATED -p tcp -j REJECT --reject-with tcp-reset
+		refuse
 }
 tproxy_exempt() { :; }
 tproxy_stop() {
@@ -87,16 +102,28 @@ combined_stop() {
 	tproxy_stop
 }
 
-# The gateway has to find this router, and the helper on it, at the other end.
+# The gateway has to find this router, and the helper on it, at the other end. It
+# may be among the clients itself.
 remote_start() {
+	refuse || return
+	for end in -s -d; do
+		$iptables -w -t filter -I SMTP_GATED $end "$far" -j RETURN || return
+	done
+	for protocol in tcp udp; do
+		$iptables -w -t filter -I INPUT ! -s "$far" -p $protocol --dport $helper -j DROP || return
+	done
 	chain nat PREROUTING &&
 		$iptables -w -t nat -A SMTP_GATED -s "$far" -j RETURN &&
+		$iptables -w -t nat -A SMTP_GATED -d "$far" -j RETURN &&
 		$iptables -w -t nat -A SMTP_GATED -p tcp -j DNAT --to-destination "$far_to" &&
 		$iptables -w -t nat -A POSTROUTING -d "$far" -p tcp --dport $gate -j MASQUERADE
 }
 remote_stop() {
 	$iptables -w -t nat -D POSTROUTING -d "$far" -p tcp --dport $gate -j MASQUERADE
-	unchain nat PREROUTING
+	redirect_stop
+	for protocol in tcp udp; do
+		$iptables -w -t filter -D INPUT ! -s "$far" -p $protocol --dport $helper -j DROP
+	done
 }
 
 case $1:$2 in
