@@ -129,7 +129,11 @@ func (p *place) known(g gates, remote bool) (head []string) {
 	if len(p.interfaces) > 0 {
 		from = strings.Join(p.interfaces, " and ")
 	}
-	head = append(head, fmt.Sprintf("They touch nothing but TCP to port %s that comes in from %s.", strings.Join(p.mail(), " or "), from))
+	touched := fmt.Sprintf("They touch nothing but TCP to port %s that comes in from %s", strings.Join(p.mail(), " or "), from)
+	if remote {
+		touched += ",\nconnections to the gateway, and questions to the helper"
+	}
+	head = append(head, touched+".")
 	if len(p.interfaces) == 0 {
 		head = append(head, "Which interface that is nobody has said: name it by --interface, or edit the line that\nasks for it. The rules do not load before.")
 	}
@@ -257,7 +261,10 @@ func nftOpen(c *config.Config, g gates, p *place, routed bool) string {
 			if a.Is6() {
 				ip = "ip6"
 			}
-			where := address(a, "the gateway's address")
+			where := a.String()
+			if a.IsUnspecified() {
+				where = "ADDRESS"
+			}
 			fmt.Fprintf(&b, "\n    %s%s daddr %s tcp dport %d accept    in a chain of the forward hook", from, ip, where, g.port)
 			fmt.Fprintf(&b, "\n    %s saddr %s meta l4proto { tcp, udp } th dport %d accept    in one of the input hook", ip, where, c.RemotePort)
 		}
@@ -318,12 +325,11 @@ func pfCommands(doctor bool) string {
 func forRouter(c *config.Config, g gates) string {
 	var proxies []string
 	for _, a := range g.all() {
-		proxies = append(proxies, address(a, ""))
+		if !a.IsUnspecified() {
+			proxies = append(proxies, a.String())
+		}
 	}
-	helper := "    smtp-gate-helper -a " + strings.Join(proxies, ",")
-	if g.anywhere() > 0 {
-		helper = "    smtp-gate-helper -a the gateway's addresses, joined by commas"
-	}
+	helper := "    smtp-gate-helper -a " + or(strings.Join(proxies, ","), "ADDRESS")
 	if c.RemotePort != 114 {
 		helper += " -p " + strconv.Itoa(int(c.RemotePort))
 	}
@@ -400,7 +406,7 @@ func pfRules(c *config.Config, p *place) (*ruleset, error) {
 	v := map[string]string{
 		"mail": quote(list(separator, p.mail())), "gate": quote(strconv.Itoa(int(g.port))), "user": quote(user),
 		"helper": quote(strconv.Itoa(int(c.RemotePort))), "direct": quote(list(separator, p.exempt(0))),
-		"lan": edit("an interface"), "dmz": edit("the interface towards the gateway"),
+		"lan": quote(edit("an interface")), "dmz": quote(edit("the interface towards the gateway")),
 	}
 	if len(p.interfaces) == 1 {
 		v["lan"] = quote(p.interfaces[0])
