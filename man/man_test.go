@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -133,6 +134,37 @@ func TestLint(t *testing.T) {
 	for line := range bytes.Lines(out) {
 		if !bytes.Contains(line, []byte("referenced manual not found")) && !bytes.Contains(line, []byte("outdated mandoc.db")) {
 			t.Errorf("%s", bytes.TrimSpace(line))
+		}
+	}
+}
+
+// TestSeeAlso: what a page refers to by one of our names is a page of ours, and
+// smtp-gated(8) leads to all of them.
+func TestSeeAlso(t *testing.T) {
+	pages, err := filepath.Glob("*.[1-9]")
+	if err != nil || len(pages) < 7 {
+		t.Fatalf("pages are %v, error %v", pages, err)
+	}
+	refers := regexp.MustCompile(`(?m)^\.Xr (smtp-gat\S+) ([1-9])`)
+	for _, page := range pages {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, also, _ := strings.Cut(string(text), "\n.Sh SEE ALSO\n")
+		var found []string
+		for _, m := range refers.FindAllStringSubmatch(string(text), -1) {
+			if other := m[1] + "." + m[2]; !slices.Contains(pages, other) {
+				t.Errorf("%s refers to %s, which is no page", page, other)
+			}
+		}
+		for _, m := range refers.FindAllStringSubmatch(also, -1) {
+			found = append(found, m[1]+"."+m[2])
+		}
+		for _, other := range pages {
+			if page == "smtp-gated.8" && other != page && !slices.Contains(found, other) {
+				t.Errorf("%s does not lead to %s", page, other)
+			}
 		}
 	}
 }
