@@ -64,6 +64,56 @@ func TestExamples(t *testing.T) {
 	}
 }
 
+// TestReadme: each file that README.md has somebody write is one that the daemon starts with,
+// and of which no danger is told; so is what it has changed in one.
+func TestReadme(t *testing.T) {
+	page, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var files []string
+	for _, block := range regexp.MustCompile(`(?m)^    \[.*\n(?:\n?    .*\n)*`).FindAllString(string(page), -1) {
+		files = append(files, block)
+	}
+	beginning := func(text, with string) string {
+		t.Helper()
+		for _, f := range files {
+			if strings.HasPrefix(f, "    ["+text) && strings.Contains(f, with) {
+				return f
+			}
+		}
+		t.Fatalf("README.md has no [%s with %s", text, with)
+		return ""
+	}
+	one, router, bsd := beginning("target]", "fixed+xclient"), beginning("target]", "netfilter"), beginning("target]", "getsockname")
+	_, rest, _ := strings.Cut(router, "    [limits]")
+	forbids := regexp.MustCompile(`(?m)^ +forbid_starttls .*\n`)
+	there := regexp.MustCompile(`(?m)^ +server = .*\n +port = .*\n`)
+	for name, text := range map[string]string{
+		"one server": one,
+		"with TLS":   forbids.ReplaceAllString(one, "") + beginning("tls]", "tls.certificate"),
+		"elsewhere":  forbids.ReplaceAllString(there.ReplaceAllString(one, "    server = \"192.0.2.25\"\n"), "") + beginning("tls]", "verify") + "[[tls.certificate]]\nchain = \"/a\"\nkey = \"/b\"\n",
+		"no XCLIENT": strings.Replace(one, "fixed+xclient", "fixed", 1) + beginning("policy.regex]", "enforce"),
+		"a router":   router,
+		"a BSD":      bsd + "    [limits]" + rest,
+		"FreeBSD":    strings.Replace(bsd, "getsockname", "pf", 1) + "    [limits]" + rest,
+	} {
+		c, warnings, err := Parse("README.md", []byte(text))
+		if err == nil {
+			err = c.Check()
+		}
+		if err != nil || len(warnings) > 0 {
+			t.Errorf("%s: %v %v", name, warnings, err)
+			continue
+		}
+		for _, a := range c.Advise() {
+			if a.Severity == Danger {
+				t.Errorf("%s: %v", name, a)
+			}
+		}
+	}
+}
+
 // calm is a configuration that nothing is to be said about.
 const calm = `
 mode netfilter
