@@ -11,6 +11,30 @@ import (
 	"github.com/smtp-gated/smtp-gated/parent/site"
 )
 
+// TestSites: what the page on sizing has sites write is right, and of the daemon's own.
+func TestSites(t *testing.T) {
+	text, err := os.ReadFile("smtp-gated-sizing.7")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sites := regexp.MustCompile(`(?m)^\.Bd .*\n(\[(?:.*\n)+?)\.Ed`).FindAllStringSubmatch(string(text), -1)
+	if len(sites) < 2 {
+		t.Errorf("%d sites", len(sites))
+	}
+	for _, site := range sites {
+		if !strings.Contains(site[1], "[target]") {
+			site[1] += "[target]\nmode = \"fixed+xclient\"\nserver = \"127.0.0.1\"\n"
+		}
+		c, warnings, err := config.Parse("smtp-gated-sizing.7", []byte(site[1]))
+		if err == nil {
+			err = c.Check()
+		}
+		if err != nil || len(warnings) > 0 {
+			t.Errorf("%v %v\n%s", warnings, err, site[1])
+		}
+	}
+}
+
 // TestSizing holds the descriptors that the page on sizing names against those that a worker
 // is given.
 func TestSizing(t *testing.T) {
