@@ -138,6 +138,35 @@ func TestLint(t *testing.T) {
 	}
 }
 
+// TestOrders: who reads about the control socket is told of each order, and of no other.
+func TestOrders(t *testing.T) {
+	commands := map[string]string{
+		"EndSession": "kill", "Lock": "lock add", "Unlock": "lock remove", "ReloadNow": "reload", "UpgradeNow": "upgrade", "StopNow": "stop",
+		"SetLogLevel": "loglevel", "RateSetQuota": "rate set", "RateReset": "rate reset", "HistoryForget": "history forget", "ScanNow": "scan",
+		"Trace": "trace", "ExemptAdd": "exempt add", "ExemptRemove": "exempt remove",
+	}
+	text, err := os.ReadFile("smtp-gatectl.8")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, said, _ := strings.Cut(string(text), "may give each of these orders:\n")
+	said, _, _ = strings.Cut(said, "He can ")
+	orders := 0
+	for i := range imsg.Table {
+		e := &imsg.Table[i]
+		if !e.Order() {
+			continue
+		}
+		orders++
+		if command := commands[e.Name]; command == "" || !regexp.MustCompile(`(?m)^\.Ic `+command+`( [,.])?$`).MatchString(said) {
+			t.Errorf("smtp-gatectl(8) does not say that %s, command %q, is an order", e.Name, command)
+		}
+	}
+	if n := strings.Count(said, ".Ic "); n != orders {
+		t.Errorf("there are %d orders, and smtp-gatectl(8) has %d", orders, n)
+	}
+}
+
 // TestSeeAlso: what a page refers to by one of our names is a page of ours, and
 // smtp-gated(8) leads to all of them.
 func TestSeeAlso(t *testing.T) {
