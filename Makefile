@@ -160,7 +160,18 @@ uninstall:
 	@[ ! -d "$(DESTDIR)$(EXAMPLESDIR)" ] || find "$(DESTDIR)$(EXAMPLESDIR)" -depth -type d -exec rmdir {} \; 2>/dev/null || true
 	@echo "these stay, for who installs it again: the configuration in $(SYSCONF), what smtp-gated has written (spool, locks, rates, history), its users"
 
+# deb and rpm, in bin/packages, and all that is handed out, in bin/release. Who makes it
+# twice, of the same source by the same Go, gets the same bytes.
+ARCHS   ?= $$($(GO) env GOARCH)
+MAKING   = VERSION='$(VERSION)' DATE='$(DATE)' ARCHS="$(ARCHS)" MAKE='$(MAKE)' GO='$(GO)' etc/packages/build
+
+packages:
+	@$(MAKING) packages "$${OUT:-bin/packages}"
+
+release:
+	@$(MAKING) release "$${OUT:-bin/release}"
+
 clean:
 	rm -rf bin
 
-.PHONY: build demo test soak flood test-system test-bsd lint bench bench-parts files install uninstall clean
+.PHONY: build demo test soak flood test-system test-bsd lint bench bench-parts files install uninstall packages release clean
