@@ -55,7 +55,7 @@ func TestVersion(t *testing.T) {
 	succeed(t, archive, stamped, "go", "build", "-o", "bin", "./cmd/smtp-gated")
 	names(t, archive+"/bin/smtp-gated", tag, at)
 	succeed(t, archive, nil, "make", "build", "VERSION=1.98.7-1")
-	names(t, archive+"/bin/smtp-gated", "1.98.7-1", "unknown")
+	names(t, archive+"/bin/smtp-gated", "1.98.7-1", at)
 
 	// Neither git nor an archive.
 	must(t, os.Rename(tree+"/.git", dir+"/away"))

@@ -5,6 +5,7 @@
 package version
 
 import (
+	"cmp"
 	_ "embed"
 	"runtime/debug"
 	"strconv"
@@ -12,7 +13,8 @@ import (
 	"time"
 )
 
-// Set by the linker: what make knows of a checkout, or its user says. Empty: nothing.
+// Set by the linker: what make knows of a checkout, or its user says. Each counts before all
+// else, unless it is empty.
 var name, date string
 
 // archive is written by git archive, on which .gitattributes calls: lines of a tag that
@@ -21,39 +23,27 @@ var name, date string
 //go:embed archive.txt
 var archive string
 
-// notKnown is a version without parentheses, which would upset readers of the state file.
-const notKnown = "devel"
-
-// Name returns the version, "devel" if nothing tells it.
+// Name returns the version, "devel" if nothing tells it: without parentheses, which would
+// upset readers of the state file.
 func Name() string {
 	told, _ := read()
-	return told
+	return cmp.Or(name, told, "devel")
 }
 
 // Date returns the time of the commit, "unknown" if nothing tells it.
 func Date() string {
 	_, told := read()
-	return told
+	return cmp.Or(date, told, "unknown")
 }
 
-func read() (string, string) {
-	if name != "" {
-		return name, orUnknown(date)
-	}
-	if name, date := archived(archive); name != "" {
-		return name, orUnknown(date)
+func read() (name, date string) {
+	if name, date = archived(archive); name != "" {
+		return name, date
 	}
 	if b, ok := debug.ReadBuildInfo(); ok {
 		return recorded(b)
 	}
-	return notKnown, orUnknown("")
-}
-
-func orUnknown(date string) string {
-	if date == "" {
-		return "unknown"
-	}
-	return date
+	return "", ""
 }
 
 // archived reads what git archive wrote. An old git leaves what it does not know as it is.
@@ -74,8 +64,8 @@ func archived(text string) (name, date string) {
 
 // recorded reads what go build knows of a checkout, or go install of a module.
 func recorded(b *debug.BuildInfo) (name, date string) {
-	if name = b.Main.Version; name == "" || name == "(devel)" {
-		name = notKnown
+	if name = b.Main.Version; name == "(devel)" {
+		name = ""
 	}
 	for _, s := range b.Settings {
 		if s.Key == "vcs.time" {
@@ -88,5 +78,5 @@ func recorded(b *debug.BuildInfo) (name, date string) {
 			return name, t.Format(time.RFC3339)
 		}
 	}
-	return name, orUnknown("")
+	return name, ""
 }

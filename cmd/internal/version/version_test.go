@@ -27,13 +27,13 @@ func TestRecorded(t *testing.T) {
 		settings   []debug.BuildSetting
 		name, date string
 	}{
-		{"v2.0.0", nil, "v2.0.0", "unknown"},
+		{"v2.0.0", nil, "v2.0.0", ""},
 		{"v2.0.0+dirty", at, "v2.0.0+dirty", "2026-11-30T17:35:00Z"},
 		{"v2.0.1-0.20261130173500-1a74ae9b2c3d", nil, "v2.0.1-0.20261130173500-1a74ae9b2c3d", "2026-11-30T17:35:00Z"},
 		{"v0.0.0-20261130173500-1a74ae9b2c3d+dirty", nil, "v0.0.0-20261130173500-1a74ae9b2c3d+dirty", "2026-11-30T17:35:00Z"},
-		{"(devel)", at, "devel", "2026-11-30T17:35:00Z"},
-		{"(devel)", nil, "devel", "unknown"},
-		{"", nil, "devel", "unknown"},
+		{"(devel)", at, "", "2026-11-30T17:35:00Z"},
+		{"(devel)", nil, "", ""},
+		{"", nil, "", ""},
 	} {
 		b := &debug.BuildInfo{Settings: tt.settings}
 		b.Main.Version = tt.version
