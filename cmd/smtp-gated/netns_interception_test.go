@@ -113,6 +113,7 @@ func (i *interception) run(t *testing.T, seen []string) {
 	var stopHelper func()
 	if i.remote {
 		stopHelper = l.startHelper()
+		l.guarded()
 	}
 	g := i.gate(t, l)
 	for n, f := range labFamilies {
@@ -159,6 +160,16 @@ func (i *interception) run(t *testing.T, seen []string) {
 			}
 		}
 	})
+}
+
+// guarded: clients do not reach the helper.
+func (l *lab) guarded() {
+	l.Helper()
+	for _, f := range labFamilies {
+		if l.reaches(f, netip.AddrPortFrom(f.inner, 114), false) {
+			l.Errorf("%s: a client reaches the helper", f.name)
+		}
+	}
 }
 
 // gate starts the gateway.

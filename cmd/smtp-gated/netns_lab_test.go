@@ -303,15 +303,18 @@ func (l *lab) dial(from netip.Addr, to netip.AddrPort) (c *client, err error) {
 }
 
 // reachable tells whether a client gets through to the server, as it should or not.
-// Some rules refuse it, some drop what it sends: then there is nothing to wait for.
-func (l *lab) reachable(f labFamily, should bool) bool {
+func (l *lab) reachable(f labFamily, should bool) bool { return l.reaches(f, f.server, should) }
+
+// reaches tells whether a client gets a connection, as it should or not. Some rules refuse
+// it, some drop what it sends: then there is nothing to wait for.
+func (l *lab) reaches(f labFamily, to netip.AddrPort, should bool) bool {
 	limit := time.Second
 	if should {
 		limit = patience
 	}
 	return l.client.enter(func() error {
 		d := net.Dialer{Timeout: limit, LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(f.neighbour, 0))}
-		c, err := d.Dial("tcp", f.server.String())
+		c, err := d.Dial("tcp", to.String())
 		if err == nil {
 			c.Close()
 		}

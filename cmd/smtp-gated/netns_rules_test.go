@@ -5,6 +5,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -80,6 +81,9 @@ func (i *interception) ruled(t *testing.T) {
 		if !l.reachable(f, true) {
 			t.Fatalf("%s: no server without rules", f.name)
 		}
+		if i.remote && !l.reaches(f, netip.AddrPortFrom(f.inner, 114), true) {
+			t.Fatalf("%s: no helper", f.name)
+		}
 	}
 
 	// What is not said does not load.
@@ -94,7 +98,9 @@ func (i *interception) ruled(t *testing.T) {
 			t.Fatalf("%v: %v: %s", args, err, out)
 		}
 	}
-	if !i.remote {
+	if i.remote {
+		l.guarded()
+	} else {
 		must(t, l.gateway.enter(func() error {
 			d := doctor(t, g.command(program("smtp-gatectl"), "--json", "doctor", g.path("smtp-gated.conf"), "--only", "firewall"))
 			want := map[string]string{"firewall-redirect": "green", "firewall-own": "green"}
