@@ -61,6 +61,8 @@ func TestCompletion(t *testing.T) {
 		"sessions --ident ":               "ann :4",
 		"events ":                         ":4",
 		"status ":                         ":4",
+		"rules pf --system ":              "openbsd freebsd :4",
+		"rules nft --ports ":              ":4",
 		"loglevel ":                       "err warning notice info debug :4",
 		"rate set 192.0.2.1 messages=1 b": "connections=",
 	} {
