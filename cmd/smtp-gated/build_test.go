@@ -87,7 +87,7 @@ func proxied(t *testing.T, tree, version string) string {
 	var b bytes.Buffer
 	z := zip.NewWriter(&b)
 	for _, name := range []string{"go.mod", "go.sum", "cmd", "etc", "imsg", "lockd", "lookupd", "parent", "scand", "session"} {
-		for _, path := range strings.Fields(succeed(t, tree, nil, "find", name, "-type", "f")) {
+		for path := range strings.FieldsSeq(succeed(t, tree, nil, "find", name, "-type", "f")) {
 			text, err := os.ReadFile(filepath.Join(tree, path))
 			must(t, err)
 			f, err := z.Create(strings.TrimSuffix(module, "/") + "@" + version + "/" + path)
