@@ -224,8 +224,8 @@ var CounterTable = [Counters]CounterRow{
 	CountSPF:             {"spf", "Senders whose domain forbids the client.", CountedFound, "SPF", "found.spf", MetricCommandsRefused, []string{"spf"}},
 	CountRegex:           {"regex", "Commands refused by a regular expression.", CountedFound, "regex", "found.regex", MetricCommandsRefused, []string{"regex"}},
 	CountEarlyTalk:       {"earlytalk", "Clients that talked before the greeting.", CountedFound, "early talkers", "found.earlytalk", MetricSessionsRefused, []string{"earlytalk"}},
-	CountRejectHost:      {"reject_host", "Connections refused by max_per_host.", CountedRefused, "per host", "rejects.host", MetricSessionsRefused, []string{"host"}},
-	CountRejectIdent:     {"reject_ident", "Connections refused by max_per_ident.", CountedRefused, "per ident", "rejects.ident", MetricSessionsRefused, []string{"ident"}},
+	CountRejectHost:      {"reject_host", "Connections refused by limits.per_host.", CountedRefused, "per host", "rejects.host", MetricSessionsRefused, []string{"host"}},
+	CountRejectIdent:     {"reject_ident", "Connections refused by limits.per_ident.", CountedRefused, "per ident", "rejects.ident", MetricSessionsRefused, []string{"ident"}},
 	CountRejectLock:      {"reject_lock", "Connections of clients that are locked.", CountedRefused, "locked", "rejects.lock", MetricSessionsRefused, []string{"lock"}},
 	CountRejectDNSBL:     {"reject_dnsbl", "Connections of clients on a DNS block list.", CountedRefused, "DNS lists", "rejects.dnsbl", MetricSessionsRefused, []string{"dnsbl"}},
 	CountRejectRate:      {"reject_rate", "Connections refused by a quota of connections or servers.", CountedRefused, "rate", "rejects.rate", MetricSessionsRefused, []string{"rate"}},
@@ -239,7 +239,7 @@ var CounterTable = [Counters]CounterRow{
 	CountRecipients:      {"recipients", "Recipients the server accepted.", CountedSeen, "recipients", "", MetricRecipients, nil},
 	CountClientBytes:     {"client_bytes", "Octets from clients.", CountedOctets, "from clients", "", MetricBytes, []string{"from_client"}},
 	CountServerBytes:     {"server_bytes", "Octets from servers.", CountedOctets, "from servers", "", MetricBytes, []string{"from_server"}},
-	CountUnscanned:       {"unscanned", "Messages passed without a look because ignore_errors says so.", CountedTrouble, "unscanned", "", MetricUnscanned, []string{UnscannedIgnored}},
+	CountUnscanned:       {"unscanned", "Messages passed without a look because scan.ignore_errors says so.", CountedTrouble, "unscanned", "", MetricUnscanned, []string{UnscannedIgnored}},
 	CountScanFailed:      {"scan_failed", "Scans that came to no verdict.", CountedTrouble, "scans failed", "", NoMetric, nil},
 
 	CountWouldEarlyTalk: wouldRow(RuleEarlyTalk),
@@ -303,8 +303,8 @@ var CounterTable = [Counters]CounterRow{
 	CountLockSpam:      lockRow(RuleSpam.String(), "Clients locked because of spam."),
 	CountLockVirus:     lockRow(RuleVirus.String(), "Clients locked because of a virus."),
 	CountLockRate:      lockRow(RuleRate.String(), "Clients locked because of what the server refused."),
-	CountLockMaxHost:   lockRow(RuleMaxHost.String(), "Clients locked because of max_per_host."),
-	CountLockMaxIdent:  lockRow(RuleMaxIdent.String(), "Clients locked because of max_per_ident."),
+	CountLockMaxHost:   lockRow(RuleMaxHost.String(), "Clients locked because of limits.per_host."),
+	CountLockMaxIdent:  lockRow(RuleMaxIdent.String(), "Clients locked because of limits.per_ident."),
 
 	CountDNSBLAnswered: {"dns_dnsbl_answered", "All block lists answered.", CountedDNS, "dnsbl answered", "", NoMetric, nil}, // each has its own
 	CountDNSBLSilent:   {"dns_dnsbl_silent", "A block list did not answer.", CountedDNS, "dnsbl silent", "", NoMetric, nil},

@@ -6,6 +6,7 @@ package imsg
 type Family struct {
 	Version    string    `rule:"..255 free: the tool makes it printable"`
 	Config     string    `rule:"..4096 free: the tool makes it printable"` // path of the configuration in force
+	TOML       bool      // its syntax: options are called as that has them
 	Generation int       `rule:"0.."`
 	Started    int64     `rule:"0.."` // of the family
 	Reloaded   int64     `rule:"0.."` // of the last completed reload, 0 for none

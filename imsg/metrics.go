@@ -86,7 +86,7 @@ var MetricTable = [Metrics]MetricRow{
 	MetricLoad:       {"smtp_gated_load", GaugeMetric, nil, "The machine's load average of the last minute, as the limits see it."},
 
 	MetricSessionsNow:     {"smtp_gated_sessions", GaugeMetric, []string{"state"}, "Live sessions by what they do or wait for; unknown are those whose worker did not answer."},
-	MetricSessionsMax:     {"smtp_gated_sessions_max", GaugeMetric, nil, "How many there may be: max_connections."},
+	MetricSessionsMax:     {"smtp_gated_sessions_max", GaugeMetric, nil, "How many there may be."},
 	MetricSessions:        {"smtp_gated_sessions_total", CounterMetric, []string{"family"}, "Connections that were accepted."},
 	MetricSessionsRefused: {"smtp_gated_sessions_refused_total", CounterMetric, []string{"reason"}, "Connections that were refused, or ended by a rule."},
 	MetricSessionDuration: {"smtp_gated_session_duration_seconds", HistogramMetric, nil, "How long sessions took, from the connection to its end."},

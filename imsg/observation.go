@@ -63,7 +63,7 @@ var FindingTable = [FindingIDs]FindingRow{
 	},
 	FindingUnscanned: {
 		"passed-unscanned", toSession, 1,
-		"Messages pass that were not looked at. Because of size or auth no engine has looked; because of load, engine or ignore_errors one that is on has not; tls is a session that went on in an encryption that is not ours, and monitor is policy.monitor with virus in it.",
+		"Messages pass that were not looked at. Because of size or auth no engine has looked; because of load, engine or ignore_errors one that is on has not; tls is a session that went on in an encryption that is not ours, and monitor is {policy_monitor} with virus in it.",
 		"All engines that are to look at a message have.",
 		"If this is not meant, change the option that lets them pass.",
 	},
@@ -71,23 +71,23 @@ var FindingTable = [FindingIDs]FindingRow{
 		"spool-trouble", toSession, 1,
 		"The spool cannot take messages.",
 		"It has taken a message.",
-		"Look at the disk of spool_path: space, inodes, mount options, health.",
+		"Look at the disk of {spool_path}: space, inodes, mount options, health.",
 	},
 	FindingLock: {
 		"lock-trouble", 0, 1,
 		"Locks cannot be looked up (look), or not be made (make), or the disk does not answer in time. Clients whose lock cannot be looked up are turned away.",
 		"A lock was looked up, or made. Once a minute that is tried.",
-		"Look at the disk of lock_path, and at the folder's owner.",
+		"Look at the disk of {lock_path}, and at the folder's owner.",
 	},
 	FindingDNS: {
 		"dns-silent", toSession, 1,
 		"Block lists (dnsbl) or SPF records (spf) cannot be asked: no name server answers, or a list does not.",
 		"All lists, or a name server, have answered.",
-		"Look at the name servers: nameservers, or /etc/resolv.conf as it was at the last reload.",
+		"Look at the name servers: {nameservers}, or /etc/resolv.conf as it was at the last reload.",
 	},
 	FindingLimit: {
 		"limit-reached", 0, 1,
-		"A limit of all clients together has turned some away: max_connections or max_load.",
+		"A limit of all clients together has turned some away: {max_connections} or {max_load}.",
 		"There is room below the limit again.",
 		"Raise it, or find out who uses it up: smtp-gatectl sessions.",
 	},
@@ -125,7 +125,7 @@ var FindingTable = [FindingIDs]FindingRow{
 		"history-lost", 0, 1,
 		"Records of the history were lost, or will be at a restart, for it has no file (file).",
 		"One was kept.",
-		"Look at the disk of history.path.",
+		"Look at the disk of {history_path}.",
 	},
 	FindingScript: {
 		"script-failed", 0, 1,
@@ -135,9 +135,9 @@ var FindingTable = [FindingIDs]FindingRow{
 	},
 	FindingUpstreamTLS: {
 		"upstream-tls", set(Session), 1,
-		"TLS with the server fails: its certificate is not what tls_verify asks for, or there is no handshake. With the word STARTTLS behind the server it does not offer that: then lockstep offers it to no client, and what needs TLS with the server fails. With clear it demands TLS, and tls_upstream is never.",
+		"TLS with the server fails: its certificate is not what {tls_verify} asks for, or there is no handshake. With the word STARTTLS behind the server it does not offer that: then lockstep offers it to no client, and what needs TLS with the server fails. With clear it demands TLS, and {tls_upstream} is never.",
 		"TLS with the server has begun; it offers STARTTLS; it takes a MAIL in clear.",
-		"Look at the server's certificate, and at tls_verify, tls_pins, tls_ca_file and tls_server_name. Where it does not offer STARTTLS turn that on there, or set tls_upstream to never if it is on this machine; where it demands TLS set that to lockstep or always.",
+		"Look at the server's certificate, and at {tls_verify}, {tls_pins}, {tls_ca_file} and {tls_server_name}. Where it does not offer STARTTLS turn that on there, or set {tls_upstream} to never if it is on this machine; where it demands TLS set that to lockstep or always.",
 	},
 	FindingCertificate: {
 		"certificate", 0, 1,
@@ -147,9 +147,9 @@ var FindingTable = [FindingIDs]FindingRow{
 	},
 	FindingXclient: {
 		"xclient", toSession, 1,
-		"The server does not offer XCLIENT, by which mode fixed+xclient tells it the client's address. No session succeeds.",
+		"The server does not offer XCLIENT, by which the mode fixed+xclient tells it the client's address. No session succeeds.",
 		"It has taken an XCLIENT.",
-		"In Postfix, smtpd_authorized_xclient_hosts has to name this machine's address; others have it in their manuals. Or set mode to fixed.",
+		"In Postfix, smtpd_authorized_xclient_hosts has to name this machine's address; others have it in their manuals. Or set {mode} to fixed.",
 	},
 }
 
@@ -174,8 +174,8 @@ const (
 	ObjectSPF            = "spf"
 	ObjectSTARTTLS       = "STARTTLS" // behind the server: it does not offer that
 	ObjectClear          = "clear"    // behind the server: it takes nothing in clear
-	ObjectMaxConnections = "max_connections"
-	ObjectMaxLoad        = "max_load"
+	ObjectMaxConnections = "connections"
+	ObjectMaxLoad        = "load"
 )
 
 // Observation is what a room has seen of one thing since it last told: how often it went

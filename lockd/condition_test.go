@@ -73,7 +73,7 @@ func TestLimitReached(t *testing.T) {
 	w := h.worker(1)
 	first := w.enter("192.0.2.1")
 	w.enter("192.0.2.2")
-	limit := imsg.Condition{Health: imsg.Degraded, Worst: "limit-reached max_connections"}
+	limit := imsg.Condition{Health: imsg.Degraded, Worst: "limit-reached connections"}
 	if got, ok := h.next().(*imsg.Condition); !ok || *got != limit {
 		t.Fatalf("the parent hears %+v", got)
 	}

@@ -75,7 +75,7 @@ func TestLists(t *testing.T) {
 		fields.WriteString(".It Cm " + f.Name + "\n" + wrap(f.Help))
 	}
 	for _, r := range imsg.PolicyRuleTable[1:] {
-		rules.WriteString(".It Cm " + r.Name + "\n" + wrap(r.Help) + wrap(r.Remedy))
+		rules.WriteString(".It Cm " + r.Name + "\n" + spoken(r.Help) + spoken(r.Remedy))
 	}
 	list(t, "smtp-gatectl.8", ".Bl -tag -width unscanned -compact\n", kinds.String())
 	list(t, "smtp-gatectl.8", ".Bl -tag -width message_id -compact\n", fields.String())
@@ -87,7 +87,7 @@ func TestLists(t *testing.T) {
 		words.WriteString(".It Cm " + w.Word + "\n" + wrap(sentence(w.Allows)))
 	}
 	for _, f := range imsg.FindingTable[1:] {
-		findings.WriteString(".It Cm " + f.Name + "\n" + wrap(f.Help) + wrap("Success: "+f.Ends) + wrap("Remedy: "+f.Remedy))
+		findings.WriteString(".It Cm " + f.Name + "\n" + spoken(f.Help) + wrap("Success: "+f.Ends) + spoken("Remedy: "+f.Remedy))
 	}
 	list(t, "smtp-gated.8", ".Bl -tag -width CAP_NET_BIND_SERVICE\n", capabilities.String())
 	list(t, "smtp-gated.8", ".Bl -tag -width stdio-splice\n", words.String())
@@ -248,7 +248,7 @@ func options(table []config.Option, s syntax) string {
 			fmt.Fprintf(&b, ".Ss %s\n.Bl -tag -width Ds\n", s.title(section))
 		}
 		fmt.Fprintf(&b, ".It Ic %s\n", roff(s.name(o)))
-		b.WriteString(wrap(sentence(o.Help)))
+		b.WriteString(wrap(config.Speak(sentence(o.Help), s.toml)))
 		if section != "messages" {
 			b.WriteString(wrap("Accepted: " + s.accepted(o) + "."))
 		}
@@ -354,6 +354,9 @@ func extensions() string {
 	b.WriteString(".El\n")
 	return b.String()
 }
+
+// spoken wraps a text that names options: as TOML does, for pages are for both syntaxes.
+func spoken(text string) string { return wrap(config.Speak(text, true)) }
 
 func sentence(s string) string { return strings.ToUpper(s[:1]) + s[1:] + "." }
 

@@ -93,7 +93,7 @@ func (f *family) tell(g *generation) {
 	report := f.report
 	report.Troubles = slices.Clone(f.report.Troubles) // it goes out by another goroutine
 	report.Restarts = slices.Clone(f.report.Restarts)
-	report.Generation = g.number
+	report.Generation, report.TOML = g.number, g.site.InTOML()
 	report.Rooms = append([]imsg.Member{{
 		Room: imsg.Parent, PID: os.Getpid(),
 		Generation: g.number, State: imsg.Running, Started: report.Started,

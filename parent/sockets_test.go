@@ -65,5 +65,5 @@ func TestUnaffordable(t *testing.T) {
 	h := newHouse(t, "so_mark 7")
 	h.start(true)
 	h.end()
-	h.waitFor("so_mark: mark a socket: not permitted: start as root, or with the capability CAP_NET_ADMIN", 1)
+	h.waitFor("put the firewall mark on a socket: not permitted: start as root, or with the capability CAP_NET_ADMIN", 1)
 }

@@ -354,7 +354,7 @@ func TestChunkSizeLimit(t *testing.T) {
 	r.client.say("BDAT 3 LAST\r\nabcNOOP\r\n")
 	r.server.hears("RSET\r\nNOOP\r\n")
 	r.server.say("250 hidden\r\n250 noop\r\n")
-	r.client.hears("552 gate.example msg_size_limit\r\n250 noop\r\n")
+	r.client.hears("552 gate.example msg_size_limit (10 octets at most)\r\n250 noop\r\n")
 	r.nextEnvelope()
 	r.client.say("BDAT 9223372036854775806 LAST\r\n")
 	r.server.hears("RSET\r\n")

@@ -181,7 +181,7 @@ func TestGenerationEnds(t *testing.T) {
 		{"takeover in a message", func(c *imsg.SessionConfig) { c.SizeLimit = 10 }, func(r *rig) {
 			r.data()
 			r.client.say("\r\n" + strings.Repeat("x", 20))
-			r.client.hears("552 5.3.4 gate.example msg_size_limit\r\n")
+			r.client.hears("552 5.3.4 gate.example msg_size_limit (10 octets at most)\r\n")
 			r.mustEnd()
 			r.client.say("more\r\n.\r\n")
 		}, endEnhanced, false, "CLOSE:TAKEN"},

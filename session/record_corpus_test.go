@@ -22,7 +22,7 @@ var recordedWays = []string{"normalize, strip, scan", "reject, reject, filter", 
 // much the server has heard of it and how big it was found to be is left out.
 var (
 	strayOctet  = regexp.MustCompile(`\n554 .*gate\.example msg_proto_error\r\n$`)
-	hurriedSize = regexp.MustCompile(`message over size_limit size=\d+, src`)
+	hurriedSize = regexp.MustCompile(`message too large size=\d+, src`)
 )
 
 // recordedStream is what is recorded of a stream but for its log.
@@ -40,7 +40,7 @@ func (r *recordedStream) text(log string) string {
 	if found && r.long && (strayOctet.MatchString(r.client) || hurriedSize.MatchString(log)) {
 		r.server = before + "\r\nDATA\r\n(and text)"
 	}
-	log = hurriedSize.ReplaceAllString(log, "message over size_limit size=N, src")
+	log = hurriedSize.ReplaceAllString(log, "message too large size=N, src")
 	return fmt.Sprintf("client hears:\n%s\nserver hears:\n%s\n%s\nlog:\n%s\n", r.client, r.server, r.scans, log)
 }
 

@@ -305,7 +305,7 @@ func TestOwnRepliesInTurn(t *testing.T) {
 	r.toClient("250 one\r\n")
 	r.client.hears("502 gate.example msg_unimpl_command\r\n530 gate.example msg_auth_required\r\n")
 	r.toClient("250 two\r\n")
-	r.client.hears("552 gate.example msg_size_limit\r\n500 gate.example msg_proto_error\r\n502 gate.example msg_unimpl_command\r\n")
+	r.client.hears("552 gate.example msg_size_limit (10 octets at most)\r\n500 gate.example msg_proto_error\r\n502 gate.example msg_unimpl_command\r\n")
 	r.toClient("250 three\r\n")
 	r.client.hears("502 gate.example msg_unimpl_command\r\n")
 }

@@ -172,7 +172,7 @@ func TestExtensionsPass(t *testing.T) {
 	r.toServer("RCPT TO:<\"a b\"@mx.example> NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;a+2Bb@x\r\n")
 	r.toClient("250 ok\r\n")
 	r.client.say("MAIL FROM:<a> BODY=8BITMIME SIZE=1001 SMTPUTF8\r\n")
-	r.client.hears("552 gate.example msg_size_limit\r\n")
+	r.client.hears("552 gate.example msg_size_limit (1000 octets at most)\r\n")
 }
 
 // A spool that cannot be made, or cannot be written on: never a silent pass.

@@ -46,7 +46,7 @@ func upstreamTLS(cfg *imsg.TLSConfig) (*tls.Config, error) {
 	return c, nil
 }
 
-var errPin = errors.New("its key is none of tls_pins")
+var errPin = errors.New("its key is none of those pinned")
 
 func verifyPin(pins []imsg.Pin, leaf *x509.Certificate) error {
 	if slices.Contains(pins, imsg.Pin(sha256.Sum256(leaf.RawSubjectPublicKeyInfo))) {

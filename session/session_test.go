@@ -284,13 +284,13 @@ func TestSizeLimit(t *testing.T) {
 	r.server.say("250-mx\r\n250 SIZE 1000\r\n")
 	r.client.hears("250-mx\r\n250 SIZE 100\r\n")
 	r.client.say("MAIL FROM:<a> SIZE=101\r\n")
-	r.client.hears("552 gate.example msg_size_limit\r\n")
+	r.client.hears("552 gate.example msg_size_limit (100 octets at most)\r\n")
 	r.toServer("MAIL FROM:<a>\r\n")
 	r.toClient("250 ok\r\n")
 	r.toServer("DATA\r\n")
 	r.toClient("354 ok\r\n")
 	r.client.say(strings.Repeat("0123456789\r\n", 20) + ".\r\nQUIT\r\n")
-	r.client.hears("552 gate.example msg_size_limit\r\n221 gate.example msg_sign_off\r\n")
+	r.client.hears("552 gate.example msg_size_limit (100 octets at most)\r\n221 gate.example msg_sign_off\r\n")
 	r.client.end()
 }
 

@@ -179,7 +179,7 @@ func TestRestIsDiscarded(t *testing.T) {
 		"by the server": func(r *rig) string { r.server.say("552 no\r\n"); return "552 no\r\n" },
 		"by us": func(r *rig) string {
 			r.client.say(strings.Repeat("x", 2000) + "\r\n")
-			return "552 5.3.4 gate.example msg_size_limit\r\n"
+			return "552 5.3.4 gate.example msg_size_limit (1000 octets at most)\r\n"
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

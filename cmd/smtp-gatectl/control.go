@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/cmd/internal/version"
@@ -35,6 +37,7 @@ type control struct {
 	*link.Conn
 	ended   chan error // what ended the link; nil for a plain end
 	longest int        // list
+	syntax  func() (toml bool)
 }
 
 // paths returns where the daemon is reached, as the command line has it: the control
@@ -81,6 +84,10 @@ func dial(paths ...string) (*control, error) {
 		return nil, err
 	}
 	c := &control{Conn: conn, ended: make(chan error, 1), longest: longestList}
+	c.syntax = sync.OnceValue(func() bool {
+		r, err := ask(c, &imsg.Status{}, answerTime)
+		return err != nil || r.Family.TOML
+	})
 	go func() {
 		c.ended <- conn.Serve(func(r link.Request) { r.Close() })
 	}()
@@ -116,7 +123,15 @@ func (c *control) order(q imsg.Question[imsg.Done], timeout time.Duration, files
 	if done.Detail == "" {
 		return "", done.Errno
 	}
-	return "", refused{done.Errno, done.Detail}
+	return "", refused{done.Errno, c.spell(done.Detail)}
+}
+
+// spell names the options in a text of the daemon's as its file does.
+func (c *control) spell(text string) string {
+	if !strings.Contains(text, "{") {
+		return text
+	}
+	return config.Speak(text, c.syntax())
 }
 
 // refused is a refusal with the daemon's own words.

@@ -182,7 +182,7 @@ func (b *probe) try(interrupted context.Context, p *patient) []result {
 	for i := range results {
 		results[i].probe = b
 		results[i].Group = b.group
-		results[i].Text, results[i].Remedy = clean(results[i].Text), clean(results[i].Remedy)
+		results[i].Text, results[i].Remedy = clean(results[i].Text), clean(p.Speak(results[i].Remedy))
 	}
 	return results
 }

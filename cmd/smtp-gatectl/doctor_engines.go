@@ -119,7 +119,7 @@ func (p *patient) sizeOption(role imsg.Roles) string {
 func probeEicar(ctx context.Context, p *patient) []result {
 	return p.eachEngine(ctx, "engine-ENGINE-eicar", imsg.RoleVirus, eicarMail(), func(id string, e engineSaid) result {
 		if e.virus == "" {
-			return red(id, "see that it has its signatures (freshclam for clamd), and that scan_max_size lets mail through to it", "did not find the test virus, in %s", brief(e.took.Seconds()))
+			return red(id, "see that it has its signatures (freshclam for clamd), and that {scan_max_size} lets mail through to it", "did not find the test virus, in %s", brief(e.took.Seconds()))
 		}
 		return green(id, "found %s in %s", e.virus, brief(e.took.Seconds()))
 	})
@@ -132,7 +132,7 @@ func probeGtube(ctx context.Context, p *patient) []result {
 		case e.score < p.SpamThreshold:
 			return red(id, "see that it has its rules, and that antispam_threshold is one it can reach", "gave the test spam %.1f, below the threshold %.1f, in %s", e.score, p.SpamThreshold, took)
 		case !p.SpamRefuse:
-			return warn(id, "write antispam_refuse yes to have spam refused", "gave the test spam %.1f in %s; spam is let through", e.score, took)
+			return warn(id, "write {antispam_refuse} {yes} to have spam refused", "gave the test spam %.1f in %s; spam is let through", e.score, took)
 		}
 		return green(id, "gave the test spam %.1f, where %.1f is spam, in %s", e.score, p.SpamThreshold, took)
 	})

@@ -214,7 +214,7 @@ func (p *patient) own() (all []packet) {
 
 func (p *patient) judgeOwn(ctx context.Context, id string, f firewall) result {
 	var blind error // why we do not know where a mark leads
-	remedy := "put an exemption before it: by the mark of so_mark"
+	remedy := "put an exemption before it: by the mark of {so_mark}"
 	if !p.Mode.Transparent() && p.SoMark == 0 {
 		remedy += ", or by the user of the session room"
 	}

@@ -73,7 +73,7 @@ func probeFiles(_ context.Context, p *patient) []result {
 
 func judgeFiles(id string, need, most uint64, connections int, how string) result {
 	if most < need {
-		return warn(id, "raise the limit (LimitNOFILE, fs.nr_open), or lower max_connections",
+		return warn(id, "raise the limit (LimitNOFILE, fs.nr_open), or lower {max_connections}",
 			"%d connections need %d descriptors in a worker, and %s %d", connections, need, how, most)
 	}
 	return green(id, "%d connections need %d descriptors, %s %d", connections, need, how, most)

@@ -157,15 +157,8 @@ func (p *patient) liveBy() {
 		return
 	}
 	p.changes = r.Changes(p.Config)
+	r.SpeakLike(p.Config)
 	p.Config, p.written = r.Config, p.Config
-}
-
-// Called is what the file calls an option.
-func (p *patient) Called(option string) string {
-	if p.written != nil {
-		return p.written.Called(option)
-	}
-	return p.Config.Called(option)
 }
 
 // find connects to the family.

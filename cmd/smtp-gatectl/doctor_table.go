@@ -46,8 +46,8 @@ var probes = []probe{
 	{id: "firewall-routes", group: "firewall", help: "in the modes with TPROXY, marked packets are routed to this machine", do: probeRoutes},
 
 	{id: "kernel", group: "machine", help: "the kernel has all layers of the sandbox", do: probeKernel},
-	{id: "limit-files", group: "machine", help: "as many descriptors can be had as max_connections takes", do: probeFiles},
-	{id: "limit-queue", group: "machine", help: "the kernel lets as many clients wait as connect_queue says", do: probeQueue},
+	{id: "limit-files", group: "machine", help: "as many descriptors can be had as limits.connections takes", do: probeFiles},
+	{id: "limit-queue", group: "machine", help: "the kernel lets as many clients wait as listen.queue says", do: probeQueue},
 	{id: "limit-conntrack", group: "machine", help: "the firewall can remember as many connections as there may be", do: probeConntrack},
 	{id: "disk-FOLDER", group: "machine", help: "there is room for messages and files", do: probeDisks},
 	{id: "clock", group: "machine", help: "the clock is not before this program was made", do: probeClock},

@@ -178,7 +178,7 @@ func TestDoctorHangs(t *testing.T) {
 	forever := make(chan struct{})
 	defer close(forever)
 	row := probe{id: "x-FILE", do: func(context.Context, *patient) []result { <-forever; return nil }, limit: func(*patient) time.Duration { return -lateTime }}
-	r := row.try(context.Background(), nil)
+	r := row.try(context.Background(), &patient{Config: config.Default()})
 	if len(r) != 1 || r[0].ID != "x" || r[0].State != bad || r[0].Remedy == "" {
 		t.Errorf("%+v", r)
 	}
@@ -242,7 +242,7 @@ func TestDoctorInterrupted(t *testing.T) {
 	defer close(forever)
 	ctx, cancel := context.WithCancel(context.Background())
 	row := probe{id: "x", do: func(context.Context, *patient) []result { cancel(); <-forever; return nil }, limit: func(*patient) time.Duration { return time.Hour }}
-	if r := row.try(ctx, nil); len(r) != 0 {
+	if r := row.try(ctx, &patient{Config: config.Default()}); len(r) != 0 {
 		t.Errorf("%+v", r)
 	}
 }

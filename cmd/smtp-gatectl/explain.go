@@ -133,7 +133,9 @@ func (c *control) explanation(about string) (*explanation, error) {
 			}
 		}
 		for i := range a.Records {
-			e.Records = append(e.Records, explain(&a.Records[i]))
+			x := explain(&a.Records[i])
+			x.Why, x.Remedy = c.spell(x.Why), c.spell(x.Remedy)
+			e.Records = append(e.Records, x)
 		}
 		if !a.More || len(a.Records) == 0 {
 			break

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/parent/config"
 )
 
 // finding is one in its JSON form.
@@ -30,7 +31,7 @@ func findingsOf(r *imsg.StatusReport) []finding {
 		}
 		list = append(list, finding{
 			ID: f.Finding.String(), Object: f.Object, Since: moment(f.Since), Last: moment(f.Last),
-			Count: f.Count, Text: f.Text, Remedy: imsg.FindingTable[f.Finding].Remedy,
+			Count: f.Count, Text: f.Text, Remedy: config.Speak(imsg.FindingTable[f.Finding].Remedy, r.Family.TOML),
 		})
 	}
 	return list

@@ -35,7 +35,7 @@ func TestStatusFindings(t *testing.T) {
 		{"degraded", imsg.Degraded, 1, []imsg.StatusFinding{spool}, exitDegraded, []string{
 			"look here: 1",
 			"spool-trouble /srv/mail/gateways/smtp-gated/spool: for 1s, once: " + strings.Repeat("no space ", 20),
-			"  " + imsg.FindingTable[imsg.FindingSpool].Remedy,
+			"  Look at the disk of spool_path: space, inodes, mount options, health.",
 		}},
 		{"down", imsg.Down, 40, []imsg.StatusFinding{server}, exitDown, []string{
 			"look here: 40",
@@ -87,5 +87,43 @@ func TestStatusCheckWithoutDaemon(t *testing.T) {
 	code, out, errs := gatectl("status", "--check", "--socket", t.TempDir()+"/none")
 	if code != exitFailed || out != "" || errs == "" {
 		t.Errorf("exit %d: %s%s", code, out, errs)
+	}
+}
+
+// TestSpelled: what the daemon's tables and its refusals name is named as its file does.
+func TestSpelled(t *testing.T) {
+	for toml, names := range map[bool][2]string{
+		false: {"spool_path", "lock_duration is 0"},
+		true:  {"spool.path", "lock.duration is 0"},
+	} {
+		records := []imsg.HistoryRecord{}
+		for r := imsg.NoRule + 1; r < imsg.PolicyRules; r++ {
+			records = append(records, imsg.HistoryRecord{Count: 1, Event: imsg.Event{Kind: imsg.EventRefuse, Rule: r}})
+		}
+		socket := lockdAt(t, func(r link.Request) {
+			switch m := r.Message.(type) {
+			case *imsg.Status:
+				report := imsg.StatusReport{Family: imsg.Family{TOML: toml}}
+				for f := imsg.FindingID(1); f < imsg.FindingIDs; f++ {
+					report.Findings = append(report.Findings, imsg.StatusFinding{Finding: f})
+				}
+				report.Found = len(report.Findings)
+				family.Answer(r, &report)
+			case *imsg.Explain:
+				rest := records[min(m.Skip, len(records)):]
+				page := rest[:min(len(rest), 4)]
+				family.Answer(r, &imsg.Explanation{Records: page, More: len(page) < len(rest)})
+			case *imsg.Lock:
+				family.Answer(r, &imsg.Done{Errno: imsg.Invalid, Detail: "{lock_duration} is 0: nothing is locked"})
+			}
+		})
+		_, status, _ := gatectl("status", "--socket", socket)
+		_, explained, _ := gatectl("explain", "192.0.2.7", "--socket", socket)
+		_, _, refused := gatectl("lock", "add", "192.0.2.7", "--socket", socket)
+		for said, want := range map[string]string{status: names[0], explained: names[0], refused: names[1]} {
+			if !strings.Contains(said, want) || strings.ContainsAny(said, "{}") {
+				t.Errorf("TOML is %t, and what is said has no %s, or marks:\n%s", toml, want, said)
+			}
+		}
 	}
 }

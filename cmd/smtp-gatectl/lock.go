@@ -57,7 +57,7 @@ func (t *tool) lockAdd() *cobra.Command {
 		},
 	}
 	add.Flags().StringVar(&cause, "cause", "OPERATOR", "what the lock file says")
-	add.Flags().Var(&until, "for", "for how long, as 2h or 30d (default: lock_duration)")
+	add.Flags().Var(&until, "for", "for how long, as 2h or 30d (default: lock.duration)")
 	return add
 }
 

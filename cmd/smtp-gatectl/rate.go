@@ -106,7 +106,7 @@ counter that is not held against this client; the counters are
 			}, rateError)
 		},
 	}
-	set.Flags().Uint64Var(&generation, "generation", 0, "a ratelimit_generation above this ends it (default: none does)")
+	set.Flags().Uint64Var(&generation, "generation", 0, "a rate.generation above this ends it (default: none does)")
 	return set
 }
 

@@ -19,9 +19,9 @@ func limits(pid int, config *imsg.ActionConfig) error {
 		which int
 		most  int64
 	}{
-		{"limit_virt_size", unix.RLIMIT_AS, config.Virtual},
-		{"limit_data_size", unix.RLIMIT_DATA, config.Data},
-		{"limit_fsize", unix.RLIMIT_FSIZE, config.File},
+		{"limit its address space", unix.RLIMIT_AS, config.Virtual},
+		{"limit its data segment", unix.RLIMIT_DATA, config.Data},
+		{"limit the size of its files", unix.RLIMIT_FSIZE, config.File},
 	} {
 		if l.most == 0 {
 			continue

@@ -92,7 +92,7 @@ func (s *Service) lockByHand(r link.Request, m *imsg.Lock) (*imsg.Done, error) {
 		return done(imsg.Invalid, "a lock lasts a second at least"), nil
 	}
 	if config.LockDuration == 0 {
-		return done(imsg.Invalid, "lock_duration is 0: nothing is locked"), nil
+		return done(imsg.Invalid, "{lock_duration} is 0: nothing is locked"), nil
 	}
 	content := locks.Content{Cause: imsg.Printable(m.Cause, locks.MaxCause)}
 	if content.Cause == "" {

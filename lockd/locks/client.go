@@ -191,7 +191,7 @@ func (n Naming) Called(name string) (Call, error) {
 
 func (n Naming) wrongLength(c Call) error {
 	if bits := n.Bits(c.Addr); bits < c.Addr.BitLen() {
-		return fmt.Errorf("%s is no client: here each has a network of %d bits (client_prefix_ipv6)", c, bits)
+		return fmt.Errorf("%s is no client: here each has a network of %d bits ({client_prefix_ipv6})", c, bits)
 	}
 	return fmt.Errorf("%s is no client: there each address is one, of %d bits", c, c.Addr.BitLen())
 }

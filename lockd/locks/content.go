@@ -121,5 +121,5 @@ func (l *Directory) sayOnce(name string, why error) {
 		l.said = make(map[string]struct{})
 	}
 	l.said[name] = struct{}{}
-	l.Log.Warn("lock ends by lock_duration", "name", name, "error", why)
+	l.Log.Warn("lock lasts as others do", "name", name, "error", why)
 }

@@ -398,7 +398,7 @@ func TestCalled(t *testing.T) {
 		{"192.0.2.0/24-joe", "192.0.2.0/24-joe", "", "there each address is one, of 32 bits"},
 		{"2001:DB8::1-joe", "2001:db8::1-joe", "2001:db8::-joe", ""},
 		{"2001:db8::/64-joe", "2001:db8::/64-joe", "2001:db8::-joe", ""},
-		{"2001:db8::/48-joe", "2001:db8::/48-joe", "", "here each has a network of 64 bits (client_prefix_ipv6)"},
+		{"2001:db8::/48-joe", "2001:db8::/48-joe", "", "here each has a network of 64 bits ({client_prefix_ipv6})"},
 		{"2001:db8::1/64-joe", "", "", "a client's name is"},
 		{"2001:db8::/064-joe", "", "", "a client's name is"},
 		{"2001:db8::/129-joe", "", "", "a client's name is"},

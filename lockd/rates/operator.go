@@ -80,7 +80,7 @@ func (l *Limiter) SetQuotas(client string, set []imsg.RateQuota, generation uint
 	}):
 		return done(imsg.Invalid, "tls_servers: at most 64 servers of a client's are told apart")
 	case generation <= rules.generation:
-		return done(imsg.Invalid, "a client's own quotas need a generation above ratelimit_generation")
+		return done(imsg.Invalid, "a client's own quotas need a generation above {ratelimit_generation}")
 	}
 	var now quotas
 	err := l.change(client, rules, func(r *Record, _ int64) {

@@ -50,7 +50,7 @@ func (a *advisor) danger(when bool, option, format string, args ...any) {
 
 func (a *advisor) say(s Severity, when bool, option, format string, args []any) {
 	if when {
-		a.all = append(a.all, Advice{s, a.Called(option), fmt.Sprintf(a.speak(format), args...)})
+		a.all = append(a.all, Advice{s, a.Called(option), fmt.Sprintf(a.Speak(format), args...)})
 	}
 }
 
@@ -81,9 +81,9 @@ func (a *advisor) reach() {
 	restricted := a.AuthRequire == imsg.AuthMandatory || a.EnforceRcpt != ""
 	if a.Mode == imsg.ModeFixed && i >= 0 && !restricted {
 		a.danger(true, "mode", "strangers who reach %s reach %s with the gateway's address, and a server that trusts it is an open relay: "+
-			"use mode fixed+xclient, auth_require mandatory, a regex_enforce_rcpt_to for your domains, or a private bind_address", a.Listeners()[i], a.FixedServer)
+			"use {mode} fixed+xclient, {auth_require} mandatory, a {regex_enforce_rcpt_to} for your domains, or a private {bind_address}", a.Listeners()[i], a.FixedServer)
 	}
-	a.hint(a.Mode == imsg.ModePf, "mode", "current releases of OpenBSD do not find what pf is asked for: there use divert-to in pf.conf, and mode getsockname")
+	a.hint(a.Mode == imsg.ModePf, "mode", "current releases of OpenBSD do not find what pf is asked for: there use divert-to in pf.conf, and {mode} getsockname")
 	a.danger(a.BareNewline == imsg.NewlinePass, "bare_newline", "pass lets messages through that the scanner and the server read differently: write normalize or reject")
 	a.danger(a.Dumps(), "limit_core_size", "what a room remembers, mail among it, can be read by processes of its user, and a dump of it lies in the room's folder: leave it out, unless a fault is looked for")
 	a.danger(a.Mode == imsg.ModeRemoteUDP && a.RemoteSecret == 0, "remote_udp_secret", "without one, whoever can send as the router decides where sessions go: set the same number here and there")
@@ -91,20 +91,20 @@ func (a *advisor) reach() {
 
 func (a *advisor) scanning() {
 	engine := a.AntivirusType != imsg.EngineOff || a.AntispamType != imsg.EngineOff
-	a.danger(!engine, "antivirus_type", "nothing is scanned: set antivirus_type or antispam_type")
+	a.danger(!engine, "antivirus_type", "nothing is scanned: set {antivirus_type} or {antispam_type}")
 	a.hint(a.AntivirusType != imsg.EngineOff && a.ScanMaxSize == 0, "scan_max_size", "0 switches the virus scan off: give the size up to which messages are scanned")
 	a.hint(a.AntispamType != imsg.EngineOff && a.SpamMaxSize == 0, "spam_max_size", "0 switches the spam scan off: give the size up to which messages are scanned")
 	a.danger(a.AntivirusType == imsg.EngineBuiltin, "antivirus_type", "builtin finds the EICAR test file and no virus: write clamd")
 	a.danger(a.AntispamType == imsg.EngineBuiltin, "antispam_type", "builtin finds the GTUBE test message and no spam: write spamassassin")
-	a.hint(a.antispam() && !a.SpamRefuse, "antispam_refuse", "spam is found, logged and let through: write yes to refuse it")
-	a.danger(a.IgnoreErrors && (a.antivirus() || a.antispam()), "ignore_errors", "while a scanner fails every message passes unscanned: write no, then senders try again later")
+	a.hint(a.antispam() && !a.SpamRefuse, "antispam_refuse", "spam is found, logged and let through: write {yes} to refuse it")
+	a.danger(a.IgnoreErrors && (a.antivirus() || a.antispam()), "ignore_errors", "while a scanner fails every message passes unscanned: write {no}, then senders try again later")
 
-	a.danger(a.antivirus() && (a.SizeLimit == 0 || a.SizeLimit > a.ScanMaxSize), "size_limit", "messages larger than scan_max_size pass unscanned: write %d, or scan larger ones", a.ScanMaxSize)
-	a.hint(a.antivirus() && a.SizeLimit > 0 && a.SizeLimit < a.ScanMaxSize, "size_limit", "no message as large as scan_max_size arrives: %d would do there", a.SizeLimit)
+	a.danger(a.antivirus() && (a.SizeLimit == 0 || a.SizeLimit > a.ScanMaxSize), "size_limit", "messages larger than {scan_max_size} pass unscanned: write %d, or scan larger ones", a.ScanMaxSize)
+	a.hint(a.antivirus() && a.SizeLimit > 0 && a.SizeLimit < a.ScanMaxSize, "size_limit", "no message as large as {scan_max_size} arrives: %d would do there", a.SizeLimit)
 	passed := engine && a.tlsPolicy() == imsg.TLSPass
 	ours := a.TLSPolicy != imsg.TLSAuto || len(a.TLS.Rules) > 0 // these exclude forbid_starttls
-	a.hint(passed && !ours, "forbid_starttls", "after STARTTLS a session cannot be scanned: write yes where clients may do without")
-	a.hint(passed && ours, "tls_policy", "after STARTTLS a session cannot be scanned: write tls_policy mask where clients may do without")
+	a.hint(passed && !ours, "forbid_starttls", "after STARTTLS a session cannot be scanned: write {yes} where clients may do without")
+	a.hint(passed && ours, "tls_policy", "after STARTTLS a session cannot be scanned: write {tls_policy} mask where clients may do without")
 	a.danger(engine && a.AuthSkip&imsg.SkipDirect != 0, "auth_skip", "direct leaves clients that log in unscanned, with stolen passwords too: leave it out")
 
 	for _, f := range []struct {
@@ -121,7 +121,7 @@ func (a *advisor) scanning() {
 		a.hint(f.timeout == 0, f.option, "0 sets no limit, and %s holds a session up to an hour: give seconds", f.until)
 	}
 	longest := max(a.TimeoutScanner, a.TimeoutSpam)
-	a.hint(longest > 3*time.Minute, "timeout_scanner", "a scan may last %v, and servers wait three minutes for the next line (RFC 5321, 4.5.3.2.5): write less for it and timeout_spam", longest)
+	a.hint(longest > 3*time.Minute, "timeout_scanner", "a scan may last %v, and servers wait three minutes for the next line (RFC 5321, 4.5.3.2.5): write less for it and {timeout_spam}", longest)
 	a.hint(engine && a.DrainTimeout < longest, "drain_timeout", "a stop cuts off messages whose scan may last %v: write more", longest)
 	a.hint(a.SpoolLeaveOn&imsg.LeaveAlways != 0, "spool_leave_on", "always keeps a copy of mail on disk until somebody removes it: leave it out unless you look for a fault")
 }
@@ -130,13 +130,13 @@ func (a *advisor) encryption() {
 	t := &a.TLS
 	both := a.beginsTLS()
 	a.danger(a.EndsTLS() && t.MinVersion < imsg.TLS12, "tls_min_version", "TLS 1.0 and 1.1 are broken, and RFC 8996 forbids them: write 1.2, unless clients are known that have nothing newer")
-	a.hint(both && t.Verify == imsg.TLSVerifyNone, "tls_verify", "none encrypts to whoever answers for the server: write pin, with tls_pins, or name")
-	a.danger(a.clearBehind() && !a.FixedServer.IsLoopback(), "tls_upstream", "never has mail go on to %s in clear, which clients have sent encrypted: leave it out, and say with tls_verify how that server's certificate is looked at", a.FixedServer)
+	a.hint(both && t.Verify == imsg.TLSVerifyNone, "tls_verify", "none encrypts to whoever answers for the server: write pin, with {tls_pins}, or name")
+	a.danger(a.clearBehind() && !a.FixedServer.IsLoopback(), "tls_upstream", "never has mail go on to %s in clear, which clients have sent encrypted: leave it out, and say with {tls_verify} how that server's certificate is looked at", a.FixedServer)
 	unshown := len(a.TLSCertificates) > 0 && !a.EndsTLS()
 	switch idle := !both && t.Verify != imsg.TLSUndecided; {
 	case unshown: // what shows the certificate may give it something to do
 	case a.EndsTLS() && !a.FixedServer.IsLoopback():
-		a.hint(idle, "tls_verify", "it does nothing beside tls_upstream never: leave that out")
+		a.hint(idle, "tls_verify", "it does nothing beside {tls_upstream} never: leave that out")
 	default:
 		a.hint(idle, "tls_verify", "no session of ours has TLS with a server: leave it out")
 	}
@@ -144,17 +144,17 @@ func (a *advisor) encryption() {
 	case !a.Mode.Fixed():
 		a.hint(unshown, "tls.certificate", "nobody is shown it: TLS ends here in the fixed modes, and mode is %s: leave it out", a.Mode)
 	case a.ForbidSTARTTLS:
-		a.hint(unshown, "tls.certificate", "nobody is shown it, because forbid_starttls is set: leave that out, or the certificate")
+		a.hint(unshown, "tls.certificate", "nobody is shown it, because {forbid_starttls} is set: leave that out, or the certificate")
 	default:
-		a.hint(unshown, "tls.certificate", "nobody is shown it: write tls_policy terminate, or leave it out")
+		a.hint(unshown, "tls.certificate", "nobody is shown it: write {tls_policy} terminate, or leave it out")
 	}
-	a.hint(len(t.Pins) > 0 && t.Verify != imsg.TLSVerifyPin, "tls_pins", "nothing is held against them: write tls_verify pin, or leave them out")
-	a.hint(a.TLSCAFile != "" && t.Verify != imsg.TLSVerifyChain && t.Verify != imsg.TLSVerifyName, "tls_ca_file", "it is not read: write tls_verify chain or name, or leave it out")
+	a.hint(len(t.Pins) > 0 && t.Verify != imsg.TLSVerifyPin, "tls_pins", "nothing is held against them: write {tls_verify} pin, or leave them out")
+	a.hint(a.TLSCAFile != "" && t.Verify != imsg.TLSVerifyChain && t.Verify != imsg.TLSVerifyName, "tls_ca_file", "it is not read: write {tls_verify} chain or name, or leave it out")
 }
 
 func (a *advisor) locking() {
 	if a.LockDuration == 0 {
-		a.hint(a.LockOn != 0, "lock_duration", "0 locks nobody, whatever lock_on says: give seconds, or write lock_on never")
+		a.hint(a.LockOn != 0, "lock_duration", "0 locks nobody, whatever {lock_on} says: give seconds, or write {lock_on} never")
 		return
 	}
 	a.hint(a.LockDuration < 0 && a.LockOn != 0, "lock_duration", "a lock lasts until somebody removes it: give seconds if it should end")
@@ -168,17 +168,17 @@ func (a *advisor) locking() {
 		idle   bool
 		remedy string
 	}{
-		{imsg.LockVirus, "virus", !a.antivirus(), "set antivirus_type"},
-		{imsg.LockSpam, "spam", !a.antispam() || !a.SpamRefuse, "set antispam_type, with antispam_refuse"},
-		{imsg.LockMaxHost, "maxhost", a.MaxPerHost == 0, "set max_per_host"},
-		{imsg.LockMaxIdent, "maxident", a.MaxPerIdent == 0 || !a.Mode.Remote(), "it needs max_per_ident and a remote mode"},
-		{imsg.LockDNSBL, "dnsbl", a.DNSBL == nil, "set dnsbl"},
-		{imsg.LockSPF, "spf", a.SPF == imsg.SPFOff || a.SPFLogOnly, "set spf, without spf_log_only"},
+		{imsg.LockVirus, "virus", !a.antivirus(), "set {antivirus_type}"},
+		{imsg.LockSpam, "spam", !a.antispam() || !a.SpamRefuse, "set {antispam_type}, with {antispam_refuse}"},
+		{imsg.LockMaxHost, "maxhost", a.MaxPerHost == 0, "set {max_per_host}"},
+		{imsg.LockMaxIdent, "maxident", a.MaxPerIdent == 0 || !a.Mode.Remote(), "it needs {max_per_ident} and a remote mode"},
+		{imsg.LockDNSBL, "dnsbl", a.DNSBL == nil, "set {dnsbl}"},
+		{imsg.LockSPF, "spf", a.SPF == imsg.SPFOff || a.SPFLogOnly, "set {spf}, without {spf_log_only}"},
 		{imsg.LockRegex, "regex", !a.regexes(), "set a regular expression"},
-		{imsg.LockEarlyTalk, "earlytalk", !a.EarlyTalk, "write earlytalker yes"},
-		{imsg.LockRateLimit, "ratelimit", a.RateExpiration == 0 || a.RateMailFromRejects+a.RateRcptToRejects == 0, "set ratelimit_expiration, and ratelimit_mailfrom_rejects or ratelimit_rcptto_rejects"},
+		{imsg.LockEarlyTalk, "earlytalk", !a.EarlyTalk, "write {earlytalker} {yes}"},
+		{imsg.LockRateLimit, "ratelimit", a.RateExpiration == 0 || a.RateMailFromRejects+a.RateRcptToRejects == 0, "set {ratelimit_expiration}, and {ratelimit_mailfrom_rejects} or {ratelimit_rcptto_rejects}"},
 	} {
-		a.hint(a.LockOn&w.cause != 0 && w.idle, "lock_on", "%s never happens: %s, or leave it out", w.word, a.speak(w.remedy))
+		a.hint(a.LockOn&w.cause != 0 && w.idle, "lock_on", "%s never happens: %s, or leave it out", w.word, a.Speak(w.remedy))
 	}
 }
 
@@ -206,21 +206,21 @@ func (c *Config) regexes() bool {
 
 func (a *advisor) policy() {
 	inside := !a.Mode.Fixed() && a.Mode != imsg.ModeNone
-	a.hint(inside && a.DNSBL != nil, "dnsbl", "in mode %s clients are your own, and dial-up addresses are often listed: use it in the fixed modes, or add auth_skip dnsbl", a.Mode)
-	a.hint(inside && a.SPF == imsg.SPFIncoming && !a.SPFLogOnly, "spf", "incoming holds your clients' inner addresses against their domains, which do not know them: write outgoing, or fixed with spf_fixed_ip")
+	a.hint(inside && a.DNSBL != nil, "dnsbl", "in mode %s clients are your own, and dial-up addresses are often listed: use it in the fixed modes, or add {auth_skip} dnsbl", a.Mode)
+	a.hint(inside && a.SPF == imsg.SPFIncoming && !a.SPFLogOnly, "spf", "incoming holds your clients' inner addresses against their domains, which do not know them: write outgoing, or fixed with {spf_fixed_ip}")
 	a.danger(a.Monitor.Has(imsg.RuleVirus), "policy_monitor", "viruses are found, told of, and let through: leave virus out as soon as you have seen enough")
 	a.hint(a.AuthSkip&imsg.SkipRegex != 0 && a.regexes(), "auth_skip", "regex switches the regular expressions for MAIL and RCPT off for everybody, logged in or not: leave it out")
-	a.hint(len(a.ListenTLS) > 0 && a.EnforceRcpt != "" && a.AuthSkip&imsg.SkipRegex == 0, "regex_enforce_rcpt_to", "it holds for clients that log in at listen_tls, too, who can write to nobody else: leave to the server whom it relays for, or give them a gateway of their own")
-	a.hint(a.SPFLogOnly && a.SPF != imsg.SPFOff, "spf_log_only", "mail that fails SPF is logged and let through: write no to refuse it")
+	a.hint(len(a.ListenTLS) > 0 && a.EnforceRcpt != "" && a.AuthSkip&imsg.SkipRegex == 0, "regex_enforce_rcpt_to", "it holds for clients that log in at {listen_tls}, too, who can write to nobody else: leave to the server whom it relays for, or give them a gateway of their own")
+	a.hint(a.SPFLogOnly && a.SPF != imsg.SPFOff, "spf_log_only", "mail that fails SPF is logged and let through: write {no} to refuse it")
 
 	counted := a.RateConnections+a.RateMessages+a.RateRecipients+a.RateBytes+a.RateMailFromRejects+a.RateRcptToRejects+a.RateAuthRejects+a.RateTLSSessions+a.RateTLSBytes+a.RateTLSServers > 0
 	a.hint(a.RateExpiration == 0 && (counted || a.RateDstExpiration >= 0), "ratelimit_expiration", "without a period no quota counts: give its seconds")
-	a.hint(a.RateExpiration > 0 && !counted && a.RateDstExpiration < 0, "ratelimit_expiration", "there is a period and no quota: set ratelimit_messages or another")
+	a.hint(a.RateExpiration > 0 && !counted && a.RateDstExpiration < 0, "ratelimit_expiration", "there is a period and no quota: set {ratelimit_messages} or another")
 }
 
 func (a *advisor) limits() {
-	a.hint(a.MaxPerHost == 0, "max_per_host", "one client may take all of max_connections: give a number")
-	a.hint(a.MaxPerHost >= a.MaxConnections, "max_per_host", "one client may take all %d of max_connections: give a smaller number", a.MaxConnections)
+	a.hint(a.MaxPerHost == 0, "max_per_host", "one client may take all of {max_connections}: give a number")
+	a.hint(a.MaxPerHost >= a.MaxConnections, "max_per_host", "one client may take all %d of {max_connections}: give a smaller number", a.MaxConnections)
 	a.hint(a.antispam() && a.SpamMaxLoad > 0 && a.SpamMaxLoad < 1, "spam_max_load", "above a load of %g spam passes unscanned: give at least the number of CPUs, or 0 to scan always", a.SpamMaxLoad)
 }
 
@@ -263,6 +263,6 @@ func (a *advisor) permissions() {
 		}
 	}
 	a.danger(writable != nil, strings.Join(writable, ", "), "everybody on this machine may write there: write 0660")
-	a.hint(a.ReadPerm&0o002 != 0, "control_read_perm", "everybody on this machine may see who sends and is locked out: write 0660, and name a group as control_read_group")
+	a.hint(a.ReadPerm&0o002 != 0, "control_read_perm", "everybody on this machine may see who sends and is locked out: write 0660, and name a group as {control_read_group}")
 	a.danger(readable != nil, strings.Join(readable, ", "), "everybody on this machine may read the mail: write 0660")
 }

@@ -34,36 +34,6 @@ func TestWithoutRoot(t *testing.T) {
 	}
 }
 
-// TestExamples: what we tell people to begin with is good, and nothing is to be
-// said about it.
-func TestExamples(t *testing.T) {
-	for path, example := range map[string]*regexp.Regexp{
-		"../../README.md":        regexp.MustCompile(`(?m)^    (\[target\]\n(.*\n)+?)\S`),
-		"../../man/smtp-gated.8": regexp.MustCompile(`(?m)^(\[target\]\n(.*\n)+?)\.Ed`),
-	} {
-		page, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		found := example.FindStringSubmatch(string(page))
-		if found == nil {
-			t.Errorf("%s has no example", path)
-			continue
-		}
-		c, warnings, err := Parse(path, []byte(strings.ReplaceAll(found[1], `\e`, `\`)))
-		if err != nil || len(warnings) > 0 {
-			t.Errorf("%v %v", warnings, err)
-			continue
-		}
-		if err := c.Check(); err != nil || !c.antivirus() || !c.antispam() {
-			t.Errorf("%s: %v", path, err)
-		}
-		if all := c.Advise(); len(all) > 0 {
-			t.Errorf("%s: %v", path, all)
-		}
-	}
-}
-
 // TestReadme: each file that README.md has somebody write is one that the daemon starts with,
 // and of which no danger is told; so is what it has changed in one.
 func TestReadme(t *testing.T) {
@@ -209,6 +179,7 @@ func TestAdvice(t *testing.T) {
 		{"control_read_perm 0666", "hint control_read_perm"},
 		{"spool_leave_on always\nignore_errors yes", "danger ignore_errors; hint spool_leave_on"},
 	} {
+		ownNames(t, calm+tc.text)
 		c := parsed(t, calm+tc.text)
 		if err := c.Check(); err != nil {
 			t.Errorf("%s: %v", tc.text, err)

@@ -20,7 +20,7 @@ import (
 func (c *Config) Check() error {
 	var errs []error
 	wrong := func(option, format string, args ...any) {
-		errs = append(errs, &Error{Option: c.Called(option), Text: fmt.Sprintf(c.speak(format), args...)})
+		errs = append(errs, &Error{Option: c.Called(option), Text: fmt.Sprintf(c.Speak(format), args...)})
 	}
 	c.checkTarget(wrong)
 	c.checkListeners(wrong)
@@ -29,7 +29,7 @@ func (c *Config) Check() error {
 	c.checkFolders(wrong)
 	c.checkSockets(wrong)
 	if c.SPF == imsg.SPFFixed && !c.SPFFixedIP.IsValid() {
-		wrong("spf", "fixed needs an address: set spf_fixed_ip")
+		wrong("spf", "fixed needs an address: set {spf_fixed_ip}")
 	}
 	notRoot := func(option, name string) {
 		if name == "root" {
@@ -48,7 +48,7 @@ type complaint = func(option, format string, args ...any)
 
 func (c *Config) checkTarget(wrong complaint) {
 	if c.Mode == imsg.ModeNone {
-		wrong("mode", "is none: set how the server a client wanted is found, as in mode fixed with fixed_server 192.0.2.25")
+		wrong("mode", "is none: set how the server a client wanted is found, as in {mode} fixed with {fixed_server} 192.0.2.25")
 	}
 	if !c.Mode.Fixed() {
 		return
@@ -62,7 +62,7 @@ func (c *Config) checkTarget(wrong complaint) {
 	}
 	fits := func(a netip.Addr) bool { return a.IsUnspecified() || a.Is4() == c.FixedServer.Is4() }
 	if len(c.Outgoing) > 0 && !slices.ContainsFunc(c.Outgoing, fits) {
-		wrong("outgoing_addr", "%s cannot reach fixed_server %s: use two addresses of one family", c.Outgoing[0], c.FixedServer)
+		wrong("outgoing_addr", "%s cannot reach {fixed_server} %s: use two addresses of one family", c.Outgoing[0], c.FixedServer)
 	}
 	for _, l := range c.Listeners() {
 		everywhere := l.Addr().IsUnspecified() && l.Addr().Is4() == c.FixedServer.Is4() && c.FixedServer.IsLoopback()
@@ -95,7 +95,7 @@ func (c *Config) checkScanners(wrong complaint) {
 	checkReach(wrong, "antivirus_path", c.AntivirusType.Kind(), c.AntivirusSocket)
 	checkReach(wrong, "antispam_path", c.AntispamType.Kind(), c.AntispamSocket)
 	if c.antivirusMethod() == imsg.MethodFildes && c.AntivirusSocket.Path == "" {
-		wrong("antivirus_method", "fildes needs a UNIX socket: set its path as antivirus_path, or use instream")
+		wrong("antivirus_method", "fildes needs a UNIX socket: set its path as {antivirus_path}, or use instream")
 	}
 }
 

@@ -54,6 +54,7 @@ func TestCheck(t *testing.T) {
 			t.Errorf("%s: %v", tc.text, err)
 			continue
 		}
+		ownNames(t, tc.text)
 		err = c.Check()
 		if tc.want == "" && err != nil || tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want)) {
 			t.Errorf("%s: %v, want %q", tc.text, err, tc.want)

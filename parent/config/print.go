@@ -96,7 +96,7 @@ func (c *Config) legacy(w io.Writer, s style) error {
 				section = next
 				fmt.Fprintf(b, "\n# --- %s ---\n", strings.ReplaceAll(section, ".", ", "))
 			}
-			fmt.Fprintf(b, "\n# %s\n# %s\n", o.Help, o.legend(false))
+			fmt.Fprintf(b, "\n# %s\n# %s\n", c.Speak(o.Help), o.legend(false))
 		}
 		fmt.Fprintf(b, "%s%s\n", s.sign(), o.line())
 	}
@@ -119,7 +119,7 @@ func (c *Config) toml(w io.Writer, s style) error {
 			fmt.Fprintf(b, "\n[%s]\n", section)
 		}
 		if s.comments {
-			fmt.Fprintf(b, "\n# %s\n# %s\n", o.Help, o.legend(true))
+			fmt.Fprintf(b, "\n# %s\n# %s\n", c.Speak(o.Help), o.legend(true))
 		}
 		fmt.Fprintf(b, "%s%s\n", s.sign(), s.setting(c, o, 0))
 	}

@@ -1,12 +1,11 @@
-// How options are spoken of: by the names that stand in the admin's file. This
-// file owns the translation. All texts are written with the names and words of
-// the old syntax.
+// How options are spoken of: by the names that stand in the admin's file. This file
+// owns the translation. A text names an option by a mark, its name in the old syntax in
+// braces, as in {spool_path}; {yes} and {no} are the words of a switch.
 
 package config
 
 import (
 	"reflect"
-	"regexp"
 	"strings"
 	"sync"
 )
@@ -28,39 +27,35 @@ func (c *Config) Called(name string) string {
 	return name
 }
 
-var (
-	// A name of one word is one only where it is to be set: "port" and "mode"
-	// are plain words, too.
-	spoken   = pattern(`\b(set |write )?([a-z]+(?:_[a-z0-9]+)*)\b`)
-	switched = pattern(`\bwrite ([a-z_.]+ )?(yes|no)\b`)
-)
+// SpeakLike has c call its options as another file does, which it was not read from: what
+// a daemon runs by is in TOML, whatever its file is.
+func (c *Config) SpeakLike(other *Config) { c.inTOML = other.inTOML }
 
-// pattern compiles an expression when it is needed first: the rooms are this program, too.
-func pattern(expression string) func() *regexp.Regexp {
-	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expression) })
+// Speak spells the marks of a text in the syntax c was read in. Of what is to be filled
+// in it is the format that is spelled: a value may hold anything.
+func (c *Config) Speak(text string) string { return Speak(text, c.inTOML) }
+
+// Speak spells the marks of a text in TOML, or in the old syntax.
+func Speak(text string, toml bool) string {
+	if toml {
+		return inTOML().Replace(text)
+	}
+	return inLegacy().Replace(text)
 }
 
-// speak translates a text, or the format of one: what is filled in may hold
-// anything, a path that looks like a name.
-func (c *Config) speak(text string) string {
-	if !c.inTOML {
-		return text
+var (
+	inTOML   = sync.OnceValue(func() *strings.Replacer { return speaker(true, "{yes}", "true", "{no}", "false") })
+	inLegacy = sync.OnceValue(func() *strings.Replacer { return speaker(false, "{yes}", "yes", "{no}", "no") })
+)
+
+func speaker(toml bool, spelled ...string) *strings.Replacer {
+	for name, path := range paths() {
+		if !toml {
+			path = name
+		}
+		spelled = append(spelled, "{"+name+"}", path)
 	}
-	text = spoken().ReplaceAllStringFunc(text, func(match string) string {
-		part := spoken().FindStringSubmatch(match)
-		path, known := paths()[part[2]]
-		if !known || part[1] == "" && !strings.Contains(part[2], "_") {
-			return match
-		}
-		return part[1] + path
-	})
-	return switched().ReplaceAllStringFunc(text, func(match string) string {
-		part := switched().FindStringSubmatch(match)
-		if part[2] == "yes" {
-			return "write " + part[1] + "true"
-		}
-		return "write " + part[1] + "false"
-	})
+	return strings.NewReplacer(spelled...)
 }
 
 // equal tells whether both mean the same, whatever syntax they were read in.

@@ -12,10 +12,10 @@ import (
 func (c *Config) checkTLS(wrong complaint) {
 	t := &c.TLS
 	if c.ForbidSTARTTLS && c.TLSPolicy != imsg.TLSAuto {
-		wrong("tls_policy", "it excludes forbid_starttls, which is tls_policy mask: leave forbid_starttls out")
+		wrong("tls_policy", "it excludes {forbid_starttls}, which is {tls_policy} mask: leave {forbid_starttls} out")
 	}
 	if c.ForbidSTARTTLS && len(t.Rules) > 0 {
-		wrong("tls.rule", "it excludes forbid_starttls, which is for all sessions: leave that out, and write tls_policy mask")
+		wrong("tls.rule", "it excludes {forbid_starttls}, which is for all sessions: leave that out, and write {tls_policy} mask")
 	}
 	if n := len(c.TLSCertificates); n > imsg.MaxCertificates {
 		wrong("tls.certificate", "there are %d, at most %d can be kept", n, imsg.MaxCertificates)
@@ -44,15 +44,15 @@ func (c *Config) checkVerify(wrong complaint) {
 	switch t := &c.TLS; t.Verify {
 	case imsg.TLSUndecided:
 		wrong("tls_verify", "say how the server's certificate is looked at when TLS ends here: "+
-			"name (signed by an authority of tls_ca_file, for tls_server_name), chain (signed so, for whatever name), pin (with a key of tls_pins), "+
-			"none (whoever is in between may read along); to a server on this machine, tls_upstream never does without TLS")
+			"name (signed by an authority of {tls_ca_file}, for {tls_server_name}), chain (signed so, for whatever name), pin (with a key of {tls_pins}), "+
+			"none (whoever is in between may read along); to a server on this machine, {tls_upstream} never does without TLS")
 	case imsg.TLSVerifyPin:
 		if len(t.Pins) == 0 {
-			wrong("tls_verify", "pin needs the hash of a key: set tls_pins")
+			wrong("tls_verify", "pin needs the hash of a key: set {tls_pins}")
 		}
 	case imsg.TLSVerifyName:
 		if t.ServerName == "" {
-			wrong("tls_verify", "name needs that of the server: set tls_server_name")
+			wrong("tls_verify", "name needs that of the server: set {tls_server_name}")
 		}
 	}
 }

@@ -132,6 +132,7 @@ func TestCheckTLS(t *testing.T) {
 		{"mode fixed\nfixed_server 192.0.2.25\nforbid_starttls yes\ntls_policy mask\n", "tls_policy: it excludes forbid_starttls"},
 		{"mode fixed\nfixed_server 192.0.2.25\ntls_policy terminate\nlisten_tls 127.0.0.1:465\n", "in a file in TOML"},
 	} {
+		ownNames(t, tc.text)
 		err := parsed(t, tc.text).Check()
 		if tc.want == "" && err != nil || tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want)) {
 			t.Errorf("%s: %v, want %q", tc.text, err, tc.want)
@@ -234,6 +235,7 @@ func TestAdviceOnTLS(t *testing.T) {
 		{site + scanned + "[[tls.rule]]\nport = [25]\npolicy = \"mask\"\n", []string{"hint tls.policy: after STARTTLS a session cannot be scanned"}},
 		{site + name + login + "[policy.regex]\nenforce_rcpt_to = \"@a.example\"\n" + certificate, []string{"hint policy.regex.enforce_rcpt_to: it holds for clients that log in at listen.tls"}},
 	} {
+		ownNames(t, tc.text)
 		c := parsed(t, tc.text)
 		if err := c.Check(); err != nil {
 			t.Errorf("%s: %v", tc.text, err)

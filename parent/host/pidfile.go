@@ -67,12 +67,12 @@ func InheritPidFile(path string) (*PidFile, error) {
 func lockPidFile(path string, take func(*os.File) error) (_ *PidFile, err error) {
 	place, err := OpenPlace(path)
 	if err != nil {
-		return nil, fmt.Errorf("pidfile: %w", err)
+		return nil, fmt.Errorf("pid file: %w", err)
 	}
 	defer func() {
 		if err != nil {
 			place.Folder.Close()
-			err = fmt.Errorf("pidfile %s: %w", path, err)
+			err = fmt.Errorf("pid file %s: %w", path, err)
 		}
 	}()
 	lock := place.beside(lockSuffix)
@@ -125,7 +125,7 @@ func (p *PidFile) Take() error {
 		err = setLock(p.lock, syscall.F_UNLCK, lockHeir, 1)
 	}
 	if err != nil {
-		return fmt.Errorf("pidfile %s: %w", p.place.path, err)
+		return fmt.Errorf("pid file %s: %w", p.place.path, err)
 	}
 	return p.Write()
 }
@@ -170,14 +170,14 @@ func holder(f *os.File) (pid int, err error) {
 func (p *PidFile) Write() error {
 	for range maxTries {
 		if err := p.place.remove(); err != nil {
-			return fmt.Errorf("pidfile: %w", err)
+			return fmt.Errorf("pid file: %w", err)
 		}
 		f, err := p.place.open(os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o664)
 		if errors.Is(err, fs.ErrExist) {
 			continue
 		}
 		if err != nil {
-			return fmt.Errorf("pidfile: %w", err)
+			return fmt.Errorf("pid file: %w", err)
 		}
 		p.ours, p.LeftBehind = true, false
 		_, err = f.WriteString(strconv.Itoa(os.Getpid()) + "\n")
@@ -185,11 +185,11 @@ func (p *PidFile) Write() error {
 			err = cerr
 		}
 		if err != nil {
-			return fmt.Errorf("pidfile %s: %w", p.place.path, err)
+			return fmt.Errorf("pid file %s: %w", p.place.path, err)
 		}
 		return nil
 	}
-	return fmt.Errorf("pidfile %s: somebody else puts files in its place", p.place.path)
+	return fmt.Errorf("pid file %s: somebody else puts files in its place", p.place.path)
 }
 
 // Remove takes the pid file away and gives up the lock, whose file stays: one who

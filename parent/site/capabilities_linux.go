@@ -32,7 +32,7 @@ var Capabilities = []Capability{
 		1 << unix.CAP_NET_BIND_SERVICE, 0, (*Site).lowPort,
 	},
 	{
-		"CAP_NET_ADMIN", "make sockets for others' addresses, and marked ones", "in the modes tproxy, tproxy,netfilter and getsockname, and with so_mark; CAP_NET_RAW does as well",
+		"CAP_NET_ADMIN", "make sockets for others' addresses, and marked ones", "in the modes tproxy, tproxy,netfilter and getsockname, and with target.mark; CAP_NET_RAW does as well",
 		1 << unix.CAP_NET_ADMIN, 1 << unix.CAP_NET_RAW, (*Site).network,
 	},
 	{
@@ -40,11 +40,11 @@ var Capabilities = []Capability{
 		1 << unix.CAP_SYS_NICE, 0, (*Site).priority,
 	},
 	{
-		"CAP_SYS_RESOURCE", "raise a room's limit of descriptors", "where max_connections takes more than it was started with",
+		"CAP_SYS_RESOURCE", "raise a room's limit of descriptors", "where limits.connections takes more than it was started with",
 		1 << unix.CAP_SYS_RESOURCE, 0, (*Site).descriptors,
 	},
 	{
-		"CAP_CHOWN", "give a folder to its room", "while one is missing, and at the start with control_group or control_read_group",
+		"CAP_CHOWN", "give a folder to its room", "while one is missing, and at the start with control.group or control.read_group",
 		1 << unix.CAP_CHOWN, 0, (*Site).gift,
 	},
 	{

@@ -58,7 +58,7 @@ func (s *Site) affordable(r Room) uint64 {
 	if s.Rooted || n == 0 || unix.Getrlimit(unix.RLIMIT_NOFILE, &have) != nil || n <= uint64(have.Max) {
 		return n
 	}
-	s.Log.Warn("fewer descriptors than max_connections needs", "room", r.Name, "wanted", n, "limit", uint64(have.Max))
+	s.Log.Warn("fewer descriptors than sessions may need", "room", r.Name, "wanted", n, "limit", uint64(have.Max))
 	return uint64(have.Max)
 }
 

@@ -60,11 +60,11 @@ const (
 
 func (r Root) String() string {
 	return [...]string{
-		Spool:     "spool_path",
-		Locks:     "lock_path",
+		Spool:     "spool.path",
+		Locks:     "lock.path",
 		Empty:     "an empty directory",
 		Scanners:  "the scanners' directory",
-		WholeTree: "/, works in spool_path",
+		WholeTree: "/, works in spool.path",
 		Nowhere:   "no room's",
 	}[r]
 }

@@ -45,7 +45,7 @@ func (o Outgoing) configure(fd int, ipv6 bool) error {
 	}
 	if o.Mark != 0 {
 		if err := setMark(fd, o.Mark); err != nil {
-			return fmt.Errorf("so_mark: mark a socket%s", remedy(err))
+			return fmt.Errorf("put the firewall mark on a socket%s", remedy(err))
 		}
 	}
 	if err := bindLate(fd); err != nil {

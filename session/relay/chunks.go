@@ -70,8 +70,8 @@ func (c *client) checkChunk() (done bool) {
 	case c.chunks == failedChunks, c.chunks == openChunks && c.message().refused:
 		c.refuse(imsg.RuleProtocol, smtp.CodeSequence, c.text(imsg.MsgTransactionFailed))
 	case limit > 0 && c.chunk.left > limit-had && !c.sizeMonitored():
-		c.info("message over size_limit", "size", had, "chunk", c.chunk.left, "src", c.Client.Addr(), "ident", c.Ident)
-		c.refuse(imsg.RuleSize, smtp.CodeSize, c.text(imsg.MsgSizeLimit))
+		c.info("message too large", "size", had, "chunk", c.chunk.left, "src", c.Client.Addr(), "ident", c.Ident)
+		c.refuse(imsg.RuleSize, smtp.CodeSize, c.tooLarge().text)
 	case c.chunks == noChunks && (c.transaction == nil || c.transaction.recipients == 0):
 		c.refuse(imsg.RuleProtocol, smtp.CodeSequence, c.text(imsg.MsgTransactionFailed))
 	}

@@ -2,6 +2,7 @@ package relay
 
 import (
 	"bytes"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -203,14 +204,15 @@ func (c *client) checkParameters() (done bool) {
 func (c *client) checkSize() (done bool) {
 	_, params := smtp.Address(c.command.Arg)
 	if size, ok := smtp.ParseSize(params); ok && c.Config.SizeLimit > 0 && size > c.Config.SizeLimit && !c.monitored(c.tooLarge()) {
-		c.refuse(imsg.RuleSize, smtp.CodeSize, c.text(imsg.MsgSizeLimit))
+		c.refuse(imsg.RuleSize, smtp.CodeSize, c.tooLarge().text)
 	}
 	return true
 }
 
 // tooLarge is what becomes of a message over size_limit.
 func (f *Facts) tooLarge() refusal {
-	return refusal{rule: imsg.RuleSize, code: smtp.CodeSize, text: f.text(imsg.MsgSizeLimit)}
+	text := fmt.Sprintf("%s (%d octets at most)", f.text(imsg.MsgSizeLimit), f.Config.SizeLimit)
+	return refusal{rule: imsg.RuleSize, code: smtp.CodeSize, text: text}
 }
 
 // mayStart refuses a message that auth_require does not allow yet.

@@ -138,8 +138,8 @@ func (c *client) readText(in []byte) (n int, ok bool) {
 	m.open = ev != smtp.BodyEnd
 	switch limit := c.Config.SizeLimit; {
 	case limit > 0 && m.size > limit && !c.sizeMonitored():
-		c.info("message over size_limit", "size", m.size, "src", c.Client.Addr(), "ident", c.Ident)
-		c.refuseMessage(refusal{rule: imsg.RuleSize, code: smtp.CodeSize, text: c.text(imsg.MsgSizeLimit)})
+		c.info("message too large", "size", m.size, "src", c.Client.Addr(), "ident", c.Ident)
+		c.refuseMessage(c.tooLarge())
 	case ev == smtp.BodyEnd:
 		c.judge()
 	case ev == smtp.BodyBare, ev == smtp.BodyNUL:

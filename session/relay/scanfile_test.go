@@ -40,7 +40,7 @@ func TestFileVerdict(t *testing.T) {
 		"ignored":           {func(c *imsg.SessionConfig) { c.IgnoreErrors = true }, []imsg.Finding{failed, ham}, "", 0, true, ""},
 		"spam engine gone":  {nil, []imsg.Finding{clean, mute}, "", 0, true, ""},
 		"nobody answered":   {nil, nil, "451 4.3.0 gate.example failed", 0, false, ""},
-		"too large":         {func(c *imsg.SessionConfig) { c.SizeLimit = 99 }, []imsg.Finding{caught, ham}, "552 5.3.4 gate.example size", 0, false, ""},
+		"too large":         {func(c *imsg.SessionConfig) { c.SizeLimit = 99 }, []imsg.Finding{caught, ham}, "552 5.3.4 gate.example size (99 octets at most)", 0, false, ""},
 		"too large for one": {func(c *imsg.SessionConfig) { c.SpamMaxSize = 99 }, []imsg.Finding{clean}, "", 0, false, "spam size"},
 		"all monitored": {
 			func(c *imsg.SessionConfig) {

@@ -286,7 +286,7 @@ func (s *server) noteDemand(k kind, r *smtp.Reply) {
 	problem := ""
 	switch {
 	case r.Code == 530 && smtp.HasWord(r.Text, "STARTTLS"), k == auth && r.Code == 538:
-		problem = "the server demands TLS, and tls_upstream is never: " + printable(r.Line)
+		problem = "the server demands TLS, and we have none with it: " + printable(r.Line)
 	case k != mail || r.Code/100 != 2:
 		return
 	}

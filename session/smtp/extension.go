@@ -36,7 +36,7 @@ const (
 
 var treatmentNames = [...]string{
 	Pass: "passes", Lower: "lowered", Mask: "masked",
-	MaskChunked: "masked with chunking filter", MaskTLS: "masked with tls_policy mask", MaskXClient: "masked in the mode fixed+xclient",
+	MaskChunked: "masked with smtp.chunking filter", MaskTLS: "masked with tls.policy mask", MaskXClient: "masked in the mode fixed+xclient",
 	Unbind: "passes; where the gateway ends TLS, without mechanisms that are bound to it",
 }
 
@@ -98,7 +98,7 @@ var Extensions = [...]Extension{
 	{Keyword: "RRVS", Source: "RFC 7293", Why: parameter},
 	{Keyword: "SAML", Source: "RFC 821", Treatment: Mask, Verbs: []string{"SAML"}, Why: otherBegin},
 	{Keyword: "SEND", Source: "RFC 821", Treatment: Mask, Verbs: []string{"SEND"}, Why: otherBegin},
-	{Keyword: "SIZE", Source: "RFC 1870", Treatment: Lower, Cap: CapSize, Why: "to size_limit, and by the header the gateway adds"},
+	{Keyword: "SIZE", Source: "RFC 1870", Treatment: Lower, Cap: CapSize, Why: "to limits.message_size, and by the header the gateway adds"},
 	{Keyword: "SMTPUTF8", Source: "RFC 6531", Why: parameter},
 	{Keyword: "SOML", Source: "RFC 821", Treatment: Mask, Verbs: []string{"SOML"}, Why: otherBegin},
 	{Keyword: "STARTTLS", Source: "RFC 3207", Treatment: MaskTLS, Cap: CapStartTLS, Verbs: []string{"STARTTLS"}, Why: "what follows is nobody's to read"},
