@@ -30,13 +30,18 @@ func (t *tool) checkCommand() *cobra.Command {
 			if err == nil {
 				var met []config.Warning
 				met, err = parent.Look(c)
+				errs := []error{err}
 				for _, w := range met {
 					w.File = file
-					warnings = append(warnings, w)
+					if w.Fatal {
+						errs = append(errs, &config.Error{File: file, Option: w.Option, Text: w.Text})
+					} else {
+						warnings = append(warnings, w)
+					}
 				}
 				pairs := lookAtPairs(c, file, time.Now())
 				warnings = append(warnings, pairs.warnings...)
-				err = errors.Join(append(pairs.errs, err)...)
+				err = errors.Join(append(errs, pairs.errs...)...)
 				advice = slices.Concat(parent.Exposed(c), c.Advise(), pairs.hints)
 			}
 			if t.json {

@@ -19,7 +19,7 @@ func TestConvert(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	write(old, "# our server\nmode fixed\nfixed_server 192.0.2.25\nmax_procs 100x\n")
+	write(old, "# our server\nmode fixed\nfixed_server 192.0.2.25\nmax_procs 100x\nset_user nobody\n")
 	code, out, errs := gatectl("convert", old)
 	if code != exitOK || strings.Count(errs, "warning: "+old+":4: max_procs: ") != 2 {
 		t.Errorf("exit %d: %s", code, errs)

@@ -66,6 +66,8 @@ func probeDaemon(_ context.Context, p *patient) []result {
 	switch {
 	case p.failed != nil && !p.tried:
 		return []result{red(id, "see whether it hangs, and its log", "%v", p.failed)}
+	case p.failed != nil && p.rooted && len(p.met("set_user")) > 0:
+		return []result{skip(id, "a temporary one cannot start: see users")}
 	case p.failed != nil:
 		return []result{red(id, "see what it says", "a temporary one does not start: %v", p.failed)}
 	case p.absent:

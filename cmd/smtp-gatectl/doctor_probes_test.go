@@ -325,6 +325,9 @@ func TestDoctorRooms(t *testing.T) {
 	}
 	p := patientWith(t, "mode fixed\nfixed_server 192.0.2.1\nset_user no-such-user\n")
 	same(t, "no user", probeUsers(ctx, p), "users red")
+	same(t, "no user, for a room", []result{p.standFor(ctx, roomAt(p, site.Spool))}, "room-session skipped")
+	p.tried, p.failed = true, errors.New("user no-such-user does not exist")
+	same(t, "no user, for a daemon", probeDaemon(ctx, p), "daemon skipped")
 }
 
 func roomAt(p *patient, r site.Root) site.Room {

@@ -30,7 +30,7 @@ func probeUsers(_ context.Context, p *patient) []result {
 		}
 		v, err := p.view(r)
 		if err != nil {
-			return []result{red(id, "see user_* and set_user in the manual", "%v", err)}
+			return []result{red(id, "name users that there are, as {set_user} does", "%v", err)}
 		}
 		if name := host.UserName(v.Spec.Identity.UID); !slices.Contains(names, name) {
 			names = append(names, name)
@@ -50,10 +50,14 @@ func (p *patient) rootless() int {
 func probeFolders(_ context.Context, p *patient) []result {
 	const id = "folders"
 	met := p.met("spool_path", "lock_path", "pidfile", "ratelimit_path")
+	var wrong []string
 	for _, w := range met {
 		if !strings.Contains(w.Text, "nothing is cleared away") {
-			return []result{red(id, "give it to its room, or name another folder; one that is missing is made at the start", "%s", w)}
+			wrong = append(wrong, w.String())
 		}
+	}
+	if wrong != nil {
+		return []result{red(id, "give each to its room, or name another folder; one that is missing is made at the start", "%s", strings.Join(wrong, "; "))}
 	}
 	if len(met) > 0 {
 		return []result{warn(id, "give each room a folder that nobody else puts things into", "%s", met[0])}
@@ -88,7 +92,7 @@ func (p *patient) standFor(ctx context.Context, r site.Room) result {
 	id := idOf("room-ROOM", r.Name.String())
 	v, err := p.view(r)
 	if err != nil {
-		return red(id, "give the room a user: see users", "%v", err)
+		return skip(id, "it has no user: see users")
 	}
 	if why := p.become(v); why != "" {
 		return skip(id, "%s", why)
@@ -99,7 +103,7 @@ func (p *patient) standFor(ctx context.Context, r site.Room) result {
 		case p.temporary != nil: // it has one made in the same way
 			instead = ", in place of " + v.Spec.RootDir + ", which is made at the start"
 			if v, err = parent.Site(temporary(p.Config, p.temporary.dir), p.rooted).View(r); err != nil {
-				return red(id, "give the room a user: see users", "%v", err)
+				return skip(id, "it has no user: see users")
 			}
 		case p.status == nil:
 			return skip(id, "%s is made at the start", v.Spec.RootDir)

@@ -40,7 +40,7 @@ func probeSandbox(_ context.Context, p *patient) (all []result) {
 func (p *patient) lockedIn(id string, r site.Room, pids []int) result {
 	v, err := p.view(r)
 	if err != nil {
-		return skip(id, "%v", err)
+		return skip(id, "it has no user: see users")
 	}
 	for _, pid := range pids {
 		c, err := confinementOf(pid)

@@ -41,8 +41,8 @@ func (p *patient) callServer(ctx context.Context) *conversation {
 	s := p.site()
 	i := slices.IndexFunc(s.Rooms, func(r site.Room) bool { return r.Root == site.Spool })
 	v, err := p.view(s.Rooms[i])
-	if err != nil { // which is said where the rooms are looked at
-		c.skipped = err.Error()
+	if err != nil {
+		c.skipped = "the rooms for sessions have no user: see users"
 		return c
 	}
 	if why := p.become(v); why != "" {
@@ -183,7 +183,7 @@ func probeEHLO(ctx context.Context, p *patient) []result {
 			"offers XCLIENT to this machine, and in mode %s to each client of ours, who may call itself what it likes", p.Mode)}
 	}
 	if p.EndsTLS() && p.TLS.Upstream == imsg.TLSAlways && p.TLS.Port == 0 && slices.Contains(lacks, "STARTTLS") {
-		return []result{red(id, "give the server a certificate, or write tls_upstream in another way", "does not offer STARTTLS, which %s needs", p.Called("tls_upstream"))}
+		return []result{red(id, "give the server a certificate, or write {tls_upstream} in another way", "does not offer STARTTLS, which %s needs", p.Called("tls_upstream"))}
 	}
 	if len(has) == 0 {
 		has = []string{"no extension that we know of"}
@@ -197,7 +197,7 @@ func probeLoop(ctx context.Context, p *patient) []result {
 	if none != nil {
 		return none
 	}
-	const remedy = "let fixed_server name the mail server, and no rule of the firewall lead our own connections to us (firewall-own)"
+	const remedy = "let {fixed_server} name the mail server, and no rule of the firewall lead our own connections to us (firewall-own)"
 	for _, w := range p.met("fixed_server") {
 		return []result{red(id, remedy, "%s", w.Text)}
 	}

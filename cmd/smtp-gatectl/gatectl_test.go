@@ -63,6 +63,7 @@ func fakeStatus(r link.Request) {
 	counters := make([]uint64, imsg.Counters)
 	counters[imsg.CountTotal] = 12
 	counters[imsg.CountViruses] = 3
+	counters[imsg.CountQuotaMessages], counters[imsg.CountQuotaConnections] = 4, 5 // those are refused connections, too
 	counters[imsg.CountClientBytes] = 5 << 20
 	start := time.Date(2026, 5, 4, 3, 2, 1, 0, time.Local).UnixNano()
 	family.Answer(r, &imsg.StatusReport{
@@ -91,6 +92,7 @@ func TestStatus(t *testing.T) {
 		"crashes     1, the last 1d04h ago\n",
 		"seen        12 connections, ",
 		"found       3 viruses, ",
+		" 0 limits, 4 over quota\n",
 		"octets      5.0 MiB from clients, 0 B from servers\n",
 		"ROOM     PID ",
 		"parent   ",
@@ -396,20 +398,30 @@ func TestSocketOfConfig(t *testing.T) {
 	}
 }
 
+// asRoot is the first of two values for root, the second for others.
+func asRoot[T any](root, user T) T {
+	if os.Geteuid() == 0 {
+		return root
+	}
+	return user
+}
+
 func TestCheck(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "gate.conf")
+	const user = "set_user nobody\n"
 	tests := []struct {
 		text string
 		code int
 		says []string
 	}{
-		{"mode fixed\nfixed_server 192.0.2.25\n", exitOK, []string{file + ": good"}},
-		{"mode fixed\nfixed_server 192.0.2.25\nmax_procs 7\n", exitOK, []string{"warning: " + file + ":3: max_procs", " 3 dangers, 2 hints\n"}},
-		{"mode fixed\nfixed_server 192.0.2.25\n", exitOK, []string{"danger: mode: strangers who reach 0.0.0.0:9199 ", "danger: antivirus_type: nothing is scanned: set "}},
-		{"mode getsockname\nantivirus_type clamd\nmax_per_host 0\n", exitOK, []string{"hint: max_per_host: ", " 1 danger, "}},
-		{"mode getsockname\nantivirus_type clamd\nantivirus_path /none/ctl\n", exitOK, []string{"warning: " + file + ": antivirus_path: /none/ctl: no such file or directory"}},
+		{user + "mode fixed\nfixed_server 192.0.2.25\n", exitOK, []string{file + ": good"}},
+		{user + "mode fixed\nfixed_server 192.0.2.25\nmax_procs 7\n", exitOK, []string{"warning: " + file + ":4: max_procs", " 3 dangers, 2 hints\n"}},
+		{user + "mode fixed\nfixed_server 192.0.2.25\n", exitOK, []string{"danger: mode: strangers who reach 0.0.0.0:9199 ", "danger: antivirus_type: nothing is scanned: set "}},
+		{user + "mode getsockname\nantivirus_type clamd\nmax_per_host 0\n", exitOK, []string{"hint: max_per_host: ", " 1 danger, "}},
+		{user + "mode getsockname\nantivirus_type clamd\nantivirus_path /none/ctl\n", exitOK, []string{"warning: " + file + ": antivirus_path: /none/ctl: no such file or directory"}},
 		{"mode fixed\nport x\nfrob 1\n", exitUsage, []string{"error: " + file + ":2: port", "error: " + file + ":3: frob"}},
 		{"", exitUsage, []string{"error: mode"}},
+		{"mode fixed\nfixed_server 192.0.2.25\nset_user no-such-user\n", asRoot(exitUsage, exitOK), []string{asRoot("error", "warning") + ": " + file + ": set_user: there is no user no-such-user: "}},
 	}
 	for _, test := range tests {
 		if err := os.WriteFile(file, []byte(test.text), 0o644); err != nil {
@@ -430,7 +442,7 @@ func TestCheck(t *testing.T) {
 			Errors []remark
 			Advice []remark
 		}
-		if err := json.Unmarshal([]byte(out), &result); err != nil || result.Good != (test.code == exitOK) || result.Good != (len(result.Errors) == 0) || result.Good != (len(result.Advice) > 0) || result.Good && result.Advice[0].Severity != "danger" {
+		if err := json.Unmarshal([]byte(out), &result); err != nil || result.Good != (test.code == exitOK) || result.Good != (len(result.Errors) == 0) || result.Good && len(result.Advice) == 0 || result.Good && result.Advice[0].Severity != "danger" {
 			t.Errorf("%q: JSON is %s, error %v", test.text, out, err)
 		}
 	}

@@ -63,7 +63,7 @@ type status struct {
 	Crashes    int               `json:"crashes" help:"how often a room has ended unasked"`
 	LastCrash  time.Time         `json:"last_crash,omitzero" help:"when last; absent if never"`
 	Sessions   int               `json:"sessions" help:"how many live"`
-	Limit      int               `json:"max_connections" help:"how many may, by max_connections"`
+	Limit      int               `json:"max_connections" help:"how many may, by limits.connections"`
 	Load       float64           `json:"load" help:"the load average of the last minute"`
 	Locks      int               `json:"locks" help:"how many files are in the lock directory"`
 	Exempt     int               `json:"exemptions" help:"how many are in force"`
@@ -278,6 +278,9 @@ func (s *status) print(w io.Writer) error {
 			}
 			words = append(words, count+" "+imsg.CounterTable[c].Word)
 		}
+		if g == imsg.CountedRefused {
+			words = append(words, fmt.Sprint(s.overQuota(), " over quota"))
+		}
 		if len(words) > 0 {
 			fmt.Fprintf(tw, "%s\t%s\n", g, strings.Join(words, ", "))
 		}
@@ -287,6 +290,17 @@ func (s *status) print(w io.Writer) error {
 	}
 	fmt.Fprintln(w)
 	return printRooms(w, s.Rooms, s.Now)
+}
+
+// overQuota is how many uses a quota has refused, but for those that other counters of
+// what was refused have: of connections and servers, and of what the server refused.
+func (s *status) overQuota() (n uint64) {
+	for _, r := range []imsg.Rate{
+		imsg.RateMessages, imsg.RateRecipients, imsg.RateBytes, imsg.RateTLSSessions, imsg.RateTLSBytes, imsg.RateTLSServers,
+	} {
+		n += s.Counters[imsg.CountQuota(r).String()]
+	}
+	return n
 }
 
 func printRooms(w io.Writer, rooms []room, now time.Time) error {

@@ -136,7 +136,7 @@ func headline(s *snapshot, waits string, width int) string {
 }
 
 func verdictsOf(s *snapshot) string {
-	refused := uint64(0)
+	refused := s.overQuota()
 	for _, c := range imsg.CountersWith(func(r imsg.CounterRow) bool { return r.Group == imsg.CountedRefused }) {
 		refused += s.Counters[c.String()]
 	}

@@ -38,7 +38,7 @@ func Dial(paths ...string) (*Conn, error) {
 			return c, err
 		}
 	}
-	return nil, fmt.Errorf("%w to use %s: be root, or in the group that control_group names; in that of control_read_group it is enough to look", ErrClosed, strings.Join(closed, " or "))
+	return nil, fmt.Errorf("%w to use %s: be root, or in the group of the control socket; in that of the read socket it is enough to look", ErrClosed, strings.Join(closed, " or "))
 }
 
 func dial(path string, wait time.Duration) (*Conn, error) {
@@ -51,7 +51,7 @@ func dial(path string, wait time.Duration) (*Conn, error) {
 	case nil:
 		return NewConn(f, imsg.Control, imsg.Lockd)
 	case unix.ENOENT, unix.ECONNREFUSED:
-		err = fmt.Errorf("%w: nobody listens at %s", ErrAbsent, path)
+		err = fmt.Errorf("%w, or was stopped and ends with its last session: nobody listens at %s", ErrAbsent, path)
 	case unix.EAGAIN:
 		err = fmt.Errorf("smtp-gated does not answer: for %s nobody was let in at %s", wait, path)
 	case unix.EPROTOTYPE:

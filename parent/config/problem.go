@@ -28,6 +28,7 @@ type Warning struct {
 	Line   int
 	Option string
 	Text   string
+	Fatal  bool // on this machine: what the file says is right, and cannot be put in force
 }
 
 func (w Warning) String() string { return place(w.File, w.Line) + named(w.Option) + w.Text }
@@ -66,7 +67,7 @@ func (r *report) errorf(line int, option, format string, args ...any) {
 }
 
 func (r *report) warnf(line int, option, format string, args ...any) {
-	r.warnings = append(r.warnings, Warning{r.file, line, option, fmt.Sprintf(format, args...)})
+	r.warnings = append(r.warnings, Warning{File: r.file, Line: line, Option: option, Text: fmt.Sprintf(format, args...)})
 }
 
 // refused is errorf for a value that o does not take.

@@ -28,10 +28,20 @@ type lookout struct {
 }
 
 func (l *lookout) warn(option, format string, args ...any) {
+	l.say(false, option, format, args)
+}
+
+// wrong tells what keeps the configuration out of force. Who is not root may start the
+// family without it.
+func (l *lookout) wrong(option, format string, args ...any) {
+	l.say(os.Geteuid() == 0, option, format, args)
+}
+
+func (l *lookout) say(fatal bool, option, format string, args []any) {
 	if option != "" {
 		option = l.Called(option)
 	}
-	l.found = append(l.found, config.Warning{Option: option, Text: fmt.Sprintf(format, args...)})
+	l.found = append(l.found, config.Warning{Option: option, Text: fmt.Sprintf(format, args...), Fatal: fatal})
 }
 
 // Look tells what of a site's configuration, which Check should have passed, will not
@@ -96,13 +106,13 @@ func (l *lookout) users() {
 		}
 		who, err := l.user(r)
 		if err != nil {
-			l.warn("", "%v", err)
+			l.wrong("", "%v", err)
 			continue
 		}
 		l.who[r.Name] = who
 	}
 	if missing != nil {
-		l.warn("set_user", "there is no user %s: create each, or name others; only without root no room needs one", strings.Join(missing, ", "))
+		l.wrong("set_user", "there is no user %s: create each, or name others; only without root no room needs one", strings.Join(missing, ", "))
 	}
 }
 
@@ -110,7 +120,7 @@ func (l *lookout) users() {
 func (l *lookout) controls() {
 	for _, c := range l.ControlSockets() {
 		if _, err := controlGroup(c); err != nil {
-			l.warn(c.GroupOption, "%v", err)
+			l.wrong(c.GroupOption, "%v", err)
 		}
 		if info, err := os.Lstat(c.Path); err == nil && info.Mode().Type() != fs.ModeSocket {
 			l.warn(c.Option, "%s: a file that is no socket has this name: remove it, or use another name", c.Path)
