@@ -115,6 +115,7 @@ func TestBootedHang(t *testing.T) {
 	}); err != nil {
 		t.Fatalf("%v: %s", err, b.journal(40))
 	}
+	b.serves(g)
 	must(t, sendClean(g))
 	if said := b.journal(2000); !matches(`(?s)Watchdog timeout.*goroutine`, said) {
 		t.Errorf("the journal has: %s", b.journal(40))
@@ -129,6 +130,7 @@ func TestBootedSees(t *testing.T) {
 			b, begin := gateUnit(t, dropIn)
 			g, _ := rehearse(t, true)
 			must(t, g.configure("log_target syslog\n", false))
+			g.discreet = true
 			begin(g, "")
 			b.runs(g)
 			all, err := g.members()

@@ -86,6 +86,15 @@ func (b booted) runs(g *gate) {
 	b.Helper()
 	b.systemctl("start", b.name)
 	b.follows(g)
+	b.serves(g)
+}
+
+// serves waits until the log tells where the gate serves: systemd has heard of it before.
+func (b booted) serves(g *gate) {
+	b.Helper()
+	if !g.discreet {
+		must(b, g.inLog(fmt.Sprintf(`smtp-gated\[%d\]: ready `, g.pid)))
+	}
 }
 
 // follows has the gate know the process that the unit's main one is.
