@@ -1,5 +1,5 @@
 // What is written for people about the code: README.md, DESIGN.md, CONTRIBUTING.md,
-// SECURITY.md. This file owns that the tables in them are those of the code, and that
+// PACKAGING.md, SECURITY.md. This file owns that the tables in them are those of the code, and that
 // the files, names and tests they speak of are there.
 
 package main
@@ -23,7 +23,7 @@ import (
 	"github.com/smtp-gated/smtp-gated/parent/config"
 )
 
-var documents = []string{"README.md", "DESIGN.md", "CONTRIBUTING.md", "SECURITY.md"}
+var documents = []string{"README.md", "DESIGN.md", "CONTRIBUTING.md", "PACKAGING.md", "SECURITY.md"}
 
 // TestDocuments: DESIGN.md shows the import law as it is. -update writes it.
 func TestDocuments(t *testing.T) {
