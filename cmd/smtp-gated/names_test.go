@@ -36,8 +36,8 @@ func oldNames() map[string]string {
 }
 
 var (
-	words = regexp.MustCompile(`[{$a-z0-9_.]*[a-z0-9_]+[}(=]?`)
-	marks = regexp.MustCompile(`\{([a-z0-9_]+)\}`)
+	optionWord = regexp.MustCompile(`[{$a-z0-9_.]*[a-z0-9_]+[}(=]?`)
+	marks      = regexp.MustCompile(`\{([a-z0-9_]+)\}`)
 )
 
 // TestMarks: what a text of the programs calls an option is a mark that is known. A
@@ -73,7 +73,7 @@ func TestMarks(t *testing.T) {
 			if !strings.Contains(text, " ") {
 				return true
 			}
-			for _, word := range words.FindAllString(text, -1) {
+			for _, word := range optionWord.FindAllString(text, -1) {
 				if path, is := old[word]; is {
 					t.Errorf("%s: %q: write {%s}, or %s where no file is known", fset.Position(n.Pos()), text, word, path)
 				}
@@ -119,7 +119,7 @@ func TestPages(t *testing.T) {
 		before, number := "", 0
 		for line := range strings.Lines(string(text)) {
 			number++
-			for _, word := range words.FindAllString(line, -1) {
+			for _, word := range optionWord.FindAllString(line, -1) {
 				path, is := old[word]
 				switch {
 				case !is, before == "In the old syntax\n", strings.Contains(line, "in the old syntax"):
