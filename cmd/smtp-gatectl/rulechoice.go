@@ -373,7 +373,8 @@ func pfRules(c *config.Config, p *place) (*ruleset, error) {
 	}
 	open := p.system == "openbsd"
 	separator := map[bool]string{true: " ", false: ", "}[open]
-	example, can, why := "", func(netip.Addr) bool { return true }, ""
+	var example, why string
+	var can func(netip.Addr) bool
 	named := func(a netip.Addr) bool { return !a.IsUnspecified() }
 	switch {
 	case c.Mode == imsg.ModeGetsockname && open:
