@@ -116,8 +116,8 @@ var law = []lawRow{
 		func(_, other string) bool { return other == "imsg" },
 	},
 	{
-		"etc/firewall, man", "nothing",
-		func(self string) bool { return self == "etc/firewall" || self == "man" },
+		"etc/firewall, etc/packages, man", "nothing",
+		func(self string) bool { return self == "etc/firewall" || self == "etc/packages" || self == "man" },
 		func(_, _ string) bool { return false },
 	},
 }
