@@ -52,7 +52,7 @@ func again(args []string) int {
 		o := Options{Config: args[1], Foreground: true, Version: "test", Filter: func(m imsg.Mode) (*os.File, error) {
 			return os.Open(os.Getenv("GATED_FILTER") + m.String())
 		}}
-		o.Load = func() float64 { return 1.5 }
+		o.Load, o.anyLinkage = func() float64 { return 1.5 }, true
 		testOptions(&o)
 		if err = loseCapabilities(); err == nil {
 			err = Run(o)
