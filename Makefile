@@ -29,7 +29,7 @@ GIT      = git -c safe.directory="$$PWD"
 VERSION != test ! -e .git || $(GIT) describe --tags --always --dirty 2>/dev/null || true
 DATE    != test ! -e .git || TZ=UTC $(GIT) log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd 2>/dev/null || true
 KNOWN    = github.com/smtp-gated/smtp-gated/cmd/internal/version
-LDFLAGS  = -s -w -X $(KNOWN).name=$(VERSION) -X $(KNOWN).date=$(DATE)
+LDFLAGS  = -s -w -X $(KNOWN).name=$(VERSION) -X $(KNOWN).date=$(DATE) -X main.usualFile=$(SYSCONF)/smtp-gated.toml
 
 COMPILE  = $(STATIC) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
 

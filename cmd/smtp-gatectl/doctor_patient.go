@@ -23,8 +23,8 @@ import (
 	"github.com/smtp-gated/smtp-gated/parent/site"
 )
 
-// usualFile is where a configuration lies that nobody names.
-const usualFile = "/etc/smtp-gated/smtp-gated.toml"
+// usualFile is where a configuration lies that nobody names. make says another SYSCONF.
+var usualFile = "/etc/smtp-gated/smtp-gated.toml"
 
 // patient is who is looked at. What is nil or empty there is not.
 type patient struct {

@@ -98,9 +98,6 @@ func stagePort(t *testing.T, port string) (files map[string]fs.FileMode) {
 	for _, name := range append([]string{"completion/bash", "completion/fish", "completion/zsh"}, programNames...) {
 		must(t, os.WriteFile(filepath.Join(tree, "bin", name), nil, 0o755))
 	}
-	// The tree asks what system it is on.
-	must(t, os.WriteFile(filepath.Join(dir, "uname"), []byte("#!/bin/sh\necho BSD\n"), 0o755))
-	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
 	portMake(t, port, "WRKSRC="+tree, "STAGE="+stage, "stage")
 	files = map[string]fs.FileMode{}
 	must(t, filepath.WalkDir(stage, func(path string, d fs.DirEntry, err error) error {
