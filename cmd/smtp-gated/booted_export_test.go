@@ -24,7 +24,6 @@ func TestBootedExport(t *testing.T) {
 		}
 		return string(out)
 	}
-	run("", "groupadd", "--system", "smtp-gated-status")
 	g, _ := rehearse(t, true)
 	// Where the unit looks for it, which does not see our /tmp.
 	must(t, os.MkdirAll("/run/smtp-gated", 0o755))
