@@ -101,6 +101,7 @@ antispam_type spamassassin
 size_limit 20000000
 forbid_starttls yes
 lock_on virus,spam
+spool_leave_on never
 history_max 9
 `
 

@@ -172,7 +172,7 @@ func table(c *Config) []Option {
 
 		{Name: "spool_path", Path: "spool.path", Help: "directory for messages while they are scanned; holds nothing else", value: as(&c.SpoolPath, "/var/spool/smtp-gated/msg", path())},
 		{Name: "spool_perm", Path: "spool.perm", Help: "permissions of its files, but that the owner may not write", value: as(&c.SpoolPerm, 0o660, permissions())},
-		{Name: "spool_leave_on", Path: "spool.leave_on", Help: "what a message is kept for", value: as(&c.SpoolLeaveOn, leaveCauses[1].value, many(leaveCauses))},
+		{Name: "spool_leave_on", Path: "spool.leave_on", Help: "what a message is kept for", value: as(&c.SpoolLeaveOn, leaveCauses[1].value, many(leaveCauses)).inTOML(0)},
 
 		{Name: "lock_on", Path: "lock.on", Help: "what a client is locked out for", value: as(&c.LockOn, lockAll, many(lockCauses)).inTOML(imsg.LockVirus)},
 		{Name: "lock_duration", Path: "lock.duration", Help: "how long, -1: for ever, 0: nobody is locked", value: as(&c.LockDuration, 3600e9, seconds("INT", -1))},

@@ -174,6 +174,7 @@ lock_on virus # a server that relays one spam is no infected machine
 log_mail_from accepted,rejected
 log_rcpt_to accepted,rejected
 history_max 100000 # a file of a package that begins today is nobody's surprise
+spool_leave_on never # mail of others, which nothing would ever remove
 `
 
 const contractMessages = `msg_virus_found, msg_virus_no_more, msg_virus_locked, msg_spam_found,
