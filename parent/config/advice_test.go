@@ -41,10 +41,7 @@ func TestReadme(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var files []string
-	for _, block := range regexp.MustCompile(`(?m)^    \[.*\n(?:\n?    .*\n)*`).FindAllString(string(page), -1) {
-		files = append(files, block)
-	}
+	files := regexp.MustCompile(`(?m)^    \[.*\n(?:\n?    .*\n)*`).FindAllString(string(page), -1)
 	beginning := func(text, with string) string {
 		t.Helper()
 		for _, f := range files {
