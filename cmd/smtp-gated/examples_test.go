@@ -212,6 +212,10 @@ func runExample(t *testing.T, c *config.Config) {
 		c.ActionScript = g.path("locked")
 		must(t, os.WriteFile(c.ActionScript, []byte(examplesOf(t, "man/smtp-gated.toml.5", script)[0].text), 0o755))
 	}
+	if c.NeedsRoots() && c.TLSCAFile == "" { // a system may have none
+		must(t, writeCertificate(g.dir, "ca.example.com", 90*24*time.Hour))
+		c.TLSCAFile = g.path("chain.pem")
+	}
 	for i := range c.TLSCertificates {
 		must(t, writeCertificate(g.dir, "mail.example.com", 90*24*time.Hour))
 		c.TLSCertificates[i] = config.Certificate{Chain: g.path("chain.pem"), Key: g.path("key.pem")}

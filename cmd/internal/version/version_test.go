@@ -7,7 +7,7 @@ import (
 
 func TestArchived(t *testing.T) {
 	for text, want := range map[string][2]string{
-		archive:                             {"", ""}, // in a checkout
+		"$Format:%h$\n$Format:%h$\n$Format:%ct$\n": {"", ""}, // in a checkout
 		"":                                  {"", ""},
 		"v2.0.0\n1a74ae9\n1796060100\n":     {"v2.0.0", "2026-11-30T17:35:00Z"},
 		"v2.0.0-3-g1a74ae9\n1a74ae9\nx\n":   {"v2.0.0-3-g1a74ae9", ""},
