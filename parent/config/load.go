@@ -123,6 +123,6 @@ func (r *report) settle(c *Config) {
 		}
 	}
 	if u := c.User(imsg.Session); u == c.User(imsg.Lockd) || u == c.User(imsg.Action) || c.User(imsg.Lockd) == c.User(imsg.Action) {
-		r.warnf(0, "", "%s", c.Speak("the rooms for sessions, locks and the action script should have users of their own: set {user_session}, {user_lock} and {user_action}, or leave out {set_user}; {spool_path}, {lock_path} and what {action_script} works with must then be open to the new users"))
+		r.warnf(0, "", "%s", c.Speak("the rooms for sessions, locks and the action script should have users of their own: set {user_session}, {user_lock} and {user_action}, or leave out {set_user}; {spool_path}, {lock_path} and what {action_script} works with must then be open to the new users. Who comes from 1.4 does that later: smtp-gated-migration(7)"))
 	}
 }

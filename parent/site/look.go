@@ -141,7 +141,7 @@ func (l *lookout) owners() {
 			continue // one that is missing will be made
 		}
 		if err := f.Fits(info, who); err != nil {
-			l.warn(f.option, "%v", err)
+			l.wrong(f.option, "%v", err)
 		}
 	}
 }
