@@ -114,6 +114,9 @@ func install(t *testing.T, program, tree string, rooted bool) {
 		cmd := exec.Command("sh", "-c", fmt.Sprintf(`umask %s && exec "$@"`, umask), "sh", program, target, "DESTDIR="+dest)
 		cmd.Args = append(cmd.Args, strings.Fields(folders)...)
 		cmd.Dir, cmd.Env = tree, []string{"PATH=" + sudoPath}
+		if filepath.Base(program) == "make" { // called by another, GNU's says where it goes
+			cmd.Env = append(cmd.Env, "MAKELEVEL=1", "MAKEFLAGS=w")
+		}
 		if os.Geteuid() == 0 && !rooted {
 			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: unprivileged, Gid: unprivileged}}
 		}
