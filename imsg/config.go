@@ -407,6 +407,7 @@ type Dependencies struct {
 // ActionConfig is what the script runner is told.
 type ActionConfig struct {
 	ProxyName string
+	Program   string // ours, which becomes the script
 	Script    string // absolute; empty: never asked
 	Directory string // the script's working directory: spool_path
 	SpoolPath string // as configured

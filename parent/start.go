@@ -107,7 +107,7 @@ func (p *parent) onHello(m *child, h *imsg.Hello) {
 // it. One that has moved to another configuration keeps what does not depend on it.
 func (p *parent) configure(m *child, again bool) {
 	facts := m.gen.site.Facts(m.gen.listeners)
-	facts.Version, facts.CompileDate = p.Version, p.CompileDate
+	facts.Program, facts.Version, facts.CompileDate = p.self, p.Version, p.CompileDate
 	facts.Generation, facts.Coming = m.gen.number, m.gen == p.coming
 	if facts.Coming {
 		facts.Shown = p.shown()

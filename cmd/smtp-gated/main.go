@@ -65,9 +65,13 @@ func main() {
 	os.Exit(command(os.Args[1:]))
 }
 
-// inside is a process the parent or Detach has started.
+// inside is a process the parent, Detach, or the room of scripts has started.
 func inside(args []string) int {
-	if args[0] == imsg.Parent.String() {
+	switch args[0] {
+	case action.Stage:
+		action.Become(args[1:])
+		return exitFailure
+	case imsg.Parent.String():
 		switch {
 		case len(args) == 2:
 			return run(parent.Options{Config: args[1], Started: os.NewFile(3, "started")})

@@ -19,7 +19,7 @@ func (a *runner) look(config *imsg.ActionConfig) {
 	if config.Script == "" {
 		return
 	}
-	for _, path := range []string{config.Script, config.Directory} {
+	for _, path := range []string{config.Program, config.Script, config.Directory} {
 		if at, err := barred(path); err != nil {
 			a.log.Warn("the action script cannot be run", "script", config.Script, "works_in", config.Directory,
 				"closed", at, "user", os.Geteuid(), "group", os.Getegid(), "error", err,

@@ -2,6 +2,7 @@ package action
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -25,10 +26,24 @@ import (
 
 const patience = imsgtest.Patience
 
+// This binary is the room's program, too: it is run again on the way to a script.
 func TestMain(m *testing.M) {
+	if len(os.Args) > 2 && os.Args[1] == "-x" && os.Args[2] == Stage {
+		Become(os.Args[3:])
+		os.Exit(1)
+	}
 	time.Local = time.UTC
 	os.Exit(m.Run())
 }
+
+// self is the program that is under test.
+var self = func() string {
+	path, err := os.Executable()
+	if err != nil {
+		panic(err)
+	}
+	return path
+}()
 
 // shop is the room in this process, and the test as its parent and lockd.
 type shop struct {
@@ -49,7 +64,7 @@ func open(t *testing.T, text string, config imsg.ActionConfig) *shop {
 			t.Fatal(err)
 		}
 	}
-	config.Directory = s.dir
+	config.Program, config.Directory = cmp.Or(config.Program, self), s.dir
 	if config.Timeout == 0 {
 		config.Timeout = patience
 	}
@@ -215,7 +230,7 @@ mv out.part out
 		fd, _ := strconv.Atoi(link[strings.LastIndexByte(link, ' ')+1:])
 		// The shell holds its script open, and redirects what lists this. What
 		// this test program was started with is not the room's.
-		if to == "/dev/null" || fd == 1 && strings.HasSuffix(to, "/out.part") || fd > 2 && strings.HasSuffix(to, "/script") || fd > 2 && inherited(fd) {
+		if to == "/dev/null" || fd == 2 && strings.HasPrefix(to, "pipe:") || fd == 1 && strings.HasSuffix(to, "/out.part") || fd > 2 && strings.HasSuffix(to, "/script") || fd > 2 && inherited(fd) {
 			continue
 		}
 		t.Errorf("descriptor %d is %s", fd, to)
@@ -370,4 +385,14 @@ func TestExitStatusIsLogged(t *testing.T) {
 	eventually(t, "status", func() bool {
 		return s.log.Count(`msg="action script failed" session=7 found=SPAM src=2001:db8::1 status="exit status 3"`) == 1
 	})
+}
+
+// TestProgramIsNone: where our own program ends before it is the script, that is not
+// taken for the script's end.
+func TestProgramIsNone(t *testing.T) {
+	for _, program := range []string{"/bin/sh", "/no/such/program"} {
+		s := open(t, "touch ran\n", imsg.ActionConfig{Program: program})
+		s.run(example())
+		eventually(t, program, func() bool { return s.log.Count(`msg="action script cannot be started"`) == 1 })
+	}
 }

@@ -23,46 +23,84 @@ import (
 func (a *runner) run(config *imsg.ActionConfig, m *imsg.Run) (problem string) {
 	limit, cancel := context.WithTimeout(a.life, config.Timeout)
 	defer cancel()
+	log := a.log.With(imsg.SessionKey, m.Number, "found", m.Found, "src", m.Client.Addr())
+	cannot := func(err error) (problem string) {
+		if errors.Is(err, syscall.E2BIG) || errors.Is(err, syscall.ENOMEM) {
+			log = log.With("remedy", raiseLimits)
+		}
+		log.Error("action script cannot be started", "error", err)
+		return "it cannot be started: " + err.Error()
+	}
+	report, theirs, err := os.Pipe()
+	if err != nil {
+		return cannot(err)
+	}
+	defer report.Close()
 	// The standard descriptors of a Cmd without any are /dev/null; all others
-	// of ours are closed at exec.
-	cmd := exec.CommandContext(limit, config.Script)
-	cmd.Args = arguments(config, m)
+	// of ours are closed at exec, the report's by the stage.
+	cmd := exec.CommandContext(limit, config.Program)
+	cmd.Args = stageArguments(config, arguments(config, m))
 	cmd.Env = append(os.Environ(), environment(config, m)...)
 	cmd.Dir = config.Directory
+	cmd.ExtraFiles = []*os.File{theirs} // reportFD
 	// A session of its own: its group can be killed as a whole, and no
 	// terminal of the daemon's reaches it.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	stderr := openStderr()
+	if stderr != nil {
+		defer stderr.Close()
+		cmd.Stderr = stderr
+	}
 
-	log := a.log.With(imsg.SessionKey, m.Number, "found", m.Found, "src", m.Client.Addr())
 	start := time.Now()
-	if err := a.jobs.start(cmd); err != nil {
-		log.Error("action script cannot be started", "error", err)
-		return "it cannot be started: " + err.Error()
+	err = a.jobs.start(cmd)
+	theirs.Close()
+	if err != nil {
+		return cannot(err)
 	}
-	if err := limits(cmd.Process.Pid, config); err != nil {
-		log.Warn("action script runs without its limits", "error", err)
-	}
-	err := a.jobs.wait(cmd)
+	unable := hear(report)
+	err = a.jobs.wait(cmd)
 	took := time.Since(start).Round(time.Millisecond)
+	if err == nil {
+		log.Info("action script ended", "time", took)
+		return ""
+	}
+	said := firstLine(stderr)
+	if said != "" {
+		log = log.With("stderr", said)
+		said = ": " + said
+	}
 	var exit *exec.ExitError
 	switch {
-	case err == nil:
-		log.Info("action script ended", "time", took)
 	case errors.Is(limit.Err(), context.DeadlineExceeded):
 		log.Error("action script killed at its time limit", "time", took)
-		return "killed at its time limit"
+		return "killed at its time limit" + said
 	case limit.Err() != nil:
 		log.Warn("action script killed: the room is ending", "time", took)
 		return "killed: the room is ending"
+	case unable != nil:
+		return cannot(unable)
 	case errors.As(err, &exit):
+		if outgrown(exit, config) {
+			log = log.With("remedy", raiseLimits)
+		}
 		log.Warn("action script failed", "status", exit.String(), "time", took)
-		return exit.String()
+		return exit.String() + said
 	default:
 		log.Error("action script was lost", "error", err, "time", took)
 		return err.Error()
 	}
-	return ""
+}
+
+const raiseLimits = "raise the limits of its memory, if it does not get as far as its first line"
+
+// outgrown tells whether a script may have been ended by its limits: when one is too
+// small for the program itself, the kernel ends it in the middle of exec.
+func outgrown(exit *exec.ExitError, config *imsg.ActionConfig) bool {
+	status, ok := exit.Sys().(syscall.WaitStatus)
+	return ok && status.Signaled() && (status.Signal() == syscall.SIGSEGV || status.Signal() == syscall.SIGKILL) &&
+		(config.Virtual > 0 || config.Data > 0)
 }
 
 // arguments are the script's argv.
@@ -142,3 +180,13 @@ func printable(s string) string {
 }
 
 func control(r rune) bool { return r < ' ' || r == 0x7f }
+
+// firstLine is the first line of what a script has said on its stderr.
+func firstLine(stderr *os.File) string {
+	if stderr == nil {
+		return ""
+	}
+	b := make([]byte, maxLine)
+	text, _, _ := strings.Cut(strings.TrimLeft(string(b[:readStderr(stderr, b)]), "\r\n"), "\n")
+	return imsg.Printable(strings.TrimRight(text, "\r"), maxLine)
+}

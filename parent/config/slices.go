@@ -25,6 +25,7 @@ type Facts struct {
 	LocksShared bool             // others use lock_path, too
 	Generation  int              // whose rooms are told
 	Coming      bool             // that is not in force yet
+	Program     string           // to execute to have another of us
 	Shown       map[string]int64 // by the file of its chain: until when a certificate of those in force is to be trusted
 	Version     string
 	CompileDate string
@@ -265,6 +266,7 @@ func (c *Config) depends() imsg.Dependencies {
 func (c *Config) Action(f Facts) *imsg.ActionConfig {
 	a := c.ActionConfig
 	a.ProxyName = c.name(f)
+	a.Program = f.Program
 	a.Script = c.Inside(c.ActionScript)
 	a.Directory = c.Inside(c.SpoolPath)
 	a.SpoolPath = c.SpoolPath

@@ -16,6 +16,7 @@ import (
 )
 
 var facts = Facts{
+	Program:     "/sbin/smtp-gated",
 	HostName:    "gate.example.net",
 	Listeners:   []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:25")},
 	Own:         []netip.Addr{netip.MustParseAddr("192.0.2.1")},
