@@ -12,7 +12,8 @@ import (
 
 // TestBootedScript: sudo works in the script of a daemon that the unit has started, and what
 // root does there for a locked client in the packet filter is done. What smtp-gated(8) says
-// does not work is tried, too: iptables-legacy takes a drop-in.
+// does not work is tried, too: iptables-legacy takes a drop-in. The limits hold who is root
+// by sudo at once.
 func TestBootedScript(t *testing.T) {
 	run := func(name string, args ...string) string {
 		t.Helper()
@@ -58,17 +59,21 @@ tries chmod u+s said
 touch over
 `, "SEEN", seen)), 0o755))
 			must(t, g.configure("lock_on virus\naction_script "+g.path("script")+"\n", false))
-			more, client := "", "127.0.0.91"
+			more, client := "", "127.0.0.11"
 			if raw {
-				more, client = "CapabilityBoundingSet=CAP_NET_RAW\n", "127.0.0.92"
+				more, client = "CapabilityBoundingSet=CAP_NET_RAW\n", "127.0.0.12"
 			}
 			begin(g, more)
 			b.runs(g)
-			c, err := dialGate(g.address(0), client)
-			must(t, err)
-			if heard, err := c.deliver([]byte(virusMail)); err != nil || !matches("^550 ", heard) {
-				t.Fatalf("a virus hears %q, error %v", heard, err)
+			sends := func(client string) {
+				t.Helper()
+				c, err := dialGate(g.address(0), client)
+				must(t, err)
+				if heard, err := c.deliver([]byte(virusMail)); err != nil || !matches("^550 ", heard) {
+					t.Fatalf("a virus hears %q, error %v", heard, err)
+				}
 			}
+			sends(client)
 			read := func(name string) string {
 				text, _ := os.ReadFile(seen + "/" + name)
 				return string(text)
@@ -111,6 +116,25 @@ chmod u+s said
 			for _, who := range []string{"room", "script", "root"} {
 				if text := read(who); !matches(`(?m)^NoNewPrivs:\t0$`, text) || !matches(`(?m)^Seccomp:\t2$`, text) {
 					t.Errorf("the %s is held by %s", who, text)
+				}
+			}
+
+			// One that is another user's at once, and fails.
+			must(t, os.WriteFile(g.path("script"), []byte("#!/bin/sh\nexec sudo -n cp /proc/self/limits "+seen+"/limits /no/such/folder\n"), 0o755))
+			sends(client + "0")
+			if err := eventually("the failure is not in the log", func() bool {
+				return strings.Contains(g.log(), `stderr="cp: target '/no/such/folder': No such file or directory"`)
+			}); err != nil {
+				t.Error(err)
+			}
+			must(t, os.WriteFile(g.path("script"), []byte("#!/bin/sh\nexec sudo -n cp /proc/self/limits "+seen+"/limits\n"), 0o755))
+			sends(client + "1")
+			if err := eventually("the limits are not there", func() bool { return matches(`(?m)^Max realtime timeout `, read("limits")) }); err != nil {
+				t.Fatal(err)
+			}
+			for _, limit := range []string{"data size", "address space"} {
+				if !matches(`(?m)^Max `+limit+` +67108864 +67108864 `, read("limits")) {
+					t.Errorf("no limit of its %s holds sudo in a script:\n%s", limit, read("limits"))
 				}
 			}
 		})

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -36,8 +37,11 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// self is the program that is under test.
+// self is the program that is under test, as the parent names it.
 var self = func() string {
+	if runtime.GOOS == "linux" {
+		return "/proc/self/exe"
+	}
 	path, err := os.Executable()
 	if err != nil {
 		panic(err)
