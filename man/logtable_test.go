@@ -144,7 +144,7 @@ var logTable = []logGroup{
 		{"action script cannot be started", "", "The system did not let it; found at the time. A limit of limits.process may be too small for it, as remedy= says then."},
 		{"action script is not run", "", "Too many run or wait, or it is said already why it cannot."},
 		{"action script ended", "", "With exit status 0, in this time."},
-		{"action script failed", "", "With another status, or by a signal; stderr= is the first line it said there (Linux)."},
+		{"action script failed", "", "With another status, or by a signal; stderr= is how what it said there begins (Linux)."},
 		{"action script killed at its time limit", "", "It took longer than action.timeout."},
 		{"action script killed: the room is ending", "", "A stop or an upgrade does not wait for it for ever."},
 		{"action script was lost", "", "How it ended cannot be told."},

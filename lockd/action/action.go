@@ -23,8 +23,8 @@ import (
 // maxProblem bounds what lockd is told of a script's end, in octets.
 const maxProblem = 200
 
-// maxLine bounds what the log has of what a script says, in octets.
-const maxLine = 200
+// maxHeard bounds what the log has of what a script says, in octets.
+const maxHeard = 200
 
 // parallel is how many scripts run at once.
 const parallel = 4

@@ -99,7 +99,7 @@ func BenchmarkScript(b *testing.B) {
 	}
 }
 
-// TestStderr: the log has the first line of what a script that fails has said. What it has
+// TestStderr: the log has the beginning of what a script that fails has said. What it has
 // left running holds up nobody, and is not ended by what it says later. Nor does
 // a script that says a lot wait for anybody.
 func TestStderr(t *testing.T) {
@@ -109,7 +109,7 @@ printf '\nno such \033set\r\nmore\n' >&2
 exit 1
 `, imsg.ActionConfig{})
 	s.run(example())
-	eventually(t, "failure", func() bool { return s.log.Count(`stderr="no such #set" status="exit status 1"`) == 1 })
+	eventually(t, "failure", func() bool { return s.log.Count(`stderr="no such #set; more" status="exit status 1"`) == 1 })
 	if err := os.WriteFile(filepath.Join(s.dir, "go"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -120,6 +120,6 @@ exit 1
 	s = open(t, "head -c 300000 /dev/zero | tr '\\0' x >&2\nexit 1\n", imsg.ActionConfig{})
 	s.run(example())
 	eventually(t, "failure", func() bool {
-		return s.log.Count("stderr="+strings.Repeat("x", maxLine)+" status=\"exit status 1\"") == 1
+		return s.log.Count("stderr="+strings.Repeat("x", maxHeard)+" status=\"exit status 1\"") == 1
 	})
 }

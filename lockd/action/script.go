@@ -66,7 +66,7 @@ func (a *runner) run(config *imsg.ActionConfig, m *imsg.Run) (problem string) {
 		log.Info("action script ended", "time", took)
 		return ""
 	}
-	said := firstLine(stderr)
+	said := heard(stderr)
 	if said != "" {
 		log = log.With("stderr", said)
 		said = ": " + said
@@ -181,12 +181,13 @@ func printable(s string) string {
 
 func control(r rune) bool { return r < ' ' || r == 0x7f }
 
-// firstLine is the first line of what a script has said on its stderr.
-func firstLine(stderr *os.File) string {
+// heard is the beginning of what a script has said on its stderr, its lines in one. The
+// first alone may be no more than a warning of sudo.
+func heard(stderr *os.File) string {
 	if stderr == nil {
 		return ""
 	}
-	b := make([]byte, maxLine)
-	text, _, _ := strings.Cut(strings.TrimLeft(string(b[:readStderr(stderr, b)]), "\r\n"), "\n")
-	return imsg.Printable(strings.TrimRight(text, "\r"), maxLine)
+	b := make([]byte, maxHeard)
+	lines := strings.FieldsFunc(string(b[:readStderr(stderr, b)]), func(c rune) bool { return c == '\r' || c == '\n' })
+	return imsg.Printable(strings.Join(lines, "; "), maxHeard)
 }
