@@ -102,6 +102,10 @@ func parseClamd(answer, end string) (finding, error) {
 	return first, problem
 }
 
+// exceeded begins the names that clamd, with AlertExceedsMax, gives what is beyond one of
+// its limits. It has not looked at all of that, and has found nothing.
+const exceeded = "Heuristics.Limits.Exceeded"
+
 // parseClamdLine reads `SUBJECT: OK`, `SUBJECT: NAME FOUND`, or what ends in ERROR.
 func parseClamdLine(line string) (finding, error) {
 	if strings.ContainsAny(line, "\r\n\x00") {
@@ -118,7 +122,11 @@ func parseClamdLine(line string) (finding, error) {
 		if word == "FOUND" {
 			return caught(""), nil // whatever it is called
 		}
-		if name, ok := strings.CutSuffix(word, " FOUND"); ok {
+		name, ok := strings.CutSuffix(word, " FOUND")
+		if ok && strings.HasPrefix(name, exceeded) {
+			return finding{}, fmt.Errorf("not looked at as a whole: %s", imsg.Printable(name, maxName))
+		}
+		if ok {
 			return caught(name), nil
 		}
 	}

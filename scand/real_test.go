@@ -91,8 +91,9 @@ func realClamd(t testing.TB) (socket string, addr netip.AddrPort) {
 	return socket, addr
 }
 
-// clamdToStart is clamd that is started, and stopped, by the test.
-func clamdToStart(t testing.TB) (socket string, addr netip.AddrPort, start func() (stop func())) {
+// clamdToStart is clamd that is started, and stopped, by the test, with more lines in its
+// configuration.
+func clamdToStart(t testing.TB, more ...string) (socket string, addr netip.AddrPort, start func() (stop func())) {
 	program := need(t, "clamd")
 	dir := short(t)
 	socket, addr = filepath.Join(dir, "clamd.ctl"), imsgtest.Port(t)
@@ -102,7 +103,7 @@ func clamdToStart(t testing.TB) (socket string, addr netip.AddrPort, start func(
 	}
 	write(t, filepath.Join(db, "test.ndb"), "Eicar-Test-Signature:0:*:"+hex.EncodeToString(eicar())+"\n")
 	conf := filepath.Join(dir, "clamd.conf")
-	write(t, conf, fmt.Sprintf("Foreground yes\nDatabaseDirectory %s\nLocalSocket %s\nTCPAddr 127.0.0.1\nTCPSocket %d\nStreamMaxLength 1M\nConcurrentDatabaseReload no\n", db, socket, addr.Port()))
+	write(t, conf, fmt.Sprintf("Foreground yes\nDatabaseDirectory %s\nLocalSocket %s\nTCPAddr 127.0.0.1\nTCPSocket %d\nStreamMaxLength 1M\nConcurrentDatabaseReload no\n%s\n", db, socket, addr.Port(), strings.Join(more, "\n")))
 	return socket, addr, func() func() { return launch(t, "unix", socket, program, "-c", conf) }
 }
 
@@ -213,6 +214,27 @@ func TestRealClamdMany(t *testing.T) {
 	for range cap(wrong) {
 		if err := await(t, "the scans", wrong); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// TestRealClamdExceeds: what clamd is told to name because it is too large for it is no
+// virus, and not clean.
+func TestRealClamdExceeds(t *testing.T) {
+	large := mail + strings.Repeat("0123456789abcde\n", 200_000)
+	for _, limit := range []string{"MaxFileSize", "MaxScanSize"} {
+		socket, _, start := clamdToStart(t, "AlertExceedsMax yes", limit+" 1M")
+		start()
+		conf := builtins()
+		conf.Engines[virus].Engine, conf.Engines[virus].Socket = imsg.EngineClamd, socket
+		c := open(t, conf).session()
+		for _, text := range []string{large, large + string(eicar())} {
+			if v := ask(t, c, text); v.virus.Outcome != imsg.Failed || !strings.Contains(v.virus.Problem, limit) {
+				t.Errorf("over %s: %+v", limit, v)
+			}
+		}
+		if v := ask(t, c, mail+string(eicar())); v.virus.Outcome != imsg.Caught {
+			t.Errorf("below %s: %+v", limit, v)
 		}
 	}
 }
