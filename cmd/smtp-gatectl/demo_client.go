@@ -133,9 +133,11 @@ func cleanMail() string { return mailText("Lunch", "Shall we meet at noon?") }
 // The two test strings are put together when they are needed: a scanner that
 // looks at this program shall not take it for what it carries.
 
-func eicarMail() string {
-	return mailText("An invoice", strings.Join([]string{`X5O!P%@AP[4\PZX54(P^)7CC)7}`, `EICAR-STANDARD-ANTIVIRUS-TEST-FILE!`, `H+H*`}, "$"))
+func eicar() string {
+	return strings.Join([]string{`X5O!P%@AP[4\PZX54(P^)7CC)7}`, `EICAR-STANDARD-ANTIVIRUS-TEST-FILE!`, `H+H*`}, "$")
 }
+
+func eicarMail() string { return mailText("An invoice", eicar()) }
 
 func gtubeMail() string {
 	return mailText("A unique offer", strings.Join([]string{"XJS", "C4JDBQADN1.NSBN3", "2IDNEN", "GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL", "C.34X"}, "*"))

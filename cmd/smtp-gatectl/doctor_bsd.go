@@ -6,6 +6,7 @@ package main
 
 import (
 	"errors"
+	"io"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -28,7 +29,7 @@ func prlimit(int, *unix.Rlimit) error { return errors.New("this system does not 
 
 // namelessFile is a mail that can be read alone, in a file whose name is gone before
 // anything is written.
-func namelessFile(mail string) (*os.File, error) {
+func namelessFile(mail io.Reader) (*os.File, error) {
 	f, err := os.CreateTemp("", "smtp-gated-doctor-")
 	if err != nil {
 		return nil, err
@@ -38,8 +39,14 @@ func namelessFile(mail string) (*os.File, error) {
 	if err := errors.Join(err, os.Remove(f.Name())); err != nil {
 		return nil, err
 	}
-	if _, err := f.WriteString(mail); err != nil {
+	if _, err := io.Copy(f, mail); err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
 	return r, nil
+}
+
+// namelessRoom is how many octets such a file may have.
+func namelessRoom() (uint64, error) {
+	s, err := spaceAt(os.TempDir())
+	return s.free, err
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -26,8 +27,8 @@ type engineSaid struct {
 	skipped string // why no engine was asked: load, size or another word
 }
 
-// scanLimit is how long three scans may take, one after the other.
-func scanLimit(p *patient) time.Duration { return 3*p.slow() + probeTime }
+// scanLimit is how long a scan may take behind one of each other probe's.
+func scanLimit(p *patient) time.Duration { return 4*p.slow() + probeTime }
 
 // sayOf returns what the engines say of a mail; they are asked once.
 func (p *patient) sayOf(ctx context.Context, mail string) ([]engineSaid, error) {
@@ -36,7 +37,7 @@ func (p *patient) sayOf(ctx context.Context, mail string) ([]engineSaid, error) 
 		err  error
 	}
 	once, _ := p.mails.LoadOrStore(mail, sync.OnceValue(func() answer {
-		said, err := p.scan(ctx, mail)
+		said, err := p.scan(ctx, strings.NewReader(mail))
 		return answer{said, err}
 	}))
 	a := once.(func() answer)()

@@ -5,6 +5,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -76,15 +77,29 @@ func spaceAt(path string) (space, error) {
 
 // namelessFile is a mail that can be read alone, in memory: none on a disk that a scanner
 // of its own might meet.
-func namelessFile(mail string) (*os.File, error) {
+func namelessFile(mail io.Reader) (*os.File, error) {
 	fd, err := unix.MemfdCreate("mail", unix.MFD_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("make a file in memory: %w", err)
 	}
 	f := os.NewFile(uintptr(fd), "mail")
 	defer f.Close()
-	if _, err := f.WriteString(mail); err != nil {
+	if _, err := io.Copy(f, mail); err != nil {
 		return nil, err
 	}
 	return os.Open(fmt.Sprintf("/proc/self/fd/%d", fd))
+}
+
+// namelessRoom is how many octets such a file may have (proc_meminfo(5)).
+func namelessRoom() (uint64, error) {
+	text, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return 0, err
+	}
+	_, rest, _ := strings.Cut(string(text), "\nMemAvailable:")
+	var free uint64
+	if _, err := fmt.Sscanf(rest, "%d kB", &free); err != nil {
+		return 0, fmt.Errorf("/proc/meminfo: %w", err)
+	}
+	return free << 10, nil
 }

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -49,7 +50,7 @@ type patient struct {
 	identity sandbox.Identity // of a family that is not rooted, if it is not ours
 
 	look  func() lookResult                                                      // what the site meets, once
-	scan  func(context.Context, string) ([]engineSaid, error)                    // has the family scan a mail
+	scan  func(context.Context, io.Reader) ([]engineSaid, error)                 // has the family scan a mail
 	run   func(ctx context.Context, name string, args ...string) (string, error) // runs a program
 	loads func(program string) bool                                              // tells whether one would change the kernel; nil: none does
 	mails sync.Map                                                               // what the engines said, by mail

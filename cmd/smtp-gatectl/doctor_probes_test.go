@@ -415,11 +415,11 @@ func TestDoctorScanEnds(t *testing.T) {
 		cancel()
 		r.Close()
 	}()
-	if _, err := p.scanByFamily(ctx, cleanMail()); err == nil {
+	if _, err := p.scanByFamily(ctx, strings.NewReader(cleanMail())); err == nil {
 		t.Error("it has an answer")
 	}
 	p.scanning <- struct{}{} // another's
-	if _, err := p.scanByFamily(ctx, cleanMail()); err == nil {
+	if _, err := p.scanByFamily(ctx, strings.NewReader(cleanMail())); err == nil {
 		t.Error("it has an answer")
 	}
 }

@@ -5,13 +5,14 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
 	"strings"
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 )
 
-func (p *patient) scanByFamily(ctx context.Context, mail string) (said []engineSaid, err error) {
+func (p *patient) scanByFamily(ctx context.Context, mail io.Reader) (said []engineSaid, err error) {
 	select {
 	case p.scanning <- struct{}{}: // the daemon lets an operator have one at a time
 		defer func() { <-p.scanning }()

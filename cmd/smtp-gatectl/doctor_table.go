@@ -31,6 +31,7 @@ var probes = []probe{
 	{id: "sandbox-ROOM", group: "rooms", help: "the kernel says of a room's processes that they are locked in: user, root directory, capabilities, filters", do: probeSandbox},
 
 	{id: "engine-ENGINE-eicar", group: "engines", help: "a virus scanner finds the EICAR test virus", do: probeEicar, limit: scanLimit},
+	{id: "engine-ENGINE-large", group: "engines", help: "a virus scanner finds it at the end of the largest mail that is scanned, too", do: probeLarge, limit: largeLimit},
 	{id: "engine-ENGINE-gtube", group: "engines", help: "a spam scanner gives the GTUBE test mail a score that is spam", do: probeGtube, limit: scanLimit},
 	{id: "engine-ENGINE-clean", group: "engines", help: "an engine finds nothing in a clean mail", do: probeClean, limit: scanLimit},
 

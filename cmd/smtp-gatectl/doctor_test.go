@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"io"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -81,7 +82,7 @@ func TestDoctorTable(t *testing.T) {
 	}
 	for id, want := range map[string]int{
 		"users": 1, "engine-clamd-eicar": 1, "engine-ENGINE-gtube": 1, "engine-clean": 1, "dns-list-bl.example.org": 1,
-		"engines": 3, "dns-server-[2001:db8::1]:53": 1, "nothing": 0, "users-x": 0,
+		"engines": 4, "dns-server-[2001:db8::1]:53": 1, "nothing": 0, "users-x": 0,
 	} {
 		n := 0
 		for _, p := range probes {
@@ -320,7 +321,7 @@ func TestDoctorEngines(t *testing.T) {
 	p.control = new(control)
 	var said []engineSaid
 	var fault error
-	p.scan = func(context.Context, string) ([]engineSaid, error) { return said, fault }
+	p.scan = func(context.Context, io.Reader) ([]engineSaid, error) { return said, fault }
 	clamd, spamd := engineSaid{engine: "clamd", roles: imsg.RoleVirus}, engineSaid{engine: "spamassassin", roles: imsg.RoleSpam}
 	say := func(all ...engineSaid) {
 		p.mails.Clear()
@@ -332,8 +333,10 @@ func TestDoctorEngines(t *testing.T) {
 	same(t, "found", probeEicar(ctx, p), "engine-clamd-eicar green")
 	same(t, "found", probeGtube(ctx, p), "engine-spamassassin-gtube green")
 	same(t, "found in a clean mail", probeClean(ctx, p), "engine-clamd-clean red", "engine-spamassassin-clean red")
+	same(t, "found", probeLarge(ctx, p), "engine-clamd-large green")
 	say(clamd, odd)
 	same(t, "not found", probeEicar(ctx, p), "engine-clamd-eicar red")
+	same(t, "not found in a small mail", probeLarge(ctx, p), "engine-clamd-large skipped")
 	same(t, "not found", probeGtube(ctx, p), "engine-spamassassin-gtube red")
 	same(t, "nothing", probeClean(ctx, p), "engine-clamd-clean green", "engine-spamassassin-clean green")
 	say(dumb)
@@ -366,7 +369,7 @@ func TestDoctorEngines(t *testing.T) {
 	for _, text := range []string{"antivirus_type clamd\nantivirus_method scan\n", "antivirus_type mksd\n"} {
 		p = patientWith(t, text+"antivirus_path /run/x\nantispam_type off\n")
 		p.control = new(control)
-		p.scan = func(context.Context, string) ([]engineSaid, error) {
+		p.scan = func(context.Context, io.Reader) ([]engineSaid, error) {
 			t.Error("it is shown a mail that it cannot open")
 			return nil, nil
 		}
@@ -375,8 +378,59 @@ func TestDoctorEngines(t *testing.T) {
 		}
 	}
 
+	p = patientWith(t, "antivirus_type builtin\nantispam_type off\n")
+	p.control = new(control)
+	p.scan = func(context.Context, io.Reader) ([]engineSaid, error) {
+		return []engineSaid{{engine: "builtin", roles: imsg.RoleVirus}}, nil
+	}
+	same(t, "no limits", probeLarge(ctx, p), "engine-builtin-large skipped")
+
 	p = patientWith(t, "antivirus_type off\nantispam_type off\n")
 	same(t, "no engine", probeEicar(ctx, p), "engine-eicar skipped")
+}
+
+// TestDoctorLargeMails: what an engine says of mails of several sizes.
+func TestDoctorLargeMails(t *testing.T) {
+	for _, tt := range []struct {
+		name, config  string
+		looks, fails  int64 // octets at which it still looks, and from which it answers with an error; 0: all, none
+		apart         bool  // it knows the virus in a file of its own alone
+		bound         int64
+		state         state
+		words, remedy string
+	}{
+		{name: "all", config: "scan_max_size 30000000", state: good, words: "at the end of 28.6 MiB"},
+		{name: "all, in a file of its own", config: "scan_max_size 30000000", apart: true, state: good},
+		{name: "as much as is let in", config: "scan_max_size 30000000\nsize_limit 10000000", looks: 10000000, state: good, words: "9.5 MiB"},
+		{name: "a part", config: "scan_max_size 30000000", looks: 20000000, state: bad, words: "it is shown mails of up to 28.6 MiB", remedy: "MaxFileSize and StreamMaxLength be 30M and MaxScanSize 90M, or more, and restart clamd; or let scan_max_size and size_limit be 19000000:"},
+		{name: "errors", config: "scan_max_size 30000000", fails: 20000000, state: warning, words: "put off then: too large"},
+		{name: "errors that are ignored", config: "scan_max_size 30000000\nignore_errors yes", fails: 20000000, state: bad, words: "pass then: too large"},
+		{name: "a part, and errors behind", config: "scan_max_size 30000000", looks: 10000000, fails: 20000000, state: bad, words: "clean"},
+		{name: "less memory", config: "scan_max_size 30000000", bound: 10000000, state: skipped, words: "9.5 MiB; up to 28.6 MiB are scanned"},
+		{name: "less memory, and a part", config: "scan_max_size 30000000", looks: 5000000, bound: 10000000, state: bad},
+	} {
+		p := patientWith(t, "antivirus_type clamd\nantispam_type off\n"+tt.config+"\n")
+		look := func(size int64) engineSaid {
+			n, err := io.Copy(io.Discard, largeMail(size, tt.apart))
+			e := engineSaid{engine: "clamd", roles: imsg.RoleVirus}
+			switch {
+			case err != nil || n > size || n < size-100:
+				t.Errorf("%s: a mail of %d octets, not %d, error %v", tt.name, n, size, err)
+			case tt.looks == 0 && tt.fails == 0, tt.looks > 0 && n <= tt.looks, tt.looks == 0 && n < tt.fails:
+				e.virus = "Eicar"
+			case tt.fails > 0 && n >= tt.fails:
+				e.err = "too large"
+			}
+			return e
+		}
+		if tt.bound == 0 {
+			tt.bound = largestMail
+		}
+		r := p.judgeLarge(context.Background(), "engine-clamd-large", tt.bound, look)
+		if r.State != tt.state || !strings.Contains(r.Text, tt.words) || !strings.Contains(p.Speak(r.Remedy), tt.remedy) || (r.State > good) != (r.Remedy != "") {
+			t.Errorf("%s: %+v, with remedy %s", tt.name, r, p.Speak(r.Remedy))
+		}
+	}
 }
 
 // TestDoctorCertificates: files that are good, end soon, have ended, and do not fit.

@@ -166,7 +166,7 @@ func TestDoctor(t *testing.T) {
 		before, counted := traces(t, g), counters(t, g)
 		d := doctor(t, g.command(program("smtp-gatectl"), "--json", "doctor", g.path("smtp-gated.conf")))
 		want := map[string]string{
-			"engine-clamd-eicar": "green", "engine-spamassassin-gtube": "green", "engine-clamd-clean": "green", "engine-spamassassin-clean": "green",
+			"engine-clamd-large": "green", "engine-clamd-eicar": "green", "engine-spamassassin-gtube": "green", "engine-clamd-clean": "green", "engine-spamassassin-clean": "green",
 			"dns-server-" + zone: "green", "dns-list-list.test": "green", "server-greeting": "green", "server-loop": "green",
 			"room-session": "green", "room-scand": "green", "daemon": "green",
 		}
@@ -197,6 +197,45 @@ func counters(t *testing.T, g *gate) map[string]float64 {
 	return s.Counters
 }
 
+// TestDoctorLargeMails: clamd is shown mails that are too large for it, by each of its limits,
+// which it calls clean, or refuses, or names, and one that looks at all of them.
+func TestDoctorLargeMails(t *testing.T) {
+	const most = "antispam_type off\nantivirus_type clamd\nscan_max_size 8000000\n"
+	for name, tt := range map[string]struct {
+		limits []string
+		stream bool
+		status int
+		state  string
+		text   string
+	}{
+		"all":                {[]string{"MaxFileSize 9M", "MaxScanSize 27M", "StreamMaxLength 9M"}, false, 0, "green", "found Eicar-Test-Signature.UNOFFICIAL at the end of 7.6 MiB"},
+		"all, in a stream":   {[]string{"MaxFileSize 9M", "MaxScanSize 27M", "StreamMaxLength 9M"}, true, 0, "green", ""},
+		"files":              {[]string{"MaxFileSize 2M"}, false, 4, "red", "clean with the test virus at the end, and finds the test virus at the end of 1.9 MiB"},
+		"files, in a stream": {[]string{"MaxFileSize 2M", "StreamMaxLength 5M"}, true, 4, "red", "finds the test virus at the end of 1.9 MiB"},
+		"scans":              {[]string{"MaxFileSize 9M", "MaxScanSize 9M"}, false, 4, "red", "clean with the test virus at the end"},
+		"streams":            {[]string{"MaxFileSize 9M", "StreamMaxLength 2M"}, true, 3, "warning", "INSTREAM size limit exceeded"},
+		"named":              {[]string{"MaxFileSize 2M", "AlertExceedsMax yes"}, false, 3, "warning", "Heuristics.Limits.Exceeded.MaxFileSize"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			at, tcp := startClamd(t, tt.limits...)
+			if tt.stream {
+				at = tcp
+			}
+			g, _ := rehearse(t, os.Geteuid() == 0)
+			must(t, g.configure(most+"antivirus_path "+at+"\n", false))
+			must(t, g.start())
+			_, err := g.whole(0)
+			must(t, err)
+			d := doctor(t, g.command(program("smtp-gatectl"), "--json", "doctor", g.path("smtp-gated.conf"), "--only", "engine-clamd-large"))
+			d.wants(t, tt.status, map[string]string{"engine-clamd-large": tt.state})
+			if !strings.Contains(d.list, tt.text) {
+				t.Errorf("%s lacks %s", d.list, tt.text)
+			}
+			must(t, g.terminate())
+		})
+	}
+}
+
 // TestDoctorFindsFaults: three things are wrong at a running family, and are named.
 func TestDoctorFindsFaults(t *testing.T) {
 	need(t, os.Geteuid() == 0, "root")
@@ -212,7 +251,7 @@ func TestDoctorFindsFaults(t *testing.T) {
 	d := doctor(t, g.command(program("smtp-gatectl"), "--json", "doctor", g.path("smtp-gated.conf")))
 	d.wants(t, 4, map[string]string{
 		"server-greeting": "red", "room-scand": "red", "dns-list-all.test": "red",
-		"engine-clamd-eicar": "red", "engine-clamd-clean": "red",
+		"engine-clamd-eicar": "red", "engine-clamd-large": "red", "engine-clamd-clean": "red",
 		"daemon": d.states["daemon"], // it has noticed, or not yet
 	})
 }

@@ -88,7 +88,7 @@ func write(t testing.TB, name, text string) {
 }
 
 // startClamd starts clamd with one signature.
-func startClamd(t testing.TB) (socket, address string) {
+func startClamd(t testing.TB, more ...string) (socket, address string) {
 	program := needProgram(t, "clamd")
 	dir := open(t)
 	db := filepath.Join(dir, "db")
@@ -98,7 +98,7 @@ func startClamd(t testing.TB) (socket, address string) {
 	port := int(imsgtest.Port(t).Port())
 	socket, address = filepath.Join(dir, "clamd.ctl"), fmt.Sprintf("127.0.0.1:%d", port)
 	write(t, filepath.Join(dir, "clamd.conf"), fmt.Sprintf(
-		"Foreground yes\nDatabaseDirectory %s\nLocalSocket %s\nTCPAddr 127.0.0.1\nTCPSocket %d\nConcurrentDatabaseReload no\n", db, socket, port))
+		"Foreground yes\nDatabaseDirectory %s\nLocalSocket %s\nTCPAddr 127.0.0.1\nTCPSocket %d\nConcurrentDatabaseReload no\n%s\n", db, socket, port, strings.Join(more, "\n")))
 	launch(t, dir, "unix", socket, program, "-c", filepath.Join(dir, "clamd.conf"))
 	return socket, address
 }
