@@ -63,14 +63,6 @@ func (r *repeated) Read(b []byte) (n int, err error) {
 	return n, nil
 }
 
-// largest is the size of the largest mail that is shown to a virus scanner.
-func (p *patient) largest() int64 {
-	if p.SizeLimit > 0 {
-		return min(p.SizeLimit, p.ScanMaxSize)
-	}
-	return p.ScanMaxSize
-}
-
 func probeLarge(ctx context.Context, p *patient) []result {
 	small := new(strings.Builder)
 	io.Copy(small, largeMail(smallMail, false))
@@ -93,7 +85,7 @@ func probeLarge(ctx context.Context, p *patient) []result {
 // judgeLarge looks for the size from which an engine does not find the test virus, below
 // what may be tried.
 func (p *patient) judgeLarge(ctx context.Context, id string, bound int64, look func(size int64) engineSaid) result {
-	most := max(p.largest(), smallMail)
+	most := max(p.LargestScanned(), smallMail)
 	size := min(most, max(bound, smallMail))
 	e := look(size)
 	switch {

@@ -25,6 +25,9 @@ const (
 
 func (s Severity) String() string { return [...]string{Hint: "hint", Danger: "danger"}[s] }
 
+// clamdMaxFile is MaxFileSize of clamd as distributions set it up, in octets.
+const clamdMaxFile = 25 << 20
+
 // Advice is one sentence about one option: what happens, and what to write.
 type Advice struct {
 	Severity Severity
@@ -101,6 +104,8 @@ func (a *advisor) scanning() {
 
 	a.danger(a.antivirus() && (a.SizeLimit == 0 || a.SizeLimit > a.ScanMaxSize), "size_limit", "messages larger than {scan_max_size} pass unscanned: write %d, or scan larger ones", a.ScanMaxSize)
 	a.hint(a.antivirus() && a.SizeLimit > 0 && a.SizeLimit < a.ScanMaxSize, "size_limit", "no message as large as {scan_max_size} arrives: %d would do there", a.SizeLimit)
+	a.hint(a.AntivirusType == imsg.EngineClamd && a.LargestScanned() > clamdMaxFile, "scan_max_size", "clamd calls clean what is larger than MaxFileSize in its clamd.conf, 25M as Debian has it: "+
+		"see by smtp-gatectl doctor that this, MaxScanSize and StreamMaxLength are enough for %d, or write less for it and {size_limit}", a.LargestScanned())
 	passed := engine && a.tlsPolicy() == imsg.TLSPass
 	ours := a.TLSPolicy != imsg.TLSAuto || len(a.TLS.Rules) > 0 // these exclude forbid_starttls
 	a.hint(passed && !ours, "forbid_starttls", "after STARTTLS a session cannot be scanned: write {yes} where clients may do without")

@@ -168,7 +168,8 @@ max_connections 1000 # a mail server alone opens dozens
 max_per_host 50 # a stock Postfix delivers 20 at once, and must not be locked out for it
 max_load 0.000000 # the load of a machine of many CPUs says little
 spam_max_load 0.000000 # nor should it let spam pass
-scan_max_size 100000000
+size_limit 24000000 # none passes unscanned for its size
+scan_max_size 24000000 # clamd as Debian has it calls clean what is larger than 25M
 spam_max_size 1000000
 lock_on virus # a server that relays one spam is no infected machine
 log_mail_from accepted,rejected

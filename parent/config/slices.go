@@ -43,7 +43,17 @@ func (c *Config) name(f Facts) string {
 }
 
 func (c *Config) antivirus() bool { return c.AntivirusType != imsg.EngineOff && c.ScanMaxSize > 0 }
-func (c *Config) antispam() bool  { return c.AntispamType != imsg.EngineOff && c.SpamMaxSize > 0 }
+
+// LargestScanned is the size in octets of the largest message that is shown to a virus
+// scanner, 0: none is.
+func (c *Config) LargestScanned() int64 {
+	if c.SizeLimit > 0 {
+		return min(c.SizeLimit, c.ScanMaxSize)
+	}
+	return c.ScanMaxSize
+}
+
+func (c *Config) antispam() bool { return c.AntispamType != imsg.EngineOff && c.SpamMaxSize > 0 }
 
 // antivirusMethod is the one that was chosen if the engine has it, else its own way.
 func (c *Config) antivirusMethod() imsg.Method {
