@@ -84,6 +84,7 @@ func serveMetrics(ctx context.Context, l net.Listener, e *exporter) error {
 		defer cancel()
 		ended <- server.Shutdown(end)
 	}()
+	go e.status() // what keeps us from the daemon is in the log before anybody asks
 	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}

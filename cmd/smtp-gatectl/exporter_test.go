@@ -184,13 +184,14 @@ func TestExporter(t *testing.T) {
 }
 
 // TestExporterAway: a daemon that is away, or does not answer in time, is told of in time,
-// and alone; and said in the log once.
+// and alone; and said in the log once, before anybody asks.
 func TestExporterAway(t *testing.T) {
 	silent := lockdAt(t, func(link.Request) {})
 	for name, socket := range map[string]string{"away": t.TempDir() + "/none", "silent": silent} {
 		t.Run(name, func(t *testing.T) {
 			errs := new(said)
 			url := exporterFor(t, socket, 100*time.Millisecond, errs)
+			imsgtest.Until(t, "it is said before anybody asks", func() bool { return strings.Contains(errs.String(), "does not answer") })
 			for range 3 {
 				code, _, text := fetch(t, "GET", url+"/metrics")
 				if code != 200 || strings.Count(text, "\n") != 3 || !strings.HasSuffix(text, "\nsmtp_gated_up 0\n") {
@@ -208,6 +209,7 @@ func TestExporterAway(t *testing.T) {
 func TestExporterTurns(t *testing.T) {
 	var asking, most atomic.Int32
 	var exporter atomic.Value // where it is
+	exporter.Store("")        // it asks once before anybody knows
 	url := exporterFor(t, lockdAt(t, func(r link.Request) {
 		n := asking.Add(1)
 		for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {

@@ -38,7 +38,7 @@ func Dial(paths ...string) (*Conn, error) {
 			return c, err
 		}
 	}
-	return nil, fmt.Errorf("%w to use %s: be root, or in the group of the control socket; in that of the read socket it is enough to look", ErrClosed, strings.Join(closed, " or "))
+	return nil, fmt.Errorf("%w to use %s: be root, or in the group of the control socket; in that of the read socket, for the units read_group = \"smtp-gated-status\" in [control], it is enough to look", ErrClosed, strings.Join(closed, " or "))
 }
 
 func dial(path string, wait time.Duration) (*Conn, error) {
