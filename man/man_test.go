@@ -17,6 +17,7 @@ import (
 	"testing"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 	"github.com/smtp-gated/smtp-gated/parent/config"
 	"github.com/smtp-gated/smtp-gated/parent/sandbox"
 	"github.com/smtp-gated/smtp-gated/parent/site"
@@ -112,6 +113,26 @@ func list(t *testing.T, page, begin, says string) {
 			t.Errorf("%s is not what the table says: run go test ./man -update", page)
 		} else if err := os.WriteFile(page, []byte(want), 0o644); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// TestGroff has groff set the pages as man does, as wide as a terminal: a table that has no
+// room is words all over the place, and warnings before the page.
+func TestGroff(t *testing.T) {
+	if _, err := exec.LookPath("groff"); err != nil {
+		imsgtest.Lacks(t, "groff is not installed")
+	}
+	pages, err := filepath.Glob("*.[1-9]")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, page := range pages {
+		cmd := exec.Command("groff", "-mdoc", "-Tutf8", "-rLL=78n", page)
+		var said bytes.Buffer
+		cmd.Stderr = &said
+		if err := cmd.Run(); err != nil || said.Len() > 0 {
+			t.Errorf("%s: %v\n%s", page, err, &said)
 		}
 	}
 }
@@ -321,17 +342,27 @@ func metrics() string {
 // messages lists who says what to whom.
 func messages() string {
 	var b strings.Builder
-	b.WriteString(".Bl -column \"SessionConfig\" \"parent, session\" \"parent, session, lockd, control\"\n")
-	b.WriteString(".It Sy message Ta Sy from Ta Sy to Ta Sy answer\n")
+	// groff breaks lines in the last column alone, so who hears is told there.
+	b.WriteString(".Bl -column \"SessionConfig\" \"ExemptionList\" \"control, reader\"\n")
+	b.WriteString(".It Sy message Ta Sy answer Ta Sy from Ta Sy to\n")
 	for _, e := range imsg.Table {
 		answer := "\\-"
 		if e.Way == imsg.Ask {
 			answer = e.Answer
 		}
-		fmt.Fprintf(&b, ".It %s Ta %s Ta %s Ta %s\n", e.Name, e.From, e.To, answer)
+		fmt.Fprintf(&b, ".It %s Ta %s Ta %s Ta %s\n", e.Name, answer, who(e.From), who(e.To))
 	}
 	b.WriteString(".El\n")
 	return b.String()
+}
+
+// who has a short word for all rooms.
+func who(rooms imsg.Rooms) string {
+	const all imsg.Rooms = 1<<imsg.AllRooms - 2 // no room has number 0
+	if rooms&all == all {
+		return strings.TrimSuffix("all rooms, "+(rooms&^all).String(), ", ")
+	}
+	return rooms.String()
 }
 
 // extensions describes what becomes of each EHLO keyword.
