@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/netip"
 	"regexp"
@@ -56,13 +57,18 @@ func (t *tool) rulesOf(program, short string, choose func(*config.Config, *place
 			if err := p.check(); err != nil {
 				return err
 			}
-			c, file, err := t.configured(args)
+			c, file, stale, err := t.configured(args)
 			if err != nil {
 				return err
 			}
 			r, err := choose(c, p)
 			if err != nil {
 				return err
+			}
+			if stale != "" {
+				stale += ". Reload or restart\nthe daemon first, or name the file: smtp-gatectl rules " + program + " " + file
+				fmt.Fprintf(t.err, "smtp-gatectl: %s\n", clean(strings.ReplaceAll(stale, "\n", " ")))
+				r.head = slices.Insert(r.head, 0, stale)
 			}
 			return t.printRules(r, c, file, p)
 		},
@@ -152,26 +158,35 @@ func completeInterfaces(*cobra.Command, []string, string) (names []string, _ cob
 	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
-// configured is the configuration of FILE, if one is given, or the one in force.
-func (t *tool) configured(args []string) (c *config.Config, file string, err error) {
+// configured is the configuration of FILE, if one is given, or the one in force; stale says
+// how the file that it was read from is another by now.
+func (t *tool) configured(args []string) (c *config.Config, file, stale string, err error) {
 	if len(args) > 0 {
 		if t.config != "" || t.socket != "" {
-			return nil, "", fmt.Errorf("%w: FILE is read as it is, and --socket and --config name a daemon", errUsage)
+			return nil, "", "", fmt.Errorf("%w: FILE is read as it is, and --socket and --config name a daemon", errUsage)
 		}
 		c, _, err := config.Read(args[0])
 		if err != nil {
-			return nil, "", fmt.Errorf("%w: %s:\n%w", errConfig, args[0], err)
+			return nil, "", "", fmt.Errorf("%w: %s:\n%w", errConfig, args[0], err)
 		}
-		return c, args[0], nil
+		return c, args[0], "", nil
 	}
 	s, r, err := t.running()
 	switch {
 	case errors.Is(err, link.ErrAbsent):
-		return nil, "", fmt.Errorf("%w: before the first start, name a FILE", err)
+		return nil, "", "", fmt.Errorf("%w: before the first start, name a FILE", err)
 	case err != nil:
-		return nil, "", err
+		return nil, "", "", err
 	}
-	return r.Config, s.Config, nil
+	next, _, err := config.Read(s.Config)
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+	case err != nil:
+		stale = "These rules are for what runs, and the file cannot be read, or is wrong by now"
+	case len(r.Changes(next)) > 0:
+		stale = "These rules are for what runs, and the file has been changed since"
+	}
+	return r.Config, s.Config, stale, nil
 }
 
 // printRules prints rules below what there is to know of them; what is to be done before
