@@ -93,7 +93,7 @@ var FindingTable = [FindingIDs]FindingRow{
 	},
 	FindingLoop: {
 		"loop", toSession, 1,
-		"Connections would come back to the gateway, and are refused. So is one that was made to its own port on purpose.",
+		"The gateway's own connections come back to it, and are refused. So is who calls its port from elsewhere, which is no finding.",
 		"A connection leads elsewhere.",
 		"The firewall must not redirect the gateway's own connections.",
 	},

@@ -126,7 +126,9 @@ func (s *session) admitted(a *imsg.Admission, problem error) bool {
 		"on", s.facts.Local, "src", s.facts.Client, "ident", s.facts.Ident, "dst", s.facts.Target, "id", s.facts.ID())
 	if upstream.Loops(w.cfg, s.facts.Client, s.facts.Local, s.facts.Target) {
 		s.info("loop refused", "src", s.facts.Client, "dst", s.facts.Target)
-		s.Observe(imsg.FindingLoop, "", "from "+s.facts.Client.String()+" to "+s.facts.Target.String())
+		if upstream.Returns(w.cfg, s.facts.Client) {
+			s.Observe(imsg.FindingLoop, "", "from "+s.facts.Client.String()+" to "+s.facts.Target.String())
+		}
 		s.refuseConnection(refused{rule: imsg.RuleLoop, code: smtp.CodeRejected, text: imsg.MsgLoopAvoidance})
 		return false
 	}

@@ -132,6 +132,8 @@ func (p *place) known(g gates, remote bool) (head []string) {
 	touched := fmt.Sprintf("They touch nothing but TCP to port %s that comes in from %s", strings.Join(p.mail(), " or "), from)
 	if remote {
 		touched += ",\nconnections to the gateway, and questions to the helper"
+	} else {
+		touched += ",\nand connections to the gateway's own port"
 	}
 	head = append(head, touched+".")
 	if len(p.interfaces) == 0 {

@@ -264,16 +264,12 @@ func (v *visit) tell() string {
 		v.Errorf("the server saw %s, not port %s", saw, port)
 	}
 
-	// Another client calls the gateway itself, which is a loop in every mode
-	// that goes by where clients wanted to; the helper says that there is no
-	// such place.
+	// Another client calls the gateway itself: the helper says that there is no such
+	// place, and the rules of the other modes let nobody do that.
 	if v.remote {
 		v.takenOver(v.neighbour, netip.AddrPortFrom(v.labFamily.gateway, 9199))
-	} else if !v.fixed {
-		v.refused(v.neighbour, netip.AddrPortFrom(v.inner, 9199), "lead back")
-		if err := v.gate.inLog("loop refused src=.*dst=.*9199"); err != nil {
-			v.Error(err)
-		}
+	} else if !v.fixed && v.lab.reaches(v.labFamily, netip.AddrPortFrom(v.inner, 9199), false) {
+		v.Error("strangers reach the gateway's own port")
 	}
 
 	// A virus is stopped, and its sender locked.

@@ -7,7 +7,10 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+
+	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 )
 
 // circle are rules that catch the gateway's own connections too, but for those
@@ -41,6 +44,10 @@ func TestCircle(t *testing.T) {
 	if err := g.inLog(`loop refused src=198\.51\.100\.\d+:\d+, dst=198\.51\.100\.25:25`); err != nil {
 		t.Error(err)
 	}
+	imsgtest.Until(t, "a finding tells of it", func() bool {
+		found, _ := g.ctl("status", "--check")
+		return strings.Contains(found, "\nloop: ")
+	})
 	if _, calls := l.witness.last(); calls > 0 {
 		t.Errorf("the server was called %d times", calls)
 	}
@@ -94,4 +101,8 @@ func TestOwnAddresses(t *testing.T) {
 		t.Fatal(err)
 	}
 	v.refused(f.neighbour, at, "lead back")
+	// Nothing of that was a connection of ours.
+	if found, _ := g.ctl("status", "--check"); strings.Contains(found, "loop:") {
+		t.Errorf("strangers at the gateway's port make findings: %s", found)
+	}
 }

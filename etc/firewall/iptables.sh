@@ -60,17 +60,24 @@ refuse() {
 	chain filter FORWARD && $iptables -w -t filter -A SMTP_GATED -p tcp -j REJECT --reject-with tcp-reset
 }
 
+# Who calls the gateway's own port was not led there, and is refused.
+stranger() { # -I|-D
+	$iptables -w -t filter "$1" INPUT -p tcp --dport $gate -m addrtype --dst-type LOCAL \
+		-m conntrack ! --ctstate DNAT -j REJECT --reject-with tcp-reset
+}
+
 redirect_start() {
-	refuse && chain nat PREROUTING &&
+	refuse && stranger -I && chain nat PREROUTING &&
 		$iptables -w -t nat -A SMTP_GATED -p tcp -j REDIRECT --to-ports $gate
 }
 redirect_stop() {
 	unchain nat PREROUTING
+	stranger -D
 	unchain filter FORWARD
 }
 
 dnat_start() {
-	refuse && chain nat PREROUTING &&
+	refuse && stranger -I && chain nat PREROUTING &&
 		$iptables -w -t nat -A SMTP_GATED -p tcp -j DNAT --to-destination "$to"
 }
 dnat_stop() { redirect_stop; }
@@ -82,11 +89,12 @@ tproxy_start() {
 		chain mangle PREROUTING &&
 		tproxy_exempt &&
 		$iptables -w -t mangle -A SMTP_GATED -p tcp -j TPROXY --on-port $gate --tproxy-mark $mark &&
-		refuse
+		stranger -I && refuse
 }
 tproxy_exempt() { :; }
 tproxy_stop() {
 	unchain filter FORWARD
+	stranger -D
 	unchain mangle PREROUTING
 	$iptables -w -t mangle -D PREROUTING -p tcp -m socket --transparent -j ACCEPT
 	$iptables -w -t mangle -D PREROUTING -p tcp -m socket --transparent -j MARK --set-mark $mark
@@ -120,7 +128,8 @@ remote_start() {
 }
 remote_stop() {
 	$iptables -w -t nat -D POSTROUTING -d "$far" -p tcp --dport $gate -j MASQUERADE
-	redirect_stop
+	unchain nat PREROUTING
+	unchain filter FORWARD
 	for protocol in tcp udp; do
 		$iptables -w -t filter -D INPUT ! -s "$far" -p $protocol --dport $helper -j DROP
 	done

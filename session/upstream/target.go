@@ -57,6 +57,12 @@ func Loops(cfg *imsg.SessionConfig, client, local, server netip.AddrPort) bool {
 	return false
 }
 
+// Returns tells whether a session that loops is one of our own connections that came back,
+// or would in fixed mode. Anybody else has called our port, as anybody may.
+func Returns(cfg *imsg.SessionConfig, client netip.AddrPort) bool {
+	return cfg.Mode.Fixed() || isOurs(cfg, client.Addr())
+}
+
 // isOurs tells whether an address is this machine's.
 func isOurs(cfg *imsg.SessionConfig, a netip.Addr) bool {
 	if a.IsLoopback() {

@@ -84,5 +84,10 @@ func TestLoops(t *testing.T) {
 		if got := Loops(cfg, a(c.src), a(c.local), a(c.dst)); got != c.loop {
 			t.Errorf("%+v: %v", c, got)
 		}
+		// A stranger at our port is no loop of ours, but for the fixed modes: there nobody
+		// chooses the server.
+		if got := Returns(cfg, a(c.src)); got != (c.mode == imsg.ModeFixed || strings.HasPrefix(c.src, "192.0.2.1:") || strings.HasPrefix(c.src, "[fe80::1%")) {
+			t.Errorf("%+v returns: %v", c, got)
+		}
 	}
 }
