@@ -133,9 +133,9 @@ func probeRedirect(ctx context.Context, p *patient) []result {
 }
 
 func (p *patient) judgeRedirect(id string, f firewall) result {
-	const example = "load the rules that smtp-gatectl rules prints"
+	const example = "load the rules that smtp-gatectl rules prints, as by smtp-gatectl rules nft"
 	var by, lacking []string
-	var astray string
+	var astray, strange string
 	for _, six := range []bool{false, true} {
 		if !slices.ContainsFunc(p.Listeners(), func(l netip.AddrPort) bool { return l.Addr().Is6() == six }) {
 			continue
@@ -144,6 +144,8 @@ func (p *patient) judgeRedirect(id string, f firewall) result {
 		found := false
 		for _, h := range f.hits("prerouting", packet{six: six, port: mailPort, incoming: true}) {
 			switch {
+			case p.leads(h.fwRule, mailPort) && p.otherKind(h.fwRule):
+				strange = h.shown
 			case p.leads(h.fwRule, mailPort):
 				found = true
 				if !slices.Contains(by, h.shown) {
@@ -158,14 +160,29 @@ func (p *patient) judgeRedirect(id string, f firewall) result {
 		}
 	}
 	switch {
+	case strange != "":
+		kind := map[bool]string{true: "REDIRECT or DNAT", false: "TPROXY"}[p.Mode != imsg.ModeNetfilter]
+		return red(id, example+", in the place of these", "%s leads clients to us by %s, which are the rules of another mode: in mode %s whoever comes by them is refused", strange, kind, p.Mode)
 	case len(by) == 0 && astray != "":
-		return warn(id, "let the rule and the option listen name the same port, as those that smtp-gatectl rules prints do", "%s, where we do not listen", astray)
+		return red(id, "let the rule and the option listen name the same port, as those that smtp-gatectl rules prints do", "%s, where we do not listen", astray)
 	case len(by) == 0:
-		return warn(id, example, "no rule leads port %d to port %s", mailPort, portList(p.ports()))
+		return red(id, example, "no rule leads port %d to port %s: no client's mail is scanned", mailPort, portList(p.ports()))
 	case len(lacking) > 0:
 		return warn(id, "load the rules that smtp-gatectl rules prints, or do not listen there", "we listen for %s, and no rule leads its port %d to us", lacking[0], mailPort)
 	}
 	return green(id, "%s", strings.Join(by, "; "))
+}
+
+// otherKind tells whether a rule of Linux leads clients here in a way by which the mode does
+// not find where they were going.
+func (p *patient) otherKind(r fwRule) bool {
+	switch p.Mode {
+	case imsg.ModeNetfilter:
+		return r.tproxy
+	case imsg.ModeTproxy, imsg.ModeGetsockname:
+		return r.byNAT
+	}
+	return false
 }
 
 func portList(ports []uint16) string {

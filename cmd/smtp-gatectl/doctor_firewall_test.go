@@ -135,24 +135,31 @@ func TestDoctorFirewallJudges(t *testing.T) {
 	if none != "" {
 		t.Fatal(none)
 	}
-	same(t, "no rules", []result{p.judgeRedirect("x", f), p.judgeOwn(context.Background(), "x", f)}, "x warning", "x green")
+	same(t, "no rules", []result{p.judgeRedirect("x", f), p.judgeOwn(context.Background(), "x", f)}, "x red", "x green")
 	printed["iptables-save"] = recorded(t, "iptables-tproxy.txt")
 	f, _ = list()
-	same(t, "rules", []result{p.judgeRedirect("x", f)}, "x green")
+	same(t, "rules of another mode", []result{p.judgeRedirect("x", f)}, "x red")
+	dnat := parseIptables(strings.ReplaceAll(recorded(t, "iptables-dnat.txt"), "192.0.2.1:", "127.0.0.1:"), false)
+	same(t, "rules", []result{p.judgeRedirect("x", dnat)}, "x green")
+	for _, mode := range []string{"tproxy", "getsockname"} {
+		q := patientWith(t, "mode "+mode+"\nlisten 0.0.0.0:9199\n")
+		same(t, "rules", []result{q.judgeRedirect("x", f)}, "x green")
+		same(t, "rules of another mode", []result{q.judgeRedirect("x", dnat)}, "x red")
+	}
 	p.own() // of a user that is not there
 	q := patientWith(t, "mode netfilter\nlisten 0.0.0.0:9199,[::]:9199\nso_mark 21319\n")
-	same(t, "IPv6 is forgotten", []result{q.judgeRedirect("x", f)}, "x warning")
+	same(t, "IPv6 is forgotten", []result{q.judgeRedirect("x", dnat)}, "x warning")
 	q.run = p.run
 	same(t, "a mark, and no ip", []result{q.judgeOwn(context.Background(), "x", f)}, "x skipped")
 	printed["ip -4 -j rule"], printed["ip -6 -j rule"] = `[{"src":"all","table":"local"}]`, `[]`
 	same(t, "a mark", []result{q.judgeOwn(context.Background(), "x", f)}, "x green")
 	delete(printed, "ip -4 -j rule")
 	q = patientWith(t, "mode netfilter\nlisten 0.0.0.0:25\n")
-	same(t, "another port", []result{q.judgeRedirect("x", f)}, "x warning")
+	same(t, "another port", []result{q.judgeRedirect("x", f)}, "x red")
 	q = patientWith(t, "mode tproxy\nlisten 0.0.0.0:9199\n")
 	same(t, "root's socket", []result{q.judgeOwn(context.Background(), "x", f)}, "x red")
 	far := parseIptables(strings.ReplaceAll(recorded(t, "iptables-dnat.txt"), "192.0.2.1:", "203.0.113.77:"), false)
-	same(t, "to another machine", []result{q.judgeRedirect("x", far)}, "x warning")
+	same(t, "to another machine", []result{q.judgeRedirect("x", far)}, "x red")
 
 	q.run = p.run
 	routes := func() []result { return []result{q.judgeRoutes(context.Background(), "x", f)} }

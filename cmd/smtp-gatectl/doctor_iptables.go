@@ -152,7 +152,7 @@ func (r *fwRule) target(name string, back bool) {
 	case "DROP", "REJECT":
 		r.verdict = drop
 	case "REDIRECT", "DNAT":
-		r.verdict = redirect
+		r.verdict, r.byNAT = redirect, true
 	case "TPROXY":
 		r.verdict, r.tproxy = redirect, true
 	case "MARK", "LOG", "NFLOG", "CONNMARK", "CT", "NOTRACK", "TCPMSS", "TOS", "DSCP", "MASQUERADE", "SNAT", "AUDIT":

@@ -97,7 +97,7 @@ func (n nftReader) statement(r *fwRule, kind string, raw json.RawMessage) {
 			Family     string
 		}
 		json.Unmarshal(raw, &to)
-		r.verdict, r.tproxy = redirect, kind == "tproxy"
+		r.verdict, r.tproxy, r.byNAT = redirect, kind == "tproxy", kind != "tproxy"
 		var address string
 		json.Unmarshal(to.Addr, &address)
 		a, _ := netip.ParseAddr(strings.Trim(address, "[]"))

@@ -49,6 +49,7 @@ type fwRule struct {
 	back    bool           // toChain comes back
 	to      netip.AddrPort // of redirect; an invalid address is this machine, port 0 the one it has
 	tproxy  bool           // a redirect by TPROXY
+	byNAT   bool           // one by REDIRECT or DNAT
 	mark    uint32         // that it gives a packet, 0: none
 	keeps   uint32         // which bits of the mark that it had stay
 	shown   string         // for people

@@ -355,7 +355,9 @@ func TestDoctorFirewall(t *testing.T) {
 		}))
 		return d
 	}
-	look().wants(t, 3, map[string]string{"firewall-redirect": "warning", "firewall-own": "green", "firewall-routes": "skipped"})
+	look().wants(t, 4, map[string]string{"firewall-redirect": "red", "firewall-own": "green", "firewall-routes": "skipped"})
+	l.rules("nft -f nftables-redirect.nft") // of another mode
+	look().wants(t, 4, map[string]string{"firewall-redirect": "red", "firewall-own": "green", "firewall-routes": "skipped"})
 	l.rules("nft -f nftables-tproxy.nft")
 	look().wants(t, 4, map[string]string{"firewall-redirect": "green", "firewall-own": "green", "firewall-routes": "red"})
 	l.rules("tproxy-routes.sh start")
