@@ -219,7 +219,7 @@ func (p *patient) discharge() (err error) {
 func (p *patient) introduction() string {
 	switch {
 	case p.temporary != nil && p.failed == nil:
-		return clean(fmt.Sprintf("%s, with a temporary daemon on loopback: none runs by it", p.file))
+		return clean(fmt.Sprintf("%s: the daemon does not run; this is of a temporary one, on loopback", p.file))
 	case p.status != nil:
 		return clean(fmt.Sprintf("%s, and the daemon that runs, %s", p.file, p.status.Version))
 	}

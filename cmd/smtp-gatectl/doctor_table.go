@@ -24,6 +24,7 @@ var placeholder = regexp.MustCompile(`[A-Z]+`)
 var probes = []probe{
 	{id: "config", group: "family", help: "the file is right, and what it names is there", do: probeConfig},
 	{id: "daemon", group: "family", help: "the daemon runs, or a temporary one starts, and finds nothing wrong", do: probeDaemon},
+	{id: "listeners", group: "family", help: "where the gateway is to listen nobody else does", do: probeListeners},
 
 	{id: "users", group: "rooms", help: "each room has a user, and none is root", do: probeUsers},
 	{id: "folders", group: "rooms", help: "each folder is its room's, and holds nothing else", do: probeFolders},

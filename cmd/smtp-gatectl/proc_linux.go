@@ -4,10 +4,14 @@
 package main
 
 import (
+	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -108,4 +112,69 @@ func limit(text, name string) *int64 {
 		}
 	}
 	return nil
+}
+
+// holder is the process, and the name of its program, that listens where somebody wants to;
+// 0 if it cannot be told, as without root.
+func holder(wanted netip.AddrPort) (pid int, name string) {
+	sockets := map[string]bool{} // as links of /proc/PID/fd name them
+	for _, table := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
+		text, _ := os.ReadFile(table)
+		for line := range strings.Lines(string(text)) {
+			const listens = "0A"
+			words := strings.Fields(line)
+			if len(words) < 10 || words[3] != listens {
+				continue
+			}
+			if at, err := parseProcAddress(words[1]); err == nil && collide(at, wanted) {
+				sockets["socket:["+words[9]+"]"] = true
+			}
+		}
+	}
+	if len(sockets) == 0 {
+		return 0, ""
+	}
+	processes, _ := os.ReadDir("/proc")
+	for _, e := range processes {
+		n, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		dir := "/proc/" + e.Name()
+		files, _ := os.ReadDir(dir + "/fd")
+		for _, f := range files {
+			if to, _ := os.Readlink(dir + "/fd/" + f.Name()); sockets[to] && (pid == 0 || n < pid) {
+				comm, _ := os.ReadFile(dir + "/comm")
+				pid, name = n, strings.TrimSpace(string(comm))
+			}
+		}
+	}
+	return pid, name
+}
+
+// collide tells whether who listens at one address keeps others from another.
+func collide(held, wanted netip.AddrPort) bool {
+	a, b := held.Addr(), wanted.Addr()
+	return held.Port() == wanted.Port() && (a == b || a.IsUnspecified() && (a.Is6() || b.Is4()) || b.IsUnspecified() && a.Is4() == b.Is4())
+}
+
+// parseProcAddress reads an address as proc_pid_net(5) has it: numbers of four octets in the
+// machine's order, and a port.
+func parseProcAddress(text string) (a netip.AddrPort, err error) {
+	host, port, _ := strings.Cut(text, ":")
+	octets, err := hex.DecodeString(host)
+	if err != nil {
+		return a, err
+	}
+	for group := range slices.Chunk(octets, 4) {
+		if len(group) == 4 {
+			binary.BigEndian.PutUint32(group, binary.NativeEndian.Uint32(group))
+		}
+	}
+	n, err := strconv.ParseUint(port, 16, 16)
+	addr, ok := netip.AddrFromSlice(octets)
+	if err != nil || !ok {
+		return a, fmt.Errorf("%q is no address", text)
+	}
+	return netip.AddrPortFrom(addr, uint16(n)), nil
 }

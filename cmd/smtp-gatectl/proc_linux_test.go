@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net/netip"
 	"slices"
 	"testing"
 )
@@ -28,5 +29,32 @@ func TestProcess(t *testing.T) {
 	}
 	if n := limit("Max open files            unlimited            unlimited            files\n", "Max open files"); n != nil {
 		t.Errorf("%d", *n)
+	}
+}
+
+// TestCollide: addresses as the kernel writes them, and who keeps whom from listening.
+func TestCollide(t *testing.T) {
+	for _, tt := range []struct {
+		held, wanted string
+		want         bool
+	}{
+		{"127.0.0.1:25", "127.0.0.1:25", true},
+		{"127.0.0.1:25", "127.0.0.1:26", false},
+		{"127.0.0.1:25", "0.0.0.0:25", true},
+		{"0.0.0.0:25", "127.0.0.1:25", true},
+		{"[::]:25", "127.0.0.1:25", true},
+		{"127.0.0.1:25", "[::]:25", false},
+		{"0.0.0.0:25", "[::1]:25", false},
+		{"[::1]:25", "[::]:25", true},
+		{"127.0.0.1:25", "127.0.0.2:25", false},
+	} {
+		if got := collide(netip.MustParseAddrPort(tt.held), netip.MustParseAddrPort(tt.wanted)); got != tt.want {
+			t.Errorf("%+v: %v", tt, got)
+		}
+	}
+	for _, bad := range []string{"", "x", "0100007F", "0100007F:", "01:0019", "0100007F:10000"} {
+		if a, err := parseProcAddress(bad); err == nil {
+			t.Errorf("%q is %s", bad, a)
+		}
 	}
 }

@@ -272,3 +272,13 @@ const leastBacklog = 128
 func listen(f *os.File, backlog int) error {
 	return using(f, func(fd int) error { return unix.Listen(fd, max(backlog, leastBacklog)) })
 }
+
+// Bindable tells why nobody could listen at an address now, as reserve would: somebody else
+// does, or the address is none of this machine. Nothing listens there for it.
+func Bindable(a netip.AddrPort) error {
+	f, err := bindTo(a, false, false)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
