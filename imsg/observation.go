@@ -65,7 +65,7 @@ var FindingTable = [FindingIDs]FindingRow{
 		"passed-unscanned", toSession, 1,
 		"Messages pass that were not looked at. Because of size or auth no engine has looked; because of load, engine or ignore_errors one that is on has not; tls is a session that went on in an encryption that is not ours, and monitor is {policy_monitor} with virus in it.",
 		"All engines that are to look at a message have.",
-		"If this is not meant, change the option that lets them pass.",
+		"If this is not meant, change what lets them pass.",
 	},
 	FindingSpool: {
 		"spool-trouble", toSession, 1,
@@ -151,6 +151,38 @@ var FindingTable = [FindingIDs]FindingRow{
 		"It has taken an XCLIENT.",
 		"In Postfix, smtpd_authorized_xclient_hosts has to name this machine's address; others have it in their manuals. Or set {mode} to fixed.",
 	},
+}
+
+// ObjectRemedy is what to do about one object of a finding, where that is not what to do
+// about the others: a sentence.
+type ObjectRemedy struct{ Object, Remedy string }
+
+// ObjectRemedies are those there are.
+var ObjectRemedies = [FindingIDs][]ObjectRemedy{
+	FindingEngineDown: {
+		{ObjectScand, "The room that asks the engines has ended, and is replaced by itself; the log says how it ended."},
+	},
+	FindingUnscanned: {
+		{UnscannedSize, "Let {scan_max_size} and {spam_max_size} be as large as {size_limit}, or that smaller."},
+		{UnscannedLoad, "Raise {spam_max_load}, or find out what keeps the machine busy."},
+		{UnscannedEngine, "See engine-down: spam alone keeps no mail back for an engine that fails."},
+		{UnscannedAuth, "{auth_skip} says what clients that log in are spared."},
+		{UnscannedExempt, "smtp-gatectl exempt list shows whom an operator spares."},
+		{UnscannedIgnored, "Set {ignore_errors} to {no}: then mail waits at its sender until the engine works again."},
+		{UnscannedTLS, "{tls_policy} says what becomes of STARTTLS: terminate scans what is in it."},
+		{UnscannedMonitor, "Leave virus out of {policy_monitor}."},
+	},
+}
+
+// Remedy is what to do about a finding, with the marks of options.
+func (f *StatusFinding) Remedy() string {
+	id := f.Finding % FindingIDs
+	for _, o := range ObjectRemedies[id] {
+		if o.Object == f.Object {
+			return o.Remedy
+		}
+	}
+	return FindingTable[id].Remedy
 }
 
 func (f FindingID) String() string { return FindingTable[f%FindingIDs].Name }

@@ -87,8 +87,11 @@ func TestLists(t *testing.T) {
 	for _, w := range sandbox.Words {
 		words.WriteString(".It Cm " + w.Word + "\n" + wrap(sentence(w.Allows)))
 	}
-	for _, f := range imsg.FindingTable[1:] {
+	for i, f := range imsg.FindingTable[1:] {
 		findings.WriteString(".It Cm " + f.Name + "\n" + spoken(f.Help) + wrap("Success: "+f.Ends) + spoken("Remedy: "+f.Remedy))
+		for _, o := range imsg.ObjectRemedies[i+1] {
+			findings.WriteString(spoken("Of " + o.Object + ": " + o.Remedy))
+		}
 	}
 	list(t, "smtp-gated.8", ".Bl -tag -width CAP_NET_BIND_SERVICE\n", capabilities.String())
 	list(t, "smtp-gated.8", ".Bl -tag -width stdio-splice\n", words.String())

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -87,12 +88,24 @@ func (p *patient) eachEngine(ctx context.Context, id string, roles imsg.Roles, m
 		case i < 0:
 			all = append(all, red(id, "reload the daemon, if the file has changed since", "the daemon has not asked it"))
 		case said[i].err != "":
-			all = append(all, red(id, fmt.Sprintf("see that %s runs and may be reached (room-scand), and what it logs", e.Engine), "no answer: %s", said[i].err))
+			all = append(all, red(id, fmt.Sprintf("see that %s runs%s and may be reached (room-scand), and what it logs", e.Engine, starts(e.Engine)), "no answer: %s", said[i].err))
 		default:
 			all = append(all, judge(id, said[i]))
 		}
 	}
 	return slices.CompactFunc(all, func(a, b result) bool { return a.ID == b.ID && a.State == b.State })
+}
+
+// starts says how an engine is started, where it is known that nobody else may have done so:
+// Debian's clamd does not start before there are signatures, nor when freshclam has got some.
+func starts(e imsg.EngineID) string {
+	if e != imsg.EngineClamd {
+		return ""
+	}
+	if _, err := os.Stat("/run/systemd/system"); err != nil {
+		return ""
+	}
+	return " (systemctl start clamav-daemon: on Debian nothing does that when freshclam has got the first signatures)"
 }
 
 // unnamed tells why an engine cannot be shown a mail of ours; empty, it can.

@@ -180,9 +180,9 @@ func (p *patient) attemptsOf(v site.View) (all []roomAttempt, fact string) {
 				continue
 			case e.Socket == "":
 				a.Network, a.Path, a.shown = "tcp", e.Address.String(), e.Address.String()
-				a.remedy = fmt.Sprintf("see that %s runs and listens there, and that no firewall is between", e.Engine)
+				a.remedy = fmt.Sprintf("see that %s runs%s and listens there, and that no firewall is between", e.Engine, starts(e.Engine))
 			default:
-				a.remedy = fmt.Sprintf("see that %s runs, and that its socket and the way to it are open to that user, as by a group of its own", e.Engine)
+				a.remedy = fmt.Sprintf("see that %s runs%s, and that its socket and the way to it are open to that user, as by a group of its own", e.Engine, starts(e.Engine))
 				if !v.Spec.Chroot {
 					a.Path = e.Name
 				}

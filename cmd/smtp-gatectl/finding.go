@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/lockd/findings"
 	"github.com/smtp-gated/smtp-gated/parent/config"
 )
 
@@ -21,6 +22,8 @@ type finding struct {
 	Count  uint64    `json:"count" help:"how often it has"`
 	Text   string    `json:"text" help:"what was seen then"`
 	Remedy string    `json:"remedy" help:"what to do"`
+
+	Recovered bool `json:"recovered" help:"whether it went well since: then it ends a minute after it last went wrong"`
 }
 
 func findingsOf(r *imsg.StatusReport) []finding {
@@ -31,7 +34,7 @@ func findingsOf(r *imsg.StatusReport) []finding {
 		}
 		list = append(list, finding{
 			ID: f.Finding.String(), Object: f.Object, Since: moment(f.Since), Last: moment(f.Last),
-			Count: f.Count, Text: f.Text, Remedy: config.Speak(imsg.FindingTable[f.Finding].Remedy, r.Family.TOML),
+			Count: f.Count, Text: f.Text, Remedy: config.Speak(f.Remedy(), r.Family.TOML), Recovered: f.Good,
 		})
 	}
 	return list
@@ -43,11 +46,14 @@ func (f *finding) line(now time.Time) string {
 	if f.Object != "" {
 		text += " " + f.Object
 	}
-	text += ": for " + span(now.Sub(f.Since)) + ", "
+	last := now.Sub(f.Last)
 	if f.Count == 1 {
-		text += "once"
+		text += fmt.Sprintf(": once, %s ago", span(last))
 	} else {
-		text += fmt.Sprintf("%d times, last %s ago", f.Count, span(now.Sub(f.Last)))
+		text += fmt.Sprintf(": %d times in %s, last %s ago", f.Count, span(f.Last.Sub(f.Since)), span(last))
+	}
+	if f.Recovered {
+		text += ", well since, ends in " + span(findings.Quiet-last)
 	}
 	if f.Text != "" {
 		text += ": " + f.Text

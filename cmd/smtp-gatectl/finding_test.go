@@ -20,7 +20,7 @@ func TestStatusFindings(t *testing.T) {
 		Finding: imsg.FindingServer, Object: "192.0.2.25:25", Since: ago(5 * time.Minute), Last: ago(3 * time.Second), Count: 12, Text: "connection refused",
 	}
 	spool := imsg.StatusFinding{
-		Finding: imsg.FindingSpool, Object: "/srv/mail/gateways/smtp-gated/spool", Since: ago(time.Second), Last: ago(time.Second), Count: 1,
+		Finding: imsg.FindingSpool, Object: "/srv/mail/gateways/smtp-gated/spool", Since: ago(time.Second), Last: ago(time.Second), Count: 1, Good: true,
 		Text: strings.Repeat("no space ", 20),
 	}
 	for _, test := range []struct {
@@ -34,12 +34,12 @@ func TestStatusFindings(t *testing.T) {
 		{"well", imsg.Well, 0, nil, exitOK, []string{"well"}},
 		{"degraded", imsg.Degraded, 1, []imsg.StatusFinding{spool}, exitDegraded, []string{
 			"look here: 1",
-			"spool-trouble /srv/mail/gateways/smtp-gated/spool: for 1s, once: " + strings.Repeat("no space ", 20),
+			"spool-trouble /srv/mail/gateways/smtp-gated/spool: once, 1s ago, well since, ends in 59s: " + strings.Repeat("no space ", 20),
 			"  Look at the disk of spool_path: space, inodes, mount options, health.",
 		}},
 		{"down", imsg.Down, 40, []imsg.StatusFinding{server}, exitDown, []string{
 			"look here: 40",
-			"server-unreachable 192.0.2.25:25: for 5m00s, 12 times, last 3s ago: connection refused",
+			"server-unreachable 192.0.2.25:25: 12 times in 4m57s, last 3s ago: connection refused",
 			"  " + imsg.FindingTable[imsg.FindingServer].Remedy,
 			"and 39 more",
 		}},
