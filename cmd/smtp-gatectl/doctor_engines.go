@@ -98,7 +98,7 @@ func (p *patient) eachEngine(ctx context.Context, id string, roles imsg.Roles, m
 
 // starts says how an engine is started, where it is known that nobody else may have done so:
 // Debian's clamd does not start before there are signatures, nor when freshclam has got some.
-func starts(e imsg.EngineID) string {
+func starts(e imsg.Engine) string {
 	if e != imsg.EngineClamd {
 		return ""
 	}
