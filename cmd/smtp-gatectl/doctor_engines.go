@@ -144,7 +144,7 @@ func probeGtube(ctx context.Context, p *patient) []result {
 		took := brief(e.took.Seconds())
 		switch {
 		case e.score < p.SpamThreshold:
-			return red(id, "see that it has its rules, and that antispam_threshold is one it can reach", "gave the test spam %.1f, below the threshold %.1f, in %s", e.score, p.SpamThreshold, took)
+			return red(id, "see that it has its rules, and that {spam_threshold} is one it can reach", "gave the test spam %.1f, below the threshold %.1f, in %s", e.score, p.SpamThreshold, took)
 		case !p.SpamRefuse:
 			return warn(id, "write {antispam_refuse} {yes} to have spam refused", "gave the test spam %.1f in %s; spam is let through", e.score, took)
 		}
