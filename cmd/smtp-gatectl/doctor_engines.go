@@ -159,7 +159,7 @@ func probeClean(ctx context.Context, p *patient) []result {
 		case e.virus != "":
 			return red(id, "see which of its signatures finds that, and take it out", "found %s in a clean mail", e.virus)
 		case e.roles&imsg.RoleSpam != 0 && e.score >= p.SpamThreshold:
-			return red(id, "see which of its rules say so; antispam_threshold may be too low", "takes a clean mail for spam: %.1f of %.1f", e.score, p.SpamThreshold)
+			return red(id, "see which of its rules say so; {spam_threshold} may be too low", "takes a clean mail for spam: %.1f of %.1f", e.score, p.SpamThreshold)
 		}
 		return green(id, "found nothing in %s", took)
 	})
