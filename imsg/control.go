@@ -20,8 +20,9 @@ type StatusReport struct {
 	Found    int             `rule:"0.."`              // findings
 	Findings []StatusFinding `rule:"..StatusFindings"` // the worst of them first
 	Now      int64           `rule:"0.."`
-	Sessions int             `rule:"0.."` // live
-	Limit    int             `rule:"0.."` // max_connections
+	Engines  []ScanEngine    `rule:"..MaxEngines"` // that messages are shown to
+	Sessions int             `rule:"0.."`          // live
+	Limit    int             `rule:"0.."`          // max_connections
 	Load     float64         `rule:"0..1e6"`
 	Locks    int             `rule:"0.."`
 	Exempt   int             `rule:"0.."`                                // exemptions in force

@@ -7,6 +7,7 @@ type Family struct {
 	Version    string    `rule:"..255 free: the tool makes it printable"`
 	Config     string    `rule:"..4096 free: the tool makes it printable"` // path of the configuration in force
 	TOML       bool      // its syntax: options are called as that has them
+	Listen     []string  `rule:"..FamilyListens each ..80 printable"` // addresses of the listeners in force
 	Generation int       `rule:"0.."`
 	Started    int64     `rule:"0.."` // of the family
 	Reloaded   int64     `rule:"0.."` // of the last completed reload, 0 for none
@@ -23,6 +24,9 @@ type Family struct {
 }
 
 func (*Family) notice() {}
+
+// FamilyListens is the largest number of listeners that are told of.
+const FamilyListens = 64
 
 // Member is one running room.
 type Member struct {

@@ -49,6 +49,8 @@ var bounds = map[string]float64{
 	"LivePage":       LivePage,
 	"LockedPage":     LockedPage,
 	"MaxSockets":     MaxSockets,
+	"MaxEngines":     MaxEngines,
+	"FamilyListens":  FamilyListens,
 	"MaxFindings":    MaxEngines + 1, // one for what no engine is asked
 	"MaxScore":       MaxScore,
 	"MaxReport":      MaxReport,

@@ -94,6 +94,10 @@ func (f *family) tell(g *generation) {
 	report.Troubles = slices.Clone(f.report.Troubles) // it goes out by another goroutine
 	report.Restarts = slices.Clone(f.report.Restarts)
 	report.Generation, report.TOML = g.number, g.site.InTOML()
+	report.Listen = nil
+	for _, l := range g.listeners[:min(len(g.listeners), imsg.FamilyListens)] {
+		report.Listen = append(report.Listen, l.Addr.String())
+	}
 	report.Rooms = append([]imsg.Member{{
 		Room: imsg.Parent, PID: os.Getpid(),
 		Generation: g.number, State: imsg.Running, Started: report.Started,

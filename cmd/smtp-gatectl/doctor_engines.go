@@ -135,6 +135,9 @@ func probeEicar(ctx context.Context, p *patient) []result {
 		if e.virus == "" {
 			return red(id, "see that it has its signatures (freshclam for clamd), and that {scan_max_size} lets mail through to it", "did not find the test virus, in %s", brief(e.took.Seconds()))
 		}
+		if e.engine == imsg.EngineBuiltin.String() {
+			return warn(id, "write {antivirus_type} clamd", "found %s: it knows that test file, and no virus", e.virus)
+		}
 		return green(id, "found %s in %s", e.virus, brief(e.took.Seconds()))
 	})
 }
@@ -145,6 +148,8 @@ func probeGtube(ctx context.Context, p *patient) []result {
 		switch {
 		case e.score < p.SpamThreshold:
 			return red(id, "see that it has its rules, and that {spam_threshold} is one it can reach", "gave the test spam %.1f, below the threshold %.1f, in %s", e.score, p.SpamThreshold, took)
+		case e.engine == imsg.EngineBuiltin.String():
+			return warn(id, "write {antispam_type} spamassassin", "gave the test spam %.1f: it knows that test message, and no spam", e.score)
 		case !p.SpamRefuse:
 			return warn(id, "write {antispam_refuse} {yes} to have spam refused", "gave the test spam %.1f in %s; spam is let through", e.score, took)
 		}

@@ -69,11 +69,13 @@ func fakeStatus(r link.Request) {
 	family.Answer(r, &imsg.StatusReport{
 		Family: imsg.Family{
 			Version: "1.2\x1b[31m", Config: "/etc/gate.toml", Generation: 2, Started: start, Reloaded: start + hour, Crashes: 1, LastCrash: start + 2*hour,
+			Listen: []string{"0.0.0.0:25", "[::]:25"},
 			Rooms: []imsg.Member{
 				{Room: imsg.Parent, PID: os.Getpid(), Generation: 1, State: imsg.Running, Started: start},
 				{Room: imsg.Session, Member: 3, PID: 1 << 30, Generation: 2, State: imsg.Draining, Started: start + hour, Goroutines: 1<<32 - 1},
 			},
 		},
+		Engines: []imsg.ScanEngine{{Engine: imsg.EngineClamd, Roles: imsg.RoleVirus}, {Engine: imsg.EngineBuiltin, Roles: imsg.RoleSpam}},
 		Now: start + 30*hour, Sessions: 5, Limit: 64, Load: 0.25, Locks: 7, Exempt: 4, Counters: counters,
 	})
 }
@@ -87,6 +89,8 @@ func TestStatus(t *testing.T) {
 	for _, want := range []string{
 		"smtp-gated  1.2#[31m, up 1d06h since 2026-05-04 03:02:01\n",
 		"config      /etc/gate.toml, generation 2, reloaded 1d05h ago\n",
+		"listens     0.0.0.0:25, [::]:25\n",
+		"engines     clamd for virus, builtin for spam (test messages alone: no protection)\n",
 		"sessions    5 of 64\n",
 		"exemptions  4\n",
 		"crashes     1, the last 1d04h ago\n",
@@ -235,7 +239,7 @@ func TestOrders(t *testing.T) {
 		{"lock add 2001:db8::/48", "", &imsg.Done{Errno: imsg.Invalid, Detail: "a network of 64 bits"}, exitFailed, "smtp-gatectl: a network of 64 bits\n"},
 		{"lock add 192.0.2.1 example.org", "", nil, exitUsage, "\"example.org\" is neither an address nor address-ident"},
 		{"lock remove 192.0.2.1", "&imsg.Unlock{Name:\"192.0.2.1\"}", &imsg.Done{}, exitOK, "192.0.2.1 unlocked\n"},
-		{"lock remove 192.0.2.1", "", &imsg.Failure{Errno: imsg.NotFound}, exitFailed, "192.0.2.1 is not locked"},
+		{"lock remove 192.0.2.1", "", &imsg.Failure{Errno: imsg.NotFound}, exitFailed, "192.0.2.1 is not locked: smtp-gatectl lock list shows who is\n"},
 		{"rate set ::ffff:192.0.2.1 connections=5 ratelimit_bytes=off", "&imsg.RateSetQuota{Client:\"192.0.2.1\", Generation:0x0, Quotas:[]imsg.RateQuota{imsg.RateQuota{Counter:0x0, Quota:0x5}, imsg.RateQuota{Counter:0x3, Quota:0x0}}}", &imsg.Done{}, exitOK, "192.0.2.1 has quotas of its own\n"},
 		{"rate set 2001:DB8::/64-joe messages=18446744073709551615 --generation 9", "&imsg.RateSetQuota{Client:\"2001:db8::/64-joe\", Generation:0x9, Quotas:[]imsg.RateQuota{imsg.RateQuota{Counter:0x1, Quota:0xffffffffffffffff}}}", &imsg.Done{Detail: "for now: the store"}, exitOK, "has quotas of its own: for now: the store\n"},
 		{"rate set 192.0.2.1 connections=5", "", &imsg.Done{Errno: imsg.Invalid, Detail: "ratelimit_expiration is 0"}, exitFailed, "smtp-gatectl: ratelimit_expiration is 0\n"},
@@ -250,7 +254,7 @@ func TestOrders(t *testing.T) {
 		{"rate set example.org bytes=1", "", nil, exitUsage, "neither an address nor address-ident"},
 		{"rate show 2001:db8::1/64", "", nil, exitUsage, "neither an address nor address-ident"},
 		{"rate show 192.0.2.1-joe", "&imsg.RateShow{Client:\"192.0.2.1-joe\"}", &imsg.Failure{Errno: imsg.NotFound}, exitFailed, "nothing is remembered of 192.0.2.1-joe\n"},
-		{"rate show 192.0.2.1", "", &imsg.Failure{Errno: imsg.Off}, exitFailed, "rate limits are off: their period is 0\n"},
+		{"rate show 192.0.2.1", "", &imsg.Failure{Errno: imsg.Off}, exitFailed, "rate limits are off: rate.period, in the old syntax ratelimit_expiration, is 0\n"},
 		{"rate show 2001:db8::/48", "", &imsg.RateRecord{NoClient: "a network of 64 bits"}, exitFailed, "smtp-gatectl: a network of 64 bits\n"},
 		{"rate reset 192.0.2.1", "&imsg.RateReset{Client:\"192.0.2.1\", Forget:true}", &imsg.Done{}, exitOK, "192.0.2.1 forgotten\n"},
 		{"rate reset --keep-quotas 192.0.2.1", "&imsg.RateReset{Client:\"192.0.2.1\", Forget:false}", &imsg.Done{}, exitOK, "192.0.2.1 counts from 0 again\n"},

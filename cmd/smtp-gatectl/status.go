@@ -62,6 +62,8 @@ type status struct {
 	Reloaded   time.Time         `json:"reloaded,omitzero" help:"when the configuration was last read again; absent if never"`
 	Crashes    int               `json:"crashes" help:"how often a room has ended unasked"`
 	LastCrash  time.Time         `json:"last_crash,omitzero" help:"when last; absent if never"`
+	Listen     listOf[string]    `json:"listen" help:"addresses and ports that it listens at"`
+	Engines    listOf[engine]    `json:"engines" help:"that messages are shown to"`
 	Sessions   int               `json:"sessions" help:"how many live"`
 	Limit      int               `json:"max_connections" help:"how many may, by limits.connections"`
 	Load       float64           `json:"load" help:"the load average of the last minute"`
@@ -85,6 +87,41 @@ type status struct {
 
 	Certificates listOf[certificate] `json:"certificates" help:"that clients are shown"`
 	Traces       listOf[trace]       `json:"traces" help:"of clients' sessions that are under way"`
+}
+
+// engine is one that messages are shown to.
+type engine struct {
+	Engine string         `json:"engine" help:"its name"`
+	Roles  listOf[string] `json:"roles" help:"what it is asked about: virus, spam"`
+	Trial  bool           `json:"trial" help:"whether it finds test messages alone, and protects nobody"`
+}
+
+// enginesOf are those of a report.
+func enginesOf(r *imsg.StatusReport) []engine {
+	all := []engine{}
+	for _, e := range r.Engines {
+		one := engine{Engine: e.Engine.String(), Roles: []string{}, Trial: e.Engine == imsg.EngineBuiltin}
+		for _, role := range []imsg.Roles{imsg.RoleVirus, imsg.RoleSpam} {
+			if e.Roles&role != 0 {
+				one.Roles = append(one.Roles, role.String())
+			}
+		}
+		all = append(all, one)
+	}
+	return all
+}
+
+// engines words which there are.
+func (s *status) engines() string {
+	var words []string
+	for _, e := range s.Engines {
+		word := e.Engine + " for " + strings.Join(e.Roles, " and ")
+		if e.Trial {
+			word += " (test messages alone: no protection)"
+		}
+		words = append(words, word)
+	}
+	return or(strings.Join(words, ", "), "none: nothing is scanned")
 }
 
 // trace is one that an operator has ordered.
@@ -143,10 +180,14 @@ func (c *control) status() (*status, error) {
 		Version: f.Version, Config: f.Config, Generation: f.Generation,
 		Now: moment(r.Now), Started: moment(f.Started), Reloaded: moment(f.Reloaded),
 		Crashes: f.Crashes, LastCrash: moment(f.LastCrash),
+		Listen: []string{}, Engines: enginesOf(r),
 		Sessions: r.Sessions, Limit: r.Limit, Load: r.Load, Locks: r.Locks, Exempt: r.Exempt,
 		Lacks: []string{}, Rooms: []room{}, Counters: make(map[string]uint64),
 		Restarts: make(map[string]uint64), LinesLost: f.LinesLost, States: statesOf(r), Lists: []dnsList{}, Times: make(map[string]times),
 		TLSPassed: tlsShare(r), LogLevel: or(f.LogLevel, unknownState), LogSet: f.LogSet, LogUntil: moment(f.LogUntil),
+	}
+	for _, l := range f.Listen {
+		s.Listen = append(s.Listen, clean(l))
 	}
 	for i, n := range f.Restarts {
 		if i > 0 && n > 0 {
@@ -235,6 +276,8 @@ func (s *status) print(w io.Writer) error {
 		reloaded = "reloaded " + span(s.Now.Sub(s.Reloaded)) + " ago"
 	}
 	fmt.Fprintf(tw, "config\t%s, generation %d, %s\n", s.Config, s.Generation, reloaded)
+	fmt.Fprintf(tw, "listens\t%s\n", or(strings.Join(s.Listen, ", "), "nowhere"))
+	fmt.Fprintf(tw, "engines\t%s\n", s.engines())
 	fmt.Fprintf(tw, "log\t%s\n", s.logLevel())
 	fmt.Fprintf(tw, "sessions\t%d of %d\n", s.Sessions, s.Limit)
 	fmt.Fprintf(tw, "locks\t%d\n", s.Locks)

@@ -35,6 +35,7 @@ func (s *Service) status() *imsg.StatusReport {
 		Found:    len(now.Findings),
 		Findings: now.Findings[:min(len(now.Findings), imsg.StatusFindings)],
 		Now:      s.Now().UnixNano(),
+		Engines:  now.Config.Depends.Engines,
 		Sessions: now.Live,
 		Limit:    now.Config.MaxConnections,
 		Load:     now.Load,

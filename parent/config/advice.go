@@ -97,8 +97,12 @@ func (a *advisor) scanning() {
 	a.danger(!engine, "antivirus_type", "nothing is scanned: set {antivirus_type} or {antispam_type}")
 	a.hint(a.AntivirusType != imsg.EngineOff && a.ScanMaxSize == 0, "scan_max_size", "0 switches the virus scan off: give the size up to which messages are scanned")
 	a.hint(a.AntispamType != imsg.EngineOff && a.SpamMaxSize == 0, "spam_max_size", "0 switches the spam scan off: give the size up to which messages are scanned")
-	a.danger(a.AntivirusType == imsg.EngineBuiltin, "antivirus_type", "builtin finds the EICAR test file and no virus: write clamd")
-	a.danger(a.AntispamType == imsg.EngineBuiltin, "antispam_type", "builtin finds the GTUBE test message and no spam: write spamassassin")
+	trial := a.hint // nobody but this machine is to be protected yet
+	if slices.ContainsFunc(a.Listeners(), func(l netip.AddrPort) bool { return !l.Addr().IsLoopback() }) {
+		trial = a.danger
+	}
+	trial(a.AntivirusType == imsg.EngineBuiltin, "antivirus_type", "builtin finds the EICAR test file and no virus: write clamd")
+	trial(a.AntispamType == imsg.EngineBuiltin, "antispam_type", "builtin finds the GTUBE test message and no spam: write spamassassin")
 	a.hint(a.antispam() && !a.SpamRefuse, "antispam_refuse", "spam is found, logged and let through: write {yes} to refuse it")
 	a.danger(a.IgnoreErrors && (a.antivirus() || a.antispam()), "ignore_errors", "while a scanner fails every message passes unscanned: write {no}, then senders try again later")
 

@@ -126,6 +126,7 @@ func TestAdvice(t *testing.T) {
 		{"scan_max_size 0\nlock_on spam", "hint scan_max_size"},
 		{"spam_max_size 0\nlock_on virus", "hint spam_max_size"},
 		{"antivirus_type builtin", "danger antivirus_type"},
+		{"antivirus_type builtin\nlisten 127.0.0.1:9199", "hint antivirus_type"},
 		{"antispam_type builtin", "danger antispam_type"},
 		{"lock_on virus", "hint antispam_refuse"},
 		{"lock_on never", "hint antispam_refuse"},
