@@ -86,7 +86,7 @@ func lockError(name string, err error) error {
 	case errors.Is(err, imsg.Exists):
 		return fmt.Errorf("%s is locked already", name)
 	case errors.Is(err, imsg.NotFound):
-		return fmt.Errorf("%s is not locked", name)
+		return fmt.Errorf("%s is not locked: smtp-gatectl lock list shows who is", name)
 	}
 	return err
 }
