@@ -254,7 +254,7 @@ func TestOrders(t *testing.T) {
 		{"rate set example.org bytes=1", "", nil, exitUsage, "neither an address nor address-ident"},
 		{"rate show 2001:db8::1/64", "", nil, exitUsage, "neither an address nor address-ident"},
 		{"rate show 192.0.2.1-joe", "&imsg.RateShow{Client:\"192.0.2.1-joe\"}", &imsg.Failure{Errno: imsg.NotFound}, exitFailed, "nothing is remembered of 192.0.2.1-joe\n"},
-		{"rate show 192.0.2.1", "", &imsg.Failure{Errno: imsg.Off}, exitFailed, "rate limits are off: rate.period, in the old syntax ratelimit_expiration, is 0\n"},
+		{"rate show 192.0.2.1", "", &imsg.Failure{Errno: imsg.Off}, exitFailed, "rate limits are off: rate.period is 0\n"},
 		{"rate show 2001:db8::/48", "", &imsg.RateRecord{NoClient: "a network of 64 bits"}, exitFailed, "smtp-gatectl: a network of 64 bits\n"},
 		{"rate reset 192.0.2.1", "&imsg.RateReset{Client:\"192.0.2.1\", Forget:true}", &imsg.Done{}, exitOK, "192.0.2.1 forgotten\n"},
 		{"rate reset --keep-quotas 192.0.2.1", "&imsg.RateReset{Client:\"192.0.2.1\", Forget:false}", &imsg.Done{}, exitOK, "192.0.2.1 counts from 0 again\n"},

@@ -78,7 +78,7 @@ func TestRateList(t *testing.T) {
 		t.Errorf("%v: %d records", err, len(list))
 	}
 	off.Store(true)
-	if code, out, _ := gatectl("rate", "list", "--socket", socket); code != exitOK || out != "rate limits are off: rate.period, in the old syntax ratelimit_expiration, is 0\n" {
+	if code, out, _ := gatectl("rate", "list", "--socket", socket); code != exitOK || out != "rate limits are off: rate.period is 0\n" {
 		t.Errorf("exit %d: %s", code, out)
 	}
 }

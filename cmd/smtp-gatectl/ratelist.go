@@ -111,7 +111,7 @@ func (r *rate) share(counter imsg.Rate) string {
 	return amount(counter, u.Used) + " of " + amount(counter, u.Quota)
 }
 
-const rateOff = "rate limits are off: rate.period, in the old syntax ratelimit_expiration, is 0"
+const rateOff = "rate limits are off: rate.period is 0"
 
 func printRates(w io.Writer, list []*rate, period time.Duration, now time.Time) error {
 	if period == 0 {

@@ -36,7 +36,7 @@ func printRecord(w io.Writer, record string, sockets ...string) error {
 	case imsg.NotFound:
 		return fmt.Errorf("nothing is remembered of %s", client)
 	case imsg.Off:
-		return fmt.Errorf("rate limits are off: rate.period, in the old syntax ratelimit_expiration, is 0")
+		return fmt.Errorf("rate limits are off: rate.period is 0")
 	default:
 		return fmt.Errorf("ask for the record of %s: %w", client, err)
 	}

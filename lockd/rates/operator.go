@@ -14,7 +14,7 @@ import (
 // A client may have been remembered under another name, by another configuration. So
 // where there are several names, the first under which something is remembered counts.
 
-const noPeriod = "rate limits are off: rate.period, in the old syntax ratelimit_expiration, is 0"
+const noPeriod = "rate limits are off: rate.period is 0"
 
 // List shows at most n records behind the one called after. Bits is not filled in.
 func (l *Limiter) List(after string, n int) (*imsg.RateList, error) {
