@@ -385,6 +385,14 @@ func TestDoctorEngines(t *testing.T) {
 	}
 	same(t, "no limits", probeLarge(ctx, p), "engine-builtin-large skipped")
 
+	p = patientWith(t, "antivirus_type builtin\nantispam_type builtin\nantispam_refuse yes\n")
+	p.control = new(control)
+	p.scan = func(context.Context, io.Reader) ([]engineSaid, error) {
+		return []engineSaid{{engine: "builtin", roles: imsg.RoleVirus | imsg.RoleSpam, virus: "Eicar", score: 1000}}, nil
+	}
+	same(t, "test files alone", probeEicar(ctx, p), "engine-builtin-eicar warning")
+	same(t, "test mails alone", probeGtube(ctx, p), "engine-builtin-gtube warning")
+
 	p = patientWith(t, "antivirus_type off\nantispam_type off\n")
 	same(t, "no engine", probeEicar(ctx, p), "engine-eicar skipped")
 }

@@ -76,7 +76,7 @@ func fakeStatus(r link.Request) {
 			},
 		},
 		Engines: []imsg.ScanEngine{{Engine: imsg.EngineClamd, Roles: imsg.RoleVirus}, {Engine: imsg.EngineBuiltin, Roles: imsg.RoleSpam}},
-		Now: start + 30*hour, Sessions: 5, Limit: 64, Load: 0.25, Locks: 7, Exempt: 4, Counters: counters,
+		Now:     start + 30*hour, Sessions: 5, Limit: 64, Load: 0.25, Locks: 7, Exempt: 4, Counters: counters,
 	})
 }
 
