@@ -141,7 +141,7 @@ FILL = sed -e 's,@SBIN@,$(SBINDIR),g' -e 's,@SYSCONF@,$(SYSCONF),g'
 # Whoever installs may keep files to himself (umask): these are for all. Folders that are
 # there stay as they are. Make itself may say something between the files.
 install: $(PROGRAMS) bin/completion/bash
-	@umask 022; $(MAKE) -s files | grep "^[0-7][0-7][0-7] " | while read -r mode from to; do \
+	@umask 022; list=$$($(MAKE) -s files) || exit 1; echo "$$list" | grep "^[0-7][0-7][0-7] " | while read -r mode from to; do \
 		to="$(DESTDIR)$$to"; echo "$$to"; \
 		mkdir -p "$${to%/*}" || exit 1; \
 		case $$from in \
@@ -154,7 +154,7 @@ install: $(PROGRAMS) bin/completion/bash
 
 # Just what install has made. Folders go that are named after us and have nothing else in them.
 uninstall:
-	@$(MAKE) -s files | grep "^[0-7][0-7][0-7] " | while read -r mode from to; do \
+	@list=$$($(MAKE) -s files) || exit 1; echo "$$list" | grep "^[0-7][0-7][0-7] " | while read -r mode from to; do \
 		to="$(DESTDIR)$$to"; [ ! -e "$$to" ] || { echo "$$to"; rm "$$to" || exit 1; }; \
 	done
 	@[ ! -d "$(DESTDIR)$(EXAMPLESDIR)" ] || find "$(DESTDIR)$(EXAMPLESDIR)" -depth -type d -exec rmdir {} \; 2>/dev/null || true

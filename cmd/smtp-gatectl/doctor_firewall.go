@@ -166,7 +166,7 @@ func (p *patient) judgeRedirect(id string, f firewall) result {
 	case len(by) == 0 && astray != "":
 		return red(id, "let the rule and the option listen name the same port, as those that smtp-gatectl rules prints do", "%s, where we do not listen", astray)
 	case len(by) == 0:
-		return red(id, example, "no rule leads port %d to port %s: no client's mail is scanned", mailPort, portList(p.ports()))
+		return red(id, example, "no rule leads port %d to port %s: what clients send there is not scanned", mailPort, portList(p.ports()))
 	case len(lacking) > 0:
 		return warn(id, "load the rules that smtp-gatectl rules prints, or do not listen there", "we listen for %s, and no rule leads its port %d to us", lacking[0], mailPort)
 	}

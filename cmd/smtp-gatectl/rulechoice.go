@@ -42,7 +42,10 @@ type gates struct {
 // gatesOf are the first listeners of both families that rules can lead to. why says what
 // keeps them from leading to others.
 func gatesOf(c *config.Config, can func(netip.Addr) bool, why string) (g gates, err error) {
-	for _, l := range c.Listeners() {
+	for i, l := range c.Listeners() {
+		if c.BeginsWithTLS(i) {
+			continue // no rule leads there who has not begun so
+		}
 		a := l.Addr()
 		mine := &g.four
 		if a.Is6() {
