@@ -69,7 +69,7 @@ func portMake(t *testing.T, port string, words ...string) string {
 	t.Helper()
 	mk, err := filepath.Abs("testdata/ports")
 	must(t, err)
-	cmd := exec.Command(needProgram(t, "bmake"), append([]string{"-m", mk, "-C", port}, words...)...)
+	cmd := exec.Command("nice", append([]string{"-n", "19", needProgram(t, "bmake"), "-m", mk, "-C", port}, words...)...)
 	cmd.Env = append(os.Environ(), "MAKEFLAGS=", "MAKEOBJDIR=/nonexistent")
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
