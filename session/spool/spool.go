@@ -81,7 +81,7 @@ const ownerWrites fs.FileMode = 0o200
 // name, and must not meet another file of ours there; one who could keep it may do so for
 // ever.
 func create(name string, perm fs.FileMode) (*os.File, error) {
-	for range maxTries {
+	for tries, held := 0, 0; tries < maxTries && held < maxHeld; tries++ {
 		f, err := open(name, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW, perm&^ownerWrites)
 		if err != nil {
 			return nil, fmt.Errorf("make spool: %w", err)
@@ -99,6 +99,7 @@ func create(name string, perm fs.FileMode) (*os.File, error) {
 		case err == nil && named:
 			return f, nil
 		case named:
+			held++
 			os.Remove(name)
 		}
 		f.Close()
@@ -115,8 +116,12 @@ const (
 	sweepPause = 5 * time.Millisecond
 )
 
-// maxTries bounds how often somebody may get between us and a file.
-const maxTries = 10
+// maxTries bounds how often a sweep may get between us and a file, and maxHeld how often
+// somebody may keep one.
+const (
+	maxTries = 1000
+	maxHeld  = 10
+)
 
 // Write appends to the message.
 func (p *File) Write(b []byte) error {
