@@ -220,6 +220,7 @@ const (
 	MsgRatelimitAuthRejects
 	MsgTLSHello
 	MsgRatelimitTLS
+	MsgMaxPerLogin
 	Texts // how many there are
 )
 
@@ -248,6 +249,7 @@ type SessionConfig struct {
 	TLS            TLSConfig
 	AuthRequire    AuthRequire
 	AuthSkip       AuthSkip
+	ByLogin        bool // something goes by logins: one that cannot be read is refused
 	EarlyTalk      bool
 	DNSBL          bool
 	Zones          []string // of the block lists, in their order
@@ -360,8 +362,10 @@ type LockdConfig struct {
 	MaxConnections int
 	MaxPerHost     int     // 0 none
 	MaxPerIdent    int     // 0 none
+	MaxPerLogin    int     // 0 none
 	MaxLoad        float64 // 0 none
 	LockOn         LockOn
+	LockBy         By
 	LockDuration   int    // seconds, -1 for ever, 0 no locking
 	LockPath       string // as configured: the name told to others
 	LockPerm       uint32
@@ -383,6 +387,7 @@ type LockdConfig struct {
 	RateExpiration    time.Duration // how long a period is, 0: no rate limits
 	RateDstExpiration time.Duration // for which a client may call 64 servers, negative: any number
 	RateGeneration    uint64
+	RateBy            By       // ByAddress or ByLogin
 	RateQuotas        []uint64 // indexed by Rate, 0 none
 }
 

@@ -98,7 +98,9 @@ const (
 	CountSPFSilent
 	CountSPFFailed
 	CountFilesScanned // for an operator
-	Counters          // how many there are
+	CountRejectLogin
+	CountWouldMaxLogin
+	Counters // how many there are
 )
 
 // CounterGroup is the line on which people see a counter.
@@ -139,7 +141,12 @@ func (g CounterGroup) Sparse() bool {
 }
 
 // CountWould is the counter of what a rule of policy.monitor would have refused.
-func CountWould(r PolicyRule) Counter { return CountWouldEarlyTalk + Counter(r-RuleEarlyTalk) }
+func CountWould(r PolicyRule) Counter {
+	if r == RuleMaxLogin {
+		return CountWouldMaxLogin
+	}
+	return CountWouldEarlyTalk + Counter(r-RuleEarlyTalk)
+}
 
 // CountEngine is the counter of scans of an engine that came to no verdict. EngineOff
 // stands for scand, who asks the engines.
@@ -226,6 +233,8 @@ var CounterTable = [Counters]CounterRow{
 	CountEarlyTalk:       {"earlytalk", "Clients that talked before the greeting.", CountedFound, "early talkers", "found.earlytalk", MetricSessionsRefused, []string{"earlytalk"}},
 	CountRejectHost:      {"reject_host", "Connections refused by limits.per_host.", CountedRefused, "per host", "rejects.host", MetricSessionsRefused, []string{"host"}},
 	CountRejectIdent:     {"reject_ident", "Connections refused by limits.per_ident.", CountedRefused, "per ident", "rejects.ident", MetricSessionsRefused, []string{"ident"}},
+	CountRejectLogin:     {"reject_login", "Sessions ended by limits.per_login.", CountedRefused, "per login", "", MetricSessionsRefused, []string{"login"}},
+	CountWouldMaxLogin:   wouldRow(RuleMaxLogin),
 	CountRejectLock:      {"reject_lock", "Connections of clients that are locked.", CountedRefused, "locked", "rejects.lock", MetricSessionsRefused, []string{"lock"}},
 	CountRejectDNSBL:     {"reject_dnsbl", "Connections of clients on a DNS block list.", CountedRefused, "DNS lists", "rejects.dnsbl", MetricSessionsRefused, []string{"dnsbl"}},
 	CountRejectRate:      {"reject_rate", "Connections refused by a quota of connections or servers.", CountedRefused, "rate", "rejects.rate", MetricSessionsRefused, []string{"rate"}},

@@ -95,8 +95,13 @@ func TestCounterOf(t *testing.T) {
 	for f := FoundVirus; f.known(); f++ {
 		is(CountLock(f), "locked_"+f.Rule().String())
 	}
-	for r := RuleEarlyTalk; r <= RuleAuth; r++ {
-		is(CountWould(r), "would_"+r.String())
+	for r := range PolicyRules {
+		if PolicyRuleTable[r].Monitor {
+			is(CountWould(r), "would_"+r.String())
+		}
+		if PolicyRuleTable[r].Monitor != (r != NoRule && monitored.Has(r)) {
+			t.Errorf("policy.monitor may name %s, or not", r)
+		}
 	}
 	for _, object := range []string{ObjectDNSBL, ObjectSPF} {
 		is(CountDNS(object, DNSAnswered, false), "dns_"+object+"_answered")

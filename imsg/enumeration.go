@@ -11,7 +11,7 @@ func (k Errno) known() bool       { return k <= ReadOnly }
 func (s MemberState) known() bool { return s >= Starting && s <= Draining }
 func (f LinkFault) known() bool   { return f < linkFaults }
 
-func (r Refusal) known() bool   { return r <= RefusedTargets }
+func (r Refusal) known() bool   { return r <= RefusedLogin }
 func (s State) known() bool     { return s < States }
 func (f AuthFlags) known() bool { return f < AuthRejected<<1 }
 func (f Found) known() bool     { return int(f) < len(foundWords) }
@@ -30,8 +30,10 @@ func (r Roles) known() bool   { return r < RoleSpam<<1 }
 func (o Outcome) known() bool { return o <= TimedOut }
 
 func (k EventKind) known() bool     { return k < EventKinds }
-func (s PolicyRuleSet) known() bool { return s < 1<<(RuleAuth+1) }
+func (s PolicyRuleSet) known() bool { return s&^monitored == 0 }
 
 func (r PolicyRule) known() bool { return r < PolicyRules }
 func (f FindingID) known() bool  { return f < FindingIDs }
 func (h Health) known() bool     { return h <= Down }
+
+func (b By) known() bool { return b <= ByBoth }

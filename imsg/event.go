@@ -70,6 +70,8 @@ type Event struct {
 	ID         string    `rule:"..64 name"` // of the session: what its client can quote
 	Client     netip.AddrPort
 	Ident      string `rule:"..MaxIdent word"`
+	Login      string `rule:"..MaxLogin word"` // of the session, as Login writes it
+	Claimed    string `rule:"..MaxLogin word"` // by a log-in that the server refused
 	Target     netip.AddrPort
 	Rule       PolicyRule
 	Detail     string  `rule:"..255 printable"` // what of the rule: a block list and its answer, a quota, a lock's name, a finding and its object, a room
@@ -171,6 +173,8 @@ var EventFields = []EventField{
 	{"client", "its client's address", func(e *Event) any { return present(e.Client.Addr()) }},
 	{"port", "and port", func(e *Event) any { return present(e.Client.Port()) }},
 	{"ident", "whom a router says the client calls for", func(e *Event) any { return present(e.Ident) }},
+	{"login", "whom the server took the client for, by its log-in", func(e *Event) any { return present(e.Login) }},
+	{"claimed", "whom a log-in was for that the server refused", func(e *Event) any { return present(e.Claimed) }},
 	{"target", "the server", func(e *Event) any { return present(e.Target) }},
 	{"rule", "what decided", func(e *Event) any { return present(e.Rule.String()) }},
 	{"detail", "and what of it: a block list and its answer, a quota, a lock's name, a finding and its object, a room", func(e *Event) any { return present(e.Detail) }},

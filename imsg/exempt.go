@@ -83,7 +83,7 @@ const (
 
 // Exemption is one that is in force.
 type Exemption struct {
-	Who    string `rule:"1..64 word"` // an address, a network, or server=ADDRESS
+	Who    string `rule:"1..255 word"` // an address, a network, server=ADDRESS or login=LOGIN
 	From   ExemptSet
 	Since  int64  `rule:"0.."`
 	Until  int64  `rule:"0.."` // 0: for ever
@@ -111,7 +111,7 @@ func (*ExemptRemove) answer(*Done) {}
 
 // Exemptions asks for those in force whose Who sorts behind After.
 type Exemptions struct {
-	After string `rule:"..64 free: those behind it are looked up"`
+	After string `rule:"..255 free: those behind it are looked up"`
 }
 
 func (*Exemptions) answer(*ExemptionList) {}

@@ -120,6 +120,7 @@ type Run struct {
 	Local        netip.AddrPort
 	Ident        string `rule:"..MaxIdent word"`
 	IdentCount   int    `rule:"0.."`
+	Login        string `rule:"..MaxLogin word"`
 	LockFile     string `rule:"..4096 free: a path of the administrator's, made printable for the script"` // full path
 	LockDuration int    `rule:"-1.."`                                                                      // seconds, -1 for ever, 0 none
 }
@@ -149,7 +150,7 @@ type LockList struct {
 
 // LockEntry is one lock file.
 type LockEntry struct {
-	Name    string `rule:"..128 word"` // address, or address "-" ident
+	Name    string `rule:"..255 word"` // address, address "-" ident, or "login=" and a login
 	Cause   string `rule:"..255 printable"`
 	Created int64  `rule:"any: a file may be of any time"`
 	Expires int64  `rule:"any: a file may be of any time"` // 0: never

@@ -7,7 +7,7 @@ package imsg
 // was in the way.
 type PolicyRule uint8
 
-// The rules. Those of policy.monitor first.
+// The rules. Histories hold their numbers: one is only ever added at the end.
 const (
 	NoRule PolicyRule = iota
 	RuleEarlyTalk
@@ -39,18 +39,22 @@ const (
 	RuleServerTLS
 	RuleXclient
 	RuleOperator
+	RuleMaxLogin
 
 	PolicyRules // how many there are, and one
 )
 
 // PolicyRuleSet is a set of rules that policy.monitor may name.
-type PolicyRuleSet uint16
+type PolicyRuleSet uint64
 
 // Has tells whether r is in the set.
 func (s PolicyRuleSet) Has(r PolicyRule) bool { return s&(1<<r) != 0 }
 
 // With is the set and r.
 func (s PolicyRuleSet) With(r PolicyRule) PolicyRuleSet { return s | 1<<r }
+
+// monitored are the rules that policy.monitor may name, and none.
+const monitored = PolicyRuleSet(1<<(RuleAuth+1) - 1 | 1<<RuleMaxLogin)
 
 // PolicyRuleRow is all there is to say of a rule.
 type PolicyRuleRow struct {
@@ -90,6 +94,7 @@ var PolicyRuleTable = [PolicyRules]PolicyRuleRow{
 	RuleTimeout:     {"timeout", false, "The client or the server was silent for too long.", "Look at the one that was silent."},
 	RuleServerTLS:   {"server-tls", false, "TLS with the server failed, or it does not offer it.", FindingTable[FindingUpstreamTLS].Remedy},
 	RuleXclient:     {"xclient", false, "The server did not take what it was told of its client by XCLIENT.", FindingTable[FindingXclient].Remedy},
+	RuleMaxLogin:    {"maxlogin", true, "The login has as many sessions as {max_per_login} allows.", "Raise {max_per_login}, or find out why so many are opened: its password may be stolen."},
 	RuleOperator:    {"operator", false, "An operator has ended the session.", "The log says who, as an operator's order: kill."},
 }
 

@@ -116,7 +116,7 @@ type RateList struct {
 
 // RateEntry is one client's record.
 type RateEntry struct {
-	Client     string   `rule:"..255 free: a key out of a file; the tool makes it printable"` // address, or address "-" ident
+	Client     string   `rule:"..255 free: a key out of a file; the tool makes it printable"` // address, address "-" ident, or "login=" and a login
 	Bits       int      `rule:"0..128"`                                                       // of the network that the address stands for
 	Damaged    bool     // it cannot be read, and the client is refused; the rest is zero
 	Own        bool     // the quotas are its own: no configuration of today's generation changes them

@@ -55,6 +55,7 @@ var bounds = map[string]float64{
 	"MaxScore":       MaxScore,
 	"MaxReport":      MaxReport,
 	"MaxIdent":       MaxIdent,
+	"MaxLogin":       MaxLogin,
 	"MaxWord":        MaxWord,
 	"MaxHeader":      MaxHeader,
 	"MaxSender":      MaxSender,

@@ -33,6 +33,7 @@ const (
 	RefusedRateError // the client's record of rates is unusable
 	RefusedRate      // its quota of connections is used up
 	RefusedTargets   // it called too many different servers
+	RefusedLogin     // its login has too many sessions
 )
 
 // Admission answers Enter and Ident. A refused session is not live: nothing more
@@ -143,6 +144,7 @@ type LiveSession struct {
 	ClientBytes  int64          `rule:"0.."`
 	ServerBytes  int64          `rule:"0.."`
 	Ident        string         `rule:"..MaxIdent word"`
+	Login        string         `rule:"..MaxLogin word"` // that the server took it for, as Login writes it
 }
 
 // How much rooms may tell each other of a session.

@@ -162,6 +162,8 @@ var Table = number([]Entry{
 	ask[SPF, SPFResult](toSession, set(Lookupd), medium),
 	answer[SPFResult](set(Lookupd), toSession, small),
 	ask[Ident, Admission](toSession, toLockd, small),
+	ask[LoginTaken, LoginResult](toSession, toLockd, small),
+	answer[LoginResult](toLockd, toSession, small),
 	ask[QuotaUse, QuotaResult](toSession, toLockd, small),
 	givenBackBy(answer[QuotaResult](toLockd, toSession, small), allowanceBack),
 	tell[QuotaUnused](toSession, toLockd, small).gives(),

@@ -12,7 +12,7 @@ import (
 
 // exemptions are what s is exempt from now, as far as its server is known.
 func (srv *server) exemptions(s *session) imsg.ExemptSet {
-	return srv.exempt.Of(s.client.Addr(), s.target.Addr())
+	return srv.exempt.Of(s.client.Addr(), s.target.Addr(), s.login)
 }
 
 // looksLater tells whether the lock of s is looked at, or made, when its server is known

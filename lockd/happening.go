@@ -4,12 +4,10 @@
 package lockd
 
 import (
-	"net/netip"
 	"strconv"
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
-	"github.com/smtp-gated/smtp-gated/lockd/locks"
 )
 
 // happened hears of each event. It waits for nothing, and may be called with or without
@@ -47,7 +45,7 @@ func (srv *server) told(w *worker, m *imsg.Events) {
 func (s *session) about(kind imsg.EventKind) imsg.Event {
 	start := strconv.FormatInt(s.started/int64(time.Second), 10)
 	return imsg.Event{
-		Kind: kind, ID: start + "." + strconv.FormatUint(s.number, 10), Client: s.client, Ident: s.ident, Target: s.target,
+		Kind: kind, ID: start + "." + strconv.FormatUint(s.number, 10), Client: s.client, Ident: s.ident, Login: s.login, Target: s.target,
 	}
 }
 
@@ -81,12 +79,6 @@ func (srv *server) passed(s *session, what, how string) {
 	e := s.about(imsg.EventSession)
 	e.Detail, e.Text = what, how
 	srv.happened(e)
-}
-
-// clientOf is whom a lock of this name is about.
-func clientOf(name string) netip.AddrPort {
-	c, _ := locks.Parse(name)
-	return netip.AddrPortFrom(c.Addr, 0)
 }
 
 // familyChanged tells of what the parent says that has happened to the family.

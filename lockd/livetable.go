@@ -16,6 +16,8 @@ type session struct {
 	local      netip.AddrPort
 	target     netip.AddrPort
 	ident      string
+	login      string                    // that its server takes it for, as imsg.Login writes it
+	barred     bool                      // it is not let send under that: it is none of the login's sessions
 	identKnown bool                      // at once, or once a router was asked
 	place      int                       // in the list of its host
 	opened     bool                      // its worker knows that it keeps its place
@@ -34,7 +36,7 @@ type session struct {
 }
 
 func (s *session) subject() locks.Subject {
-	return locks.Subject{Session: s.number, Addr: s.client.Addr(), Ident: s.ident}
+	return locks.Subject{Session: s.number, Addr: s.client.Addr(), Ident: s.ident, Login: s.login}
 }
 
 // returned is how much of n of a quota that its worker gives back s can have used: no
@@ -51,13 +53,14 @@ type liveTable struct {
 	naming   locks.Naming // what makes one client of many addresses today
 	sessions imsg.ByNumber[*session]
 	hosts    map[netip.Addr][]*session // by the address that stands for all of a client's
+	logins   map[string]map[*session]struct{}
 }
 
 func newLiveTable() liveTable {
-	return liveTable{hosts: make(map[netip.Addr][]*session)}
+	return liveTable{hosts: make(map[netip.Addr][]*session), logins: make(map[string]map[*session]struct{})}
 }
 
-// clientName is the name of s's client.
+// clientName is the name of s's client, by its address.
 func (t *liveTable) clientName(s *session) string { return t.naming.Name(s.client.Addr(), s.ident) }
 
 // sameHost is the live sessions of the host at a. They are the table's.
@@ -73,6 +76,7 @@ func (t *liveTable) of(w *worker, number uint64) *session {
 
 func (t *liveTable) add(s *session) {
 	t.group(s)
+	t.enlist(s)
 	t.sessions.Put(s.number, s)
 	s.worker.sessions++
 }
@@ -86,6 +90,7 @@ func (t *liveTable) group(s *session) {
 
 func (t *liveTable) remove(s *session) {
 	s.judging = nil
+	t.strike(s)
 	t.sessions.Delete(s.number)
 	s.worker.sessions--
 	host := t.naming.Host(s.client.Addr())
@@ -99,6 +104,35 @@ func (t *liveTable) remove(s *session) {
 		return
 	}
 	t.hosts[host] = same[:last]
+}
+
+// enlist puts s among the sessions of its login.
+func (t *liveTable) enlist(s *session) {
+	if s.login == "" {
+		return
+	}
+	if t.logins[s.login] == nil {
+		t.logins[s.login] = make(map[*session]struct{})
+	}
+	t.logins[s.login][s] = struct{}{}
+}
+
+// strike is the inverse of enlist.
+func (t *liveTable) strike(s *session) {
+	delete(t.logins[s.login], s)
+	if len(t.logins[s.login]) == 0 {
+		delete(t.logins, s.login)
+	}
+}
+
+// loginCount is how many sessions of s's login are live that may send.
+func (t *liveTable) loginCount(s *session) (n int) {
+	for o := range t.logins[s.login] {
+		if !o.barred {
+			n++
+		}
+	}
+	return n
 }
 
 // removeAll removes the sessions of w.

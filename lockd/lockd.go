@@ -13,6 +13,7 @@ package lockd
 
 import (
 	"log/slog"
+	"net/netip"
 	"os"
 	"sync"
 	"time"
@@ -118,7 +119,8 @@ func newServer(parent *process.Parent, log *slog.Logger, dir *os.Root, e env) *s
 	srv.exempt = exemptions.New(e.now, log, srv.exemptionEnded)
 	srv.locks.Expired = func(name string) {
 		srv.refusals.Forget(name)
-		srv.happened(imsg.Event{Kind: imsg.EventExpire, Client: clientOf(name), Detail: name})
+		c, _ := locks.Parse(name)
+		srv.happened(imsg.Event{Kind: imsg.EventExpire, Client: netip.AddrPortFrom(c.Addr, 0), Login: c.Login, Detail: name})
 	}
 	srv.runner = &runner{parent: parent, log: log, observe: func(problem string) {
 		srv.observe(imsg.FindingScript, "", problem)

@@ -52,7 +52,8 @@ func (srv *server) offend(s *session, m *imsg.Offence, late func() bool, answer 
 	this := offence{m.Transaction, m.Found}
 	repeat := slices.Contains(s.offences, this)
 	lock := srv.config.LockOn&m.Found.LockOn() != 0 && !srv.exemptions(s).Has(imsg.ExemptLock)
-	name := srv.live.clientName(s)
+	names := srv.lockedBy(s)
+	name := names[0]
 	var job func()
 	switch {
 	case !repeat && len(s.offences) == maxOffences:
@@ -63,7 +64,7 @@ func (srv *server) offend(s *session, m *imsg.Offence, late func() bool, answer 
 	case lock && repeat:
 		job = func() { answer(0) } // behind the first
 	case lock:
-		job = srv.catch(name, s, m, late, answer)
+		job = srv.catch(names, s, m, late, answer)
 	}
 	if !repeat {
 		s.offences = append(s.offences, this)
@@ -77,61 +78,102 @@ func (srv *server) offend(s *session, m *imsg.Offence, late func() bool, answer 
 	}
 }
 
-// catch is what is to be done of an offence of s, whose lock has this name.
-func (srv *server) catch(name string, s *session, m *imsg.Offence, late func() bool, answer func(imsg.Errno)) func() {
-	config, about, run := srv.config, s.subject(), srv.script(name, s, m)
+// lockedBy are the names of the locks that s gets, by lock.by.
+func (srv *server) lockedBy(s *session) []string {
+	by, client := srv.config.LockBy, srv.live.clientName(s)
+	switch {
+	case by == imsg.ByAddress || s.login == "":
+		return []string{client}
+	case by == imsg.ByLogin:
+		return []string{locks.LoginName(s.login)}
+	}
+	return []string{locks.LoginName(s.login), client}
+}
+
+// isLockedBy tells whether a lock of this name keeps s out.
+func (srv *server) isLockedBy(s *session, name string) bool {
+	return s.identKnown && srv.live.clientName(s) == name ||
+		s.login != "" && srv.config.LockBy != imsg.ByAddress && locks.LoginName(s.login) == name
+}
+
+// catch is what is to be done of an offence of s, whose locks have these names: the script
+// runs if one of them is new.
+func (srv *server) catch(names []string, s *session, m *imsg.Offence, late func() bool, answer func(imsg.Errno)) func() {
+	config, about, run := srv.config, s.subject(), srv.script(names[0], s, m)
 	found := m.Found
 	cause := m.Virus
 	if cause == "" {
 		cause = m.Found.String()
 	}
-	lock := s.about(imsg.EventLock)
-	lock.Rule, lock.Detail, lock.Text, lock.Virus = m.Found.Rule(), name, imsg.Printable(cause, locks.MaxCause), m.Virus
-	return func() {
-		if late != nil && late() {
-			return
-		}
+	event := s.about(imsg.EventLock)
+	event.Rule, event.Text, event.Virus = m.Found.Rule(), imsg.Printable(cause, locks.MaxCause), m.Virus
+	lock := func(name string) (fresh bool, err error) {
 		m, fresh, err := srv.locks.Lock(name, locks.Content{Cause: cause}, config.LockDuration, config.LockPerm, about)
 		if fresh && m == locks.Locked {
 			srv.refusals.Forget(name)
 			srv.counters.Count(imsg.CountLock(found))
 			srv.observe(imsg.FindingLock, imsg.ObjectMake, "")
 			srv.log.Info("LOCK:CREATED ("+path.Join(config.LockPath, name)+"): "+imsg.Printable(cause, locks.MaxCause), imsg.SessionKey, about.Session)
-			lock.Until = locks.Until(srv.env.now(), config.LockDuration)
-			srv.happened(lock)
-		}
-		if err != nil {
-			srv.log.Error("client is not locked", imsg.SessionKey, about.Session, "error", err)
-			srv.observe(imsg.FindingLock, imsg.ObjectMake, err.Error())
-			answer(imsg.Resource)
-			if errors.Is(err, fs.ErrNotExist) { // no name below a directory that is there
-				srv.parent.End(errReplace)
-			}
-			return
+			e := event
+			e.Detail, e.Until = name, locks.Until(srv.env.now(), config.LockDuration)
+			srv.happened(e)
 		}
 		if m == locks.Locked {
 			srv.mu.Lock()
 			srv.tellLocked(s, about.Addr, name)
 			srv.mu.Unlock()
 		}
-		if fresh && config.ActionScript {
+		return fresh, err
+	}
+	return func() {
+		if late != nil && late() {
+			return
+		}
+		anyFresh := false
+		var failed error
+		for _, name := range names {
+			fresh, err := lock(name)
+			anyFresh = anyFresh || fresh
+			if err != nil {
+				failed = err
+				srv.log.Error("client is not locked", imsg.SessionKey, about.Session, "error", err)
+				srv.observe(imsg.FindingLock, imsg.ObjectMake, err.Error())
+			}
+		}
+		if anyFresh && config.ActionScript {
 			srv.runner.dispatch(run)
 		}
-		answer(0)
+		if failed == nil {
+			answer(0)
+			return
+		}
+		answer(imsg.Resource)
+		if errors.Is(failed, fs.ErrNotExist) { // no name below a directory that is there
+			srv.parent.End(errReplace)
+		}
 	}
 }
 
-// tellLocked says to the workers that the sessions of the client at addr, whose lock has
-// this name, are locked, but for the caught one.
+// tellLocked says to the workers that the sessions are locked that a lock of this name
+// keeps out, which is that of the client at addr or of a login, but for the caught one.
 func (srv *server) tellLocked(caught *session, addr netip.Addr, name string) {
 	told := make(map[*worker][]uint64)
 	locked := func(s *session) bool {
-		return s != caught && s.identKnown && srv.live.clientName(s) == name && !srv.exemptions(s).Has(imsg.ExemptLock)
+		return s != caught && srv.isLockedBy(s, name) && !srv.exemptions(s).Has(imsg.ExemptLock)
 	}
 	srv.severed.lock(locked)
-	for _, s := range srv.live.sameHost(addr) {
+	note := func(s *session) {
 		if locked(s) {
 			told[s.worker] = append(told[s.worker], s.number)
+		}
+	}
+	if c, _ := locks.Parse(name); c.Login != "" {
+		for s := range srv.live.logins[c.Login] {
+			note(s)
+		}
+	} else {
+		for _, s := range srv.live.sameHost(addr) {
+			note(s)
 		}
 	}
 	for w, numbers := range told {
@@ -153,6 +195,7 @@ func (srv *server) script(name string, s *session, m *imsg.Offence) *imsg.Run {
 		Client:       s.client,
 		Local:        s.local,
 		Ident:        s.ident,
+		Login:        s.login,
 		LockFile:     path.Join(srv.config.LockPath, name),
 		LockDuration: srv.config.LockDuration,
 	}

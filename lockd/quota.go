@@ -7,13 +7,28 @@ package lockd
 import (
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/link"
+	"github.com/smtp-gated/smtp-gated/lockd/locks"
 	"github.com/smtp-gated/smtp-gated/lockd/rates"
 )
+
+// countedBy is the name of the record that s's uses of a quota are held against, by
+// rate.by. Connections, and the servers they are for, come before any log-in; and whom
+// one is for that the server refuses nobody knows.
+func (srv *server) countedBy(s *session, what imsg.Rate) string {
+	if srv.config.RateBy == imsg.ByAddress || s.login == "" {
+		return srv.live.clientName(s)
+	}
+	switch what {
+	case imsg.RateConnections, imsg.RateTargets, imsg.RateAuthRejects:
+		return srv.live.clientName(s)
+	}
+	return locks.LoginName(s.login)
+}
 
 // use is the use of a quota by s.
 func (srv *server) use(s *session, what imsg.Rate, n uint64) *rates.Use {
 	return &rates.Use{
-		Client: srv.live.clientName(s), Session: s.number, Addr: s.client.Addr(), Ident: s.ident,
+		Client: srv.countedBy(s, what), Session: s.number, Addr: s.client.Addr(), Ident: s.ident, Login: s.login,
 		Counter: what, Amount: n, Target: s.target,
 	}
 }

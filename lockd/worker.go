@@ -78,6 +78,10 @@ func (srv *server) fromWorker(w *worker, r link.Request) {
 		if s := srv.judgedOf(w, r, m.Number); s != nil {
 			srv.identify(link.ReplyTo(r, m), s, m, r.Behind)
 		}
+	case *imsg.LoginTaken:
+		if s := srv.judgedOf(w, r, m.Number); s != nil {
+			srv.loggedIn(link.ReplyTo(r, m), s, m, r.Behind)
+		}
 	case *imsg.QuotaUse:
 		if s := srv.judgedOf(w, r, m.Number); s != nil {
 			srv.allow(link.ReplyTo(r, m), s, m)
@@ -154,7 +158,7 @@ func (srv *server) announce(w *worker, m *imsg.Announce) {
 		}
 		srv.live.add(&session{
 			opened: true, number: l.Number, worker: w, started: l.Started,
-			client: locks.Plain(l.Client), local: locks.Plain(l.Local), target: locks.Plain(l.Target), ident: l.Ident,
+			client: locks.Plain(l.Client), local: locks.Plain(l.Local), target: locks.Plain(l.Target), ident: l.Ident, login: l.Login,
 			identKnown: !srv.config.Mode.Remote() || l.State > imsg.StateIdent,
 			unlooked:   !l.Target.IsValid(), // the lockd before may have left that for Ident
 		})

@@ -47,6 +47,8 @@ var logTable = []logGroup{
 		{"AUTH:ACCEPT", "", "The server took a log-in."},
 		{"AUTH:CHALLENGE", "", "The server asks for more of a log-in."},
 		{"AUTH:REJECT [*]", "AUTH:REJECT [code]", "The server refused a log-in."},
+		{"AUTH:UNREADABLE", "", "A client answered AUTH with what is no base64, and was refused: its login could not be read, and something goes by logins."},
+		{"LOGIN:REFUSED", "", "A client that had logged in may not send: its login is locked, or has too many sessions, or could not be judged; the rule says which."},
 		{"STARTTLS:REQUEST", "", "The client asks for TLS, and the server is asked."},
 		{"DIRECT:GOING", "", "From here on nobody looks at what passes: cause=starttls, cause=tls of a client that began with TLS at a port for that, or cause=auth with smtp.auth_skip of this client."},
 		{"TLS:SESSION", "", "What becomes of TLS by tls.policy and its rules: tls=passed, with the server that the client asks for (server_name), which nobody has checked; or tls=masked, when a server first offers STARTTLS and the client does not see it."},
@@ -68,6 +70,7 @@ var logTable = []logGroup{
 		{"SPF:PROBLEM", "", "Why the result is an error."},
 		{"WOULD:REFUSE", "", "A rule of policy.monitor would have refused this; nothing was done."},
 		{"offence not confirmed", "", "lockd did not say in time that the client is locked; it may not be."},
+		{"login not judged", "", "lockd did not answer: a client that has logged in hears a temporary code, if something goes by logins."},
 		{"use of a quota not judged", "", "lockd did not answer: the client hears a temporary code."},
 	}},
 	{"Messages and scans", []logLine{

@@ -390,7 +390,7 @@ func (s *session) Now() time.Duration { return time.Since(s.facts.Started) }
 // Tell tells of an event, and adds when it was and whose.
 func (s *session) Tell(e imsg.Event) {
 	e.Time, e.ID = time.Now().UnixNano(), s.facts.ID()
-	e.Client, e.Target, e.Ident = s.facts.Client, s.facts.Target, s.facts.Ident
+	e.Client, e.Target, e.Ident, e.Login = s.facts.Client, s.facts.Target, s.facts.Ident, s.facts.Login
 	s.w.reports.event(e)
 }
 

@@ -49,6 +49,8 @@ type house struct {
 	exempt   imsg.ExemptSet
 	over     map[imsg.Rate]imsg.Refusal // what becomes of a use, if not Admitted
 	used     []imsg.QuotaUse
+	logins   []string       // that lockd heard of
+	atLogin  imsg.Refusal   // what it says of them
 	holds    bool           // what is asked of a quota is not answered
 	held     []link.Request // but kept
 	idents   []*imsg.Ident
@@ -92,6 +94,7 @@ func texts() []string {
 		imsg.MsgRegexMailFrom:     "msg_regex_mail_from",
 		imsg.MsgRegexRcptTo:       "msg_regex_rcpt_to",
 		imsg.MsgMaxPerIdent:       "msg_max_per_ident",
+		imsg.MsgMaxPerLogin:       "msg_max_per_login",
 		imsg.MsgLookupFailed:      "msg_lookup_failed",
 		imsg.MsgLookupNotfound:    "msg_lookup_notfound",
 		imsg.MsgLookupTimeout:     "msg_lookup_timeout",
@@ -216,6 +219,9 @@ func (h *house) asLockd(r link.Request) {
 	case *imsg.Ident:
 		h.idents = append(h.idents, m)
 		family.Answer(r, &imsg.Admission{Number: m.Number, Refusal: h.unnamed, Sessions: 1, Same: 2, Uses: h.uses, Exempt: h.exempt})
+	case *imsg.LoginTaken:
+		h.logins = append(h.logins, m.Login)
+		family.Answer(r, &imsg.LoginResult{Refusal: h.atLogin, Uses: h.uses, Exempt: h.exempt})
 	case *imsg.QuotaUse:
 		h.used = append(h.used, *m)
 		if h.holds {

@@ -113,6 +113,10 @@ func (h *recordHouse) others(_ imsg.Room, r link.Request) bool {
 		p := h.of(m.Number)
 		p.note(&p.asked, "ident %s", m.Ident)
 		family.Answer(r, &imsg.Admission{Number: m.Number, Refusal: p.unnamed, Sessions: 1, Same: 2, Uses: p.quotas()})
+	case *imsg.LoginTaken:
+		p := h.of(m.Number)
+		p.note(&p.asked, "login %s", m.Login)
+		family.Answer(r, &imsg.LoginResult{Uses: p.quotas()})
 	case *imsg.QuotaUse:
 		h.of(m.Number).judge(r, m)
 	case *imsg.Offence:

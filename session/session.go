@@ -254,14 +254,18 @@ func (s *session) deregister() {
 func (s *session) logClose(st relay.Status) {
 	spent := int64(time.Since(s.facts.Started) / time.Second)
 	rcv := strconv.FormatInt(s.client.Received(), 10) + "/" + strconv.FormatInt(s.server.Received(), 10)
+	var login []any
+	if s.facts.Login != "" {
+		login = []any{"login", s.facts.Login}
+	}
 	switch {
 	case st.Taken:
-		s.Always("CLOSE:TAKEN")
+		s.Always("CLOSE:TAKEN", login...)
 	case st.Direct:
-		s.Always("CLOSE:DIRECT", "by", st.ClosedBy+" rcv="+rcv, "time", spent, "src", s.facts.Client.Addr(), "ident", s.facts.Ident)
+		s.Always("CLOSE:DIRECT", append([]any{"by", st.ClosedBy + " rcv=" + rcv, "time", spent, "src", s.facts.Client.Addr(), "ident", s.facts.Ident}, login...)...)
 	default:
-		s.Always("CLOSE", "by", st.ClosedBy, "rcv", rcv, "trns", st.Transactions, "rcpts", st.Recipients,
-			"auth", uint8(st.Auth), "time", spent, "src", s.facts.Client.Addr(), "ident", s.facts.Ident)
+		s.Always("CLOSE", append([]any{"by", st.ClosedBy, "rcv", rcv, "trns", st.Transactions, "rcpts", st.Recipients,
+			"auth", uint8(st.Auth), "time", spent, "src", s.facts.Client.Addr(), "ident", s.facts.Ident}, login...)...)
 	}
 }
 
@@ -275,7 +279,7 @@ func (s *session) live() imsg.LiveSession {
 	defer s.unlock()
 	if s.relay != nil {
 		st := s.relay.Status()
-		l.State, l.Auth, l.Transactions = st.State, st.Auth, st.Transactions
+		l.State, l.Auth, l.Transactions, l.Login = st.State, st.Auth, st.Transactions, s.facts.Login
 	}
 	return l
 }

@@ -23,7 +23,7 @@ func (failuresSaid) exitStatus() int { return exitFailed }
 func clientName(arg string) (string, error) {
 	c, ok := locks.ParseCall(arg)
 	if !ok {
-		return "", fmt.Errorf("%w: %q is neither an address nor address-ident, nor a network as 2001:db8::/64 in the address's place", errUsage, arg)
+		return "", fmt.Errorf("%w: %q is neither an address nor address-ident, nor a network as 2001:db8::/64 in the address's place, nor login= and a login", errUsage, arg)
 	}
 	return c.String(), nil
 }

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/smtp-gated/smtp-gated/lockd/locks"
 )
 
 // completer is what cobra asks for words.
@@ -104,6 +106,9 @@ func liveClients(c *control) (names []string) {
 	list, _, _ := c.sessions()
 	for i := range list {
 		names = append(names, clientOf(&list[i]))
+		if login := list[i].Login; login != "" {
+			names = append(names, locks.LoginName(login))
+		}
 	}
 	return names
 }

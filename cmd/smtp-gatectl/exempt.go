@@ -43,9 +43,9 @@ func (t *tool) exemptAdd() *cobra.Command {
 	var yes bool
 	add := &cobra.Command{
 		Use:   "add WHO",
-		Short: "Exempt an address, a network, or those who call server=ADDRESS",
+		Short: "Exempt an address, a network, those who call server=ADDRESS, or login=LOGIN",
 		Long: `add exempts WHO from checks: the clients of an address or a network, or whoever calls
-the mail server=ADDRESS. What was said of the same WHO before is replaced. Nobody is ever
+the mail server=ADDRESS, or whoever a server takes for login=LOGIN. What was said of the same WHO before is replaced. Nobody is ever
 exempt from the scan for viruses.`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: one(t.complete(liveAddresses)),

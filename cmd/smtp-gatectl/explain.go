@@ -16,10 +16,11 @@ import (
 
 func (t *tool) explainCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "explain ID|ADDRESS|SENDER",
+		Use:   "explain ID|ADDRESS|SENDER|login=LOGIN",
 		Short: "Tell why somebody was refused, and what to do",
 		Long: `explain tells what a client was refused and locked for, newest first: by the ID at
-the end of a refusal, as 1700000000.7, by the client's ADDRESS, or by a SENDER.`,
+the end of a refusal, as 1700000000.7, by the client's ADDRESS, by a SENDER, or by the
+LOGIN that a server took it for.`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: one(t.complete(lockedAddresses, liveAddresses, liveIDs)),
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -51,8 +52,8 @@ func (t *tool) historyCommand() *cobra.Command {
 		RunE:  commandMissing,
 	}
 	cmd.AddCommand(&cobra.Command{
-		Use:   "forget CLIENT|SENDER",
-		Short: "Erase what is kept of a client, by its address, or of a sender",
+		Use:   "forget CLIENT|SENDER|login=LOGIN",
+		Short: "Erase what is kept of a client, by its address, of a sender, or of a login",
 		Args:  cobra.ExactArgs(1),
 
 		ValidArgsFunction: one(t.complete(lockedAddresses, liveAddresses)),
@@ -214,6 +215,8 @@ func (r *explained) print(b *strings.Builder) {
 		line("client", strings.TrimSuffix(e.Client.String(), ":0"))
 	}
 	line("ident", e.Ident)
+	line("login", e.Login)
+	line("claimed", e.Claimed)
 	line("server", endpoint(e.Target))
 	line("called", e.ServerName)
 	line("sender", e.Sender)

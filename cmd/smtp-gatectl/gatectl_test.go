@@ -96,7 +96,7 @@ func TestStatus(t *testing.T) {
 		"crashes     1, the last 1d04h ago\n",
 		"seen        12 connections, ",
 		"found       3 viruses, ",
-		" 0 limits, 4 over quota\n",
+		" 0 limits, 0 per login, 4 over quota\n",
 		"octets      5.0 MiB from clients, 0 B from servers\n",
 		"ROOM     PID ",
 		"parent   ",

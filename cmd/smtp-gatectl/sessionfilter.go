@@ -20,7 +20,7 @@ type sessionFilter struct {
 	clientText, serverText string
 	client, server         netip.Prefix
 	states                 []string
-	ident                  string
+	ident, login           string
 	older                  time.Duration
 }
 
@@ -30,6 +30,7 @@ func (f *sessionFilter) flags(cmd *cobra.Command) {
 	flags.StringVar(&f.serverText, "server", "", "only with this server, an address or a network")
 	flags.StringSliceVar(&f.states, "state", nil, "only in these states, joined by commas")
 	flags.StringVar(&f.ident, "ident", "", "only of clients that call for this ident")
+	flags.StringVar(&f.login, "login", "", "only of clients that have logged in under this name")
 	flags.DurationVar(&f.older, "older", 0, "only those that have lived for so long, as 10m")
 	if err := cmd.RegisterFlagCompletionFunc("state", completeStates); err != nil {
 		panic(err) // there is such a flag
@@ -57,6 +58,13 @@ func (f *sessionFilter) parse(flags *pflag.FlagSet) (err error) {
 	if flags.Changed("ident") && f.ident == "" {
 		return fmt.Errorf("%w: --ident is empty", errUsage)
 	}
+	if flags.Changed("login") {
+		login, ok := imsg.ParseLogin(f.login)
+		if !ok {
+			return fmt.Errorf("%w: --login %q is none", errUsage, f.login)
+		}
+		f.login = login
+	}
 	if flags.Changed("older") && f.older <= 0 {
 		return fmt.Errorf("%w: --older %s is no age", errUsage, f.older)
 	}
@@ -67,7 +75,7 @@ func (f *sessionFilter) parse(flags *pflag.FlagSet) (err error) {
 func (f *sessionFilter) passes(s *session, now time.Time) bool {
 	return inNetwork(f.client, s.Client) && inNetwork(f.server, s.Target) &&
 		(len(f.states) == 0 || slices.Contains(f.states, s.State)) &&
-		(f.ident == "" || f.ident == s.Ident) &&
+		(f.ident == "" || f.ident == s.Ident) && (f.login == "" || f.login == s.Login) &&
 		(f.older == 0 || now.Sub(s.Started) >= f.older)
 }
 

@@ -159,5 +159,8 @@ func (c *sessionChange) String() string {
 	if c.Ident != "" {
 		line += " ident=" + c.Ident
 	}
+	if c.Login != "" {
+		line += " login=" + c.Login
+	}
 	return line + fmt.Sprintf(" time=%s mails=%d from_client=%d from_server=%d", span(c.Time.Sub(c.Started)), c.Transactions, c.ClientBytes, c.ServerBytes)
 }

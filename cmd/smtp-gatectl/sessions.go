@@ -74,6 +74,7 @@ type session struct {
 	ClientBytes  int64     `json:"client_bytes" help:"octets from the client"`
 	ServerBytes  int64     `json:"server_bytes" help:"octets from the server"`
 	Ident        string    `json:"ident" help:"whom it calls for, in the remote modes"`
+	Login        string    `json:"login" help:"whom the server took it for, by its log-in"`
 }
 
 // address is the client's alone.
@@ -81,6 +82,9 @@ func (s *session) address() string {
 	a, _ := netip.ParseAddrPort(s.Client)
 	return a.Addr().String()
 }
+
+// who is who its client is beyond its address, empty if nobody knows.
+func (s *session) who() string { return or(s.Login, s.Ident) }
 
 // sessions asks for all of them. silent counts the workers that did not answer.
 func (c *control) sessions() (list []session, silent int, err error) {
@@ -96,7 +100,7 @@ func (c *control) sessions() (list []session, silent int, err error) {
 			list = append(list, session{
 				Number: s.Number, State: s.State.String(), Auth: authWord(s.Auth), Started: moment(s.Started),
 				Client: endpoint(s.Client), Local: endpoint(s.Local), Target: endpoint(s.Target),
-				Transactions: s.Transactions, ClientBytes: s.ClientBytes, ServerBytes: s.ServerBytes, Ident: s.Ident,
+				Transactions: s.Transactions, ClientBytes: s.ClientBytes, ServerBytes: s.ServerBytes, Ident: s.Ident, Login: s.Login,
 			})
 		}
 		return keys, page.More, nil
@@ -122,10 +126,10 @@ func printSessions(w io.Writer, list []session, now time.Time) error {
 		return err
 	}
 	tw := columns(w)
-	fmt.Fprintln(tw, "NUMBER\tSTATE\tAUTH\tTIME\tCLIENT\tTARGET\tMAILS\tFROM CLIENT\tFROM SERVER\tIDENT")
+	fmt.Fprintln(tw, "NUMBER\tSTATE\tAUTH\tTIME\tCLIENT\tTARGET\tMAILS\tFROM CLIENT\tFROM SERVER\tNAME")
 	for _, s := range list {
 		fmt.Fprintf(tw, "%d\t%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\t%s\n", s.Number, s.State, s.Auth, span(now.Sub(s.Started)),
-			s.Client, or(s.Target, "-"), s.Transactions, octets(s.ClientBytes), octets(s.ServerBytes), or(s.Ident, "-"))
+			s.Client, or(s.Target, "-"), s.Transactions, octets(s.ClientBytes), octets(s.ServerBytes), or(s.who(), "-"))
 	}
 	return tw.Flush()
 }

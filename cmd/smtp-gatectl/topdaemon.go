@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/lockd/locks"
 )
 
 // snapshot is how things stand at a look.
@@ -98,7 +99,15 @@ func (d *topDaemon) order(what topAction, s *session) (said string, err error) {
 	if err != nil {
 		return "", err
 	}
-	switch _, err = c.order(&imsg.Lock{Name: name, Cause: "OPERATOR"}, answerTime); {
+	if s.Login != "" { // where none is locked it is the address
+		if _, err = c.order(&imsg.Lock{Name: locks.LoginName(s.Login), Cause: "OPERATOR"}, answerTime); !errors.Is(err, imsg.Invalid) {
+			name = locks.LoginName(s.Login)
+		}
+	}
+	if s.Login == "" || errors.Is(err, imsg.Invalid) {
+		_, err = c.order(&imsg.Lock{Name: name, Cause: "OPERATOR"}, answerTime)
+	}
+	switch {
 	case errors.Is(err, imsg.Exists):
 		return name + " is locked already", nil
 	case err != nil:

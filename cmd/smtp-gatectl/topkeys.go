@@ -175,7 +175,7 @@ func (st *topState) rows(s *snapshot) (rows []session) {
 	wanted := strings.ToLower(st.filter)
 	for i := range s.sessions {
 		one := &s.sessions[i]
-		text := fmt.Sprintf("%d %s %s %s %s", one.Number, one.State, one.Client, one.Target, one.Ident)
+		text := fmt.Sprintf("%d %s %s %s %s %s", one.Number, one.State, one.Client, one.Target, one.Ident, one.Login)
 		if strings.Contains(strings.ToLower(text), wanted) {
 			rows = append(rows, *one)
 		}

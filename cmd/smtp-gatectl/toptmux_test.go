@@ -305,7 +305,7 @@ func TestTopInTerminal(t *testing.T) {
 	s.has("NUMBER STATE")
 	// It follows the window's size.
 	s.tmux("resize-window", "-t", "top", "-x", "140", "-y", "40")
-	s.has("MAILS +OCTETS IDENT", `(?m)^ +30 data`)
+	s.has("MAILS +OCTETS NAME", `(?m)^ +30 data`)
 	s.tmux("resize-window", "-t", "top", "-x", "60", "-y", "15")
 	s.has("top needs 80 by 24,", "here are 60 by 15")
 	s.hasNot("NUMBER")

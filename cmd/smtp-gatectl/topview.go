@@ -179,7 +179,7 @@ func roomsOf(s *snapshot) string {
 }
 
 // topColumns are the widths of those columns that have more room in a wider window.
-type topColumns struct{ client, server, ident int }
+type topColumns struct{ client, server, name int }
 
 // The least and the most that an endpoint takes: that of IPv4, and of IPv6.
 const (
@@ -197,29 +197,29 @@ func columnsFor(width int) topColumns {
 	}
 	give(&c.server, leastEndpoint)
 	if more > 9 {
-		give(&c.ident, 17) // the blank before it, too
+		give(&c.name, 17) // the blank before it, too
 	}
 	give(&c.client, mostEndpoint)
 	give(&c.server, mostEndpoint)
 	return c
 }
 
-func (c topColumns) line(number, state, time, client, server, mails, octets, ident string) string {
+func (c topColumns) line(number, state, time, client, server, mails, octets, name string) string {
 	text := right(number, 9) + " " + pad(state, 7) + " " + right(time, 6) + " " + pad(client, c.client) + " " + pad(server, c.server) +
 		" " + right(mails, 5) + " " + right(octets, 8)
-	if c.ident > 1 {
-		text += " " + pad(ident, c.ident-1)
+	if c.name > 1 {
+		text += " " + pad(name, c.name-1)
 	}
 	return text
 }
 
 func (c topColumns) titles() string {
-	return c.line("NUMBER", "STATE", "TIME", "CLIENT", "SERVER", "MAILS", "OCTETS", "IDENT")
+	return c.line("NUMBER", "STATE", "TIME", "CLIENT", "SERVER", "MAILS", "OCTETS", "NAME")
 }
 
 func (c topColumns) row(s *snapshot, one *session, selected bool) string {
 	text := c.line(fmt.Sprint(one.Number), one.State, span(s.Now.Sub(one.Started)), one.Client, or(one.Target, "-"),
-		fmt.Sprint(one.Transactions), tersely(one.ClientBytes+one.ServerBytes), or(one.Ident, "-"))
+		fmt.Sprint(one.Transactions), tersely(one.ClientBytes+one.ServerBytes), or(one.who(), "-"))
 	if selected {
 		text = ">" + text[1:]
 	}

@@ -134,6 +134,7 @@ func environment(config *imsg.ActionConfig, m *imsg.Run) []string {
 		{"LOCAL_PORT", port(m.Local)},
 		{"IDENT", m.Ident},
 		{"IDENT_COUNT", strconv.Itoa(m.IdentCount)},
+		{"LOGIN", m.Login},
 		{"HELO", m.Helo},
 		{"MAIL_FROM", m.MailFrom},
 		{"RCPTS_TOTAL", strconv.Itoa(m.Recipients)},

@@ -53,13 +53,16 @@ func (s *Service) keepExemptions(otherwise string) *imsg.Done {
 // exemptionsOf are those that the client has of whom an operator asks, with the server that
 // the newest record names.
 func (s *Service) exemptionsOf(asked about, newest []imsg.HistoryRecord) []imsg.Exemption {
-	client, server := asked.said, netip.Addr{}
+	client, server, login := asked.said, netip.Addr{}, asked.login
 	if len(newest) > 0 {
 		e := &newest[0].Event
 		server = e.Target.Addr()
 		if !client.IsValid() {
 			client = e.Client.Addr()
 		}
+		if login == "" && asked.id != "" {
+			login = e.Login
+		}
 	}
-	return s.Exempt.About(client, server, imsg.MaxExplained)
+	return s.Exempt.About(client, server, login, imsg.MaxExplained)
 }

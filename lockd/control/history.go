@@ -12,7 +12,7 @@ import (
 )
 
 // What the operator asks of what is kept. This file owns how that is called: by a session's
-// id, a client's address, or a sender.
+// id, a client's address, a login, or a sender.
 
 // HistoryTurn is the turn of what looks into the history's file.
 const HistoryTurn = "history"
@@ -26,6 +26,7 @@ type about struct {
 	client netip.Addr // that stands for all of a client's
 	said   netip.Addr // as it was said
 	sender string     // as it is kept
+	login  string     // as imsg.Login writes it
 }
 
 // parse tells what is named. An id may be in the parentheses that a reply has it in.
@@ -38,6 +39,9 @@ func (s *Service) parse(text string) about {
 	if a, err := netip.ParseAddr(text); err == nil {
 		return about{client: naming.Host(a), said: a}
 	}
+	if c, ok := locks.ParseCall(text); ok && c.Login != "" {
+		return about{login: c.Login}
+	}
 	return about{sender: s.History.Sender(text)}
 }
 
@@ -46,6 +50,8 @@ func (a *about) of(naming locks.Naming, e *imsg.Event) bool {
 	switch {
 	case a.id != "":
 		return e.ID == a.id
+	case a.login != "":
+		return e.Login == a.login || e.Claimed == a.login || e.Detail == locks.LoginName(a.login)
 	case a.client.IsValid():
 		return e.Client.IsValid() && naming.Host(e.Client.Addr()) == a.client
 	}
@@ -79,13 +85,23 @@ func (s *Service) explain(m *imsg.Explain) (*imsg.Explanation, error) {
 		return nil, imsg.Resource
 	}
 	found.Exempt = s.exemptionsOf(a, found.Records)
-	client, ident := a.client, ""
+	client, ident, login := a.client, "", a.login
 	if len(found.Records) > 0 {
-		client, ident = found.Records[0].Event.Client.Addr(), found.Records[0].Event.Ident
+		e := &found.Records[0].Event
+		client, ident = e.Client.Addr(), e.Ident
+		if a.id != "" || a.sender != "" {
+			login = e.Login
+		}
 	}
-	if client.IsValid() {
-		name := naming.Name(client, ident)
-		if info, err := s.Locks.Stat(name); info != nil && err == nil {
+	var names []string
+	if login != "" {
+		names = append(names, locks.LoginName(login))
+	}
+	if client.IsValid() && a.login == "" {
+		names = append(names, naming.Name(client, ident))
+	}
+	for _, name := range names {
+		if info, err := s.Locks.Stat(name); !found.Locked && info != nil && err == nil {
 			v, entry := s.lockEntry(name, info, naming, config.LockDuration, s.guard())
 			found.Locked, found.Lock = v.Mark == locks.Locked, entry
 		}
@@ -98,9 +114,9 @@ func (s *Service) forget(m *imsg.HistoryForget) *imsg.Done {
 	naming, _ := s.naming()
 	a := s.parse(m.About)
 	if a.id != "" {
-		return done(imsg.Invalid, "a client's address, or a sender, is forgotten; not a session")
+		return done(imsg.Invalid, "a client's address, a login or a sender is forgotten; not a session")
 	}
-	if !a.client.IsValid() && a.sender == "" {
+	if !a.client.IsValid() && a.sender == "" && a.login == "" {
 		return done(imsg.Invalid, "nobody is named")
 	}
 	n, err := s.History.Forget(a.ofRecord(naming))

@@ -87,6 +87,9 @@ func (s *Service) lockByHand(r link.Request, m *imsg.Lock) (*imsg.Done, error) {
 	if err != nil {
 		return done(imsg.Invalid, err.Error()), nil
 	}
+	if called.Login != "" && config.LockBy == imsg.ByAddress {
+		return done(imsg.Invalid, "{lock_by} is address: no login is locked"), nil
+	}
 	client, name := called.Client, naming.Today(called.Client).String()
 	if m.For > 0 && m.For < time.Second {
 		return done(imsg.Invalid, "a lock lasts a second at least"), nil
@@ -104,7 +107,7 @@ func (s *Service) lockByHand(r link.Request, m *imsg.Lock) (*imsg.Done, error) {
 			until = s.Now().Add(m.For + time.Second - 1).Truncate(time.Second).UnixNano() // the file has seconds
 			content.Until = until
 		}
-		found, fresh, err := s.Locks.Lock(name, content, config.LockDuration, config.LockPerm, locks.Subject{Addr: client.Addr, Ident: client.Ident})
+		found, fresh, err := s.Locks.Lock(name, content, config.LockDuration, config.LockPerm, locks.Subject{Addr: client.Addr, Ident: client.Ident, Login: client.Login})
 		if err != nil {
 			s.Log.Error("client is not locked", "error", err)
 		}
@@ -122,7 +125,7 @@ func (s *Service) lockByHand(r link.Request, m *imsg.Lock) (*imsg.Done, error) {
 		s.Counters.Count(imsg.CountLockByHand)
 		s.Log.Info("LOCK:CREATED (" + path.Join(config.LockPath, name) + "): " + content.Cause)
 		s.Happened(imsg.Event{
-			Kind: imsg.EventLock, Client: netip.AddrPortFrom(client.Addr, 0), Ident: client.Ident, Detail: name, Text: content.Cause, Until: until,
+			Kind: imsg.EventLock, Client: netip.AddrPortFrom(client.Addr, 0), Ident: client.Ident, Login: client.Login, Detail: name, Text: content.Cause, Until: until,
 		})
 		s.House.TellLocked(client.Addr, name)
 		return done(0, ""), nil
@@ -144,7 +147,7 @@ func (s *Service) unlockByHand(r link.Request, m *imsg.Unlock) (*imsg.Done, erro
 			d := s.Locks.Unlock(name, folder)
 			if d.Errno == 0 {
 				s.Refusals.Forget(name)
-				s.Happened(imsg.Event{Kind: imsg.EventUnlock, Client: netip.AddrPortFrom(client.Addr, 0), Ident: client.Ident, Detail: name, Text: "by hand"})
+				s.Happened(imsg.Event{Kind: imsg.EventUnlock, Client: netip.AddrPortFrom(client.Addr, 0), Ident: client.Ident, Login: client.Login, Detail: name, Text: "by hand"})
 			}
 			return d, nil
 		})

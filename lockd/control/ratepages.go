@@ -40,13 +40,16 @@ func (s *Service) showRate(client string) (*imsg.RateRecord, error) {
 
 // setRate gives a client quotas of its own.
 func (s *Service) setRate(m *imsg.RateSetQuota) *imsg.Done {
-	naming, _ := s.naming()
+	naming, config := s.naming()
 	client, err := naming.Called(m.Client)
 	if err == nil {
 		err = naming.WhyNot(client)
 	}
 	if err != nil {
 		return done(imsg.Invalid, err.Error())
+	}
+	if client.Login != "" && config.RateBy == imsg.ByAddress {
+		return done(imsg.Invalid, "{ratelimit_by} is address: no login has quotas")
 	}
 	return s.Rates.SetQuotas(naming.Today(client.Client).String(), m.Quotas, m.Generation)
 }

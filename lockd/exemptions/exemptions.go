@@ -51,10 +51,10 @@ func New(now func() time.Time, log *slog.Logger, expired func(imsg.Exemption)) *
 	return l
 }
 
-// Of is what a client is spared that calls a server, which may not be known: all that any
-// exemption says of either.
-func (l *List) Of(client, server netip.Addr) (from imsg.ExemptSet) {
-	l.index.Load().each(client, server, func(e *imsg.Exemption) {
+// Of is what a client is spared that calls a server, which may not be known, and has logged
+// in, if login is not empty: all that any exemption says of them.
+func (l *List) Of(client, server netip.Addr, login string) (from imsg.ExemptSet) {
+	l.index.Load().each(client, server, login, func(e *imsg.Exemption) {
 		if l.inForce(e) {
 			from |= e.From
 		}
@@ -75,10 +75,10 @@ func (l *List) Networks(from imsg.Exempt) (all []netip.Prefix) {
 // Servers tells whether it may depend on the server whether a client is spared a check.
 func (l *List) Servers(from imsg.Exempt) bool { return l.index.Load().ofServers.Has(from) }
 
-// About are the exemptions in force that a client has which calls a server, at most n: of
-// networks the smallest first.
-func (l *List) About(client, server netip.Addr, n int) (all []imsg.Exemption) {
-	l.index.Load().each(client, server, func(e *imsg.Exemption) {
+// About are the exemptions in force that a client has which calls a server and may have
+// logged in, at most n: of networks the smallest first.
+func (l *List) About(client, server netip.Addr, login string, n int) (all []imsg.Exemption) {
+	l.index.Load().each(client, server, login, func(e *imsg.Exemption) {
 		if l.inForce(e) && len(all) < n {
 			all = append(all, *e)
 		}

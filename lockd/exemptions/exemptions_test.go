@@ -86,7 +86,7 @@ func (s *shelf) is(want map[string]string) {
 		if server != "" {
 			a = netip.MustParseAddr(server)
 		}
-		if got := s.Of(netip.MustParseAddr(client), a).String(); got != from {
+		if got := s.Of(netip.MustParseAddr(client), a, "").String(); got != from {
 			s.t.Errorf("%s is exempt from %q, want %q", who, got, from)
 		}
 	}
@@ -110,7 +110,10 @@ func TestParse(t *testing.T) {
 		"server=::ffff:192.0.2.25": "server=192.0.2.25",
 		"server=192.0.2.25/32":     "",
 		"server=":                  "",
-		"login=joe":                "",
+		"login=Joe":                "login=joe",
+		"login=a b":                "login=a%20b",
+		"login=a%20b":              "login=a%20b",
+		"login=":                   "",
 		"fe80::1%eth0/64":          "",
 		"192.0.2.07":               "",
 		"192.0.2.7/33":             "",
@@ -181,14 +184,14 @@ func TestUnion(t *testing.T) {
 		"2001:db8:1::1":               "spf",
 		"2001:db9::1":                 "",
 	})
-	if a := netip.MustParseAddr("192.0.2.8"); !s.Of(a, netip.Addr{}).Has(imsg.ExemptRate) || s.Of(a, netip.Addr{}).Has(imsg.ExemptSPF) {
+	if a := netip.MustParseAddr("192.0.2.8"); !s.Of(a, netip.Addr{}, "").Has(imsg.ExemptRate) || s.Of(a, netip.Addr{}, "").Has(imsg.ExemptSPF) {
 		t.Error("one check by itself is told wrongly")
 	}
 	if !s.Servers(imsg.ExemptLimit) || s.Servers(imsg.ExemptLock) {
 		t.Error("which checks go by servers is told wrongly")
 	}
 	var names []string
-	for _, e := range s.About(netip.MustParseAddr("192.0.2.7"), netip.MustParseAddr("192.0.2.25"), 3) {
+	for _, e := range s.About(netip.MustParseAddr("192.0.2.7"), netip.MustParseAddr("192.0.2.25"), "", 3) {
 		names = append(names, e.Who)
 	}
 	if want := []string{"192.0.2.7", "192.0.2.0/24", "0.0.0.0/0"}; !slices.Equal(names, want) {
@@ -200,7 +203,7 @@ func TestUnion(t *testing.T) {
 		t.Errorf("%d are left", s.Len())
 	}
 	s.is(map[string]string{"192.0.2.7": "spf,spam"})
-	if n := testing.AllocsPerRun(100, func() { s.Of(netip.MustParseAddr("192.0.2.7"), netip.MustParseAddr("192.0.2.25")) }); n > 2 {
+	if n := testing.AllocsPerRun(100, func() { s.Of(netip.MustParseAddr("192.0.2.7"), netip.MustParseAddr("192.0.2.25"), "bob") }); n > 2 {
 		t.Errorf("a look allocates %v times", n)
 	}
 }
@@ -214,7 +217,7 @@ func TestExpiry(t *testing.T) {
 	s.is(map[string]string{"192.0.2.7": "lock"})
 	s.clock = s.clock.Add(1)
 	s.is(map[string]string{"192.0.2.7": "", "192.0.2.8": "lock"})
-	if page, _ := s.Page("", 10); s.Len() != 1 || len(page) != 1 || len(s.About(netip.MustParseAddr("192.0.2.7"), netip.Addr{}, 9)) != 0 {
+	if page, _ := s.Page("", 10); s.Len() != 1 || len(page) != 1 || len(s.About(netip.MustParseAddr("192.0.2.7"), netip.Addr{}, "", 9)) != 0 {
 		t.Errorf("%d of them, %v", s.Len(), page)
 	}
 	s.close()

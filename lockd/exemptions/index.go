@@ -17,14 +17,19 @@ type index struct {
 	nets      map[netip.Prefix]*imsg.Exemption
 	lengths   [2][]int // of nets, the longest first: IPv4, IPv6
 	servers   map[netip.Addr]*imsg.Exemption
+	logins    map[string]*imsg.Exemption
 	ofServers imsg.ExemptSet // what any of those is from
 }
 
 // rebuild makes the index anew; mu is held.
 func (l *List) rebuild() {
-	x := &index{nets: make(map[netip.Prefix]*imsg.Exemption), servers: make(map[netip.Addr]*imsg.Exemption)}
+	x := &index{nets: make(map[netip.Prefix]*imsg.Exemption), servers: make(map[netip.Addr]*imsg.Exemption), logins: make(map[string]*imsg.Exemption)}
 	for who, e := range l.all {
 		x.sorted = append(x.sorted, &e)
+		if who.login != "" {
+			x.logins[who.login] = &e
+			continue
+		}
 		if who.server {
 			x.servers[who.net.Addr()] = &e
 			x.ofServers |= e.From
@@ -49,8 +54,8 @@ func family(a netip.Addr) int {
 	return 1
 }
 
-// each visits those of a client, and of a server. Either may be no address.
-func (x *index) each(client, server netip.Addr, visit func(*imsg.Exemption)) {
+// each visits those of a client, of a server, and of a login. Each may be none.
+func (x *index) each(client, server netip.Addr, login string, visit func(*imsg.Exemption)) {
 	if client.IsValid() && len(x.nets) > 0 {
 		client = plain(client)
 		for _, bits := range x.lengths[family(client)] {
@@ -60,6 +65,9 @@ func (x *index) each(client, server netip.Addr, visit func(*imsg.Exemption)) {
 				}
 			}
 		}
+	}
+	if e := x.logins[login]; e != nil {
+		visit(e)
 	}
 	if server.IsValid() && len(x.servers) > 0 {
 		if e := x.servers[plain(server)]; e != nil {

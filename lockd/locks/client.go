@@ -12,8 +12,8 @@ import (
 
 // This file owns what one client is, and the one name under which its lock file and
 // its record of rates stand: an IPv4 address, the network of an IPv6 address, and in
-// the remote modes the ident a router gave. What a stranger says must never become a
-// name unchecked.
+// the remote modes the ident a router gave; or a login, whatever address it comes from.
+// What a stranger says must never become a name unchecked.
 //
 // An IPv6 client has a whole network to call from, so its name is the network's
 // first address: with 64 bits 2001:db8:1:2::25 is locked by 2001:db8:1:2::. Where
@@ -26,18 +26,31 @@ const MaxIdent = imsg.MaxIdent
 type Client struct {
 	Addr     netip.Addr // without zone, no IPv4 inside IPv6
 	Ident    string
-	HasIdent bool // its name has one, which may be empty
+	HasIdent bool   // its name has one, which may be empty
+	Login    string // as imsg.Login writes it; then there is nothing else
 }
+
+// ofLogin begins the name of a login's file. No address does.
+const ofLogin = "login="
+
+// LoginName is the name of a login.
+func LoginName(login string) string { return ofLogin + login }
 
 // Parse takes a client's name apart. ok is false for anything that is none.
 func Parse(name string) (c Client, ok bool) {
+	if login, is := strings.CutPrefix(name, ofLogin); is {
+		if !imsg.IsLogin(login) {
+			return Client{}, false
+		}
+		return Client{Login: login}, true
+	}
 	// No address holds a "-".
 	addr, ident, hasIdent := strings.Cut(name, "-")
 	a, err := netip.ParseAddr(addr)
 	if err != nil || a.Zone() != "" || len(ident) > MaxIdent || SafeIdent(ident) != ident {
 		return Client{}, false
 	}
-	return Client{a.Unmap(), ident, hasIdent}, true
+	return Client{Addr: a.Unmap(), Ident: ident, HasIdent: hasIdent}, true
 }
 
 // Call is a client as an operator calls it: by its name, or as it is shown, by the
@@ -50,6 +63,11 @@ type Call struct {
 // ParseCall is Parse for what an operator says. Whether a client has a network of that
 // length a Naming knows.
 func ParseCall(name string) (c Call, ok bool) {
+	if login, is := strings.CutPrefix(name, ofLogin); is {
+		c.Bits = -1
+		c.Login, ok = imsg.ParseLogin(login)
+		return c, ok
+	}
 	address, ident, found := strings.Cut(name, "-")
 	address, length, network := strings.Cut(address, "/")
 	c.Bits = -1
@@ -82,6 +100,9 @@ func (c Call) String() string {
 
 // String is the inverse of Parse, in the one form names have.
 func (c Client) String() string {
+	if c.Login != "" {
+		return LoginName(c.Login)
+	}
 	if c.HasIdent {
 		return c.Addr.String() + "-" + c.Ident
 	}
@@ -147,13 +168,13 @@ func Plain(a netip.AddrPort) netip.AddrPort {
 
 // Name is the name of the client at a, whom a router calls ident.
 func (n Naming) Name(a netip.Addr, ident string) string {
-	return Client{n.Host(a), SafeIdent(ident), n.Mode.Remote()}.String()
+	return Client{Addr: n.Host(a), Ident: SafeIdent(ident), HasIdent: n.Mode.Remote()}.String()
 }
 
 // Network is all the addresses of c, if these alone are what makes the client, today: a
 // packet filter that blocks it blocks nobody else.
 func (n Naming) Network(c Client) (network netip.Prefix, ok bool) {
-	if c.HasIdent || n.WhyNot(Call{c, -1}) != nil || n.Today(c) != c {
+	if c.HasIdent || c.Login != "" || n.WhyNot(Call{c, -1}) != nil || n.Today(c) != c {
 		return netip.Prefix{}, false
 	}
 	network = netip.PrefixFrom(c.Addr, n.Bits(c.Addr))
@@ -164,13 +185,19 @@ func (n Naming) Network(c Client) (network netip.Prefix, ok bool) {
 // Today returns the client that c's address belongs to today: a name may come from
 // another prefix.
 func (n Naming) Today(c Client) Client {
+	if c.Login != "" {
+		return c
+	}
 	c.Addr = n.Host(c.Addr)
 	return c
 }
 
 // Shown is the length of the network that a client's name stands for. A name of yesterday
-// may be that of no network of today: it is one address.
+// may be that of no network of today: it is one address. A login has none.
 func (n Naming) Shown(c Client) int {
+	if c.Login != "" {
+		return 0
+	}
 	if n.Host(c.Addr) == c.Addr {
 		return n.Bits(c.Addr)
 	}
@@ -181,7 +208,7 @@ func (n Naming) Shown(c Client) int {
 func (n Naming) Called(name string) (Call, error) {
 	c, ok := ParseCall(name)
 	if !ok {
-		return c, errors.New(`a client's name is an address or its network, or one of these, "-" and an ident`)
+		return c, errors.New(`a client's name is an address or its network, or one of these, "-" and an ident, or "login=" and a login`)
 	}
 	if c.Bits >= 0 && c.Bits != n.Shown(c.Client) {
 		return c, n.wrongLength(c)
@@ -199,6 +226,8 @@ func (n Naming) wrongLength(c Call) error {
 // WhyNot tells why a client can be none in the mode and with the networks of today.
 func (n Naming) WhyNot(c Call) error {
 	switch {
+	case c.Login != "":
+		return nil
 	case c.Bits >= 0 && c.Bits != n.Bits(c.Addr):
 		return n.wrongLength(c)
 	case c.HasIdent == n.Mode.Remote():

@@ -61,6 +61,15 @@ type Subject struct {
 	Session uint64
 	Addr    netip.Addr
 	Ident   string
+	Login   string
+}
+
+// attrs are the attributes of a log line about a client.
+func attrs(a netip.Addr, ident, login string) []any {
+	if login == "" {
+		return []any{"src", a, "ident", ident}
+	}
+	return []any{"src", a, "ident", ident, "login", login}
 }
 
 // Stat returns the lock file of this name, nil if there is none.
@@ -183,7 +192,7 @@ func (l *Directory) Sweep(name string, duration, uid int) {
 		return
 	}
 	c, _ := Parse(name)
-	l.Log.Info("LOCK:EXPIRED", "src", c.Addr, "ident", c.Ident)
+	l.Log.Info("LOCK:EXPIRED", attrs(c.Addr, c.Ident, c.Login)...)
 	l.expired(name)
 }
 
@@ -297,7 +306,7 @@ func (l *Directory) Names() ([]string, error) {
 
 // Say logs what became of a client's lock.
 func (l *Directory) Say(what string, s Subject) {
-	l.Log.Info(what, imsg.SessionKey, s.Session, "src", s.Addr, "ident", s.Ident)
+	l.Log.Info(what, append([]any{imsg.SessionKey, s.Session}, attrs(s.Addr, s.Ident, s.Login)...)...)
 }
 
 // Unlock removes a lock for an operator, to whom the directory is called folder.
@@ -321,7 +330,7 @@ func (l *Directory) Unlock(name, folder string) *imsg.Done {
 		return outcome(imsg.Resource, "the lock file cannot be removed: see the log")
 	}
 	c, _ := Parse(name)
-	l.Log.Info("LOCK:REMOVED ("+path.Join(folder, name)+")", "src", c.Addr, "ident", c.Ident)
+	l.Log.Info("LOCK:REMOVED ("+path.Join(folder, name)+")", attrs(c.Addr, c.Ident, c.Login)...)
 	return outcome(0, "")
 }
 

@@ -188,7 +188,7 @@ func TestLockNames(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	for _, s := range []string{"192.0.2.7", "2001:db8::1-joe", "fe80::1%eth0", "../x", "192.0.2.7-a/b", "", "-", "::ffff:192.0.2.7"} {
+	for _, s := range []string{"192.0.2.7", "2001:db8::1-joe", "login=bob", "login=Bob", "login=%2F", "login=", "login=sha256=" + strings.Repeat("a", 64), "fe80::1%eth0", "../x", "192.0.2.7-a/b", "", "-", "::ffff:192.0.2.7"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
@@ -196,7 +196,13 @@ func FuzzParse(f *testing.F) {
 		if !ok {
 			return
 		}
-		client, name := c.Addr, Client{c.Addr, c.Ident, true}.String()
+		if strings.HasPrefix(s, "login=") {
+			if name := c.String(); name != s || !filepath.IsLocal(name) || filepath.Base(name) != name {
+				t.Errorf("%q makes %q", s, name)
+			}
+			return
+		}
+		client, name := c.Addr, Client{Addr: c.Addr, Ident: c.Ident, HasIdent: true}.String()
 		if strings.ContainsAny(name, "/\x00%") || len(name) > 255 || client != client.Unmap() || !filepath.IsLocal(name) {
 			t.Errorf("%q makes %q", s, name)
 		}

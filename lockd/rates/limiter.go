@@ -41,6 +41,7 @@ type Use struct {
 	Session uint64
 	Addr    netip.Addr
 	Ident   string
+	Login   string
 	Counter imsg.Rate // RateTargets: it calls Target
 	Amount  uint64
 	Target  netip.AddrPort
@@ -76,15 +77,32 @@ func (l *Limiter) Judge(u *Use) (o Outcome) {
 		case rules.targetPeriod >= 0 && u.Target.IsValid() && !r.visit(u.Target.Addr(), rules.targetPeriod, now):
 			o.Refusal = imsg.RefusedTargets
 		}
-		o.Uses = r.counted()
-		if rules.targetPeriod >= 0 {
-			o.Uses |= 1 << imsg.RateTargets
-		}
+		o.Uses = rules.uses(r)
 	})
 	if err != nil {
 		return Outcome{Refusal: imsg.RefusedRateError, err: err}
 	}
 	return o
+}
+
+// Uses are the counters that a client has to ask for.
+func (l *Limiter) Uses(client string) (imsg.RateSet, error) {
+	rules := l.rules.Load()
+	if rules.period <= 0 {
+		return 0, nil
+	}
+	var uses imsg.RateSet
+	err := l.change(client, rules, func(r *Record, _ int64) { uses = rules.uses(r) })
+	return uses, err
+}
+
+// uses are the counters that the client has to ask for whose record is r.
+func (r *rules) uses(of *Record) imsg.RateSet {
+	uses := of.counted()
+	if r.targetPeriod >= 0 {
+		uses |= 1 << imsg.RateTargets
+	}
+	return uses
 }
 
 // take takes what u asks for of a record, and tells whether it is there, and whether it
@@ -128,8 +146,7 @@ func (l *Limiter) Log(u *Use, o Outcome) {
 	case o.err != nil:
 		l.logError(u, o.err)
 	case o.Refusal == imsg.RefusedTargets:
-		l.log.Info("RATELIMIT:REJECT", imsg.SessionKey, u.Session, "src", u.Addr, "ident", u.Ident,
-			"counter", "targets", "dst", u.Target)
+		l.log.Info("RATELIMIT:REJECT", u.whose("counter", "targets", "dst", u.Target)...)
 	case o.Refusal != imsg.Admitted:
 		l.log.Info("RATELIMIT:REJECT", u.attrs(&o)...)
 	case o.quota > 0:
@@ -138,10 +155,16 @@ func (l *Limiter) Log(u *Use, o Outcome) {
 }
 
 func (u *Use) attrs(o *Outcome) []any {
-	return []any{
-		imsg.SessionKey, u.Session, "src", u.Addr, "ident", u.Ident,
-		"counter", u.Counter, "used", o.used, "quota", o.quota, "tries", o.tries,
+	return u.whose("counter", u.Counter, "used", o.used, "quota", o.quota, "tries", o.tries)
+}
+
+// whose are attributes of a log line behind those that say whose use it is.
+func (u *Use) whose(attrs ...any) []any {
+	all := append([]any{imsg.SessionKey, u.Session, "src", u.Addr, "ident", u.Ident}, attrs...)
+	if u.Login != "" {
+		all = append(all, "login", u.Login)
 	}
+	return all
 }
 
 func (l *Limiter) logError(u *Use, err error) {

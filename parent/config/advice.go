@@ -114,6 +114,11 @@ func (a *advisor) scanning() {
 	ours := a.TLSPolicy != imsg.TLSAuto || len(a.TLS.Rules) > 0 // these exclude forbid_starttls
 	a.hint(passed && !ours, "forbid_starttls", "after STARTTLS a session cannot be scanned: write {yes} where clients may do without")
 	a.hint(passed && ours, "tls_policy", "after STARTTLS a session cannot be scanned: write {tls_policy} mask where clients may do without")
+	if by := a.byLogin(); by != "" {
+		a.hint(true, by, "a client that logs in by NTLM, GSSAPI or another mechanism whose name cannot be read has no login, and counts by its address: leave the server no more than PLAIN, LOGIN, CRAM-MD5, SCRAM, XOAUTH2 and OAUTHBEARER")
+		a.hint(a.tlsPolicy() == imsg.TLSPass, by, "after STARTTLS that is passed on no log-in is seen: end TLS here, by {tls_policy} terminate, or mask it")
+		a.hint(a.MaxPerLogin > 0 && a.MaxPerLogin < 3, "max_per_login", "a mail program has several sessions at once: give 5 or more")
+	}
 	a.danger(engine && a.AuthSkip&imsg.SkipDirect != 0, "auth_skip", "direct leaves clients that log in unscanned, with stolen passwords too: leave it out")
 
 	for _, f := range []struct {

@@ -45,6 +45,7 @@ var messages = [imsg.Texts]struct {
 	imsg.MsgMaxReached:               {name: "msg_max_reached", when: "as many clients are connected as {max_connections} allows", text: "Too many connections at the moment. Please try again later"},
 	imsg.MsgMaxPerHost:               {name: "msg_max_per_host", when: "the client has as many connections as {max_per_host} allows", text: "Too many connections from your address. Please close some or try again later"},
 	imsg.MsgMaxPerIdent:              {name: "msg_max_per_ident", when: "the client has as many connections as {max_per_ident} allows", text: "You have too many connections. Please close some or try again later"},
+	imsg.MsgMaxPerLogin:              {name: "msg_max_per_login", when: "the login has as many sessions as {max_per_login} allows", text: "You have too many connections under this login. Please close some or try again later"},
 	imsg.MsgSystemLoad:               {name: "msg_system_load", when: "the load is above {max_load}", text: "The system is too busy at the moment. Please try again later"},
 	imsg.MsgNomem:                    {name: "msg_nomem", when: unsaid, unsaid: true, text: "There is too little memory at the moment. Please try again later"},
 	imsg.MsgUnknownScanner:           {name: "msg_unknown_scanner", when: unsaid, unsaid: true, text: "The mail scanner is set up wrongly. Please tell your network's administrator"},

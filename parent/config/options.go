@@ -108,6 +108,7 @@ func table(c *Config) []Option {
 		{Name: "max_connections", Path: "limits.connections", Help: "sessions at once", Restart: true, value: as(&c.MaxConnections, 64, integer[int]("UINT", 1, 1000000)).inTOML(1000)},
 		{Name: "max_per_host", Path: "limits.per_host", Help: "sessions at once of one client address, 0: any number", value: as(&c.MaxPerHost, 8, count(0)).inTOML(50)},
 		{Name: "max_per_ident", Path: "limits.per_ident", Help: "sessions at once of one client address and ident, 0: any number", Remote: true, value: as(&c.MaxPerIdent, 4, count(0))},
+		{Name: "max_per_login", Path: "limits.per_login", Help: "sessions at once of one login that a server has accepted, from whatever addresses, 0: any number", value: as(&c.MaxPerLogin, 0, count(0))},
 		{Name: "max_load", Path: "limits.load", Help: "system load above which connections are refused, 0: any", value: as(&c.MaxLoad, 2, float(0, 1e6)).inTOML(0)},
 		{Name: "size_limit", Path: "limits.message_size", Help: "largest message that is let through, 0: any; it passes unscanned if it is larger than {scan_max_size}", value: as(&c.SizeLimit, 0, size("UINT", 0)).inTOML(24e6)},
 		{Name: "client_prefix_ipv6", Path: "limits.ipv6_prefix", Help: "bits of an IPv6 address that make one client", value: as(&c.ClientPrefixIPv6, 64, integer[int]("UINT", 0, 128))},
@@ -175,6 +176,7 @@ func table(c *Config) []Option {
 		{Name: "spool_leave_on", Path: "spool.leave_on", Help: "what a message is kept for", value: as(&c.SpoolLeaveOn, leaveCauses[1].value, many(leaveCauses)).inTOML(0)},
 
 		{Name: "lock_on", Path: "lock.on", Help: "what a client is locked out for", value: as(&c.LockOn, lockAll, many(lockCauses)).inTOML(imsg.LockVirus)},
+		{Name: "lock_by", Path: "lock.by", Help: "who is locked out of a client that has logged in: its address, its login wherever it comes from, or both", value: as(&c.LockBy, imsg.ByAddress, one(lockBys))},
 		{Name: "lock_duration", Path: "lock.duration", Help: "how long, -1: for ever, 0: nobody is locked", value: as(&c.LockDuration, 3600e9, seconds("INT", -1))},
 		{Name: "lock_path", Path: "lock.path", Help: "directory of lock files; holds nothing else", Restart: true, value: as(&c.LockPath, "/var/spool/smtp-gated/lock", path())},
 		{Name: "lock_perm", Path: "lock.perm", Help: "permissions of its files", value: as(&c.LockPerm, 0o660, permissions())},
@@ -186,6 +188,7 @@ func table(c *Config) []Option {
 		{Name: "ratelimit_path", Path: "rate.path", Help: "directory of the rate limiter's store, which is one file for all clients", value: as(&c.RatePath, "/var/spool/smtp-gated/ratelimit", path())},
 		{Name: "ratelimit_expiration", Also: []string{"ratelimit_period"}, Path: "rate.period", Help: "time the quotas are for, 0: no rate limits", value: as(&c.RateExpiration, 0, seconds("INT", 0))},
 		{Name: "ratelimit_dst_expiration", Path: "rate.target_period", Help: "time for which 64 different servers are enough, -1: any number", value: as(&c.RateDstExpiration, -1e9, seconds("INT", -1))},
+		{Name: "ratelimit_by", Path: "rate.by", Help: "whose quotas a client uses that has logged in: its address's, or its login's; connections, servers and refused log-ins are always the address's", value: as(&c.RateBy, imsg.ByAddress, one(rateBys))},
 		{Name: "ratelimit_generation", Path: "rate.generation", Help: "raise it to give known clients these quotas; YYYYMMDDHHMMSS is a good one", value: as(&c.RateGeneration, 0, quota())},
 		{Name: "ratelimit_connections", Path: "rate.connections", Help: "connections of one client, 0: not counted", value: as(&c.RateConnections, 0, quota())},
 		{Name: "ratelimit_messages", Also: []string{"ratelimit_sessions"}, Path: "rate.messages", Help: "messages, 0: not counted", value: as(&c.RateMessages, 0, quota())},

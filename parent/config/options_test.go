@@ -159,6 +159,9 @@ tls_pins
 tls_server_name
 tls_handshake_timeout 30
 client_prefix_ipv6 64
+max_per_login 0
+lock_by address
+ratelimit_by address
 `
 
 // newSite is what TOML has another default for, and why.
@@ -187,7 +190,7 @@ msg_max_per_ident, msg_system_load, msg_nomem, msg_unknown_scanner, msg_auth_req
 msg_size_limit, msg_fixed_xclient_fail, msg_dnsdb_reject, msg_dnsbl_reject, msg_spf_reject, msg_rate_reject,
 msg_ratelimit_error, msg_ratelimit_messages, msg_ratelimit_rcptto, msg_ratelimit_rcptto_rejects, msg_ratelimit_helo,
 msg_ratelimit_mailfrom, msg_ratelimit_mailfrom_rejects, msg_ratelimit_dst, msg_earlytalker, msg_regex_helo,
-msg_regex_mail_from, msg_regex_rcpt_to, msg_ratelimit_bytes, msg_ratelimit_auth_rejects, msg_tls_hello, msg_ratelimit_tls`
+msg_regex_mail_from, msg_regex_rcpt_to, msg_ratelimit_bytes, msg_ratelimit_auth_rejects, msg_tls_hello, msg_ratelimit_tls, msg_max_per_login`
 
 func TestEveryOptionOfTheOldDaemon(t *testing.T) {
 	options := index(Options())

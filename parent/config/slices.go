@@ -125,6 +125,19 @@ func (c *Config) NeedsRoots() bool {
 	return c.beginsTLS() && (c.TLS.Verify == imsg.TLSVerifyChain || c.TLS.Verify == imsg.TLSVerifyName)
 }
 
+// byLogin is an option by which something goes by logins, empty if nothing does.
+func (c *Config) byLogin() string {
+	switch {
+	case c.LockBy != imsg.ByAddress:
+		return "lock_by"
+	case c.RateBy != imsg.ByAddress:
+		return "ratelimit_by"
+	case c.MaxPerLogin > 0:
+		return "max_per_login"
+	}
+	return ""
+}
+
 // Session returns what a session worker is told.
 func (c *Config) Session(f Facts) *imsg.SessionConfig {
 	s := c.SessionConfig
@@ -141,6 +154,7 @@ func (c *Config) Session(f Facts) *imsg.SessionConfig {
 	s.Antivirus = c.antivirus()
 	s.Antispam = c.antispam()
 	s.LockDuration = c.lockSeconds()
+	s.ByLogin = c.byLogin() != ""
 	s.TLS.Policy = c.tlsPolicy()
 	s.TLS.Roots = f.Roots
 	if !c.beginsTLS() {

@@ -79,6 +79,9 @@ action_script /x
 ratelimit_expiration 60
 ratelimit_generation 1
 remote_udp_secret 1
+max_per_login 1
+lock_by both
+ratelimit_by login
 `)
 	c.TLSCertificates = []Certificate{{}}
 	local := func(path string) string { return filepath.Base(path) }

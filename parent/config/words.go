@@ -64,7 +64,7 @@ func optional[T comparable](words []word[T]) kind[T] {
 }
 
 // many takes any of the words, joined by commas. The first one is the word for none of them.
-func many[T ~uint8 | ~uint16](words []word[T]) kind[T] {
+func many[T ~uint8 | ~uint16 | ~uint64](words []word[T]) kind[T] {
 	return kind[T]{
 		name:        "ENUM [MULTI]",
 		accepts:     "any of " + strings.Join(names(words), ", ") + ", joined by commas",
@@ -307,6 +307,14 @@ var historyAddresses = []word[imsg.HistoryAddresses]{
 	{name: "hash", value: imsg.AddressesHash},
 	{name: "off", value: imsg.AddressesOff},
 }
+
+var lockBys = []word[imsg.By]{
+	{name: "address", value: imsg.ByAddress},
+	{name: "login", value: imsg.ByLogin},
+	{name: "both", value: imsg.ByBoth},
+}
+
+var rateBys = lockBys[:2]
 
 // monitors are the rules that may be looked for without anything following.
 var monitors = func() (all []word[imsg.PolicyRuleSet]) {

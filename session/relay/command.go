@@ -55,12 +55,12 @@ var plans = [...][]step{
 	smtp.NOOP:     {(*client).forwardCommand},
 	smtp.HELO:     {(*client).noteHelo, (*client).checkHelo, (*client).abandonChunks, (*client).forwardCommand},
 	smtp.EHLO:     {(*client).noteHelo, (*client).checkHelo, (*client).abandonChunks, (*client).forwardCommand},
-	smtp.MAIL:     {(*client).outsideChunks, (*client).checkParameters, (*client).checkSender, (*client).checkListed, (*client).checkSPF, (*client).checkSize, (*client).forwardMail},
+	smtp.MAIL:     {(*client).checkLogin, (*client).outsideChunks, (*client).checkParameters, (*client).checkSender, (*client).checkListed, (*client).checkSPF, (*client).checkSize, (*client).forwardMail},
 	smtp.RCPT:     {(*client).checkParameters, (*client).useRecipient, (*client).checkRecipient, (*client).forwardRcpt},
 	smtp.DATA:     {(*client).withoutChunks, (*client).mayStart, (*client).useMessage, (*client).beginMessage, (*client).forwardAwaited},
 	smtp.BDAT:     {(*client).readChunkSize, (*client).checkOffered, (*client).checkChunk, (*client).mayStart, (*client).useMessage, (*client).beginMessage, (*client).forwardChunk},
 	smtp.RSET:     {(*client).forwardReset, (*client).resetChunks},
-	smtp.AUTH:     {(*client).checkAuth, (*client).forwardAwaited},
+	smtp.AUTH:     {(*client).checkAuth, (*client).beginExchange, (*client).forwardAwaited},
 	smtp.STARTTLS: {(*client).checkTLS, (*client).useTLS, (*client).forwardAwaited},
 	smtp.XCLIENT:  {(*client).checkXclient, (*client).forwardCommand},
 	smtp.QUIT:     {(*client).noteQuit, (*client).forwardCommand},
@@ -124,7 +124,7 @@ func (c *client) decide(line []byte, behind bool) {
 // authResponse forwards a line of an AUTH exchange (RFC 4954, 4). One that cannot be
 // forwarded cancels it, or the server would take the next command for it.
 func (c *client) authResponse(line []byte, status smtp.LineStatus) {
-	if status != smtp.LineOK {
+	if status != smtp.LineOK || !c.readResponse(line) {
 		line = []byte("*")
 	}
 	c.authing, c.replyPending = false, true
@@ -217,6 +217,10 @@ func (f *Facts) tooLarge() refusal {
 
 // mayStart refuses a message that auth_require does not allow yet.
 func (c *client) mayStart() (done bool) {
+	if c.barred != nil { // it has logged in within the transaction
+		c.refuseFor(*c.barred)
+		return true
+	}
 	want := c.Config.AuthRequire
 	if c.chunks == openChunks || want == imsg.AuthNo || c.authenticated() {
 		return true

@@ -97,6 +97,7 @@ func drawConfig(r *rand.Rand, calm bool) *imsg.SessionConfig {
 	if some(4) {
 		c.Monitor = imsg.PolicyRuleSet(r.UintN(1 << (imsg.RuleAuth + 1)))
 	}
+	c.ByLogin = some(2)
 	c.ReplyID, c.MessageID, c.Subject = some(2), some(2), some(2)
 	for i := range imsg.Texts {
 		c.Texts = append(c.Texts, fmt.Sprintf("text %d", i))
@@ -198,6 +199,8 @@ func (d *drive) answerOne() int {
 	switch q := a.question.Message.(type) {
 	case *imsg.QuotaUse:
 		m = &imsg.QuotaResult{QuotaUse: *q, Refusal: map[int]imsg.Refusal{0: imsg.RefusedRate, 1: imsg.RefusedRateError}[chance]}
+	case *imsg.LoginTaken:
+		m = &imsg.LoginResult{Refusal: map[int]imsg.Refusal{0: imsg.RefusedLocked, 1: imsg.RefusedLogin}[chance], Uses: d.facts.Quotas, Exempt: d.facts.Exempt}
 	case *imsg.Offence:
 		m = new(imsg.Done)
 	case *imsg.DNSBLQuery:

@@ -25,6 +25,7 @@ type Facts struct {
 	Ident    string     // whom a router says the client calls for
 	Quotas   imsg.RateSet
 	Exempt   imsg.ExemptSet
+	Login    string  // that the server takes the client for, since it said so
 	Secured  [2]bool // whose connection, Client's or Server's, has TLS before the relay begins
 	Trace    *Trace  // nil: nobody looks
 }

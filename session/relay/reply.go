@@ -112,14 +112,14 @@ func (s *server) recordAuth(r *smtp.Reply) {
 	case 235:
 		s.auth |= imsg.AuthAccepted
 		s.world.Count(imsg.CountAuthAccepted, 1)
-		s.info("AUTH:ACCEPT", "src", src, "ident", s.Ident)
+		s.info("AUTH:ACCEPT", withLogin("login", s.Login, "src", src, "ident", s.Ident)...)
 	case 334:
 		s.debug("AUTH:CHALLENGE", "src", src, "ident", s.Ident)
 	default:
 		s.auth |= imsg.AuthRejected
 		s.world.Count(imsg.CountAuthRejected, 1)
-		s.info("AUTH:REJECT ["+itoa(r.Code)+"]", "src", src, "ident", s.Ident)
-		s.world.Tell(imsg.Event{Kind: imsg.EventAuthFail, Code: r.Code, Text: imsg.Printable(string(r.Text), 512)})
+		s.info("AUTH:REJECT ["+itoa(r.Code)+"]", withLogin("claimed", s.claimed(), "src", src, "ident", s.Ident)...)
+		s.world.Tell(imsg.Event{Kind: imsg.EventAuthFail, Claimed: s.claimed(), Code: r.Code, Text: imsg.Printable(string(r.Text), 512)})
 	}
 }
 

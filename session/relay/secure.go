@@ -184,6 +184,7 @@ func (r *Relay) Secured(side Side, problem string) {
 func (c *client) begunTLS() {
 	c.handshake, c.secured[Client] = noHandshake, true
 	c.endTransaction()
+	c.exchange = nil
 	c.auth, c.offered, c.helo, c.authing, c.chunks = 0, 0, "", false, noChunks
 	c.state = imsg.StatePre
 	c.world.Count(imsg.CountTLSTerminated, 1)

@@ -243,15 +243,22 @@ func checkCode(k kind, code int) error {
 }
 
 // charge asks lockd to count a refusal of the server against the client's quota. Over
-// the quota, ours takes its place. True: the line waits for the answer.
+// the quota, ours takes its place. It tells lockd of a log-in that the server has taken.
+// True: the line waits for the answer.
 func (s *server) charge(k kind, r *smtp.Reply) bool {
+	var m imsg.Message
 	rate, _, ok := rejectQuota(k, r.Code)
-	if !ok || !s.Quotas.Has(rate) {
+	switch {
+	case k == auth && r.Code == 235 && s.claimed() != s.Login:
+		m = &imsg.LoginTaken{Number: s.Number, Login: s.claimed()}
+	case ok && s.Quotas.Has(rate):
+		m = s.use(rate, 1)
+	default:
 		return false
 	}
 	line := slices.Clone(r.Line)
 	s.held = &smtp.Reply{Code: r.Code, First: true, Last: r.Last, Text: line[len(line)-len(r.Text):], Line: line}
-	s.question = &Question{Message: s.use(rate, 1), Limit: lockdWait}
+	s.question = &Question{Message: m, Limit: lockdWait}
 	s.world.Ask(s.question)
 	return true
 }
@@ -271,6 +278,11 @@ func (s *server) answered() {
 		return
 	}
 	e := s.queue.at(0)
+	if m, login := q.Message.(*imsg.LoginTaken); login {
+		s.loggedIn(m.Login, q)
+		s.pass(e.kind, r)
+		return
+	}
 	rate, found, _ := rejectQuota(e.kind, r.Code)
 	if d := s.denied(q, rate, smtp.CodeRefused); d != nil && !s.lookedFor(d.refusal(), imsg.Event{}) {
 		s.record(e, r)

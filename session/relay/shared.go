@@ -43,11 +43,13 @@ type shared struct {
 	offer         smtp.Offer // what the client gets to see of an EHLO reply
 	chunks        chunkState
 	auth          imsg.AuthFlags
-	locked        bool   // the client got locked meanwhile
-	passed        uint64 // octets of the session that count for no quota of those passed on, or are counted; 0: there is none
-	transactions  int    // a DATA with 354 each, and a first chunk
-	recipients    int    // the server took, whole session
-	answerPending bool   // the end of a message is out, and the server's answer to it is not here
+	exchange      *smtp.Exchange // that is under way, or was the last
+	barred        *refusal       // what MAIL hears of a login that may not send; nil: it may
+	locked        bool           // the client got locked meanwhile
+	passed        uint64         // octets of the session that count for no quota of those passed on, or are counted; 0: there is none
+	transactions  int            // a DATA with 354 each, and a first chunk
+	recipients    int            // the server took, whole session
+	answerPending bool           // the end of a message is out, and the server's answer to it is not here
 	transaction   *transaction
 
 	state     imsg.State // what it does while it waits for nothing

@@ -23,6 +23,7 @@ const (
 	CodeScanner                  // 451, the scanner failed
 	CodeUnavailable              // 451, another room does not answer
 	CodeLateLock                 // 451, locked while the message was on its way
+	CodeLogin                    // 450, the login has too many sessions
 	CodeSyntax                   // 500, a command line that cannot be read
 	CodeArgument                 // 501, a command argument that cannot be read
 	CodeUnsupported              // 502
@@ -52,6 +53,7 @@ var codes = [...]struct {
 	CodeScanner:      {451, "4.3.0"},
 	CodeUnavailable:  {451, "4.3.0"},
 	CodeLateLock:     {451, "4.4.0"},
+	CodeLogin:        {450, "4.7.1"},
 	CodeSyntax:       {500, "5.5.2"},
 	CodeArgument:     {501, "5.5.4"},
 	CodeUnsupported:  {502, "5.5.2"},
