@@ -23,7 +23,7 @@ var errNoEvent = errors.New("there was no such event in time")
 
 func (t *tool) eventsCommand() *cobra.Command {
 	var kinds []string
-	var client string
+	var client, login string
 	var since, timeout time.Duration
 	var once bool
 	cmd := &cobra.Command{
@@ -34,7 +34,7 @@ each line is an object. The kinds are ` + strings.Join(eventKinds(), ", ") + `;
 sessions are shown only if named.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			ask, err := eventQuestion(kinds, client)
+			ask, err := eventQuestion(kinds, client, login)
 			if err != nil {
 				return err
 			}
@@ -67,6 +67,7 @@ sessions are shown only if named.`,
 	flags := cmd.Flags()
 	flags.StringSliceVar(&kinds, "kind", nil, "only of these kinds, joined by commas")
 	flags.StringVar(&client, "client", "", "only of this client, an address or a network as 192.0.2.0/24")
+	flags.StringVar(&login, "login", "", "only of this login, or of who claimed it")
 	flags.DurationVar(&since, "since", 0, "begin with those of the last so much time, as 10m")
 	flags.BoolVar(&once, "once", false, "end with the first one")
 	flags.DurationVar(&timeout, "timeout", 0, "with --once: how long to wait for it at most, as 60s")
@@ -86,7 +87,7 @@ func eventKinds() (names []string) {
 }
 
 // eventQuestion is the question for what the command line wants to see.
-func eventQuestion(kinds []string, client string) (*imsg.EventsAfter, error) {
+func eventQuestion(kinds []string, client, login string) (*imsg.EventsAfter, error) {
 	ask := &imsg.EventsAfter{Wait: eventWait}
 	for _, name := range kinds {
 		k, ok := imsg.ParseEventKind(name)
@@ -104,6 +105,12 @@ func eventQuestion(kinds []string, client string) (*imsg.EventsAfter, error) {
 			return nil, fmt.Errorf("%w: --client %q is no address and no network", errUsage, client)
 		}
 		ask.Client, ask.Bits = net.Addr(), net.Bits()
+	}
+	if login != "" {
+		var ok bool
+		if ask.Login, ok = imsg.ParseLogin(login); !ok {
+			return nil, fmt.Errorf("%w: --login %q is none", errUsage, login)
+		}
 	}
 	return ask, nil
 }

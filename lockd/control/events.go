@@ -49,6 +49,7 @@ func (o *operator) awaitEvents(r link.Request, m *imsg.EventsAfter) (*imsg.Event
 func wanted(m *imsg.EventsAfter) func(*imsg.Event) bool {
 	net := netip.PrefixFrom(m.Client, m.Bits).Masked()
 	return func(e *imsg.Event) bool {
-		return m.Kinds.Has(e.Kind) && e.Time >= m.Since && (!m.Client.IsValid() || net.Contains(e.Client.Addr().WithZone("")))
+		return m.Kinds.Has(e.Kind) && e.Time >= m.Since && (!m.Client.IsValid() || net.Contains(e.Client.Addr().WithZone(""))) &&
+			(m.Login == "" || e.Login == m.Login || e.Claimed == m.Login)
 	}
 }
