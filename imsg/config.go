@@ -234,6 +234,7 @@ type SessionConfig struct {
 	Marked         bool             // every connection to a server bears a firewall mark: use the parent's sockets
 	Listeners      []netip.AddrPort // all of the family, for loop protection
 	Own            []netip.Addr     // of this machine, in order, for the same
+	ProxyFrom      []netip.Prefix   // whose connections begin with a header of the PROXY protocol: at most MaxProxyFrom
 	MaxConnections int
 	Alone          bool // no other worker of the generation asks for admission
 	PipelineSize   int  // 16 or more
@@ -297,6 +298,12 @@ type SessionConfig struct {
 }
 
 func (*SessionConfig) notice() {}
+
+// FromProxy tells whether a connection from an address begins with a header of the PROXY
+// protocol.
+func (c *SessionConfig) FromProxy(a netip.Addr) bool {
+	return len(c.ProxyFrom) > 0 && within(c.ProxyFrom, a)
+}
 
 // Longest is how long a question takes at most for which no time-out is set.
 const Longest = time.Hour
@@ -369,9 +376,10 @@ type LockdConfig struct {
 	LockDuration   int    // seconds, -1 for ever, 0 no locking
 	LockPath       string // as configured: the name told to others
 	LockPerm       uint32
-	LocksShared    bool         // others use the room's root, too: what lies there is not swept
-	Protected      []netip.Addr // plain ones, that a packet filter must never block: at most MaxProtected
-	ActionScript   bool         // whether there is one
+	LocksShared    bool           // others use the room's root, too: what lies there is not swept
+	Protected      []netip.Addr   // plain ones, that a packet filter must never block: at most MaxProtected
+	ProxyFrom      []netip.Prefix // load balancers, that it must not block either: at most MaxProxyFrom
+	ActionScript   bool           // whether there is one
 	Depends        Dependencies
 	Certificates   int // the generation whose certificates clients are shown, 0: there are none
 	StateFile      StateFile
@@ -392,6 +400,9 @@ type LockdConfig struct {
 }
 
 func (*LockdConfig) notice() {}
+
+// MaxProxyFrom bounds how many networks of load balancers there are.
+const MaxProxyFrom = 256
 
 // MaxProtected bounds what lockd is told of addresses that must never be blocked.
 const MaxProtected = 8192

@@ -100,6 +100,12 @@ const (
 	CountFilesScanned // for an operator
 	CountRejectLogin
 	CountWouldMaxLogin
+	CountProxyClient // headers of the PROXY protocol, by what became of them
+	CountProxyCheck
+	CountProxyMalformed
+	CountProxyLate
+	CountProxySource
+	CountProxyUnexpected
 	Counters // how many there are
 )
 
@@ -122,19 +128,20 @@ const (
 	CountedLock      CounterGroup = "locked"
 	CountedDNS       CounterGroup = "DNS"
 	CountedScan      CounterGroup = "looked at by hand"
+	CountedProxy     CounterGroup = "PROXY"
 )
 
 // CounterGroups lists them.
 var CounterGroups = []CounterGroup{
 	CountedSeen, CountedFound, CountedRefused, CountedLogin, CountedTrouble, CountedOctets, CountedTLS,
-	CountedWould, CountedUnscanned, CountedEngine, CountedQuota, CountedLock, CountedDNS, CountedScan,
+	CountedWould, CountedUnscanned, CountedEngine, CountedQuota, CountedLock, CountedDNS, CountedScan, CountedProxy,
 }
 
 // Sparse tells that a group has many counters, of which most stay at zero: people are
 // shown the others.
 func (g CounterGroup) Sparse() bool {
 	switch g {
-	case CountedTLS, CountedWould, CountedUnscanned, CountedEngine, CountedQuota, CountedLock, CountedDNS, CountedScan:
+	case CountedTLS, CountedWould, CountedUnscanned, CountedEngine, CountedQuota, CountedLock, CountedDNS, CountedScan, CountedProxy:
 		return true
 	}
 	return false
@@ -323,6 +330,18 @@ var CounterTable = [Counters]CounterRow{
 	CountSPFFailed:     dnsRow(ObjectSPF, "failed", "The room that asks for SPF did not answer."),
 
 	CountFilesScanned: {"files_scanned", "Files that an operator had looked at.", CountedScan, "files", "", MetricFilesScanned, nil},
+
+	CountProxyClient:     proxyRow("client", "Clients that a load balancer has named."),
+	CountProxyCheck:      proxyRow("check", "Health checks of load balancers."),
+	CountProxyMalformed:  proxyRow("malformed", "Connections of load balancers that were closed because they did not begin with a header, or a wrong one."),
+	CountProxyLate:       proxyRow("late", "Connections of load balancers that were closed because the header did not come in time."),
+	CountProxySource:     proxyRow("source", "Connections of load balancers that were closed because the client they named can be none."),
+	CountProxyUnexpected: proxyRow("unexpected", "Clients that said a header, and are in no network of listen.proxy_from."),
+}
+
+// proxyRow is the row of what became of a header of the PROXY protocol.
+func proxyRow(result, help string) CounterRow {
+	return CounterRow{"proxy_" + result, help, CountedProxy, result, "", MetricProxy, []string{result}}
 }
 
 func unscannedRow(cause, help string) CounterRow {

@@ -44,6 +44,9 @@ type ExemptSet uint8
 // UsualExempts are those of an exemption that names none.
 const UsualExempts = ExemptSet(1<<ExemptLock | 1<<ExemptLimit | 1<<ExemptRate | 1<<ExemptDNSBL | 1<<ExemptEarlyTalk)
 
+// AllExempts is every check that there is.
+const AllExempts = ExemptSet(1<<Exempts - 1)
+
 // Has tells whether e is in the set.
 func (s ExemptSet) Has(e Exempt) bool { return s&(1<<e) != 0 }
 

@@ -50,6 +50,7 @@ const (
 	MetricBugs
 	MetricCertificate
 	MetricFilesScanned
+	MetricProxy
 	Metrics // how many there are
 )
 
@@ -116,6 +117,8 @@ var MetricTable = [Metrics]MetricRow{
 	MetricBugs:       {"smtp_gated_bugs_total", CounterMetric, nil, "Panics caught in a session."},
 
 	MetricFilesScanned: {"smtp_gated_files_scanned_total", CounterMetric, nil, "Files that an operator had looked at by the scanners."},
+
+	MetricProxy: {"smtp_gated_proxy_headers_total", CounterMetric, []string{"result"}, "Headers of the PROXY protocol, by what became of them."},
 
 	MetricCertificate: {"smtp_gated_certificate_not_after_seconds", GaugeMetric, []string{"name"}, "When a certificate that clients are shown ends, by the first name it is for."},
 }

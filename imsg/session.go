@@ -15,6 +15,7 @@ type Enter struct {
 	Client netip.AddrPort `rule:"set"`
 	Local  netip.AddrPort // the listener's side of it
 	Target netip.AddrPort // invalid if it is not known yet
+	Check  bool           // a load balancer calls for itself: only limits.connections is for it
 }
 
 func (*Enter) answer(*Admission) {}
@@ -145,6 +146,8 @@ type LiveSession struct {
 	ServerBytes  int64          `rule:"0.."`
 	Ident        string         `rule:"..MaxIdent word"`
 	Login        string         `rule:"..MaxLogin word"` // that the server took it for, as Login writes it
+	Via          netip.AddrPort // the load balancer by which the client came; invalid: by none
+	Check        bool           // such a one's own, as Enter has it
 }
 
 // How much rooms may tell each other of a session.

@@ -27,6 +27,7 @@ func (srv *server) enter(w *worker, r admission, m *imsg.Enter, start starter) {
 		local:      locks.Plain(m.Local),
 		target:     locks.Plain(m.Target),
 		identKnown: !srv.config.Mode.Remote(),
+		check:      m.Check,
 	}
 	a := &imsg.Admission{
 		Number:   s.number,
@@ -35,7 +36,7 @@ func (srv *server) enter(w *worker, r admission, m *imsg.Enter, start starter) {
 		Load:     srv.load,
 		Exempt:   srv.exemptions(s),
 	}
-	a.Refusal = srv.limit(a)
+	a.Refusal = srv.limit(s, a)
 	switch {
 	case a.Refusal == imsg.RefusedConnections:
 		srv.observe(imsg.FindingLimit, imsg.ObjectMaxConnections, "clients are turned away")
@@ -68,12 +69,12 @@ func (srv *server) monitored(a *imsg.Admission, rule imsg.PolicyRule) bool {
 }
 
 // limit looks at the limits in the order an administrator knows them.
-func (srv *server) limit(a *imsg.Admission) imsg.Refusal {
+func (srv *server) limit(s *session, a *imsg.Admission) imsg.Refusal {
 	c := &srv.config
 	switch {
 	case a.Sessions > c.MaxConnections:
 		return imsg.RefusedConnections
-	case c.MaxLoad > 0 && a.Load > c.MaxLoad:
+	case c.MaxLoad > 0 && a.Load > c.MaxLoad && !s.check:
 		return imsg.RefusedLoad
 	case c.MaxPerHost > 0 && a.Same > c.MaxPerHost && !a.Exempt.Has(imsg.ExemptLimit):
 		return imsg.RefusedHost

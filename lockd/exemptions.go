@@ -12,6 +12,9 @@ import (
 
 // exemptions are what s is exempt from now, as far as its server is known.
 func (srv *server) exemptions(s *session) imsg.ExemptSet {
+	if s.check {
+		return imsg.AllExempts
+	}
 	return srv.exempt.Of(s.client.Addr(), s.target.Addr(), s.login)
 }
 

@@ -76,6 +76,9 @@ func (srv *server) closed(s *session, how string) {
 }
 
 func (srv *server) passed(s *session, what, how string) {
+	if s.check {
+		return
+	}
 	e := s.about(imsg.EventSession)
 	e.Detail, e.Text = what, how
 	srv.happened(e)

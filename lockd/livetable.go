@@ -21,6 +21,7 @@ type session struct {
 	identKnown bool                      // at once, or once a router was asked
 	place      int                       // in the list of its host
 	opened     bool                      // its worker knows that it keeps its place
+	check      bool                      // a load balancer's own, which counts for no host
 	unlooked   bool                      // its lock is looked at when its target is known
 	counted    bool                      // it has used one of its client's connections
 	used       [imsg.RateCounters]uint64 // of its client's quotas, as it was told it may
@@ -83,6 +84,9 @@ func (t *liveTable) add(s *session) {
 
 // group puts s among the sessions of its host.
 func (t *liveTable) group(s *session) {
+	if s.check {
+		return
+	}
 	host := t.naming.Host(s.client.Addr())
 	s.place = len(t.hosts[host])
 	t.hosts[host] = append(t.hosts[host], s)
@@ -93,6 +97,9 @@ func (t *liveTable) remove(s *session) {
 	t.strike(s)
 	t.sessions.Delete(s.number)
 	s.worker.sessions--
+	if s.check {
+		return
+	}
 	host := t.naming.Host(s.client.Addr())
 	same := t.hosts[host]
 	last := len(same) - 1

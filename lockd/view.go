@@ -36,7 +36,7 @@ func (srv view) LiveAfter(after uint64, n int) []control.Session {
 			break
 		}
 		list = append(list, control.Session{LiveSession: imsg.LiveSession{
-			Number: number, Started: s.started, Client: s.client, Local: s.local, Target: s.target, Ident: s.ident, Login: s.login,
+			Number: number, Started: s.started, Client: s.client, Local: s.local, Target: s.target, Ident: s.ident, Login: s.login, Check: s.check,
 		}, Worker: s.worker.conn})
 	}
 	return list

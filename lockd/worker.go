@@ -160,6 +160,7 @@ func (srv *server) announce(w *worker, m *imsg.Announce) {
 			opened: true, number: l.Number, worker: w, started: l.Started,
 			client: locks.Plain(l.Client), local: locks.Plain(l.Local), target: locks.Plain(l.Target), ident: l.Ident, login: l.Login,
 			identKnown: !srv.config.Mode.Remote() || l.State > imsg.StateIdent,
+			check:      l.Check,
 			unlooked:   !l.Target.IsValid(), // the lockd before may have left that for Ident
 		})
 	}

@@ -18,7 +18,7 @@ type logGroup struct {
 
 var logTable = []logGroup{
 	{"Sessions", []logLine{
-		{"ACCEPT:", "", "A client was accepted; nothing has been looked up yet."},
+		{"ACCEPT:", "", "A client was accepted; nothing has been looked up yet. By a load balancer of listen.proxy_from it came via=, and had called to=; check=yes is one of its health checks, at the level debug, and nothing else is logged of that."},
 		{"NEW (*/*)", "NEW (sessions/same)", "The client is admitted: so many sessions live, and so many of them of this client. id= is the word to quote."},
 		{"Rejecting connection from *", "", "It was not admitted: the load is above limits.load, or a room did not answer."},
 		{"Rejecting (*) connection from *", "Rejecting (sessions) connection from ...", "It was not admitted: limits.connections sessions live."},
@@ -57,6 +57,8 @@ var logTable = []logGroup{
 		{"TLS:FAILED", "", "The handshake with the client has not; nothing could be said."},
 		{"TLS:UPSTREAM_FAILED", "", "The server has no TLS, or its certificate is not what tls.verify asks for; see the finding upstream-tls. The client hears 454, or 451 to MAIL."},
 		{"TLS:REPLAY_FAILED", "", "The server was called anew, so that the client could go on in clear, and did not greet it as before. The client hears 421."},
+		{"PROXY:FAILED", "", "A connection of a load balancer was closed: it did not begin with a header of the PROXY protocol that names a client; error= says why. See LOAD BALANCERS."},
+		{"PROXY:REFUSED", "", "A client said a header of the PROXY protocol, and is in no network of listen.proxy_from. The server does not see it."},
 		{"TLS:REFUSED", "", "The client began TLS where SMTP is spoken: a port for TLS was redirected."},
 		{"*:FILTERED", "NAME:FILTERED", "A command of an extension that is masked was refused."},
 		{"FOUND:EARLYTALK src=* ident=*", "", "The client talked before the server's greeting."},

@@ -35,7 +35,7 @@ func (s *session) enter() {
 			s.facts.Target = netip.AddrPortFrom(s.facts.Target.Addr(), port)
 		}
 	}
-	question := &imsg.Enter{Client: s.facts.Client, Local: s.facts.Local, Target: s.facts.Target}
+	question := &imsg.Enter{Client: s.facts.Client, Local: s.facts.Local, Target: s.facts.Target, Check: s.facts.Check}
 	again := func() {
 		a, err := s.askAdmission(question, s.entered)
 		s.admit(a, err, problem)
@@ -101,7 +101,7 @@ func (s *session) admit(a *imsg.Admission, err, problem error) {
 // admitted asks everybody else who may refuse the connection.
 func (s *session) admitted(a *imsg.Admission, problem error) bool {
 	w := s.w
-	s.info("ACCEPT:", "from", s.facts.Client)
+	s.logAccept()
 	s.tellWould(a)
 	if a.Refusal != imsg.Admitted {
 		s.refuseAdmission(a)
@@ -122,19 +122,43 @@ func (s *session) admitted(a *imsg.Admission, problem error) bool {
 	if w.cfg.DNSBL && !a.Exempt.Has(imsg.ExemptDNSBL) && w.cfg.AuthSkip&imsg.SkipDNSBL == 0 && s.refuseListed() {
 		return false
 	}
+	if s.facts.Check {
+		return !s.loops()
+	}
 	s.Always("NEW ("+strconv.Itoa(a.Sessions)+"/"+strconv.Itoa(a.Same)+")",
 		"on", s.facts.Local, "src", s.facts.Client, "ident", s.facts.Ident, "dst", s.facts.Target, "id", s.facts.ID())
+	if s.loops() {
+		return false
+	}
+	s.newLogged = s.checkTargetQuota()
+	return s.newLogged
+}
+
+// loops refuses a session that would come back to us.
+func (s *session) loops() bool {
+	w := s.w
 	if upstream.Loops(w.cfg, s.facts.Client, s.facts.Local, s.facts.Target) {
 		s.info("loop refused", "src", s.facts.Client, "dst", s.facts.Target)
 		if upstream.Returns(w.cfg, s.facts.Client) {
 			s.Observe(imsg.FindingLoop, "", "from "+s.facts.Client.String()+" to "+s.facts.Target.String())
 		}
 		s.refuseConnection(refused{rule: imsg.RuleLoop, code: smtp.CodeRejected, text: imsg.MsgLoopAvoidance})
-		return false
+		return true
 	}
 	s.Observe(imsg.FindingLoop, "", "")
-	s.newLogged = s.checkTargetQuota()
-	return s.newLogged
+	return false
+}
+
+// logAccept says who has come.
+func (s *session) logAccept() {
+	switch {
+	case s.facts.Check:
+		s.Log(slog.LevelDebug, "ACCEPT:", "from", s.facts.Client, "check", "yes")
+	case s.facts.Via.IsValid():
+		s.info("ACCEPT:", "from", s.facts.Client, "via", s.facts.Via, "to", s.proxied)
+	default:
+		s.info("ACCEPT:", "from", s.facts.Client)
+	}
 }
 
 // checkTargetQuota asks whether the client may call one more server.
@@ -280,7 +304,8 @@ type refused struct {
 	detail string // that the text goes on with
 }
 
-// refuseConnection says one line in place of a greeting and closes. It waits for nothing.
+// refuseConnection says one line in place of a greeting and closes. It waits for nothing. A
+// client that begins with TLS hears it under TLS, if not too many are waited for.
 func (s *session) refuseConnection(r refused) {
 	s.admissionDecided()
 	s.closeBy("error")
@@ -294,15 +319,28 @@ func (s *session) refuseConnection(r refused) {
 	})
 	line := smtp.AppendReply(nil, r.code, false, s.w.cfg.ProxyName, text, id)
 	s.facts.Trace.Refused(line)
-	s.client.Write(line) // there is room for the first one
-	s.client.CloseWrite()
+	secures := s.tls && !s.facts.Secured[relay.Client]
+	if !secures {
+		s.sayLast(line)
+	}
 	s.deregister()
 	if !s.w.startLingering() {
 		s.client.Drain()
 		s.end("error")
 		return
 	}
-	s.aside(s.linger)
+	s.aside(func() {
+		if secures && s.beginTLS(openingWait) {
+			s.sayLast(line)
+		}
+		s.linger()
+	})
+}
+
+// sayLast says what nothing follows.
+func (s *session) sayLast(line []byte) {
+	s.client.Write(line) // there is room for the first one
+	s.client.CloseWrite()
 }
 
 // linger waits for a refused client to close, if not too many are waited for. One

@@ -61,6 +61,11 @@ func (s *session) News(turn *loop.Turn) {
 	}
 	defer s.unref()
 	s.mu.Lock()
+	if s.header != nil {
+		s.mu.Unlock()
+		s.readHeader()
+		return
+	}
 	if then, err := s.called(); then != nil {
 		s.mu.Unlock()
 		then(err)
@@ -389,6 +394,9 @@ func (s *session) Now() time.Duration { return time.Since(s.facts.Started) }
 
 // Tell tells of an event, and adds when it was and whose.
 func (s *session) Tell(e imsg.Event) {
+	if s.facts.Check {
+		return
+	}
 	e.Time, e.ID = time.Now().UnixNano(), s.facts.ID()
 	e.Client, e.Target, e.Ident, e.Login = s.facts.Client, s.facts.Target, s.facts.Ident, s.facts.Login
 	s.w.reports.event(e)

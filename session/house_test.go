@@ -44,6 +44,7 @@ type house struct {
 	silent   bool                // scand does not answer
 	waits    bool                // so does lockd to Enter, and keeps it
 	entering []link.Request
+	entered  []imsg.Enter
 	uses     imsg.RateSet
 	trace    uint64 // that those who enter are part of
 	exempt   imsg.ExemptSet
@@ -208,6 +209,7 @@ func (h *house) asLockd(r link.Request) {
 	switch m := r.Message.(type) {
 	case *imsg.Enter:
 		h.number++
+		h.entered = append(h.entered, *m)
 		if h.onEnter != nil {
 			h.onEnter(h.number)
 		}

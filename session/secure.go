@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"slices"
+	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/session/relay"
@@ -113,6 +114,11 @@ func (s *session) secure(side relay.Side) (problem string) {
 		begin, who = func(c net.Conn) *tls.Conn { return tls.Server(c, s.w.toClients) }, "client"
 	}
 	st, err := s.stream(side).Secure(ctx, begin)
+	return s.secured(who, st, err)
+}
+
+// secured says what came of a handshake.
+func (s *session) secured(who string, st tls.ConnectionState, err error) (problem string) {
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
 		return "no handshake in time"
@@ -127,13 +133,24 @@ func (s *session) secure(side relay.Side) (problem string) {
 // secureFirst is the handshake of a client that begins with TLS. False: there is no session.
 func (s *session) secureFirst() bool {
 	s.setup.Store(uint32(imsg.StateTLS))
-	if problem := s.secure(relay.Client); problem != "" {
-		s.info("TLS:FAILED", "src", s.facts.Client.Addr(), "ident", s.facts.Ident, "error", problem)
+	if !s.beginTLS(s.w.cfg.TLS.HandshakeTimeout) {
 		s.end("client")
 		return false
 	}
 	s.w.count(imsg.CountTLSTerminated, 1)
 	s.facts.Secured[relay.Client] = true
+	return true
+}
+
+// beginTLS is the handshake of a client that begins with it, be it to be refused.
+func (s *session) beginTLS(limit time.Duration) bool {
+	ctx, cancel := context.WithTimeout(s.context(), limit)
+	defer cancel()
+	st, err := s.client.SecureFirst(ctx, func(c net.Conn) *tls.Conn { return tls.Server(c, s.w.toClients) })
+	if problem := s.secured("client", st, err); problem != "" {
+		s.info("TLS:FAILED", "src", s.facts.Client.Addr(), "ident", s.facts.Ident, "error", problem)
+		return false
+	}
 	return true
 }
 

@@ -32,10 +32,11 @@ import (
 // needed while there is nothing to say.
 type session struct {
 	w         *worker
-	facts     relay.Facts // all set before the relay starts
-	tls       bool        // the client begins with TLS
-	undecided bool        // the worker waits for the end of its admission
-	newLogged bool        // NEW was logged, and CLOSE is to follow
+	facts     relay.Facts    // all set before the relay starts
+	tls       bool           // the client begins with TLS
+	undecided bool           // the worker waits for the end of its admission
+	newLogged bool           // NEW was logged, and CLOSE is to follow
+	proxied   netip.AddrPort // where the client has called, as its load balancer says
 
 	client stream.Stream
 	server stream.Stream
@@ -47,6 +48,7 @@ type session struct {
 	mu        sync.Mutex
 	relay     *relay.Relay
 	relayed   bool     // it is not closed, and held for that
+	header    *awaited // that is awaited from a load balancer
 	calling   *calling // the connection that is being made to the server
 	broken    bool     // it has panicked, and is told nothing any more
 	locked    bool     // the client got locked while there was no relay
@@ -82,6 +84,16 @@ func (w *worker) serve(fd int, from netip.AddrPort, tls, late bool) {
 	}
 	s.facts.Client, s.facts.Local = from, s.client.Local()
 	w.count(imsg.CountTotal, 1)
+	if w.cfg.FromProxy(from.Addr()) {
+		s.awaitHeader(late)
+		return
+	}
+	s.begin(late)
+}
+
+// begin goes on with a connection whose client is known.
+func (s *session) begin(late bool) {
+	w := s.w
 	if s.facts.Client.Addr().Is4() {
 		w.count(imsg.CountIPv4, 1)
 	} else {
@@ -239,14 +251,16 @@ func (s *session) deregister() {
 		st.ClosedBy = s.closedBy
 	}
 	s.endTrace(st.ClosedBy)
-	if s.newLogged || st.Taken {
+	if s.newLogged || st.Taken && !s.facts.Check {
 		s.logClose(st)
 	}
 	w.count(imsg.CountClientBytes, uint64(s.client.Received()))
 	w.count(imsg.CountServerBytes, uint64(s.server.Received()))
-	w.took(imsg.TimeSession, time.Since(s.facts.Started))
-	if st.Transactions == 0 {
-		w.count(imsg.CountEmpty, 1)
+	if !s.facts.Check {
+		w.took(imsg.TimeSession, time.Since(s.facts.Started))
+		if st.Transactions == 0 {
+			w.count(imsg.CountEmpty, 1)
+		}
 	}
 	w.leave(&imsg.Leave{Number: s.facts.Number, Passed: st.Passed})
 }
@@ -264,8 +278,10 @@ func (s *session) logClose(st relay.Status) {
 	case st.Direct:
 		s.Always("CLOSE:DIRECT", append([]any{"by", st.ClosedBy + " rcv=" + rcv, "time", spent, "src", s.facts.Client.Addr(), "ident", s.facts.Ident}, login...)...)
 	default:
-		s.Always("CLOSE", append([]any{"by", st.ClosedBy, "rcv", rcv, "trns", st.Transactions, "rcpts", st.Recipients,
-			"auth", uint8(st.Auth), "time", spent, "src", s.facts.Client.Addr(), "ident", s.facts.Ident}, login...)...)
+		s.Always("CLOSE", append([]any{
+			"by", st.ClosedBy, "rcv", rcv, "trns", st.Transactions, "rcpts", st.Recipients,
+			"auth", uint8(st.Auth), "time", spent, "src", s.facts.Client.Addr(), "ident", s.facts.Ident,
+		}, login...)...)
 	}
 }
 
@@ -274,6 +290,7 @@ func (s *session) live() imsg.LiveSession {
 	l := imsg.LiveSession{
 		Number: s.facts.Number, State: imsg.State(s.setup.Load()), Started: s.facts.Started.UnixNano(), Client: s.facts.Client, Local: s.facts.Local, Target: s.facts.Target,
 		Ident: s.facts.Ident, ClientBytes: s.client.Received(), ServerBytes: s.server.Received(),
+		Via: s.facts.Via, Check: s.facts.Check,
 	}
 	s.mu.Lock()
 	defer s.unlock()

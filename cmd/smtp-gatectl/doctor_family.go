@@ -80,7 +80,8 @@ func temporary(from *config.Config, dir string) *config.Config {
 		c.Mode, c.FixedServer, c.FixedServerPort = imsg.ModeFixed, netip.MustParseAddr("127.0.0.1"), 9
 		c.TLSCertificates, c.TLSPolicy, c.TLS = nil, imsg.TLSAuto, config.NewSite().TLS
 	}
-	c.RemoteSecret = 0 // nobody has a use for it here
+	c.SessionConfig.ProxyFrom = nil // we are no load balancer
+	c.RemoteSecret = 0              // nobody has a use for it here
 	c.Outgoing, c.SoMark = config.NewSite().Outgoing, 0
 	c.Workers, c.MaxConnections = 1, min(c.MaxConnections, 16)
 

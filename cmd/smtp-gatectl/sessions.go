@@ -75,6 +75,8 @@ type session struct {
 	ServerBytes  int64     `json:"server_bytes" help:"octets from the server"`
 	Ident        string    `json:"ident" help:"whom it calls for, in the remote modes"`
 	Login        string    `json:"login" help:"whom the server took it for, by its log-in"`
+	Via          string    `json:"via" help:"the load balancer of listen.proxy_from by which the client came"`
+	Check        bool      `json:"check" help:"it is that balancer's own, to see whether we work"`
 }
 
 // address is the client's alone.
@@ -100,7 +102,7 @@ func (c *control) sessions() (list []session, silent int, err error) {
 			list = append(list, session{
 				Number: s.Number, State: s.State.String(), Auth: authWord(s.Auth), Started: moment(s.Started),
 				Client: endpoint(s.Client), Local: endpoint(s.Local), Target: endpoint(s.Target),
-				Transactions: s.Transactions, ClientBytes: s.ClientBytes, ServerBytes: s.ServerBytes, Ident: s.Ident, Login: s.Login,
+				Transactions: s.Transactions, ClientBytes: s.ClientBytes, ServerBytes: s.ServerBytes, Ident: s.Ident, Login: s.Login, Via: endpoint(s.Via), Check: s.Check,
 			})
 		}
 		return keys, page.More, nil

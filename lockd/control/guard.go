@@ -20,7 +20,8 @@ const livePage = 512
 
 // guard finds out who that is now.
 func (s *Service) guard() *guard {
-	g := &guard{addrs: slices.Clone(s.House.Overview().Config.Protected), exempt: s.Exempt.Networks(imsg.ExemptLock)}
+	cfg := s.House.Overview().Config
+	g := &guard{addrs: slices.Clone(cfg.Protected), exempt: append(s.Exempt.Networks(imsg.ExemptLock), cfg.ProxyFrom...)}
 	servers := make(map[netip.Addr]struct{})
 	for after, more := uint64(0), true; more; {
 		page := s.House.LiveAfter(after, livePage)

@@ -29,6 +29,7 @@ func TestProtectedLocks(t *testing.T) {
 	config := usual()
 	config.Mode, config.ClientPrefixIPv6 = imsg.ModeNetfilter, 64
 	config.Protected = []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8:1::25")}
+	config.ProxyFrom = []netip.Prefix{netip.MustParsePrefix("192.0.2.9/32"), netip.MustParsePrefix("2001:db8:9::/48")}
 	house := &crowd{empty: empty{config: config}}
 	for i := range uint64(3 * livePage) {
 		s := Session{LiveSession: imsg.LiveSession{Number: i + 1}}
@@ -46,6 +47,9 @@ func TestProtectedLocks(t *testing.T) {
 		"127.0.0.7":        {32, true, 0},
 		"192.0.2.1":        {32, true, 0},
 		"192.0.2.2":        {32, false, 2},
+		"192.0.2.9":        {32, true, 0},
+		"192.0.2.10":       {32, false, 0},
+		"2001:db8:9:1::":   {64, true, 0},
 		"192.0.2.2-bob":    {0, false, 0},
 		"198.51.100.9":     {32, true, 0},
 		"203.0.113.25":     {32, true, 0},

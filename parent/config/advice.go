@@ -86,6 +86,9 @@ func (a *advisor) reach() {
 		a.danger(true, "mode", "strangers who reach %s reach %s with the gateway's address, and a server that trusts it is an open relay: "+
 			"use {mode} fixed+xclient, {auth_require} mandatory, a {regex_enforce_rcpt_to} for your domains, or a private {bind_address}", a.Listeners()[i], a.FixedServer)
 	}
+	if j := slices.IndexFunc(a.SessionConfig.ProxyFrom, func(n netip.Prefix) bool { return n.Bits() == 0 }); j >= 0 {
+		a.danger(true, "listen_proxy_from", "by %s anybody may say who he is, and pass for whom locks and limits spare: name your load balancers", a.SessionConfig.ProxyFrom[j])
+	}
 	a.hint(a.Mode == imsg.ModePf, "mode", "current releases of OpenBSD do not find what pf is asked for: there use divert-to in pf.conf, and {mode} getsockname")
 	a.danger(a.BareNewline == imsg.NewlinePass, "bare_newline", "pass lets messages through that the scanner and the server read differently: write normalize or reject")
 	a.danger(a.Dumps(), "limit_core_size", "what a room remembers, mail among it, can be read by processes of its user, and a dump of it lies in the room's folder: leave it out, unless a fault is looked for")

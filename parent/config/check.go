@@ -24,6 +24,7 @@ func (c *Config) Check() error {
 	}
 	c.checkTarget(wrong)
 	c.checkListeners(wrong)
+	c.checkBalancers(wrong)
 	c.checkTLS(wrong)
 	c.checkScanners(wrong)
 	c.checkFolders(wrong)
@@ -91,6 +92,16 @@ func (c *Config) checkListeners(wrong complaint) {
 				wrong("listen", "%s and %s overlap: leave one out", b, a)
 			}
 		}
+	}
+}
+
+func (c *Config) checkBalancers(wrong complaint) {
+	from := c.SessionConfig.ProxyFrom
+	if len(from) > 0 && !c.Mode.Fixed() {
+		wrong("listen_proxy_from", "it is for the fixed modes, and mode is %s: elsewhere the client's own connection says where it was going", c.Mode)
+	}
+	if n := len(from); n > imsg.MaxProxyFrom {
+		wrong("listen_proxy_from", "there are %d networks, at most %d can be told apart: name larger ones", n, imsg.MaxProxyFrom)
 	}
 }
 

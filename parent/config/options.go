@@ -75,6 +75,7 @@ func table(c *Config) []Option {
 		{Name: "port", Path: "listen.port", Help: "port to listen on, 0: one the system picks", value: as(&c.Port, 9199, port(0))},
 		{Name: "listen", Path: "listen.on", Help: "addresses with ports to listen on, in place of the two above", value: as(&c.Listen, nil, endpoints("ip:port or [v6]:port", 0, 0))},
 		{Name: "listen_tls", Path: "listen.tls", Help: "addresses with ports to listen on as well, for clients that begin with TLS; for the fixed modes, and with a certificate; of sockets that a service manager gives it is the one called smtps", value: as(&c.ListenTLS, nil, endpoints("ip:port or [v6]:port", 0, 0))},
+		{Name: "listen_proxy_from", Path: "listen.proxy_from", Help: "load balancers whose connections begin with a header of the PROXY protocol, which says who the client is; for the fixed modes", value: as(&c.SessionConfig.ProxyFrom, nil, networks())},
 		{Name: "connect_queue", Path: "listen.queue", Help: "connections that may wait to be accepted, as listen(2); there is room for 128 at least", value: as(&c.ConnectQueue, 16, within(0, 1<<31-1)).inTOML(1024)},
 
 		{Name: "proxy_name", Path: "server.name", Help: "name the gateway calls itself in replies and headers, *: the host name", value: as(&c.ProxyName, "*", line())},

@@ -150,6 +150,7 @@ tproxy_keep_port no
 so_mark 0
 target_tls_port 0
 listen_tls
+listen_proxy_from
 tls_policy auto
 tls_min_version 1.2
 tls_upstream lockstep

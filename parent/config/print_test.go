@@ -43,6 +43,8 @@ func drawn(t *rapid.T) *Config {
 			g = rapid.StringMatching(`([0-9]{1,2}\.){3}[0-9]{1,2}|([0-9a-f]{1,4}:){7}[0-9a-f]{1,4}|::|::ffff:10\.0\.0\.[1-9]`)
 		case "IP:PORT":
 			g = rapid.StringMatching(`(([1-9]{1,2}\.){3}[1-9]{1,2}:[1-9][0-9]{0,3}, ){0,3}\[([1-9a-f]{1,4}:){7}[1-9a-f]\]:[1-9]{1,4}`)
+		case "NET":
+			g = rapid.StringMatching(`(([1-9]{1,2}\.){3}[1-9]{1,2}(/[1-2][0-9])?, ?){0,3}([1-9a-f]{1,4}:){7}[1-9a-f](/[1-9][0-9])?`)
 		case "HOST":
 			g = rapid.StringMatching(`[a-z0-9]{1,9}\.[a-z-]{1,9}`)
 		case "PIN":
@@ -54,7 +56,7 @@ func drawn(t *rapid.T) *Config {
 		case "FILE", "PATH":
 			g = rapid.Map(rapid.String(), func(s string) string { return "/" + s })
 		default:
-			g = rapid.String()
+			g = rapid.OneOf(rapid.String(), rapid.Map(rapid.String(), func(s string) string { return "/" + s }))
 		}
 		text := strings.Trim(g.Draw(t, o.Name), blanks)
 		// What is refused leaves the default.

@@ -231,6 +231,7 @@ func (c *Config) Lockd(f Facts) *imsg.LockdConfig {
 	l.LockDuration = c.lockSeconds()
 	l.LocksShared = f.LocksShared
 	l.Protected = c.protected(f)
+	l.ProxyFrom = c.SessionConfig.ProxyFrom
 	l.ActionScript = c.ActionScript != ""
 	l.Depends = c.depends()
 	if c.HasCertificates() {

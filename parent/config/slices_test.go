@@ -63,6 +63,7 @@ size_limit 1
 antivirus_type clamd
 antispam_type spamassassin
 antispam_path 127.0.0.1:783
+listen_proxy_from 192.0.2.9
 ignore_errors yes
 abuse x
 bare_newline reject
@@ -215,6 +216,10 @@ func TestProtected(t *testing.T) {
 	got := c.Lockd(f).Protected
 	if len(got) > imsg.MaxProtected || !slices.Contains(got, want[5]) {
 		t.Errorf("%d addresses", len(got))
+	}
+	balancers := parsed(t, "mode fixed\nfixed_server 192.0.2.25\nlisten_proxy_from 192.0.2.9, 2001:db8:9::/48\n")
+	if got := balancers.Lockd(f).ProxyFrom; len(got) != 2 || got[0].String() != "192.0.2.9/32" || !slices.Equal(got, balancers.Session(f).ProxyFrom) {
+		t.Errorf("load balancers: %v", got)
 	}
 	if m := imsg.Row(c.Lockd(f)); len(got)*24 > m.Max/2 {
 		t.Errorf("they take too much of a message of %d octets", m.Max)

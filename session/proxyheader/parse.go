@@ -56,11 +56,6 @@ var (
 	errTLV       = errors.New("a header whose TLVs are no such")
 )
 
-// Begins tells whether octets are, or begin with, those that begin a header.
-func Begins(in []byte) bool {
-	return bytes.HasPrefix(in, []byte(v1Begin)) || bytes.HasPrefix(in, []byte(v2Begin))
-}
-
 // Parse reads the header that in begins with, and returns how many octets it has. The error
 // is ErrShort, or says what is wrong with it; it repeats none of its octets that are not
 // printable.

@@ -131,17 +131,6 @@ func TestParse(t *testing.T) {
 	}
 }
 
-func TestBegins(t *testing.T) {
-	for text, want := range map[string]bool{
-		"PROXY TCP4 ": true, "PROXY ": true, "PROXY": false, "PROXYING": false, "EHLO x\r\n": false, "\r\n": false, "": false,
-		v2Begin: true, v2Begin + "xx": true, v2Begin[:11]: false,
-	} {
-		if got := Begins([]byte(text)); got != want {
-			t.Errorf("%q: %v", text, got)
-		}
-	}
-}
-
 // FuzzParse: a header is read whole or not at all, whatever is behind it and however it is
 // cut; what it says is an address or nothing; and nobody reads past it, or allocates for
 // more than it has.
@@ -161,9 +150,6 @@ func FuzzParse(f *testing.F) {
 		}
 		if err == nil && (h.Check == h.Source.IsValid() || h.Source.IsValid() != h.Destination.IsValid() || h.Source.Addr().Is4In6() || h.Source.Addr().Zone() != "") {
 			t.Fatalf("%+v", h)
-		}
-		if err == nil && !Begins(in) {
-			t.Fatal("it does not begin so")
 		}
 		if err == ErrShort && len(in) >= MaxHeader {
 			t.Fatalf("more is waited for behind %d octets", len(in))

@@ -55,12 +55,12 @@ var plans = [...][]step{
 	smtp.NOOP:     {(*client).forwardCommand},
 	smtp.HELO:     {(*client).noteHelo, (*client).checkHelo, (*client).abandonChunks, (*client).forwardCommand},
 	smtp.EHLO:     {(*client).noteHelo, (*client).checkHelo, (*client).abandonChunks, (*client).forwardCommand},
-	smtp.MAIL:     {(*client).checkLogin, (*client).outsideChunks, (*client).checkParameters, (*client).checkSender, (*client).checkListed, (*client).checkSPF, (*client).checkSize, (*client).forwardMail},
-	smtp.RCPT:     {(*client).checkParameters, (*client).useRecipient, (*client).checkRecipient, (*client).forwardRcpt},
-	smtp.DATA:     {(*client).withoutChunks, (*client).mayStart, (*client).useMessage, (*client).beginMessage, (*client).forwardAwaited},
-	smtp.BDAT:     {(*client).readChunkSize, (*client).checkOffered, (*client).checkChunk, (*client).mayStart, (*client).useMessage, (*client).beginMessage, (*client).forwardChunk},
+	smtp.MAIL:     {(*client).mayMail, (*client).checkLogin, (*client).outsideChunks, (*client).checkParameters, (*client).checkSender, (*client).checkListed, (*client).checkSPF, (*client).checkSize, (*client).forwardMail},
+	smtp.RCPT:     {(*client).mayMail, (*client).checkParameters, (*client).useRecipient, (*client).checkRecipient, (*client).forwardRcpt},
+	smtp.DATA:     {(*client).mayMail, (*client).withoutChunks, (*client).mayStart, (*client).useMessage, (*client).beginMessage, (*client).forwardAwaited},
+	smtp.BDAT:     {(*client).readChunkSize, (*client).mayMail, (*client).checkOffered, (*client).checkChunk, (*client).mayStart, (*client).useMessage, (*client).beginMessage, (*client).forwardChunk},
 	smtp.RSET:     {(*client).forwardReset, (*client).resetChunks},
-	smtp.AUTH:     {(*client).checkAuth, (*client).beginExchange, (*client).forwardAwaited},
+	smtp.AUTH:     {(*client).mayMail, (*client).checkAuth, (*client).beginExchange, (*client).forwardAwaited},
 	smtp.STARTTLS: {(*client).checkTLS, (*client).useTLS, (*client).forwardAwaited},
 	smtp.XCLIENT:  {(*client).checkXclient, (*client).forwardCommand},
 	smtp.QUIT:     {(*client).noteQuit, (*client).forwardCommand},
@@ -70,6 +70,11 @@ var plans = [...][]step{
 // readLine decides on the next line of commands.
 func (c *client) readLine(in []byte) (n int, ok bool) {
 	if !c.spoke && !c.taken {
+		if smtp.BeginsProxyV2(in) {
+			c.spoke = true
+			c.refuseProxy()
+			return 0, true
+		}
 		tls, known := clienthello.Starts(in)
 		switch {
 		case !known:
@@ -93,6 +98,8 @@ func (c *client) readLine(in []byte) (n int, ok bool) {
 		return n, n > 0
 	case c.taken:
 		c.answerLine(line, status)
+	case status == smtp.LineOK && c.state == imsg.StatePre && smtp.SaysProxy(line):
+		c.refuseProxy()
 	case c.Config.EarlyTalk && !c.greeted && !c.Exempt.Has(imsg.ExemptEarlyTalk) && !c.earlyMonitored():
 		c.refuseEarlyTalk(line, status)
 	case status == smtp.LineBare:
@@ -119,6 +126,25 @@ func (c *client) decide(line []byte, behind bool) {
 	}
 	c.command = command{Command: cmd, open: true, behind: behind}
 	c.do(plans[cmd.Verb]...)
+}
+
+// refuseProxy ends a client that says who it is by the PROXY protocol, and is none of
+// listen.proxy_from: a server behind us may believe it, if nothing came before it. It is no
+// early talk: who says it is a load balancer whose name is missing there.
+func (c *client) refuseProxy() {
+	c.info("PROXY:REFUSED", "src", c.Client.Addr(), "ident", c.Ident)
+	c.world.Count(imsg.CountProxyUnexpected, 1)
+	c.refusal = refusal{rule: imsg.RuleProtocol, by: "error", code: smtp.CodeRejected, text: c.text(imsg.MsgProtoError)}
+	c.do((*client).owedReplies, (*client).closeRefused)
+}
+
+// mayMail refuses what leads to a message where a load balancer only wants to know whether
+// we, and the server, work.
+func (c *client) mayMail() (done bool) {
+	if c.Check {
+		c.reply(imsg.NoRule, smtp.CodeTakeover, c.text(imsg.MsgTempUnavail))
+	}
+	return true
 }
 
 // authResponse forwards a line of an AUTH exchange (RFC 4954, 4). One that cannot be

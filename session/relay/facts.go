@@ -19,6 +19,8 @@ type Facts struct {
 	Instead  string // of a number, for a session that lockd has given none: wPID.n
 	Started  time.Time
 	Client   netip.AddrPort
+	Via      netip.AddrPort // the load balancer that has called for it; invalid: none has
+	Check    bool           // it is such a balancer, and wants to know whether we work
 	Local    netip.AddrPort // where the client has called
 	Target   netip.AddrPort
 	Outgoing netip.Addr // ours, towards the server

@@ -75,6 +75,9 @@ func New(facts *Facts, world World) *Relay {
 	if r.shared.policy = facts.Config.TLS.PolicyFor(facts.Client.Addr(), facts.Target); facts.Secured[Client] {
 		r.shared.policy = imsg.TLSTerminate
 	}
+	if facts.Check && r.shared.policy == imsg.TLSPass { // it would be out of sight
+		r.shared.policy = imsg.TLSMask
+	}
 	r.client = client{shared: &r.shared}
 	r.client.lines.Bare = bareNewline(facts.Config)
 	r.server = server{shared: &r.shared}

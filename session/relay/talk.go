@@ -11,7 +11,7 @@ import (
 
 // refuseEarlyTalk ends a client that did not wait for the greeting. A QUIT is no early
 // talk: a user's program gives up so when a greeting is slow. All else is, be it
-// an HTTP request, a PROXY header or an empty line: no mail program says them.
+// an HTTP request or an empty line: no mail program says them.
 func (c *client) refuseEarlyTalk(line []byte, status smtp.LineStatus) {
 	if status == smtp.LineOK {
 		if cmd, err := smtp.ParseCommand(line); err == nil && cmd.Verb == smtp.QUIT {

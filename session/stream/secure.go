@@ -37,7 +37,19 @@ func (t *Stream) Secure(ctx context.Context, begin func(net.Conn) *tls.Conn) (tl
 		t.Close()
 		return tls.ConnectionState{}, ErrClear
 	}
-	w := &wire{t: t, ctx: ctx}
+	return t.secure(&wire{t: t, ctx: ctx}, begin)
+}
+
+// SecureFirst is Secure of a connection that begins with TLS: octets that are buffered are
+// the first of it.
+func (t *Stream) SecureFirst(ctx context.Context, begin func(net.Conn) *tls.Conn) (tls.ConnectionState, error) {
+	w := &wire{t: t, ctx: ctx, early: append([]byte(nil), t.Bytes()...)}
+	t.Consume(len(w.early))
+	return t.secure(w, begin)
+}
+
+func (t *Stream) secure(w *wire, begin func(net.Conn) *tls.Conn) (tls.ConnectionState, error) {
+	ctx := w.ctx
 	conn := begin(w)
 	t.wire = w
 	err := conn.HandshakeContext(ctx)
@@ -76,6 +88,7 @@ func (again) Temporary() bool { return true }
 type wire struct {
 	t      *Stream
 	ctx    context.Context // of the handshake, which may wait; nil: it is over
+	early  []byte          // what was read before it began
 	sealed []byte          // what is to be written
 }
 
@@ -123,6 +136,11 @@ func (w *wire) Read(p []byte) (n int, err error) {
 	// What answers TLS itself has nobody else to write it.
 	if err := w.t.flush(); err == ErrAgain && len(w.sealed) > maxUntaken {
 		return 0, errUntaken
+	}
+	if len(w.early) > 0 {
+		n = copy(p, w.early)
+		w.early = w.early[n:]
+		return n, nil
 	}
 	for {
 		n, err = w.t.read(p)

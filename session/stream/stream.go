@@ -289,6 +289,12 @@ func (t *Stream) Consume(n int) {
 	}
 }
 
+// Skip drops n buffered octets as if they had not come: they are none of the other side's.
+func (t *Stream) Skip(n int) {
+	t.Consume(n)
+	t.received.Store(t.received.Load() - int64(n))
+}
+
 func (t *Stream) release() {
 	if len(*t.in) == BufferSize {
 		inputs.Put(t.in)

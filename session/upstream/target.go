@@ -44,17 +44,16 @@ func Loops(cfg *imsg.SessionConfig, client, local, server netip.AddrPort) bool {
 	if !cfg.Mode.Fixed() && (client.Addr() == server.Addr() || isOurs(cfg, client.Addr())) {
 		return true
 	}
-	for _, l := range cfg.Listeners {
-		if l == server {
-			return true
-		}
-		// A wildcard listener takes every local address; the one this
-		// client reached us by is certainly one.
-		if l.Addr().IsUnspecified() && l.Port() == server.Port() && (server.Addr() == local.Addr() || isOurs(cfg, server.Addr())) {
-			return true
-		}
-	}
-	return false
+	return Listens(cfg, local, server)
+}
+
+// Listens tells whether one of our own listeners is at an address; local is one by which
+// we were called.
+func Listens(cfg *imsg.SessionConfig, local, at netip.AddrPort) bool {
+	return slices.ContainsFunc(cfg.Listeners, func(l netip.AddrPort) bool {
+		// A wildcard listener takes every local address.
+		return l == at || l.Addr().IsUnspecified() && l.Port() == at.Port() && (at.Addr() == local.Addr() || isOurs(cfg, at.Addr()))
+	})
 }
 
 // Returns tells whether a session that loops is one of our own connections that came back,
