@@ -44,7 +44,7 @@ var modeNames = [...]string{
 
 func (m Mode) String() string { return modeNames[min(int(m), len(modeNames)-1)] }
 
-// Fixed tells whether every session goes to one configured server.
+// Fixed tells whether sessions go to configured servers.
 func (m Mode) Fixed() bool { return m == ModeFixed || m == ModeFixedXclient }
 
 // Remote tells whether targets and idents come from a router.
@@ -228,7 +228,7 @@ const (
 type SessionConfig struct {
 	ProxyName      string
 	Mode           Mode
-	FixedServer    netip.AddrPort
+	Servers        []netip.AddrPort // of the fixed modes, in the order in which they are tried
 	Outgoing       []netip.Addr     // sources of connections to servers, at most one of each family; none or unspecified: the system decides
 	KeepPort       bool             // a session that connects from its client's address takes its port too
 	Marked         bool             // every connection to a server bears a firewall mark: use the parent's sockets
@@ -407,17 +407,20 @@ const MaxProxyFrom = 256
 // MaxProtected bounds what lockd is told of addresses that must never be blocked.
 const MaxProtected = 8192
 
+// MaxServers bounds the servers of the fixed modes.
+const MaxServers = 16
+
 // Dependencies are what sessions cannot do without, or not so well.
 type Dependencies struct {
-	Server       netip.AddrPort // of the fixed modes; invalid in others
-	Engines      []ScanEngine   // that messages are shown to
-	IgnoreErrors bool           // what cannot be scanned passes
-	EndsTLS      bool           // of clients, for some sessions at least
-	BeginsTLS    bool           // with the server
-	Upstream     TLSUpstream    // how they go together
-	DNSBL, SPF   bool           // block lists are asked, and senders' domains
-	Zones        []string       // of the block lists
-	SpoolPath    string         // as configured
+	Servers      []netip.AddrPort // of the fixed modes; none in others
+	Engines      []ScanEngine     // that messages are shown to
+	IgnoreErrors bool             // what cannot be scanned passes
+	EndsTLS      bool             // of clients, for some sessions at least
+	BeginsTLS    bool             // with the server
+	Upstream     TLSUpstream      // how they go together
+	DNSBL, SPF   bool             // block lists are asked, and senders' domains
+	Zones        []string         // of the block lists
+	SpoolPath    string           // as configured
 }
 
 // ActionConfig is what the script runner is told.

@@ -45,7 +45,7 @@ type FindingRow struct {
 var FindingTable = [FindingIDs]FindingRow{
 	FindingServer: {
 		"server-unreachable", toSession, 3,
-		"The mail server was not reached, or did not greet, three times in a row. Where clients choose their servers it is said when none was.",
+		"The mail server was not reached, or did not greet, three times in a row. Of several servers one is passed over then, and counts once for each session that would have gone there. Where clients choose their servers it is said when none was.",
 		"A server greets with 220.",
 		"Look at the server, at the network between, and at the firewall.",
 	},

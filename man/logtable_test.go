@@ -33,6 +33,8 @@ var logTable = []logGroup{
 		{"SESSION TAKEOVER:", "", "There is no server any more; smtp-gated answers in its place, and refuses all. reason= is what the client hears."},
 		{"XCLIENT:FAILED", "", "The server of fixed+xclient did not take what it was told of the client; error= has its words. The session is refused for now."},
 		{"protocol error of the server", "", "The server said what is not SMTP, or too much."},
+		{"SERVER:PASSED_OVER", "", "One of several servers did not serve a session, for this reason: the session went on with the next one, and for so many seconds this session process calls it no more. It is said once, until it serves again."},
+		{"SERVER:BACK", "", "It serves again."},
 		{"farewell of the server", "", "The server ended the session by itself, with this code."},
 		{"session is silent for too long", "", "A time-out has ended it; state= is what was waited for."},
 		{"client has left", "", "The client closed its connection in mid-session; state= is what went on."},

@@ -6,7 +6,6 @@ package session
 import (
 	"context"
 	"log/slog"
-	"net/netip"
 	"strconv"
 	"time"
 
@@ -26,14 +25,14 @@ const admissionRetry = 10 * time.Millisecond
 func (s *session) enter() {
 	w := s.w
 	var problem error
-	if !w.cfg.Mode.Asks() {
+	switch {
+	case w.cfg.Mode.Fixed():
+		s.choose()
+	case !w.cfg.Mode.Asks():
 		problem = s.client.With(func(fd int) (err error) {
 			s.facts.Target, err = upstream.Target(w.cfg, fd, s.facts.Client, s.facts.Local)
 			return err
 		})
-		if port := w.cfg.TLS.Port; s.tls && port != 0 {
-			s.facts.Target = netip.AddrPortFrom(s.facts.Target.Addr(), port)
-		}
 	}
 	question := &imsg.Enter{Client: s.facts.Client, Local: s.facts.Local, Target: s.facts.Target, Check: s.facts.Check}
 	again := func() {

@@ -37,7 +37,11 @@ func (s *session) connected(err error) {
 	s.mu.Unlock()
 	if late {
 		s.server.Close()
-		s.refuseLate()
+		if s.relay == nil {
+			s.refuseLate()
+		} else { // it says so in place of a greeting
+			s.start(relay.New(&s.facts, s))
+		}
 		return
 	}
 	if err == nil {
@@ -53,6 +57,9 @@ func (s *session) connected(err error) {
 		return
 	}
 	s.noteUnreachable(err)
+	if s.callNext() {
+		return
+	}
 	reason := s.text(imsg.MsgCannotConnect) + " [" + s.facts.Target.Addr().String() + "]: " + relay.ErrorText(err)
 	if os.IsTimeout(err) {
 		reason = s.text(imsg.MsgConnectTimeout) + " [" + s.facts.Target.Addr().String() + "]"
@@ -132,6 +139,7 @@ func (s *session) connectSocket(fd int, to unix.Sockaddr) error {
 	s.gone[relay.Server] = false
 	err := s.server.Connect(s.w.poller, fd, to, s)
 	s.calling.begun = err == nil
+	s.shown[relay.Server] = s.server.Received()
 	return err
 }
 

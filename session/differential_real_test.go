@@ -31,6 +31,8 @@ import (
 
 // realServer is a mail server with a folder of its own, delivering to one maildir.
 type realServer struct {
+	run     func() *exec.Cmd // runs it, or runs it again; nil: it cannot be
+	master  *exec.Cmd
 	addr    string
 	maildir string
 	queues  []string // folders that hold messages until they are delivered
@@ -224,9 +226,13 @@ postlog unix-dgram n - n - 1 postlogd
 	if out, err := exec.Command("postfix", "-c", dir+"/etc", "check").CombinedOutput(); err != nil {
 		t.Fatalf("postfix check: %v: %s", err, out)
 	}
-	master := exec.Command(daemons+"/master", "-c", dir+"/etc", "-d")
-	runServer(t, master)
 	s := &realServer{addr: "127.0.0.1:" + port, maildir: dir + "/mail/new", xclient: true}
+	s.run = func() *exec.Cmd {
+		master := exec.Command(daemons+"/master", "-c", dir+"/etc", "-d")
+		runServer(t, master)
+		return master
+	}
+	s.master = s.run()
 	for _, q := range []string{"maildrop", "incoming", "active", "deferred", "hold"} {
 		s.queues = append(s.queues, dir+"/queue/"+q)
 	}

@@ -36,10 +36,13 @@ var errMute = errors.New("nothing more is written")
 func (s *session) start(r *relay.Relay) {
 	s.mu.Lock()
 	defer s.unlock()
+	if s.relay != nil && !s.succeeds() {
+		return
+	}
 	s.relay = r
 	if s.ended { // the client has gone meanwhile
 		r.Abort(s.closedBy)
-	} else {
+	} else if !s.relayed {
 		s.relayed = true
 		s.refs.Add(1) // until it is closed
 	}
@@ -406,6 +409,9 @@ func (s *session) Tell(e imsg.Event) {
 // did.
 func (s *session) Observe(f imsg.FindingID, object, problem string) {
 	s.w.reports.observe(f, object, problem)
+	if f == imsg.FindingServer {
+		s.rate(problem)
+	}
 }
 
 // Octets is how many have come of both sides so far.

@@ -123,7 +123,7 @@ func texts() []string {
 // config is what most tests start from: fixed mode, both engines on.
 func config(server string) *imsg.SessionConfig {
 	return &imsg.SessionConfig{
-		ProxyName: "gate.example", Mode: imsg.ModeFixed, FixedServer: netip.MustParseAddrPort(server),
+		ProxyName: "gate.example", Mode: imsg.ModeFixed, Servers: []netip.AddrPort{netip.MustParseAddrPort(server)},
 		TLS: imsg.TLSConfig{Policy: imsg.TLSPass}, MaxConnections: 64, PipelineSize: 128, TakeoverCmds: 10,
 		TimeoutDirect: imsgtest.Patience, TimeoutLookup: imsgtest.Patience, TimeoutSession: imsgtest.Patience,
 		TimeoutIdle: imsgtest.Patience, TimeoutConnect: imsgtest.Patience, TimeoutScan: imsgtest.Patience,

@@ -93,31 +93,7 @@ func TestClientEndsQuestion(t *testing.T) {
 		r.server.end()
 	})
 	t.Run("connection", func(t *testing.T) {
-		// A server whose queue is full does not answer.
-		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer unix.Close(fd)
-		if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
-			t.Fatal(err)
-		}
-		if err := unix.Listen(fd, 0); err != nil {
-			t.Fatal(err)
-		}
-		sa, err := unix.Getsockname(fd)
-		if err != nil {
-			t.Fatal(err)
-		}
-		server := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(sa.(*unix.SockaddrInet4).Port))
-		for {
-			c, err := net.DialTimeout("tcp4", server.String(), 200*time.Millisecond)
-			if err != nil {
-				break
-			}
-			defer c.Close()
-		}
-		h := newHouse(t, server.String(), unlimited)
+		h := newHouse(t, full(t), unlimited)
 		c := h.dial()
 		h.seen("NEW", func() bool { return h.logged(": NEW (1/1) ") })
 		gone(h, c)
@@ -199,5 +175,33 @@ func TestAbandoned(t *testing.T) {
 	defer s.unlimited(time.Second)()
 	if s.abandoned() {
 		t.Error("a question with a limit is abandoned")
+	}
+}
+
+// full is a server whose queue is, so that it does not answer.
+func full(t *testing.T) string {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(fd) })
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Listen(fd, 0); err != nil {
+		t.Fatal(err)
+	}
+	sa, err := unix.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(sa.(*unix.SockaddrInet4).Port))
+	for {
+		c, err := net.DialTimeout("tcp4", server.String(), 200*time.Millisecond)
+		if err != nil {
+			return server.String()
+		}
+		t.Cleanup(func() { c.Close() })
 	}
 }

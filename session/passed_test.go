@@ -92,7 +92,7 @@ func (r *rig) toldOf(kind imsg.EventKind) (e imsg.Event) {
 
 // toItsPort has the server's port be one of TLS from the first octet.
 func toItsPort(c *imsg.SessionConfig) {
-	c.TLS.Rules = []imsg.TLSRule{{Port: []uint16{c.FixedServer.Port()}, Policy: imsg.TLSPass}}
+	c.TLS.Rules = []imsg.TLSRule{{Port: []uint16{c.Servers[0].Port()}, Policy: imsg.TLSPass}}
 }
 
 // TestPassed: what goes on in TLS nobody reads, and the server that its client asks for

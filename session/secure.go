@@ -84,6 +84,9 @@ func (s *session) runErrand() {
 			problem = s.secure(relay.Client)
 		case relay.SecureServer:
 			problem = s.secure(relay.Server)
+		case relay.CallAnother:
+			s.callAnother()
+			return
 		default:
 			problem = s.callAgain()
 		}
@@ -164,6 +167,9 @@ func (s *session) secureServer() bool {
 	}
 	if problem != "" {
 		s.Log(slog.LevelWarn, "TLS:UPSTREAM_FAILED", "dst", s.facts.Target, "error", problem)
+		if s.callNext() {
+			return false
+		}
 		s.serveUnreachable(imsg.RuleServerTLS, problem, s.text(imsg.MsgTempUnavail))
 		return false
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/smtp-gated/smtp-gated/session/relay"
 	"github.com/smtp-gated/smtp-gated/session/spool"
 	"github.com/smtp-gated/smtp-gated/session/stream"
+	"github.com/smtp-gated/smtp-gated/session/upstream"
 )
 
 // This file owns one client's life, from the accepted socket to CLOSE: admission,
@@ -32,7 +33,8 @@ import (
 // needed while there is nothing to say.
 type session struct {
 	w         *worker
-	facts     relay.Facts    // all set before the relay starts
+	facts     relay.Facts    // all set before the relay starts; what they say of the server changes with the relay
+	tried     upstream.Tried // servers of the fixed modes
 	tls       bool           // the client begins with TLS
 	undecided bool           // the worker waits for the end of its admission
 	newLogged bool           // NEW was logged, and CLOSE is to follow

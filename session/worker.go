@@ -53,6 +53,7 @@ type worker struct {
 	spools    spool.Pool
 	fileScans chan struct{} // of operators, that are under way
 	dialer    *upstream.Dialer
+	servers   *upstream.Servers // of the fixed modes
 	poller    loop.Poller
 
 	toServers *tls.Config // TLS with servers, where TLS ends here
@@ -112,7 +113,7 @@ func Main(f *os.File) error {
 }
 
 func newWorker(parent *process.Parent, log *slog.Logger) *worker {
-	w := &worker{parent: parent, log: log, fileScans: make(chan struct{}, maxFileScans), early: make(map[uint64]early), traces: make(traces)}
+	w := &worker{parent: parent, log: log, fileScans: make(chan struct{}, maxFileScans), early: make(map[uint64]early), traces: make(traces), servers: upstream.NewServers(nil)}
 	w.reports.send = func(m imsg.Notice) error { return w.lockd.Send(m) }
 	w.idle = sync.NewCond(&w.mu)
 	w.certificates = certificate.New(&w.keyring)
@@ -151,6 +152,7 @@ func (w *worker) fromParent(r link.Request) {
 
 func (w *worker) configure(cfg *imsg.SessionConfig) (err error) {
 	w.cfg = cfg
+	w.servers = upstream.NewServers(cfg.Servers)
 	if w.rules, err = relay.Compile(cfg); err != nil {
 		return err
 	}

@@ -22,7 +22,7 @@ import (
 
 // elsewhereTold are the options that other probes tell of.
 var elsewhereTold = []string{
-	"set_user", "spool_path", "lock_path", "pidfile", "ratelimit_path", "antivirus_path", "antispam_path", "action_script", "fixed_server",
+	"set_user", "spool_path", "lock_path", "pidfile", "ratelimit_path", "antivirus_path", "antispam_path", "action_script", "fixed_server", "fixed_servers",
 }
 
 func probeConfig(_ context.Context, p *patient) []result {

@@ -78,6 +78,7 @@ func temporary(from *config.Config, dir string) *config.Config {
 	if !c.Mode.Fixed() {
 		// The others need a firewall, and a privilege; who has no client needs no server.
 		c.Mode, c.FixedServer, c.FixedServerPort = imsg.ModeFixed, netip.MustParseAddr("127.0.0.1"), 9
+		c.FixedServers = nil
 		c.TLSCertificates, c.TLSPolicy, c.TLS = nil, imsg.TLSAuto, config.NewSite().TLS
 	}
 	c.SessionConfig.ProxyFrom = nil // we are no load balancer

@@ -221,8 +221,11 @@ func (p *patient) own() (all []packet) {
 		o.uid = &uid
 	}
 	if p.Mode.Fixed() {
-		o.to, o.six, o.port = p.FixedServer, p.FixedServer.Is6(), p.FixedServerPort
-		return []packet{o}
+		for _, server := range p.MailServers() {
+			o.to, o.six, o.port = server.Addr(), server.Addr().Is6(), server.Port()
+			all = append(all, o)
+		}
+		return all
 	}
 	six := o
 	six.six = true

@@ -55,8 +55,8 @@ type patient struct {
 	loads func(program string) bool                                              // tells whether one would change the kernel; nil: none does
 	mails sync.Map                                                               // what the engines said, by mail
 
-	talking   sync.Once // to the server
-	talked    *conversation
+	talking   sync.Once // to the servers
+	talked    []*conversation
 	scanning  chan struct{} // has room for one scan
 	answering atomic.Uint32 // which name server, counted on: those before it do not
 	firewall  sync.Once     // is read

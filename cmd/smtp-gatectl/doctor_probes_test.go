@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -136,6 +137,13 @@ func mailServerSaying(t *testing.T, replies ...string) string {
 	return fmt.Sprintf("fixed_server 127.0.0.1\nfixed_server_port %d\nset_user nobody\nproxy_name gate.test\n", l.Addr().(*net.TCPAddr).Port)
 }
 
+// serverIn is the server that lines of a configuration name.
+func serverIn(lines string) netip.AddrPort {
+	var port uint16
+	fmt.Sscanf(lines, "fixed_server 127.0.0.1\nfixed_server_port %d", &port)
+	return netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), port)
+}
+
 // rootless has a patient of whoever we are.
 func rootless(p *patient) *patient {
 	p.rooted, p.identity = false, sandbox.Unchanged
@@ -168,7 +176,19 @@ func TestDoctorServer(t *testing.T) {
 		same(t, tt.name, probeEHLO(ctx, p), "server-ehlo "+tt.ehlo)
 		same(t, tt.name, probeLoop(ctx, p), "server-loop "+tt.lo)
 	}
-	p := rootless(patientWith(t, fmt.Sprintf("mode fixed\nfixed_server 127.0.0.1\nfixed_server_port %d\n", imsgtest.Port(t).Port())))
+	p := rootless(patientWith(t, fmt.Sprintf("mode fixed\nset_user nobody\nproxy_name gate.test\nfixed_servers %v, %v\n", imsgtest.Port(t), serverIn(mailServerSaying(t, greeting, "250 mail.test", bye)))))
+	for _, probe := range []struct {
+		id     string
+		do     func(context.Context, *patient) []result
+		colour [2]string
+	}{{"server-greeting-", probeGreeting, [2]string{"red", "green"}}, {"server-ehlo-", probeEHLO, [2]string{"skipped", "green"}}, {"server-loop-", probeLoop, [2]string{"skipped", "green"}}} {
+		var want []string
+		for i, s := range p.MailServers() {
+			want = append(want, probe.id+s.String()+" "+probe.colour[i])
+		}
+		same(t, "two servers", probe.do(ctx, p), want...)
+	}
+	p = rootless(patientWith(t, fmt.Sprintf("mode fixed\nfixed_server 127.0.0.1\nfixed_server_port %d\n", imsgtest.Port(t).Port())))
 	same(t, "nobody listens", probeGreeting(ctx, p), "server-greeting red")
 	same(t, "nobody listens", probeLoop(ctx, p), "server-loop skipped")
 	p = patientWith(t, "mode netfilter\n")
@@ -237,7 +257,7 @@ func TestDoctorSeesItself(t *testing.T) {
 	}
 	defer c.Close()
 	p.control = c
-	conn, err := net.Dial("tcp4", p.server().String())
+	conn, err := net.Dial("tcp4", p.MailServers()[0].String())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
@@ -18,26 +19,31 @@ import (
 
 func talkLimit(*patient) time.Duration { return talkTime + probeTime }
 
-// conversation is a talk with the server, and what else was seen meanwhile.
+// conversation is a talk with a server, and what else was seen meanwhile.
 type conversation struct {
 	talk
+	server    netip.AddrPort
 	ourselves bool   // our own connection is among the daemon's sessions
 	skipped   string // why there was none
 	err       error
 }
 
-// serverSaid talks to the server, once.
-func (p *patient) serverSaid(ctx context.Context) *conversation {
-	p.talking.Do(func() { p.talked = p.callServer(ctx) })
+// serversSaid talks to the servers, once, and to all of them at a time.
+func (p *patient) serversSaid(ctx context.Context) []*conversation {
+	p.talking.Do(func() {
+		servers := p.MailServers()
+		p.talked = make([]*conversation, len(servers))
+		var all sync.WaitGroup
+		for i, server := range servers {
+			all.Go(func() { p.talked[i] = p.callServer(ctx, server) })
+		}
+		all.Wait()
+	})
 	return p.talked
 }
 
-func (p *patient) server() netip.AddrPort {
-	return netip.AddrPortFrom(p.FixedServer, p.FixedServerPort)
-}
-
-func (p *patient) callServer(ctx context.Context) *conversation {
-	c := new(conversation)
+func (p *patient) callServer(ctx context.Context, server netip.AddrPort) *conversation {
+	c := &conversation{server: server}
 	s := p.site()
 	i := slices.IndexFunc(s.Rooms, func(r site.Room) bool { return r.Root == site.Spool })
 	v, err := p.view(s.Rooms[i])
@@ -50,7 +56,7 @@ func (p *patient) callServer(ctx context.Context) *conversation {
 	}
 	// It needs no file, and its own folder may not be there yet.
 	v.Spec.RootDir, v.Spec.Chroot = "/", false
-	call := &call{To: p.server(), Name: p.name()}
+	call := &call{To: server, Name: p.name()}
 	for _, a := range p.SessionConfig.Outgoing {
 		if !a.IsUnspecified() && a.Is6() == call.To.Addr().Is6() {
 			call.From = a
@@ -122,50 +128,58 @@ func (p *patient) name() string {
 	return name
 }
 
-// fixed returns the server's talk, or why there is none.
-func (p *patient) fixed(ctx context.Context, id string) (c *conversation, none []result) {
+// eachServer judges the talk with each server; where there are several, each has an id of
+// its own.
+func (p *patient) eachServer(ctx context.Context, id string, judge func(c *conversation, id string) result) (all []result) {
 	if !p.Mode.Fixed() {
-		return nil, []result{skip(id, "mode %s: each client has its own server", p.Mode)}
+		return []result{skip(id, "mode %s: each client has its own server", p.Mode)}
 	}
-	c = p.serverSaid(ctx)
-	switch {
-	case c.skipped != "":
-		return nil, []result{skip(id, "%s", c.skipped)}
-	case c.err != nil:
-		return nil, []result{red(id, "see whether smtp-gatectl may start programs and make sockets", "%v", c.err)}
+	talks := p.serversSaid(ctx)
+	for _, c := range talks {
+		id := id
+		if len(talks) > 1 {
+			id += "-" + c.server.String()
+		}
+		switch {
+		case c.skipped != "":
+			all = append(all, skip(id, "%s", c.skipped))
+		case c.err != nil:
+			all = append(all, red(id, "see whether smtp-gatectl may start programs and make sockets", "%v", c.err))
+		default:
+			all = append(all, judge(c, id))
+		}
 	}
-	return c, nil
+	return all
 }
 
 func probeGreeting(ctx context.Context, p *patient) []result {
-	const id = "server-greeting"
-	c, none := p.fixed(ctx, id)
-	if none != nil {
-		return none
-	}
+	return p.eachServer(ctx, "server-greeting", p.judgeGreeting)
+}
+
+func (p *patient) judgeGreeting(c *conversation, id string) result {
 	switch {
 	case len(c.Greeting) == 0 || c.Problem != "" && c.EHLO == nil && !positive(c.Greeting):
-		return []result{red(id, fmt.Sprintf("see that a mail server listens at %s, and that no firewall is between", p.server()), "%s: %s", p.server(), c.Problem)}
+		return red(id, fmt.Sprintf("see that a mail server listens at %s, and that no firewall is between", c.server), "%s: %s", c.server, c.Problem)
 	case !positive(c.Greeting):
-		return []result{red(id, "see in its log why it refuses this machine, and let it in", "%s refuses: %s", p.server(), last(c.Greeting))}
+		return red(id, "see in its log why it refuses this machine, and let it in", "%s refuses: %s", c.server, last(c.Greeting))
 	}
-	return []result{green(id, "%s: %s", p.server(), last(c.Greeting))}
+	return green(id, "%s: %s", c.server, last(c.Greeting))
 }
 
 func last(lines []string) string { return lines[len(lines)-1] }
 
 func probeEHLO(ctx context.Context, p *patient) []result {
-	const id = "server-ehlo"
-	c, none := p.fixed(ctx, id)
+	return p.eachServer(ctx, "server-ehlo", p.judgeEHLO)
+}
+
+func (p *patient) judgeEHLO(c *conversation, id string) result {
 	switch {
-	case none != nil:
-		return none
 	case !positive(c.Greeting):
-		return []result{skip(id, "there is no greeting")}
+		return skip(id, "there is no greeting")
 	case !positive(c.EHLO) && len(c.EHLO) > 0:
-		return []result{red(id, "see in its log why it refuses EHLO of "+p.name(), "refused: %s", last(c.EHLO))}
+		return red(id, "see in its log why it refuses EHLO of "+p.name(), "refused: %s", last(c.EHLO))
 	case len(c.EHLO) == 0:
-		return []result{red(id, "see that it is a mail server", "no answer to EHLO: %s", c.Problem)}
+		return red(id, "see that it is a mail server", "no answer to EHLO: %s", c.Problem)
 	}
 	var has, lacks []string
 	for _, name := range []string{"STARTTLS", "SIZE", "PIPELINING", "XCLIENT"} {
@@ -176,42 +190,44 @@ func probeEHLO(ctx context.Context, p *patient) []result {
 		}
 	}
 	if p.Mode == imsg.ModeFixedXclient && slices.Contains(lacks, "XCLIENT") {
-		return []result{red(id, "let this machine use it, as by smtpd_authorized_xclient_hosts of Postfix, or use mode fixed", "does not offer XCLIENT, which mode %s needs", p.Mode)}
+		return red(id, "let this machine use it, as by smtpd_authorized_xclient_hosts of Postfix, or use mode fixed", "does not offer XCLIENT, which mode %s needs", p.Mode)
 	}
 	if p.Mode == imsg.ModeFixed && slices.Contains(has, "XCLIENT") {
-		return []result{warn(id, "use mode fixed+xclient, or take this machine out of what the server believes, as smtpd_authorized_xclient_hosts of Postfix",
-			"offers XCLIENT to this machine, and in mode %s to each client of ours, who may call itself what it likes", p.Mode)}
+		return warn(id, "use mode fixed+xclient, or take this machine out of what the server believes, as smtpd_authorized_xclient_hosts of Postfix",
+			"offers XCLIENT to this machine, and in mode %s to each client of ours, who may call itself what it likes", p.Mode)
 	}
 	if p.EndsTLS() && p.TLS.Upstream == imsg.TLSAlways && p.TLS.Port == 0 && slices.Contains(lacks, "STARTTLS") {
-		return []result{red(id, "give the server a certificate, or write {tls_upstream} in another way", "does not offer STARTTLS, which %s needs", p.Called("tls_upstream"))}
+		return red(id, "give the server a certificate, or write {tls_upstream} in another way", "does not offer STARTTLS, which %s needs", p.Called("tls_upstream"))
 	}
 	if len(has) == 0 {
 		has = []string{"no extension that we know of"}
 	}
-	return []result{green(id, "offers %s", strings.Join(has, ", "))}
+	return green(id, "offers %s", strings.Join(has, ", "))
 }
 
 func probeLoop(ctx context.Context, p *patient) []result {
-	const id = "server-loop"
-	c, none := p.fixed(ctx, id)
-	if none != nil {
-		return none
-	}
-	const remedy = "let {fixed_server} name the mail server, and no rule of the firewall lead our own connections to us (firewall-own)"
-	for _, w := range p.met("fixed_server") {
-		return []result{red(id, remedy, "%s", w.Text)}
+	return p.eachServer(ctx, "server-loop", p.judgeLoop)
+}
+
+func (p *patient) judgeLoop(c *conversation, id string) result {
+	option := p.MailServerOption()
+	remedy := "let {" + option + "} name the mail server, and no rule of the firewall lead our own connections to us (firewall-own)"
+	for _, w := range p.met(option) {
+		if strings.HasPrefix(w.Text, c.server.Addr().String()+" ") {
+			return red(id, remedy, "%s", w.Text)
+		}
 	}
 	switch {
 	case c.ourselves:
-		return []result{red(id, remedy, "a connection to %s came to this daemon as a session", p.server())}
+		return red(id, remedy, "a connection to %s came to this daemon as a session", c.server)
 	case len(c.Greeting) > 0 && !positive(c.Greeting) && slices.ContainsFunc(c.Greeting, p.ours):
-		return []result{red(id, remedy, "%s refuses in our own words: %s", p.server(), last(c.Greeting))}
+		return red(id, remedy, "%s refuses in our own words: %s", c.server, last(c.Greeting))
 	case len(c.Greeting) == 0:
-		return []result{skip(id, "there is no greeting")}
+		return skip(id, "there is no greeting")
 	case p.control == nil:
-		return []result{green(id, "does not answer in our words")}
+		return green(id, "does not answer in our words")
 	}
-	return []result{green(id, "a connection to it did not come to this daemon")}
+	return green(id, "a connection to it did not come to this daemon")
 }
 
 // ours tells whether a line is one of our refusals: those have our name, which may be the

@@ -36,9 +36,9 @@ var probes = []probe{
 	{id: "engine-ENGINE-gtube", group: "engines", help: "a spam scanner gives the GTUBE test mail a score that is spam", do: probeGtube, limit: scanLimit},
 	{id: "engine-ENGINE-clean", group: "engines", help: "an engine finds nothing in a clean mail", do: probeClean, limit: scanLimit},
 
-	{id: "server-greeting", group: "server", help: "the server of the fixed modes can be reached as a session does, and greets", do: probeGreeting, limit: talkLimit},
-	{id: "server-ehlo", group: "server", help: "the server answers EHLO, and offers what the configuration needs", do: probeEHLO, limit: talkLimit},
-	{id: "server-loop", group: "server", help: "the server is not this gateway", do: probeLoop, limit: talkLimit},
+	{id: "server-greeting-SERVER", group: "server", help: "the server of the fixed modes, or each of them, can be reached as a session does, and greets", do: probeGreeting, limit: talkLimit},
+	{id: "server-ehlo-SERVER", group: "server", help: "the server answers EHLO, and offers what the configuration needs", do: probeEHLO, limit: talkLimit},
+	{id: "server-loop-SERVER", group: "server", help: "the server is not this gateway", do: probeLoop, limit: talkLimit},
 
 	{id: "dns-server-ADDRESS", group: "dns", help: "a name server answers", do: probeNameservers},
 	{id: "dns-list-ZONE", group: "dns", help: "a block list has its test entry, and not all the world (RFC 5782)", do: probeLists},

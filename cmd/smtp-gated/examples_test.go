@@ -180,7 +180,12 @@ func runExample(t *testing.T, c *config.Config) {
 	}
 	c.Listen, c.ListenTLS = at[:plain], at[plain:]
 	if c.Mode.Fixed() {
-		c.FixedServer, c.FixedServerPort = netip.MustParseAddr("127.0.0.1"), uint16(m.port())
+		at := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(m.port()))
+		if len(c.FixedServers) > 0 { // at the first nobody listens
+			c.FixedServers = []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:1"), at}
+		} else {
+			c.FixedServer, c.FixedServerPort = at.Addr(), at.Port()
+		}
 	}
 	c.Nameservers = []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:1")} // nobody
 	scanner := func(engine imsg.Engine, at *config.Socket) {

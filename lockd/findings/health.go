@@ -1,6 +1,7 @@
 package findings
 
 import (
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -17,32 +18,46 @@ func Judge(all []imsg.StatusFinding, c *imsg.LockdConfig) (imsg.Health, []imsg.S
 		return imsg.Well, nil
 	}
 	all = slices.Clone(all)
-	slices.SortStableFunc(all, func(x, y imsg.StatusFinding) int { return rank(&x, c) - rank(&y, c) })
-	if rank(&all[0], c) == 0 {
+	lost := lost(all, c)
+	rank := func(f *imsg.StatusFinding) int { // 0 for what is the end of all sessions
+		if stops(f, c, lost) {
+			return 0
+		}
+		return 1
+	}
+	slices.SortStableFunc(all, func(x, y imsg.StatusFinding) int { return rank(&x) - rank(&y) })
+	if rank(&all[0]) == 0 {
 		return imsg.Down, all
 	}
 	return imsg.Degraded, all
 }
 
-// rank is 0 for what is the end of all sessions.
-func rank(f *imsg.StatusFinding, c *imsg.LockdConfig) int {
-	if stops(f, c) {
-		return 0
+// lost tells whether all servers of the fixed modes are: while one is not, sessions go
+// there.
+func lost(all []imsg.StatusFinding, c *imsg.LockdConfig) bool {
+	if !c.Mode.Fixed() {
+		return false
 	}
-	return 1
+	for _, s := range c.Depends.Servers {
+		if !slices.ContainsFunc(all, func(f imsg.StatusFinding) bool { return ofServer(f.Finding) && !f.Good && f.Object == s.String() }) {
+			return false
+		}
+	}
+	return true
 }
 
+// ofServer tells whether a finding is that a server of the fixed modes serves no session.
+func ofServer(f imsg.FindingID) bool { return f == imsg.FindingServer || f == imsg.FindingXclient }
+
 // stops tells whether no session can succeed because of f. Where something has gone well
-// since, some can.
-func stops(f *imsg.StatusFinding, c *imsg.LockdConfig) bool {
+// since, some can. lost is that this is so of all servers.
+func stops(f *imsg.StatusFinding, c *imsg.LockdConfig, lost bool) bool {
 	if f.Good {
 		return false
 	}
 	switch f.Finding {
-	case imsg.FindingServer:
-		return c.Mode.Fixed()
-	case imsg.FindingXclient:
-		return true
+	case imsg.FindingServer, imsg.FindingXclient:
+		return lost
 	case imsg.FindingEngineDown:
 		// Mail passes without a spam engine's word.
 		return !c.Depends.IgnoreErrors && asks(c, f.Object, imsg.RoleVirus)
@@ -68,7 +83,7 @@ func Concerns(f imsg.FindingID, object string, c *imsg.LockdConfig) bool {
 	switch f {
 	case imsg.FindingServer:
 		if c.Mode.Fixed() {
-			return object == d.Server.String()
+			return isServer(object, d)
 		}
 		return object == imsg.ObjectAnyServer
 	case imsg.FindingUpstreamTLS:
@@ -80,9 +95,9 @@ func Concerns(f imsg.FindingID, object string, c *imsg.LockdConfig) bool {
 		case imsg.ObjectClear:
 			used = d.EndsTLS && d.Upstream == imsg.TLSNever
 		}
-		return used && server == d.Server.String()
+		return used && isServer(server, d)
 	case imsg.FindingXclient:
-		return c.Mode == imsg.ModeFixedXclient && object == d.Server.String()
+		return c.Mode == imsg.ModeFixedXclient && isServer(object, d)
 	case imsg.FindingEngineDown, imsg.FindingEngineSlow:
 		return asks(c, object, imsg.RoleVirus|imsg.RoleSpam)
 	case imsg.FindingUnscanned:
@@ -104,6 +119,11 @@ func Concerns(f imsg.FindingID, object string, c *imsg.LockdConfig) bool {
 		return c.ActionScript
 	}
 	return true
+}
+
+// isServer tells whether an object is a server of the fixed modes.
+func isServer(object string, d *imsg.Dependencies) bool {
+	return slices.ContainsFunc(d.Servers, func(s netip.AddrPort) bool { return object == s.String() })
 }
 
 // causes are why messages pass that were not looked at.

@@ -17,7 +17,7 @@ func house(edit func(*imsg.LockdConfig)) *imsg.LockdConfig {
 	c := &imsg.LockdConfig{
 		Mode: imsg.ModeFixed, MaxConnections: 10, MaxLoad: 5, LockDuration: 60, ActionScript: true,
 		Depends: imsg.Dependencies{
-			Server:  netip.MustParseAddrPort("192.0.2.25:25"),
+			Servers: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.25:25")},
 			Engines: []imsg.ScanEngine{{Engine: imsg.EngineClamd, Roles: virus}, {Engine: imsg.EngineSpamd, Roles: spam}},
 			DNSBL:   true, SPF: true, SpoolPath: "/spool", EndsTLS: true, BeginsTLS: true,
 		},
@@ -30,7 +30,7 @@ func house(edit func(*imsg.LockdConfig)) *imsg.LockdConfig {
 
 func ignoring(c *imsg.LockdConfig) { c.Depends.IgnoreErrors = true }
 func intercepting(c *imsg.LockdConfig) {
-	c.Mode, c.Depends.Server = imsg.ModeNetfilter, netip.AddrPort{}
+	c.Mode, c.Depends.Servers = imsg.ModeNetfilter, nil
 }
 func tellingClients(c *imsg.LockdConfig) { c.Mode = imsg.ModeFixedXclient }
 
@@ -107,6 +107,38 @@ func TestJudgeAll(t *testing.T) {
 	got, list := Judge(given, house(nil))
 	if got != imsg.Down || list[0] != given[2] || list[1] != given[3] || list[2] != given[0] || list[3] != given[1] {
 		t.Errorf("%s: %v", got, list)
+	}
+}
+
+// TestServers: while one of them serves, there is mail; and none is forgotten.
+func TestServers(t *testing.T) {
+	two := func(c *imsg.LockdConfig) {
+		c.Mode, c.Depends.Servers = imsg.ModeFixedXclient, append(c.Depends.Servers, netip.MustParseAddrPort("192.0.2.26:25"))
+	}
+	c := house(two)
+	first := imsg.StatusFinding{Finding: imsg.FindingServer, Object: "192.0.2.25:25"}
+	second := imsg.StatusFinding{Finding: imsg.FindingXclient, Object: "192.0.2.26:25"}
+	well := second
+	well.Good = true
+	for _, test := range []struct {
+		all  []imsg.StatusFinding
+		want imsg.Health
+	}{
+		{[]imsg.StatusFinding{first}, imsg.Degraded},
+		{[]imsg.StatusFinding{second}, imsg.Degraded},
+		{[]imsg.StatusFinding{first, well}, imsg.Degraded},
+		{[]imsg.StatusFinding{first, second}, imsg.Down},
+	} {
+		if got, _ := Judge(test.all, c); got != test.want {
+			t.Errorf("%v: %s, want %s", test.all, got, test.want)
+		}
+	}
+	for _, object := range []string{"192.0.2.25:25", "192.0.2.26:25"} {
+		for _, f := range []imsg.FindingID{imsg.FindingServer, imsg.FindingXclient, imsg.FindingUpstreamTLS} {
+			if !Concerns(f, object, c) {
+				t.Errorf("%s %s concerns nobody", f, object)
+			}
+		}
 	}
 }
 

@@ -84,7 +84,7 @@ func (a *advisor) reach() {
 	restricted := a.AuthRequire == imsg.AuthMandatory || a.EnforceRcpt != ""
 	if a.Mode == imsg.ModeFixed && i >= 0 && !restricted {
 		a.danger(true, "mode", "strangers who reach %s reach %s with the gateway's address, and a server that trusts it is an open relay: "+
-			"use {mode} fixed+xclient, {auth_require} mandatory, a {regex_enforce_rcpt_to} for your domains, or a private {bind_address}", a.Listeners()[i], a.FixedServer)
+			"use {mode} fixed+xclient, {auth_require} mandatory, a {regex_enforce_rcpt_to} for your domains, or a private {bind_address}", a.Listeners()[i], a.mailServers())
 	}
 	if j := slices.IndexFunc(a.SessionConfig.ProxyFrom, func(n netip.Prefix) bool { return n.Bits() == 0 }); j >= 0 {
 		a.danger(true, "listen_proxy_from", "by %s anybody may say who he is, and pass for whom locks and limits spare: name your load balancers", a.SessionConfig.ProxyFrom[j])
@@ -93,6 +93,15 @@ func (a *advisor) reach() {
 	a.danger(a.BareNewline == imsg.NewlinePass, "bare_newline", "pass lets messages through that the scanner and the server read differently: write normalize or reject")
 	a.danger(a.Dumps(), "limit_core_size", "what a room remembers, mail among it, can be read by processes of its user, and a dump of it lies in the room's folder: leave it out, unless a fault is looked for")
 	a.danger(a.Mode == imsg.ModeRemoteUDP && a.RemoteSecret == 0, "remote_udp_secret", "without one, whoever can send as the router decides where sessions go: set the same number here and there")
+}
+
+// mailServers names those of the fixed modes.
+func (a *advisor) mailServers() string {
+	var all []string
+	for _, s := range a.MailServers() {
+		all = append(all, s.Addr().String())
+	}
+	return strings.Join(slices.Compact(all), " or ")
 }
 
 func (a *advisor) scanning() {
@@ -148,11 +157,12 @@ func (a *advisor) encryption() {
 	both := a.beginsTLS()
 	a.danger(a.EndsTLS() && t.MinVersion < imsg.TLS12, "tls_min_version", "TLS 1.0 and 1.1 are broken, and RFC 8996 forbids them: write 1.2, unless clients are known that have nothing newer")
 	a.hint(both && t.Verify == imsg.TLSVerifyNone, "tls_verify", "none encrypts to whoever answers for the server: write pin, with {tls_pins}, or name")
-	a.danger(a.clearBehind() && !a.FixedServer.IsLoopback(), "tls_upstream", "never has mail go on to %s in clear, which clients have sent encrypted: leave it out, and say with {tls_verify} how that server's certificate is looked at", a.FixedServer)
+	server, elsewhere := a.elsewhere()
+	a.danger(a.clearBehind() && elsewhere, "tls_upstream", "never has mail go on to %s in clear, which clients have sent encrypted: leave it out, and say with {tls_verify} how that server's certificate is looked at", server)
 	unshown := len(a.TLSCertificates) > 0 && !a.EndsTLS()
 	switch idle := !both && t.Verify != imsg.TLSUndecided; {
 	case unshown: // what shows the certificate may give it something to do
-	case a.EndsTLS() && !a.FixedServer.IsLoopback():
+	case a.EndsTLS() && elsewhere:
 		a.hint(idle, "tls_verify", "it does nothing beside {tls_upstream} never: leave that out")
 	default:
 		a.hint(idle, "tls_verify", "no session of ours has TLS with a server: leave it out")

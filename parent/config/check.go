@@ -57,22 +57,39 @@ func (c *Config) checkTarget(wrong complaint) {
 	if !c.Mode.Fixed() {
 		return
 	}
-	if !c.FixedServer.IsValid() {
-		wrong("fixed_server", "is empty: mode %s needs the address of the mail server", c.Mode)
-		return
+	option, servers := c.MailServerOption(), c.MailServers()
+	switch {
+	case len(servers) == 0:
+		wrong(option, "is empty: mode %s needs the address of the mail server", c.Mode)
+	case len(servers) > imsg.MaxServers:
+		wrong(option, "there are %d, at most %d can be kept", len(servers), imsg.MaxServers)
+	case len(c.FixedServers) > 0 && c.FixedServer.IsValid():
+		wrong(option, "it excludes {fixed_server}: leave that out, and have it in the list")
 	}
-	if c.FixedServer.IsUnspecified() {
-		wrong("fixed_server", "%s is no server's address", c.FixedServer)
+	for i, s := range servers {
+		if slices.Contains(servers[:i], s) {
+			wrong(option, "%s is there twice: leave one out", s)
+			continue
+		}
+		c.checkServer(wrong, option, s)
 	}
-	fits := func(a netip.Addr) bool { return a.IsUnspecified() || a.Is4() == c.FixedServer.Is4() }
+}
+
+// checkServer looks at one server of the fixed modes.
+func (c *Config) checkServer(wrong complaint, option string, server netip.AddrPort) {
+	to := server.Addr()
+	if to.IsUnspecified() {
+		wrong(option, "%s is no server's address", to)
+	}
+	fits := func(a netip.Addr) bool { return a.IsUnspecified() || a.Is4() == to.Is4() }
 	if len(c.Outgoing) > 0 && !slices.ContainsFunc(c.Outgoing, fits) {
-		wrong("outgoing_addr", "%s cannot reach {fixed_server} %s: use two addresses of one family", c.Outgoing[0], c.FixedServer)
+		wrong("outgoing_addr", "%s cannot reach {"+option+"} %s: use two addresses of one family", c.Outgoing[0], to)
 	}
 	for _, l := range c.Listeners() {
-		everywhere := l.Addr().IsUnspecified() && l.Addr().Is4() == c.FixedServer.Is4() && c.FixedServer.IsLoopback()
-		ours := l.Port() == c.FixedServerPort || l.Port() == c.TLS.Port && l.Port() != 0
-		if ours && (everywhere || l.Addr() == c.FixedServer) {
-			wrong("fixed_server", "%s port %d is our own listener: connections would go in a circle", c.FixedServer, l.Port())
+		everywhere := l.Addr().IsUnspecified() && l.Addr().Is4() == to.Is4() && to.IsLoopback()
+		ours := l.Port() == server.Port() || l.Port() == c.TLS.Port && l.Port() != 0
+		if ours && (everywhere || l.Addr() == to) {
+			wrong(option, "%s port %d is our own listener: connections would go in a circle", to, l.Port())
 		}
 	}
 }

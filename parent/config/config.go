@@ -36,8 +36,9 @@ type Config struct {
 	Mode            imsg.Mode
 	FixedServer     netip.Addr // invalid: none
 	FixedServerPort uint16
-	SoMark          uint32 // 0: none
-	RemoteSecret    int64  // 32 bits, signed or not
+	FixedServers    []netip.AddrPort // if any, they stand for the two above
+	SoMark          uint32           // 0: none
+	RemoteSecret    int64            // 32 bits, signed or not
 
 	BindAddress  netip.Addr
 	Port         uint16

@@ -63,6 +63,7 @@ func table(c *Config) []Option {
 		{Name: "mode", Path: "target.mode", Help: "how the server a client wanted is found", value: as(&c.Mode, 0, one(modes))},
 		{Name: "fixed_server", Path: "target.server", Help: "the mail server of the fixed modes", value: as(&c.FixedServer, nowhere, address())},
 		{Name: "fixed_server_port", Path: "target.port", Help: "its port", value: as(&c.FixedServerPort, 25, port(1))},
+		{Name: "fixed_servers", Path: "target.servers", Help: "the mail servers of the fixed modes, in place of the one above, in the order in which each session tries them, 16 at most", value: as(&c.FixedServers, nil, endpoints("ip:port or [v6]:port", 1, 0))},
 		{Name: "outgoing_addr", Path: "target.from", Help: "source address of connections to mail servers, one for each family, 0.0.0.0: the system decides", value: as(&c.Outgoing, []netip.Addr{anyIPv4}, sources())},
 		{Name: "tproxy_keep_port", Path: "target.keep_port", Help: "tproxy connects from the client's port too, not only from its address", value: as(&c.KeepPort, false, boolean())},
 		{Name: "so_mark", Path: "target.mark", Help: "firewall mark on connections to mail servers, 0: none", value: as(&c.SoMark, 0, integer[uint32]("UINT", 0, 1<<32-1))},

@@ -21,6 +21,7 @@ statefile_type slots
 mode none
 fixed_server
 fixed_server_port 25
+fixed_servers
 remote_port 114
 remote_udp_retries 3
 remote_udp_secret 0

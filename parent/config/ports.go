@@ -13,7 +13,10 @@ var chosen = []uint16{0}
 // from.
 func (c *Config) SessionPorts() (connect, bind []uint16) {
 	if c.Mode.Fixed() {
-		connect = []uint16{c.FixedServerPort}
+		connect = []uint16{}
+		for _, s := range c.MailServers() {
+			connect = append(connect, s.Port())
+		}
 		if c.TLS.Port != 0 {
 			connect = append(connect, c.TLS.Port)
 		}

@@ -14,6 +14,7 @@ func TestPorts(t *testing.T) {
 	}{
 		{"mode fixed\nfixed_server 192.0.2.1\nfixed_server_port 2525\n", (*Config).SessionPorts, "[2525] [0]"},
 		{"mode fixed+xclient\nfixed_server 192.0.2.1\n", (*Config).SessionPorts, "[25] [0]"},
+		{"mode fixed\nfixed_servers 192.0.2.1:25, 192.0.2.2:2525\ntarget_tls_port 465\n", (*Config).SessionPorts, "[25 2525 465] [0]"},
 		{"mode netfilter\n", (*Config).SessionPorts, "any [0]"},
 		{"mode tproxy\ntproxy_keep_port on\n", (*Config).SessionPorts, "any any"},
 		{"mode remote\nremote_port 115\n", (*Config).LookupdPorts, "[53 115] [0]"},

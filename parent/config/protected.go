@@ -12,9 +12,9 @@ import (
 // only lockd knows. A router that the remote modes ask is locked by an ident, never as an
 // address.
 func (c *Config) protected(f Facts) []netip.Addr {
-	all := []netip.Addr{c.server().Addr(), c.SPFFixedIP, c.AntivirusSocket.Address.Addr(), c.AntispamSocket.Address.Addr()}
+	all := []netip.Addr{c.SPFFixedIP, c.AntivirusSocket.Address.Addr(), c.AntispamSocket.Address.Addr()}
 	all = append(all, c.SessionConfig.Outgoing...)
-	for _, at := range slices.Concat(c.Lookupd(f).Nameservers, f.Listeners) {
+	for _, at := range slices.Concat(c.MailServers(), c.Lookupd(f).Nameservers, f.Listeners) {
 		all = append(all, at.Addr())
 	}
 	all = slices.DeleteFunc(append(all, f.Own...), func(a netip.Addr) bool { return !a.IsValid() || a.IsUnspecified() })

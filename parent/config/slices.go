@@ -81,12 +81,33 @@ func (c *Config) scanning() time.Duration {
 	return max(c.TimeoutScanner, c.TimeoutSpam) + grace
 }
 
-// server is the one of the fixed modes, if it is set.
-func (c *Config) server() netip.AddrPort {
-	if !c.FixedServer.IsValid() {
-		return netip.AddrPort{}
+// MailServers are those of the fixed modes, in their order, as far as they are set.
+func (c *Config) MailServers() []netip.AddrPort {
+	switch {
+	case len(c.FixedServers) > 0:
+		return c.FixedServers
+	case c.FixedServer.IsValid():
+		return []netip.AddrPort{netip.AddrPortFrom(c.FixedServer, c.FixedServerPort)}
 	}
-	return netip.AddrPortFrom(c.FixedServer, c.FixedServerPort)
+	return nil
+}
+
+// MailServerOption is the option that names them.
+func (c *Config) MailServerOption() string {
+	if len(c.FixedServers) > 0 {
+		return "fixed_servers"
+	}
+	return "fixed_server"
+}
+
+// elsewhere is the first of them that is not on this machine by its address, if one is not.
+func (c *Config) elsewhere() (server netip.Addr, is bool) {
+	for _, s := range c.MailServers() {
+		if !s.Addr().IsLoopback() {
+			return s.Addr(), true
+		}
+	}
+	return netip.Addr{}, len(c.MailServers()) == 0
 }
 
 // tlsPolicy is the one of sessions that no rule is for.
@@ -143,7 +164,7 @@ func (c *Config) Session(f Facts) *imsg.SessionConfig {
 	s := c.SessionConfig
 	s.ProxyName = c.name(f)
 	s.Mode = c.Mode
-	s.FixedServer = c.server()
+	s.Servers = c.MailServers()
 	s.Marked = c.SoMark != 0
 	s.Listeners = f.Listeners
 	s.Own = f.Own
@@ -275,7 +296,7 @@ func (c *Config) Keys(f Facts) *imsg.KeysConfig {
 func (c *Config) depends() imsg.Dependencies {
 	d := imsg.Dependencies{IgnoreErrors: c.IgnoreErrors, DNSBL: len(c.DNSBL) > 0, SPF: c.SPF != imsg.SPFOff, SpoolPath: c.SpoolPath, Zones: imsg.Zones(c.DNSBL)}
 	if c.Mode.Fixed() {
-		d.Server = c.server()
+		d.Servers = c.MailServers()
 	}
 	d.EndsTLS, d.BeginsTLS, d.Upstream = c.EndsTLS(), c.beginsTLS(), c.TLS.Upstream
 	if c.antivirus() {

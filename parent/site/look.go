@@ -227,9 +227,13 @@ func (l *lookout) addresses() {
 		if !a.Addr().IsUnspecified() && !l.Mode.Transparent() && !l.local(a.Addr()) {
 			l.warn(l.listening(i), "%s is no address of this machine: nobody can listen on it", a.Addr())
 		}
-		if l.Mode.Fixed() && a.Addr().IsUnspecified() && a.Port() == l.FixedServerPort &&
-			a.Addr().Is4() == l.FixedServer.Is4() && l.local(l.FixedServer) {
-			l.warn("fixed_server", "%s port %d is this machine, where we listen ourselves: connections would go in a circle", l.FixedServer, a.Port())
+		if !l.Mode.Fixed() || !a.Addr().IsUnspecified() {
+			continue
+		}
+		for _, to := range l.MailServers() {
+			if a.Port() == to.Port() && a.Addr().Is4() == to.Addr().Is4() && l.local(to.Addr()) {
+				l.warn(l.MailServerOption(), "%s port %d is this machine, where we listen ourselves: connections would go in a circle", to.Addr(), a.Port())
+			}
 		}
 	}
 }

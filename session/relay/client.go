@@ -14,6 +14,7 @@ type client struct {
 	lines smtp.LineScanner
 	spoke bool // the client has begun, and not with TLS
 
+	early     bool // it has spoken before there was a greeting, and is not read until there is
 	earlyTold bool // it was told that it talks early, which nothing follows
 	helo      string
 
@@ -167,7 +168,7 @@ func (c *client) reads() bool {
 	case c.taken:
 		return true
 	}
-	return c.handshake == noHandshake && !c.replyPending && !c.isFull() && !c.introducing && c.writes(Server)
+	return c.handshake == noHandshake && !c.replyPending && !c.isFull() && !c.introducing && !(c.early && c.mayMove()) && c.writes(Server)
 }
 
 // isFull tells whether so many replies are owed that the client's next command has no
@@ -226,6 +227,8 @@ func (c *client) endClient() (done bool) {
 // shown is what the client's half does, or waits for.
 func (c *client) shown() imsg.State {
 	switch {
+	case c.handshake == moving:
+		return imsg.StateConnect
 	case c.handshake != noHandshake:
 		return imsg.StateTLS
 	case c.waiting:

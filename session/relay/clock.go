@@ -63,8 +63,10 @@ func (c *client) patience(asking bool) time.Duration {
 	switch {
 	case c.fate[Client] == Half:
 		return LingerWait
-	case asking, c.handshake == withServer, c.handshake == redialing, c.handshake == withClient: // which have a time of their own
+	case asking, c.handshake == withServer, c.handshake == redialing, c.handshake == withClient, c.handshake == moving: // which have a time of their own
 		return forever
+	case c.mayMove() && cfg.TimeoutConnect > 0:
+		return cfg.TimeoutConnect
 	case c.introducing, c.handshake == replaying:
 		return imsg.Limit(cfg.TimeoutLookup)
 	case c.taken && !c.resting():

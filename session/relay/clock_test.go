@@ -64,7 +64,7 @@ func TestHandshakeTime(t *testing.T) {
 	for h, want := range map[handshake]time.Duration{
 		noHandshake: cfg.TimeoutIdle, withServer: forever, redialing: forever, replaying: cfg.TimeoutLookup,
 		readyTold:  cfg.TimeoutIdle, // the client may take no word of it
-		withClient: forever,
+		withClient: forever, moving: forever,
 	} {
 		c := client{shared: &shared{Facts: &Facts{Config: cfg}, handshake: h}}
 		if got := c.patience(false); got != want {

@@ -80,10 +80,14 @@ func (c *client) readLine(in []byte) (n int, ok bool) {
 		case !known:
 			return 0, false
 		case tls:
+			c.stays = true
 			c.meetTLS()
 			return 0, true
 		}
-		c.spoke = true
+		if c.holdsBack() {
+			return 0, false
+		}
+		c.spoke, c.stays = true, !c.greeted
 	}
 	c.lines.Limit = 0
 	if c.authing {

@@ -23,8 +23,10 @@ type Facts struct {
 	Check    bool           // it is such a balancer, and wants to know whether we work
 	Local    netip.AddrPort // where the client has called
 	Target   netip.AddrPort
-	Outgoing netip.Addr // ours, towards the server
-	Ident    string     // whom a router says the client calls for
+	Server   netip.AddrPort // of the fixed modes: Target, but for a port for TLS
+	Another  bool           // of the fixed modes: there are servers left to be called
+	Outgoing netip.Addr     // ours, towards the server
+	Ident    string         // whom a router says the client calls for
 	Quotas   imsg.RateSet
 	Exempt   imsg.ExemptSet
 	Login    string  // that the server takes the client for, since it said so

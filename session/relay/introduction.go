@@ -167,6 +167,9 @@ func (s *server) tlsFailed(err error) {
 	} else {
 		s.noteUpstreamTLS(err.Error())
 	}
+	if s.moveOn() {
+		return
+	}
 	s.introducing = false
 	s.failure = &refusal{rule: imsg.RuleServerTLS, detail: err.Error(), text: s.text(imsg.MsgTempUnavail)}
 }
@@ -184,12 +187,19 @@ func (s *shared) introductionFailed(err error) {
 	switch {
 	case errors.Is(err, errNoXclient):
 		rule = imsg.RuleXclient
-		s.noteServer("")
+		if s.mayMove() {
+			s.noteServer(err.Error())
+		} else {
+			s.noteServer("")
+		}
 		s.world.Observe(imsg.FindingXclient, s.ServerObject(), err.Error())
 	case errors.Is(err, errXclient):
 		rule, s.noted = imsg.RuleXclient, true // it may be this client alone
 	default:
 		s.noteServer(err.Error())
+	}
+	if s.moveOn() {
+		return
 	}
 	s.introducing = false
 	s.failure = &refusal{rule: rule, detail: err.Error(), text: s.text(imsg.MsgFixedXclientFail)}

@@ -16,7 +16,7 @@ import (
 // theirs must not each make one.
 func (f *Facts) ServerObject() string {
 	if f.Config.Mode.Fixed() {
-		return f.Config.FixedServer.String()
+		return f.Server.String()
 	}
 	return imsg.ObjectAnyServer
 }

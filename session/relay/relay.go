@@ -129,7 +129,7 @@ func (r *Relay) FromServer(in []byte) (n int) {
 	if !r.ReadsServer() {
 		return 0
 	}
-	if !r.shared.introducing {
+	if !r.shared.introducing && !r.shared.mayMove() {
 		r.shared.touch()
 	}
 	n = r.server.run(in)

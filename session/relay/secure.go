@@ -23,6 +23,7 @@ const (
 	replaying // on which is said what was said before
 	readyTold // the client hears that it may begin
 	withClient
+	moving // the server did not stand the test: another one is called, and this relay is at its end
 )
 
 // Errand is what a driver does to a connection as a whole, while nobody reads or writes
@@ -34,7 +35,8 @@ const (
 	NoErrand     Errand = iota
 	SecureClient        // all further octets go through TLS; what comes of the handshake comes by Secured
 	SecureServer
-	CallServer // a new connection to the server takes the place of the one there is; what comes of it comes by Redialed
+	CallServer  // a new connection to the server takes the place of the one there is; what comes of it comes by Redialed
+	CallAnother // another server is called, and a new relay takes the place of this one
 )
 
 // Errand returns what is to be done, once, when nothing is being written there any more:

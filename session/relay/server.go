@@ -22,6 +22,7 @@ type server struct {
 	held      *smtp.Reply   // the first line of a reply that waits for question
 	question  *Question
 	envelope  envelopeLog
+	greeting  []byte // lines of it that the client has not heard, as there may be no more
 }
 
 // mode is what the server's replies are to the session.
@@ -81,7 +82,7 @@ func (s *server) reads() bool {
 
 // run decides on the server's octets, line by line, and returns how many were used.
 func (s *server) run(in []byte) (n int) {
-	if len(in) > 0 && !s.introducing {
+	if len(in) > 0 && !s.introducing && !s.mayMove() {
 		s.greeted = true
 	}
 	if len(in) > 0 && s.answers == toHello {
@@ -135,8 +136,11 @@ func (s *server) relay(r *smtp.Reply, more bool) {
 		k = s.queue.at(0).kind
 		err = checkCode(k, r.Code)
 	}
-	if k == greeting && r.Last {
+	if k == greeting && (r.Last || r.Code/100 >= 4 && s.mayMove()) {
 		s.noteGreeting(r.Code)
+	}
+	if k == greeting && err == nil && s.mayMove() && !s.greets(r) {
+		return
 	}
 	switch {
 	case err == nil, r.Code == 421: // RFC 5321, 3.8: it may come at any time
@@ -298,6 +302,11 @@ func (s *server) nonsense(err error) {
 		s.introductionFailed(err)
 		return
 	}
+	if s.mayMove() {
+		s.noteServer(err.Error())
+		s.moveOn()
+		return
+	}
 	if s.answers == toCommands && !s.claim("error") {
 		return
 	}
@@ -319,6 +328,9 @@ func (s *server) gone() {
 		s.introductionFailed(errEnded)
 	case s.answers == toMessage, s.answers == farewell, s.answers == toHello:
 		s.finish("server")
+	case s.mayMove():
+		s.noteServer(errEnded.Error())
+		s.moveOn()
 	case s.claim("server"):
 		s.noteServer(errEnded.Error())
 		s.finish("server")

@@ -35,7 +35,8 @@ type shared struct {
 	hello         []byte     // the client's EHLO or HELO, to be said again
 	introducing   bool       // the server is told of its client, and nobody else hears a word
 	failure       *refusal   // why there is no server after all; nil: there is, or the client knows
-	greeted       bool       // the server has said something
+	greeted       bool       // the server has said something; with another one left, its whole greeting
+	stays         bool       // the client has spoken before that, and has no other server
 	answers       mode       // what the server's replies are to the session
 	noted         bool       // it was told whether the server has greeted
 	replyBegun    bool       // it has begun a reply

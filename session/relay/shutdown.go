@@ -80,6 +80,9 @@ func (c *client) expire() {
 	switch {
 	case c.introducing:
 		c.introductionFailed(imsg.Timeout)
+	case c.mayMove():
+		c.noteServer("it does not greet")
+		c.moveOn()
 	case c.taken && !c.ended:
 		c.say(smtp.CodeTimeout, c.text(imsg.MsgSessionTimeout))
 		c.finish("timeout")

@@ -12,18 +12,16 @@ import (
 	"github.com/smtp-gated/smtp-gated/imsg"
 )
 
-// This file owns the answers that need no other room: a configured server, the
-// socket's own address, the kernel's memory of it.
+// This file owns the answers that need no other room: the socket's own address, the
+// kernel's memory of it.
 
 var errMode = errors.New("this mode finds no targets")
 
 // Target returns the server of the connection fd, which client made to our address local. The
 // error is imsg.NotFound where the kernel does not know the connection, that of the
-// system, or that of a mode in which lookupd is to be asked.
+// system, or that of a mode in which lookupd is to be asked, or Servers.
 func Target(cfg *imsg.SessionConfig, fd int, client, local netip.AddrPort) (netip.AddrPort, error) {
 	switch cfg.Mode {
-	case imsg.ModeFixed, imsg.ModeFixedXclient:
-		return cfg.FixedServer, nil
 	case imsg.ModeGetsockname, imsg.ModeIpfw, imsg.ModeTproxy:
 		return local, nil
 	case imsg.ModeNetfilter:
