@@ -25,6 +25,7 @@ const (
 	ModeIpfw
 	ModeIpfilter
 	ModePf
+	ModeFixedProxy // last: a mode is told by its number
 )
 
 var modeNames = [...]string{
@@ -40,12 +41,13 @@ var modeNames = [...]string{
 	ModeIpfw:            "ipfw",
 	ModeIpfilter:        "ipfilter",
 	ModePf:              "pf",
+	ModeFixedProxy:      "fixed+proxy",
 }
 
 func (m Mode) String() string { return modeNames[min(int(m), len(modeNames)-1)] }
 
 // Fixed tells whether sessions go to configured servers.
-func (m Mode) Fixed() bool { return m == ModeFixed || m == ModeFixedXclient }
+func (m Mode) Fixed() bool { return m == ModeFixed || m == ModeFixedXclient || m == ModeFixedProxy }
 
 // Remote tells whether targets and idents come from a router.
 func (m Mode) Remote() bool { return m == ModeRemote || m == ModeRemoteUDP }
@@ -55,6 +57,9 @@ func (m Mode) Filter() bool { return m == ModePf || m == ModeIpfilter }
 
 // Transparent tells whether sessions connect from their clients' addresses.
 func (m Mode) Transparent() bool { return m == ModeTproxy || m == ModeTproxyNetfilter }
+
+// Shows tells whether servers see a client's address before they greet it.
+func (m Mode) Shows() bool { return m.Transparent() || m == ModeFixedProxy }
 
 // Asks tells whether targets are not the session's to find: lookupd is asked.
 func (m Mode) Asks() bool { return m.Remote() || m.Filter() }

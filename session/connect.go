@@ -15,6 +15,7 @@ import (
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/loop"
+	"github.com/smtp-gated/smtp-gated/session/proxyheader"
 	"github.com/smtp-gated/smtp-gated/session/relay"
 	"github.com/smtp-gated/smtp-gated/session/stream"
 	"github.com/smtp-gated/smtp-gated/session/upstream"
@@ -162,12 +163,29 @@ func (s *session) called() (then func(error), err error) {
 	switch err {
 	case nil:
 		s.facts.Outgoing = from.Addr()
+		err = s.tellServer()
 	case stream.ErrAgain:
 		return nil, nil
-	default:
+	}
+	if err != nil {
 		s.server.Close()
 	}
 	return s.takeCall().then, err
+}
+
+// tellServer tells a server just reached who its client is, where that comes ahead of its
+// greeting, and of TLS; s.mu is held. There is room for so little in a connection that is
+// new.
+func (s *session) tellServer() error {
+	if s.w.cfg.Mode != imsg.ModeFixedProxy {
+		return nil
+	}
+	header := proxyheader.Append(nil, proxyheader.Origin{Source: s.facts.Client, Destination: s.facts.Local, TLS: s.clientTLS})
+	n, err := s.server.Write(header)
+	if err == nil || n == len(header) {
+		return nil
+	}
+	return err
 }
 
 // callLate gives up a connection whose time is over, or that nobody may have any more; s.mu

@@ -44,7 +44,10 @@ type realServer struct {
 	picky   bool     // it refuses some texts at their end, and delivers once for each of two equal recipients
 }
 
-func startExim(t *testing.T) *realServer {
+func startExim(t *testing.T) *realServer { return startEximWith(t, "") }
+
+// startEximWith starts one with more lines in its configuration.
+func startEximWith(t *testing.T, more string) *realServer {
 	dir, port := imsgtest.Folder(t), freePort(t)
 	for _, d := range []string{"spool", "mail"} {
 		if err := os.Mkdir(filepath.Join(dir, d), 0o755); err != nil {
@@ -58,7 +61,7 @@ spool_directory = DIR/spool
 log_file_path = DIR/spool/%slog
 primary_hostname = mx.example
 local_interfaces = 127.0.0.1
-keep_environment = LD_LIBRARY_PATH
+`+more+`keep_environment = LD_LIBRARY_PATH
 acl_smtp_mail = mail
 acl_smtp_rcpt = rcpt
 acl_smtp_data = accept
@@ -99,7 +102,7 @@ box:
 			t.Errorf("exim4 -qff: %v: %s", err, out)
 		}
 	}
-	greets(t, s.addr, dir+"/spool/mainlog")
+	greetsBehind(t, s.addr, dir+"/spool/mainlog", more)
 	return s
 }
 
@@ -124,16 +127,34 @@ func writeFile(t *testing.T, name, text string) {
 // greets waits until a server is there.
 func greets(t *testing.T, addr, logFile string) {
 	t.Helper()
+	greetsAs(t, addr, logFile, func(conn net.Conn) string {
+		b := make([]byte, 3)
+		conn.Read(b)
+		return string(b)
+	})
+}
+
+// greetsBehind is greets of a server whose lines may have it wait for a header of PROXY.
+func greetsBehind(t *testing.T, addr, logFile, lines string) {
+	t.Helper()
+	if strings.Contains(lines, "proxy") {
+		greetsAs(t, addr, logFile, func(conn net.Conn) string { return hailed(t, conn) })
+		return
+	}
+	greets(t, addr, logFile)
+}
+
+// greetsAs is greets of a server of whom hail gets a greeting.
+func greetsAs(t *testing.T, addr, logFile string, hail func(net.Conn) string) {
+	t.Helper()
 	if err := imsgtest.Eventually("the server does not greet", func() bool {
 		c, err := net.Dial("tcp4", addr)
 		if err != nil {
 			return false
 		}
 		defer c.Close()
-		b := make([]byte, 3)
 		c.SetDeadline(imsgtest.Deadline())
-		c.Read(b)
-		return string(b) == "220"
+		return strings.HasPrefix(hail(c), "220")
 	}); err != nil {
 		log, _ := os.ReadFile(logFile)
 		t.Fatalf("%v: %s", err, log)
@@ -236,7 +257,7 @@ postlog unix-dgram n - n - 1 postlogd
 	for _, q := range []string{"maildrop", "incoming", "active", "deferred", "hold"} {
 		s.queues = append(s.queues, dir+"/queue/"+q)
 	}
-	greets(t, s.addr, dir+"/log")
+	greetsBehind(t, s.addr, dir+"/log", more)
 	return s
 }
 

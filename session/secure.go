@@ -10,9 +10,11 @@ import (
 	"log/slog"
 	"net"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/smtp-gated/smtp-gated/imsg"
+	"github.com/smtp-gated/smtp-gated/session/proxyheader"
 	"github.com/smtp-gated/smtp-gated/session/relay"
 )
 
@@ -112,21 +114,31 @@ func (s *session) runErrand() {
 func (s *session) secure(side relay.Side) (problem string) {
 	ctx, cancel := context.WithTimeout(s.context(), s.w.cfg.TLS.HandshakeTimeout)
 	defer cancel()
-	begin, who := func(c net.Conn) *tls.Conn { return tls.Client(c, s.w.toServers) }, "server"
+	begin := func(c net.Conn) *tls.Conn { return tls.Client(c, s.w.toServers) }
 	if side == relay.Client {
-		begin, who = func(c net.Conn) *tls.Conn { return tls.Server(c, s.w.toClients) }, "client"
+		begin = func(c net.Conn) *tls.Conn { return tls.Server(c, s.w.toClients) }
 	}
 	st, err := s.stream(side).Secure(ctx, begin)
-	return s.secured(who, st, err)
+	return s.secured(side, st, err)
 }
 
 // secured says what came of a handshake.
-func (s *session) secured(who string, st tls.ConnectionState, err error) (problem string) {
+func (s *session) secured(side relay.Side, st tls.ConnectionState, err error) (problem string) {
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
 		return "no handshake in time"
 	case err != nil:
 		return imsg.Printable(err.Error(), 200)
+	}
+	who := "server"
+	if side == relay.Client {
+		who = "client"
+	}
+	if side == relay.Client && s.w.cfg.Mode == imsg.ModeFixedProxy {
+		s.clientTLS = &proxyheader.TLS{
+			Version: "TLSv" + strings.TrimPrefix(tls.VersionName(st.Version), "TLS "), // as OpenSSL says it
+			Cipher:  tls.CipherSuiteName(st.CipherSuite), ServerName: st.ServerName, ALPN: st.NegotiatedProtocol,
+		}
 	}
 	s.info("TLS:BEGUN", "with", who, "version", tls.VersionName(st.Version), "cipher", tls.CipherSuiteName(st.CipherSuite),
 		"resumed", st.DidResume, "server_name", imsg.Printable(st.ServerName, 255))
@@ -150,7 +162,7 @@ func (s *session) beginTLS(limit time.Duration) bool {
 	ctx, cancel := context.WithTimeout(s.context(), limit)
 	defer cancel()
 	st, err := s.client.SecureFirst(ctx, func(c net.Conn) *tls.Conn { return tls.Server(c, s.w.toClients) })
-	if problem := s.secured("client", st, err); problem != "" {
+	if problem := s.secured(relay.Client, st, err); problem != "" {
 		s.info("TLS:FAILED", "src", s.facts.Client.Addr(), "ident", s.facts.Ident, "error", problem)
 		return false
 	}

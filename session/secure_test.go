@@ -312,6 +312,12 @@ func TestClearBehindSTARTTLS(t *testing.T) {
 // tlsRig is a rig whose client begins with TLS. The server does, too, if its port says so.
 func newTLSRig(t *testing.T, change func(c *imsg.TLSConfig, port uint16)) *rig {
 	t.Helper()
+	return newTLSRigIn(t, func(*imsg.SessionConfig) {}, change, &tls.Config{InsecureSkipVerify: true})
+}
+
+// newTLSRigIn is newTLSRig in a mode, with a client's settings.
+func newTLSRigIn(t *testing.T, mode func(*imsg.SessionConfig), change func(c *imsg.TLSConfig, port uint16), client *tls.Config) *rig {
+	t.Helper()
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -320,6 +326,7 @@ func newTLSRig(t *testing.T, change func(c *imsg.TLSConfig, port uint16)) *rig {
 	r := &rig{listener: l}
 	r.house = newHouseWith(t, l.Addr().String(), true, func(c *imsg.SessionConfig) {
 		terminates(c)
+		mode(c)
 		change(&c.TLS, uint16(l.Addr().(*net.TCPAddr).Port))
 	})
 	accepted := make(chan net.Conn, 1)
@@ -329,7 +336,7 @@ func newTLSRig(t *testing.T, change func(c *imsg.TLSConfig, port uint16)) *rig {
 		}
 	}()
 	r.client = r.dial()
-	r.must(r.client.asClient())
+	r.must(r.client.secure(tls.Client(r.client.conn, client)))
 	r.server = newTalker(t, "server", wait(t, accepted))
 	return r
 }

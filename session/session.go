@@ -17,6 +17,7 @@ import (
 
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/logs"
+	"github.com/smtp-gated/smtp-gated/session/proxyheader"
 	"github.com/smtp-gated/smtp-gated/session/relay"
 	"github.com/smtp-gated/smtp-gated/session/spool"
 	"github.com/smtp-gated/smtp-gated/session/stream"
@@ -33,12 +34,13 @@ import (
 // needed while there is nothing to say.
 type session struct {
 	w         *worker
-	facts     relay.Facts    // all set before the relay starts; what they say of the server changes with the relay
-	tried     upstream.Tried // servers of the fixed modes
-	tls       bool           // the client begins with TLS
-	undecided bool           // the worker waits for the end of its admission
-	newLogged bool           // NEW was logged, and CLOSE is to follow
-	proxied   netip.AddrPort // where the client has called, as its load balancer says
+	facts     relay.Facts      // all set before the relay starts; what they say of the server changes with the relay
+	clientTLS *proxyheader.TLS // that a server is told of; nil: there is none
+	tried     upstream.Tried   // servers of the fixed modes
+	tls       bool             // the client begins with TLS
+	undecided bool             // the worker waits for the end of its admission
+	newLogged bool             // NEW was logged, and CLOSE is to follow
+	proxied   netip.AddrPort   // where the client has called, as its load balancer says
 
 	client stream.Stream
 	server stream.Stream

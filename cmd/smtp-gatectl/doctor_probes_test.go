@@ -20,6 +20,8 @@ import (
 	"github.com/miekg/dns"
 	"golang.org/x/sys/unix"
 
+	proxyproto "github.com/pires/go-proxyproto"
+
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 	"github.com/smtp-gated/smtp-gated/imsg/imsgtest/family"
@@ -108,6 +110,12 @@ func TestDoctorDNS(t *testing.T) {
 // hangs up. It returns the options that name it.
 func mailServerSaying(t *testing.T, replies ...string) string {
 	t.Helper()
+	return mailServerBehind(t, func(*bufio.Reader) bool { return true }, replies...)
+}
+
+// mailServerBehind is mailServerSaying that reads something first.
+func mailServerBehind(t *testing.T, first func(*bufio.Reader) bool, replies ...string) string {
+	t.Helper()
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -122,6 +130,9 @@ func mailServerSaying(t *testing.T, replies ...string) string {
 			go func() {
 				defer c.Close()
 				in := bufio.NewReader(c)
+				if !first(in) {
+					return
+				}
 				for _, r := range replies {
 					if r == "" {
 						return
@@ -176,7 +187,18 @@ func TestDoctorServer(t *testing.T) {
 		same(t, tt.name, probeEHLO(ctx, p), "server-ehlo "+tt.ehlo)
 		same(t, tt.name, probeLoop(ctx, p), "server-loop "+tt.lo)
 	}
-	p := rootless(patientWith(t, fmt.Sprintf("mode fixed\nset_user nobody\nproxy_name gate.test\nfixed_servers %v, %v\n", imsgtest.Port(t), serverIn(mailServerSaying(t, greeting, "250 mail.test", bye)))))
+	header := make(chan *proxyproto.Header, 1)
+	behind := func(in *bufio.Reader) bool {
+		h, err := proxyproto.Read(in)
+		header <- h
+		return err == nil
+	}
+	p := rootless(patientWith(t, "mode fixed+proxy\n"+mailServerBehind(t, behind, greeting, "250 mail.test", bye)))
+	same(t, "PROXY", probeGreeting(ctx, p), "server-greeting green")
+	if h := <-header; h == nil || h.Command != proxyproto.LOCAL {
+		t.Errorf("we call for %+v", h)
+	}
+	p = rootless(patientWith(t, fmt.Sprintf("mode fixed\nset_user nobody\nproxy_name gate.test\nfixed_servers %v, %v\n", imsgtest.Port(t), serverIn(mailServerSaying(t, greeting, "250 mail.test", bye)))))
 	for _, probe := range []struct {
 		id     string
 		do     func(context.Context, *patient) []result

@@ -15,6 +15,7 @@ import (
 	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/parent/site"
 	"github.com/smtp-gated/smtp-gated/parent/socket"
+	"github.com/smtp-gated/smtp-gated/session/proxyheader"
 )
 
 func talkLimit(*patient) time.Duration { return talkTime + probeTime }
@@ -57,6 +58,9 @@ func (p *patient) callServer(ctx context.Context, server netip.AddrPort) *conver
 	// It needs no file, and its own folder may not be there yet.
 	v.Spec.RootDir, v.Spec.Chroot = "/", false
 	call := &call{To: server, Name: p.name()}
+	if p.Mode == imsg.ModeFixedProxy { // we call for ourselves
+		call.Said = proxyheader.AppendLocal(nil)
+	}
 	for _, a := range p.SessionConfig.Outgoing {
 		if !a.IsUnspecified() && a.Is6() == call.To.Addr().Is6() {
 			call.From = a

@@ -29,6 +29,7 @@ type call struct {
 	From netip.Addr // invalid: as the system has it
 	Made bool       // the socket is the third descriptor, made by root as the parent does
 	Name string     // for EHLO
+	Said []byte     // ahead of all, before the server greets
 }
 
 // talk is what came of it, so far.
@@ -50,6 +51,7 @@ func (c *call) hold(between func(*talk) error) (t *talk, err error) {
 	}
 	defer conn.Close()
 	conn.SetDeadline(end)
+	conn.Write(c.Said) // whoever does not take it does not greet
 	in := bufio.NewReader(io.LimitReader(conn, 4*maxReply))
 	if a, ok := conn.LocalAddr().(*net.TCPAddr); ok {
 		t.Local = a.AddrPort()

@@ -98,7 +98,7 @@ func TestExamples(t *testing.T) {
 	for _, e := range examplesOf(t, "man/smtp-gated.toml.5", inTOML) {
 		modes[e.good(t).Mode] = true
 	}
-	for m := imsg.ModeFixed; m <= imsg.ModePf; m++ {
+	for m := imsg.ModeFixed; m <= imsg.ModeFixedProxy; m++ {
 		if !modes[m] && m != imsg.ModeTproxyNetfilter {
 			t.Errorf("smtp-gated.toml(5) has no example of the mode %s", m)
 		}
@@ -155,7 +155,11 @@ func runExample(t *testing.T, c *config.Config) {
 	g, err := newGate(t.TempDir(), os.Geteuid() == 0)
 	must(t, err)
 	defer g.end()
-	m, err := startMSA("xclient")
+	features := []string{"xclient"}
+	if c.Mode == imsg.ModeFixedProxy {
+		features = append(features, "proxy")
+	}
+	m, err := startMSA(features...)
 	must(t, err)
 	defer m.stop()
 	s := &story{gate: g, msa: m}

@@ -265,7 +265,7 @@ var systems = map[imsg.Mode]string{
 // modes are those this system can serve.
 func modes() []string {
 	var all []string
-	for m := imsg.ModeFixed; m <= imsg.ModePf; m++ {
+	for m := imsg.ModeFixed; m <= imsg.ModeFixedProxy; m++ {
 		if on, some := systems[m]; !some || strings.Contains(on, runtime.GOOS) {
 			all = append(all, m.String())
 		}

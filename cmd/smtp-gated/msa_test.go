@@ -20,6 +20,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	proxyproto "github.com/pires/go-proxyproto"
 )
 
 // msa is the mail server behind the gateway: strict, with a mailbox, and with a
@@ -155,6 +157,11 @@ func (m *msa) accept(l net.Listener) {
 				delete(m.conns, c)
 				m.mu.Unlock()
 			}()
+			if m.has("proxy") {
+				if _, err := proxyproto.Read(s.in); err != nil {
+					return
+				}
+			}
 			if err := s.serve(); err != nil {
 				m.mu.Lock()
 				m.faults = append(m.faults, fmt.Errorf("server connection %d: %w", s.number, err))

@@ -32,7 +32,7 @@ func Folder(t testing.TB) string {
 }
 
 // unpacked names the folder that holds packages of servers which are not
-// installed, unpacked with dpkg -x: exim4-daemon-light, opensmtpd, and the
+// installed, unpacked with dpkg -x: exim4-daemon-heavy, opensmtpd, and the
 // libraries of theirs that are missing here.
 const unpacked = "GATED_MTA_ROOT"
 

@@ -84,7 +84,7 @@ func (a *advisor) reach() {
 	restricted := a.AuthRequire == imsg.AuthMandatory || a.EnforceRcpt != ""
 	if a.Mode == imsg.ModeFixed && i >= 0 && !restricted {
 		a.danger(true, "mode", "strangers who reach %s reach %s with the gateway's address, and a server that trusts it is an open relay: "+
-			"use {mode} fixed+xclient, {auth_require} mandatory, a {regex_enforce_rcpt_to} for your domains, or a private {bind_address}", a.Listeners()[i], a.mailServers())
+			"use {mode} fixed+xclient or fixed+proxy, {auth_require} mandatory, a {regex_enforce_rcpt_to} for your domains, or a private {bind_address}", a.Listeners()[i], a.mailServers())
 	}
 	if j := slices.IndexFunc(a.SessionConfig.ProxyFrom, func(n netip.Prefix) bool { return n.Bits() == 0 }); j >= 0 {
 		a.danger(true, "listen_proxy_from", "by %s anybody may say who he is, and pass for whom locks and limits spare: name your load balancers", a.SessionConfig.ProxyFrom[j])

@@ -284,7 +284,7 @@ func TestErrorsAreCollected(t *testing.T) {
 	_, _, err := Parse("/etc/x", []byte("port nine\n\nbogus 1\nmode magic\n"))
 	want := `/etc/x:1: port: "nine" is not a number (accepted: a whole number from 0 to 65535)
 /etc/x:3: bogus: unknown option (smtp-gated -T lists all of them)
-/etc/x:4: mode: unknown word "magic" (accepted: none | fixed | fixed+xclient | remote | remote-udp | getsockname | netfilter | tproxy | tproxy,netfilter | ipfw | ipfilter | pf)`
+/etc/x:4: mode: unknown word "magic" (accepted: none | fixed | fixed+xclient | fixed+proxy | remote | remote-udp | getsockname | netfilter | tproxy | tproxy,netfilter | ipfw | ipfilter | pf)`
 	if err == nil || err.Error() != want {
 		t.Errorf("error:\n%v\nwant:\n%s", err, want)
 	}

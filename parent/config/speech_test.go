@@ -44,7 +44,7 @@ pid_hash_size 5
 		"lock.path: /var/spool/smtp-gated/msg/user_lock lies in spool.path /var/spool/smtp-gated/msg, which",
 		"policy.spf: fixed needs an address: set policy.spf_fixed_ip",
 		"target.mode: strangers who reach 0.0.0.0:9199",
-		"use target.mode fixed+xclient, smtp.auth_require mandatory",
+		"use target.mode fixed+xclient or fixed+proxy, smtp.auth_require mandatory",
 		"a policy.regex.enforce_rcpt_to for your domains, or a private listen.address",
 		"scan.ignore_errors: while a scanner fails every message passes unscanned: write false,",
 		"smtp.forbid_starttls: after STARTTLS a session cannot be scanned: write true where",

@@ -116,6 +116,7 @@ var modes = []word[imsg.Mode]{
 	{name: "none", value: imsg.ModeNone},
 	{name: "fixed", value: imsg.ModeFixed},
 	{name: "fixed+xclient", value: imsg.ModeFixedXclient},
+	{name: "fixed+proxy", value: imsg.ModeFixedProxy},
 	{name: "remote", value: imsg.ModeRemote},
 	{name: "remote-udp", value: imsg.ModeRemoteUDP},
 	{name: "getsockname", value: imsg.ModeGetsockname},

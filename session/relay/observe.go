@@ -35,7 +35,7 @@ func (s *shared) noteGreeting(code int) {
 	switch {
 	case code == 220:
 		s.noteServer("")
-	case s.Config.Mode.Transparent():
+	case s.Config.Mode.Shows():
 		s.noted = true
 	default:
 		s.noteServer("it greets with " + strconv.Itoa(code))
