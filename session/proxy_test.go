@@ -2,7 +2,10 @@ package session
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/tls"
+	"encoding/binary"
+	"io"
 	"net"
 	"strings"
 	"testing"
@@ -18,7 +21,15 @@ func withProxy(c *imsg.SessionConfig) { c.Mode = imsg.ModeFixedProxy }
 // told reads the header that a server gets ahead of all, which is to tell of a client.
 func (p *talker) told(client net.Conn) map[proxyproto.PP2Type]string {
 	p.t.Helper()
-	h, err := proxyproto.Read(p.r)
+	text := make([]byte, 16) // and the length of what follows; what is behind that may be TLS
+	if _, err := io.ReadFull(p.conn, text); err != nil {
+		p.t.Fatal(err)
+	}
+	rest := make([]byte, binary.BigEndian.Uint16(text[14:]))
+	if _, err := io.ReadFull(p.conn, rest); err != nil {
+		p.t.Fatal(err)
+	}
+	h, err := proxyproto.Read(bufio.NewReader(bytes.NewReader(append(text, rest...))))
 	if err != nil {
 		p.t.Fatalf("%s is told %v", p.name, err)
 	}
