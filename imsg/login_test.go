@@ -53,8 +53,14 @@ func TestParseLogin(t *testing.T) {
 func FuzzLogin(f *testing.F) {
 	long := strings.Repeat("x", MaxLogin)
 	for _, pair := range [][2]string{
-		{"a", "A"}, {"a%20", "a "}, {long, long + "x"}, {long + "y", long + "z"}, {"é", "É"},
-		{long + "x", Login([]byte(long + "x"))}, {"sha256=", "sha256%3D"}, {"\x00", ""},
+		{"a", "A"},
+		{"a%20", "a "},
+		{long, long + "x"},
+		{long + "y", long + "z"},
+		{"é", "É"},
+		{long + "x", Login([]byte(long + "x"))},
+		{"sha256=", "sha256%3D"},
+		{"\x00", ""},
 	} {
 		f.Add([]byte(pair[0]), []byte(pair[1]))
 	}
