@@ -49,7 +49,7 @@ var logTable = []logGroup{
 		{"AUTH:ACCEPT", "", "The server took a log-in."},
 		{"AUTH:CHALLENGE", "", "The server asks for more of a log-in."},
 		{"AUTH:REJECT [*]", "AUTH:REJECT [code]", "The server refused a log-in."},
-		{"AUTH:UNREADABLE", "", "A client answered AUTH with what is no base64, and was refused: its login could not be read, and something goes by logins."},
+		{"AUTH:UNREADABLE", "", "A client answered AUTH with what is no base64, or not what its mechanism has, and was refused: its login could not be read, and something goes by logins."},
 		{"LOGIN:REFUSED", "", "A client that had logged in may not send: its login is locked, or has too many sessions, or could not be judged; the rule says which."},
 		{"STARTTLS:REQUEST", "", "The client asks for TLS, and the server is asked."},
 		{"DIRECT:GOING", "", "From here on nobody looks at what passes: cause=starttls, cause=tls of a client that began with TLS at a port for that, or cause=auth with smtp.auth_skip of this client."},

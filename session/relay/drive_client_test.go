@@ -147,9 +147,9 @@ func (s *script) group() {
 }
 
 func (s *script) auth() {
-	s.say("AUTH %s\r\n", s.one("PLAIN", "PLAIN AGEAYg==", "LOGIN", "PLAIN "+strings.Repeat("QUFB", 700)))
+	s.say("AUTH %s\r\n", s.one("PLAIN", "PLAIN AGEAYg==", "LOGIN", "NTLM", "XOAUTH2 dXNlcj1hAWF1dGg9QmVhcmVyIHQBAQ==", "PLAIN "+strings.Repeat("QUFB", 700)))
 	for range 2 {
-		response := s.one("AGEAYg==", "*", strings.Repeat("QUFB", 3000), "bad\x01", strings.Repeat("x", 13000))
+		response := s.one("AGEAYg==", "", "*", strings.Repeat("QUFB", 3000), "bad\x01", strings.Repeat("x", 13000))
 		s.list = append(s.list, piece{octets: []byte(response + "\r\n"), waits: true, behind: 334})
 	}
 }

@@ -41,6 +41,7 @@ type ledger struct {
 	body        *smtp.Body // of the text under way
 	left        int64      // octets of a chunk to come
 	authing     bool
+	exchange    smtp.Exchange // of which that is
 	spoke       bool
 	begins      []byte // that it said from the start, if that is TLS
 	dead        bool   // what is sent means nothing any more
@@ -165,7 +166,10 @@ func (l *ledger) line(line []byte, st smtp.LineStatus) {
 		return
 	}
 	if authing {
-		if st != smtp.LineOK {
+		if st == smtp.LineOK {
+			l.exchange.Respond(line)
+		}
+		if st != smtp.LineOK || l.exchange.Unreadable() && l.drive.facts.Config.ByLogin {
 			line = []byte("*")
 		}
 		l.units = append(l.units, unit{what: responseUnit, line: named(line), done: true})
@@ -175,6 +179,9 @@ func (l *ledger) line(line []byte, st smtp.LineStatus) {
 	if st != smtp.LineOK || err != nil {
 		l.units = append(l.units, unit{what: badUnit, done: true})
 		return
+	}
+	if cmd.Verb == smtp.AUTH {
+		l.exchange = smtp.BeginExchange(cmd.Arg)
 	}
 	u := unit{what: lineUnit, verb: cmd.Verb, line: named(cmd.Line), done: true}
 	if cmd.Verb == smtp.BDAT {

@@ -21,8 +21,8 @@ func (c *client) beginExchange() (done bool) {
 }
 
 // readResponse reads a response of the client's. It is false for one that must not go on:
-// RFC 4954, 4, wants what is no base64 refused, and a server that decodes it all the same
-// would know a login that we do not.
+// RFC 4954, 4, wants what is no base64 refused, and a server that reads it all the same, or
+// what its mechanism does not have, would know a login that we do not.
 func (c *client) readResponse(line []byte) bool {
 	if c.exchange == nil {
 		return true

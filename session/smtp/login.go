@@ -11,46 +11,48 @@ import (
 // Exchange is one AUTH exchange. The zero Exchange is that of no mechanism, which names
 // nobody.
 type Exchange struct {
-	name   func(response []byte) []byte // reads the authentication identity out of a response
-	once   bool                         // out of the first one alone: what follows may look the same
-	login  []byte
-	heard  bool // a response was read
-	cannot bool // one was no base64
+	mechanism
+	responses  int // of the client's
+	login      []byte
+	unreadable bool
 }
 
-// mechanisms tell how the authentication identity, never the authorization identity,
-// stands in the first response of the client's: its initial one, or, where the server
-// speaks first, that to the challenge. All others name nobody to us.
-var mechanisms = map[string]func(response []byte) []byte{
-	"PLAIN":       secondField,     // RFC 4616
-	"LOGIN":       whole,           // draft-murchison-sasl-login
-	"CRAM-MD5":    beforeLastWord,  // RFC 2195
-	"XOAUTH2":     userOf,          // Google, OAuth 2.0 Mechanism
-	"OAUTHBEARER": authorizationOf, // RFC 7628, which has no other
+// mechanism is what is to be known of one to read the authentication identity, never the
+// authorization identity, in the client's first response: its initial one, or, where the
+// server speaks first, that to the challenge.
+type mechanism struct {
+	name func(response []byte) []byte // nothing if it is not what the mechanism has there
+	most int                          // responses that a client can have to give
+}
+
+// mechanisms are those that name somebody to us. All others do not.
+var mechanisms = map[string]mechanism{
+	"PLAIN":       {secondField, 1},     // RFC 4616
+	"LOGIN":       {whole, 2},           // draft-murchison-sasl-login
+	"CRAM-MD5":    {beforeDigest, 1},    // RFC 2195
+	"XOAUTH2":     {userOf, 2},          // Google, OAuth 2.0 Mechanism; the second answers an error
+	"OAUTHBEARER": {authorizationOf, 2}, // RFC 7628, which has no other identity; so does the second
 }
 
 // scram begins the names of the mechanisms of RFC 5802.
 const scram = "SCRAM-"
 
-// Names tells whether the login can be read that a mechanism is for.
-func Names(mechanism string) bool { return reader([]byte(mechanism)) != nil }
-
-func reader(mechanism []byte) func([]byte) []byte {
-	name := string(bytes.ToUpper(mechanism))
-	if len(name) > len(scram) && name[:len(scram)] == scram {
-		return saslName
+func mechanismOf(name []byte) mechanism {
+	upper := string(bytes.ToUpper(name))
+	if len(upper) > len(scram) && upper[:len(scram)] == scram {
+		return mechanism{saslName, 3}
 	}
-	return mechanisms[name]
+	return mechanisms[upper]
 }
 
 // BeginExchange begins one with the argument of AUTH: the mechanism, and the initial
 // response, if there is one. "=" is an empty one (RFC 4954, 4).
 func BeginExchange(arg []byte) (x Exchange) {
-	mechanism, initial := arg, []byte(nil)
+	name, initial := arg, []byte(nil)
 	if i := bytes.IndexAny(arg, " \t"); i >= 0 {
-		mechanism, initial = arg[:i], bytes.Trim(arg[i:], " \t")
+		name, initial = arg[:i], bytes.Trim(arg[i:], " \t")
 	}
-	x.name, x.once = reader(mechanism), equalFold(mechanism, "LOGIN")
+	x.mechanism = mechanismOf(name)
 	switch {
 	case string(initial) == "=":
 		x.Respond(nil)
@@ -60,84 +62,130 @@ func BeginExchange(arg []byte) (x Exchange) {
 	return x
 }
 
-// Respond takes a response of the client's. "*" cancels the exchange (RFC 4954, 4).
+// Respond takes a response of the client's. "*" cancels the exchange (RFC 4954, 4). A name
+// stands in the first one alone: others may look the same, as the last of SCRAM with an
+// extension. Who is asked for more than there is to say has not been understood by the
+// server as by us.
 func (x *Exchange) Respond(line []byte) {
-	if x.name == nil || x.once && x.heard || string(line) == "*" {
+	if x.name == nil || x.unreadable || string(line) == "*" {
 		return
 	}
-	x.heard = true
+	switch x.responses++; {
+	case x.responses == 1:
+		x.login = x.read(line)
+		x.unreadable = len(x.login) == 0
+	case x.responses > x.most:
+		x.login, x.unreadable = nil, true
+	}
+}
+
+// read reads the name in a response, nothing if it has none in the one form that base64
+// (RFC 4648, 3) and the mechanism leave it. A NUL ends a name to some servers.
+func (x *Exchange) read(line []byte) []byte {
 	response := make([]byte, base64.StdEncoding.DecodedLen(len(line)))
 	defer clear(response) // there may be a password in it
 	n, err := base64.StdEncoding.Strict().Decode(response, line)
 	if err != nil || base64.StdEncoding.EncodedLen(n) != len(line) {
-		x.login, x.cannot = nil, true
-		return
+		return nil
 	}
-	if name := x.name(response[:n]); len(name) > 0 {
-		x.login = bytes.Clone(name)
+	name := x.name(response[:n])
+	if bytes.IndexByte(name, 0) >= 0 {
+		return nil
 	}
+	return bytes.Clone(name)
 }
 
 // Login is whom the client claims to be, empty if nobody can tell.
 func (x *Exchange) Login() []byte { return x.login }
 
-// Unreadable tells that a response is no base64 in the one form it has (RFC 4648, 3): a
-// server may read a name in it that is hidden from us.
-func (x *Exchange) Unreadable() bool { return x.cannot }
+// Unreadable tells that the mechanism has a name, and the client's responses have none as
+// its standard would have it: a server may read one in them that is hidden from us.
+func (x *Exchange) Unreadable() bool { return x.unreadable }
 
 func whole(response []byte) []byte { return response }
 
-// secondField is the identity between the authorization identity and the password.
+// secondField is the identity between the authorization identity and the password, without
+// which it may be the password itself.
 func secondField(response []byte) []byte {
-	_, rest, _ := bytes.Cut(response, []byte{0})
-	name, _, found := bytes.Cut(rest, []byte{0})
+	fields := bytes.SplitN(response, []byte{0}, 3)
+	if len(fields) < 3 || len(fields[2]) == 0 {
+		return nil
+	}
+	return fields[1]
+}
+
+const (
+	digest = 32            // octets, in hexadecimal
+	blanks = " \t\n\v\f\r" // of isspace(3), by which some servers end a name
+)
+
+// beforeDigest is what stands before the digest. A name may have blanks in it, but none at
+// its end.
+func beforeDigest(response []byte) []byte {
+	i := bytes.LastIndexAny(response, blanks) + 1
+	if len(response)-i != digest {
+		return nil
+	}
+	return bytes.TrimRight(response[:i], blanks)
+}
+
+// saslName is the name in the first message of SCRAM (RFC 5802, 7): behind the header of
+// GS2, which may name another identity. Extensions there are none.
+func saslName(response []byte) []byte {
+	fields := bytes.Split(response, []byte{','})
+	if len(fields) != 4 || !gs2(fields[0], fields[1]) || !bytes.HasPrefix(fields[3], []byte("r=")) {
+		return nil
+	}
+	name, found := bytes.CutPrefix(fields[2], []byte("n="))
+	if !found {
+		return nil
+	}
+	return unescape(name)
+}
+
+// gs2 tells whether fields are those of a header of GS2 (RFC 5801, 4).
+func gs2(binding, identity []byte) bool {
+	return (string(binding) == "n" || string(binding) == "y" || bytes.HasPrefix(binding, []byte("p="))) &&
+		(len(identity) == 0 || bytes.HasPrefix(identity, []byte("a=")))
+}
+
+// unescape reads a saslname (RFC 5802, 5.1).
+func unescape(name []byte) []byte {
+	comma, equals := []byte("=2C"), []byte("=3D")
+	if bytes.Count(name, equals[:1]) != bytes.Count(name, comma)+bytes.Count(name, equals) {
+		return nil
+	}
+	return bytes.ReplaceAll(bytes.ReplaceAll(name, comma, []byte{','}), equals, equals[:1])
+}
+
+// userOf is what "user=" says, the first of fields that end in ^A. Of two some servers take
+// the last.
+func userOf(response []byte) []byte {
+	fields := bytes.Split(response, []byte{1})
+	name, found := bytes.CutPrefix(fields[0], []byte("user="))
+	for _, f := range fields[1:] {
+		key, _, _ := bytes.Cut(f, []byte{'='})
+		found = found && !equalFold(key, "USER")
+	}
 	if !found {
 		return nil
 	}
 	return name
 }
 
-// beforeLastWord is what stands before the digest. A name may have blanks in it, but for
-// servers that end it at the first one, and none is one of blanks at its end alone.
-func beforeLastWord(response []byte) []byte {
-	return bytes.TrimRight(response[:max(0, bytes.LastIndexByte(response, ' '))], " ")
-}
-
-// saslName is the name in the first message of SCRAM (RFC 5802, 7): behind the header of
-// GS2, which may name another identity.
-func saslName(response []byte) []byte {
-	parts := bytes.SplitN(response, []byte{','}, 4)
-	if len(parts) < 3 {
+// authorizationOf is the identity in the header of GS2, behind which stand fields with a
+// word for a key (RFC 7628, 3.1).
+func authorizationOf(response []byte) []byte {
+	fields := bytes.Split(response, []byte{1})
+	header := bytes.Split(fields[0], []byte{','})
+	if len(header) != 3 || len(header[2]) > 0 || len(header[1]) == 0 || !gs2(header[0], header[1]) {
 		return nil
 	}
-	name, found := bytes.CutPrefix(parts[2], []byte("n="))
-	if !found {
-		return nil
-	}
-	return unescape(name)
-}
-
-// unescape reads a saslname (RFC 5802, 5.1).
-func unescape(name []byte) []byte {
-	return bytes.ReplaceAll(bytes.ReplaceAll(name, []byte("=2C"), []byte{','}), []byte("=3D"), []byte{'='})
-}
-
-// userOf is what "user=" says in fields that end in ^A.
-func userOf(response []byte) []byte {
-	for field := range bytes.SplitSeq(response, []byte{1}) {
-		if name, found := bytes.CutPrefix(field, []byte("user=")); found {
-			return name
+	for _, f := range fields[1:] {
+		key, _, _ := bytes.Cut(f, []byte{'='})
+		if bytes.ContainsFunc(key, func(r rune) bool { return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') }) {
+			return nil
 		}
 	}
-	return nil
-}
-
-// authorizationOf is the identity in the header of GS2.
-func authorizationOf(response []byte) []byte {
-	parts := bytes.SplitN(response, []byte{','}, 3)
-	if len(parts) < 3 {
-		return nil
-	}
-	name, _ := bytes.CutPrefix(parts[1], []byte("a="))
-	return unescape(name)
+	return unescape(header[1][len("a="):])
 }
