@@ -70,8 +70,8 @@ type Event struct {
 	ID         string    `rule:"..64 name"` // of the session: what its client can quote
 	Client     netip.AddrPort
 	Ident      string `rule:"..MaxIdent word"`
-	Login      string `rule:"..MaxLogin word"` // of the session, as Login writes it
-	Claimed    string `rule:"..MaxLogin word"` // by a log-in that the server refused
+	Login      string `rule:"..MaxLogin login"` // of the session, as Login writes it
+	Claimed    string `rule:"..MaxLogin login"` // by a log-in that the server refused
 	Target     netip.AddrPort
 	Rule       PolicyRule
 	Detail     string  `rule:"..255 printable"` // what of the rule: a block list and its answer, a quota, a lock's name, a finding and its object, a room
@@ -98,8 +98,9 @@ const (
 	MaxSubject = 200
 )
 
-// EventPage is the largest number of events in one message.
-const EventPage = 24
+// EventPage is the largest number of events in one message: as many as fit
+// with the longest texts.
+const EventPage = 23
 
 // EventKindSet is a set of kinds.
 type EventKindSet uint32

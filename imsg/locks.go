@@ -120,7 +120,7 @@ type Run struct {
 	Local        netip.AddrPort
 	Ident        string `rule:"..MaxIdent word"`
 	IdentCount   int    `rule:"0.."`
-	Login        string `rule:"..MaxLogin word"`
+	Login        string `rule:"..MaxLogin login"`
 	LockFile     string `rule:"..4096 free: a path of the administrator's, made printable for the script"` // full path
 	LockDuration int    `rule:"-1.."`                                                                      // seconds, -1 for ever, 0 none
 }
@@ -144,9 +144,13 @@ func (*Locks) answer(*LockList) {}
 
 // LockList answers Locks, ordered by Name.
 type LockList struct {
-	Locks []LockEntry `rule:"..256"`
+	Locks []LockEntry `rule:"..LockPage"`
 	More  bool
 }
+
+// LockPage is the largest number of locks in one LockList: as many as fit with the longest
+// names and causes.
+const LockPage = 100
 
 // LockEntry is one lock file.
 type LockEntry struct {

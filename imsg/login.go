@@ -82,7 +82,7 @@ func IsLogin(text string) bool {
 // is locked, or has too many sessions.
 type LoginTaken struct {
 	Number uint64 `rule:"any: looked up among the sender's sessions"`
-	Login  string `rule:"..MaxLogin word"` // as Login writes it, empty if its mechanism tells none
+	Login  string `rule:"..MaxLogin login"` // as Login writes it, empty if its mechanism tells none
 }
 
 func (*LoginTaken) answer(*LoginResult) {}

@@ -110,9 +110,13 @@ func (*Rates) answer(*RateList) {}
 // RateList answers Rates, ordered by Client.
 type RateList struct {
 	Period  int64       `rule:"0.."` // what a client's quotas are for, in nanoseconds; 0: nothing is limited
-	Records []RateEntry `rule:"..256"`
+	Records []RateEntry `rule:"..RatePage"`
 	More    bool
 }
+
+// RatePage is the largest number of records in one RateList: as many as fit with the
+// longest names and largest numbers.
+const RatePage = 100
 
 // RateEntry is one client's record.
 type RateEntry struct {

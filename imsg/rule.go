@@ -10,6 +10,7 @@
 //	..255 printable  a string of at most 255 octets, all printable ASCII
 //	..200 readable   the same, in UTF-8 and of any script (unicode.IsPrint)
 //	..32 word        printable ASCII without blanks
+//	..MaxLogin login the same, and as Login writes one, or nothing
 //	..64 name        the same, and fit for the name of a file: letters, digits, . - _
 //	..255 free: why  any octets
 //	..4096 lines: why  the same, and more than one line is meant
@@ -47,6 +48,8 @@ var bounds = map[string]float64{
 	"AllRooms":       float64(AllRooms),
 	"RateCounters":   float64(RateCounters),
 	"LivePage":       LivePage,
+	"LockPage":       LockPage,
+	"RatePage":       RatePage,
 	"LockedPage":     LockedPage,
 	"MaxSockets":     MaxSockets,
 	"MaxEngines":     MaxEngines,
@@ -270,6 +273,7 @@ var alphabets = map[string]func(c rune) bool{
 	"name": func(c rune) bool {
 		return c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || c == '.' || c == '-' || c == '_'
 	},
+	"login": isGraphic,
 	"free":  anyOctet,
 	"lines": anyOctet,
 }
@@ -288,7 +292,7 @@ func stringRule(text string, explained bool) (rule, error) {
 	case !known || (of == "free" || of == "lines") != explained || math.IsInf(high, 1):
 		return nil, errNoRule
 	}
-	name := of == "name"
+	name, login := of == "name", of == "login"
 	return func(v reflect.Value) error {
 		s := v.String()
 		if n := float64(len(s)); n < low || n > high {
@@ -299,7 +303,7 @@ func stringRule(text string, explained bool) (rule, error) {
 				return errOctets
 			}
 		}
-		if name && strings.HasPrefix(s, ".") {
+		if name && strings.HasPrefix(s, ".") || login && s != "" && !IsLogin(s) {
 			return errOctets
 		}
 		return nil

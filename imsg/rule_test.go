@@ -102,7 +102,7 @@ func harm(v reflect.Value, rule string) string {
 		case strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' }):
 			return "it is not printable"
 		}
-		if !explained && strings.HasSuffix(rule, " name") && strings.ContainsAny(s, "/") {
+		if !explained && (strings.HasSuffix(rule, " name") || strings.HasSuffix(rule, " login")) && strings.ContainsAny(s, "/") {
 			return "it leads out of its folder"
 		}
 	case v.Kind() == reflect.Slice:
@@ -152,6 +152,7 @@ func TestRuleLanguage(t *testing.T) {
 		{"", "any"},
 		{"", "any: "},
 		{"", "..8 letters"},
+		{"", "login"},
 		{0, ""},
 		{0, "1"},
 		{0, "..Nothing"},

@@ -129,8 +129,9 @@ type Live struct {
 	States   []uint64 `rule:"..States each ..MaxReport"`
 }
 
-// LivePage is the largest number of sessions in one Live, Announce or SessionList.
-const LivePage = 256
+// LivePage is the largest number of sessions in one Live, Announce or SessionList: as
+// many as fit with the longest logins.
+const LivePage = 128
 
 // LiveSession is one running session as its worker sees it.
 type LiveSession struct {
@@ -145,7 +146,7 @@ type LiveSession struct {
 	ClientBytes  int64          `rule:"0.."`
 	ServerBytes  int64          `rule:"0.."`
 	Ident        string         `rule:"..MaxIdent word"`
-	Login        string         `rule:"..MaxLogin word"` // that the server took it for, as Login writes it
+	Login        string         `rule:"..MaxLogin login"` // that the server took it for, as Login writes it
 	Via          netip.AddrPort // the load balancer by which the client came; invalid: by none
 	Check        bool           // such a one's own, as Enter has it
 }

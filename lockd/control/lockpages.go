@@ -16,10 +16,6 @@ import (
 // What the operator asks of locks. This file owns the pages of their list; a lock made
 // by hand is one like any other.
 
-// lockPage is the largest number of locks in one LockList: as many as fit with the
-// longest names and causes.
-const lockPage = 100
-
 // listLocks returns a page of the locks. The directory is read for the first one:
 // its other pages show what was there then, if it still is.
 func (o *operator) listLocks(after string) (*imsg.LockList, error) {
@@ -44,7 +40,7 @@ func (o *operator) listLocks(after string) (*imsg.LockList, error) {
 		from++
 	}
 	for _, name := range names[from:] {
-		if len(list.Locks) == lockPage {
+		if len(list.Locks) == imsg.LockPage {
 			list.More = true
 			break
 		}

@@ -15,7 +15,7 @@ import (
 
 func TestLocksArePaged(t *testing.T) {
 	h := open(t, usual())
-	const many = 2*lockPage + 5
+	const many = 2*imsg.LockPage + 5
 	cause := strings.Repeat("c", locks.MaxCause)
 	for i := range many {
 		h.write(fmt.Sprintf("10.0.%d.%d-%s", i/256, i%256, strings.Repeat("i", locks.MaxIdent)), cause+"\nmore\n")

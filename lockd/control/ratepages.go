@@ -8,12 +8,8 @@ import (
 // What the operator asks of rates. This file owns under which names a client's record is
 // looked for.
 
-// ratePage is the largest number of records in one RateList: as many as fit with
-// the longest names and largest numbers.
-const ratePage = 128
-
 func (s *Service) listRates(after string) (*imsg.RateList, error) {
-	list, err := s.Rates.List(after, ratePage)
+	list, err := s.Rates.List(after, imsg.RatePage)
 	if err != nil {
 		return nil, err
 	}

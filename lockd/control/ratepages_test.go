@@ -20,7 +20,7 @@ func TestRatesFitTheirMessages(t *testing.T) {
 	}
 	h := open(t, c)
 	o := h.connect()
-	const many = ratePage + 5
+	const many = imsg.RatePage + 5
 	ident := strings.Repeat("i", locks.MaxIdent)
 	for i := range many {
 		u := rates.Use{Client: fmt.Sprintf("2001:db8:aaaa:%x::-%s", i+0x1000, ident), Amount: math.MaxUint64}

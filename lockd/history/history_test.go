@@ -272,13 +272,14 @@ func TestEncode(t *testing.T) {
 	r := imsg.HistoryRecord{First: 1, Count: 99, Event: imsg.Event{
 		Time: 2, Kind: imsg.EventReject, ID: strings.Repeat("1", 64), Client: client(1), Ident: strings.Repeat("i", 64), Target: client(2), Rule: imsg.RuleVirus,
 		Detail: long(255), Code: 550, Text: long(512), Engine: long(32), Virus: long(255), Scored: true, Score: 1, Size: 1, MessageID: long(255), Sender: long(320), Subject: long(200), Until: 1, Count: 1,
+		Login: strings.Repeat("l", imsg.MaxLogin), Claimed: strings.Repeat("c", imsg.MaxLogin), ServerName: long(255),
 	}}
 	for range imsg.MaxQuotes {
 		r.Quotes = append(r.Quotes, imsg.Quote{ID: strings.Repeat("1", 64), Sender: long(320)})
 	}
 	b := encode(&r)
 	got, ok := decode(b)
-	if len(b) > slotSize-overhead || !ok || !sayable(&got) || got.Event.Rule != r.Event.Rule || got.Event.Client != r.Event.Client || got.Count != 99 {
+	if len(b) > slotSize-overhead || !ok || !sayable(&got) || got.Event.Rule != r.Event.Rule || got.Event.Client != r.Event.Client || got.Event.Login != r.Event.Login || got.Count != 99 {
 		t.Errorf("%d octets, %v: %+v", len(b), ok, got)
 	}
 }
