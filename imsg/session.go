@@ -149,6 +149,7 @@ type LiveSession struct {
 	Login        string         `rule:"..MaxLogin login"` // that the server took it for, as Login writes it
 	Via          netip.AddrPort // the load balancer by which the client came; invalid: by none
 	Check        bool           // such a one's own, as Enter has it
+	Barred       bool           // it may not send under that
 }
 
 // How much rooms may tell each other of a session.

@@ -1,17 +1,13 @@
 package lockd
 
-import (
-	"slices"
+import "slices"
 
-	"github.com/smtp-gated/smtp-gated/imsg"
-)
-
-// maxHeld bounds the connections of one worker that wait for the barrier.
+// maxHeld bounds the questions of one worker that wait for the barrier.
 const maxHeld = 256
 
 // barrier is the wait of a fresh lockd for what was live before it. It may stand in for
 // one that crashed: until the workers have announced what is live, limits cannot be
-// judged, and who enters waits. The room's lock guards it.
+// judged, and who enters, or logs in, waits. The room's lock guards it.
 type barrier struct {
 	settled bool // all that was live is known; for good
 	started bool // there is no other worker
@@ -19,21 +15,21 @@ type barrier struct {
 	held    []held
 }
 
-// held is a question for admission that waits until all is known.
+// held is a question that waits until all is known.
 type held struct {
-	w *worker
-	r admission
-	m *imsg.Enter
+	w     *worker
+	late  func() bool // its worker waits no more
+	judge func()
 }
 
 // hold has a question wait. It is false if too many of its worker's wait already.
 func (b *barrier) hold(q held) bool {
 	n := 0
 	b.held = slices.DeleteFunc(b.held, func(h held) bool {
-		if h.w == q.w && !h.r.Late() {
+		if h.w == q.w && !h.late() {
 			n++
 		}
-		return h.r.Late()
+		return h.late()
 	})
 	if n >= maxHeld {
 		return false
@@ -62,7 +58,7 @@ func (b *barrier) release(workers map[*worker]struct{}) (now []held) {
 		b.settled = true
 	}
 	b.held = slices.DeleteFunc(b.held, func(h held) bool {
-		if h.w.announced && !h.r.Late() {
+		if h.w.announced && !h.late() {
 			now = append(now, h)
 		}
 		return h.w.announced

@@ -292,7 +292,7 @@ func TestHeldQuestionsGoWithTheirAskers(t *testing.T) {
 	eventually(t, "one waits", func() bool {
 		h.server.mu.Lock()
 		defer h.server.mu.Unlock()
-		return len(h.server.barrier.held) == 1 && !h.server.barrier.held[0].r.Late()
+		return len(h.server.barrier.held) == 1 && !h.server.barrier.held[0].late()
 	})
 	h.Tell(&imsg.Start{})
 	if a := receive(t, admitted); a.Sessions != 1 || a.Same != 1 {

@@ -12,10 +12,15 @@ import (
 // loggedIn notes a session's login, and answers whether it may send. The session has its
 // place among those of the login at once: a lock that is made meanwhile reaches it.
 func (srv *server) loggedIn(r link.Reply[imsg.LoginResult], s *session, m *imsg.LoginTaken, start starter) {
+	before := *s
 	srv.live.strike(s)
 	s.login, s.barred = m.Login, false
 	srv.live.enlist(s)
-	clear(s.used[:]) // another record has that, and it is not given back
+	for what := range imsg.RateCounters { // of another record nothing is given back
+		if srv.countedBy(s, what) != srv.countedBy(&before, what) {
+			s.used[what] = 0
+		}
+	}
 	a := &imsg.LoginResult{Exempt: srv.exemptions(s)}
 	c := &srv.config
 	looks := s.login != "" && c.LockBy != imsg.ByAddress && c.LockDuration != 0 && !a.Exempt.Has(imsg.ExemptLock)
@@ -29,10 +34,17 @@ func (srv *server) loggedIn(r link.Reply[imsg.LoginResult], s *session, m *imsg.
 		srv.mayLogin(r, s, a, false, tooMany)
 		return
 	}
-	about, duration := s.subject(), c.LockDuration
-	name, record := locks.LoginName(s.login), srv.countedBy(s, imsg.RateMessages)
-	begun := srv.fileCalls.beginBy(start, name, func() {
-		if r.Late() {
+	about, duration, name := s.subject(), c.LockDuration, locks.LoginName(s.login)
+	records := [2]string{srv.countedBy(s, imsg.RateConnections), srv.countedBy(s, imsg.RateMessages)}
+	turn := name
+	if s.login == "" { // what is looked up is its address's
+		turn = records[0]
+	}
+	begun := srv.fileCalls.beginBy(start, turn, func() {
+		if r.Late() { // its worker lets it send nothing
+			srv.mu.Lock()
+			defer srv.mu.Unlock()
+			s.barred = true
 			return
 		}
 		locked := false
@@ -47,7 +59,7 @@ func (srv *server) loggedIn(r link.Reply[imsg.LoginResult], s *session, m *imsg.
 			}
 		}
 		if counts && err == nil {
-			a.Uses, err = srv.rates.Uses(record)
+			a.Uses, err = srv.usesOf(records)
 		}
 		srv.mu.Lock()
 		defer srv.mu.Unlock()
@@ -63,6 +75,17 @@ func (srv *server) loggedIn(r link.Reply[imsg.LoginResult], s *session, m *imsg.
 		s.barred = true
 		r.Fail(imsg.Busy)
 	}
+}
+
+// usesOf are the counters that a session has to ask for whose records are these: of the
+// counters that are its address's, and of the others.
+func (srv *server) usesOf(records [2]string) (imsg.RateSet, error) {
+	uses, err := srv.rates.Uses(records[0])
+	if err != nil || records[1] == records[0] {
+		return uses, err
+	}
+	others, err := srv.rates.Uses(records[1])
+	return uses&ofAddress | others&^ofAddress, err
 }
 
 // mayLogin answers by what was found; mu is held.

@@ -62,7 +62,7 @@ func (srv *server) offend(s *session, m *imsg.Offence, late func() bool, answer 
 	case lock && late != nil && srv.fileCalls.waiting(name) >= maxUnawaited:
 		// A client that is turned away leaves room for others; those before lock it.
 	case lock && repeat:
-		job = func() { answer(0) } // behind the first
+		job = func() { srv.inTurn(names, func(string) {}, func(bool) { answer(0) }) } // behind the first
 	case lock:
 		job = srv.catch(names, s, m, late, answer)
 	}
@@ -131,26 +131,46 @@ func (srv *server) catch(names []string, s *session, m *imsg.Offence, late func(
 		}
 		anyFresh := false
 		var failed error
-		for _, name := range names {
+		fails := func(err error) {
+			failed = err
+			srv.log.Error("client is not locked", imsg.SessionKey, about.Session, "error", err)
+			srv.observe(imsg.FindingLock, imsg.ObjectMake, err.Error())
+		}
+		srv.inTurn(names, func(name string) {
 			fresh, err := lock(name)
 			anyFresh = anyFresh || fresh
 			if err != nil {
-				failed = err
-				srv.log.Error("client is not locked", imsg.SessionKey, about.Session, "error", err)
-				srv.observe(imsg.FindingLock, imsg.ObjectMake, err.Error())
+				fails(err)
 			}
-		}
-		if anyFresh && config.ActionScript {
-			srv.runner.dispatch(run)
-		}
-		if failed == nil {
-			answer(0)
-			return
-		}
-		answer(imsg.Resource)
-		if errors.Is(failed, fs.ErrNotExist) { // no name below a directory that is there
-			srv.parent.End(errReplace)
-		}
+		}, func(all bool) {
+			if !all {
+				fails(errors.New("too much waits for the disk"))
+			}
+			if anyFresh && config.ActionScript {
+				srv.runner.dispatch(run)
+			}
+			if failed == nil {
+				answer(0)
+				return
+			}
+			answer(imsg.Resource)
+			if errors.Is(failed, fs.ErrNotExist) { // no name below a directory that is there
+				srv.parent.End(errReplace)
+			}
+		})
+	}
+}
+
+// inTurn does each for every name, and then what follows: for the first, whose turn it is,
+// at once, and for the others in the turns that these have. all is false if somebody's turn
+// would come too late.
+func (srv *server) inTurn(names []string, each func(name string), follows func(all bool)) {
+	each(names[0])
+	rest := names[1:]
+	if len(rest) == 0 {
+		follows(true)
+	} else if !srv.fileCalls.begin(rest[0], func() { srv.inTurn(rest, each, follows) }) {
+		follows(false)
 	}
 }
 

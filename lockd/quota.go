@@ -11,15 +11,14 @@ import (
 	"github.com/smtp-gated/smtp-gated/lockd/rates"
 )
 
+// ofAddress are the counters that are never a login's.
+const ofAddress = imsg.RateSet(1<<imsg.RateConnections | 1<<imsg.RateTargets | 1<<imsg.RateAuthRejects)
+
 // countedBy is the name of the record that s's uses of a quota are held against, by
 // rate.by. Connections, and the servers they are for, come before any log-in; and whom
 // one is for that the server refuses nobody knows.
 func (srv *server) countedBy(s *session, what imsg.Rate) string {
-	if srv.config.RateBy == imsg.ByAddress || s.login == "" {
-		return srv.live.clientName(s)
-	}
-	switch what {
-	case imsg.RateConnections, imsg.RateTargets, imsg.RateAuthRejects:
+	if srv.config.RateBy == imsg.ByAddress || s.login == "" || ofAddress.Has(what) {
 		return srv.live.clientName(s)
 	}
 	return locks.LoginName(s.login)

@@ -67,21 +67,27 @@ func (srv *server) fromWorker(w *worker, r link.Request) {
 		r.Fail(imsg.Timeout)
 		return
 	}
-	switch m := r.Message.(type) {
-	case *imsg.Enter:
+	// whenSettled judges what goes by how many are live.
+	whenSettled := func(judge func(starter)) {
 		if srv.barrier.settled && w.announced {
-			srv.enter(w, link.ReplyTo(r, m), m, r.Behind)
-		} else if !srv.barrier.hold(held{w, link.ReplyTo(r, m), m}) {
+			judge(r.Behind)
+		} else if !srv.barrier.hold(held{w, r.Late, func() { judge(aside) }}) {
 			r.Fail(imsg.Busy)
 		}
+	}
+	switch m := r.Message.(type) {
+	case *imsg.Enter:
+		whenSettled(func(start starter) { srv.enter(w, link.ReplyTo(r, m), m, start) })
 	case *imsg.Ident:
 		if s := srv.judgedOf(w, r, m.Number); s != nil {
 			srv.identify(link.ReplyTo(r, m), s, m, r.Behind)
 		}
 	case *imsg.LoginTaken:
-		if s := srv.judgedOf(w, r, m.Number); s != nil {
-			srv.loggedIn(link.ReplyTo(r, m), s, m, r.Behind)
-		}
+		whenSettled(func(start starter) {
+			if s := srv.judgedOf(w, r, m.Number); s != nil {
+				srv.loggedIn(link.ReplyTo(r, m), s, m, start)
+			}
+		})
 	case *imsg.QuotaUse:
 		if s := srv.judgedOf(w, r, m.Number); s != nil {
 			srv.allow(link.ReplyTo(r, m), s, m)
@@ -158,7 +164,7 @@ func (srv *server) announce(w *worker, m *imsg.Announce) {
 		}
 		srv.live.add(&session{
 			opened: true, number: l.Number, worker: w, started: l.Started,
-			client: locks.Plain(l.Client), local: locks.Plain(l.Local), target: locks.Plain(l.Target), ident: l.Ident, login: l.Login,
+			client: locks.Plain(l.Client), local: locks.Plain(l.Local), target: locks.Plain(l.Target), ident: l.Ident, login: l.Login, barred: l.Barred,
 			identKnown: !srv.config.Mode.Remote() || l.State > imsg.StateIdent,
 			check:      l.Check,
 			unlooked:   !l.Target.IsValid(), // the lockd before may have left that for Ident
@@ -189,7 +195,7 @@ func (srv *server) overdue(w *worker) {
 // settle lets in who waits, as far as all is known that admission needs.
 func (srv *server) settle() {
 	for _, h := range srv.barrier.release(srv.workers) {
-		srv.enter(h.w, h.r, h.m, aside)
+		h.judge()
 	}
 }
 

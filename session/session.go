@@ -300,7 +300,7 @@ func (s *session) live() imsg.LiveSession {
 	defer s.unlock()
 	if s.relay != nil {
 		st := s.relay.Status()
-		l.State, l.Auth, l.Transactions, l.Login = st.State, st.Auth, st.Transactions, s.facts.Login
+		l.State, l.Auth, l.Transactions, l.Login, l.Barred = st.State, st.Auth, st.Transactions, s.facts.Login, st.Barred
 	}
 	return l
 }

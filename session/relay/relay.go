@@ -260,6 +260,7 @@ type Status struct {
 	Recipients   int    // that the server took
 	ClosedBy     string // client, server, timeout, admin, operator, error; empty: nobody has yet
 	Taken        bool   // the server is gone, and we answer in its place
+	Barred       bool   // its login may not send
 	Direct       bool   // it is a direct proxy, or was one
 	Passed       uint64 // octets it has moved that are to be counted still
 }
@@ -269,7 +270,7 @@ func (r *Relay) Status() Status {
 	s := &r.shared
 	return Status{
 		State: r.shown(), Auth: s.auth, Transactions: s.transactions, Recipients: s.recipients,
-		ClosedBy: s.closedBy, Taken: s.taken || s.rejection != nil, Direct: s.passing(), Passed: s.uncounted(),
+		ClosedBy: s.closedBy, Taken: s.taken || s.rejection != nil, Barred: s.barred != nil, Direct: s.passing(), Passed: s.uncounted(),
 	}
 }
 
