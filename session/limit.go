@@ -61,6 +61,8 @@ func (s *session) askFor(turn *loop.Turn, q *relay.Question) {
 	switch m := q.Message.(type) {
 	case *imsg.QuotaUse:
 		askRoom(s, q, &s.w.lockd, m)
+	case *imsg.LoginTaken:
+		askRoom(s, q, &s.w.lockd, m)
 	case *imsg.Offence:
 		askRoom(s, q, &s.w.lockd, m)
 	case *imsg.DNSBLQuery:
