@@ -36,7 +36,7 @@ func TestRateList(t *testing.T) {
 			return
 		}
 		list := &imsg.RateList{Period: hour}
-		for n := 0; n < all && len(list.Records) < 128; n++ {
+		for n := 0; n < all && len(list.Records) < imsg.RatePage; n++ {
 			if e := rateEntry(fmt.Sprintf("192.0.2.%03d", n), 32); e.Client > r.Message.(*imsg.Rates).After {
 				list.Records = append(list.Records, e)
 				list.More = n < all-1
