@@ -147,8 +147,8 @@ type EventsAfter struct {
 	Kinds  EventKindSet  `rule:"any: those of no kind there is are none"`
 	Client netip.Addr    // of clients, with Bits leading ones; invalid: any
 	Bits   int           `rule:"0..128"`
-	Login  string        `rule:"..MaxLogin word"` // of whom, or claimed, as Login writes it; empty: any
-	Wait   time.Duration `rule:"0..1m"`           // at most
+	Login  string        `rule:"..MaxLogin login"` // of whom, or claimed, as Login writes it; empty: any
+	Wait   time.Duration `rule:"0..1m"`            // at most
 }
 
 func (*EventsAfter) answer(*EventList) {}
