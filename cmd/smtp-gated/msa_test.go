@@ -42,7 +42,7 @@ type msa struct {
 	conns   map[net.Conn]bool
 }
 
-// startMSA starts a server. The features are tls, auth, xclient, v6, and mute: it takes
+// startMSA starts a server. The features are tls, auth, logins, xclient, v6, and mute: it takes
 // connections and says nothing; full: its queue is full; narrow: little waits to be read
 // by it; forgets: it does not keep what was said to it.
 func startMSA(features ...string) (*msa, error) {
@@ -281,6 +281,12 @@ func (s *service) serve() error {
 				return err
 			}
 		case "AUTH":
+			if s.has("logins") {
+				if err := s.authenticate(arg); err != nil {
+					return err
+				}
+				continue
+			}
 			if arg == "PLAIN good" {
 				s.say("235 2.7.0 welcome")
 				continue
@@ -316,6 +322,9 @@ func (s *service) offer() []string {
 	}
 	if s.has("auth") {
 		lines = append(lines, "250-AUTH PLAIN")
+	}
+	if s.has("logins") {
+		lines = append(lines, "250-AUTH PLAIN LOGIN CRAM-MD5 XOAUTH2 OAUTHBEARER")
 	}
 	return append(lines, "250 HELP")
 }
