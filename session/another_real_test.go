@@ -18,7 +18,8 @@ import (
 	"github.com/smtp-gated/smtp-gated/imsg/imsgtest"
 )
 
-// TestServerIsKilled: of two Postfixes the first one dies under load, at once and in whole.
+// TestServerIsKilled: of two Postfixes behind us, and a HAProxy in front, the first one dies
+// under load, at once and in whole.
 // What a client has heard 250 for arrives once, be it from the queue that the dead one left,
 // and no client that comes later is turned away.
 func TestServerIsKilled(t *testing.T) {
@@ -32,7 +33,11 @@ func TestServerIsKilled(t *testing.T) {
 	second := startPostfix(t)
 	h := newHouse(t, first.addr, func(c *imsg.SessionConfig) {
 		c.Servers = []netip.AddrPort{netip.MustParseAddrPort(first.addr), netip.MustParseAddrPort(second.addr)}
+		c.ProxyFrom = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 	})
+	// Who would come from this machine is none of HAProxy's clients.
+	front := startHAProxy(t, "", "tcp-request connection set-src str(198.51.100.7)", "server gate "+h.addr+" send-proxy-v2")
+	greets(t, front, "haproxy")
 	var mu sync.Mutex
 	taken, lost := make(map[string]bool), make(map[string]bool)
 	var dead bool
@@ -53,7 +58,7 @@ func TestServerIsKilled(t *testing.T) {
 					return
 				}
 				id := fmt.Sprintf("%d.%d@client.example", client, n)
-				err := h.send(id)
+				err := send(front, id)
 				mu.Lock()
 				if err == nil {
 					taken[id] = true
@@ -132,9 +137,10 @@ func TestServerIsKilled(t *testing.T) {
 	}
 }
 
-// send sends one message, in a session of its own. The error is why it was not taken.
-func (h *house) send(id string) error {
-	conn, err := net.Dial("tcp4", h.addr)
+// send sends one message to addr, in a session of its own. The error is why it was not
+// taken.
+func send(addr, id string) error {
+	conn, err := net.Dial("tcp4", addr)
 	if err != nil {
 		return err
 	}

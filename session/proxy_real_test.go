@@ -63,22 +63,8 @@ func TestProxyReceivers(t *testing.T) {
 				io.WriteString(conn, "250 ok\r\n")
 			}
 		})
-		haproxy, err := exec.LookPath("haproxy")
-		if err != nil {
-			lacks(t, "%v", err)
-		}
-		addr, file := "127.0.0.1:"+freePort(t), t.TempDir()+"/haproxy.cfg"
-		writeFile(t, file, `defaults
-	mode tcp
-	timeout connect 30s
-	timeout client 120s
-	timeout server 120s
-listen smtp
-	bind `+addr+` accept-proxy
-	server one `+sink+` send-proxy
-`)
-		runServer(t, exec.Command(haproxy, "-q", "-db", "-f", file))
-		greetsAs(t, addr, file, func(conn net.Conn) string { return hailed(t, conn) })
+		addr := startHAProxy(t, "accept-proxy", "server one "+sink+" send-proxy")
+		greetsAs(t, addr, "haproxy", func(conn net.Conn) string { return hailed(t, conn) })
 		<-told
 		h := through(t, addr)
 		host, port, _ := net.SplitHostPort(h.addr)
@@ -86,4 +72,23 @@ listen smtp
 			t.Errorf("it was told %q", got)
 		}
 	})
+}
+
+// startHAProxy runs one that listens as bind says, and returns where.
+func startHAProxy(t *testing.T, bind string, lines ...string) (addr string) {
+	t.Helper()
+	haproxy, err := exec.LookPath("haproxy")
+	if err != nil {
+		lacks(t, "%v", err)
+	}
+	addr, file := "127.0.0.1:"+freePort(t), t.TempDir()+"/haproxy.cfg"
+	writeFile(t, file, `defaults
+	mode tcp
+	timeout connect 30s
+	timeout client 120s
+	timeout server 120s
+listen smtp
+	bind `+addr+" "+bind+"\n\t"+strings.Join(lines, "\n\t")+"\n")
+	runServer(t, exec.Command(haproxy, "-q", "-db", "-f", file))
+	return addr
 }
