@@ -155,7 +155,7 @@ func runExample(t *testing.T, c *config.Config) {
 	g, err := newGate(t.TempDir(), os.Geteuid() == 0)
 	must(t, err)
 	defer g.end()
-	features := []string{"xclient"}
+	features := []string{"xclient", "logins"}
 	if c.Mode == imsg.ModeFixedProxy {
 		features = append(features, "proxy")
 	}
@@ -243,6 +243,9 @@ func runExample(t *testing.T, c *config.Config) {
 				client.tls = &tls.Config{InsecureSkipVerify: true}
 			}
 			must(t, client.greet())
+			if c.AuthRequire == imsg.AuthMandatory {
+				must(t, client.ask(asPlain("alice"), "235 "))
+			}
 			must(t, client.ask("MAIL FROM:<alice@client.test>", "250 ", "RCPT TO:<bob@example.com>", "250 ", "DATA", "354 "))
 			if answer, err := client.finish([]byte(mail)); err != nil || !strings.HasPrefix(answer, want) {
 				t.Errorf("%q %v, want %s\n%s", answer, err, want, g.log())

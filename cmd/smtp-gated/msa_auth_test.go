@@ -63,3 +63,8 @@ func (s *service) authenticate(arg string) error {
 	}
 	return nil
 }
+
+// asPlain is the command of a client that logs in.
+func asPlain(name string) string {
+	return "AUTH PLAIN " + base64.StdEncoding.EncodeToString([]byte("\x00"+name+"\x00"+password))
+}

@@ -4,7 +4,6 @@
 package main
 
 import (
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"os"
@@ -44,7 +43,7 @@ func (a *account) again(gate, from string) error {
 	if err := a.greet(); err != nil {
 		return err
 	}
-	return a.ask("AUTH PLAIN "+base64.StdEncoding.EncodeToString([]byte("\x00"+a.name+"\x00"+password)), "235 ")
+	return a.ask(asPlain(a.name), "235 ")
 }
 
 // begins sends a mail but for its end.

@@ -213,12 +213,13 @@ func (a *advisor) locking() {
 // through it, or for a busy hour.
 func (a *advisor) hasty() string {
 	var words []string
+	loggedIn := a.LockBy == imsg.ByLogin && a.AuthRequire == imsg.AuthMandatory // whoever sends is no mail server
 	for _, w := range []struct {
 		cause imsg.LockOn
 		word  string
 		can   bool
 	}{
-		{imsg.LockSpam, "spam", a.antispam() && a.SpamRefuse}, {imsg.LockMaxHost, "maxhost", a.MaxPerHost > 0}, {imsg.LockDNSBL, "dnsbl", a.DNSBL != nil},
+		{imsg.LockSpam, "spam", a.antispam() && a.SpamRefuse && !loggedIn}, {imsg.LockMaxHost, "maxhost", a.MaxPerHost > 0}, {imsg.LockDNSBL, "dnsbl", a.DNSBL != nil},
 	} {
 		if a.LockOn&w.cause != 0 && w.can {
 			words = append(words, w.word)
