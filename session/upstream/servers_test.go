@@ -90,7 +90,7 @@ func TestServers(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var list []netip.AddrPort
-			for _, word := range strings.Split(test.servers, "") {
+			for word := range strings.SplitSeq(test.servers, "") {
 				list = append(list, at(word))
 			}
 			s := NewServers(list)
