@@ -85,7 +85,7 @@ func grow(v reflect.Value, passes func() bool) {
 	case reflect.String:
 		most(1<<13, func(n int) { v.SetString(strings.Repeat("a", n)) })
 	case reflect.Int, reflect.Int64:
-		try(int64(math.MaxInt64), int64(1e15), int64(87600*3600*1e9), 1<<31, 255)
+		try(int64(math.MaxInt64), int64(1e15), int64(87600*3600*1e9), int64(1<<31), int64(255))
 	case reflect.Uint64:
 		try(uint64(math.MaxUint64), uint64(1e18), uint64(1e15), uint64(1<<31), uint64(255))
 	case reflect.Float64:
