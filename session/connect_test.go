@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/imsg/loop"
 )
 
@@ -26,7 +27,7 @@ func TestCalledAgain(t *testing.T) {
 		return s.connectSocket(fd, to)
 	}
 	// Its own goroutines tell nothing here: the session is not held.
-	s := &session{w: &worker{poller: loop.NewGoroutines()}}
+	s := &session{w: &worker{poller: loop.NewGoroutines(), cfg: new(imsg.SessionConfig)}}
 	s.facts.Target = addrPort(l.Addr())
 	for range 2 {
 		s.calling = &calling{then: func(error) {}}

@@ -28,7 +28,7 @@ func rateEntry(client string, bits int) imsg.RateEntry {
 }
 
 func TestRateList(t *testing.T) {
-	const all = 300
+	const all = 290
 	var off atomic.Bool
 	socket := lockdAt(t, func(r link.Request) {
 		if off.Load() {
