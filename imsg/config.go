@@ -371,6 +371,7 @@ const (
 type LockdConfig struct {
 	ProxyName      string
 	Mode           Mode
+	Servers        []netip.AddrPort // of the fixed modes: a session may come from one to the next; none in others
 	MaxConnections int
 	MaxPerHost     int     // 0 none
 	MaxPerIdent    int     // 0 none

@@ -254,3 +254,30 @@ func TestExplainExempt(t *testing.T) {
 		t.Errorf("%+v", e.Exempt)
 	}
 }
+
+// TestExemptServers: where a session may come from one server to the next, what is said of
+// one of them alone is for nobody, and what is said of each is for all.
+func TestExemptServers(t *testing.T) {
+	c := usual()
+	c.Mode = imsg.ModeFixed
+	for _, a := range []string{"198.51.100.25:25", "198.51.100.26:25"} {
+		c.Servers = append(c.Servers, netip.MustParseAddrPort(a))
+	}
+	_, w, operator := sparing(t, plan{config: c})
+	spared := func(client string) imsg.ExemptSet {
+		a, err := link.Ask(w, &imsg.Enter{Client: netip.MustParseAddrPort(client + ":1"), Target: c.Servers[0]}, patience)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a.Exempt
+	}
+	spare(t, operator, "192.0.2.7", 0, imsg.ExemptSPF)
+	spare(t, operator, "server=198.51.100.25", 0, imsg.ExemptLock, imsg.ExemptSpam)
+	if a, b := spared("192.0.2.7"), spared("192.0.2.8"); a != set(imsg.ExemptSPF) || b != 0 {
+		t.Errorf("%v, %v", a, b)
+	}
+	spare(t, operator, "server=198.51.100.26", 0, imsg.ExemptSpam)
+	if a, b := spared("192.0.2.7"), spared("192.0.2.8"); a != set(imsg.ExemptSPF, imsg.ExemptSpam) || b != set(imsg.ExemptSpam) {
+		t.Errorf("%v, %v", a, b)
+	}
+}

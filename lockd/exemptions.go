@@ -15,7 +15,14 @@ func (srv *server) exemptions(s *session) imsg.ExemptSet {
 	if s.check {
 		return imsg.AllExempts
 	}
-	return srv.exempt.Of(s.client.Addr(), s.target.Addr(), s.login)
+	if len(srv.config.Servers) < 2 {
+		return srv.exempt.Of(s.client.Addr(), s.target.Addr(), s.login)
+	}
+	from := imsg.AllExempts
+	for _, server := range srv.config.Servers { // whichever of them it comes to
+		from &= srv.exempt.Of(s.client.Addr(), server.Addr(), s.login)
+	}
+	return from
 }
 
 // looksLater tells whether the lock of s is looked at, or made, when its server is known

@@ -248,6 +248,9 @@ func (c *Config) Lockd(f Facts) *imsg.LockdConfig {
 	l := c.LockdConfig
 	l.ProxyName = c.name(f)
 	l.Mode = c.Mode
+	if c.Mode.Fixed() {
+		l.Servers = c.MailServers()
+	}
 	l.MaxConnections = c.MaxConnections
 	l.LockDuration = c.lockSeconds()
 	l.LocksShared = f.LocksShared
