@@ -2,8 +2,6 @@ package session
 
 import (
 	"errors"
-	"io"
-	"net"
 	"net/netip"
 	"time"
 
@@ -112,12 +110,12 @@ func (s *session) mayCall(from netip.AddrPort) bool {
 func (s *session) refuseHeader(h proxyheader.Header, err error) {
 	counter, more := imsg.CountProxyMalformed, []any(nil)
 	switch {
-	case (errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed)) && s.client.Received() == 0:
-		return // somebody has looked whether we listen
 	case err == errHeaderLate:
 		counter = imsg.CountProxyLate
 	case err == errSource:
 		counter, more = imsg.CountProxySource, []any{"from", h.Source}
+	case s.client.Received() == 0:
+		return // somebody has looked whether we listen, and has closed or reset, as HAProxy's checks do
 	}
 	s.w.count(counter, 1)
 	s.w.log.Info("PROXY:FAILED", append([]any{"via", s.facts.Client, "error", imsg.Printable(err.Error(), 200)}, more...)...)

@@ -178,8 +178,11 @@ func TestWrongHeader(t *testing.T) {
 		c.say("PROXY TCP6 " + client + " 2001:db8::25 25 25\r\n")
 		c.end()
 	}
-	// One that looks whether we listen is no fault.
+	// One that looks whether we listen is no fault, be it with a reset.
 	b.dial().conn.Close()
+	looks := b.dial().conn.(*net.TCPConn)
+	looks.SetLinger(0)
+	looks.Close()
 	half := b.dial()
 	half.say(namesV1[:7])
 	half.conn.(*net.TCPConn).CloseWrite()
