@@ -354,6 +354,10 @@ func TestHeaderBeforeTLS(t *testing.T) {
 		server.say("220 mx.example ESMTP\r\n")
 		c.hears("220 mx.example ESMTP\r\n")
 		h.seen("the client", func() bool { return len(h.entered) == i+1 && h.entered[i].Client.String() == "192.0.2.7:4444" })
+		b := &balanced{house: h}
+		if live := b.live(); live[len(live)-1].ClientBytes != 0 {
+			t.Errorf("it has said nothing: %+v", live)
+		}
 		// A header under TLS is nobody's.
 		c.say(namesV1)
 		c.hears("554 gate.example msg_proto_error\r\n")

@@ -44,7 +44,7 @@ func (t *Stream) Secure(ctx context.Context, begin func(net.Conn) *tls.Conn) (tl
 // the first of it.
 func (t *Stream) SecureFirst(ctx context.Context, begin func(net.Conn) *tls.Conn) (tls.ConnectionState, error) {
 	w := &wire{t: t, ctx: ctx, early: append([]byte(nil), t.Bytes()...)}
-	t.Consume(len(w.early))
+	t.Skip(len(w.early)) // it has none of the other side's
 	return t.secure(w, begin)
 }
 
