@@ -47,7 +47,7 @@ const clientHello = "\x16\x03\x01\x00\xf1\x01\x00\x00\xed\x03\x03 random octets,
 // All other early talk stays what it was.
 func TestEarlyTalkers(t *testing.T) {
 	for _, says := range []string{
-		"\r\n", "GET / HTTP/1.1\r\n", "PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n", "NOOP\r\nQUIT\r\n", "QUITE\r\n", "QUIT\x00\r\n",
+		"\r\n", "GET / HTTP/1.1\r\n", "NOOP\r\nQUIT\r\n", "QUITE\r\n", "QUIT\x00\r\n",
 		"\x16\r\n", "\x16\x02\r\n", "\x15\x03\r\n", "x\x16\x03\r\n", "\x80.\x01\x03\x01\r\n",
 	} {
 		r := newRig(t, nil)

@@ -22,8 +22,8 @@ func (r *rig) login() {
 	r.toClient("235 ok\r\n")
 }
 
-// forbidden expects the end of the server and the takeover with the reason.
-func (r *rig) forbidden(detail, reason string, found imsg.Found) {
+// forbidden expects the end of the server and the takeover with the reason, and at last the log line.
+func (r *rig) forbidden(detail, reason string, found imsg.Found, closed string) {
 	r.t.Helper()
 	r.server.hears("QUIT\r\n")
 	r.server.end()
@@ -34,7 +34,7 @@ func (r *rig) forbidden(detail, reason string, found imsg.Found) {
 		r.t.Errorf("offence %+v", o)
 	}
 	r.client.conn.Close()
-	r.logs("CLOSE:TAKEN")
+	r.logs(closed)
 }
 
 func TestRegex(t *testing.T) {
@@ -78,7 +78,11 @@ func TestRegex(t *testing.T) {
 				return
 			}
 			found := map[string]imsg.Found{"msg_regex_mail_from": imsg.FoundRegexMailFrom, "msg_regex_rcpt_to": imsg.FoundRegexRcptTo}[tc.refused]
-			r.forbidden("", tc.refused, found)
+			closed := "CLOSE:TAKEN"
+			if tc.login {
+				closed += " login=a"
+			}
+			r.forbidden("", tc.refused, found, closed)
 			r.logs(tc.log)
 		})
 	}
@@ -109,7 +113,7 @@ func TestListedAtMail(t *testing.T) {
 		r := newRigIn(t, on, play(answer))
 		r.hello()
 		r.client.say("MAIL FROM:<a>\r\n")
-		r.forbidden(": DNSBL: zen.example: 127.0.0.2", "msg_dnsdb_reject", imsg.FoundDNSBL)
+		r.forbidden(": DNSBL: zen.example: 127.0.0.2", "msg_dnsdb_reject", imsg.FoundDNSBL, "CLOSE:TAKEN")
 		r.logs("DNSBL:FOUND domain=zen.example, answer=127.0.0.2")
 	})
 	t.Run("authenticated", func(t *testing.T) {
@@ -182,7 +186,7 @@ func TestSPF(t *testing.T) {
 			}
 			if tc.fails {
 				r.client.say("MAIL FROM:<a@x.example>\r\n")
-				r.forbidden(": -", "msg_spf_reject", imsg.FoundSPF)
+				r.forbidden(": -", "msg_spf_reject", imsg.FoundSPF, "CLOSE:TAKEN")
 			} else {
 				r.toServer("MAIL FROM:<a@x.example>\r\n")
 			}
@@ -235,6 +239,6 @@ func TestSPFOfBothReadings(t *testing.T) {
 	})
 	r.hello()
 	r.client.say("MAIL FROM:<a @x.example(c)>\r\n")
-	r.forbidden(": -", "msg_spf_reject", imsg.FoundSPF)
+	r.forbidden(": -", "msg_spf_reject", imsg.FoundSPF, "CLOSE:TAKEN")
 	r.logs("SPF:fail ip=192.0.2.7, helo=client.example, from=a@x.example")
 }
