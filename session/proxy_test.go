@@ -100,6 +100,23 @@ func TestProxyHeader(t *testing.T) {
 		again.say("250 mx.example\r\n")
 		r.client.hears("454 gate.example msg_temp_unavail\r\n")
 	})
+	t.Run("of a balancer that calls for itself", func(t *testing.T) {
+		c := newChoice(t, 2, func(cfg *imsg.SessionConfig) {
+			withProxy(cfg)
+			behindBalancer(cfg)
+		})
+		client := c.dial()
+		client.say(checkV1)
+		s := c.meets(0)
+		s.told(client.conn)
+		s.conn.Close()
+		s = c.meets(1)
+		s.told(client.conn)
+		s.say("220 mx.example ESMTP\r\n")
+		client.hears("220 mx.example ESMTP\r\n")
+		client.say("MAIL FROM:<a@client.example>\r\n")
+		client.hears("451 gate.example msg_temp_unavail\r\n")
+	})
 	t.Run("another server", func(t *testing.T) {
 		c := newChoice(t, 2, withProxy)
 		client := c.dial()
