@@ -305,3 +305,16 @@ func TestLockedAtLogin(t *testing.T) {
 	r.client.say(".\r\n")
 	r.client.hears("451 4.4.0 gate.example msg_virus_locked\r\n")
 }
+
+// TestLoginBeforeTLS: who has logged in cannot begin with TLS any more where it ends here:
+// the server would forget the login behind it, and its mail would still be the login's.
+func TestLoginBeforeTLS(t *testing.T) {
+	r := newSecureRig(t, byLogin)
+	r.greet()
+	r.toClient("250-mx.example\r\n250 STARTTLS\r\n")
+	r.authenticates("bob")
+	r.client.say("STARTTLS\r\n")
+	r.client.hears("503 gate.example msg_proto_error\r\n")
+	r.toServer("NOOP\r\n")
+	r.toClient("250 ok\r\n")
+}

@@ -100,7 +100,7 @@ func (c *client) checkTLS() (done bool) {
 		c.refuseAndClose(imsg.RuleProtocol, smtp.CodeRejected, c.text(imsg.MsgProtoError))
 	case c.ownTLS() && len(c.command.Arg) > 0:
 		c.reply(imsg.RuleProtocol, smtp.CodeArgument, c.text(imsg.MsgProtoError))
-	case c.ownTLS() && c.authenticated(): // which the server would not forget
+	case c.ownTLS() && c.authenticated(), c.terminates() && c.Login != "": // which the server, or lockd, would not forget
 		c.reply(imsg.RuleProtocol, smtp.CodeSequence, c.text(imsg.MsgProtoError))
 	default:
 		c.info("STARTTLS:REQUEST")
