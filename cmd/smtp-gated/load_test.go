@@ -213,7 +213,7 @@ func rehearse(t testing.TB, rooted bool, features ...string) (*gate, *msa) {
 			log := strings.SplitAfter(g.log(), "\n")
 			t.Logf("the end of the log:\n%s", strings.Join(log[max(0, len(log)-30):], ""))
 			for i, line := range log {
-				if matches(`FAILED|TIMEOUT|BUG|room said|unasked|error=`, line) {
+				if matches(`FAILED|TIMEOUT|BUG|room said|room hangs|does not get ready|unasked|error=`, line) {
 					t.Logf("line %d of the log: %s", i, line)
 				}
 			}
