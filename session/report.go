@@ -1,11 +1,13 @@
 // What a worker tells lockd of what has happened: events, one by one, and what went well
 // or ill, in sums. This file owns that neither costs a session a wait, nor the worker more
-// memory than is said here.
+// memory than is said here. While lockd is told nothing is locked that a session may want:
+// a lockd that is new has the teller wait, until it has been told of all sessions.
 
 package session
 
 import (
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -32,9 +34,10 @@ type observed struct {
 
 // reports is what is to be told.
 type reports struct {
-	send func(imsg.Notice) error
+	send    func(imsg.Notice) error
+	telling sync.Mutex // is held by who tells lockd, one at a time
 
-	mu     sync.Mutex
+	mu     sync.Mutex // never held over send
 	events []imsg.Event
 	lost   uint64
 	due    bool // the events are about to be told
@@ -60,22 +63,42 @@ func (r *reports) event(e imsg.Event) {
 
 // tellEvents tells what there is, as far as lockd takes it. The rest has its turn later.
 func (r *reports) tellEvents() {
+	r.telling.Lock()
+	defer r.telling.Unlock()
+	for m := r.nextEvents(); m != nil; m = r.nextEvents() {
+		if !r.toldEvents(m, r.send(m)) {
+			return // the clock comes again
+		}
+	}
+}
+
+// nextEvents are those that are to be told next, which stay; nil: there are none.
+func (r *reports) nextEvents() *imsg.Events {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.due = false
-	for len(r.events) > 0 {
-		n := min(len(r.events), imsg.EventPage)
-		switch r.send(&imsg.Events{Events: r.events[:n], Lost: r.lost}) {
-		case imsg.Gone, imsg.Busy:
-			return // the clock comes again
-		case nil:
-			r.lost = 0
-		default: // one of them cannot be said
-			r.lost += uint64(n)
-		}
-		r.events = r.events[n:]
+	n := min(len(r.events), imsg.EventPage)
+	if n == 0 {
+		r.events = nil
+		return nil
 	}
-	r.events = nil
+	return &imsg.Events{Events: slices.Clone(r.events[:n]), Lost: r.lost}
+}
+
+// toldEvents takes off what was told. False: lockd does not take it now.
+func (r *reports) toldEvents(m *imsg.Events, err error) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch err {
+	case imsg.Gone, imsg.Busy:
+		return false
+	case nil:
+		r.lost -= m.Lost
+	default: // one of them cannot be said
+		r.lost += uint64(len(m.Events))
+	}
+	r.events = r.events[len(m.Events):]
+	return true
 }
 
 // observe notes that something went well, or why not. problem is empty if it did.
@@ -106,41 +129,62 @@ func (r *reports) observe(finding imsg.FindingID, object, problem string) {
 
 // tellObserved tells what was seen since the last time. What lockd does not take is kept.
 func (r *reports) tellObserved() {
+	r.telling.Lock()
+	defer r.telling.Unlock()
+	m, told := new(imsg.Observed), make(map[observed]imsg.Observation)
+	r.mu.Lock()
+	for what, o := range r.seen {
+		m.Observations = append(m.Observations, *o)
+		told[what] = *o
+	}
+	r.mu.Unlock()
+	if len(told) == 0 || r.send(m) != nil {
+		return
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.seen) == 0 {
-		return
+	for what, o := range told {
+		r.stands(what, o)
+		r.toldOf(what, o)
 	}
-	m := &imsg.Observed{}
-	for _, o := range r.seen {
-		m.Observations = append(m.Observations, *o)
-	}
-	if r.send(m) != nil {
-		return
-	}
-	for what, o := range r.seen {
-		if o.Row > 0 {
-			if r.standing == nil {
-				r.standing = make(map[observed]*imsg.Observation)
-			}
-			kept := *o
-			if before := r.standing[what]; before != nil && o.Good == 0 {
-				kept.Row = min(kept.Row+before.Row, imsg.MaxReport)
-			}
-			kept.Good, kept.Bad = 0, kept.Row
-			r.standing[what] = &kept
-		} else {
-			delete(r.standing, what)
-			if what.object == "" { // it is about all of them
-				maps.DeleteFunc(r.standing, func(other observed, _ *imsg.Observation) bool { return other.finding == what.finding })
-			}
+}
+
+// stands keeps of o, which was told, what another lockd would have to know; mu is held.
+func (r *reports) stands(what observed, o imsg.Observation) {
+	if o.Row == 0 {
+		delete(r.standing, what)
+		if what.object == "" { // it is about all of them
+			maps.DeleteFunc(r.standing, func(other observed, _ *imsg.Observation) bool { return other.finding == what.finding })
 		}
+		return
 	}
-	clear(r.seen)
+	if r.standing == nil {
+		r.standing = make(map[observed]*imsg.Observation)
+	}
+	if before := r.standing[what]; before != nil && o.Good == 0 {
+		o.Row = min(o.Row+before.Row, imsg.MaxReport)
+	}
+	o.Good, o.Bad = 0, o.Row
+	r.standing[what] = &o
+}
+
+// toldOf leaves of what was seen what has been since o was told; mu is held.
+func (r *reports) toldOf(what observed, o imsg.Observation) {
+	now := r.seen[what]
+	if now.Good == o.Good { // those in a row go on from those that were told
+		now.Row -= o.Row
+	}
+	now.Good -= o.Good
+	now.Bad -= o.Bad
+	if now.Good+now.Bad == 0 {
+		delete(r.seen, what)
+	}
 }
 
 // again has a lockd that is new be told of what stands.
 func (r *reports) again() {
+	r.telling.Lock()
+	defer r.telling.Unlock()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for what, o := range r.standing {

@@ -119,3 +119,56 @@ func TestReportsAgain(t *testing.T) {
 		}
 	}
 }
+
+// TestReportsWhileTold: while lockd is told, be it for ever, sessions go on; what they note
+// meanwhile is told next, once.
+func TestReportsWhileTold(t *testing.T) {
+	h := new(heard)
+	stuck, told := make(chan bool), make(chan bool)
+	r := reports{due: true, send: func(m imsg.Notice) error {
+		stuck <- true
+		<-told
+		return h.send(m)
+	}}
+	note := func(problem string) {
+		t.Helper()
+		done := make(chan bool)
+		go func() {
+			r.event(imsg.Event{Kind: imsg.EventScan})
+			r.observe(imsg.FindingServer, "192.0.2.1:25", problem)
+			close(done)
+		}()
+		wait(t, done)
+	}
+	for _, tells := range []func(){r.tellEvents, r.tellObserved} {
+		note("a")
+		over := make(chan bool)
+		go func() {
+			tells()
+			close(over)
+		}()
+		wait(t, stuck)
+		note("b")
+		told <- true
+		select {
+		case <-stuck: // the event that has come meanwhile
+			told <- true
+		case <-over:
+		}
+		wait(t, over)
+	}
+	go func() {
+		for range stuck {
+			told <- true
+		}
+	}()
+	r.tellEvents()
+	r.tellObserved()
+	close(stuck)
+	if len(h.events) != 4 || len(h.seen) != 2 || h.seen[0].Bad != 3 || h.seen[0].Row != 3 || h.seen[1].Bad != 1 || h.seen[1].Row != 1 {
+		t.Errorf("%d events; %+v", len(h.events), h.seen)
+	}
+	if s := r.standing[observed{imsg.FindingServer, "192.0.2.1:25"}]; s == nil || s.Row != 4 || len(r.seen)+len(r.events) > 0 {
+		t.Errorf("%+v stands, %d are seen", s, len(r.seen))
+	}
+}

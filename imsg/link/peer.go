@@ -27,7 +27,8 @@ func (p *Peer) Set(c *Conn) { p.Replace(c, 0, func() {}) }
 // Replace puts a fresh connection in place. Who has asked the older one gets its answer
 // first, and does what follows from it, if that takes no longer than patience; who asks
 // meanwhile waits for the fresh one, which is greeted before anybody else speaks to it.
-// Replace waits for none of this. Of two fresh ones the later counts.
+// Replace waits for none of this. Of two fresh ones the later counts. What greet waits for
+// nobody may hold who speaks to the peer: that waits for greet.
 func (p *Peer) Replace(c *Conn, patience time.Duration, greet func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
