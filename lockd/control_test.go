@@ -59,7 +59,7 @@ func TestSessionsArePaged(t *testing.T) {
 	enter := func(w *testWorker, state imsg.State) {
 		a := w.enter("2001:db8::ffff:ffff:ffff:ffff")
 		w.change(func() {
-			w.live = append(w.live, imsg.LiveSession{Number: a.Number, State: state, Ident: long, Target: netip.MustParseAddrPort("192.0.2.25:25")})
+			w.live = append(w.live, imsg.LiveSession{Number: a.Number, State: state, Ident: long, Target: netip.MustParseAddrPort("192.0.2.25:25"), Via: netip.MustParseAddrPort("192.0.2.9:4444")})
 		})
 	}
 	for range 1400 {
@@ -91,6 +91,9 @@ func TestSessionsArePaged(t *testing.T) {
 	}
 	states := make(map[imsg.State]int)
 	for i, s := range all {
+		if known := s.State != imsg.StateStart; s.Via.IsValid() != known {
+			t.Fatalf("%+v", s)
+		}
 		if s.Number != uint64(i+1) {
 			t.Fatalf("session %d is numbered %d", i, s.Number)
 		}

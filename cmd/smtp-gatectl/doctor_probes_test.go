@@ -198,6 +198,10 @@ func TestDoctorServer(t *testing.T) {
 	if h := <-header; h == nil || h.Command != proxyproto.LOCAL {
 		t.Errorf("we call for %+v", h)
 	}
+	strange := p.judgeEHLO(&conversation{talk: talk{Greeting: []string{greeting}, EHLO: []string{"500 bad syntax"}}}, "server-ehlo")
+	if strange.State != bad || !strings.Contains(strange.Remedy, "smtpd_upstream_proxy_protocol") {
+		t.Errorf("a server that knows no PROXY: %+v", strange)
+	}
 	p = rootless(patientWith(t, fmt.Sprintf("mode fixed\nset_user nobody\nproxy_name gate.test\nfixed_servers %v, %v\n", imsgtest.Port(t), serverIn(mailServerSaying(t, greeting, "250 mail.test", bye)))))
 	for _, probe := range []struct {
 		id     string

@@ -64,7 +64,7 @@ func (l *sessionLister) page(after uint64) (page []imsg.LiveSession, more bool) 
 				continue
 			}
 			p := &page[at]
-			p.State, p.Auth = t.State, t.Auth
+			p.State, p.Auth, p.Via = t.State, t.Auth, t.Via
 			p.Transactions, p.ClientBytes, p.ServerBytes = t.Transactions, t.ClientBytes, t.ServerBytes
 			if target := locks.Plain(t.Target); target.IsValid() {
 				p.Target = target

@@ -30,7 +30,7 @@ func (c *Config) Check() error {
 	c.checkFolders(wrong)
 	c.checkSockets(wrong)
 	if by := c.byLogin(); by != "" && c.AuthSkip&imsg.SkipDirect != 0 {
-		wrong("auth_skip", "with direct a session is not seen any more once its client has logged in, and nothing can go by logins, as {%s} says: leave one of them out", by)
+		wrong("auth_skip", "with direct a session is not seen any more once its client has logged in, and nothing can go by logins, as %s says: leave one of them out", c.Called(by))
 	}
 	if c.SPF == imsg.SPFFixed && !c.SPFFixedIP.IsValid() {
 		wrong("spf", "fixed needs an address: set {spf_fixed_ip}")

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/smtp-gated/smtp-gated/imsg"
 	"github.com/smtp-gated/smtp-gated/parent/host"
 )
 
@@ -61,8 +62,11 @@ func (s *Site) whoOwns(f folder) host.User {
 
 var spoolName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[0-9]+\.[0-9]+(\.part)?$`) })
 
-// lockName is a client: ip or ip-ident.
+// lockName is a client: ip, ip-ident or login=LOGIN.
 func lockName(name string) bool {
+	if login, is := strings.CutPrefix(name, "login="); is {
+		return imsg.IsLogin(login)
+	}
 	ip, _, _ := strings.Cut(name, "-")
 	_, err := netip.ParseAddr(ip)
 	return err == nil

@@ -40,7 +40,7 @@ func stage(t *testing.T) string {
 			t.Fatal(err)
 		}
 	}
-	for name, mode := range map[string]fs.FileMode{"script": 0o755, "dull": 0o644, "crowd/a film": 0o644, "spool/7.1": 0o644, "lock/192.0.2.1-joe": 0o644} {
+	for name, mode := range map[string]fs.FileMode{"script": 0o755, "dull": 0o644, "crowd/a film": 0o644, "spool/7.1": 0o644, "lock/192.0.2.1-joe": 0o644, "lock/login=joe%2Bx@example.net": 0o644} {
 		if err := os.WriteFile(filepath.Join(top, name), []byte("#!/bin/sh\nexit 1\n"), mode); err != nil {
 			t.Fatal(err)
 		}
