@@ -111,7 +111,7 @@ func TestAnotherServer(t *testing.T) {
 		"554":              {func(s *talker) { s.say("554-mx.example\r\n554 no\r\n") }, "it greets with 554"},
 		"half a 554":       {func(s *talker) { s.say("554-mx.example\r\n") }, "it greets with 554"},
 		"closes":           {func(s *talker) { s.conn.Close() }, "the server has closed"},
-		"resets":           {reset, "the server has closed"},
+		"resets":           {reset, ""}, // as it connects, or behind that
 		"dies greeting":    {func(s *talker) { s.say("220-mx.example\r\n220 mx"); s.conn.Close() }, "the server has closed"},
 		"turns greeting":   {func(s *talker) { s.say("220-mx.example\r\n421 mx\r\n") }, ""},
 		"354":              {func(s *talker) { s.say("354 go on\r\n") }, "it greets with 354"},
