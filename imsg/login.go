@@ -11,6 +11,9 @@ import (
 // MaxLogin is the largest number of octets of a login as Login writes it.
 const MaxLogin = 200
 
+// OfLogin begins the name of what is a login's, as a lock file's. No address does.
+const OfLogin = "login="
+
 // longLogin begins what stands for a login that is too long. No other holds a "=".
 const longLogin = "sha256="
 

@@ -2,6 +2,7 @@ package session
 
 import (
 	"errors"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -123,52 +124,48 @@ func TestReportsAgain(t *testing.T) {
 // TestReportsWhileTold: while lockd is told, be it for ever, sessions go on; what they note
 // meanwhile is told next, once.
 func TestReportsWhileTold(t *testing.T) {
-	h := new(heard)
-	stuck, told := make(chan bool), make(chan bool)
-	r := reports{due: true, send: func(m imsg.Notice) error {
-		stuck <- true
-		<-told
-		return h.send(m)
-	}}
-	note := func(problem string) {
+	// whileTold has something noted, and noted again while lockd is told the first time.
+	whileTold := func(note func(*reports), tell func(*reports)) (*reports, *heard) {
 		t.Helper()
-		done := make(chan bool)
+		h, stuck, free := new(heard), make(chan bool, 1), make(chan bool)
+		r := &reports{send: func(m imsg.Notice) error {
+			select {
+			case stuck <- true:
+				<-free
+			default: // it was once
+			}
+			return h.send(m)
+		}}
+		note(r)
+		told, noted := make(chan bool), make(chan bool)
 		go func() {
-			r.event(imsg.Event{Kind: imsg.EventScan})
-			r.observe(imsg.FindingServer, "192.0.2.1:25", problem)
-			close(done)
+			tell(r)
+			close(told)
 		}()
-		wait(t, done)
-	}
-	for _, tells := range []func(){r.tellEvents, r.tellObserved} {
-		note("a")
-		over := make(chan bool)
+		for len(stuck) == 0 {
+			runtime.Gosched()
+		}
 		go func() {
-			tells()
-			close(over)
+			note(r)
+			close(noted)
 		}()
-		wait(t, stuck)
-		note("b")
-		told <- true
-		select {
-		case <-stuck: // the event that has come meanwhile
-			told <- true
-		case <-over:
-		}
-		wait(t, over)
+		wait(t, noted)
+		close(free)
+		wait(t, told)
+		tell(r)
+		return r, h
 	}
-	go func() {
-		for range stuck {
-			told <- true
-		}
-	}()
-	r.tellEvents()
-	r.tellObserved()
-	close(stuck)
-	if len(h.events) != 4 || len(h.seen) != 2 || h.seen[0].Bad != 3 || h.seen[0].Row != 3 || h.seen[1].Bad != 1 || h.seen[1].Row != 1 {
-		t.Errorf("%d events; %+v", len(h.events), h.seen)
+	r, h := whileTold(func(r *reports) { r.event(imsg.Event{Kind: imsg.EventScan}) }, (*reports).tellEvents)
+	r.telling.Lock() // the clock comes, too
+	if len(h.events) != 2 || h.lost != 0 || r.nextEvents() != nil {
+		t.Errorf("%d events were told, %d lost", len(h.events), h.lost)
 	}
-	if s := r.standing[observed{imsg.FindingServer, "192.0.2.1:25"}]; s == nil || s.Row != 4 || len(r.seen)+len(r.events) > 0 {
+	r.telling.Unlock()
+	r, h = whileTold(func(r *reports) { r.observe(imsg.FindingServer, "192.0.2.1:25", "a") }, (*reports).tellObserved)
+	if len(h.seen) != 2 || h.seen[0].Bad != 1 || h.seen[0].Row != 1 || h.seen[1].Bad != 1 || h.seen[1].Row != 1 {
+		t.Errorf("%+v", h.seen)
+	}
+	if s := r.standing[observed{imsg.FindingServer, "192.0.2.1:25"}]; s == nil || s.Row != 2 || len(r.seen) > 0 {
 		t.Errorf("%+v stands, %d are seen", s, len(r.seen))
 	}
 }

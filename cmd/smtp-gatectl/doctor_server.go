@@ -181,7 +181,7 @@ func (p *patient) judgeEHLO(c *conversation, id string) result {
 	case !positive(c.Greeting):
 		return skip(id, "there is no greeting")
 	case !positive(c.EHLO) && len(c.EHLO) > 0 && p.Mode == imsg.ModeFixedProxy:
-		return red(id, "let it take the header of the PROXY protocol, as Postfix does by smtpd_upstream_proxy_protocol = haproxy, or write {mode} fixed", "refused: %s", last(c.EHLO))
+		return red(id, "let it take the header of the PROXY protocol, as Postfix does by smtpd_upstream_proxy_protocol = haproxy, or see in its log why it refuses EHLO of "+p.name(), "refused: %s", last(c.EHLO))
 	case !positive(c.EHLO) && len(c.EHLO) > 0:
 		return red(id, "see in its log why it refuses EHLO of "+p.name(), "refused: %s", last(c.EHLO))
 	case len(c.EHLO) == 0:

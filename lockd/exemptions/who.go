@@ -18,15 +18,13 @@ type Who struct {
 	login  string // as imsg.Login writes it; then there is no address
 }
 
-const (
-	toServer = "server=" // begins who is a server
-	ofLogin  = "login="  // and who is a login
-)
+// toServer begins who is a server.
+const toServer = "server="
 
 // Parse reads an address, a network, server=ADDRESS or login=LOGIN. A network becomes that of all its
 // addresses, IPv4 inside IPv6 plain, and a zone is left out.
 func Parse(text string) (Who, error) {
-	if name, is := strings.CutPrefix(text, ofLogin); is {
+	if name, is := strings.CutPrefix(text, imsg.OfLogin); is {
 		login, ok := imsg.ParseLogin(name)
 		if !ok {
 			return Who{}, fmt.Errorf("%q names no login", text)
@@ -58,7 +56,7 @@ const inIPv6 = 96
 // String is the inverse of Parse.
 func (w Who) String() string {
 	if w.login != "" {
-		return ofLogin + w.login
+		return imsg.OfLogin + w.login
 	}
 	name := w.net.String()
 	if w.net.IsSingleIP() {

@@ -30,15 +30,12 @@ type Client struct {
 	Login    string // as imsg.Login writes it; then there is nothing else
 }
 
-// ofLogin begins the name of a login's file. No address does.
-const ofLogin = "login="
-
 // LoginName is the name of a login.
-func LoginName(login string) string { return ofLogin + login }
+func LoginName(login string) string { return imsg.OfLogin + login }
 
 // Parse takes a client's name apart. ok is false for anything that is none.
 func Parse(name string) (c Client, ok bool) {
-	if login, is := strings.CutPrefix(name, ofLogin); is {
+	if login, is := strings.CutPrefix(name, imsg.OfLogin); is {
 		if !imsg.IsLogin(login) {
 			return Client{}, false
 		}
@@ -63,7 +60,7 @@ type Call struct {
 // ParseCall is Parse for what an operator says. Whether a client has a network of that
 // length a Naming knows.
 func ParseCall(name string) (c Call, ok bool) {
-	if login, is := strings.CutPrefix(name, ofLogin); is {
+	if login, is := strings.CutPrefix(name, imsg.OfLogin); is {
 		c.Bits = -1
 		c.Login, ok = imsg.ParseLogin(login)
 		return c, ok

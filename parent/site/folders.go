@@ -64,7 +64,7 @@ var spoolName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile
 
 // lockName is a client: ip, ip-ident or login=LOGIN.
 func lockName(name string) bool {
-	if login, is := strings.CutPrefix(name, "login="); is {
+	if login, is := strings.CutPrefix(name, imsg.OfLogin); is {
 		return imsg.IsLogin(login)
 	}
 	ip, _, _ := strings.Cut(name, "-")

@@ -56,8 +56,8 @@ func (s *server) loggedIn(login string, q *Question) {
 		return
 	}
 	s.Quotas, s.Exempt = a.Uses, a.Exempt
-	locked := refusal{rule: imsg.RuleLocked, detail: "login=" + login, code: smtp.CodeRefused, text: s.text(imsg.MsgVirusLocked)}
-	tooMany := refusal{rule: imsg.RuleMaxLogin, detail: "login=" + login, code: smtp.CodeLogin, text: s.text(imsg.MsgMaxPerLogin)}
+	locked := refusal{rule: imsg.RuleLocked, detail: imsg.OfLogin + login, code: smtp.CodeRefused, text: s.text(imsg.MsgVirusLocked)}
+	tooMany := refusal{rule: imsg.RuleMaxLogin, detail: imsg.OfLogin + login, code: smtp.CodeLogin, text: s.text(imsg.MsgMaxPerLogin)}
 	switch {
 	case a.Refusal == imsg.RefusedLocked:
 		s.barred = &locked
